@@ -1,0 +1,219 @@
+"""The Kubernetes objects a service proxy reads, as far as it reads them.
+
+Attributes are the Kubernetes fields in snake_case (`external_traffic_policy` for
+`externalTrafficPolicy`); fields nobody here reads are dropped while decoding. Instances are frozen,
+comparable by value (that is how a change is recognised), and hold Kubernetes' defaults where a
+field was absent. Decode and validate with `kproxy.api.decode`.
+Source: https://kubernetes.io/docs/reference/kubernetes-api/
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+Protocol = Literal["TCP", "UDP", "SCTP"]
+
+
+class _Object(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """Kubernetes spelling on the wire, no garbage collector overhead (objects hold no cycles)."""
+
+
+class Metadata(_Object):
+    name: str
+    namespace: str = "default"
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    deletion_timestamp: str | None = None
+
+
+# --- Service -------------------------------------------------------------------------------------
+
+
+class ServicePort(_Object):
+    name: str = ""
+    protocol: Protocol = "TCP"
+    port: int
+    target_port: int | str | None = None
+    node_port: int = 0
+
+
+class ClientIPConfig(_Object):
+    timeout_seconds: int = 10800
+
+
+class SessionAffinityConfig(_Object):
+    client_ip: ClientIPConfig | None = field(default=None, name="clientIP")
+
+
+class ServiceSpec(_Object):
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
+    selector: dict[str, str] = {}
+    ports: tuple[ServicePort, ...] = ()
+    cluster_ip: str = field(default="", name="clusterIP")
+    cluster_ips: tuple[str, ...] = field(default=(), name="clusterIPs")
+    ip_families: tuple[Literal["IPv4", "IPv6"], ...] = ()
+    ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
+    external_ips: tuple[str, ...] = field(default=(), name="externalIPs")
+    external_name: str = ""
+    external_traffic_policy: Literal["Cluster", "Local"] = "Cluster"
+    internal_traffic_policy: Literal["Cluster", "Local"] = "Cluster"
+    health_check_node_port: int = 0
+    load_balancer_source_ranges: tuple[str, ...] = ()
+    session_affinity: Literal["None", "ClientIP"] = "None"
+    session_affinity_config: SessionAffinityConfig | None = None
+
+
+class LoadBalancerIngress(_Object):
+    ip: str = ""
+    hostname: str = ""
+    ip_mode: Literal["VIP", "Proxy"] = "VIP"
+
+
+class LoadBalancerStatus(_Object):
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(_Object):
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
+
+
+class Service(_Object):
+    metadata: Metadata
+    spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
+
+
+# --- EndpointSlice (discovery.k8s.io/v1) ---------------------------------------------------------
+
+
+class EndpointConditions(_Object):
+    """`None` is "unknown": it counts as true for ready and serving, as false for terminating."""
+
+    ready: bool | None = None
+    serving: bool | None = None
+    terminating: bool | None = None
+
+
+class NamedHint(_Object):
+    name: str
+
+
+class EndpointHints(_Object):
+    for_zones: tuple[NamedHint, ...] = ()
+    for_nodes: tuple[NamedHint, ...] = ()
+
+
+class Endpoint(_Object):
+    addresses: tuple[str, ...] = ()
+    conditions: EndpointConditions = EndpointConditions()
+    node_name: str | None = None
+    zone: str | None = None
+    hints: EndpointHints | None = None
+
+
+class EndpointPort(_Object):
+    name: str = ""
+    protocol: Protocol = "TCP"
+    port: int | None = None
+
+
+class EndpointSlice(_Object):
+    metadata: Metadata
+    address_type: Literal["IPv4", "IPv6", "FQDN"]
+    endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+
+# --- Endpoints (v1) ------------------------------------------------------------------------------
+
+
+class EndpointAddress(_Object):
+    ip: str
+    node_name: str | None = None
+
+
+class EndpointSubset(_Object):
+    addresses: tuple[EndpointAddress, ...] = ()
+    not_ready_addresses: tuple[EndpointAddress, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+
+class Endpoints(_Object):
+    metadata: Metadata
+    subsets: tuple[EndpointSubset, ...] = ()
+
+
+# --- Node ----------------------------------------------------------------------------------------
+
+
+class NodeAddress(_Object):
+    type: str
+    address: str
+
+
+class Taint(_Object):
+    key: str
+    effect: str = ""
+
+
+class NodeSpec(_Object):
+    pod_cidr: str = field(default="", name="podCIDR")
+    pod_cidrs: tuple[str, ...] = field(default=(), name="podCIDRs")
+    taints: tuple[Taint, ...] = ()
+
+
+class NodeStatus(_Object):
+    addresses: tuple[NodeAddress, ...] = ()
+
+
+class Node(_Object):
+    metadata: Metadata
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()
+
+
+# --- Pod -----------------------------------------------------------------------------------------
+
+
+class ContainerPort(_Object):
+    name: str = ""
+    container_port: int
+    protocol: Protocol = "TCP"
+
+
+class Container(_Object):
+    name: str
+    ports: tuple[ContainerPort, ...] = ()
+
+
+class PodSpec(_Object):
+    node_name: str = ""
+    host_network: bool = False
+    containers: tuple[Container, ...] = ()
+
+
+class PodIP(_Object):
+    ip: str
+
+
+class PodCondition(_Object):
+    type: str
+    status: str
+
+
+class PodStatus(_Object):
+    phase: str = ""
+    pod_ip: str = field(default="", name="podIP")
+    pod_ips: tuple[PodIP, ...] = field(default=(), name="podIPs")
+    conditions: tuple[PodCondition, ...] = ()
+
+
+class Pod(_Object):
+    metadata: Metadata
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+
+KubernetesObject = Service | EndpointSlice | Endpoints | Node | Pod

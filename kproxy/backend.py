@@ -1,0 +1,89 @@
+"""The contract between the control loop and a backend, and how backends are found.
+
+A backend turns the plan of one IP family into the state of one network namespace: the one its
+methods are called in. Third parties add one by installing a package with an entry point in the group
+`kproxy.backends` whose value is a `BackendFactory`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Protocol
+
+from msgspec import Struct
+
+from kproxy.errors import BadInput
+from kproxy.forwarding.plan import Delta, Family, Plan
+
+
+class Support(Struct, frozen=True):
+    """Whether a backend can run here. `missing` says what is lacking, `remedy` what to install."""
+
+    ok: bool
+    missing: str = ""
+    remedy: str = ""
+
+
+class SyncReport(Struct, frozen=True, kw_only=True):
+    """What one sync wrote. `rules_written` counts rules by table; `transactions` kernel commits."""
+
+    full: bool
+    transactions: int
+    rules_written: Mapping[str, int]
+
+
+Ruleset = Mapping[str, Mapping[str, tuple[str, ...]]]
+"""table -> chain -> rules in order, each as the kernel's own tool prints it."""
+
+
+class BackendOptions(Struct, frozen=True, kw_only=True):
+    """Settings that only backends understand, from the configuration and the command line."""
+
+    iptables_variant: str = "auto"  # auto, nft, legacy
+
+
+class Backend(Protocol):
+    """One family's kernel state in the namespace of the calling thread."""
+
+    name: str
+
+    def support(self) -> Support: ...
+
+    def sync(self, plan: Plan, delta: Delta) -> SyncReport:
+        """Make the kernel match `plan`. All of the transaction or nothing; repeating it is harmless.
+
+        `delta` must be relative to the last sync of this object that did not raise; after
+        an error, or on a new object, the caller passes `Delta(full=True)`.
+        Raises KernelRefused.
+        """
+        ...
+
+    def intact(self) -> bool:
+        """Whether what the last sync wrote is still there. Cheap enough for once a second."""
+        ...
+
+    def read(self) -> Ruleset:
+        """What the kernel holds now, in the chains and sets that belong to a service proxy."""
+        ...
+
+    def cleanup(self) -> None:
+        """Remove every trace, also of a crashed predecessor, and nothing else."""
+        ...
+
+
+class BackendFactory(Protocol):
+    def __call__(self, family: Family, options: BackendOptions) -> Backend: ...
+
+
+def modes() -> list[str]:
+    """Names of the installed backends, which are the values of `--proxy-mode`."""
+    return sorted(entry.name for entry in entry_points(group="kproxy.backends"))
+
+
+def load(mode: str) -> BackendFactory:
+    """The factory of the backend called `mode`. Raises BadInput if none is installed."""
+    for entry in entry_points(group="kproxy.backends", name=mode):
+        factory: BackendFactory = entry.load()
+        return factory
+    raise BadInput([f"no backend called {mode!r}; installed: {', '.join(modes()) or 'none'}"])

@@ -1,0 +1,42 @@
+"""The errors of kproxy, named for what the caller will do about them.
+
+Three faults are told apart: your input (`BadInput`), this machine (`Unsupported`, `KernelRefused`),
+somebody else at work here (`NamespaceBusy`). Anything else that escapes is a bug in kproxy.
+"""
+
+from __future__ import annotations
+
+
+class KproxyError(Exception):
+    """Base of all errors that kproxy raises on purpose. `remedy` says what to do next, or is ""."""
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class BadInput(KproxyError):
+    """Objects, configuration or arguments that cannot be accepted; nothing of them was applied.
+
+    `problems` has one line for each fault found, so that all can be mended in one go.
+    """
+
+    def __init__(self, problems: list[str], *, remedy: str = "") -> None:
+        super().__init__("\n".join(problems), remedy=remedy)
+        self.problems = problems
+
+
+class Unsupported(KproxyError):
+    """This machine lacks a program, a kernel feature or a privilege; `remedy` names it."""
+
+
+class KernelRefused(KproxyError):
+    """The kernel or its tool rejected a change. Nothing of that transaction was applied."""
+
+
+class NamespaceBusy(KproxyError):
+    """Another kproxy owns this network namespace; `pid` is its process."""
+
+    def __init__(self, message: str, *, pid: int, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.pid = pid

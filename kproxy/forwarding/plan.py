@@ -1,0 +1,230 @@
+"""The plan: what a node must do with service traffic, free of Kubernetes and of any kernel.
+
+Nouns, all values, all frozen:
+
+- `ServicePortName`: which service port (namespace, name, port name, protocol).
+- `Endpoint`: one address and port that may answer.
+- `Frontend`: one address and port that clients ask, and how to treat them.
+- `ServicePlan`: the frontends of one service port over its two pools of endpoints.
+- `NodeSettings`: what is the same for all services of a node in one IP family.
+- `Plan`: all service plans of one node in one family; `Delta`: which of them are new or different.
+
+Readers: the backends, the oracle, `render`, the explanations. All policy is decided here; a backend
+that wants to read a Service's spec is in the wrong room.
+Addresses are canonical text (as `ipaddress` prints them) and were checked where they entered.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from msgspec import Struct
+
+
+class Family(enum.Enum):
+    IPV4 = "IPv4"
+    IPV6 = "IPv6"
+
+    @property
+    def other(self) -> Family:
+        return Family.IPV6 if self is Family.IPV4 else Family.IPV4
+
+
+class ServicePortName(NamedTuple):
+    """Identity of a service port. `protocol` is TCP, UDP or SCTP; `port` is "" when unnamed."""
+
+    namespace: str
+    name: str
+    port: str
+    protocol: str
+
+    @property
+    def service(self) -> tuple[str, str]:
+        return (self.namespace, self.name)
+
+    def __str__(self) -> str:
+        """`namespace/name:port`, or `namespace/name` if unnamed. The protocol is not part of it.
+
+        Goes into comments and chain name hashes. Source: kube-proxy types.go, ServicePortName.
+        """
+        return f"{self.namespace}/{self.name}" + (f":{self.port}" if self.port else "")
+
+
+# Plans are msgspec structs, not dataclasses: 50,000 endpoints are built at a cold start, and a
+# frozen dataclass costs about six times as much to build.
+class Endpoint(Struct, frozen=True, gc=False):
+    address: str
+    port: int
+    node: str = ""
+    local: bool = False  # on this node
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    zone_hints: tuple[str, ...] = ()
+    node_hints: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """`ip:port`, or `[ip]:port` for IPv6. Endpoints are sorted by this text."""
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+class FrontendKind(enum.Enum):
+    CLUSTER_IP = "cluster-ip"
+    EXTERNAL_IP = "external-ip"
+    LOAD_BALANCER = "load-balancer"
+    NODE_PORT = "node-port"
+
+
+class Pool(enum.Enum):
+    CLUSTER = "cluster"
+    LOCAL = "local"
+
+
+class OnEmpty(enum.Enum):
+    """What a new connection meets when the frontend's pool has no endpoint."""
+
+    REJECT = "reject"  # no endpoint anywhere: tell the client at once
+    DROP = "drop"  # only this node has none: a load balancer may still send here for a moment
+
+
+class Masquerade(enum.Enum):
+    """Whose packets get this node's address as source."""
+
+    ALWAYS = "always"
+    OFF_CLUSTER = "off-cluster"  # only sources that the local detector does not call local pods
+    NEVER = "never"
+
+
+class Frontend(Struct, frozen=True, gc=False, kw_only=True):
+    """One address and port of a service port.
+
+    `address` is "" for a node port (it stands for every node port address of the node).
+    `short_circuit` (external frontends with externalTrafficPolicy Local): local pods, and processes
+    of this node, use the cluster pool instead; the latter are masqueraded.
+    `source_ranges`: only these may enter (CIDRs, and single addresses); empty means everybody.
+    """
+
+    kind: FrontendKind
+    address: str
+    port: int
+    pool: Pool
+    on_empty: OnEmpty
+    masquerade: Masquerade
+    short_circuit: bool = False
+    source_ranges: tuple[str, ...] = ()
+
+
+class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
+    """One service port in one family.
+
+    `frontends` are in the order cluster IP, external IPs, load balancer VIPs, node port.
+    `cluster`, `local`: the pools, sorted by `str(endpoint)`; empty also where no frontend uses them.
+    `reachable`: every endpoint of either pool. `has_endpoints`: some endpoint is usable somewhere in
+    the cluster, even if neither pool has one. `affinity_timeout_s` is 0 without session affinity.
+    `cached_endpoints` counts all known endpoints in any condition (decides large-cluster mode).
+    Source: kube-proxy topology.go, CategorizeEndpoints.
+    """
+
+    name: ServicePortName
+    family: Family
+    frontends: tuple[Frontend, ...]
+    cluster: tuple[Endpoint, ...] = ()
+    local: tuple[Endpoint, ...] = ()
+    reachable: tuple[Endpoint, ...] = ()
+    has_endpoints: bool = False
+    cached_endpoints: int = 0
+    internal_local: bool = False  # internalTrafficPolicy Local
+    external_local: bool = False  # externalTrafficPolicy Local, where it applies
+    externally_accessible: bool = False
+    affinity_timeout_s: int = 0
+    health_check_node_port: int = 0
+
+    @property
+    def protocol(self) -> str:
+        return self.name.protocol
+
+    @property
+    def cluster_ip(self) -> Frontend:
+        return self.frontends[0]
+
+    def pool(self, frontend: Frontend) -> tuple[Endpoint, ...]:
+        return self.local if frontend.pool is Pool.LOCAL else self.cluster
+
+    def serves(self, frontend: Frontend) -> bool:
+        """Whether a client from outside (for a cluster IP: any client) finds an endpoint."""
+        return self.has_endpoints and (frontend.pool is Pool.CLUSTER or bool(self.local))
+
+
+class DetectLocal(enum.Enum):
+    CIDR = "cidr"  # detectLocalMode ClusterCIDR or NodeCIDR
+    BRIDGE = "bridge"
+    PREFIX = "prefix"  # interface name prefix
+
+
+class LocalDetector(Struct, frozen=True):
+    """How this node recognises packets of local pods. `value`: a CIDR, interface name or prefix."""
+
+    mode: DetectLocal
+    value: str
+
+
+class NodePortAddresses(Struct, frozen=True):
+    """Which addresses of the node answer node ports: all (`cidrs` empty), or those in `cidrs`."""
+
+    cidrs: tuple[str, ...] = ()
+
+    @property
+    def match_all(self) -> bool:
+        return not self.cidrs
+
+
+class NodeSettings(Struct, frozen=True, kw_only=True):
+    """What holds for all services of one node in one family. `node_ip` and `zone` may be ""."""
+
+    family: Family
+    node_name: str
+    node_ip: str = ""
+    zone: str = ""
+    detector: LocalDetector | None = None
+    masquerade_all: bool = False
+    masquerade_bit: int = 14
+    node_port_addresses: NodePortAddresses = NodePortAddresses()
+    localhost_node_ports: bool = False  # effective value: always false for IPv6
+    allow_external_ips: bool = True  # feature gate AllowServiceExternalIPs
+
+    @property
+    def masquerade_mark(self) -> int:
+        return 1 << self.masquerade_bit
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """All service ports of one node in one family. `services` must not be altered by readers."""
+
+    settings: NodeSettings
+    services: Mapping[ServicePortName, ServicePlan]
+    cached_endpoints: int = 0
+
+    @property
+    def family(self) -> Family:
+        return self.settings.family
+
+    @property
+    def large_cluster(self) -> bool:
+        """Above 1000 endpoints kube-proxy saves on comments and clean-ups (largeClusterEndpointsThreshold)."""
+        return self.cached_endpoints > 1000
+
+
+class Delta(Struct, frozen=True, kw_only=True):
+    """What differs from the plan of the last successful sync.
+
+    `before` maps each changed service port to its former plan, None if it is new; a name that
+    is missing in the new plan was removed. `full` asks to write everything whatever changed.
+    """
+
+    full: bool = False
+    before: Mapping[ServicePortName, ServicePlan | None] = {}
+
+    def __bool__(self) -> bool:
+        return self.full or bool(self.before)
