@@ -6,11 +6,12 @@ A write that does not alter an object is no change. Not thread-safe: one loop ow
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from msgspec import Struct
 
-from kproxy.api.types import EndpointSlice, Endpoints, KubernetesObject, Node, Pod, Service
+from kproxy.api.mirror import mirror
+from kproxy.api.types import Endpoints, EndpointSlice, KubernetesObject, Node, Pod, Service
 
 ServiceKey = tuple[str, str]  # namespace, name
 ObjectKey = tuple[str, str, str]  # kind, namespace, name; the namespace of a Node is ""
@@ -30,3 +31,97 @@ class Changes(Struct, frozen=True):
 def object_key(obj: KubernetesObject) -> ObjectKey:
     namespace = "" if isinstance(obj, Node) else obj.metadata.namespace
     return (type(obj).__name__, namespace, obj.metadata.name)
+
+
+class Store:
+    """Objects by key, with slices also by the Service they belong to."""
+
+    def __init__(self) -> None:
+        self._objects: dict[ObjectKey, KubernetesObject] = {}
+        self._slices: dict[ServiceKey, dict[str, EndpointSlice]] = {}
+        self._services_changed: set[ServiceKey] = set()
+        self._nodes_changed: set[str] = set()
+
+    def upsert(self, obj: KubernetesObject) -> None:
+        key = object_key(obj)
+        former = self._objects.get(key)
+        if former == obj:
+            return
+        if former is not None:
+            self._forget(former)
+        self._objects[key] = obj
+        if isinstance(obj, EndpointSlice) and (service := service_of(obj)):
+            self._slices.setdefault(service, {})[obj.metadata.name] = obj
+        self._note(obj)
+
+    def delete(self, key: ObjectKey) -> None:
+        """Forget an object. One that is not there is no change."""
+        former = self._objects.pop(key, None)
+        if former is not None:
+            self._forget(former)
+
+    def replace(self, objects: Iterable[KubernetesObject]) -> None:
+        """Make `objects` the whole contents: what is missing there is deleted."""
+        fresh = {object_key(obj): obj for obj in objects}
+        for key in [key for key in self._objects if key not in fresh]:
+            self.delete(key)
+        for obj in fresh.values():
+            self.upsert(obj)
+
+    def take_changes(self) -> Changes:
+        """The changes since the last call, which are then forgotten here."""
+        changes = Changes(frozenset(self._services_changed), frozenset(self._nodes_changed))
+        self._services_changed.clear()
+        self._nodes_changed.clear()
+        return changes
+
+    @property
+    def has_changes(self) -> bool:
+        return bool(self._services_changed or self._nodes_changed)
+
+    def service(self, key: ServiceKey) -> Service | None:
+        found = self._objects.get(("Service", *key))
+        return found if isinstance(found, Service) else None
+
+    def slices(self, key: ServiceKey) -> list[EndpointSlice]:
+        """The slices of a Service by name; if it has none, its Endpoints object read as slices."""
+        slices = self._slices.get(key)
+        if slices:
+            return [slices[name] for name in sorted(slices)]
+        endpoints = self._objects.get(("Endpoints", *key))
+        return mirror(endpoints) if isinstance(endpoints, Endpoints) else []
+
+    def node(self, name: str) -> Node | None:
+        found = self._objects.get(("Node", "", name))
+        return found if isinstance(found, Node) else None
+
+    def services(self) -> list[ServiceKey]:
+        """Keys of all Services."""
+        return [key[1:] for key in self._objects if key[0] == "Service"]
+
+    def pods(self) -> list[Pod]:
+        return [obj for obj in self._objects.values() if isinstance(obj, Pod)]
+
+    def _forget(self, obj: KubernetesObject) -> None:
+        if isinstance(obj, EndpointSlice) and (service := service_of(obj)):
+            slices = self._slices[service]
+            del slices[obj.metadata.name]
+            if not slices:
+                del self._slices[service]
+        self._note(obj)
+
+    def _note(self, obj: KubernetesObject) -> None:
+        match obj:
+            case Service() | Endpoints():
+                self._services_changed.add((obj.metadata.namespace, obj.metadata.name))
+            case EndpointSlice():
+                if service := service_of(obj):
+                    self._services_changed.add(service)
+            case Node():
+                self._nodes_changed.add(obj.metadata.name)
+
+
+def service_of(endpoint_slice: EndpointSlice) -> ServiceKey | None:
+    """The Service that a slice feeds, from its label; None for a slice of no Service."""
+    name = endpoint_slice.metadata.labels.get(SERVICE_NAME_LABEL)
+    return (endpoint_slice.metadata.namespace, name) if name else None

@@ -1,0 +1,78 @@
+"""What the oracle must know of the network around the nodes: who is where, and who routes what.
+
+A `Network` describes a routed lab: every node and every outside client hangs on one router; each
+pod hangs on its node by a point-to-point link, so all its traffic passes the node's netfilter.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+
+class HostKind(enum.Enum):
+    NODE = "node"
+    POD = "pod"
+    CLIENT = "client"  # outside the cluster
+    ROUTER = "router"
+
+
+class Host(Struct, frozen=True, kw_only=True):
+    """One network namespace. `node` is the node a pod runs on, "" for the others.
+
+    `addresses`: canonical, at most one for each family for pods and clients. A node lists its node addresses first,
+    then its gateway addresses towards its pods.
+    `listens`: (protocol, port) pairs that a pod serves.
+    """
+
+    name: str
+    kind: HostKind
+    addresses: tuple[str, ...]
+    node: str = ""
+    gateways: tuple[str, ...] = ()  # of a node: its addresses on the links to its pods
+    listens: tuple[tuple[str, int], ...] = ()
+
+
+class Network(Struct, frozen=True, kw_only=True):
+    """`hosts` by name. `routes`: CIDR -> node that the router sends it to (VIPs, external IPs)."""
+
+    hosts: Mapping[str, Host]
+    routes: Mapping[str, str]
+
+
+class Packet(Struct, frozen=True, kw_only=True):
+    """The first packet of a connection: who (a host's name) asks which address and port.
+
+    `source`: the address the client uses; "" lets the oracle pick as the kernel would.
+    """
+
+    client: str
+    address: str
+    port: int
+    protocol: str = "TCP"
+    source: str = ""
+
+
+class Outcome(enum.Enum):
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    DROPPED = "dropped"
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """What becomes of a packet.
+
+    `sources`: pod name -> source address that pod sees; its keys are all pods that may answer
+    (each equally likely for a new client without affinity). Empty unless delivered.
+    `answered`: whether a reply finds its way back through the node that translated the packet; if
+    not, the pod gets the packet and the client still times out.
+    `at`: name of the host where the packet's fate was decided. `why`: one sentence for people.
+    """
+
+    outcome: Outcome
+    sources: Mapping[str, str] = {}
+    answered: bool = True
+    at: str
+    why: str
