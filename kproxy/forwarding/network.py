@@ -22,8 +22,8 @@ class HostKind(enum.Enum):
 class Host(Struct, frozen=True, kw_only=True):
     """One network namespace. `node` is the node a pod runs on, "" for the others.
 
-    `addresses`: canonical, at most one for each family for pods and clients. A node lists its node addresses first,
-    then its gateway addresses towards its pods.
+    `addresses`: canonical, at most one for each family for pods and clients.
+    A node lists its node addresses here and those towards its pods in `gateways`.
     `listens`: (protocol, port) pairs that a pod serves.
     """
 

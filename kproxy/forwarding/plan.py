@@ -67,7 +67,11 @@ class Endpoint(Struct, frozen=True, gc=False):
 
     def __str__(self) -> str:
         """`ip:port`, or `[ip]:port` for IPv6. Endpoints are sorted by this text."""
-        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+        return (
+            f"[{self.address}]:{self.port}"
+            if ":" in self.address
+            else f"{self.address}:{self.port}"
+        )
 
 
 class FrontendKind(enum.Enum):
@@ -120,9 +124,10 @@ class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
     """One service port in one family.
 
     `frontends` are in the order cluster IP, external IPs, load balancer VIPs, node port.
-    `cluster`, `local`: the pools, sorted by `str(endpoint)`; empty also where no frontend uses them.
-    `reachable`: every endpoint of either pool. `has_endpoints`: some endpoint is usable somewhere in
-    the cluster, even if neither pool has one. `affinity_timeout_s` is 0 without session affinity.
+    `cluster`, `local`: the pools, sorted by `str(endpoint)`; empty also where no frontend uses
+    them. `reachable`: every endpoint of either pool. `has_endpoints`: some endpoint is usable
+    somewhere in the cluster, even if neither pool has one. `affinity_timeout_s` is 0 without
+    session affinity.
     `cached_endpoints` counts all known endpoints in any condition (decides large-cluster mode).
     Source: kube-proxy topology.go, CategorizeEndpoints.
     """
@@ -212,7 +217,10 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     @property
     def large_cluster(self) -> bool:
-        """Above 1000 endpoints kube-proxy saves on comments and clean-ups (largeClusterEndpointsThreshold)."""
+        """Above this many endpoints kube-proxy leaves comments out of the chains of services.
+
+        Source: iptables/proxier.go, largeClusterEndpointsThreshold.
+        """
         return self.cached_endpoints > 1000
 
 

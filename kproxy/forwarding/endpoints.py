@@ -1,0 +1,130 @@
+"""From EndpointSlices to the endpoints of a service port, and which of them are used.
+
+Source: kube-proxy endpointslicecache.go, topology.go (CategorizeEndpoints, topologyModeFromHints).
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from kproxy.api.types import Endpoint as SliceEndpoint
+from kproxy.api.types import EndpointSlice
+from kproxy.forwarding.plan import Endpoint, NodeSettings
+
+
+class Pools(Struct, frozen=True, gc=False):
+    """Outcome of `categorize`: see the fields of the same names in `ServicePlan`."""
+
+    cluster: tuple[Endpoint, ...] = ()
+    local: tuple[Endpoint, ...] = ()
+    reachable: tuple[Endpoint, ...] = ()
+    has_endpoints: bool = False
+
+
+class TopologyMode(enum.Enum):
+    ANYWHERE = "anywhere"
+    SAME_ZONE = "PreferSameZone"
+    SAME_NODE = "PreferSameNode"
+
+
+def endpoints_of(
+    slices: Iterable[EndpointSlice], settings: NodeSettings
+) -> dict[tuple[str, str], list[Endpoint]]:
+    """Endpoints by (port name, protocol), sorted by their text, without duplicates.
+
+    Of two with the same address and port one that is not terminating wins, else the later.
+    """
+    found: dict[tuple[str, str], dict[str, Endpoint]] = {}
+    for endpoint_slice in slices:
+        if endpoint_slice.address_type != settings.family.value:
+            continue
+        for port in endpoint_slice.ports:
+            if not port.port:
+                continue
+            members = found.setdefault((port.name, port.protocol), {})
+            for entry in endpoint_slice.endpoints:
+                if not entry.addresses:
+                    continue
+                endpoint = _endpoint(entry, port.port, settings.node_name)
+                key = str(endpoint)
+                if key not in members or not endpoint.terminating:
+                    members[key] = endpoint
+    return {port: [members[key] for key in sorted(members)] for port, members in found.items()}
+
+
+def categorize(
+    endpoints: list[Endpoint], settings: NodeSettings, *, uses_cluster: bool, uses_local: bool
+) -> Pools:
+    """Which endpoints the cluster pool and the local pool hold.
+
+    Readiness first; serving but terminating endpoints only where no ready one is left, decided for
+    each pool by itself. Topology hints bind the cluster pool alone.
+    """
+    if not endpoints:
+        return Pools()
+    cluster: tuple[Endpoint, ...] = ()
+    mode = TopologyMode.ANYWHERE
+    if uses_cluster:
+        mode = topology_mode(endpoints, settings)
+        cluster = tuple(e for e in endpoints if e.ready and _allowed(e, mode, settings))
+        if not cluster:
+            cluster = tuple(e for e in endpoints if e.serving and e.terminating)
+    if not uses_local:
+        return Pools(cluster, (), cluster, bool(cluster))
+
+    usable = any(e.ready or (e.serving and e.terminating) for e in endpoints)
+    local = tuple(e for e in endpoints if e.local and e.ready)
+    if not local:
+        local = tuple(e for e in endpoints if e.local and e.serving and e.terminating)
+    has_endpoints = usable or bool(cluster)
+    if not uses_cluster:
+        return Pools((), local, local, has_endpoints)
+    extra = [e for e in local if e not in cluster]
+    reachable = tuple(sorted((*cluster, *extra), key=str)) if extra else cluster
+    return Pools(cluster, local, reachable, has_endpoints)
+
+
+def topology_mode(endpoints: Iterable[Endpoint], settings: NodeSettings) -> TopologyMode:
+    """Hints count only if every ready endpoint has them and one of them names this place."""
+    ready = [e for e in endpoints if e.ready]
+    if not ready:
+        return TopologyMode.ANYWHERE
+    if all(e.node_hints for e in ready) and any(settings.node_name in e.node_hints for e in ready):
+        return TopologyMode.SAME_NODE
+    if (
+        settings.zone
+        and all(e.zone_hints for e in ready)
+        and any(settings.zone in e.zone_hints for e in ready)
+    ):
+        return TopologyMode.SAME_ZONE
+    return TopologyMode.ANYWHERE
+
+
+def _allowed(endpoint: Endpoint, mode: TopologyMode, settings: NodeSettings) -> bool:
+    match mode:
+        case TopologyMode.SAME_NODE:
+            return settings.node_name in endpoint.node_hints
+        case TopologyMode.SAME_ZONE:
+            return settings.zone in endpoint.zone_hints
+        case TopologyMode.ANYWHERE:
+            return True
+
+
+def _endpoint(entry: SliceEndpoint, port: int, node_name: str) -> Endpoint:
+    conditions = entry.conditions
+    node = entry.node_name or ""
+    hints = entry.hints
+    return Endpoint(
+        entry.addresses[0],
+        port,
+        node,
+        bool(node) and node == node_name,
+        conditions.ready is not False,
+        conditions.serving is not False,
+        conditions.terminating is True,
+        tuple(hint.name for hint in hints.for_zones) if hints else (),
+        tuple(hint.name for hint in hints.for_nodes) if hints else (),
+    )
