@@ -36,7 +36,10 @@ class Host(Struct, frozen=True, kw_only=True):
 
 
 class Network(Struct, frozen=True, kw_only=True):
-    """`hosts` by name. `routes`: CIDR -> node that the router sends it to (VIPs, external IPs)."""
+    """`hosts` by name. `routes`: CIDR -> node that the router sends it to (VIPs, external IPs).
+
+    Addresses of hosts need no route. There is exactly one router.
+    """
 
     hosts: Mapping[str, Host]
     routes: Mapping[str, str]
@@ -62,17 +65,25 @@ class Outcome(enum.Enum):
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """What becomes of a packet.
+    """What becomes of a packet. Refused: an RST or an ICMP error comes back; dropped: silence.
 
-    `sources`: pod name -> source address that pod sees; its keys are all pods that may answer
-    (each equally likely for a new client without affinity). Empty unless delivered.
-    `answered`: whether a reply finds its way back through the node that translated the packet; if
-    not, the pod gets the packet and the client still times out.
+    `sources`: host name -> source address seen there; its keys are all pods (and nodes, for host
+    network endpoints) that may answer, each as likely for a new client. Empty unless delivered.
+    `unanswered`: those of them whose reply bypasses a node that must translate it back: they
+    get the packet, and the client still times out.
+    `failing`: endpoints (`ip:port`) that may be chosen as well, but do not serve. If no endpoint
+    serves, the outcome is dropped if any of them is, else refused.
     `at`: name of the host where the packet's fate was decided. `why`: one sentence for people.
     """
 
     outcome: Outcome
     sources: Mapping[str, str] = {}
-    answered: bool = True
+    unanswered: frozenset[str] = frozenset()
+    failing: Mapping[str, Outcome] = {}
     at: str
     why: str
+
+    @property
+    def answered(self) -> bool:
+        """Whether the reply of every pod that may answer finds its way back to the client."""
+        return not self.unanswered

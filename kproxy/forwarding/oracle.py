@@ -1,0 +1,301 @@
+"""The oracle: what becomes of a packet, predicted from the plans of the nodes alone.
+
+A packet is followed from host to host. At each node the plan may translate it, reject it, drop it
+or leave it alone (`translation`); then it is routed (`routing`). A translation to several endpoints
+splits the journey; each branch is followed to its end, and its reply is followed back.
+
+Assumed of the lab, and seen on Linux 6.18:
+- strict reverse path filtering is off. IPv4 still drops a packet that comes back to its own sender
+  (a martian source); IPv6 has no such check.
+- what nobody translates or routes ends with an ICMP error (net unreachable, or time exceeded after
+  bouncing between a node and the router). It counts as refused: TCP's connect() fails with
+  it at once. A connected UDP socket is only told of port unreachable.
+- packets delivered on the translating node itself are not masqueraded (they skip POSTROUTING),
+  except those of its own processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from msgspec import Struct, structs
+
+from kproxy.errors import BadInput
+from kproxy.forwarding.network import Host, HostKind, Network, Outcome, Packet, Verdict
+from kproxy.forwarding.plan import Plan
+from kproxy.forwarding.routing import (
+    HOP_LIMIT,
+    address_towards,
+    is_loopback,
+    is_own,
+    next_hop,
+    path,
+    primary_address,
+    source_for,
+)
+from kproxy.forwarding.translation import Arrival, Passage, refuse, translate
+
+
+def predict(network: Network, plans: Mapping[str, Plan], packet: Packet) -> Verdict:
+    """What becomes of the first packet of a new connection, in iptables mode.
+
+    `plans`: node name -> plan in the packet's family; a node that is missing has no service proxy.
+    A client without session affinity history is assumed: all candidates are named.
+    Raises BadInput if the network has no such client.
+    """
+    client = network.hosts.get(packet.client)
+    if client is None:
+        raise BadInput([f"no host called {packet.client!r} in the network"])
+    source = packet.source or source_for(network, client, packet.address)
+    if not source:
+        return Verdict(
+            outcome=Outcome.REFUSED,
+            at=client.name,
+            why=f"{client.name} has no address of the family of {packet.address}",
+        )
+    start = _Flight(
+        host=client,
+        arrival=Arrival.PROCESS,
+        source=source,
+        address=packet.address,
+        port=packet.port,
+        protocol=packet.protocol,
+    )
+    return _verdict(list(_Journey(network, plans, client).visit(start)))
+
+
+class _Step(NamedTuple):
+    """A translation: which node made it, from which source, to which endpoint.
+
+    `remark`: what is peculiar to this endpoint, or "".
+    """
+
+    node: str
+    source: str
+    endpoint: str
+    why: str
+    remark: str
+
+
+class _Flight(Struct, frozen=True, kw_only=True):
+    """A packet that has come to `host`. `steps`: its translations so far.
+
+    `hops_left`: its TTL or hop limit as `host` receives it. `note`: why its own node let it pass
+    where others would be refused, or "".
+    """
+
+    host: Host
+    arrival: Arrival
+    source: str
+    address: str
+    port: int
+    protocol: str
+    hops_left: int = HOP_LIMIT
+    steps: tuple[_Step, ...] = ()
+    note: str = ""
+
+
+class _End(Struct, frozen=True, kw_only=True):
+    """Where one branch of the journey ended. `answered`: a reply from there reaches the client."""
+
+    outcome: Outcome
+    flight: _Flight
+    why: str
+    answered: bool = True
+
+
+class _Journey(NamedTuple):
+    """The surroundings that stay the same while packets of `client` are followed."""
+
+    network: Network
+    plans: Mapping[str, Plan]
+    client: Host
+
+    def visit(self, flight: _Flight) -> Iterator[_End]:
+        """All ends of a packet that has come to `flight.host`."""
+        here = flight.host
+        if _is_martian(flight):
+            yield _End(
+                outcome=Outcome.DROPPED,
+                flight=flight,
+                why=f"{here.name} drops a packet that comes in from {flight.source}, "
+                "an address of its own (martian source)",
+            )
+            return
+        for branch in self._translated(flight):
+            yield from self._onward(branch)
+
+    def _translated(self, flight: _Flight) -> Iterator[_Flight]:
+        """The packet as the nat table leaves it: one flight for each endpoint, or as it was."""
+        here = flight.host
+        plan = self._plan(here)
+        translation = translate(plan, _passage(flight)) if plan else None
+        # A second translation by one node means endpoints that are frontends themselves: the
+        # kernel goes round until the hop limit, and so does the packet that is left alone here.
+        if translation is None or any(step.node == here.name for step in flight.steps):
+            yield flight
+            return
+        for endpoint in translation.endpoints:
+            source, remark = flight.source, ""
+            hairpin = endpoint.address == flight.source
+            if translation.masquerade or hairpin:
+                source, remark = self._masqueraded(flight, endpoint.address)
+            if hairpin and not translation.masquerade:
+                remark = f"{endpoint} asks itself (hairpin) and sees {source}"
+            step = _Step(here.name, flight.source, str(endpoint), translation.why, remark)
+            yield structs.replace(
+                flight,
+                source=source,
+                address=endpoint.address,
+                port=endpoint.port,
+                steps=(*flight.steps, step),
+            )
+
+    def _masqueraded(self, flight: _Flight, endpoint: str) -> tuple[str, str]:
+        """The source that a marked packet leaves with, and a remark where it is not changed."""
+        here = flight.host
+        neighbour = next_hop(self.network, here, endpoint)
+        if neighbour is not here:
+            return address_towards(here, neighbour, flight.source), ""
+        if flight.arrival is Arrival.PROCESS:  # goes out through lo, hence through POSTROUTING
+            return primary_address(here, flight.source), ""
+        return flight.source, f"{endpoint} is the node itself, where nothing is masqueraded"
+
+    def _onward(self, flight: _Flight) -> Iterator[_End]:
+        """What the filter table and the routes make of a packet after translation."""
+        here = flight.host
+        following = next_hop(self.network, here, flight.address)
+        plan = self._plan(here)
+        refusal = refuse(plan, _passage(flight), to_node=following is here) if plan else None
+        forwarded = flight.arrival is not Arrival.PROCESS
+        if refusal and refusal.outcome is Outcome.DROPPED:
+            yield _End(
+                outcome=Outcome.DROPPED, flight=flight, why=f"{here.name} drops it: {refusal.why}"
+            )
+        elif refusal:
+            yield self._refused(flight, f"{here.name} rejects it: {refusal.why}")
+        elif following is here:
+            yield self._received(flight)
+        elif following is None:
+            yield self._refused(
+                flight, f"{here.name} has no route to {flight.address} (ICMP net unreachable)"
+            )
+        elif forwarded and flight.hops_left == 1:
+            yield self._refused(
+                flight,
+                f"no node takes {flight.address} port {flight.port}/{flight.protocol}, so it "
+                f"goes round in circles until {here.name} gives up (ICMP time exceeded)",
+            )
+        else:
+            yield from self.visit(
+                structs.replace(
+                    flight,
+                    host=following,
+                    arrival=Arrival.POD_LINK if here.kind is HostKind.POD else Arrival.UPLINK,
+                    hops_left=flight.hops_left - forwarded,
+                    note=flight.note if forwarded else self._unhindered(flight),
+                )
+            )
+
+    def _unhindered(self, flight: _Flight) -> str:
+        """The refusal that a process escapes because no rule for it hangs on OUTPUT, or ""."""
+        plan = self._plan(flight.host)
+        if plan is None:
+            return ""
+        forwarded = structs.replace(_passage(flight), arrival=Arrival.UPLINK)
+        refusal = refuse(plan, forwarded, to_node=False)
+        if refusal is None:
+            return ""
+        return f"{flight.host.name} does not refuse its own processes, though {refusal.why}"
+
+    def _received(self, flight: _Flight) -> _End:
+        here = flight.host
+        if (flight.protocol, flight.port) not in here.listens:
+            return self._refused(
+                flight,
+                f"{here.name} has {flight.address}, but nobody there listens "
+                f"on port {flight.port}/{flight.protocol}",
+            )
+        return _End(
+            outcome=Outcome.DELIVERED,
+            flight=flight,
+            why=f"{here.name} has {flight.address}: no Service has a part in it",
+            answered=self._returns(flight),
+        )
+
+    def _refused(self, flight: _Flight, why: str) -> _End:
+        """A refusal is heard only if it returns by the nodes that translated the packet."""
+        if self._returns(flight):
+            return _End(outcome=Outcome.REFUSED, flight=flight, why=why)
+        return _End(outcome=Outcome.DROPPED, flight=flight, why=f"{why}, and {_bypass(flight)}")
+
+    def _returns(self, flight: _Flight) -> bool:
+        """Whether a reply from `flight.host` comes to the client, each translation undone."""
+        here, towards = flight.host, flight.source
+        for step in reversed(flight.steps):
+            if step.node not in path(self.network, here, towards):
+                return False
+            here, towards = self.network.hosts[step.node], step.source
+        return path(self.network, here, towards)[-1] == self.client.name
+
+    def _plan(self, host: Host) -> Plan | None:
+        return self.plans.get(host.name) if host.kind is HostKind.NODE else None
+
+
+def _is_martian(flight: _Flight) -> bool:
+    if flight.arrival is Arrival.PROCESS:
+        return False
+    return is_loopback(flight.source) or (
+        ":" not in flight.source and is_own(flight.host, flight.source)
+    )
+
+
+def _passage(flight: _Flight) -> Passage:
+    return Passage(
+        node=flight.host,
+        arrival=flight.arrival,
+        source=flight.source,
+        address=flight.address,
+        port=flight.port,
+        protocol=flight.protocol,
+    )
+
+
+def _verdict(ends: list[_End]) -> Verdict:
+    """The branches of one journey, at least one, as one verdict."""
+    delivered = [end for end in ends if end.outcome is Outcome.DELIVERED]
+    failed = [end for end in ends if end.outcome is not Outcome.DELIVERED]
+    dropped = [end for end in failed if end.outcome is Outcome.DROPPED]
+    first = (delivered or dropped or failed)[0]
+    steps = first.flight.steps
+    unanswered = [end for end in delivered if not end.answered]
+    clauses = [f"{step.node}: {step.why}" for step in steps]
+    if not (delivered and steps):
+        clauses += [*filter(None, [first.flight.note]), first.why]
+    if delivered:
+        clauses += [step.remark for end in delivered for step in end.flight.steps if step.remark]
+        clauses += [
+            f"{end.flight.host.name} answers, but {_bypass(end.flight)}" for end in unanswered
+        ]
+        clauses += [f"{_endpoint(end)} fails: {end.why}" for end in failed]
+    return Verdict(
+        outcome=first.outcome,
+        sources={end.flight.host.name: end.flight.source for end in delivered},
+        unanswered=frozenset(end.flight.host.name for end in unanswered),
+        failing={_endpoint(end): end.outcome for end in failed if end.flight.steps},
+        at=steps[0].node if delivered and steps else first.flight.host.name,
+        why="; ".join(clauses),
+    )
+
+
+def _endpoint(end: _End) -> str:
+    return end.flight.steps[-1].endpoint
+
+
+def _bypass(flight: _Flight) -> str:
+    """Why a reply is lost."""
+    if not flight.steps:
+        return f"the way back to {flight.source} does not lead to the client"
+    nodes = " and ".join(step.node for step in flight.steps)
+    return f"the reply bypasses {nodes}, so the client does not know it"

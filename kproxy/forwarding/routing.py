@@ -1,0 +1,127 @@
+"""Where a packet goes next, and which address a host speaks with: routing without any Service.
+
+What the kernels of a lab do with the routes that `Network` describes. A node has its pods on
+links of their own and a default route to the router; a pod has its node, a client the router.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from kproxy.errors import BadInput
+from kproxy.forwarding.network import Host, HostKind, Network
+
+HOP_LIMIT = 64  # of Linux: net.ipv4.ip_default_ttl, net.ipv6.conf.default.hop_limit
+
+
+def contains(cidr: str, address: str) -> bool:
+    """Whether `cidr` (or single address) holds `address`; false across families."""
+    return ipaddress.ip_address(address) in ipaddress.ip_network(cidr)
+
+
+def is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
+
+
+def is_own(host: Host, address: str) -> bool:
+    """Whether `address` is the host's own: of an interface, or loopback. (addrtype LOCAL)"""
+    return address in host.addresses or is_loopback(address)
+
+
+def next_hop(network: Network, host: Host, address: str) -> Host | None:
+    """The host that gets a packet for `address` next: `host` itself if it is its own; None if
+    there is no route.
+    """
+    if is_own(host, address):
+        return host
+    match host.kind:
+        case HostKind.POD:
+            return network.hosts[host.node]
+        case HostKind.CLIENT:
+            return router_of(network)
+        case HostKind.NODE:
+            pod = _owner(network, address, HostKind.POD)
+            return pod if pod and pod.node == host.name else router_of(network)
+        case HostKind.ROUTER:
+            return _routed(network, address)
+
+
+def path(network: Network, start: Host, address: str) -> tuple[str, ...]:
+    """Names of the hosts a packet passes from `start` to the one that has `address`, both included.
+
+    Ends early where there is no route, or where the hop limit is used up.
+    """
+    here, names = start, [start.name]
+    for _ in range(HOP_LIMIT):
+        following = next_hop(network, here, address)
+        if following is None or following is here:
+            break
+        here = following
+        names.append(here.name)
+    return tuple(names)
+
+
+def source_for(network: Network, host: Host, address: str) -> str:
+    """The source address a process on `host` gets when it connects to `address`, before any NAT.
+
+    "" if the host has no address of that family.
+    """
+    if is_loopback(address):
+        return "::1" if ":" in address else "127.0.0.1"
+    if address in host.addresses:
+        return address
+    return address_towards(host, next_hop(network, host, address), address)
+
+
+def address_towards(host: Host, neighbour: Host | None, like: str) -> str:
+    """The address of `host` on its link to `neighbour`, of the family of `like`, or "".
+
+    It is the source of the host's own packets on that link and what MASQUERADE puts there: the
+    gateway address towards a pod of this node, else the primary address.
+    """
+    if neighbour and neighbour.kind is HostKind.POD:
+        gateway = _same_family(host.gateways, like)
+        if gateway:
+            return gateway
+    return primary_address(host, like)
+
+
+def primary_address(host: Host, like: str) -> str:
+    """The first address of `host` in the family of `like` that is no gateway address, or ""."""
+    return _same_family((a for a in host.addresses if a not in host.gateways), like)
+
+
+def router_of(network: Network) -> Host:
+    """Raises BadInput if the network does not have exactly one router."""
+    routers = [host for host in network.hosts.values() if host.kind is HostKind.ROUTER]
+    if len(routers) != 1:
+        raise BadInput([f"a network needs exactly one router, this one has {len(routers)}"])
+    return routers[0]
+
+
+def _routed(network: Network, address: str) -> Host | None:
+    """What the router does: addresses of hosts first, then the longest matching prefix."""
+    owner = _owner(network, address, HostKind.NODE, HostKind.POD, HostKind.CLIENT)
+    if owner:
+        return network.hosts[owner.node] if owner.kind is HostKind.POD else owner
+    matching = [cidr for cidr in network.routes if contains(cidr, address)]
+    if not matching:
+        return None
+    longest = max(matching, key=lambda cidr: ipaddress.ip_network(cidr).prefixlen)
+    return network.hosts[network.routes[longest]]
+
+
+def _owner(network: Network, address: str, *kinds: HostKind) -> Host | None:
+    return next(
+        (
+            host
+            for host in network.hosts.values()
+            if host.kind in kinds and address in host.addresses
+        ),
+        None,
+    )
+
+
+def _same_family(addresses: Iterable[str], like: str) -> str:
+    return next((address for address in addresses if (":" in address) == (":" in like)), "")
