@@ -237,7 +237,8 @@ class _Journey(NamedTuple):
             if step.node not in path(self.network, here, towards):
                 return False
             here, towards = self.network.hosts[step.node], step.source
-        return path(self.network, here, towards)[-1] == self.client.name
+        last = path(self.network, here, towards)[-1]
+        return last == self.client.name and is_own(self.client, towards)
 
     def _plan(self, host: Host) -> Plan | None:
         return self.plans.get(host.name) if host.kind is HostKind.NODE else None

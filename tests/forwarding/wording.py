@@ -1,0 +1,73 @@
+"""Addresses and verdicts in the words of the test tables, with the lab's names for addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kproxy.forwarding.network import HostKind, Outcome, Packet, Verdict
+from kproxy.forwarding.oracle import predict
+from kproxy.forwarding.plan import Plan
+from tests.forwarding.plans import HOSTS, NETWORK, WEB_6, Web
+
+_SERVICE_NAMES = {
+    "cluster-ip": (Web().cluster_ip, WEB_6.cluster_ip),
+    "external-ip": (Web().external_ips[0], WEB_6.external_ips[0]),
+    "vip": (Web().vips[0], WEB_6.vips[0]),
+}
+
+
+def _names() -> dict[str, str]:
+    """Name -> address; IPv6 names end in "/6". `gw-a` is the gateway address of node-a."""
+    names: dict[str, str] = {}
+    for host in HOSTS:
+        for address in host.addresses:
+            name = host.name
+            if host.kind is HostKind.NODE and address in host.gateways:
+                name = host.name.replace("node", "gw")
+            names[name + ("/6" if ":" in address else "")] = address
+    for name, (ipv4, ipv6) in _SERVICE_NAMES.items():
+        names |= {name: ipv4, f"{name}/6": ipv6}
+    return names
+
+
+_ADDRESS_OF = _names()
+_NAME_OF = {address: name for name, address in _ADDRESS_OF.items()}
+
+
+def packet(client: str, asks: str, *, protocol: str = "TCP", source: str = "") -> Packet:
+    """`asks` and `source` name an address or are one: `node-a:30080`, `vip/6:80`, `7.7.7.7:80`."""
+    address, port = asks.rsplit(":", 1)
+    return Packet(
+        client=client,
+        address=_ADDRESS_OF.get(address, address),
+        port=int(port),
+        protocol=protocol,
+        source=_ADDRESS_OF.get(source, source),
+    )
+
+
+def ask(
+    plans: Mapping[str, Plan], client: str, asks: str, *, protocol: str = "TCP", source: str = ""
+) -> str:
+    """The oracle's answer, in words."""
+    return in_words(predict(NETWORK, plans, packet(client, asks, protocol=protocol, source=source)))
+
+
+def in_words(verdict: Verdict) -> str:
+    """`pod-a sees outside, pod-c sees node-a (no reply)`; `refused by node-a`; `dropped at node-b`.
+
+    Endpoints that fail follow in the same manner: `10.9.9.9:80 refused`.
+    """
+    failing = [f"{name} {outcome.value}" for name, outcome in sorted(verdict.failing.items())]
+    match verdict.outcome:
+        case Outcome.REFUSED:
+            return ", ".join([f"refused by {verdict.at}", *failing])
+        case Outcome.DROPPED:
+            return ", ".join([f"dropped at {verdict.at}", *failing])
+        case Outcome.DELIVERED:
+            seen = [
+                f"{name} sees {_NAME_OF.get(source, source)}"
+                + (" (no reply)" if name in verdict.unanswered else "")
+                for name, source in sorted(verdict.sources.items())
+            ]
+            return ", ".join(seen + failing)
