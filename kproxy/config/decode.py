@@ -1,0 +1,95 @@
+"""Plain values, as YAML or the command line gives them, to a `ProxyConfig` and back.
+
+Every fault is found in one go. As in kube-proxy an unknown or repeated field is no fault: it is
+ignored, with a notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from kproxy.config.durations import format_duration, parse_duration
+from kproxy.config.problems import Problem
+from kproxy.config.types import API_VERSION, KIND, ProxyConfig, Seconds
+
+_S = TypeVar("_S", bound=Struct)
+
+
+class Read(NamedTuple):
+    """A configuration as far as it could be read. With `problems` it must not be used."""
+
+    config: ProxyConfig
+    problems: tuple[Problem, ...] = ()
+    notices: tuple[Problem, ...] = ()
+
+
+def from_values(values: Mapping[str, Any]) -> Read:
+    """`values` is keyed by Kubernetes spelling and nested as the file is. Absent: the default."""
+    problems: list[Problem] = []
+    notices: list[Problem] = []
+    config = _section(values, ProxyConfig, "", problems, notices)
+    return Read(config, tuple(problems), tuple(notices))
+
+
+def to_values(config: ProxyConfig) -> dict[str, Any]:
+    """The whole file, `apiVersion` and `kind` included, in plain values."""
+    values: dict[str, Any] = {"apiVersion": API_VERSION, "kind": KIND}
+    values.update(msgspec.to_builtins(config, enc_hook=_encode))
+    return values
+
+
+def _section(
+    values: Mapping[str, Any],
+    kind: type[_S],
+    path: str,
+    problems: list[Problem],
+    notices: list[Problem],
+) -> _S:
+    fields = {info.encode_name: info for info in msgspec.structs.fields(kind)}
+    attributes: dict[str, Any] = {}
+    for key, value in values.items():
+        where = f"{path}.{key}" if path else str(key)
+        info = fields.get(key)
+        if info is None:
+            notices.append(Problem(where, "unknown field, ignored"))
+        elif value is None:  # as in Go: a null is an absent field
+            continue
+        elif not _is_struct(info.type):
+            try:
+                attributes[info.name] = msgspec.convert(value, info.type, dec_hook=_decode)
+            except msgspec.ValidationError as error:
+                problems.append(Problem(where, _plain(str(error))))
+        elif isinstance(value, Mapping):
+            attributes[info.name] = _section(value, info.type, where, problems, notices)
+        else:
+            problems.append(Problem(where, f"expected a mapping, got {value!r}"))
+    return kind(**attributes)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is not Seconds:
+        raise NotImplementedError(kind)
+    if not isinstance(value, str):
+        raise ValueError(f"expected a duration such as 30s, got {value!r}")
+    return parse_duration(value)
+
+
+def _encode(value: object) -> object:
+    if not isinstance(value, Seconds):
+        raise NotImplementedError(type(value))
+    return format_duration(value)
+
+
+def _plain(message: str) -> str:
+    """``Expected `int`, got `str` - at `$[0]` `` -> `expected int, got str (at [0])`."""
+    text, _, place = message.replace("`", "").partition(" - at $")
+    text = text[:1].lower() + text[1:]
+    return f"{text} (at {place})" if place else text

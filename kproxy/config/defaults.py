@@ -1,0 +1,68 @@
+"""The defaults that are not simply the initial value of a field.
+
+Source: kube-proxy v1.36 apis/config/v1alpha1/defaults.go, cmd/kube-proxy/app/server_linux.go
+(platformApplyDefaults).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from kproxy.config.addresses import parse_ip, with_port
+from kproxy.config.types import PRIMARY, ProxyConfig
+
+HEALTHZ_PORT, METRICS_PORT = 10256, 10249
+
+
+def fill_file(config: ProxyConfig, values: Mapping[str, Any]) -> ProxyConfig:
+    """What `config`, read from `values`, means as a file: there, zero and empty are "not set".
+
+    (On the command line they mean what they say.)
+    """
+    initial = ProxyConfig()
+    bind = parse_ip(config.bind_address)
+    ipv6 = bind is not None and bind.version == 6
+    healthz = values.get("healthzBindAddress") or ("::" if ipv6 else "0.0.0.0")
+    metrics = values.get("metricsBindAddress") or ("::1" if ipv6 else "127.0.0.1")
+    connection, iptables, nftables = config.client_connection, config.iptables, config.nftables
+    return replace(
+        config,
+        bind_address=config.bind_address or initial.bind_address,
+        healthz_bind_address=with_port(str(healthz), HEALTHZ_PORT),
+        metrics_bind_address=with_port(str(metrics), METRICS_PORT),
+        config_sync_period=config.config_sync_period or initial.config_sync_period,
+        iptables=replace(
+            iptables,
+            sync_period=iptables.sync_period or initial.iptables.sync_period,
+            min_sync_period=iptables.min_sync_period or initial.iptables.min_sync_period,
+        ),
+        ipvs=replace(config.ipvs, sync_period=config.ipvs.sync_period or initial.ipvs.sync_period),
+        nftables=replace(
+            nftables,
+            sync_period=nftables.sync_period or initial.nftables.sync_period,
+            min_sync_period=nftables.min_sync_period or initial.nftables.min_sync_period,
+        ),
+        client_connection=replace(
+            connection,
+            content_type=connection.content_type or initial.client_connection.content_type,
+            qps=connection.qps or initial.client_connection.qps,
+            burst=connection.burst or initial.client_connection.burst,
+        ),
+    )
+
+
+def fill_platform(config: ProxyConfig) -> ProxyConfig:
+    """What Linux adds to a file and to flags alike."""
+    mode = config.mode or "iptables"
+    addresses = config.node_port_addresses
+    if mode == "nftables" and not addresses:
+        addresses = (PRIMARY,)
+    return replace(
+        config,
+        mode=mode,
+        detect_local_mode=config.detect_local_mode or "ClusterCIDR",
+        node_port_addresses=addresses,
+    )

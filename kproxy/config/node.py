@@ -1,0 +1,150 @@
+"""What a configuration means on one node, in each family. Source: semantics of kube-proxy v1.36,
+cmd/kube-proxy/app/server.go (newProxyServer, detectNodeIPs), server_linux.go (getLocalDetectors),
+pkg/proxy/util/nodeport_addresses.go.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from itertools import chain
+
+from kproxy.api.types import Node
+from kproxy.config.addresses import Address, Network, family_of, parse_cidr, parse_ip
+from kproxy.config.gates import enabled
+from kproxy.config.types import PRIMARY, ProxyConfig
+from kproxy.errors import BadInput
+from kproxy.forwarding.plan import (
+    DetectLocal,
+    Family,
+    LocalDetector,
+    NodePortAddresses,
+    NodeSettings,
+)
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+_LOOPBACK_NETWORK = ip_network("127.0.0.0/8")
+
+
+def node_settings(config: ProxyConfig, node: Node | None) -> dict[Family, NodeSettings]:
+    """The settings of both families. `node` is this node's object, None while it is not known.
+
+    `config` must be valid and hold the node name as `hostname_override`.
+    Raises BadInput without a node name, and in detectLocalMode NodeCIDR without pod CIDRs.
+    """
+    name = node_name(config)
+    addresses = node_addresses(config, node)
+    detectors = _detectors(config, node)
+    zone = node.metadata.labels.get(ZONE_LABEL, "") if node else ""
+    settings = {}
+    for family in Family:
+        node_ports = _node_port_addresses(config, family, addresses)
+        settings[family] = NodeSettings(
+            family=family,
+            node_name=name,
+            node_ip=str(addresses[family]),
+            zone=zone,
+            detector=detectors.get(family),
+            masquerade_all=config.masquerade.masquerade_all,
+            masquerade_bit=config.masquerade.masquerade_bit,
+            node_port_addresses=node_ports,
+            localhost_node_ports=_localhost_node_ports(config, family, node_ports),
+            allow_external_ips=enabled(config.feature_gates, "AllowServiceExternalIPs"),
+        )
+    return settings
+
+
+def node_name(config: ProxyConfig) -> str:
+    """Trimmed and lower-cased. Raises BadInput if empty."""
+    name = config.hostname_override.strip().lower()
+    if not name:
+        raise BadInput(["hostnameOverride: the node has no name"])
+    return name
+
+
+def node_addresses(config: ProxyConfig, node: Node | None) -> dict[Family, Address]:
+    """One address for each family, loopback where none is known. The primary family's is first."""
+    found: dict[Family, Address] = {}
+    bind = parse_ip(config.bind_address)
+    if bind and not bind.is_unspecified:
+        found[family_of(bind)] = bind
+    for address in _raw_addresses(node):
+        found.setdefault(family_of(address), address)
+    for text in ("127.0.0.1", "::1"):
+        if (loopback := parse_ip(text)) and family_of(loopback) not in found:
+            found[family_of(loopback)] = loopback
+    return found
+
+
+def primary_family(config: ProxyConfig, node: Node | None) -> Family:
+    """The family that must work if the machine supports only one."""
+    return next(iter(node_addresses(config, node)))
+
+
+def pod_cidrs(node: Node | None) -> tuple[str, ...]:
+    if node is None:
+        return ()
+    return node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())
+
+
+def _raw_addresses(node: Node | None) -> list[Address]:
+    """Internal addresses in order, then external ones."""
+    listed = node.status.addresses if node else ()
+    of_type = (
+        [parse_ip(each.address) for each in listed if each.type == wanted]
+        for wanted in ("InternalIP", "ExternalIP")
+    )
+    return [address for address in chain.from_iterable(of_type) if address]
+
+
+def _detectors(config: ProxyConfig, node: Node | None) -> dict[Family, LocalDetector]:
+    match config.detect_local_mode:
+        case "BridgeInterface":
+            bridge = LocalDetector(DetectLocal.BRIDGE, config.detect_local.bridge_interface)
+            return dict.fromkeys(Family, bridge)
+        case "InterfaceNamePrefix":
+            prefix = LocalDetector(DetectLocal.PREFIX, config.detect_local.interface_name_prefix)
+            return dict.fromkeys(Family, prefix)
+        case "NodeCIDR":
+            cidrs = pod_cidrs(node)
+            if not cidrs:
+                name = node_name(config)
+                raise BadInput(
+                    [f"detectLocalMode NodeCIDR: no Node {name} with spec.podCIDRs"],
+                    remedy="give the Node object, or set another detectLocalMode",
+                )
+        case _:
+            cidrs = config.cluster_cidrs
+    networks = [network for text in cidrs if (network := parse_cidr(text))]
+    return {
+        family_of(network): LocalDetector(DetectLocal.CIDR, str(network))
+        for network in reversed(networks)  # the first of each family counts
+    }
+
+
+def _node_port_addresses(
+    config: ProxyConfig, family: Family, addresses: dict[Family, Address]
+) -> NodePortAddresses:
+    """All addresses if the list names none of this family, or one that holds everything."""
+    networks: list[Network | None]
+    if config.node_port_addresses == (PRIMARY,):
+        networks = [ip_network(each) for each in addresses.values() if not each.is_loopback]
+    else:
+        networks = [parse_cidr(text) for text in config.node_port_addresses]
+    own = [network for network in networks if network and family_of(network) is family]
+    if any(network.prefixlen == 0 for network in own):
+        return NodePortAddresses()
+    return NodePortAddresses(tuple(dict.fromkeys(str(network) for network in own)))
+
+
+def _localhost_node_ports(
+    config: ProxyConfig, family: Family, node_ports: NodePortAddresses
+) -> bool:
+    if (
+        config.mode != "iptables"
+        or family is not Family.IPV4
+        or not config.iptables.localhost_node_ports
+    ):
+        return False
+    return node_ports.match_all or any(
+        ip_network(cidr).overlaps(_LOOPBACK_NETWORK) for cidr in node_ports.cidrs
+    )

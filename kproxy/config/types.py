@@ -1,0 +1,131 @@
+"""KubeProxyConfiguration v1alpha1 as frozen structs, with kube-proxy's defaults.
+
+Attributes are the configuration's fields in snake_case. A `ProxyConfig()` is what `kube-proxy` runs
+with when it is given nothing. Source: kube-proxy v1.36 apis/config/v1alpha1/defaults.go
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct, field
+
+API_VERSION = "kubeproxy.config.k8s.io/v1alpha1"
+KIND = "KubeProxyConfiguration"
+PRIMARY = "primary"  # in nodePortAddresses: this node's own addresses
+
+
+class Seconds(float):
+    """A length of time. In files and flags it is a Go duration: `30s`, `1h0m0s`, `100ms`."""
+
+    __slots__ = ()
+
+
+class Section(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Kubernetes spelling in files."""
+
+
+class ClientConnection(Section, frozen=True):
+    kubeconfig: str = ""
+    accept_content_types: str = ""
+    content_type: str = "application/vnd.kubernetes.protobuf"
+    qps: float = 5
+    burst: int = 10
+
+
+class Logging(Section, frozen=True):
+    format: str = "text"
+    flush_frequency: str | int = "5s"  # read for compatibility: lines are written at once
+    verbosity: int = 0
+    vmodule: list[dict[str, Any]] = []
+    options: dict[str, Any] = {}
+
+
+class IptablesSection(Section, frozen=True):
+    masquerade_bit: int = 14
+    masquerade_all: bool = False
+    localhost_node_ports: bool = True
+    sync_period: Seconds = Seconds(30)
+    min_sync_period: Seconds = Seconds(1)
+
+
+class IpvsSection(Section, frozen=True):
+    sync_period: Seconds = Seconds(30)
+    min_sync_period: Seconds = Seconds(0)
+    scheduler: str = ""
+    exclude_cidrs: tuple[str, ...] = field(default=(), name="excludeCIDRs")
+    strict_arp: bool = field(default=False, name="strictARP")
+    tcp_timeout: Seconds = Seconds(0)
+    tcp_fin_timeout: Seconds = Seconds(0)
+    udp_timeout: Seconds = Seconds(0)
+
+
+class NftablesSection(Section, frozen=True):
+    masquerade_bit: int = 14
+    masquerade_all: bool = False
+    sync_period: Seconds = Seconds(30)
+    min_sync_period: Seconds = Seconds(1)
+
+
+class DetectLocal(Section, frozen=True):
+    bridge_interface: str = ""
+    interface_name_prefix: str = ""
+
+
+class Conntrack(Section, frozen=True):
+    max_per_core: int = 32768
+    min: int = 131072
+    tcp_established_timeout: Seconds = Seconds(24 * 3600)
+    tcp_close_wait_timeout: Seconds = Seconds(3600)
+    tcp_be_liberal: bool = False
+    udp_timeout: Seconds = Seconds(0)
+    udp_stream_timeout: Seconds = Seconds(0)
+
+
+class ProxyConfig(Section, frozen=True):
+    """The whole configuration. `kproxy.config.validation.problems` says whether it can be run."""
+
+    feature_gates: dict[str, bool] = {}
+    client_connection: ClientConnection = ClientConnection()
+    logging: Logging = Logging()
+    hostname_override: str = ""
+    bind_address: str = "0.0.0.0"
+    healthz_bind_address: str = "0.0.0.0:10256"
+    metrics_bind_address: str = "127.0.0.1:10249"
+    bind_address_hard_fail: bool = False
+    enable_profiling: bool = False
+    show_hidden_metrics_for_version: str = ""
+    mode: str = "iptables"
+    iptables: IptablesSection = IptablesSection()
+    ipvs: IpvsSection = IpvsSection()
+    nftables: NftablesSection = NftablesSection()
+    detect_local_mode: str = "ClusterCIDR"
+    detect_local: DetectLocal = DetectLocal()
+    cluster_cidr: str = field(default="", name="clusterCIDR")
+    node_port_addresses: tuple[str, ...] = ()
+    oom_score_adj: int = -999
+    conntrack: Conntrack = Conntrack()
+    config_sync_period: Seconds = Seconds(15 * 60)
+    port_range: str = ""  # ignored, as in kube-proxy
+    winkernel: dict[str, Any] = {}  # Windows only, as is the next one
+    windows_run_as_service: bool = False
+
+    @property
+    def timing(self) -> IptablesSection | IpvsSection | NftablesSection:
+        """The section whose syncPeriod and minSyncPeriod hold in this mode."""
+        match self.mode:
+            case "ipvs":
+                return self.ipvs
+            case "nftables":
+                return self.nftables
+            case _:
+                return self.iptables
+
+    @property
+    def masquerade(self) -> IptablesSection | NftablesSection:
+        """The section whose masqueradeAll and masqueradeBit hold: ipvs uses those of iptables."""
+        return self.nftables if self.mode == "nftables" else self.iptables
+
+    @property
+    def cluster_cidrs(self) -> tuple[str, ...]:
+        return tuple(self.cluster_cidr.split(",")) if self.cluster_cidr else ()

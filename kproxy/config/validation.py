@@ -1,0 +1,153 @@
+"""Which configurations can be run. Source: kube-proxy v1.36 apis/config/validation/validation.go"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from kproxy.config.addresses import family_of, parse_cidr, parse_ip, split_host_port
+from kproxy.config.durations import format_duration
+from kproxy.config.gates import gate_problems
+from kproxy.config.problems import Problem
+from kproxy.config.types import PRIMARY, ProxyConfig
+
+MODES = ("iptables", "ipvs", "nftables")
+DETECT_LOCAL_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
+_INTERFACE_NAME_MAX = 15  # IFNAMSIZ - 1
+
+
+def problems(config: ProxyConfig, modes: Collection[str] = MODES) -> tuple[Problem, ...]:
+    """Everything that is wrong; `modes` are the values allowed for `mode`."""
+    return (*_general(config, modes), *_timing(config), *_local(config), *_mode_specific(config))
+
+
+def _general(config: ProxyConfig, modes: Collection[str]) -> Iterator[Problem]:
+    if config.mode not in modes:
+        yield Problem("mode", _not_one_of(config.mode, modes))
+    if parse_ip(config.bind_address) is None:
+        yield Problem("bindAddress", f"{config.bind_address!r} is not an IP address")
+    if config.healthz_bind_address:
+        yield from _listener("healthzBindAddress", config.healthz_bind_address)
+    yield from _listener("metricsBindAddress", config.metrics_bind_address)
+    yield from _node_port_addresses(config.node_port_addresses)
+    if not -1000 <= config.oom_score_adj <= 1000:
+        yield Problem("oomScoreAdj", f"{config.oom_score_adj} is not in -1000..1000")
+    if config.client_connection.burst < 0:
+        yield Problem("clientConnection.burst", f"{config.client_connection.burst} is negative")
+    if config.logging.format not in ("text", "json"):
+        yield Problem("logging.format", _not_one_of(config.logging.format, ("text", "json")))
+    yield from gate_problems(config.feature_gates)
+    conntrack = config.conntrack
+    for name, value in (
+        ("maxPerCore", conntrack.max_per_core),
+        ("min", conntrack.min),
+        ("tcpEstablishedTimeout", conntrack.tcp_established_timeout),
+        ("tcpCloseWaitTimeout", conntrack.tcp_close_wait_timeout),
+        ("udpTimeout", conntrack.udp_timeout),
+        ("udpStreamTimeout", conntrack.udp_stream_timeout),
+    ):
+        if value < 0:
+            yield Problem(f"conntrack.{name}", "is negative")
+
+
+def _timing(config: ProxyConfig) -> Iterator[Problem]:
+    section = config.mode if config.mode in ("ipvs", "nftables") else "iptables"
+    period, least = config.timing.sync_period, config.timing.min_sync_period
+    if period <= 0:
+        yield Problem(f"{section}.syncPeriod", f"{format_duration(period)} is not above 0")
+    if least < 0:
+        yield Problem(f"{section}.minSyncPeriod", f"{format_duration(least)} is negative")
+    if period < least:
+        both = f"{format_duration(period)} is less than minSyncPeriod {format_duration(least)}"
+        yield Problem(f"{section}.syncPeriod", both)
+    if config.config_sync_period <= 0:
+        text = f"{format_duration(config.config_sync_period)} is not above 0"
+        yield Problem("configSyncPeriod", text)
+
+
+def _local(config: ProxyConfig) -> Iterator[Problem]:
+    match config.detect_local_mode:
+        case "ClusterCIDR":
+            yield from _cluster_cidrs(config.cluster_cidrs)
+        case "NodeCIDR":
+            pass
+        case "BridgeInterface":
+            yield from _interface(
+                "detectLocal.bridgeInterface",
+                config.detect_local.bridge_interface,
+                "BridgeInterface",
+            )
+        case "InterfaceNamePrefix":
+            yield from _interface(
+                "detectLocal.interfaceNamePrefix",
+                config.detect_local.interface_name_prefix,
+                "InterfaceNamePrefix",
+            )
+        case mode:
+            yield Problem("detectLocalMode", _not_one_of(mode, DETECT_LOCAL_MODES))
+
+
+def _cluster_cidrs(cidrs: tuple[str, ...]) -> Iterator[Problem]:
+    networks = [parse_cidr(text) for text in cidrs]
+    for text, network in zip(cidrs, networks, strict=True):
+        if network is None:
+            yield Problem("clusterCIDR", f"{text!r} is not a CIDR such as 10.244.0.0/16")
+    known = [network for network in networks if network]
+    if len(cidrs) > 2:
+        yield Problem("clusterCIDR", f"{len(cidrs)} CIDRs; at most one of each family is allowed")
+    elif len(known) == 2 and family_of(known[0]) is family_of(known[1]):
+        yield Problem("clusterCIDR", "two CIDRs of the same family")
+
+
+def _interface(field: str, name: str, mode: str) -> Iterator[Problem]:
+    """These names go into rules, so beyond kube-proxy's check only possible ones are taken."""
+    if not name:
+        yield Problem(field, f"is required by detectLocalMode {mode}")
+    elif len(name) > _INTERFACE_NAME_MAX or not name.isprintable() or set(name) & set(" /\"'\\"):
+        yield Problem(field, f"{name!r} cannot be (the start of) the name of an interface")
+
+
+def _mode_specific(config: ProxyConfig) -> Iterator[Problem]:
+    sections = [("iptables", config.iptables.masquerade_bit)]
+    if config.mode == "nftables":
+        sections.append(("nftables", config.nftables.masquerade_bit))
+    for section, bit in sections:
+        if not 0 <= bit <= 31:
+            yield Problem(f"{section}.masqueradeBit", f"{bit} is not in 0..31")
+    if config.mode == "ipvs":
+        ipvs = config.ipvs
+        for name, value in (
+            ("tcpTimeout", ipvs.tcp_timeout),
+            ("tcpFinTimeout", ipvs.tcp_fin_timeout),
+            ("udpTimeout", ipvs.udp_timeout),
+        ):
+            if value < 0:
+                yield Problem(f"ipvs.{name}", "is negative")
+        for text in ipvs.exclude_cidrs:
+            if parse_cidr(text) is None:
+                yield Problem("ipvs.excludeCIDRs", f"{text!r} is not a CIDR")
+
+
+def _node_port_addresses(entries: tuple[str, ...]) -> Iterator[Problem]:
+    if entries == (PRIMARY,):
+        return
+    for text in entries:
+        if text == PRIMARY:
+            yield Problem("nodePortAddresses", "'primary' must be the only entry")
+        elif parse_cidr(text) is None:
+            yield Problem("nodePortAddresses", f"{text!r} is neither a CIDR nor 'primary'")
+
+
+def _listener(field: str, text: str) -> Iterator[Problem]:
+    parts = split_host_port(text)
+    if parts is None:
+        yield Problem(field, f"{text!r} is not of the form IP:port")
+        return
+    host, port = parts
+    if parse_ip(host) is None:
+        yield Problem(field, f"{host!r} is not an IP address")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        yield Problem(field, f"port {port!r} is not in 1..65535")
+
+
+def _not_one_of(value: str, allowed: Collection[str]) -> str:
+    return f"{value!r} is not one of {', '.join(allowed)}"

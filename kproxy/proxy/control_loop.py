@@ -1,0 +1,187 @@
+"""The loop around a `NodeProxy`: takes events, syncs when it is time, repairs what others broke."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from msgspec import Struct
+
+from kproxy.backend import SyncReport
+from kproxy.errors import BadInput
+from kproxy.proxy.events import Event, Objects, Rejected, SourceLost, Stop
+from kproxy.proxy.frequency import BoundedFrequency, Due
+from kproxy.proxy.node_proxy import NodeProxy, SyncFailed
+from kproxy.store import Store
+
+DRIFT_INTERVAL_S = 1.0
+
+log = logging.getLogger("kproxy")
+
+
+class Counters(Struct):
+    """What has happened since the start, for people and for metrics."""
+
+    syncs: int = 0  # that succeeded
+    failed_syncs: int = 0
+    repairs: int = 0  # rules altered by somebody else, written anew
+    rejected: int = 0  # versions of the objects that were invalid and never in force
+
+
+class ControlLoop:
+    """Owns the store, the proxy and the time of one node.
+
+    Any thread may `send`; everything else happens in the thread of `run`, which must be in the
+    node's namespace. Nothing but `Stop` ends the loop, an invalid start, or a lost source.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        proxy: NodeProxy,
+        frequency: BoundedFrequency,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.counters = Counters()
+        self._store = store
+        self._proxy = proxy
+        self._frequency = frequency
+        self._clock = clock
+        self._inbox: SimpleQueue[Event] = SimpleQueue()  # `put` is safe in a signal handler
+        self._check_at = float("inf")  # from the first sync on
+        self._failures = 0  # in a row
+        self._stopped = False
+
+    def send(self, event: Event) -> None:
+        self._inbox.put(event)
+
+    def run(self) -> None:
+        """Returns after `Stop`; the rules stay. The first sync is due at once.
+
+        Raises BadInput if this node has no settings to begin with, and the error of a lost source.
+        """
+        self._frequency.request()
+        while True:
+            wake_at = self.step()
+            if self._stopped:
+                return
+            self._receive(wake_at)
+
+    def step(self) -> float:
+        """Take all waiting events, do what is due, and say when to come again without events."""
+        self._take_waiting()
+        if self._stopped:
+            return self._clock()
+        if self._clock() >= self._check_at:
+            self._check_drift()
+        due = self._frequency.due(self._clock())
+        if due is not Due.NOTHING:
+            self._sync(full=due is Due.FULL_SYNC)
+        return min(self._frequency.next_at(), self._check_at)
+
+    def _receive(self, wake_at: float) -> None:
+        wait_s = max(0.0, wake_at - self._clock())
+        try:
+            self._take(self._inbox.get(timeout=None if wait_s == float("inf") else wait_s))
+        except Empty:
+            return
+
+    def _take_waiting(self) -> None:
+        while not self._stopped:
+            try:
+                self._take(self._inbox.get_nowait())
+            except Empty:
+                return
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Objects(objects):
+                self._store.replace(objects)
+                if self._store.has_changes:
+                    self._frequency.request()
+            case Rejected(problems):
+                self._reject(problems)
+            case SourceLost(error):
+                raise error
+            case Stop():
+                self._stopped = True
+
+    def _sync(self, *, full: bool) -> None:
+        first = not self.counters.syncs
+        start = self._clock()
+        self._frequency.started(start)
+        try:
+            reports = self._proxy.sync(full=full)
+        except SyncFailed as error:
+            self._frequency.finished(self._clock(), ok=False)
+            self._check_at = self._clock() + DRIFT_INTERVAL_S
+            self._report_failure(error)
+            return
+        except BadInput as error:
+            if not self._proxy.plans:
+                raise
+            reports = []
+            self._reject(tuple(error.problems))
+        now = self._clock()
+        self._frequency.finished(now, ok=True)
+        self._check_at = now + DRIFT_INTERVAL_S
+        self.counters.syncs += 1
+        self._report_success(reports, now - start, first=first)
+
+    def _check_drift(self) -> None:
+        damaged = self._proxy.damaged()
+        self._check_at = self._clock() + DRIFT_INTERVAL_S
+        if damaged:
+            self.counters.repairs += 1
+            log.warning(
+                "%s rules were altered by somebody else; writing all of them again (repair %d)",
+                " and ".join(family.value for family in damaged),
+                self.counters.repairs,
+            )
+            self._frequency.request()
+
+    def _reject(self, problems: tuple[str, ...]) -> None:
+        self.counters.rejected += 1
+        log.error(
+            "invalid, the last good version stays in force (rejection %d): %s",
+            self.counters.rejected,
+            "; ".join(problems),
+        )
+
+    def _report_failure(self, error: SyncFailed) -> None:
+        self.counters.failed_syncs += 1
+        self._failures += 1
+        log.error(
+            "sync failed (%d in a row), next try in %.1f s at the latest: %s%s",
+            self._failures,
+            self._frequency.next_at() - self._clock(),
+            " | ".join(str(error).splitlines()),
+            f" ({error.remedy})" if error.remedy else "",
+        )
+
+    def _report_success(self, reports: list[SyncReport], took_s: float, *, first: bool) -> None:
+        if self._failures:
+            log.info("synced again after %d failures", self._failures)
+            self._failures = 0
+        if first:
+            services = {
+                name.service for plan in self._proxy.plans.values() for name in plan.services
+            }
+            log.info(
+                "ready: mode %s, %s, %d services, first sync %.3f s",
+                self._proxy.mode,
+                " and ".join(family.value for family in self._proxy.families),
+                len(services),
+                took_s,
+            )
+        elif reports:
+            log.info(
+                "synced in %.3f s: %d rules, %d transactions%s",
+                took_s,
+                sum(sum(report.rules_written.values()) for report in reports),
+                sum(report.transactions for report in reports),
+                ", in full" if any(report.full for report in reports) else "",
+            )

@@ -1,0 +1,142 @@
+"""One node's planners and backends, kept in step with a store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from kproxy.backend import Backend, SyncReport
+from kproxy.config import ProxyConfig, node_name, node_settings
+from kproxy.errors import BadInput, KernelRefused, KproxyError, Unsupported
+from kproxy.forwarding.plan import Delta, Family, Plan
+from kproxy.forwarding.planner import Planner
+from kproxy.store import Changes, Store
+
+
+class SyncFailed(KproxyError):
+    """At least one family could not be synced; it keeps its former rules and remains due.
+
+    `errors` has one entry for each such family; the others were synced as usual.
+    """
+
+    def __init__(self, errors: Mapping[Family, KproxyError]) -> None:
+        remedies = dict.fromkeys(error.remedy for error in errors.values() if error.remedy)
+        super().__init__(
+            "\n".join(f"{family.value}: {error}" for family, error in errors.items()),
+            remedy="; ".join(remedies),
+        )
+        self.errors = errors
+
+
+class NodeProxy:
+    """Syncs each family of one node, in the namespace of the thread that calls.
+
+    The families are independent: own planner, own backend, own success and failure. What is planned
+    depends on the store alone, not on its history: unlike kube-proxy, which keeps the last zone it
+    heard of until it is restarted, a changed or deleted Node counts like any other object.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        config: ProxyConfig,
+        backends: Mapping[Family, Backend],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._node_name = node_name(config)
+        self._backends = backends
+        self._clock = clock
+        self._planners: dict[Family, Planner] = {}
+        self._due_full = set(backends)  # nothing synced yet, failed, or found damaged
+        self._node_problem: BadInput | None = None
+        self.durations_s: dict[Family, float] = {}  # of each family's last sync, failed or not
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        return tuple(self._backends)
+
+    @property
+    def mode(self) -> str:
+        return self._config.mode
+
+    @property
+    def plans(self) -> Mapping[Family, Plan]:
+        """What each family was last told to be; empty before the first sync."""
+        return {family: planner.plan for family, planner in self._planners.items()}
+
+    def sync(self, *, full: bool = False) -> list[SyncReport]:
+        """Bring every family up to date with the store; `full` rewrites also what has not changed.
+
+        Returns a report for each family that had something to do. A family that fails is synced in
+        full next time, whatever has changed by then.
+        Raises SyncFailed after all families have had their turn; BadInput if the objects leave this
+        node without settings (before the first sync there are no others; later the former stay).
+        """
+        changes = self._store.take_changes()
+        self._take_settings(changes)
+        reports: list[SyncReport] = []
+        errors: dict[Family, KproxyError] = {}
+        for family, backend in self._backends.items():
+            delta = self._planners[family].update(self._store, changes.services)
+            if full or family in self._due_full:
+                delta = Delta(full=True)
+            if not delta:
+                continue
+            start = self._clock()
+            self._due_full.add(family)
+            try:
+                reports.append(backend.sync(self._planners[family].plan, delta))
+                self._due_full.discard(family)
+            except (KernelRefused, Unsupported) as error:
+                errors[family] = error
+            finally:
+                self.durations_s[family] = self._clock() - start
+        if errors:
+            raise SyncFailed(errors)
+        if problem := self._node_problem:
+            self._node_problem = None  # told once
+            raise problem
+        return reports
+
+    def damaged(self) -> tuple[Family, ...]:
+        """The families whose rules somebody else has altered; their next sync is full.
+
+        Families that are due anyway are not asked. One that cannot even be asked is damaged.
+        """
+        found = tuple(
+            family
+            for family, backend in self._backends.items()
+            if family not in self._due_full and not _intact(backend)
+        )
+        self._due_full.update(found)
+        return found
+
+    def _take_settings(self, changes: Changes) -> None:
+        """Plan anew the families whose settings the Node object has changed, all at first."""
+        if self._planners and self._node_name not in changes.nodes:
+            return
+        self._node_problem = None
+        try:
+            settings = node_settings(self._config, self._store.node(self._node_name))
+        except BadInput as error:
+            if not self._planners:
+                raise
+            self._node_problem = error
+            return
+        for family in self._backends:
+            if family not in self._planners:
+                self._planners[family] = Planner(settings[family])
+            elif self._planners[family].plan.settings == settings[family]:
+                continue
+            self._planners[family].replan(self._store, settings[family])
+            self._due_full.add(family)
+
+
+def _intact(backend: Backend) -> bool:
+    try:
+        return backend.intact()
+    except (KernelRefused, Unsupported):
+        return False
