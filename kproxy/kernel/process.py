@@ -1,0 +1,138 @@
+"""The only place that starts processes: an argument list, text in, text out."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shlex
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO
+
+from kproxy.errors import KernelRefused, Unsupported
+
+_CHUNK = 1 << 16
+_PACKAGES = {
+    "conntrack": "conntrack",
+    "ip": "iproute2",
+    "ipset": "ipset",
+    "iptables": "iptables",
+    "ip6tables": "iptables",
+    "modprobe": "kmod",
+    "nfacct": "nfacct",
+    "nft": "nftables",
+    "xtables": "iptables",
+}
+
+
+def run(argv: Sequence[str], stdin: str | Iterable[str] = "", *, timeout_s: float = 60) -> str:
+    """What the program writes to its standard output, in the C locale.
+
+    The program lives in the network namespace of the calling thread. `stdin` may be an iterable of
+    pieces, which are made as the program takes them. It is closed after the last one, and by this
+    process's death: programs that read it to the end do not outlive us.
+    Raises Unsupported if the program is not installed, KernelRefused with the first lines
+    it wrote to standard error if it does not exit with 0 or is not done after `timeout_s` (killed).
+    """
+    environment = {
+        **os.environ,
+        "LC_ALL": "C",
+        "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
+    }
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL if stdin == "" else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            bufsize=0,
+        )
+    except (FileNotFoundError, PermissionError) as error:
+        raise _missing(argv[0], error) from None
+    with process:
+        try:
+            output, errors = _exchange(process, _pieces(stdin), time.monotonic() + timeout_s)
+        except TimeoutError:
+            process.kill()
+            raise KernelRefused(f"{shlex.join(argv)}: not done after {timeout_s:g} s") from None
+        except BaseException:  # an error while making the next piece, or an interrupt
+            process.kill()
+            raise
+    if process.returncode:
+        raise KernelRefused(_complaint(argv, process.returncode, errors.decode(errors="replace")))
+    return output.decode(errors="replace")
+
+
+def _pieces(text: str | Iterable[str]) -> Iterator[bytes]:
+    if isinstance(text, str):
+        starts = range(0, len(text), _CHUNK)
+        return (text[start : start + _CHUNK].encode() for start in starts)
+    return (piece.encode() for piece in text if piece)
+
+
+def _exchange(
+    process: subprocess.Popen[bytes], pieces: Iterator[bytes], deadline: float
+) -> tuple[bytes, bytes]:
+    """Feeds and reads until both outputs are at their end and the program has exited."""
+    assert process.stdout
+    assert process.stderr
+    outputs: dict[IO[bytes], list[bytes]] = {process.stdout: [], process.stderr: []}
+    with selectors.DefaultSelector() as selector:
+        for stream in outputs:
+            selector.register(stream, selectors.EVENT_READ)
+        if process.stdin:
+            os.set_blocking(process.stdin.fileno(), False)
+            selector.register(process.stdin, selectors.EVENT_WRITE)
+        pending = memoryview(b"")
+        while selector.get_map():
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            if time.monotonic() >= deadline:
+                raise TimeoutError
+            for key, _ in ready:
+                stream = key.fileobj  # type: ignore[assignment]
+                if stream is process.stdin:
+                    if not pending:
+                        pending = memoryview(next(pieces, b""))
+                    rest = _feed(process.stdin, pending)
+                    if rest is None:
+                        selector.unregister(stream)
+                        stream.close()
+                    else:
+                        pending = rest
+                elif data := os.read(stream.fileno(), _CHUNK):
+                    outputs[stream].append(data)
+                else:
+                    selector.unregister(stream)
+    try:
+        process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        raise TimeoutError from None
+    return b"".join(outputs[process.stdout]), b"".join(outputs[process.stderr])
+
+
+def _feed(stream: IO[bytes], data: memoryview) -> memoryview | None:
+    """What is still to be written; None if there is nothing more, or nobody who reads it."""
+    if not data:
+        return None
+    try:
+        return data[os.write(stream.fileno(), data) :]
+    except BlockingIOError:
+        return data
+    except BrokenPipeError:
+        return None
+
+
+def _missing(program: str, error: OSError) -> Unsupported:
+    package = next(
+        (_PACKAGES[name] for name in (program, program.split("-")[0]) if name in _PACKAGES), program
+    )
+    reason = "not installed" if isinstance(error, FileNotFoundError) else "not executable"
+    return Unsupported(f"{program}: {reason}", remedy=f"apt-get install {package}")
+
+
+def _complaint(argv: Sequence[str], code: int, errors: str) -> str:
+    lines = [line for line in errors.splitlines() if line.strip()][:5]
+    status = f"killed by signal {-code}" if code < 0 else f"exit status {code}"
+    return f"{shlex.join(argv)}: {status}" + "".join(f"\n  {line}" for line in lines)
