@@ -1,0 +1,181 @@
+"""The tables of docs/semantics.md, made from the oracle. Run as a module to renew the page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from kproxy.forwarding.plan import Plan
+from tests.forwarding.plans import (
+    CLUSTER_CIDR,
+    NODES,
+    POD_LINKS,
+    Web,
+    node_cidr,
+    plan,
+    plans_for,
+    settings,
+)
+from tests.forwarding.wording import ask
+
+PAGE = Path(__file__).parents[2] / "docs" / "semantics.md"
+_BLOCK = re.compile(r"(<!-- table: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+CLIENTS = ("outside", "pod-a", "node-a", "pod-b", "node-b", "pod-c", "node-c")
+INSIDE = tuple(client for client in CLIENTS if client != "outside")
+
+
+def renewed(page: str) -> str:
+    """`page` with the contents of every table block made anew."""
+    return _BLOCK.sub(lambda found: found[1] + TABLES[found[2]]() + found[4], page)
+
+
+def node_port() -> str:
+    columns = {policy: plans_for(Web(external=policy)) for policy in ("Cluster", "Local")}
+    return _table(
+        ("client", "asks", *columns),
+        (
+            (_client(client), f"{node}:nodePort", *_asked(columns, client, f"{node}:30080"))
+            for client in CLIENTS
+            for node in NODES
+        ),
+    )
+
+
+def cluster_ip() -> str:
+    columns = {policy: plans_for(Web(internal=policy)) for policy in ("Cluster", "Local")}
+    return _table(
+        ("client", *columns),
+        ((_client(client), *_asked(columns, client, "cluster-ip:80")) for client in CLIENTS),
+    )
+
+
+def load_balancer() -> str:
+    ranges = ("203.0.113.0/24",)
+    columns = {
+        "Cluster": plans_for(Web()),
+        "Local": plans_for(Web(external="Local")),
+        "Cluster, only outside allowed": plans_for(Web(source_ranges=ranges)),
+    }
+    return _table(
+        ("client", *columns),
+        ((_client(client), *_asked(columns, client, "vip:80")) for client in CLIENTS),
+    )
+
+
+def no_endpoints() -> str:
+    plans = plans_for(Web(on=()))
+    asks = {
+        "cluster IP": "cluster-ip:80",
+        "node port of node-a": "node-a:30080",
+        "external or load balancer IP": "vip:80",
+    }
+    return _table(
+        ("client", *asks),
+        (
+            (_client(client), *(ask(plans, client, address) for address in asks.values()))
+            for client in CLIENTS
+        ),
+    )
+
+
+def detectors() -> str:
+    columns = {
+        "ClusterCIDR": plans_for(Web(external="Local"), detector=CLUSTER_CIDR),
+        "NodeCIDR": {
+            node: plan([Web(external="Local")], settings(node, detector=node_cidr(number)))
+            for number, node in enumerate(NODES, start=1)
+        },
+        "bridge or prefix": plans_for(Web(external="Local"), detector=POD_LINKS),
+        "none": plans_for(Web(external="Local"), detector=None),
+    }
+    addresses = {"node-a:nodePort": "node-a:30080", "cluster IP": "cluster-ip:80"}
+    return _table(
+        ("client", "asks", *columns),
+        (
+            (_client(client), name, *_asked(columns, client, address))
+            for name, address in addresses.items()
+            for client in INSIDE
+        ),
+    )
+
+
+def localhost() -> str:
+    def plans(localhost: bool, *cidrs: str) -> dict[str, Plan]:
+        return {
+            node: plan(
+                [Web()],
+                settings(node, localhost_node_ports=localhost, node_port_addresses=cidrs),
+            )
+            for node in NODES
+        }
+
+    columns = {
+        "default": plans(True),
+        "localhostNodePorts: false": plans(False),
+        "nodePortAddresses: 192.168.0.0/24": plans(False, "192.168.0.0/24"),
+    }
+    questions = (
+        ("node-a", "127.0.0.1:nodePort"),
+        ("node-a", "node-a:nodePort"),
+        ("outside", "node-a:nodePort"),
+        ("outside", "gw-a:nodePort"),
+        ("pod-a", "gw-a:nodePort"),
+    )
+    return _table(
+        ("client", "asks", *columns),
+        (
+            (_client(client), asks, *_asked(columns, client, asks.replace("nodePort", "30080")))
+            for client, asks in questions
+        ),
+    )
+
+
+def host_network() -> str:
+    columns = {
+        policy: plans_for(Web(on=("node-a",), external=policy)) for policy in ("Cluster", "Local")
+    }
+    questions = (
+        ("outside", "node-a:30080", "node-a:nodePort"),
+        ("outside", "node-b:30080", "node-b:nodePort"),
+        ("pod-b", "node-a:30080", "node-a:nodePort"),
+        ("pod-a", "cluster-ip:80", "cluster IP"),
+        ("node-a", "cluster-ip:80", "cluster IP"),
+        ("node-b", "cluster-ip:80", "cluster IP"),
+    )
+    return _table(
+        ("client", "asks", *columns),
+        (
+            (_client(client), name, *_asked(columns, client, asks))
+            for client, asks, name in questions
+        ),
+    )
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "node-port": node_port,
+    "cluster-ip": cluster_ip,
+    "load-balancer": load_balancer,
+    "no-endpoints": no_endpoints,
+    "detectors": detectors,
+    "localhost": localhost,
+    "host-network": host_network,
+}
+
+
+def _asked(columns: Mapping[str, Mapping[str, Plan]], client: str, asks: str) -> list[str]:
+    return [ask(plans, client, asks) for plans in columns.values()]
+
+
+def _client(name: str) -> str:
+    return f"process@{name}" if name in NODES else name
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(renewed(PAGE.read_text()))
