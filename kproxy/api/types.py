@@ -20,7 +20,7 @@ class _Object(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """Kubernetes spelling on the wire, no garbage collector overhead (objects hold no cycles)."""
 
 
-class Metadata(_Object):
+class Metadata(_Object, frozen=True, kw_only=True):
     name: str
     namespace: str = "default"
     labels: dict[str, str] = {}
@@ -31,7 +31,7 @@ class Metadata(_Object):
 # --- Service -------------------------------------------------------------------------------------
 
 
-class ServicePort(_Object):
+class ServicePort(_Object, frozen=True, kw_only=True):
     name: str = ""
     protocol: Protocol = "TCP"
     port: int
@@ -39,15 +39,15 @@ class ServicePort(_Object):
     node_port: int = 0
 
 
-class ClientIPConfig(_Object):
+class ClientIPConfig(_Object, frozen=True, kw_only=True):
     timeout_seconds: int = 10800
 
 
-class SessionAffinityConfig(_Object):
+class SessionAffinityConfig(_Object, frozen=True, kw_only=True):
     client_ip: ClientIPConfig | None = field(default=None, name="clientIP")
 
 
-class ServiceSpec(_Object):
+class ServiceSpec(_Object, frozen=True, kw_only=True):
     type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
     selector: dict[str, str] = {}
     ports: tuple[ServicePort, ...] = ()
@@ -65,21 +65,21 @@ class ServiceSpec(_Object):
     session_affinity_config: SessionAffinityConfig | None = None
 
 
-class LoadBalancerIngress(_Object):
+class LoadBalancerIngress(_Object, frozen=True, kw_only=True):
     ip: str = ""
     hostname: str = ""
     ip_mode: Literal["VIP", "Proxy"] = "VIP"
 
 
-class LoadBalancerStatus(_Object):
+class LoadBalancerStatus(_Object, frozen=True, kw_only=True):
     ingress: tuple[LoadBalancerIngress, ...] = ()
 
 
-class ServiceStatus(_Object):
+class ServiceStatus(_Object, frozen=True, kw_only=True):
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
-class Service(_Object):
+class Service(_Object, frozen=True, kw_only=True):
     metadata: Metadata
     spec: ServiceSpec = ServiceSpec()
     status: ServiceStatus = ServiceStatus()
@@ -88,7 +88,7 @@ class Service(_Object):
 # --- EndpointSlice (discovery.k8s.io/v1) ---------------------------------------------------------
 
 
-class EndpointConditions(_Object):
+class EndpointConditions(_Object, frozen=True, kw_only=True):
     """`None` is "unknown": it counts as true for ready and serving, as false for terminating."""
 
     ready: bool | None = None
@@ -96,16 +96,16 @@ class EndpointConditions(_Object):
     terminating: bool | None = None
 
 
-class NamedHint(_Object):
+class NamedHint(_Object, frozen=True, kw_only=True):
     name: str
 
 
-class EndpointHints(_Object):
+class EndpointHints(_Object, frozen=True, kw_only=True):
     for_zones: tuple[NamedHint, ...] = ()
     for_nodes: tuple[NamedHint, ...] = ()
 
 
-class Endpoint(_Object):
+class Endpoint(_Object, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     conditions: EndpointConditions = EndpointConditions()
     node_name: str | None = None
@@ -113,13 +113,13 @@ class Endpoint(_Object):
     hints: EndpointHints | None = None
 
 
-class EndpointPort(_Object):
+class EndpointPort(_Object, frozen=True, kw_only=True):
     name: str = ""
     protocol: Protocol = "TCP"
     port: int | None = None
 
 
-class EndpointSlice(_Object):
+class EndpointSlice(_Object, frozen=True, kw_only=True):
     metadata: Metadata
     address_type: Literal["IPv4", "IPv6", "FQDN"]
     endpoints: tuple[Endpoint, ...] = ()
@@ -129,18 +129,18 @@ class EndpointSlice(_Object):
 # --- Endpoints (v1) ------------------------------------------------------------------------------
 
 
-class EndpointAddress(_Object):
+class EndpointAddress(_Object, frozen=True, kw_only=True):
     ip: str
     node_name: str | None = None
 
 
-class EndpointSubset(_Object):
+class EndpointSubset(_Object, frozen=True, kw_only=True):
     addresses: tuple[EndpointAddress, ...] = ()
     not_ready_addresses: tuple[EndpointAddress, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
 
 
-class Endpoints(_Object):
+class Endpoints(_Object, frozen=True, kw_only=True):
     metadata: Metadata
     subsets: tuple[EndpointSubset, ...] = ()
 
@@ -148,27 +148,27 @@ class Endpoints(_Object):
 # --- Node ----------------------------------------------------------------------------------------
 
 
-class NodeAddress(_Object):
+class NodeAddress(_Object, frozen=True, kw_only=True):
     type: str
     address: str
 
 
-class Taint(_Object):
+class Taint(_Object, frozen=True, kw_only=True):
     key: str
     effect: str = ""
 
 
-class NodeSpec(_Object):
+class NodeSpec(_Object, frozen=True, kw_only=True):
     pod_cidr: str = field(default="", name="podCIDR")
     pod_cidrs: tuple[str, ...] = field(default=(), name="podCIDRs")
     taints: tuple[Taint, ...] = ()
 
 
-class NodeStatus(_Object):
+class NodeStatus(_Object, frozen=True, kw_only=True):
     addresses: tuple[NodeAddress, ...] = ()
 
 
-class Node(_Object):
+class Node(_Object, frozen=True, kw_only=True):
     metadata: Metadata
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
@@ -177,40 +177,40 @@ class Node(_Object):
 # --- Pod -----------------------------------------------------------------------------------------
 
 
-class ContainerPort(_Object):
+class ContainerPort(_Object, frozen=True, kw_only=True):
     name: str = ""
     container_port: int
     protocol: Protocol = "TCP"
 
 
-class Container(_Object):
+class Container(_Object, frozen=True, kw_only=True):
     name: str
     ports: tuple[ContainerPort, ...] = ()
 
 
-class PodSpec(_Object):
+class PodSpec(_Object, frozen=True, kw_only=True):
     node_name: str = ""
     host_network: bool = False
     containers: tuple[Container, ...] = ()
 
 
-class PodIP(_Object):
+class PodIP(_Object, frozen=True, kw_only=True):
     ip: str
 
 
-class PodCondition(_Object):
+class PodCondition(_Object, frozen=True, kw_only=True):
     type: str
     status: str
 
 
-class PodStatus(_Object):
+class PodStatus(_Object, frozen=True, kw_only=True):
     phase: str = ""
     pod_ip: str = field(default="", name="podIP")
     pod_ips: tuple[PodIP, ...] = field(default=(), name="podIPs")
     conditions: tuple[PodCondition, ...] = ()
 
 
-class Pod(_Object):
+class Pod(_Object, frozen=True, kw_only=True):
     metadata: Metadata
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
