@@ -1,0 +1,75 @@
+"""From sightings to an outcome: pure, so that it can be tested without a namespace.
+
+Sightings come from many sockets in no particular order. The hop limit orders them: every router
+lowers it by one, and between two routers a packet leaves one host before it enters the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kproxy.forwarding.network import HostKind, Network
+from kproxy.probe.outcome import Delivered, Dropped, How, Outcome, Refused
+from kproxy.probe.packets import Role, Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A sighting, on which host, and whether the packet was leaving it."""
+
+    host: str
+    outgoing: bool
+    sighting: Sighting
+
+
+def conclude(
+    network: Network, client: str, seen: Iterable[Seen], reply: Role | None = None
+) -> Outcome:
+    """The outcome of one probe, from everything seen of it.
+
+    `reply`: what the client's own stack received, by the address it had asked; None for nothing.
+    ICMP errors need no `reply`: one that enters the client has reached it.
+    """
+    ordered = _in_order(seen)
+    requests = [entry for entry in ordered if entry.sighting.role is Role.REQUEST]
+    hops = _hops(client, requests)
+    refusals = [entry for entry in ordered if entry.sighting.role is Role.REFUSAL]
+    if refusals and (reply is Role.REFUSAL or _icmp_entered(client, refusals)):
+        first = refusals[0]
+        return Refused(by=first.host, how=first.sighting.how or How.OTHER, hops=hops)
+    if requests:
+        last = requests[-1]
+        answered = reply is Role.ANSWER
+        if answered or _arrived(network, last):
+            return Delivered(
+                pod=last.host, source=last.sighting.source, answered=answered, hops=hops
+            )
+    return Dropped(last_seen=hops[-1], hops=hops)
+
+
+def _in_order(seen: Iterable[Seen]) -> list[Seen]:
+    return sorted(seen, key=lambda entry: (-entry.sighting.hop_limit, not entry.outgoing))
+
+
+def _hops(client: str, requests: Sequence[Seen]) -> tuple[str, ...]:
+    hops = [client]
+    for entry in requests:
+        if entry.host != hops[-1]:
+            hops.append(entry.host)
+    return tuple(hops)
+
+
+def _icmp_entered(client: str, refusals: Iterable[Seen]) -> bool:
+    return any(
+        entry.host == client and not entry.outgoing and entry.sighting.icmp for entry in refusals
+    )
+
+
+def _arrived(network: Network, last: Seen) -> bool:
+    host = network.hosts[last.host]
+    return (
+        host.kind is HostKind.POD
+        and not last.outgoing
+        and last.sighting.destination in host.addresses
+    )

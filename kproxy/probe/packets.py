@@ -1,0 +1,205 @@
+"""Probe packets: built and decoded by scapy, recognised by cheap looks at their bytes.
+
+Each probe carries a 32-bit tag that no translation alters: a SYN as its sequence number, a datagram
+in its payload. A SYN-ACK and a reset acknowledge the tag plus one, and an ICMP error quotes
+the packet, so everything that a probe causes can be told from its bytes, whatever NAT did to its
+addresses and ports (kube-proxy masquerades with random ports).
+
+Nothing here touches a socket.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6
+from scapy.packet import Raw
+
+from kproxy.errors import Unsupported
+from kproxy.probe.outcome import How
+
+HOP_LIMIT = 64
+MAGIC = b"kproxy-probe "
+ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
+_TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
+_IPV6_HEADER_BYTES = 40
+_SYN_ACK, _RST_ACK = 0x12, 0x14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One packet to send: addresses as the client writes them, and the tag that marks it."""
+
+    source: str
+    source_port: int
+    address: str
+    port: int
+    protocol: str
+    tag: int
+
+
+class Role(enum.Enum):
+    """What a captured packet is to the probe whose tag it carries."""
+
+    REQUEST = "request"  # the probe itself
+    ANSWER = "answer"  # a SYN-ACK
+    REFUSAL = "refusal"  # a reset or an ICMP error that answers the probe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """One packet as one host saw it. `how` is set for refusals."""
+
+    tag: int
+    role: Role
+    source: str
+    destination: str
+    source_port: int = 0
+    destination_port: int = 0
+    hop_limit: int = HOP_LIMIT
+    how: How | None = None
+
+    @property
+    def icmp(self) -> bool:
+        return self.how not in (None, How.RST)
+
+
+def build(probe: Probe) -> bytes:
+    """The probe from its IP header on: a SYN, or a datagram that holds the tag.
+
+    Raises Unsupported for a protocol other than TCP and UDP.
+    """
+    if ":" in probe.address:
+        network = IPv6(src=probe.source, dst=probe.address, hlim=HOP_LIMIT)
+    else:
+        network = IP(src=probe.source, dst=probe.address, ttl=HOP_LIMIT, id=probe.tag & 0xFFFF or 1)
+    ports = {"sport": probe.source_port, "dport": probe.port}
+    match probe.protocol:
+        case "TCP":
+            packet = network / TCP(**ports, flags="S", seq=probe.tag, options=[("MSS", 1400)])
+        case "UDP":
+            packet = network / UDP(**ports) / Raw(MAGIC + b"%08x\n" % probe.tag)
+        case other:
+            raise Unsupported(f"probes cannot speak {other}", remedy="probe TCP or UDP")
+    return bytes(packet)
+
+
+def sighting(data: bytes, tags: Set[int]) -> Sighting | None:
+    """What `data`, from its IP header on, is to the probes with these tags; None for others."""
+    if not _candidates(data) & tags:
+        return None
+    return _decode(data, tags)
+
+
+class Reply(NamedTuple):
+    """What a raw TCP socket received. `tag` is a guess until compared with the known ones."""
+
+    tag: int
+    role: Role
+    source_port: int
+    destination_port: int
+
+
+def segment_reply(data: bytes, *, header: bool) -> Reply | None:
+    """The SYN-ACK or reset in what a raw socket received, None for other segments.
+
+    `header`: an IP header precedes the segment. Linux keeps it for IPv4 and not for IPv6.
+    """
+    segment = data[(data[0] & 0xF) * 4 :] if header else data
+    source_port, destination_port, _, acknowledged, _, flags = struct.unpack_from(
+        "!HHIIBB", segment
+    )
+    tag = (acknowledged - 1) & 0xFFFFFFFF
+    if flags & _SYN_ACK == _SYN_ACK:
+        return Reply(tag, Role.ANSWER, source_port, destination_port)
+    if flags & _RST_ACK == _RST_ACK:
+        return Reply(tag, Role.REFUSAL, source_port, destination_port)
+    return None
+
+
+def _candidates(data: bytes) -> set[int]:
+    """Every number in `data` that might be a tag. Cheap: it runs for each captured packet."""
+    if len(data) < 28:
+        return set()
+    if data[0] >> 4 == 4:
+        protocol, start = data[9], (data[0] & 0xF) * 4
+    else:
+        protocol, start = data[6], _IPV6_HEADER_BYTES
+    if protocol in (_ICMP, _ICMPV6):
+        return _candidates(data[start + 8 :])
+    if protocol == _UDP:
+        return _payload_tag(data[start + 8 :])
+    if protocol == _TCP and len(data) >= start + 8:
+        (sequence,) = struct.unpack_from("!I", data, start + 4)
+        # A quoted segment may end after eight bytes, before the acknowledgement.
+        acknowledged = data[start + 8 : start + 12]
+        return {sequence, (int.from_bytes(acknowledged, "big") - 1) & 0xFFFFFFFF}
+    return set()
+
+
+def _payload_tag(payload: bytes) -> set[int]:
+    if not payload.startswith(MAGIC):
+        return set()
+    return {int(payload[len(MAGIC) : len(MAGIC) + 8], 16)}
+
+
+def _decode(data: bytes, tags: Set[int]) -> Sighting | None:
+    packet = IPv6(data) if data[0] >> 4 == 6 else IP(data)
+    hop_limit = packet.hlim if IPv6 in packet else packet.ttl
+    addresses = {"source": packet.src, "destination": packet.dst, "hop_limit": hop_limit}
+    how = _icmp_error(packet)
+    if how is not None:
+        (tag,) = _candidates(data) & tags
+        return Sighting(tag=tag, role=Role.REFUSAL, how=how, **addresses)
+    if UDP in packet:
+        (tag,) = _candidates(data) & tags
+        ports = {"source_port": packet[UDP].sport, "destination_port": packet[UDP].dport}
+        return Sighting(tag=tag, role=Role.REQUEST, **addresses, **ports)
+    if TCP not in packet:
+        return None
+    segment = packet[TCP]
+    ports = {"source_port": segment.sport, "destination_port": segment.dport}
+    acknowledged = (segment.ack - 1) & 0xFFFFFFFF
+    if segment.flags == "S" and segment.seq in tags:
+        return Sighting(tag=segment.seq, role=Role.REQUEST, **addresses, **ports)
+    if segment.flags.S and segment.flags.A and acknowledged in tags:
+        return Sighting(tag=acknowledged, role=Role.ANSWER, **addresses, **ports)
+    if segment.flags.R and segment.flags.A and acknowledged in tags:
+        return Sighting(tag=acknowledged, role=Role.REFUSAL, how=How.RST, **addresses, **ports)
+    return None  # the client's own reset: its kernel knows nothing of the probe's connection
+
+
+_UNREACHABLE = {
+    0: How.NET_UNREACHABLE,
+    1: How.HOST_UNREACHABLE,
+    3: How.PORT_UNREACHABLE,
+    13: How.PROHIBITED,
+}
+_UNREACHABLE_V6 = {
+    0: How.NET_UNREACHABLE,
+    1: How.PROHIBITED,
+    3: How.HOST_UNREACHABLE,
+    4: How.PORT_UNREACHABLE,
+}
+
+
+def _icmp_error(packet: IP | IPv6) -> How | None:
+    """How an ICMP error refuses what it quotes, None for every other packet."""
+    if ICMPv6DestUnreach in packet:
+        return _UNREACHABLE_V6.get(packet[ICMPv6DestUnreach].code, How.OTHER)
+    if ICMPv6TimeExceeded in packet:
+        return How.TIME_EXCEEDED
+    if packet.payload.name != "ICMP":
+        return None
+    match packet[ICMP].type:
+        case 3:
+            return _UNREACHABLE.get(packet[ICMP].code, How.OTHER)
+        case 11:
+            return How.TIME_EXCEEDED
+        case _:
+            return How.OTHER

@@ -1,0 +1,100 @@
+"""The prober: sends scapy's packets from inside the clients and watches every host at once.
+
+Packets leave through a raw IP socket in the client's namespace, to which the kernel only adds
+the link header. So a node's own packet passes its OUTPUT hook, as a process's would, and a pod's
+or an outside client's goes over its real link into the node's PREROUTING.
+The client's kernel knows nothing of these connections and resets them, which cleans up behind us.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Protocol, Self
+
+from kproxy.forwarding.network import Network, Packet
+from kproxy.probe.batch import Batch, Pending
+from kproxy.probe.journey import conclude
+from kproxy.probe.outcome import Dropped, Outcome
+from kproxy.probe.taps import HasNamespace, Tap
+
+SILENCE_S = 0.3
+
+
+class Probed(Protocol):
+    """What can be probed: namespaces by host name, and the network they form. A Lab is one."""
+
+    @property
+    def hosts(self) -> Mapping[str, HasNamespace]: ...
+    @property
+    def network(self) -> Network: ...
+
+
+class Prober:
+    """Asks questions of one lab, packet by packet. A context manager: its taps stay open between
+    questions and keep the namespaces of the lab alive.
+
+    `silence_s`: open questions are given up when nothing at all was seen of any for so long.
+    Not thread-safe.
+    """
+
+    def __init__(self, probed: Probed, *, silence_s: float = SILENCE_S) -> None:
+        self._probed = probed
+        self._silence_s = silence_s
+        self._taps: dict[str, Tap] = {}
+        # Starts anywhere: conntrack remembers the flows of an earlier prober for two minutes.
+        self._serials = count(random.randrange(1 << 20))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the taps. Takes about 10 ms for each: the kernel waits until no packet is in it."""
+        while self._taps:
+            self._taps.popitem()[1].close()
+
+    def ask(self, packet: Packet) -> Outcome:
+        return self.ask_many([packet])[0]
+
+    def ask_many(self, packets: Sequence[Packet]) -> list[Outcome]:
+        """The outcome of each packet, in their order. They travel at the same time.
+
+        Raises Unsupported for protocols that cannot be probed.
+        """
+        self._open_taps()
+        with Batch(list(self._taps.values()), self._silence_s) as batch:
+            sent = [self._send(batch, packet) for packet in packets]
+            batch.watch()
+        network = self._probed.network
+        return [
+            conclude(network, pending.client, pending.seen, pending.reply)
+            if pending
+            else Dropped(last_seen=packet.client, hops=(packet.client,))
+            for packet, pending in zip(packets, sent, strict=True)
+        ]
+
+    def _send(self, batch: Batch, packet: Packet) -> Pending | None:
+        namespace = self._probed.hosts[packet.client].namespace
+        return batch.send(packet, namespace, next(self._serials))
+
+    def _open_taps(self) -> None:
+        """Tap what is not tapped yet, let go of what is gone, and forget what was heard before."""
+        hosts = self._probed.hosts
+        for name, tap in list(self._taps.items()):
+            if name not in hosts or hosts[name].namespace is not tap.namespace:
+                self._taps.pop(name).close()
+            else:
+                tap.discard()
+        for name, host in hosts.items():
+            if name not in self._taps:
+                self._taps[name] = Tap(name, host.namespace)
+
+
+def probe_many(probed: Probed, packets: Sequence[Packet]) -> list[Outcome]:
+    """Like `Prober.ask_many`, for those who ask only once."""
+    with Prober(probed) as prober:
+        return prober.ask_many(packets)
