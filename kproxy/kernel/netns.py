@@ -2,7 +2,7 @@
 
 A namespace lives as long as something holds it: a descriptor, a thread in it, a socket made in it,
 or a name under /run/netns. Anonymous ones have no name, so the death of this process, however
-sudden, ends them. Entering is a matter of the calling thread: what that thread opens or starts meanwhile
+sudden, ends them. Entering concerns the calling thread only: what it opens or starts meanwhile
 (sockets, threads, child processes) stays in the namespace, and other threads notice nothing.
 
 `/proc/net` is a trap: it shows the namespace of the process, not of the thread. Use
