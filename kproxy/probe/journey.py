@@ -29,15 +29,18 @@ def conclude(
     """The outcome of one probe, from everything seen of it.
 
     `reply`: what the client's own stack received, by the address it had asked; None for nothing.
-    ICMP errors need no `reply`: one that enters the client has reached it.
+    ICMP errors need no `reply`: one that enters the client has reached it. A refusal that the
+    client does not hear is silence to it: the packet counts as dropped.
     """
     ordered = _in_order(seen)
     requests = [entry for entry in ordered if entry.sighting.role is Role.REQUEST]
     hops = _hops(client, requests)
     refusals = [entry for entry in ordered if entry.sighting.role is Role.REFUSAL]
-    if refusals and (reply is Role.REFUSAL or _icmp_entered(client, refusals)):
+    if refusals:
         first = refusals[0]
-        return Refused(by=first.host, how=first.sighting.how or How.OTHER, hops=hops)
+        if reply is Role.REFUSAL or _icmp_entered(client, refusals):
+            return Refused(by=first.host, how=first.sighting.how or How.OTHER, hops=hops)
+        return Dropped(last_seen=hops[-1], hops=hops)
     if requests:
         last = requests[-1]
         answered = reply is Role.ANSWER

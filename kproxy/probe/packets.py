@@ -83,7 +83,7 @@ def build(probe: Probe) -> bytes:
         case "TCP":
             packet = network / TCP(**ports, flags="S", seq=probe.tag, options=[("MSS", 1400)])
         case "UDP":
-            packet = network / UDP(**ports) / Raw(MAGIC + b"%08x\n" % probe.tag)
+            packet = network / UDP(**ports) / Raw(MAGIC + probe.tag.to_bytes(4, "big") + b"\n")
         case other:
             raise Unsupported(f"probes cannot speak {other}", remedy="probe TCP or UDP")
     return bytes(packet)
@@ -145,7 +145,7 @@ def _candidates(data: bytes) -> set[int]:
 def _payload_tag(payload: bytes) -> set[int]:
     if not payload.startswith(MAGIC):
         return set()
-    return {int(payload[len(MAGIC) : len(MAGIC) + 8], 16)}
+    return {int.from_bytes(payload[len(MAGIC) : len(MAGIC) + 4], "big")}
 
 
 def _decode(data: bytes, tags: Set[int]) -> Sighting | None:

@@ -1,0 +1,203 @@
+"""The checks: what a lab does, held against what the oracle says it must do.
+
+Forwarding, source translation, local-only pools, hairpin, reject or drop, and source ranges are all
+the same comparison of one packet (and one real connection) with its verdict; `Question.check`
+says which of them a packet is there for. Distribution and affinity need many connections.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from kproxy.forwarding.network import Packet, Verdict
+from kproxy.forwarding.oracle import predict
+from kproxy.forwarding.plan import Family, Plan
+from kproxy.probe.chi_square import REJECT_BELOW, p_value
+from kproxy.probe.connection import Connected, Connection, connect, connect_many
+from kproxy.probe.judge import expectation, judge_connection, judge_outcome
+from kproxy.probe.outcome import Delivered, Dropped, Outcome, Refused
+from kproxy.probe.prober import Probed, Prober
+
+CONNECTIONS = 300
+_EXPIRY_MARGIN_S = 0.1  # xt_recent counts in jiffies, of 1 to 10 ms
+
+
+class Checked(Probed, Protocol):
+    """What can be checked: a lab that also knows the plan of each of its nodes."""
+
+    def plans(self, family: Family) -> Mapping[str, Plan]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A packet to send, and the name of the check it is sent for."""
+
+    check: str
+    packet: Packet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The result of one check, in words. `problems` is empty if all was as the oracle predicted.
+
+    `answered`: the pod, or what happened instead. `source`: the address that the pod saw, or "".
+    """
+
+    check: str
+    client: str
+    asked: str
+    answered: str
+    source: str
+    expected: str
+    why: str
+    hops: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def verdict_for(checked: Checked, packet: Packet) -> Verdict:
+    """What the oracle predicts for a packet in this lab, from the plans its nodes have now."""
+    family = Family.IPV6 if ":" in packet.address else Family.IPV4
+    return predict(checked.network, checked.plans(family), packet)
+
+
+def examine(checked: Checked, prober: Prober, questions: Sequence[Question]) -> list[Finding]:
+    """Ask each question by a packet and by a real connection, and compare both with the oracle."""
+    packets = [question.packet for question in questions]
+    outcomes = prober.ask_many(packets)
+    connections = connect_many(checked, packets)
+    return [
+        _finding(question, verdict_for(checked, question.packet), outcome, connection)
+        for question, outcome, connection in zip(questions, outcomes, connections, strict=True)
+    ]
+
+
+def distribution(checked: Checked, packet: Packet, connections: int = CONNECTIONS) -> Finding:
+    """Whether many real connections spread evenly over the pods that may answer."""
+    verdict = verdict_for(checked, packet)
+    results = connect_many(checked, [packet] * connections)
+    counts, problems = _count(results, verdict)
+    chance = p_value([counts[pod] for pod in verdict.sources])
+    if chance < REJECT_BELOW:
+        problems.append(f"uneven: chance alone does this with probability {chance:.1g}")
+    spread = " ".join(f"{pod}:{counts[pod]}" for pod in verdict.sources)
+    return _many("distribution", packet, verdict, results, f"{spread} (p={chance:.2g})", problems)
+
+
+def affinity(checked: Checked, packet: Packet, connections: int = 20) -> Finding:
+    """Whether all connections of one client go to the pod that its first one went to."""
+    verdict = verdict_for(checked, packet)
+    first = connect(checked, packet)
+    results = [first, *connect_many(checked, [packet] * (connections - 1))]
+    counts, problems = _count(results, verdict)
+    if len(counts) > 1:
+        problems.append(f"the client was not kept on one pod: {_tally(counts)}")
+    text = f"{_tally(counts)} of {connections}"
+    return _many("session affinity", packet, verdict, results, text, problems)
+
+
+def affinity_expiry(checked: Checked, packet: Packet, timeout_s: int) -> Finding:
+    """Whether a client that stays away for longer than `timeout_s` may meet another pod.
+
+    Each visit renews the affinity, so the next one comes after a full time-out. Ends at the first
+    change, or after so many visits that chance alone explains none of them (`REJECT_BELOW`).
+    """
+    verdict = verdict_for(checked, packet)
+    results = [connect(checked, packet)]
+    for _ in range(_visits(len(verdict.sources))):
+        time.sleep(timeout_s + _EXPIRY_MARGIN_S)
+        results.append(connect(checked, packet))
+        if results[-1] != results[0]:
+            break
+    counts, problems = _count(results, verdict)
+    if len(counts) < 2:
+        problems.append(f"the same pod after {len(results) - 1} pauses: {_tally(counts)}")
+    text = f"{_tally(counts)} in {len(results)} visits"
+    return _many("affinity expiry", packet, verdict, results, text, problems)
+
+
+def _visits(pods: int) -> int:
+    """How often to come back until meeting the same of `pods` each time is beyond chance."""
+    return math.ceil(math.log(REJECT_BELOW) / math.log(1 / pods)) if pods > 1 else 1
+
+
+def _finding(
+    question: Question, verdict: Verdict, outcome: Outcome, connection: Connection
+) -> Finding:
+    packet = question.packet
+    match outcome:
+        case Delivered(pod=pod, source=seen, answered=True):
+            answered, source = pod, seen
+        case Delivered(pod=pod, source=seen):
+            answered, source = f"{pod}, unheard", seen
+        case Refused(by=host):
+            answered, source = f"refused by {host}", ""
+        case Dropped(last_seen=host):
+            answered, source = f"dropped at {host}", ""
+    return Finding(
+        check=question.check,
+        client=packet.client,
+        asked=asked(packet),
+        answered=answered,
+        source=source,
+        expected=expectation(verdict),
+        why=verdict.why,
+        hops=outcome.hops,
+        problems=(
+            *judge_outcome(verdict, outcome),
+            *judge_connection(packet, verdict, outcome, connection),
+        ),
+    )
+
+
+def _many(
+    check: str,
+    packet: Packet,
+    verdict: Verdict,
+    results: Sequence[Connection],
+    answered: str,
+    problems: list[str],
+) -> Finding:
+    sources = {result.source for result in results if isinstance(result, Connected)}
+    return Finding(
+        check=check,
+        client=packet.client,
+        asked=asked(packet),
+        answered=answered,
+        source=", ".join(sorted(sources)),
+        expected=expectation(verdict),
+        why=verdict.why,
+        problems=tuple(problems),
+    )
+
+
+def _count(results: Sequence[Connection], verdict: Verdict) -> tuple[Counter[str], list[str]]:
+    """How often each pod answered, and what no connection should have met."""
+    counts = Counter(result.pod for result in results if isinstance(result, Connected))
+    problems = []
+    failed = Counter(str(result) for result in results if not isinstance(result, Connected))
+    for how, times in failed.items():
+        problems.append(f"{times} of {len(results)} connections {how}")
+    pairs = {(result.pod, result.source) for result in results if isinstance(result, Connected)}
+    for pod, source in sorted(pairs - set(verdict.sources.items())):
+        problems.append(f"{pod} answered and saw {source}, expected: {expectation(verdict)}")
+    return counts, problems
+
+
+def _tally(counts: Counter[str]) -> str:
+    return " ".join(f"{pod}:{count}" for pod, count in sorted(counts.items())) or "nobody"
+
+
+def asked(packet: Packet) -> str:
+    """`address:port`, with the protocol unless it is TCP."""
+    address = f"[{packet.address}]" if ":" in packet.address else packet.address
+    protocol = "" if packet.protocol == "TCP" else f"/{packet.protocol}"
+    return f"{address}:{packet.port}{protocol}"

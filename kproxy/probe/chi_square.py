@@ -1,0 +1,72 @@
+"""Pearson's chi-square test that connections are spread evenly.
+
+A tolerance picked by eye ("between 80 and 120 of 300") is either too strict or too lax; this
+tells how often pure chance would be at least as uneven as what was seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+REJECT_BELOW = 1e-4
+"""An even spread is doubted below this p-value: a right proxy fails one run in 10,000.
+
+300 connections still find a wrong one. If one of three endpoints gets half of them (the mistake of
+giving each rule the probability 1/2), the median p-value is 1e-8.
+"""
+
+_PRECISION = 1e-15
+
+
+def p_value(counts: Sequence[int]) -> float:
+    """How likely chance alone makes counts at least as uneven as these, 0 to 1.
+
+    Each count is how often one candidate was chosen, 0 included. With one candidate, or without
+    any choice made, there is nothing to doubt: 1.
+    """
+    total = sum(counts)
+    if len(counts) < 2 or not total:
+        return 1.0
+    expected = total / len(counts)
+    statistic = sum((count - expected) ** 2 / expected for count in counts)
+    return survival(statistic, len(counts) - 1)
+
+
+def survival(statistic: float, degrees_of_freedom: int) -> float:
+    """P(X >= statistic) for X distributed as chi-square: the regularised upper gamma function Q.
+
+    Source: Numerical Recipes, 3rd edition, section 6.2: the series where it converges quickly,
+    elsewhere the continued fraction by Lentz's method.
+    """
+    a, x = degrees_of_freedom / 2, statistic / 2
+    if x <= 0:
+        return 1.0
+    scale = math.exp(a * math.log(x) - x - math.lgamma(a))
+    return 1 - scale * _series(a, x) if x < a + 1 else scale * _fraction(a, x)
+
+
+def _series(a: float, x: float) -> float:
+    term = total = 1 / a
+    n = a
+    while term > total * _PRECISION:
+        n += 1
+        term *= x / n
+        total += term
+    return total
+
+
+def _fraction(a: float, x: float) -> float:
+    b = x + 1 - a
+    c = math.inf
+    d = total = 1 / b
+    i, step = 0, 0.0
+    while abs(step - 1) > _PRECISION:
+        i += 1
+        numerator = -i * (i - a)
+        b += 2
+        d = 1 / (numerator * d + b)
+        c = b + numerator / c
+        step = c * d
+        total *= step
+    return total

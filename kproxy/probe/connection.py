@@ -1,0 +1,176 @@
+"""Real kernel connections: connect, send a line, read the pod's answer, close.
+
+Half a handshake can lie, so each thing that a packet showed is shown again by the kernel's own TCP
+or UDP. The sockets are made inside the client's namespace and served by one loop, so hundreds
+run at once.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import json
+import selectors
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from kproxy.errors import Unsupported
+from kproxy.forwarding.network import Packet
+from kproxy.probe.prober import Probed
+
+TIMEOUT_S = 0.9
+"""Below one second: the kernel sends an unanswered SYN again after one, which is another packet."""
+
+_GREETING = b"kproxy\n"
+_ANSWER_BYTES = 4096
+_REFUSED = frozenset({errno.ECONNREFUSED, errno.ECONNRESET})
+_UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
+
+
+class Failure(enum.Enum):
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    TIMED_OUT = "timed out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connected:
+    """`pod` answered, and this is where it saw the connection come from."""
+
+    pod: str
+    source: str
+    source_port: int = field(compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.pod} answered and saw {self.source}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotConnected:
+    """The connection failed: `errno` is what the kernel said, 0 for silence."""
+
+    how: Failure
+    errno: int = field(default=0, compare=False)
+
+    def __str__(self) -> str:
+        return self.how.value
+
+
+Connection = Connected | NotConnected
+
+
+def connect(probed: Probed, packet: Packet, *, timeout_s: float = TIMEOUT_S) -> Connection:
+    return connect_many(probed, [packet], timeout_s=timeout_s)[0]
+
+
+def connect_many(
+    probed: Probed, packets: Sequence[Packet], *, timeout_s: float = TIMEOUT_S
+) -> list[Connection]:
+    """One connection for each packet (its first one), all at once; results in their order.
+
+    UDP: a connected socket sends the line and waits for the answer.
+    `timeout_s` holds for the whole batch. Raises Unsupported for a protocol that this kernel lacks.
+    """
+    with ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        attempts = [_Attempt(packet) for packet in packets]
+        for attempt in attempts:
+            sock = stack.enter_context(_open(probed, attempt.packet))
+            attempt.start(sock)
+            if attempt.result is None:
+                selector.register(sock, attempt.interest, attempt)
+        deadline = time.monotonic() + timeout_s
+        while selector.get_map() and (left := deadline - time.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                attempt = key.data
+                attempt.proceed(key.fileobj)
+                if attempt.result is not None:
+                    selector.unregister(key.fileobj)
+                else:
+                    selector.modify(key.fileobj, attempt.interest, attempt)
+    return [attempt.result or NotConnected(how=Failure.TIMED_OUT) for attempt in attempts]
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One connection under way: connecting (waits to write), then asking (waits to read)."""
+
+    packet: Packet
+    result: Connection | None = None
+    interest: int = selectors.EVENT_WRITE
+    received: bytes = b""
+
+    def start(self, sock: socket.socket) -> None:
+        code = sock.connect_ex((self.packet.address, self.packet.port))
+        if code not in (0, errno.EINPROGRESS):
+            self._fail(code)
+
+    def proceed(self, sock: socket.socket) -> None:
+        try:
+            if self.interest == selectors.EVENT_WRITE:
+                if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    self._fail(code)
+                    return
+                sock.send(_GREETING)
+                self.interest = selectors.EVENT_READ
+                return
+            data = sock.recv(_ANSWER_BYTES)
+        except PermissionError:
+            # A datagram that this host's own OUTPUT hook dropped: wait for the silence (or the
+            # ICMP error, if it was rejected) as for one that is dropped farther away.
+            self.interest = selectors.EVENT_READ
+        except OSError as error:
+            self._fail(error.errno or 0)
+        else:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        self.received += data
+        if not data:
+            self._fail(errno.ECONNRESET)
+        elif self.received.endswith(b"\n"):
+            answer: dict[str, Any] = json.loads(self.received)
+            self.result = Connected(
+                pod=answer["pod"], source=answer["source"], source_port=answer["source_port"]
+            )
+
+    def _fail(self, code: int) -> None:
+        if code in _REFUSED:
+            how = Failure.REFUSED
+        elif code in _UNREACHABLE:
+            how = Failure.UNREACHABLE
+        elif code == errno.ETIMEDOUT:
+            how = Failure.TIMED_OUT
+        else:
+            raise OSError(code, f"connection to {self.packet.address} port {self.packet.port}")
+        self.result = NotConnected(how=how, errno=code)
+
+
+_SOCKETS = {
+    "TCP": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
+    "UDP": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
+    "SCTP": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
+}
+
+
+def _open(probed: Probed, packet: Packet) -> socket.socket:
+    family = socket.AF_INET6 if ":" in packet.address else socket.AF_INET
+    kind, protocol = _SOCKETS[packet.protocol]
+    with probed.hosts[packet.client].namespace.entered():
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:
+            if error.errno != errno.EPROTONOSUPPORT:
+                raise
+            raise Unsupported(
+                f"this kernel does not speak {packet.protocol}",
+                remedy=f"load its module: modprobe {packet.protocol.lower()}",
+            ) from error
+    sock.setblocking(False)
+    if packet.source:
+        sock.bind((packet.source, 0))
+    return sock

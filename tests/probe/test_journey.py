@@ -1,0 +1,165 @@
+"""Sightings in any order become one outcome."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from kproxy.forwarding.network import Host, HostKind, Network
+from kproxy.probe.journey import Seen, conclude
+from kproxy.probe.outcome import Delivered, Dropped, How, Outcome, Refused
+from kproxy.probe.packets import Role, Sighting
+
+NETWORK = Network(
+    hosts={
+        host.name: host
+        for host in [
+            Host(name="outside", kind=HostKind.CLIENT, addresses=("192.0.2.1",)),
+            Host(name="router", kind=HostKind.ROUTER, addresses=()),
+            Host(name="node-a", kind=HostKind.NODE, addresses=("172.18.0.1",)),
+            Host(name="pod-a", kind=HostKind.POD, addresses=("10.244.0.2",), node="node-a"),
+        ]
+    },
+    routes={},
+)
+OUT, IN = True, False
+
+
+def request(host: str, outgoing: bool, hop_limit: int, source: str, destination: str) -> Seen:
+    return Seen(
+        host,
+        outgoing,
+        Sighting(
+            tag=1, role=Role.REQUEST, source=source, destination=destination, hop_limit=hop_limit
+        ),
+    )
+
+
+def refusal(host: str, outgoing: bool, hop_limit: int, how: How) -> Seen:
+    return Seen(
+        host,
+        outgoing,
+        Sighting(tag=1, role=Role.REFUSAL, source="", destination="", hop_limit=hop_limit, how=how),
+    )
+
+
+TO_NODE = [
+    request("outside", OUT, 64, "192.0.2.1", "172.18.0.1"),
+    request("router", IN, 64, "192.0.2.1", "172.18.0.1"),
+    request("router", OUT, 63, "192.0.2.1", "172.18.0.1"),
+    request("node-a", IN, 63, "192.0.2.1", "172.18.0.1"),
+]
+TO_POD = [
+    *TO_NODE,
+    request("node-a", OUT, 62, "172.18.0.1", "10.244.0.2"),
+    request("pod-a", IN, 62, "172.18.0.1", "10.244.0.2"),
+]
+HAIRPIN = [
+    request("pod-a", OUT, 64, "10.244.0.2", "10.96.0.1"),
+    request("node-a", IN, 64, "10.244.0.2", "10.96.0.1"),
+    request("node-a", OUT, 63, "172.18.0.1", "10.244.0.2"),
+    request("pod-a", IN, 63, "172.18.0.1", "10.244.0.2"),
+]
+REJECTED = [
+    refusal("node-a", OUT, 64, How.PORT_UNREACHABLE),
+    refusal("router", IN, 64, How.PORT_UNREACHABLE),
+    refusal("router", OUT, 63, How.PORT_UNREACHABLE),
+]
+HEARD = refusal("outside", IN, 63, How.PORT_UNREACHABLE)
+RESET = [refusal("pod-a", OUT, 64, How.RST), refusal("node-a", IN, 64, How.RST)]
+TO_POD_HOPS = ("outside", "router", "node-a", "pod-a")
+
+JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Outcome, tuple[str, ...]]] = [
+    (
+        "delivered",
+        "outside",
+        TO_POD,
+        Role.ANSWER,
+        Delivered(pod="pod-a", source="172.18.0.1"),
+        TO_POD_HOPS,
+    ),
+    (
+        "the answer is lost",
+        "outside",
+        TO_POD,
+        None,
+        Delivered(pod="pod-a", source="172.18.0.1", answered=False),
+        TO_POD_HOPS,
+    ),
+    (
+        "a pod reaches itself",
+        "pod-a",
+        HAIRPIN,
+        Role.ANSWER,
+        Delivered(pod="pod-a", source="172.18.0.1"),
+        ("pod-a", "node-a", "pod-a"),
+    ),
+    (
+        "a server on the node itself",
+        "outside",
+        TO_NODE,
+        Role.ANSWER,
+        Delivered(pod="node-a", source="192.0.2.1"),
+        TO_POD_HOPS[:3],
+    ),
+    ("dropped on the node", "outside", TO_NODE, None, Dropped(last_seen="node-a"), TO_POD_HOPS[:3]),
+    ("never left", "outside", [], None, Dropped(last_seen="outside"), ("outside",)),
+    (
+        "rejected by the node",
+        "outside",
+        [*TO_NODE, *REJECTED, HEARD],
+        None,
+        Refused(by="node-a", how=How.PORT_UNREACHABLE),
+        TO_POD_HOPS[:3],
+    ),
+    (
+        "the ICMP error is lost",
+        "outside",
+        [*TO_NODE, *REJECTED],
+        None,
+        Dropped(last_seen="node-a"),
+        TO_POD_HOPS[:3],
+    ),
+    (
+        "a node rejects its own packet",
+        "node-a",
+        [
+            refusal("node-a", OUT, 64, How.PORT_UNREACHABLE),
+            refusal("node-a", IN, 64, How.PORT_UNREACHABLE),
+        ],
+        None,
+        Refused(by="node-a", how=How.PORT_UNREACHABLE),
+        ("node-a",),
+    ),
+    (
+        "nobody listens",
+        "outside",
+        [*TO_POD, *RESET],
+        Role.REFUSAL,
+        Refused(by="pod-a", how=How.RST),
+        TO_POD_HOPS,
+    ),
+    (
+        "the reset is lost",
+        "outside",
+        [*TO_POD, *RESET],
+        None,
+        Dropped(last_seen="pod-a"),
+        TO_POD_HOPS,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("client", "seen", "reply", "outcome", "hops"),
+    [row[1:] for row in JOURNEYS],
+    ids=[row[0] for row in JOURNEYS],
+)
+def test_journey(
+    client: str, seen: list[Seen], reply: Role | None, outcome: Outcome, hops: tuple[str, ...]
+) -> None:
+    shuffled = random.Random(1).sample(seen, len(seen))
+    concluded = conclude(NETWORK, client, shuffled, reply)
+    assert concluded == outcome
+    assert concluded.hops == hops
