@@ -1,0 +1,34 @@
+"""A cluster of network namespaces: nodes, pods, outside clients, a router between them.
+
+    LabSpec (or its YAML file) -> Layout: addresses -> topology: namespaces, cables, routes
+                                                    -> pod server, a proxy on each node
+    objects -> Lab.apply -> every node's store -> every node's kernel
+
+Nouns: `LabSpec` and its parts say what there shall be; a `Lab` is up inside its `with` block; its
+hosts (`LabNode`, `LabPod`, `LabClient`) have a name, a namespace and addresses.
+`kproxy.lab.objects` makes Services and EndpointSlices over a lab's pods. Nothing outlives the
+process but published names, and those are removed by the next lab.
+"""
+
+from kproxy.lab.hosts import LabClient, LabHost, LabNode, LabPod
+from kproxy.lab.lab import Lab
+from kproxy.lab.objects import service, slices_for
+from kproxy.lab.spec import ClientSpec, LabSpec, NodeSpec, PodSpec, PortSpec
+from kproxy.lab.spec_file import load_spec, parse_spec
+
+__all__ = [
+    "ClientSpec",
+    "Lab",
+    "LabClient",
+    "LabHost",
+    "LabNode",
+    "LabPod",
+    "LabSpec",
+    "NodeSpec",
+    "PodSpec",
+    "PortSpec",
+    "load_spec",
+    "parse_spec",
+    "service",
+    "slices_for",
+]

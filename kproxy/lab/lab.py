@@ -1,0 +1,288 @@
+"""A running lab: build it, feed it objects, ask it what is where, take it down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from ipaddress import ip_network
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from kproxy.api.types import EndpointSlice, KubernetesObject, Service
+from kproxy.backend import BackendOptions
+from kproxy.config import ProxyConfig
+from kproxy.errors import BadInput
+from kproxy.forwarding.network import Host, HostKind, Network
+from kproxy.forwarding.plan import Family, Plan
+from kproxy.kernel.links import Links
+from kproxy.kernel.netns import Namespace
+from kproxy.kernel.ownership import claim_namespace
+from kproxy.lab import leftovers, names, topology, validation
+from kproxy.lab.hosts import LabClient, LabHost, LabNode, LabPod
+from kproxy.lab.layout import Layout
+from kproxy.lab.objects import node_object, pod_object, selected, slices_for
+from kproxy.lab.pod_server import PodServer
+from kproxy.lab.proxies import Proxies, SyncReports, upsert
+from kproxy.lab.spec import LabSpec
+from kproxy.proxy import NodeProxy
+from kproxy.store import ObjectKey, Store
+
+Objects = Iterable[KubernetesObject]
+
+
+class Lab:
+    """A cluster of network namespaces with a proxy on each node. A context manager.
+
+    It exists inside the `with` block only; leaving the block, or an error on the way in, removes
+    all of it. Several labs, also with the same addresses, do not notice each other.
+    The lab's own Node and Pod objects are in the proxies' stores from the start.
+
+    `hosts` holds everything by name (router included); `nodes`, `pods` and `clients` are its parts.
+    """
+
+    def __init__(
+        self,
+        spec: LabSpec,
+        mode: str | None = "iptables",
+        *,
+        config: ProxyConfig | None = None,
+        options: BackendOptions | None = None,
+        publish: bool = False,
+    ) -> None:
+        """`mode` None: no proxies. `publish`: make the namespaces visible to `ip netns`.
+
+        Raises BadInput if the spec is wrong; nothing is built before the block is entered.
+        """
+        if found := validation.problems(spec):
+            raise BadInput(found)
+        self.spec = spec
+        self.mode = mode
+        self.nodes: Mapping[str, LabNode] = {}
+        self.pods: Mapping[str, LabPod] = {}
+        self.clients: Mapping[str, LabClient] = {}
+        self.hosts: Mapping[str, LabHost] = {}
+        self._config = config or ProxyConfig()
+        self._options = options or BackendOptions()
+        self._publish = publish
+        self._layout = Layout.of(spec)
+        self._routes: dict[str, str] = {}
+        self._proxies: Proxies | None = None
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Raises Unsupported, KernelRefused, BadInput, and NamespaceBusy if a name is taken."""
+        if self.hosts:
+            raise RuntimeError(f"lab {self.spec.name} is up already")
+        leftovers.sweep()
+        with ExitStack() as undo:
+            undo.callback(self._forget)
+            self._build(undo)
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._undo.close()
+
+    @property
+    def network(self) -> Network:
+        """What the oracle must know: everybody's addresses and the router's present routes."""
+        nodes = {
+            node.name: Host(
+                name=node.name,
+                kind=HostKind.NODE,
+                addresses=(*node.addresses.values(), *node.gateways.values()),
+                gateways=tuple(node.gateways.values()),
+            )
+            for node in self.nodes.values()
+        }
+        pods = {
+            pod.name: Host(
+                name=pod.name,
+                kind=HostKind.POD,
+                addresses=tuple(pod.addresses.values()),
+                node=pod.node,
+                listens=tuple((port.protocol, port.port) for port in pod.spec.ports),
+            )
+            for pod in self.pods.values()
+        }
+        clients = {
+            client.name: Host(
+                name=client.name, kind=HostKind.CLIENT, addresses=tuple(client.addresses.values())
+            )
+            for client in self.clients.values()
+        }
+        gateways = (*self._layout.node_gateway.values(), *self._layout.client_gateway.values())
+        router = Host(name=names.ROUTER, kind=HostKind.ROUTER, addresses=gateways)
+        return Network(
+            hosts={**nodes, **pods, **clients, router.name: router}, routes=dict(self._routes)
+        )
+
+    def plans(self, family: Family) -> dict[str, Plan]:
+        """Node name -> what its proxy was last told to be. Empty without proxies."""
+        return self._proxies.plans(family) if self._proxies else {}
+
+    def proxy(self, node: str) -> NodeProxy:
+        """The proxy of a node, to be used in a thread that is in the node's namespace."""
+        return self._require_proxies().proxy(node)
+
+    def apply(self, objects: Objects | str | Path) -> SyncReports:
+        """Add or alter objects (given, or in a manifest file or folder) and sync all nodes.
+
+        Returns when every node has its rules, with its reports by node name. Raises BadInput, and
+        what `NodeProxy.sync` raises; all nodes have had their turn then.
+        """
+        return self._require_proxies().sync(upsert(_objects(objects)))
+
+    def delete(self, keys: Iterable[ObjectKey]) -> SyncReports:
+        """Remove objects by (kind, namespace, name) and sync all nodes."""
+        doomed = tuple(keys)
+
+        def change(store: Store) -> None:
+            for key in doomed:
+                store.delete(key)
+
+        return self._require_proxies().sync(change)
+
+    def replace(self, objects: Objects | str | Path) -> SyncReports:
+        """Make `objects` all there is besides the lab's own nodes and pods, and sync all nodes."""
+        wanted = (*self.own_objects(), *_objects(objects))
+        return self._require_proxies().sync(lambda store: store.replace(wanted))
+
+    def own_objects(self) -> tuple[KubernetesObject, ...]:
+        """The Node and Pod objects that describe the lab."""
+        return (
+            *(node_object(node) for node in self.nodes.values()),
+            *(pod_object(pod) for pod in self.pods.values()),
+        )
+
+    def slices(self, service: Service) -> tuple[EndpointSlice, ...]:
+        """The EndpointSlices of a Service: all pods that its selector matches, ready."""
+        return slices_for(service, selected(service, self.pods.values()))
+
+    def route(self, cidr: str, *, via: str) -> None:
+        """Let the router send `cidr` to the node `via` from now on. Raises BadInput."""
+        found = list(validation.route_problems(self.spec, "route", cidr))
+        if via not in self.nodes:
+            found.append(f"route: {via!r} is not a node")
+        if found:
+            raise BadInput(found)
+        cidr = str(ip_network(cidr))
+        with self.hosts[names.ROUTER].namespace.entered(), Links() as links:
+            links.add_route(topology.route_to_node(self._layout, cidr, via))
+        self._routes[cidr] = via
+
+    def unroute(self, cidr: str) -> None:
+        """Let the router refuse `cidr` again. Raises BadInput if it has no such route."""
+        if cidr not in self._routes:
+            raise BadInput([f"unroute: the router has no route to {cidr!r}"])
+        route = topology.route_to_node(self._layout, cidr, self._routes[cidr])
+        with self.hosts[names.ROUTER].namespace.entered(), Links() as links:
+            links.delete_route(route)
+        del self._routes[cidr]
+
+    def _build(self, undo: ExitStack) -> None:
+        namespaces = {
+            name: undo.enter_context(Namespace.create(f"{self.spec.name}-{name}"))
+            for name in self._host_names()
+        }
+        if self._publish:
+            self._publish_all(undo, namespaces)
+        topology.build(self.spec, self._layout, namespaces)
+        self._name_hosts(namespaces)
+        self._routes = {str(ip_network(cidr)): node for cidr, node in self.spec.routes.items()}
+        pod_server = PodServer()
+        undo.callback(pod_server.close)
+        for pod in self.pods.values():
+            pod_server.listen(pod)
+        pod_server.start()
+        if self.mode is not None:
+            for node in self.nodes.values():
+                with node.namespace.entered():
+                    undo.enter_context(claim_namespace())
+            self._proxies = Proxies(
+                self.spec, self.nodes.values(), self.mode, self._config, self._options
+            )
+            undo.callback(self._proxies.close)
+            self.apply(self.own_objects())
+
+    def _host_names(self) -> list[str]:
+        spec = self.spec
+        clients = (client.name for client in spec.clients)
+        nodes = (node.name for node in spec.nodes)
+        return [names.ROUTER, *nodes, *(pod.name for pod in spec.pods), *clients]
+
+    def _publish_all(self, undo: ExitStack, namespaces: Mapping[str, Namespace]) -> None:
+        wanted = {names.published(self.spec.name, name): ns for name, ns in namespaces.items()}
+        record = leftovers.record(
+            self.spec.name, {name: namespace.inode for name, namespace in wanted.items()}
+        )
+        undo.callback(leftovers.forget, record)
+        for name, namespace in wanted.items():
+            namespace.publish(name)
+            undo.callback(namespace.unpublish)
+
+    def _name_hosts(self, namespaces: Mapping[str, Namespace]) -> None:
+        layout, spec = self._layout, self.spec
+        self.nodes = {
+            node.name: LabNode(
+                name=node.name,
+                namespace=namespaces[node.name],
+                addresses=layout.addresses[node.name],
+                spec=node,
+                subnets=layout.subnets[node.name],
+                gateways=layout.gateways[node.name],
+            )
+            for node in spec.nodes
+        }
+        self.pods = {
+            pod.name: LabPod(
+                name=pod.name,
+                namespace=namespaces[pod.name],
+                addresses=layout.addresses[pod.name],
+                spec=pod,
+                node=node.name,
+                zone=node.zone,
+            )
+            for node in spec.nodes
+            for pod in node.pods
+        }
+        self.clients = {
+            client.name: LabClient(
+                name=client.name,
+                namespace=namespaces[client.name],
+                addresses=layout.addresses[client.name],
+            )
+            for client in spec.clients
+        }
+        router = LabHost(
+            name=names.ROUTER,
+            namespace=namespaces[names.ROUTER],
+            addresses=layout.node_gateway,
+        )
+        self.hosts = {**self.nodes, **self.pods, **self.clients, names.ROUTER: router}
+
+    def _require_proxies(self) -> Proxies:
+        if self._proxies is None:
+            raise BadInput(["this lab has no proxies: it was made with mode None, or is not up"])
+        return self._proxies
+
+    def _forget(self) -> None:
+        self.nodes, self.pods, self.clients, self.hosts = {}, {}, {}, {}
+        self._routes, self._proxies = {}, None
+
+
+def _objects(given: Objects | str | Path) -> Objects:
+    if not isinstance(given, str | Path):
+        return given
+    from kproxy.api.decode import load
+
+    decoded = load([Path(given)])
+    if decoded.problems:
+        raise BadInput(list(decoded.problems))
+    return decoded.objects

@@ -1,0 +1,81 @@
+"""What a lab consists of, as frozen values. `kproxy.lab.validation` says whether it can be built.
+
+    LabSpec
+     ├─ nodes: NodeSpec ── pods: PodSpec ── ports: PortSpec
+     ├─ clients: ClientSpec        outside the cluster
+     └─ routes                     CIDRs that the router sends to a node
+
+Names are DNS labels; nodes, pods and clients of a lab share one set of names, so that a name alone
+says who is meant. Names of interfaces follow `kproxy.lab.names`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kproxy.api.types import Protocol
+from kproxy.forwarding.plan import Family
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortSpec:
+    """A port that a pod serves. `name` may be the target port of a Service."""
+
+    port: int
+    protocol: Protocol = "TCP"
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSpec:
+    """`namespace` and `labels` are the Kubernetes ones, for selectors."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[PortSpec, ...] = ()
+    namespace: str = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSpec:
+    """`config` overrides fields of the lab's KubeProxyConfiguration, spelled and nested alike."""
+
+    name: str
+    zone: str = ""
+    pods: tuple[PodSpec, ...] = ()
+    config: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSpec:
+    """`addresses`: at most one for each family; a family without gets the next free one."""
+
+    name: str
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabSpec:
+    """A cluster and its surroundings.
+
+    Each `..._cidrs` has one CIDR for each family of the lab; those of other families are ignored.
+    Node number i (from 1) gets the address 10+i of the node CIDR and subnet i of the pod CIDR, its
+    pod number j the address 10+j therein, client number k the address 10+k of the client CIDR; .1
+    is always the gateway. IPv6 addresses end in the same digits: 192.168.10.11, fd00:192::11.
+    `routes`: CIDR -> name of the node that the router sends it to, for external IPs and VIPs.
+    """
+
+    nodes: tuple[NodeSpec, ...]
+    clients: tuple[ClientSpec, ...] = ()
+    name: str = "lab"
+    families: tuple[Family, ...] = (Family.IPV4, Family.IPV6)
+    routes: Mapping[str, str] = field(default_factory=dict)
+    node_cidrs: tuple[str, ...] = ("192.168.10.0/24", "fd00:192::/64")
+    pod_cidrs: tuple[str, ...] = ("10.244.0.0/16", "fd00:10:244::/56")
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/16", "fd00:10:96::/112")
+    client_cidrs: tuple[str, ...] = ("198.51.100.0/24", "fd00:198::/64")
+
+    @property
+    def pods(self) -> tuple[PodSpec, ...]:
+        return tuple(pod for node in self.nodes for pod in node.pods)

@@ -1,0 +1,191 @@
+"""The file form of a `LabSpec`.
+
+    name: shop
+    nodes:
+    - name: node-a
+      zone: east
+      config: {iptables: {masqueradeAll: true}}     # KubeProxyConfiguration fields
+      pods:
+      - name: web-1
+        labels: {app: web}
+        ports: [8080, {port: 5353, protocol: UDP, name: dns}]
+    clients:
+    - name: outside
+      addresses: [198.51.100.7]
+    routes: {203.0.113.0/24: node-a}
+
+Besides these: `families` ([IPv4, IPv6]), `nodeCIDRs`, `podCIDRs`, `serviceCIDRs`, `clientCIDRs`,
+and a pod's `namespace`. Only `nodes` is required.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from kproxy.errors import BadInput
+from kproxy.forwarding.plan import Family
+from kproxy.lab import validation
+from kproxy.lab.spec import ClientSpec, LabSpec, NodeSpec, PodSpec, PortSpec
+
+_T = TypeVar("_T")
+_FAMILIES = {family.value: family for family in Family}
+
+
+def load_spec(path: str | Path) -> LabSpec:
+    """The lab described in a YAML file, checked. Raises BadInput with all problems at once."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BadInput([f"{path}: {reason}"]) from None
+    return parse_spec(text, str(path))
+
+
+def parse_spec(text: str, where: str) -> LabSpec:
+    """As `load_spec`; `where` stands in front of each problem."""
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInput([f"{where}: {' '.join(str(error).split())}"]) from None
+    reader = _Reader()
+    spec = reader.lab(document)
+    problems = [*reader.problems, *(validation.problems(spec) if not reader.problems else ())]
+    if problems:
+        raise BadInput([f"{where}: {problem}" for problem in problems])
+    return spec
+
+
+class _Reader:
+    """Plain values to spec values; what has the wrong shape becomes a problem and is left out."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def lab(self, value: object) -> LabSpec:
+        fields = self._fields(
+            "",
+            value,
+            {
+                "name": self._text,
+                "nodes": self._each(self._node),
+                "clients": self._each(self._client),
+                "families": self._each(self._family),
+                "routes": self._texts,
+                "nodeCIDRs": self._each(self._text),
+                "podCIDRs": self._each(self._text),
+                "serviceCIDRs": self._each(self._text),
+                "clientCIDRs": self._each(self._text),
+            },
+            required=("nodes",),
+        )
+        return LabSpec(
+            **{
+                key.replace("CIDRs", "_cidrs"): value
+                for key, value in ({"nodes": ()} | fields).items()
+            }
+        )
+
+    def _node(self, place: str, value: object) -> NodeSpec:
+        readers: dict[str, Callable[[str, object], Any]] = {
+            "name": self._text,
+            "zone": self._text,
+            "pods": self._each(self._pod),
+            "config": self._mapping,
+        }
+        fields = self._fields(place, value, readers, required=("name",))
+        return NodeSpec(**({"name": ""} | fields))
+
+    def _pod(self, place: str, value: object) -> PodSpec:
+        readers: dict[str, Callable[[str, object], Any]] = {
+            "name": self._text,
+            "labels": self._texts,
+            "ports": self._each(self._port),
+            "namespace": self._text,
+        }
+        fields = self._fields(place, value, readers, required=("name",))
+        return PodSpec(**({"name": ""} | fields))
+
+    def _port(self, place: str, value: object) -> PortSpec:
+        """A number stands for a TCP port."""
+        if isinstance(value, int):
+            return PortSpec(port=self._number(place, value))
+        readers: dict[str, Callable[[str, object], Any]] = {
+            "port": self._number,
+            "protocol": self._text,
+            "name": self._text,
+        }
+        fields = self._fields(place, value, readers, required=("port",))
+        return PortSpec(**({"port": 0} | fields))
+
+    def _client(self, place: str, value: object) -> ClientSpec:
+        readers: dict[str, Callable[[str, object], Any]] = {
+            "name": self._text,
+            "addresses": self._each(self._text),
+        }
+        fields = self._fields(place, value, readers, required=("name",))
+        return ClientSpec(**({"name": ""} | fields))
+
+    def _family(self, place: str, value: object) -> Family:
+        text = self._text(place, value)
+        if text not in _FAMILIES:
+            self.problems.append(f"{place}: {text!r} is none of {', '.join(_FAMILIES)}")
+        return _FAMILIES.get(text, Family.IPV4)
+
+    def _fields(
+        self,
+        place: str,
+        value: object,
+        readers: Mapping[str, Callable[[str, object], Any]],
+        *,
+        required: tuple[str, ...],
+    ) -> dict[str, Any]:
+        mapping = self._mapping(place, value)
+        prefix = f"{place}." if place else ""
+        for key in mapping:
+            if key not in readers:
+                self.problems.append(f"{prefix}{key}: unknown; known are {', '.join(readers)}")
+        if isinstance(value, Mapping):
+            self.problems += [f"{prefix}{key}: missing" for key in required if key not in mapping]
+        return {
+            key: reader(f"{prefix}{key}", mapping[key])
+            for key, reader in readers.items()
+            if key in mapping
+        }
+
+    def _each(self, reader: Callable[[str, object], _T]) -> Callable[[str, object], tuple[_T, ...]]:
+        def read(place: str, value: object) -> tuple[_T, ...]:
+            if not isinstance(value, list):
+                self.problems.append(f"{place}: expected a list, got {value!r}")
+                return ()
+            return tuple(reader(f"{place}[{number}]", item) for number, item in enumerate(value))
+
+        return read
+
+    def _mapping(self, place: str, value: object) -> Mapping[str, object]:
+        if isinstance(value, Mapping):
+            return {str(key): item for key, item in value.items()}
+        self.problems.append(f"{place or 'the file'}: expected a mapping, got {value!r}")
+        return {}
+
+    def _texts(self, place: str, value: object) -> dict[str, str]:
+        return dict(self._text_items(place, self._mapping(place, value)))
+
+    def _text_items(self, place: str, mapping: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+        for key, item in mapping.items():
+            yield key, self._text(f"{place}[{key}]", item)
+
+    def _text(self, place: str, value: object) -> str:
+        if isinstance(value, str):
+            return value
+        self.problems.append(f"{place}: expected text, got {value!r}")
+        return ""
+
+    def _number(self, place: str, value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        self.problems.append(f"{place}: expected a number, got {value!r}")
+        return 0

@@ -1,0 +1,235 @@
+"""What is wrong with a lab spec: every problem at once, each with its place.
+
+Places are written as in the file form: `nodes[0].pods[1].ports[0].port: 0 is not in 1..65535`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address, ip_network
+from itertools import combinations
+
+from kproxy.config.decode import from_values
+from kproxy.forwarding.plan import Family
+from kproxy.lab.layout import MAX_HOSTS, SUBNET_BITS, Network, gateway
+from kproxy.lab.names import RESERVED
+from kproxy.lab.spec import ClientSpec, LabSpec, NodeSpec, PodSpec
+
+PROTOCOLS = ("TCP", "UDP", "SCTP")
+
+# kubernetes/apimachinery util/validation: IsDNS1123Label, IsQualifiedName, IsValidLabelValue,
+# IsValidPortName
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_QUALIFIED = re.compile(
+    r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?", re.A
+)
+_VALUE = re.compile(r"([A-Za-z0-9]([-\w.]{0,61}[A-Za-z0-9])?)?", re.A)
+_PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9](?!.*--)([-a-z0-9]{0,13}[a-z0-9])?")
+
+
+def problems(spec: LabSpec) -> list[str]:
+    """`place: problem` for each one found; none means that the lab can be built."""
+    return [
+        *_names(spec),
+        *_networks(spec),
+        *(
+            problem
+            for number, node in enumerate(spec.nodes)
+            for problem in _node(f"nodes[{number}]", node)
+        ),
+        *_clients(spec),
+        *_routes(spec),
+    ]
+
+
+def _names(spec: LabSpec) -> Iterator[str]:
+    yield from _dns_label("name", spec.name)
+    if not spec.nodes:
+        yield "nodes: at least one is needed"
+    for place, number in (("nodes", len(spec.nodes)), ("clients", len(spec.clients))):
+        if number > MAX_HOSTS:
+            yield f"{place}: {number} are more than {MAX_HOSTS}"
+    owners: dict[str, str] = {}
+    for place, name in _hosts(spec):
+        yield from _dns_label(place, name)
+        if name in RESERVED:
+            yield f"{place}: {name!r} is reserved"
+        if name in owners:
+            yield f"{place}: {name!r} is also {owners[name]}"
+        owners.setdefault(name, place)
+
+
+def _hosts(spec: LabSpec) -> Iterator[tuple[str, str]]:
+    for number, node in enumerate(spec.nodes):
+        yield f"nodes[{number}].name", node.name
+        for pod_number, pod in enumerate(node.pods):
+            yield f"nodes[{number}].pods[{pod_number}].name", pod.name
+    for number, client in enumerate(spec.clients):
+        yield f"clients[{number}].name", client.name
+
+
+def _networks(spec: LabSpec) -> Iterator[str]:
+    if not spec.families:
+        yield "families: at least one is needed"
+    if len(set(spec.families)) != len(spec.families):
+        yield "families: one is named twice"
+    known: list[tuple[str, Network]] = []
+    for place, cidrs in _cidr_fields(spec):
+        networks: dict[Family, Network] = {}
+        for number, text in enumerate(cidrs):
+            network = _cidr(text)
+            if network is None:
+                yield f"{place}[{number}]: {text!r} is not a CIDR such as 10.0.0.0/16"
+                continue
+            family = _family_of(network)
+            if family in networks:
+                yield f"{place}[{number}]: a second CIDR of {family.value}"
+            networks[family] = network
+            known.append((place, network))
+            yield from _room(f"{place}[{number}]", place, network, len(spec.nodes))
+        if all(_cidr(text) for text in cidrs):
+            for family in spec.families:
+                if family not in networks:
+                    yield f"{place}: no CIDR of {family.value}"
+    for (place, network), (other_place, other) in combinations(known, 2):
+        if network.version == other.version and network.overlaps(other):
+            yield f"{other_place}: {other} overlaps {network} of {place}"
+
+
+def _cidr_fields(spec: LabSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return (
+        ("nodeCIDRs", spec.node_cidrs),
+        ("podCIDRs", spec.pod_cidrs),
+        ("serviceCIDRs", spec.service_cidrs),
+        ("clientCIDRs", spec.client_cidrs),
+    )
+
+
+def _room(place: str, kind: str, network: Network, nodes: int) -> Iterator[str]:
+    bits = SUBNET_BITS[_family_of(network)]
+    if kind == "podCIDRs":
+        if network.prefixlen > bits or 1 << (bits - network.prefixlen) <= nodes:
+            yield f"{place}: {network} has no /{bits} subnets numbered from 1 to {nodes}"
+    elif kind != "serviceCIDRs" and network.max_prefixlen - network.prefixlen < 8:
+        yield f"{place}: {network} is smaller than a /{network.max_prefixlen - 8}"
+    elif network.version == 6 and kind != "serviceCIDRs" and network.prefixlen > 112:
+        yield f"{place}: {network} is smaller than a /112"
+
+
+def _node(place: str, node: NodeSpec) -> Iterator[str]:
+    if not _VALUE.fullmatch(node.zone):
+        yield f"{place}.zone: {node.zone!r} is not a label value"
+    if len(node.pods) > MAX_HOSTS:
+        yield f"{place}.pods: {len(node.pods)} are more than {MAX_HOSTS}"
+    read = from_values(node.config)
+    for problem in (*read.problems, *read.notices):
+        yield problem.at(f"{place}.config")
+    for number, pod in enumerate(node.pods):
+        yield from _pod(f"{place}.pods[{number}]", pod)
+
+
+def _pod(place: str, pod: PodSpec) -> Iterator[str]:
+    yield from _dns_label(f"{place}.namespace", pod.namespace)
+    for key, value in pod.labels.items():
+        if not _QUALIFIED.fullmatch(key):
+            yield f"{place}.labels: {key!r} is not a label name"
+        if not _VALUE.fullmatch(value):
+            yield f"{place}.labels.{key}: {value!r} is not a label value"
+    numbers: set[tuple[int, str]] = set()
+    names: set[str] = set()
+    for number, port in enumerate(pod.ports):
+        here = f"{place}.ports[{number}]"
+        if not 1 <= port.port <= 65535:
+            yield f"{here}.port: {port.port} is not in 1..65535"
+        if port.protocol not in PROTOCOLS:
+            yield f"{here}.protocol: {port.protocol!r} is none of {', '.join(PROTOCOLS)}"
+        if (port.port, port.protocol) in numbers:
+            yield f"{here}: {port.port}/{port.protocol} is served already"
+        numbers.add((port.port, port.protocol))
+        if port.name and not _PORT_NAME.fullmatch(port.name):
+            yield f"{here}.name: {port.name!r} is not a port name"
+        if port.name and port.name in names:
+            yield f"{here}.name: {port.name!r} is used twice"
+        names.add(port.name)
+
+
+def _clients(spec: LabSpec) -> Iterator[str]:
+    networks = _valid_networks(spec.client_cidrs)
+    taken: dict[str, str] = {}
+    for number, client in enumerate(spec.clients):
+        yield from _client(f"clients[{number}].addresses", client, networks, spec.families, taken)
+
+
+def _client(
+    place: str,
+    client: ClientSpec,
+    networks: Mapping[Family, Network],
+    families: Iterable[Family],
+    taken: dict[str, str],
+) -> Iterator[str]:
+    seen: set[Family] = set()
+    for number, text in enumerate(client.addresses):
+        here = f"{place}[{number}]"
+        try:
+            address = ip_address(text)
+        except ValueError:
+            yield f"{here}: {text!r} is not an IP address"
+            continue
+        family = Family.IPV4 if address.version == 4 else Family.IPV6
+        network = networks.get(family)
+        if family not in families:
+            yield f"{here}: the lab has no {family.value}"
+        elif network and address not in network:
+            yield f"{here}: {text} is not in {network}"
+        elif network and str(address) in (gateway(network), str(network.network_address)):
+            yield f"{here}: {text} is the router's or the network's own"
+        if family in seen:
+            yield f"{here}: a second {family.value} address"
+        seen.add(family)
+        if str(address) in taken:
+            yield f"{here}: {text} belongs to {taken[str(address)]}"
+        taken.setdefault(str(address), client.name)
+
+
+def _routes(spec: LabSpec) -> Iterator[str]:
+    names = {node.name for node in spec.nodes}
+    for cidr, node in spec.routes.items():
+        yield from route_problems(spec, f"routes[{cidr}]", cidr)
+        if node not in names:
+            yield f"routes[{cidr}]: {node!r} is not a node"
+
+
+def route_problems(spec: LabSpec, place: str, cidr: str) -> Iterator[str]:
+    """Why the router of such a lab cannot have a route to `cidr`."""
+    network = _cidr(cidr)
+    if network is None:
+        yield f"{place}: {cidr!r} is not a CIDR such as 203.0.113.0/24"
+        return
+    if _family_of(network) not in spec.families:
+        yield f"{place}: the lab has no {_family_of(network).value}"
+    for kind, cidrs in _cidr_fields(spec):
+        own = _valid_networks(cidrs).get(_family_of(network))
+        if kind != "serviceCIDRs" and own and own.overlaps(network):
+            yield f"{place}: overlaps {own} of {kind}"
+
+
+def _valid_networks(cidrs: Iterable[str]) -> dict[Family, Network]:
+    networks = [network for text in cidrs if (network := _cidr(text))]
+    return {_family_of(network): network for network in networks}
+
+
+def _cidr(text: str) -> Network | None:
+    try:
+        return ip_network(text) if "/" in text else None
+    except ValueError:
+        return None
+
+
+def _family_of(network: Network) -> Family:
+    return Family.IPV4 if network.version == 4 else Family.IPV6
+
+
+def _dns_label(place: str, name: str) -> Iterator[str]:
+    if not _LABEL.fullmatch(name):
+        yield f"{place}: {name!r} is not a DNS label (a-z, 0-9, '-', at most 63 characters)"
