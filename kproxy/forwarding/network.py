@@ -36,9 +36,10 @@ class Host(Struct, frozen=True, kw_only=True):
 
 
 class Network(Struct, frozen=True, kw_only=True):
-    """`hosts` by name. `routes`: CIDR -> node that the router sends it to (VIPs, external IPs).
+    """`hosts` by name. `routes`: CIDR -> node that the router sends it to.
 
-    Addresses of hosts need no route. There is exactly one router.
+    They are for VIPs, external IPs and the nodes' pod subnets (an address there that no pod has
+    still goes to that node). Addresses of hosts need no route. There is exactly one router.
     """
 
     hosts: Mapping[str, Host]

@@ -80,7 +80,11 @@ HOSTS = (
 )
 NETWORK = Network(
     hosts={host.name: host for host in HOSTS},
-    routes={"198.51.100.0/24": "node-a", "fd00:51::/64": "node-a"},
+    routes={
+        "198.51.100.0/24": "node-a",
+        "fd00:51::/64": "node-a",
+        **{f"10.244.{number}.0/24": node for number, node in enumerate(NODES, start=1)},
+    },
 )
 
 

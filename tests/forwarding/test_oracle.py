@@ -345,7 +345,10 @@ NO_SERVICE = [  # client, asks -> outcome
     ("pod-b", "router:81", "refused by router"),
     ("pod-b", "outside:81", "refused by outside"),
     ("outside", "7.7.7.7:80", "refused by router"),
+    # In node-a's pod subnet, but no pod has it: node-a returns it to the router.
     ("pod-a", "10.244.1.99:80", "refused by router"),
+    ("outside", "10.244.1.99:80", "refused by node-a"),
+    ("node-a", "10.244.1.99:80", "dropped at node-a"),
     # Routed to node-a, where nobody takes it: 64 hops, then ICMP time exceeded.
     ("outside", "vip:81", "refused by node-a"),
     ("pod-b", "vip:81", "refused by router"),
