@@ -1,0 +1,48 @@
+"""Names of chains, of which those of services are hashes.
+
+The same on every node and after every restart: by them the first sync recognises the chains of a
+predecessor. 25 of the 28 characters that iptables allows.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from hashlib import sha256
+
+from kproxy.forwarding.plan import Endpoint, ServicePortName
+
+SERVICE_CHAIN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-")
+CANARY = "KUBE-PROXY-CANARY"
+KUBELET_FIREWALL = "KUBE-FIREWALL"  # shared with the kubelet: never deleted
+
+# In the order in which kube-proxy declares them.
+FILTER_CHAINS = (
+    "KUBE-SERVICES",
+    "KUBE-EXTERNAL-SERVICES",
+    "KUBE-FORWARD",
+    "KUBE-NODEPORTS",
+    "KUBE-PROXY-FIREWALL",
+)
+NAT_CHAINS = ("KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ")
+
+
+def service_hash(name: ServicePortName) -> str:
+    """16 base32 characters that the SVC, SVL, EXT and FW chains of one service port share.
+
+    Source: kube-proxy v1.36 portProtoHash; default/web:http, TCP -> CDGGSHYLG3RE2FKL
+    """
+    return _hash(f"{name}{name.protocol.lower()}")
+
+
+def endpoint_chain(name: ServicePortName, endpoint: Endpoint) -> str:
+    """Name of the chain of one endpoint of a service port, which is also its `recent` list.
+
+    Source: kube-proxy v1.36 servicePortEndpointChainName; ns1/svc1:p80, TCP, 10.180.0.1:80
+    -> KUBE-SEP-SXIVWICOYRO3J4NJ
+    """
+    return "KUBE-SEP-" + _hash(f"{name}{name.protocol.lower()}{endpoint}")
+
+
+def _hash(text: str) -> str:
+    # 10 bytes are 16 base32 characters: no need to encode the other 22.
+    return b32encode(sha256(text.encode()).digest()[:10]).decode()
