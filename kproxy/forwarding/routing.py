@@ -88,8 +88,8 @@ def address_towards(host: Host, neighbour: Host | None, like: str) -> str:
 
 
 def primary_address(host: Host, like: str) -> str:
-    """The first address of `host` in the family of `like` that is no gateway address, or ""."""
-    return _same_family((a for a in host.addresses if a not in host.gateways), like)
+    """The first address of `host` in the family of `like`, or ""."""
+    return _same_family(host.addresses, like)
 
 
 def router_of(network: Network) -> Host:

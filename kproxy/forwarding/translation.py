@@ -82,7 +82,7 @@ def translate(plan: Plan, passage: Passage) -> Translation | None:
     """The new destinations of a packet, or None if no rule changes it."""
     node_port = _takes_node_ports(plan.settings, passage)
     for service, frontend in _asked(plan, passage, node_port=node_port):
-        if service.has_endpoints and _admits(frontend, passage.source):
+        if _admits(frontend, passage.source):
             translation = _treat(service, frontend, plan.settings, passage)
             if translation.endpoints:
                 return translation

@@ -8,6 +8,7 @@ The lab is drawn in plans.py: VIPs are routed to node-a, pods listen on 8080, ea
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Network, Packet
@@ -222,6 +223,11 @@ def test_without_a_detector_processes_are_not_masqueraded_to_cluster_ips() -> No
     assert ask(plans, "pod-a", "cluster-ip:80") == "pod-a sees gw-a"  # but hairpins are
 
 
+def test_processes_do_not_pass_for_pods_where_the_interface_decides() -> None:
+    plans = plans_for(Web(on=("pod-a",)), detector=POD_LINKS)
+    assert ask(plans, "node-a", "cluster-ip:80") == "pod-a sees gw-a"
+
+
 def test_masquerade_all_is_for_cluster_ips_only() -> None:
     web = [Web(on=("pod-b",), external="Local")]
     plans = {node: plan(web, settings(node, masquerade_all=True)) for node in NODES}
@@ -328,6 +334,17 @@ def test_failing_endpoints(on: str, client: str, asks: str, outcome: str) -> Non
 def test_a_refusal_that_bypasses_the_translating_node_is_not_heard() -> None:
     plans = plans_for(Web(on=("10.244.3.5:81",), external="Local"))
     assert ask(plans, "pod-a", "node-b:30080") == "dropped at pod-c, 10.244.3.5:81 dropped"
+    plans = plans_for(Web(on=("10.244.2.5:81", "10.244.3.5:81"), external="Local"))
+    outcome = "dropped at pod-c, 10.244.2.5:81 refused, 10.244.3.5:81 dropped"
+    assert ask(plans, "pod-a", "node-b:30080") == outcome
+
+
+def test_endpoints_that_are_frontends_come_to_an_end() -> None:
+    """IPv6, where no martian check stops them: two branches at each of 64 hops would never end."""
+    addresses = (*WEB_6.vips, *WEB_6.external_ips)
+    web = structs.replace(WEB_6, on=tuple(f"{address}:80" for address in addresses))
+    plans = {node: plan([web], settings(node, family=Family.IPV6)) for node in NODES}
+    assert ask(plans, "outside", "vip/6:80").startswith("refused by")
 
 
 NO_SERVICE = [  # client, asks -> outcome
@@ -379,13 +396,7 @@ IPV6 = [  # endpoints, externalTrafficPolicy, client, asks -> outcome
 
 @pytest.mark.parametrize(("on", "external", "client", "asks", "outcome"), IPV6)
 def test_ipv6(on: str, external: str, client: str, asks: str, outcome: str) -> None:
-    web = Web(
-        on=tuple(on.split()),
-        external=external,
-        cluster_ip=WEB_6.cluster_ip,
-        external_ips=WEB_6.external_ips,
-        vips=WEB_6.vips,
-    )
+    web = structs.replace(WEB_6, on=tuple(on.split()), external=external)
     plans = {
         node: plan([web], settings(node, family=Family.IPV6, detector=CLUSTER_CIDR_6))
         for node in NODES
@@ -434,6 +445,34 @@ def test_an_external_ip_that_is_a_node_address() -> None:
     plans = plans_for(Web(external_ips=("192.168.0.12",)))
     assert ask(plans, "outside", "node-b:80") == "pod-b sees gw-b"
     assert ask(plans, "pod-a", "node-b:80") == "pod-b sees node-a"  # its own node translates
+
+
+def test_an_external_address_of_a_node_without_local_endpoint_drops_on_input() -> None:
+    plans = plans_for(
+        Web(on=("pod-a",), external="Local", external_ips=("192.168.0.12",), vips=("192.168.0.13",))
+    )
+    assert ask(plans, "outside", "node-b:80") == "dropped at node-b"
+    assert ask(plans, "outside", "node-c:80") == "dropped at node-c"
+
+
+def test_an_external_ip_goes_before_a_node_port_and_else_the_name_decides() -> None:
+    api = Web(name="api", on=("pod-c",), cluster_ip="10.96.0.11", external_ips=(), node_port=80)
+    plans = plans_for(Web(on=("pod-b",), external_ips=("192.168.0.11",)), api)
+    assert ask(plans, "outside", "node-a:80") == "pod-b sees node-a"
+    assert ask(plans, "outside", "vip:80") == "pod-c sees node-a"
+
+
+def test_the_longest_route_wins() -> None:
+    network = Network(
+        hosts=NETWORK.hosts,
+        routes={
+            "198.51.100.9/32": "node-c",
+            "198.51.0.0/16": "node-b",
+            "198.51.100.0/24": "node-b",
+        },
+    )
+    verdict = predict(network, plans_for(Web()), packet("outside", "vip:80"))
+    assert verdict.at == "node-c"
 
 
 def test_two_services_do_not_meddle() -> None:
