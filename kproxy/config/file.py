@@ -42,7 +42,7 @@ def read_text(text: str, modes: Collection[str] = MODES) -> Read:
     loader = _Loader(text)
     try:
         values = loader.get_single_data()
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: the date 2026-13-45
         return Read(ProxyConfig(), (Problem("", _one_line(error)),))
     finally:
         loader.dispose()
@@ -80,6 +80,8 @@ class _Loader(yaml.CSafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
             if key.value in seen:
                 line = key.start_mark.line + 1
                 self.notices.append(Problem(str(key.value), f"repeated on line {line}"))
@@ -87,5 +89,5 @@ class _Loader(yaml.CSafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _one_line(error: yaml.YAMLError) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()).replace('in "<unicode string>", ', "at ")

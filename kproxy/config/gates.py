@@ -44,7 +44,7 @@ def gate_problems(gates: Mapping[str, bool]) -> list[Problem]:
         if gate and gate.locked and value != gate.default:
             found.append(Problem(where, f"is locked to {str(gate.default).lower()}"))
         elif gate is None and (near := difflib.get_close_matches(name, GATES, 1, 0.85)):
-            found.append(Problem(where, f"unknown feature gate; did you mean {near[0]}?"))
+            found.append(Problem(where, f"unknown; did you mean {near[0]}?"))
     return found
 
 

@@ -155,7 +155,7 @@ class ControlLoop:
         self.counters.failed_syncs += 1
         self._failures += 1
         log.error(
-            "sync failed (%d in a row), next try in %.1f s at the latest: %s%s",
+            "sync failed (%d in a row), next try within %.1f s: %s%s",
             self._failures,
             self._frequency.next_at() - self._clock(),
             " | ".join(str(error).splitlines()),
@@ -167,16 +167,7 @@ class ControlLoop:
             log.info("synced again after %d failures", self._failures)
             self._failures = 0
         if first:
-            services = {
-                name.service for plan in self._proxy.plans.values() for name in plan.services
-            }
-            log.info(
-                "ready: mode %s, %s, %d services, first sync %.3f s",
-                self._proxy.mode,
-                " and ".join(family.value for family in self._proxy.families),
-                len(services),
-                took_s,
-            )
+            log.info("ready: %s", summary(self._proxy, took_s))
         elif reports:
             log.info(
                 "synced in %.3f s: %d rules, %d transactions%s",
@@ -185,3 +176,12 @@ class ControlLoop:
                 sum(report.transactions for report in reports),
                 ", in full" if any(report.full for report in reports) else "",
             )
+
+
+def summary(proxy: NodeProxy, first_sync_s: float) -> str:
+    """What a proxy has just begun to serve, in one line."""
+    families = " and ".join(family.value for family in proxy.families)
+    services = {name.service for plan in proxy.plans.values() for name in plan.services}
+    return (
+        f"mode {proxy.mode}, {families}, {len(services)} services, first sync {first_sync_s:.3f} s"
+    )

@@ -1,0 +1,67 @@
+"""The command line. A command's module is imported when that command is run, not before."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from kproxy import errors
+
+COMMANDS = {  # each is the function of that name in the module of that name
+    "run": "Be the service proxy of a node (or of a namespace).",
+    "demo": "Build a small cluster of namespaces and show what reaches whom.",
+    "bench": "Measure how long syncs take.",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"kproxy.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"max_content_width": 80})
+@click.version_option(package_name="kproxy", prog_name="kproxy")
+def cli() -> None:
+    """kube-proxy that you can hold in your hand.
+
+    Real service rules inside network namespaces, proven with real packets.
+
+    \b
+    Examples:
+      kproxy demo
+      kproxy run --manifests examples/ --netns my-node
+      kproxy run --help
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 bad input (nothing was changed)."""
+    try:
+        cli.main(args=arguments, prog_name="kproxy")
+    except errors.BadInput as error:
+        count = len(error.problems)
+        lines = [f"{count} problem{'s' * (count != 1)}, nothing was changed:", *error.problems]
+        _complain("\n  ".join(lines), error.remedy)
+        sys.exit(2)
+    except errors.KproxyError as error:
+        _complain("\n  ".join(str(error).splitlines()), error.remedy)
+        sys.exit(1)
+
+
+def _complain(message: str, remedy: str) -> None:
+    click.echo(f"kproxy: {message}", err=True)
+    if remedy:
+        click.echo(f"  try: {remedy}", err=True)

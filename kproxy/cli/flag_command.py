@@ -1,0 +1,76 @@
+"""A click command that takes flags as Go programs do."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from kproxy.cli.flags import FLAGS, SECTIONS, SWITCHES, Flag, Kind, initial_text
+
+OWN_SWITCHES = {"once", "cleanup", "init-only"}
+
+
+class FlagCommand(click.Command):
+    """Adds all of `kproxy.cli.flags` to a command's own options.
+
+    `--masquerade-all` and `--masquerade-all=false` are switches, `_` is as good as `-` in
+    names, `-v`, `-v 4` and `--v=4` set the verbosity, the last of repeated flags counts.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(_option(flag) for flag in FLAGS.values())
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_as_click_has_it(args)))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = {option.name: option.get_help_record(ctx) for option in self.get_params(ctx)}
+        flags = {_parameter(name) for name in FLAGS}
+        own = [record for name, record in records.items() if name not in flags and record]
+        with formatter.section("Options"):
+            formatter.write_dl(own)
+        for title, section in SECTIONS.items():
+            listed = [record for flag in section if (record := records[_parameter(flag.name)])]
+            with formatter.section(title):
+                formatter.write_dl(listed)
+
+
+def given_flags(parameters: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The values of each flag of the table that was given, by its name."""
+    return {name: parameters[_parameter(name)] for name in FLAGS if parameters[_parameter(name)]}
+
+
+def _parameter(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _option(flag: Flag) -> click.Option:
+    initial = initial_text(flag)
+    return click.Option(
+        [f"--{flag.name}"],
+        multiple=True,
+        metavar=flag.kind.value,
+        help=f"{flag.help} [{initial}]" if initial and flag.kind is not Kind.TEXT else flag.help,
+    )
+
+
+def _as_click_has_it(args: list[str]) -> Iterator[str]:
+    """Bare switches get the value they stand for, names get hyphens, `-v` its long name."""
+    waiting = deque(args)
+    while waiting:
+        name, equals, value = waiting.popleft().partition("=")
+        name = "--v" if name == "-v" else name
+        if name.startswith("--"):
+            name = name.replace("_", "-")
+        if equals:
+            yield f"{name}={value}"
+        elif name[2:] in SWITCHES | OWN_SWITCHES:
+            yield f"{name}=true"
+        elif name == "--v":
+            yield f"--v={waiting.popleft() if waiting and waiting[0].isdigit() else 1}"
+        else:
+            yield name

@@ -1,0 +1,277 @@
+"""kube-proxy's flags as a table, and how they become a configuration.
+
+A flag stands for one or more fields of the configuration file, is spelled as in kube-proxy, and its
+value is checked by the same code as the file's.
+Source: kube-proxy v1.36 cmd/kube-proxy/app/options.go
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from kproxy.config.decode import Read, from_values, to_values
+from kproxy.config.defaults import fill_platform
+from kproxy.config.gates import gate_notices
+from kproxy.config.problems import Problem
+from kproxy.config.types import ProxyConfig
+from kproxy.config.validation import MODES, problems
+
+
+class Kind(enum.Enum):
+    """What a value looks like; the value is how the help calls it."""
+
+    TEXT = "TEXT"
+    NUMBER = "N"
+    SWITCH = "[=false]"
+    DURATION = "DURATION"
+    LIST = "LIST"
+    GATES = "NAME=BOOL,..."
+
+
+class Flag(Struct, frozen=True):
+    """`fields` are paths in the configuration file; `initial` is a default that differs from it."""
+
+    name: str
+    kind: Kind
+    fields: tuple[str, ...]
+    help: str
+    initial: str = ""
+
+
+SECTIONS: Mapping[str, tuple[Flag, ...]] = {
+    "Forwarding": (
+        Flag("proxy-mode", Kind.TEXT, ("mode",), "Backend: iptables (default), ipvs or nftables."),
+        Flag(
+            "cluster-cidr",
+            Kind.LIST,
+            ("clusterCIDR",),
+            "Addresses of pods, at most one CIDR of each family.",
+        ),
+        Flag(
+            "detect-local-mode",
+            Kind.TEXT,
+            ("detectLocalMode",),
+            "How to recognise local pods: ClusterCIDR (default), NodeCIDR, BridgeInterface "
+            "or InterfaceNamePrefix.",
+        ),
+        Flag(
+            "pod-bridge-interface",
+            Kind.TEXT,
+            ("detectLocal.bridgeInterface",),
+            "The bridge of mode BridgeInterface.",
+        ),
+        Flag(
+            "pod-interface-name-prefix",
+            Kind.TEXT,
+            ("detectLocal.interfaceNamePrefix",),
+            "The prefix of mode InterfaceNamePrefix.",
+        ),
+        Flag(
+            "nodeport-addresses",
+            Kind.LIST,
+            ("nodePortAddresses",),
+            "Where node ports answer: CIDRs, or 'primary'. Default: all addresses; "
+            "primary with nftables.",
+        ),
+        Flag(
+            "masquerade-all",
+            Kind.SWITCH,
+            ("iptables.masqueradeAll", "nftables.masqueradeAll"),
+            "Masquerade all traffic to cluster IPs.",
+        ),
+        Flag(
+            "bind-address",
+            Kind.TEXT,
+            ("bindAddress",),
+            "Take this as the node's address instead of the Node object's.",
+        ),
+        Flag("feature-gates", Kind.GATES, ("featureGates",), "Such as AllowServiceExternalIPs."),
+    ),
+    "Timing": (
+        Flag(
+            "iptables-min-sync-period",
+            Kind.DURATION,
+            ("iptables.minSyncPeriod", "nftables.minSyncPeriod"),
+            "Least time between syncs, iptables and nftables.",
+        ),
+        Flag(
+            "iptables-sync-period",
+            Kind.DURATION,
+            ("iptables.syncPeriod", "nftables.syncPeriod"),
+            "Longest time until a failed sync is tried again.",
+        ),
+        Flag(
+            "ipvs-min-sync-period",
+            Kind.DURATION,
+            ("ipvs.minSyncPeriod",),
+            "Least time between syncs, ipvs.",
+            "1s",  # a file's default is 0s
+        ),
+        Flag("ipvs-sync-period", Kind.DURATION, ("ipvs.syncPeriod",), "Time between full syncs."),
+        Flag(
+            "config-sync-period",
+            Kind.DURATION,
+            ("configSyncPeriod",),
+            "Accepted: sources of kproxy need no resync.",
+        ),
+    ),
+    "Modes in detail": (
+        Flag(
+            "iptables-masquerade-bit",
+            Kind.NUMBER,
+            ("iptables.masqueradeBit",),
+            "Bit of the mark that asks for masquerade, iptables and ipvs.",
+        ),
+        Flag(
+            "iptables-localhost-nodeports",
+            Kind.SWITCH,
+            ("iptables.localhostNodePorts",),
+            "Node ports answer on 127.0.0.1 as well.",
+        ),
+        Flag("ipvs-scheduler", Kind.TEXT, ("ipvs.scheduler",), "Such as rr (default), lc, sh."),
+        Flag(
+            "ipvs-exclude-cidrs",
+            Kind.LIST,
+            ("ipvs.excludeCIDRs",),
+            "Virtual servers to leave alone.",
+        ),
+        Flag("ipvs-strict-arp", Kind.SWITCH, ("ipvs.strictARP",), "Set arp_ignore, arp_announce."),
+        Flag("ipvs-tcp-timeout", Kind.DURATION, ("ipvs.tcpTimeout",), "Idle TCP; 0s: leave it."),
+        Flag("ipvs-tcpfin-timeout", Kind.DURATION, ("ipvs.tcpFinTimeout",), "TCP after a FIN."),
+        Flag("ipvs-udp-timeout", Kind.DURATION, ("ipvs.udpTimeout",), "UDP."),
+    ),
+    "Connection tracking (0 leaves a setting as it is)": (
+        Flag(
+            "conntrack-max-per-core",
+            Kind.NUMBER,
+            ("conntrack.maxPerCore",),
+            "Size of the table; must be 0 in any but the machine's first network namespace.",
+        ),
+        Flag("conntrack-min", Kind.NUMBER, ("conntrack.min",), "Least size of the table."),
+        Flag(
+            "conntrack-tcp-timeout-established",
+            Kind.DURATION,
+            ("conntrack.tcpEstablishedTimeout",),
+            "Idle TCP connections.",
+        ),
+        Flag(
+            "conntrack-tcp-timeout-close-wait",
+            Kind.DURATION,
+            ("conntrack.tcpCloseWaitTimeout",),
+            "TCP connections in CLOSE_WAIT.",
+        ),
+        Flag(
+            "conntrack-tcp-be-liberal",
+            Kind.SWITCH,
+            ("conntrack.tcpBeLiberal",),
+            "Accept packets out of the TCP window.",
+        ),
+        Flag("conntrack-udp-timeout", Kind.DURATION, ("conntrack.udpTimeout",), "UDP."),
+        Flag(
+            "conntrack-udp-timeout-stream",
+            Kind.DURATION,
+            ("conntrack.udpStreamTimeout",),
+            "UDP with answers.",
+        ),
+    ),
+    "Accepted as kube-proxy's, without effect so far": (
+        Flag("healthz-bind-address", Kind.TEXT, ("healthzBindAddress",), "Of the health server."),
+        Flag("metrics-bind-address", Kind.TEXT, ("metricsBindAddress",), "Of the metrics server."),
+        Flag("bind-address-hard-fail", Kind.SWITCH, ("bindAddressHardFail",), "End without them."),
+        Flag("profiling", Kind.SWITCH, ("enableProfiling",), "Profiles over HTTP."),
+    ),
+    "Process": (
+        Flag("oom-score-adj", Kind.NUMBER, ("oomScoreAdj",), "Of this process, -1000..1000."),
+        Flag("v", Kind.NUMBER, ("logging.verbosity",), "Log more; also -v."),
+    ),
+}
+FLAGS = {flag.name: flag for flags in SECTIONS.values() for flag in flags}
+SWITCHES = {name for name, flag in FLAGS.items() if flag.kind is Kind.SWITCH}
+_KEEP_DEFAULT_IF_EMPTY = {"healthz-bind-address", "metrics-bind-address"}
+_TRUE, _FALSE = {"1", "t", "T", "true", "TRUE", "True"}, {"0", "f", "F", "false", "FALSE", "False"}
+
+
+def from_flags(given: Mapping[str, tuple[str, ...]], modes: Collection[str] = MODES) -> Read:
+    """The configuration that flags alone describe: the values of each flag that was given."""
+    initial = {name: (flag.initial,) for name, flag in FLAGS.items() if flag.initial}
+    values: dict[str, Any] = {}
+    faults: list[Problem] = []
+    for name, texts in {**initial, **given}.items():
+        if name in _KEEP_DEFAULT_IF_EMPTY and not texts[-1]:
+            continue
+        try:
+            value = _value(FLAGS[name], texts)
+        except ValueError as error:
+            faults.append(Problem(f"--{name}", str(error)))
+            continue
+        for field in FLAGS[name].fields:
+            _put(values, field, value)
+    read = from_values(values)
+    config = fill_platform(read.config)
+    undecoded = {problem.field for problem in read.problems}
+    invalid = [each for each in problems(config, modes) if each.field not in undecoded]
+    found = dict.fromkeys((*faults, *map(_in_flags, (*read.problems, *invalid))))
+    return Read(config, tuple(found), tuple(map(_in_flags, gate_notices(config.feature_gates))))
+
+
+def initial_text(flag: Flag) -> str:
+    """The default as the help shows it, "" if there is nothing to show."""
+    if flag.initial or flag.kind in (Kind.LIST, Kind.GATES) or flag.name in ("proxy-mode", "v"):
+        return flag.initial
+    value: Any = to_values(ProxyConfig())
+    for part in flag.fields[0].split("."):
+        value = value[part]
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def parse_switch(text: str) -> bool:
+    """As Go reads booleans. Raises ValueError."""
+    if text not in _TRUE | _FALSE:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text in _TRUE
+
+
+def _value(flag: Flag, texts: tuple[str, ...]) -> Any:
+    match flag.kind:
+        case Kind.SWITCH:
+            return parse_switch(texts[-1])
+        case Kind.NUMBER:
+            try:
+                return int(texts[-1])
+            except ValueError:
+                raise ValueError(f"{texts[-1]!r} is not a number") from None
+        case Kind.LIST if flag.fields == ("clusterCIDR",):
+            return texts[-1]
+        case Kind.LIST:
+            return [entry for text in texts for entry in text.split(",") if entry]
+        case Kind.GATES:
+            return dict(_gate(entry) for text in texts for entry in text.split(",") if entry)
+        case _:
+            return texts[-1]
+
+
+def _gate(entry: str) -> tuple[str, bool]:
+    name, equals, value = entry.partition("=")
+    if not equals:
+        raise ValueError(f"{entry!r} is not of the form name=true")
+    return name.strip(), parse_switch(value.strip())
+
+
+def _put(values: dict[str, Any], field: str, value: Any) -> None:
+    *parents, last = field.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+    values[last] = value
+
+
+def _in_flags(problem: Problem) -> Problem:
+    """The same with the flag's name for the field's, so that two fields of one flag are one."""
+    for flag in FLAGS.values():
+        for field in flag.fields:
+            if problem.field == field or problem.field.startswith(f"{field}."):
+                return Problem(f"--{flag.name}{problem.field[len(field) :]}", problem.text)
+    return problem

@@ -1,0 +1,92 @@
+"""`kproxy run`: the command line of the service proxy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kproxy.backend import BackendOptions
+from kproxy.cli.execute import Request, execute
+from kproxy.cli.flag_command import FlagCommand, given_flags
+from kproxy.cli.flags import parse_switch
+
+
+class _Switch(click.ParamType[bool]):
+    name = "switch"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bool:
+        try:
+            return value if isinstance(value, bool) else parse_switch(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command(
+    cls=FlagCommand,
+    context_settings={
+        "max_content_width": 80,
+    },
+)
+@click.option(
+    "--manifests",
+    metavar="PATH",
+    multiple=True,
+    help="Services, EndpointSlices, Nodes ... as YAML or JSON: a file or a folder, watched. "
+    "May be repeated.",
+)
+@click.option("--once", type=_Switch(), default=False, metavar="", help="Sync once, then exit.")
+@click.option("--netns", metavar="NAME", default="", help="Work in this network namespace.")
+@click.option(
+    "--config",
+    metavar="FILE",
+    default="",
+    help="A KubeProxyConfiguration (v1alpha1). It replaces all flags below but "
+    "--hostname-override and -v.",
+)
+@click.option("--hostname-override", metavar="NAME", default="", help="This node's name.")
+@click.option(
+    "--cleanup",
+    type=_Switch(),
+    default=False,
+    metavar="",
+    help="Remove the rules of all modes, then exit.",
+)
+@click.option(
+    "--init-only", type=_Switch(), default=False, metavar="", help="Set sysctls, then exit."
+)
+@click.option(
+    "--write-config-to", metavar="FILE", default="", help="Write the configuration, then exit."
+)
+@click.option(
+    "--iptables-variant",
+    type=click.Choice(["auto", "nft", "legacy"]),
+    default="auto",
+    help="Which iptables. auto: the one in use here.",
+)
+def run(**parameters: Any) -> None:
+    """Be the service proxy of a node: turn Services into kernel rules.
+
+    Flags are kube-proxy's. Rules stay when the command ends, however it ends.
+
+    \b
+    Examples:
+      kproxy run --manifests cluster.yaml --once
+      kproxy run --manifests ./manifests --cluster-cidr 10.244.0.0/16
+      kproxy run --config kube-proxy.yaml --manifests a.yaml --manifests b.yaml
+      kproxy run --netns lab --conntrack-max-per-core=0 --manifests cluster.yaml
+      kproxy run --cleanup
+
+    \b
+    Exit status:
+      0  done, or stopped by SIGTERM or SIGINT
+      1  the kernel, the machine or another kproxy is in the way
+      2  bad input, nothing was changed
+    """
+    execute(
+        Request(
+            flags=given_flags(parameters),
+            backends=BackendOptions(iptables_variant=parameters.pop("iptables_variant")),
+            **{name: parameters[name] for name in Request.__struct_fields__ if name in parameters},
+        )
+    )

@@ -1,0 +1,20 @@
+"""May this thread change the network of its namespace?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kproxy.errors import Unsupported
+
+_CAP_NET_ADMIN = 12  # linux/capability.h
+
+
+def require_net_admin() -> None:
+    """Raises Unsupported, naming the privilege, if the thread lacks CAP_NET_ADMIN."""
+    status = Path("/proc/thread-self/status").read_text(encoding="ascii", errors="replace")
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    if not int(effective.split()[1], 16) & 1 << _CAP_NET_ADMIN:
+        raise Unsupported(
+            "no privilege to change network rules here: CAP_NET_ADMIN is missing",
+            remedy="run as root (sudo); in a container: --privileged, or --cap-add NET_ADMIN",
+        )

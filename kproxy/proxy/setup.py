@@ -1,0 +1,137 @@
+"""What happens once, before the first sync: privileges, sysctls, which families, which backends.
+
+All of it concerns the namespace of the calling thread.
+Source: kube-proxy v1.36 cmd/kube-proxy/app/server_linux.go (platformSetup, platformCheckSupported)
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from pathlib import Path
+
+from kproxy import backend as registry
+from kproxy.api.types import Node
+from kproxy.backend import Backend, BackendOptions, Support
+from kproxy.config import ProxyConfig, primary_family
+from kproxy.config.addresses import family_of, parse_cidr
+from kproxy.config.conntrack import MAX_SYSCTL, conntrack_max, conntrack_sysctls
+from kproxy.config.types import Conntrack
+from kproxy.errors import BadInput, KernelRefused, KproxyError, Unsupported
+from kproxy.forwarding.plan import Family
+from kproxy.kernel import sysctl
+
+_HASH_SIZE = Path("/sys/module/nf_conntrack/parameters/hashsize")
+_OOM_SCORE = Path("/proc/self/oom_score_adj")
+
+log = logging.getLogger("kproxy")
+
+
+def make_backends(
+    config: ProxyConfig, node: Node | None, options: BackendOptions
+) -> dict[Family, Backend]:
+    """A backend for each family that works here: both, or at least the node's primary one.
+
+    Raises BadInput for a mode that is not installed, or cluster CIDRs of the wrong family only;
+    Unsupported if the primary family does not work.
+    """
+    factory = registry.load(config.mode)
+    backends = {family: factory(family, options) for family in Family}
+    primary = primary_family(config, node)
+    usable: dict[Family, Backend] = {}
+    for family, backend in backends.items():
+        support = family_support(family, backend)
+        if support.ok:
+            usable[family] = backend
+        elif family is primary:
+            raise Unsupported(
+                f"{config.mode} mode cannot run here, {family.value}: {support.missing}",
+                remedy=support.remedy,
+            )
+        else:
+            log.warning("no %s: %s", family.value, support.missing)
+    if len(usable) == 1 and config.detect_local_mode == "ClusterCIDR":
+        _require_cluster_cidr(config, primary)
+    return usable
+
+
+def family_support(family: Family, backend: Backend) -> Support:
+    """Whether the namespace has the family at all, and then what the backend says."""
+    if family is Family.IPV6:
+        if not Path("/proc/thread-self/net/if_inet6").exists():
+            return Support(False, "the kernel was started without IPv6")
+        if sysctl.read("net/ipv6/conf/all/disable_ipv6") == "1":
+            return Support(False, "it is switched off (net/ipv6/conf/all/disable_ipv6 is 1)")
+    return backend.support()
+
+
+def set_conntrack(config: Conntrack) -> None:
+    """Raises Unsupported or KernelRefused, naming the setting that avoids it."""
+    size = conntrack_max(config, os.cpu_count() or 1)
+    if size:
+        try:
+            sysctl.write(MAX_SYSCTL, size)
+            _grow_hash_table(size)
+        except KproxyError as error:
+            raise type(error)(
+                str(error),
+                remedy="set conntrack.maxPerCore: 0 (--conntrack-max-per-core=0); only the "
+                "machine's first network namespace may change the size of the conntrack table",
+            ) from None
+    for name, value in conntrack_sysctls(config):
+        try:
+            sysctl.write(name, value)
+        except KproxyError as error:
+            raise type(error)(
+                str(error), remedy=f"{error.remedy or 'set it'}; or 0s for it in section conntrack"
+            ) from None
+
+
+def set_oom_score(score: int) -> None:
+    """How willingly the kernel kills us when memory is short. Without the privilege: as it was."""
+    try:
+        _OOM_SCORE.write_text(str(score))
+    except OSError as error:
+        log.warning("oomScoreAdj %d not set: %s", score, error.strerror)
+
+
+def cleanup(options: BackendOptions) -> list[str]:
+    """Remove what any installed backend, or a kube-proxy in such a mode, left here.
+
+    Returns a line for each failure, after everything has had its turn. A backend that cannot run
+    here cannot have left anything.
+    """
+    failures = []
+    for mode in registry.modes():
+        factory = registry.load(mode)
+        for family in Family:
+            backend = factory(family, options)
+            support = family_support(family, backend)
+            if not support.ok:
+                log.info("%s %s: nothing to clean: %s", mode, family.value, support.missing)
+                continue
+            try:
+                backend.cleanup()
+            except (KernelRefused, Unsupported) as error:
+                failures.append(f"{mode} {family.value}: {error}")
+    return failures
+
+
+def _require_cluster_cidr(config: ProxyConfig, family: Family) -> None:
+    networks = [parse_cidr(text) for text in config.cluster_cidrs]
+    if networks and not any(network and family_of(network) is family for network in networks):
+        raise BadInput([f"clusterCIDR: {config.cluster_cidr} has no {family.value} CIDR"])
+
+
+def _grow_hash_table(size: int) -> None:
+    if int(_HASH_SIZE.read_text()) >= size // 4:
+        return
+    try:
+        _HASH_SIZE.write_text(str(size // 4))
+    except OSError as error:
+        if (
+            error.errno != errno.EROFS
+        ):  # containers often see /sys read-only: kube-proxy goes on too
+            raise KernelRefused(f"cannot write {_HASH_SIZE}: {error.strerror}") from None
+        log.warning("%s is read-only; the conntrack hash table keeps its size", _HASH_SIZE)

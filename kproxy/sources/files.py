@@ -1,0 +1,110 @@
+"""Manifests in files and folders.
+
+Each file counts by itself: a version that is invalid leaves that file's last good version in force
+and does not hold up the others. A file removed from a folder is gone, with its objects; one that
+was named explicitly is missed, and stays in force.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from threading import Event as Flag
+
+from kproxy.api.decode import Decoded, decode_texts, manifest_files
+from kproxy.proxy.events import Event, Objects, Rejected
+from kproxy.sources.last_good import LastGood
+
+POLL_INTERVAL_S = 1.0  # so that what the kernel does not tell is seen: network file systems ...
+SETTLE_MS = 100  # a file that is being written is left in peace for so long
+
+Stamp = tuple[int, int, int]  # inode, size, time of change in ns
+
+log = logging.getLogger("kproxy")
+
+
+class Manifests:
+    """Reads and watches the files and folders in `paths`."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = tuple(Path(path) for path in paths)
+        self._last_good = LastGood(decode_texts)
+        self._stamps: dict[Path, Stamp | None] = {}
+        self._texts: dict[Path, str] = {}
+
+    def read(self) -> Decoded:
+        """All files as they are, and every problem. For a start there must be none."""
+        self._stamps = self._look()  # before reading: what changes meanwhile is seen next time
+        texts: dict[Path, str] = {}
+        problems = []
+        for file in self._stamps:
+            try:
+                texts[file] = file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(f"{file}: {getattr(error, 'strerror', None) or error}")
+                texts |= self._former(file)
+        self._texts = texts
+        decoded = self._last_good.take({str(file): text for file, text in texts.items()})
+        return Decoded(decoded.objects, (*problems, *decoded.problems), decoded.notices)
+
+    def poll(self) -> list[Event]:
+        """What there is to tell since the last `read` or `poll`. Files are not read in vain."""
+        if self._look() == self._stamps:
+            return []
+        decoded = self.read()
+        events: list[Event] = [Objects(decoded.objects)]
+        if decoded.problems:
+            events.append(Rejected(decoded.problems))
+        return events
+
+    def watch(self, send: Callable[[Event], None], stopped: Flag) -> None:
+        """Sends what `poll` finds, soon after each change, until `stopped` is set."""
+        for _ in self._moments(stopped):
+            for event in self.poll():
+                send(event)
+
+    def _moments(self, stopped: Flag) -> Iterator[object]:
+        """Yields whenever there may be news."""
+        from watchfiles import watch  # 20 ms that `--once` need not spend
+
+        # A file's folder, not the file: editors and ConfigMaps put another file in its place.
+        folders = {path if path.is_dir() else path.parent for path in self._paths}
+        yield None
+        try:
+            yield from watch(
+                *folders,
+                watch_filter=None,
+                debounce=SETTLE_MS,
+                rust_timeout=int(POLL_INTERVAL_S * 1000),
+                yield_on_timeout=True,
+                stop_event=stopped,
+                recursive=False,
+            )
+        except OSError as error:
+            log.warning("looking at manifests every %g s instead: %s", POLL_INTERVAL_S, error)
+            while not stopped.wait(POLL_INTERVAL_S):
+                yield None
+
+    def _look(self) -> dict[Path, Stamp | None]:
+        return {file: _stamp(file) for path in self._paths for file in _files(path)}
+
+    def _former(self, path: Path) -> dict[Path, str]:
+        """What was read last from a file, or from the folder it was."""
+        return {file: text for file, text in self._texts.items() if path in (file, *file.parents)}
+
+
+def _files(path: Path) -> list[Path]:
+    """The manifests of a folder by name, or the file itself, also if it does not exist."""
+    try:
+        return manifest_files(path) if path.is_dir() else [path]
+    except FileNotFoundError:
+        return [path]
+
+
+def _stamp(file: Path) -> Stamp | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_size, found.st_mtime_ns)

@@ -1,0 +1,54 @@
+"""The command line as a newcomer meets it, in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("scapy", "rich", "watchfiles", "pyroute2", "yaml", "kproxy.lab", "kproxy.forwarding")
+
+
+def kproxy(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kproxy", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help")])
+def test_help_has_examples_and_fits_80_columns(arguments: tuple[str, ...]) -> None:
+    done = kproxy(*arguments)
+    assert done.returncode == 0
+    assert "Examples:" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_help_lists_every_command() -> None:
+    listed = kproxy("--help").stdout
+    assert all(f"  {command} " in listed for command in ("run", "demo", "bench"))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from kproxy.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "sys.exit(f'loaded: {loaded}' if loaded else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("fly",), ("run", "--no-such-flag"), ("run", "stray"), ("run", "--once=perhaps")]
+)
+def test_usage_errors_exit_2(arguments: tuple[str, ...]) -> None:
+    assert kproxy(*arguments).returncode == 2

@@ -1,0 +1,250 @@
+"""Files to configurations: defaults, leniency, and every problem at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kproxy.config import ProxyConfig, load_config
+from kproxy.config.file import read_text, write_text
+from kproxy.config.validation import DETECT_LOCAL_MODES
+from kproxy.errors import BadInput
+
+HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+
+
+def problems(body: str) -> list[str]:
+    return [problem.at("") for problem in read_text(HEAD + body).problems]
+
+
+def notices(body: str) -> list[str]:
+    return [notice.at("") for notice in read_text(HEAD + body).notices]
+
+
+def test_an_empty_file_is_the_default() -> None:
+    assert read_text(HEAD) == (ProxyConfig(), (), ())
+
+
+def test_json_is_read_as_well() -> None:
+    text = (
+        '{"apiVersion": "kubeproxy.config.k8s.io/v1alpha1",\n'
+        '\t"kind": "KubeProxyConfiguration", "ipvs": {"excludeCIDRs": ["10.0.0.0/8"]}}'
+    )
+    read = read_text(text)
+    assert read.problems == ()
+    assert read.config.ipvs.exclude_cidrs == ("10.0.0.0/8",)
+
+
+DEFAULTS = [  # body, path, value
+    ("", "mode", "iptables"),
+    ('mode: ""', "mode", "iptables"),
+    ("mode: null", "mode", "iptables"),
+    ("", "detect_local_mode", "ClusterCIDR"),
+    ('detectLocalMode: ""', "detect_local_mode", "ClusterCIDR"),
+    ("", "node_port_addresses", ()),
+    ("mode: nftables", "node_port_addresses", ("primary",)),
+    ("mode: nftables\nnodePortAddresses: [10.0.0.0/8]", "node_port_addresses", ("10.0.0.0/8",)),
+    ("", "bind_address", "0.0.0.0"),
+    ('bindAddress: ""', "bind_address", "0.0.0.0"),
+    ("", "healthz_bind_address", "0.0.0.0:10256"),
+    ('healthzBindAddress: ""', "healthz_bind_address", "0.0.0.0:10256"),
+    ('bindAddress: "::"', "healthz_bind_address", "[::]:10256"),
+    ("healthzBindAddress: 10.0.0.1", "healthz_bind_address", "10.0.0.1:10256"),
+    ('healthzBindAddress: "fd00::1"', "healthz_bind_address", "[fd00::1]:10256"),
+    ("healthzBindAddress: 10.0.0.1:99", "healthz_bind_address", "10.0.0.1:99"),
+    ("", "metrics_bind_address", "127.0.0.1:10249"),
+    ("bindAddress: fd00::1", "metrics_bind_address", "[::1]:10249"),
+    ("iptables: {}", "iptables.masquerade_bit", 14),
+    ("iptables: {masqueradeBit: 0}", "iptables.masquerade_bit", 0),
+    ("iptables: {localhostNodePorts: false}", "iptables.localhost_node_ports", False),
+    ("iptables: {minSyncPeriod: 0s}", "iptables.min_sync_period", 1),
+    ("iptables: {syncPeriod: 0s}", "iptables.sync_period", 30),
+    ("nftables: {minSyncPeriod: 0s}", "nftables.min_sync_period", 1),
+    ("ipvs: {syncPeriod: 0s}", "ipvs.sync_period", 30),
+    ("", "ipvs.min_sync_period", 0),
+    ("", "conntrack.max_per_core", 32768),
+    ("conntrack: {maxPerCore: 0}", "conntrack.max_per_core", 0),
+    ("conntrack: {maxPerCore: null}", "conntrack.max_per_core", 32768),
+    ("conntrack: {tcpEstablishedTimeout: 0s}", "conntrack.tcp_established_timeout", 0),
+    ("", "conntrack.tcp_established_timeout", 86400),
+    ("configSyncPeriod: 0s", "config_sync_period", 900),
+    ("clientConnection: {burst: 0}", "client_connection.burst", 10),
+    ("clientConnection: {qps: 3}", "client_connection.qps", 3.0),
+    ("oomScoreAdj: 0", "oom_score_adj", 0),
+    ("iptables: {syncPeriod: 1m30s}", "timing.sync_period", 90),
+    ("mode: ipvs\nipvs: {syncPeriod: 7s}", "timing.sync_period", 7),
+    ("mode: ipvs\niptables: {masqueradeAll: true}", "masquerade.masquerade_all", True),
+    ("mode: nftables\niptables: {masqueradeAll: true}", "masquerade.masquerade_all", False),
+    ("mode: nftables\nnftables: {masqueradeBit: 9}", "masquerade.masquerade_bit", 9),
+]
+
+
+@pytest.mark.parametrize(("body", "path", "value"), DEFAULTS)
+def test_defaults(body: str, path: str, value: object) -> None:
+    read = read_text(HEAD + body)
+    assert read.problems == ()
+    found: object = read.config
+    for part in path.split("."):
+        found = getattr(found, part)
+    assert found == value
+
+
+PROBLEMS = [  # body -> the one problem
+    ("mode: ebpf", "mode: 'ebpf' is not one of iptables, ipvs, nftables"),
+    ("mode: 3", "mode: expected str, got int"),
+    ("detectLocalMode: Magic",
+     f"detectLocalMode: 'Magic' is not one of {', '.join(DETECT_LOCAL_MODES)}"),
+    ("detectLocalMode: BridgeInterface",
+     "detectLocal.bridgeInterface: is required by detectLocalMode BridgeInterface"),
+    ("detectLocalMode: InterfaceNamePrefix",
+     "detectLocal.interfaceNamePrefix: is required by detectLocalMode InterfaceNamePrefix"),
+    ('detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: "a -j DROP"}',
+     "detectLocal.bridgeInterface: 'a -j DROP' cannot be (the start of) the name of an interface"),
+    ("clusterCIDR: 10.244.0.0", "clusterCIDR: '10.244.0.0' is not a CIDR such as 10.244.0.0/16"),
+    ("clusterCIDR: 10.0.0.0/8,11.0.0.0/8", "clusterCIDR: two CIDRs of the same family"),
+    ("clusterCIDR: 10.0.0.0/8,fd00::/8,11.0.0.0/8",
+     "clusterCIDR: 3 CIDRs; at most one of each family is allowed"),
+    ("iptables: {masqueradeBit: 32}", "iptables.masqueradeBit: 32 is not in 0..31"),
+    ("mode: nftables\nnftables: {masqueradeBit: -1}",
+     "nftables.masqueradeBit: -1 is not in 0..31"),
+    ("iptables: {masqueradeBit: x}", "iptables.masqueradeBit: expected int, got str"),
+    ("iptables: 3", "iptables: expected a mapping, got 3"),
+    ("iptables: {syncPeriod: 30}",
+     "iptables.syncPeriod: expected a duration such as 30s, got 30"),
+    ("iptables: {syncPeriod: 30 s}",
+     "iptables.syncPeriod: '30 s' is not a duration such as 30s or 1h0m0s"),
+    ("iptables: {minSyncPeriod: 1m}",
+     "iptables.syncPeriod: 30s is less than minSyncPeriod 1m0s"),
+    ("iptables: {minSyncPeriod: -1s}", "iptables.minSyncPeriod: -1s is negative"),
+    ("mode: ipvs\nipvs: {tcpTimeout: -1s}", "ipvs.tcpTimeout: is negative"),
+    ("mode: ipvs\nipvs: {excludeCIDRs: [10.0.0.1]}",
+     "ipvs.excludeCIDRs: '10.0.0.1' is not a CIDR"),
+    ("ipvs: {excludeCIDRs: [1]}", "ipvs.excludeCIDRs: expected str, got int (at [0])"),
+    ("configSyncPeriod: -1s", "configSyncPeriod: -1s is not above 0"),
+    ("bindAddress: node-a", "bindAddress: 'node-a' is not an IP address"),
+    ("healthzBindAddress: nowhere", "healthzBindAddress: 'nowhere' is not of the form IP:port"),
+    ("healthzBindAddress: 10.0.0.1:0", "healthzBindAddress: port '0' is not in 1..65535"),
+    ("metricsBindAddress: a:80", "metricsBindAddress: 'a' is not an IP address"),
+    ("nodePortAddresses: [primary, 10.0.0.0/8]",
+     "nodePortAddresses: 'primary' must be the only entry"),
+    ("nodePortAddresses: [10.0.0.1]",
+     "nodePortAddresses: '10.0.0.1' is neither a CIDR nor 'primary'"),
+    ("oomScoreAdj: 1001", "oomScoreAdj: 1001 is not in -1000..1000"),
+    ("conntrack: {min: -1}", "conntrack.min: is negative"),
+    ("clientConnection: {burst: -1}", "clientConnection.burst: -1 is negative"),
+    ("logging: {format: xml}", "logging.format: 'xml' is not one of text, json"),
+    ("featureGates: {NFTablesProxyMode: false}",
+     "featureGates.NFTablesProxyMode: is locked to true"),
+    ("featureGates: {AllowServiceExternalIP: true}",
+     "featureGates.AllowServiceExternalIP: unknown; did you mean AllowServiceExternalIPs?"),
+    ("featureGates: {AllowServiceExternalIPs: x}",
+     "featureGates: expected bool, got str (at [...])"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "problem"), PROBLEMS)
+def test_problems(body: str, problem: str) -> None:
+    assert problems(body) == [problem]
+
+
+def test_all_problems_are_found_at_once() -> None:
+    body = "mode: ebpf\niptables: {masqueradeBit: x, syncPeriod: 5}\nconntrack: {min: -1}"
+    assert len(problems(body)) == 4
+
+
+ACCEPTED = [
+    "clusterCIDR: 10.244.0.0/16,fd00:10:244::/56",
+    "clusterCIDR: 10.244.001.0/16",  # leading zeros are decimal
+    "detectLocalMode: NodeCIDR\nclusterCIDR: nonsense",  # not read in this mode
+    "nftables: {masqueradeBit: 99}",  # not read in iptables mode
+    "ipvs: {tcpTimeout: -1s}",
+    "nodePortAddresses: [primary]",
+    'nodePortAddresses: [10.0.0.0/8, "::/0"]',
+    "portRange: anything",
+    "winkernel: {enableDSR: true}",
+    "logging: {flushFrequency: 5000000000, verbosity: 2}",
+]
+
+
+@pytest.mark.parametrize("body", ACCEPTED)
+def test_accepted(body: str) -> None:
+    assert problems(body) == []
+    assert notices(body) == []
+
+
+NOTICES = [
+    ("iptables: {masqueradeBits: 3}", "iptables.masqueradeBits: unknown field, ignored"),
+    ("Mode: ipvs", "Mode: unknown field, ignored"),
+    ("mode: ipvs\nmode: iptables", "mode: repeated on line 4"),
+    ("featureGates: {RotateKubeletServerCertificate: true}",
+     "featureGates.RotateKubeletServerCertificate: has no effect on a service proxy"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "notice"), NOTICES)
+def test_what_kube_proxy_only_logs_is_a_notice(body: str, notice: str) -> None:
+    assert problems(body) == []
+    assert notices(body) == [notice]
+
+
+def test_the_last_of_repeated_fields_counts() -> None:
+    assert read_text(HEAD + "clusterCIDR: x\nclusterCIDR: 10.0.0.0/8").config.cluster_cidr == (
+        "10.0.0.0/8"
+    )
+
+
+NOT_A_CONFIGURATION = [
+    ("", "expected a KubeProxyConfiguration object"),
+    ("- 1", "expected a KubeProxyConfiguration object"),
+    ("kind: KubeProxyConfiguration",
+     "apiVersion: expected kubeproxy.config.k8s.io/v1alpha1, got None"),
+    (HEAD.replace("KubeProxy", "Kubelet"),
+     "kind: expected KubeProxyConfiguration, got 'KubeletConfiguration'"),
+    ("a: [", "while parsing a flow node"),
+    (HEAD + "---\n" + HEAD, "expected a single document"),
+    ("? [a]\n: b\n", "unhashable key"),
+    ("a: 2026-13-45", "month must be in 1..12"),
+    ("!!python/object:os.system x: 1", "could not determine a constructor"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "problem"), NOT_A_CONFIGURATION)
+def test_what_is_no_configuration_is_one_problem(text: str, problem: str) -> None:
+    (found,) = read_text(text).problems
+    assert problem in found.at("")
+    assert "\n" not in found.text
+
+
+def test_a_written_configuration_reads_back() -> None:
+    config = read_text(
+        HEAD + "mode: nftables\nclusterCIDR: 10.0.0.0/8\nipvs: {excludeCIDRs: [1.2.3.0/24]}\n"
+        "conntrack: {tcpEstablishedTimeout: 90m, maxPerCore: 0}\nfeatureGates: {AllBeta: true}"
+    ).config
+    text = write_text(config)
+    assert "tcpEstablishedTimeout: 1h30m0s" in text
+    assert read_text(text) == (config, (), ())
+
+
+def test_load_config_names_the_file_in_each_problem(tmp_path: Path) -> None:
+    path = tmp_path / "proxy.yaml"
+    path.write_text(HEAD + "mode: ebpf\noomScoreAdj: 2000")
+    with pytest.raises(BadInput) as bad:
+        load_config(path)
+    assert [line.split(": ")[:2] for line in bad.value.problems] == [
+        [str(path), "mode"],
+        [str(path), "oomScoreAdj"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"), [(None, "No such file"), (b"\xff\xfe\xff", "codec")]
+)
+def test_an_unreadable_file_is_bad_input(
+    tmp_path: Path, content: bytes | None, problem: str
+) -> None:
+    path = tmp_path / "proxy.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BadInput, match=problem):
+        load_config(path)

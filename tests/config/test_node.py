@@ -1,0 +1,199 @@
+"""What a configuration and a Node object mean in each family."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import Struct
+
+from kproxy.api.types import Metadata, Node, NodeAddress, NodeSpec, NodeStatus
+from kproxy.config.file import read_text
+from kproxy.config.node import node_name, node_settings, primary_family
+from kproxy.config.types import ProxyConfig
+from kproxy.errors import BadInput
+from kproxy.forwarding.plan import DetectLocal, Family, LocalDetector, NodeSettings
+
+HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+IPV4, IPV6 = Family.IPV4, Family.IPV6
+
+
+def config_of(body: str) -> ProxyConfig:
+    read = read_text(f"{HEAD}hostnameOverride: node-a\n{body}")
+    assert read.problems == ()
+    return read.config
+
+
+def node_of(*addresses: str, pod_cidrs: tuple[str, ...] = (), zone: str = "") -> Node:
+    """`addresses` are internal ones, unless marked as in `external 192.0.2.1`."""
+    listed = [
+        NodeAddress(
+            type="ExternalIP" if "external" in text else "InternalIP", address=text.split()[-1]
+        )
+        for text in addresses
+    ]
+    return Node(
+        metadata=Metadata(
+            name="node-a", labels={"topology.kubernetes.io/zone": zone} if zone else {}
+        ),
+        spec=NodeSpec(pod_cidrs=pod_cidrs),
+        status=NodeStatus(addresses=(*listed, NodeAddress(type="Hostname", address="node-a"))),
+    )
+
+
+def settings(body: str, node: Node | None = None) -> tuple[NodeSettings, NodeSettings]:
+    both = node_settings(config_of(body), node)
+    return both[IPV4], both[IPV6]
+
+
+ADDRESSES = [  # bindAddress, node addresses -> IPv4, IPv6, primary
+    ("", (), "127.0.0.1", "::1", IPV4),
+    ("", ("10.0.0.1",), "10.0.0.1", "::1", IPV4),
+    ("", ("10.0.0.1", "fd00::1"), "10.0.0.1", "fd00::1", IPV4),
+    ("", ("fd00::1", "10.0.0.1"), "10.0.0.1", "fd00::1", IPV6),
+    ("", ("fd00::1",), "127.0.0.1", "fd00::1", IPV6),
+    ("", ("10.0.0.1", "10.0.0.2"), "10.0.0.1", "::1", IPV4),
+    ("", ("external 192.0.2.1", "10.0.0.1"), "10.0.0.1", "::1", IPV4),
+    ("", ("external 192.0.2.1", "fd00::1"), "192.0.2.1", "fd00::1", IPV6),
+    ("", ("010.000.0.01",), "10.0.0.1", "::1", IPV4),
+    ("", ("nonsense", "10.0.0.1"), "10.0.0.1", "::1", IPV4),
+    ("0.0.0.0", ("fd00::1",), "127.0.0.1", "fd00::1", IPV6),
+    ('"::"', ("10.0.0.1",), "10.0.0.1", "::1", IPV4),
+    ("10.9.9.9", ("10.0.0.1", "fd00::1"), "10.9.9.9", "fd00::1", IPV4),
+    ("10.9.9.9", ("fd00::1",), "10.9.9.9", "fd00::1", IPV4),
+    ("fd00::9", ("10.0.0.1", "fd00::1"), "10.0.0.1", "fd00::9", IPV6),
+    ("fd00::9", (), "127.0.0.1", "fd00::9", IPV6),
+]
+
+
+@pytest.mark.parametrize(("bind", "addresses", "ipv4", "ipv6", "primary"), ADDRESSES)
+def test_node_addresses(
+    bind: str, addresses: tuple[str, ...], ipv4: str, ipv6: str, primary: Family
+) -> None:
+    config = config_of(f"bindAddress: {bind}" if bind else "")
+    node = node_of(*addresses)
+    both = node_settings(config, node)
+    assert (both[IPV4].node_ip, both[IPV6].node_ip) == (ipv4, ipv6)
+    assert primary_family(config, node) is primary
+
+
+class Local(Struct, frozen=True):
+    body: str
+    ipv4: str
+    ipv6: str
+    pod_cidrs: tuple[str, ...] = ()
+
+
+DETECTORS = [
+    Local("", "", ""),
+    Local("clusterCIDR: 10.244.0.0/16", "cidr 10.244.0.0/16", ""),
+    Local("clusterCIDR: 10.244.3.7/16", "cidr 10.244.0.0/16", ""),
+    Local("clusterCIDR: fd00:10:244::/56", "", "cidr fd00:10:244::/56"),
+    Local("clusterCIDR: fd00::/56,10.0.0.0/8", "cidr 10.0.0.0/8", "cidr fd00::/56"),
+    Local("clusterCIDR: 10.0.0.0/8", "cidr 10.0.0.0/8", "", ("10.244.1.0/24",)),
+    Local("detectLocalMode: NodeCIDR", "cidr 10.244.1.0/24", "", ("10.244.1.0/24",)),
+    Local(
+        "detectLocalMode: NodeCIDR\nclusterCIDR: 10.244.0.0/16",
+        "cidr 10.244.1.0/24",
+        "cidr fd00:1::/64",
+        ("10.244.1.0/24", "fd00:1:0::/64", "10.244.2.0/24"),
+    ),
+    Local(
+        "detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0}",
+        "bridge cni0",
+        "bridge cni0",
+    ),
+    Local(
+        "detectLocalMode: InterfaceNamePrefix\ndetectLocal: {interfaceNamePrefix: veth}",
+        "prefix veth",
+        "prefix veth",
+    ),
+]
+
+
+def detector(text: str) -> LocalDetector | None:
+    mode, _, value = text.partition(" ")
+    return LocalDetector(DetectLocal(mode), value) if text else None
+
+
+@pytest.mark.parametrize("case", DETECTORS, ids=str)
+def test_detectors(case: Local) -> None:
+    ipv4, ipv6 = settings(case.body, node_of(pod_cidrs=case.pod_cidrs))
+    assert (ipv4.detector, ipv6.detector) == (detector(case.ipv4), detector(case.ipv6))
+
+
+def test_a_single_pod_cidr_field_will_do() -> None:
+    node = Node(metadata=Metadata(name="node-a"), spec=NodeSpec(pod_cidr="10.244.1.0/24"))
+    assert settings("detectLocalMode: NodeCIDR", node)[0].detector == detector("cidr 10.244.1.0/24")
+
+
+@pytest.mark.parametrize("node", [None, node_of("10.0.0.1")])
+def test_node_cidr_needs_the_node(node: Node | None) -> None:
+    with pytest.raises(BadInput, match=r"no Node node-a with spec\.podCIDRs"):
+        settings("detectLocalMode: NodeCIDR", node)
+
+
+NODE_PORTS = [  # nodePortAddresses, node addresses -> IPv4 CIDRs, IPv6 CIDRs, localhost; () is all
+    ("[]", (), (), (), True),
+    ("[10.0.0.0/8]", (), ("10.0.0.0/8",), (), False),
+    ("[10.0.0.5/8, fd00::/8]", (), ("10.0.0.0/8",), ("fd00::/8",), False),
+    ("['fd00::/8']", (), (), ("fd00::/8",), True),
+    ("[10.0.0.0/8, 0.0.0.0/0]", (), (), (), True),
+    ("['::/0', 'fd00::/8', 10.0.0.0/8]", (), ("10.0.0.0/8",), (), False),
+    ("[127.0.0.0/8]", (), ("127.0.0.0/8",), (), True),
+    ("[127.0.0.1/32]", (), ("127.0.0.1/32",), (), True),
+    ("[10.0.0.0/8, 96.0.0.0/3]", (), ("10.0.0.0/8", "96.0.0.0/3"), (), True),
+    ("[10.0.0.0/8, 10.0.0.1/8]", (), ("10.0.0.0/8",), (), False),
+    ("[primary]", ("10.0.0.1", "fd00::1"), ("10.0.0.1/32",), ("fd00::1/128",), False),
+    ("[primary]", ("10.0.0.1",), ("10.0.0.1/32",), (), False),
+    ("[primary]", (), (), (), True),  # only loopback is known: all
+]
+
+
+@pytest.mark.parametrize(("listed", "addresses", "ipv4", "ipv6", "localhost"), NODE_PORTS)
+def test_node_port_addresses(
+    listed: str,
+    addresses: tuple[str, ...],
+    ipv4: tuple[str, ...],
+    ipv6: tuple[str, ...],
+    localhost: bool,
+) -> None:
+    both = settings(f"nodePortAddresses: {listed}", node_of(*addresses))
+    assert tuple(each.node_port_addresses.cidrs for each in both) == (ipv4, ipv6)
+    assert tuple(each.localhost_node_ports for each in both) == (localhost, False)
+
+
+@pytest.mark.parametrize(
+    "body", ["iptables: {localhostNodePorts: false}", "mode: ipvs", "mode: nftables"]
+)
+def test_localhost_node_ports_are_for_iptables_alone_and_can_be_off(body: str) -> None:
+    assert settings(body)[0].localhost_node_ports is False
+
+
+MASQUERADE = [  # body -> all, bit
+    ("", False, 14),
+    ("iptables: {masqueradeAll: true, masqueradeBit: 10}", True, 10),
+    ("mode: ipvs\niptables: {masqueradeAll: true, masqueradeBit: 10}", True, 10),
+    ("mode: nftables\niptables: {masqueradeAll: true, masqueradeBit: 10}", False, 14),
+    ("mode: nftables\nnftables: {masqueradeAll: true, masqueradeBit: 10}", True, 10),
+]
+
+
+@pytest.mark.parametrize(("body", "everything", "bit"), MASQUERADE)
+def test_masquerade(body: str, everything: bool, bit: int) -> None:
+    for each in settings(body):
+        assert (each.masquerade_all, each.masquerade_bit) == (everything, bit)
+
+
+def test_zone_gate_and_name() -> None:
+    for each in settings("featureGates: {AllowServiceExternalIPs: false}", node_of(zone="zone-b")):
+        assert each.zone == "zone-b"
+        assert not each.allow_external_ips
+        assert each.node_name == "node-a"
+    for each in settings(""):
+        assert each.zone == ""
+        assert each.allow_external_ips
+
+
+def test_the_node_name_is_trimmed_and_lower_cased() -> None:
+    assert node_name(ProxyConfig(hostname_override="  Node-A ")) == "node-a"
+    with pytest.raises(BadInput, match="has no name"):
+        node_name(ProxyConfig())

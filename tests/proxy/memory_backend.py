@@ -1,0 +1,55 @@
+"""A backend whose kernel is a dictionary: all or nothing, strict about deltas, can be sabotaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kproxy.backend import Ruleset, Support, SyncReport
+from kproxy.errors import KernelRefused
+from kproxy.forwarding.plan import Delta, Family, Plan, ServicePlan, ServicePortName
+
+
+class MemoryBackend:
+    name = "memory"
+
+    def __init__(self, family: Family, on_sync: Callable[[Family, Delta], None]) -> None:
+        self.rules: dict[ServicePortName, ServicePlan] = {}
+        self.refusals = 0  # of the next syncs
+        self._family = family
+        self._on_sync = on_sync
+        self._written = False
+
+    def support(self) -> Support:
+        return Support(True)
+
+    def sync(self, plan: Plan, delta: Delta) -> SyncReport:
+        self._on_sync(self._family, delta)
+        if self.refusals:
+            self.refusals -= 1
+            raise KernelRefused("restore: exit status 1", remedy="try x")
+        if delta.full:
+            self.rules = dict(plan.services)
+        else:
+            assert self._written, "the first sync must be full"
+            for name, before in delta.before.items():
+                assert self.rules.get(name) == before, "the delta is not relative to the last sync"
+                self.rules.pop(name, None)
+                if name in plan.services:
+                    self.rules[name] = plan.services[name]
+        self._written = True
+        assert self.rules == plan.services
+        return SyncReport(full=delta.full, transactions=1, rules_written={"nat": len(self.rules)})
+
+    def intact(self) -> bool:
+        return self._written
+
+    def read(self) -> Ruleset:
+        return {"nat": {str(name): (repr(plan),) for name, plan in self.rules.items()}}
+
+    def cleanup(self) -> None:
+        self.flush()
+
+    def flush(self) -> None:
+        """What `iptables -F` by somebody else does."""
+        self.rules = {}
+        self._written = False

@@ -1,0 +1,131 @@
+"""Time is played: a script of moments drives a control loop over memory backends.
+
+    play(loop_of(), [
+        At(0.0, Upsert(WEB)),
+        At(0.0, Expect("full")),
+    ])
+
+Between two moments the loop wakes exactly when it asked to. `Expect` names all syncs since the last
+`Expect`, each as `full` or the changed service ports; a script must end with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from kproxy.api.types import KubernetesObject
+from kproxy.config import ProxyConfig
+from kproxy.forwarding.plan import Delta, Family
+from kproxy.proxy.control_loop import ControlLoop
+from kproxy.proxy.events import Objects, Rejected
+from kproxy.proxy.frequency import BoundedFrequency
+from kproxy.proxy.node_proxy import NodeProxy
+from kproxy.store import ObjectKey, Store, object_key
+from tests.proxy.memory_backend import MemoryBackend
+
+
+class Stage:
+    """A control loop with a clock in our hands."""
+
+    def __init__(self, config: ProxyConfig, *, sync_takes_s: float, full_interval_s: float) -> None:
+        self.now = 0.0
+        self.objects: dict[ObjectKey, KubernetesObject] = {}
+        self.heard: list[str] = []
+        self.backend = MemoryBackend(Family.IPV4, self._on_sync)
+        self._sync_takes_s = sync_takes_s
+        store = Store()
+        self.loop = ControlLoop(
+            store,
+            NodeProxy(store, config, {Family.IPV4: self.backend}, clock=self._clock),
+            BoundedFrequency(
+                min_interval_s=config.timing.min_sync_period,
+                retry_limit_s=config.timing.sync_period,
+                full_interval_s=full_interval_s,
+            ),
+            clock=self._clock,
+        )
+
+    def advance(self, moment: float) -> None:
+        while (wake_at := self.loop.step()) <= moment:
+            self.now = max(self.now, wake_at)
+        self.now = max(self.now, moment)
+        self.loop.step()
+
+    def _clock(self) -> float:
+        return self.now
+
+    def _on_sync(self, _family: Family, delta: Delta) -> None:
+        self.heard.append("full" if delta.full else " ".join(sorted(map(str, delta.before))))
+        self.now += self._sync_takes_s
+
+
+def loop_of(
+    config: ProxyConfig | None = None, *, sync_takes_s: float = 0.0, full_interval_s: float = 3600.0
+) -> Stage:
+    return Stage(
+        config or ProxyConfig(hostname_override="node-a"),
+        sync_takes_s=sync_takes_s,
+        full_interval_s=full_interval_s,
+    )
+
+
+class Upsert(Struct, frozen=True):
+    obj: KubernetesObject
+
+    def __call__(self, stage: Stage) -> None:
+        stage.objects[object_key(self.obj)] = self.obj
+        stage.loop.send(Objects(tuple(stage.objects.values())))
+
+
+class Delete(Struct, frozen=True):
+    obj: KubernetesObject
+
+    def __call__(self, stage: Stage) -> None:
+        del stage.objects[object_key(self.obj)]
+        stage.loop.send(Objects(tuple(stage.objects.values())))
+
+
+class Invalid(Struct, frozen=True):
+    problem: str
+
+    def __call__(self, stage: Stage) -> None:
+        stage.loop.send(Rejected((self.problem,)))
+
+
+class Refuse(Struct, frozen=True):
+    """The kernel refuses the next syncs."""
+
+    times: int = 1
+
+    def __call__(self, stage: Stage) -> None:
+        stage.backend.refusals = self.times
+
+
+class Flush(Struct, frozen=True):
+    def __call__(self, stage: Stage) -> None:
+        stage.backend.flush()
+
+
+class Expect:
+    def __init__(self, *syncs: str) -> None:
+        self.syncs = syncs
+
+    def __call__(self, stage: Stage) -> None:
+        heard, stage.heard = stage.heard, []
+        assert tuple(heard) == self.syncs, f"at {stage.now:g} s"
+
+
+class At(Struct, frozen=True):
+    moment: float
+    act: Upsert | Delete | Invalid | Refuse | Flush | Expect
+
+
+def play(stage: Stage, script: Sequence[At]) -> None:
+    assert isinstance(script[-1].act, Expect), "nothing checks the end of this script"
+    for line in script:
+        stage.advance(line.moment)
+        line.act(stage)
+    heard, stage.heard = stage.heard, []
+    assert not heard

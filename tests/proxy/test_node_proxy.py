@@ -1,0 +1,121 @@
+"""Families side by side: what each is told, and what one's failure means for the other."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from kproxy.config import ProxyConfig
+from kproxy.forwarding.plan import Delta, Family
+from kproxy.proxy import NodeProxy, SyncFailed
+from kproxy.store import Store
+from tests.proxy.memory_backend import MemoryBackend
+from tests.proxy.objects import DNS, WEB, WEB_SLICE, node, service
+
+WEB6 = service("web6", "fd00:96::1")
+IPV4, IPV6 = Family.IPV4, Family.IPV6
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.store = Store()
+        self.ipv4 = MemoryBackend(IPV4, self._note)
+        self.ipv6 = MemoryBackend(IPV6, self._note)
+        self.proxy = NodeProxy(
+            self.store,
+            ProxyConfig(hostname_override="Node-A "),
+            {IPV4: self.ipv4, IPV6: self.ipv6},
+        )
+
+    def _note(self, family: Family, delta: Delta) -> None:
+        changed = "full" if delta.full else " ".join(sorted(map(str, delta.before)))
+        self.told.append((family.value, changed))
+
+    def sync(self) -> list[tuple[str, str]]:
+        self.told.clear()
+        self.proxy.sync()
+        return self.told
+
+
+@pytest.fixture
+def rig() -> Rig:
+    return Rig()
+
+
+def test_each_family_hears_of_its_own_services(rig: Rig) -> None:
+    rig.store.upsert(WEB)
+    assert rig.sync() == [("IPv4", "full"), ("IPv6", "full")]
+    rig.store.upsert(DNS)
+    assert rig.sync() == [("IPv4", "default/dns:http")]
+    rig.store.upsert(WEB6)
+    assert rig.sync() == [("IPv6", "default/web6:http")]
+    rig.store.upsert(WEB_SLICE)
+    rig.store.delete(("Service", "default", "web6"))
+    assert rig.sync() == [("IPv4", "default/web:http"), ("IPv6", "default/web6:http")]
+
+
+def test_without_changes_nobody_is_asked(rig: Rig) -> None:
+    rig.sync()
+    assert rig.sync() == []
+    assert rig.proxy.sync() == []
+
+
+def test_a_failing_family_does_not_stop_the_other_and_is_full_next_time(rig: Rig) -> None:
+    rig.store.upsert(WEB)
+    rig.sync()
+    rig.ipv4.refusals = 1
+    rig.store.upsert(DNS)
+    rig.store.upsert(WEB6)
+    with pytest.raises(SyncFailed, match=r"IPv4: restore: exit status 1") as failure:
+        rig.proxy.sync()
+    assert set(failure.value.errors) == {IPV4}
+    assert failure.value.remedy == "try x"
+    assert len(rig.ipv6.rules) == 1
+    assert rig.sync() == [("IPv4", "full")]
+    assert len(rig.ipv4.rules) == 2
+    rig.store.upsert(WEB_SLICE)
+    assert rig.sync() == [("IPv4", "default/web:http")]
+
+
+def test_both_failures_are_told(rig: Rig) -> None:
+    rig.ipv4.refusals = rig.ipv6.refusals = 1
+    with pytest.raises(SyncFailed) as failure:
+        rig.proxy.sync()
+    assert set(failure.value.errors) == {IPV4, IPV6}
+    assert str(failure.value).count("\n") == 1
+
+
+def test_only_the_damaged_family_is_written_again(rig: Rig) -> None:
+    rig.store.upsert(WEB)
+    rig.sync()
+    assert rig.proxy.damaged() == ()
+    rig.ipv6.flush()
+    assert rig.proxy.damaged() == (IPV6,)
+    assert rig.sync() == [("IPv6", "full")]
+
+
+def test_a_full_sync_can_be_asked_for(rig: Rig) -> None:
+    rig.sync()
+    assert [report.full for report in rig.proxy.sync(full=True)] == [True, True]
+
+
+def test_the_zone_of_this_node_counts_and_other_nodes_do_not(rig: Rig) -> None:
+    rig.sync()
+    rig.store.upsert(node("node-a", "zone-a"))
+    assert rig.sync() == [("IPv4", "full"), ("IPv6", "full")]
+    assert {plan.settings.zone for plan in rig.proxy.plans.values()} == {"zone-a"}
+    rig.store.upsert(node("node-b", "zone-b"))
+    rig.store.upsert(replace(node("node-a", "zone-a"), spec=node(pod_cidr="10.9.0.0/24").spec))
+    assert rig.sync() == []
+    rig.store.delete(("Node", "", "node-a"))
+    assert rig.sync() == [("IPv4", "full"), ("IPv6", "full")]
+    assert {plan.settings.zone for plan in rig.proxy.plans.values()} == {""}
+
+
+def test_plans_and_durations_are_there_to_be_read(rig: Rig) -> None:
+    assert rig.proxy.plans == {}
+    rig.store.upsert(WEB)
+    rig.sync()
+    assert [str(name) for name in rig.proxy.plans[IPV4].services] == ["default/web:http"]
+    assert set(rig.proxy.durations_s) == {IPV4, IPV6}
