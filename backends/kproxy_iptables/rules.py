@@ -3,7 +3,7 @@
 Two kinds: chains that belong to the service port alone (`service_chains`), and its rules in the
 dispatch chains that all share (`dispatch_rules`). The order of words within a rule is significant:
 the kernel keeps the matches in it, and dumps are compared with those of kube-proxy.
-Source: kube-proxy v1.36 iptables/proxier.go, syncProxyRules; section numbers are none of this file's.
+Source: kube-proxy v1.36 iptables/proxier.go, syncProxyRules.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def dispatch_rules(service: ServicePlan, context: Context) -> list[DispatchRule]
         elif service.serves(frontend) or (
             frontend.kind is not FrontendKind.CLUSTER_IP and service.has_endpoints
         ):
-            target = _target(service, frontend) + digest
+            target = _target(frontend) + digest
             rules.append(
                 DispatchRule(
                     "nat",
@@ -109,7 +109,7 @@ def dispatch_rules(service: ServicePlan, context: Context) -> list[DispatchRule]
 
 
 def service_chains(service: ServicePlan, context: Context) -> list[Chain]:
-    """The nat chains of one service port, each after... none: they may refer to each other."""
+    """The nat chains of one service port. They refer to each other: declare all before any rule."""
     return list(_service_chains(service, context))
 
 
@@ -161,7 +161,7 @@ def _protocol(service: ServicePlan) -> str:
     return f"-m {proto} -p {proto}"
 
 
-def _target(service: ServicePlan, frontend: Frontend) -> str:
+def _target(frontend: Frontend) -> str:
     if frontend.kind is FrontendKind.CLUSTER_IP:
         return "KUBE-SVL-" if frontend.pool is Pool.LOCAL else "KUBE-SVC-"
     return "KUBE-FW-" if frontend.source_ranges else "KUBE-EXT-"
@@ -252,10 +252,11 @@ def _internal_masquerade(service: ServicePlan, context: Context) -> list[str]:
     sources = ""
     if frontend.masquerade is Masquerade.OFF_CLUSTER and context.settings.detector:
         sources = " " + local_match(context.settings.detector, negate=True)
-    return [
+    rule = (
         f'-m comment --comment "{service.name} cluster IP" {_protocol(service)}'
         f" -d {frontend.address} --dport {frontend.port}{sources} -j KUBE-MARK-MASQ"
-    ]
+    )
+    return [rule]
 
 
 def _balancing_rules(

@@ -1,0 +1,117 @@
+"""The frame: top-level chains, the jumps into them, and the rules that no service owns. Pure.
+
+Source: kube-proxy v1.36 iptables/proxier.go, iptablesJumpChains and syncProxyRules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from kproxy.forwarding.plan import Family, NodeSettings
+from kproxy_iptables.names import KUBELET_FIREWALL
+
+INVALID_COUNTER = "ct_state_invalid_dropped_pkts"
+
+_NEW = "-m conntrack --ctstate NEW -m comment --comment"
+_PORTALS = '"kubernetes service portals" -j KUBE-SERVICES'
+_EXTERNAL = f'{_NEW} "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES'
+_LB_FIREWALL = f'{_NEW} "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'
+
+
+class Jump(Struct, frozen=True):
+    """A rule in a chain of the system. As text it reads back from the kernel as it was written."""
+
+    table: str
+    chain: str
+    rule: str
+
+    @property
+    def target(self) -> str:
+        return self.rule.rsplit(" ", 1)[1]
+
+
+# Each is inserted at the top of its chain, so the last one here is met first.
+JUMPS = (
+    Jump("filter", "INPUT", _EXTERNAL),
+    Jump("filter", "FORWARD", _EXTERNAL),
+    Jump(
+        "filter",
+        "INPUT",
+        '-m comment --comment "kubernetes health check service ports" -j KUBE-NODEPORTS',
+    ),
+    Jump("filter", "FORWARD", f"{_NEW} {_PORTALS}"),
+    Jump("filter", "OUTPUT", f"{_NEW} {_PORTALS}"),
+    Jump(
+        "filter", "FORWARD", '-m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD'
+    ),
+    Jump("filter", "INPUT", _LB_FIREWALL),
+    Jump("filter", "OUTPUT", _LB_FIREWALL),
+    Jump("filter", "FORWARD", _LB_FIREWALL),
+    Jump("nat", "OUTPUT", f"-m comment --comment {_PORTALS}"),
+    Jump("nat", "PREROUTING", f"-m comment --comment {_PORTALS}"),
+    Jump(
+        "nat",
+        "POSTROUTING",
+        '-m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING',
+    ),
+    Jump("filter", "INPUT", f"-j {KUBELET_FIREWALL}"),
+    Jump("filter", "OUTPUT", f"-j {KUBELET_FIREWALL}"),
+)
+
+
+class FrameOptions(Struct, frozen=True, kw_only=True):
+    """Facts of the namespace that shape the fixed rules, read once at the start."""
+
+    drop_invalid: bool  # net/netfilter/nf_conntrack_tcp_be_liberal is 0
+    invalid_counter: bool = False  # the nfacct counter exists
+
+
+def mark_text(settings: NodeSettings) -> str:
+    return f"0x{settings.masquerade_mark:08x}"
+
+
+def nat_rules(settings: NodeSettings) -> Iterator[str]:
+    """Fixed rules of the nat table, each with its "-A CHAIN "."""
+    mark = mark_text(settings)
+    yield f"-A KUBE-POSTROUTING -m mark ! --mark {mark}/{mark} -j RETURN"
+    # The mark is taken off, so that a packet that passes here again is not masqueraded twice.
+    yield f"-A KUBE-POSTROUTING -j MARK --xor-mark {mark}"
+    yield (
+        '-A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT"'
+        " -j MASQUERADE --random-fully"
+    )
+    yield f"-A KUBE-MARK-MASQ -j MARK --or-mark {mark}"
+
+
+def firewall_rules(settings: NodeSettings) -> Iterator[str]:
+    """Fixed rule of KUBE-FIREWALL, where kube-proxy writes that chain at all.
+
+    With route_localnet on, packets from the network could reach services that only listen on
+    127.0.0.1 (CVE-2020-8558).
+    """
+    if settings.family is Family.IPV4 and settings.localhost_node_ports:
+        yield (
+            f"-A {KUBELET_FIREWALL} -m comment"
+            ' --comment "block incoming localnet connections" -d 127.0.0.0/8 ! -s 127.0.0.0/8'
+            " -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
+        )
+
+
+def forward_rules(settings: NodeSettings, options: FrameOptions) -> Iterator[str]:
+    """Fixed rules of filter KUBE-FORWARD."""
+    if options.drop_invalid:
+        # Conntrack does not translate INVALID packets back: untranslated, a late packet of
+        # a pod would make the client reset its connection (kubernetes issue 74839).
+        count = f" -m nfacct --nfacct-name {INVALID_COUNTER}" if options.invalid_counter else ""
+        yield f"-A KUBE-FORWARD -m conntrack --ctstate INVALID{count} -j DROP"
+    mark = mark_text(settings)
+    yield (
+        '-A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules"'
+        f" -m mark --mark {mark}/{mark} -j ACCEPT"
+    )
+    yield (
+        '-A KUBE-FORWARD -m comment --comment "kubernetes forwarding conntrack rule"'
+        " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    )

@@ -1,0 +1,194 @@
+"""iptables of one address family and one variant, in the namespace of the calling thread.
+
+Two variants of the same commands exist: `legacy` talks to the kernel's own ip_tables, where a table
+is replaced as a whole, `nft` translates to nf_tables. Their rules are invisible to each other, both
+are active at once, so a proxy must use the one everybody else in the namespace uses.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from kproxy.errors import KernelRefused, Unsupported
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.process import run
+
+Variant = Literal["nft", "legacy"]
+Table = Literal["mangle", "nat", "filter"]
+Chains = dict[str, list[str]]
+"""Chain -> its rules in order, each without the leading "-A CHAIN "."""
+
+# 1.6.2 brought --random-fully and iptables-restore --wait; kube-proxy still has ways around them.
+MINIMUM_VERSION = (1, 6, 2)
+_WAIT = "--wait=5"  # seconds for the lock of the legacy variant; kube-proxy waits as long
+_HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY", "KUBE-PROXY-CANARY")
+_LEGACY_TABLES = ("mangle", "nat", "filter")
+
+
+class Xtables:
+    """Reads and writes the tables of `family` with the commands of `variant`."""
+
+    def __init__(self, family: Family, variant: Variant) -> None:
+        self.family = family
+        self.variant = variant
+        self._command = f"{_prefix(family)}-{variant}"
+
+    def version(self) -> tuple[int, ...]:
+        """Raises Unsupported if the command is not installed."""
+        text = run([self._command, "--version"])
+        found = re.search(r"v(\d+(?:\.\d+)+)", text)
+        if not found:
+            raise Unsupported(f"{self._command} --version says nothing of a version: {text[:80]!r}")
+        return tuple(int(part) for part in found[1].split("."))
+
+    def save(self, table: Table) -> Chains:
+        """All chains of a table."""
+        return parse_save(run([f"{self._command}-save", "-t", table]))
+
+    def chains(self, table: Table, names: Iterable[str]) -> Chains:
+        """Those of the named chains that exist. Does not read the others where that saves work."""
+        if self.variant == "legacy":  # every command fetches the whole table, so fetch it once
+            saved = self.save(table)
+            return {name: saved[name] for name in names if name in saved}
+        found: Chains = {}
+        for name in names:
+            try:
+                text = run([self._command, "-w", "5", "-t", table, "-S", name])
+            except KernelRefused:
+                continue
+            found[name] = [
+                line.removeprefix(f"-A {name} ") for line in text.splitlines() if line[:2] == "-A"
+            ]
+        return found
+
+    def restore(self, pieces: Iterable[str]) -> None:
+        """Feed one transaction: what is not mentioned stays. Raises KernelRefused."""
+        # A large transaction takes the nft variant minutes; a hang must still end some day.
+        run([f"{self._command}-restore", "--noflush", _WAIT], pieces, timeout_s=600)
+
+    def generation(self) -> tuple[int, ...]:
+        """Changes when anybody changes rules; a matter of microseconds whatever the size.
+
+        nft: the number of the last commit in this namespace, of any table and family.
+        legacy: entry counts and sizes, which an exchange of equally long rules leaves the same.
+        """
+        if self.variant == "nft":
+            return (_nft_generation(),)
+        return _legacy_sizes(self.family)
+
+
+def choose_variant(family: Family) -> Variant:
+    """The variant in use in this namespace, as far as one can see; else the machine's default.
+
+    First who left Kubernetes' own marks, then where the rules are. Source:
+    https://github.com/kubernetes-sigs/iptables-wrappers (iptables-wrapper-installer.sh)
+    """
+    default = _default_variant(family)
+    # Asking a namespace for legacy tables makes them, so only one that has some is asked.
+    legacy_used = bool(_legacy_table_names(family))
+    if default == "nft" and not legacy_used:
+        return "nft"
+    candidates: tuple[Variant, ...] = ("nft", "legacy") if legacy_used else ("nft",)
+    rules: dict[Variant, int] = {}
+    for variant in candidates:
+        tables = Xtables(family, variant)
+        try:
+            mangle = tables.save("mangle")
+            if any(hint in mangle for hint in _HINTS):
+                return variant
+            chains = [mangle, tables.save("nat"), tables.save("filter")]
+        except (KernelRefused, Unsupported):
+            continue
+        rules[variant] = sum(len(rules) for saved in chains for rules in saved.values())
+    if any(rules.values()):
+        return max(rules, key=lambda variant: rules[variant])
+    return default
+
+
+def parse_save(text: str) -> Chains:
+    """The chains in the output of iptables-save for one table."""
+    chains: Chains = {}
+    for line in text.splitlines():
+        if line.startswith(":"):
+            chains[line[1:].split(" ", 1)[0]] = []
+        elif line.startswith("-A "):
+            _, chain, rule = line.split(" ", 2)
+            chains[chain].append(rule)
+    return chains
+
+
+def _prefix(family: Family) -> str:
+    return "iptables" if family is Family.IPV4 else "ip6tables"
+
+
+def _default_variant(family: Family) -> Variant:
+    """What `iptables` is on this machine (update-alternatives on Debian)."""
+    path = shutil.which(_prefix(family), path=None) or f"/usr/sbin/{_prefix(family)}"
+    return "legacy" if "legacy" in Path(path).resolve().name else "nft"
+
+
+def _legacy_table_names(family: Family) -> list[str]:
+    name = "ip_tables_names" if family is Family.IPV4 else "ip6_tables_names"
+    try:
+        return Path(f"/proc/thread-self/net/{name}").read_text().split()
+    except OSError:  # no legacy support in this kernel, or not ours to read
+        return []
+
+
+_NFNL_GETGEN = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
+
+
+def _nft_generation() -> int:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as netlink:  # NETLINK_NETFILTER
+        request = struct.pack("=LHHLLBBH", 20, _NFNL_GETGEN, 1, 0, 0, 0, 0, 0)
+        netlink.send(request)
+        answer = netlink.recv(4096)
+    kind = struct.unpack_from("=H", answer, 4)[0]
+    if kind == 2:  # NLMSG_ERROR
+        code = -struct.unpack_from("=i", answer, 16)[0]
+        raise KernelRefused(f"the kernel does not tell the generation of nf_tables (errno {code})")
+    # nlmsghdr 16, nfgenmsg 4, then the first attribute: NFTA_GEN_ID, big endian.
+    generation: int = struct.unpack_from(">L", answer, 24)[0]
+    return generation
+
+
+_SO_GET_INFO = 64  # IPT_SO_GET_INFO and IP6T_SO_GET_INFO
+_INFO = struct.Struct("=32sI5I5III")  # struct ipt_getinfo
+
+
+def _legacy_sizes(family: Family) -> tuple[int, ...]:
+    present = _legacy_table_names(family)
+    address, level = (
+        (socket.AF_INET, socket.IPPROTO_IP)
+        if family is Family.IPV4
+        else (socket.AF_INET6, socket.IPPROTO_IPV6)
+    )
+    sizes: list[int] = []
+    for table in _LEGACY_TABLES:
+        if table not in present:
+            sizes += (0, 0)
+            continue
+        sizes += _legacy_info(address, level, table)
+    return tuple(sizes)
+
+
+def _legacy_info(address: int, level: int, table: str) -> tuple[int, int]:
+    """Entries and bytes of one table. The name goes in, as getsockopt reads its buffer here."""
+    import ctypes  # not needed in the nft variant
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(_INFO.pack(table.encode(), *([0] * 13)), _INFO.size)
+    length = ctypes.c_uint32(_INFO.size)
+    with socket.socket(address, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        if libc.getsockopt(raw.fileno(), level, _SO_GET_INFO, buffer, ctypes.byref(length)):
+            raise KernelRefused(f"table {table}: the kernel does not tell its size")
+    fields = _INFO.unpack(buffer.raw)
+    return int(fields[-2]), int(fields[-1])
+
+
