@@ -3,7 +3,7 @@
 - The interface of a host towards the rest of the world is `eth0`; the other end of that cable
   bears the name of the host it leads to, on its node (pods) or on the router (nodes, clients).
 - A name of more than 15 characters does not fit an interface: it is cut to 10, and a hyphen and
-  four digits of its SHA-256 follow. `a-very-long-pod-name` -> `a-very-lon-2e8c`.
+  four digits of its SHA-256 follow. `a-very-long-pod-name` -> `a-very-lon-492d`.
 - A published namespace is `<lab>-<host>`: `ip netns exec demo-node-a ip route`.
 """
 

@@ -13,7 +13,7 @@ from itertools import combinations
 from kproxy.config.decode import from_values
 from kproxy.forwarding.plan import Family
 from kproxy.lab.layout import MAX_HOSTS, SUBNET_BITS, Network, gateway
-from kproxy.lab.names import RESERVED
+from kproxy.lab.names import RESERVED, interface
 from kproxy.lab.spec import ClientSpec, LabSpec, NodeSpec, PodSpec
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
@@ -51,6 +51,7 @@ def _names(spec: LabSpec) -> Iterator[str]:
         if number > MAX_HOSTS:
             yield f"{place}: {number} are more than {MAX_HOSTS}"
     owners: dict[str, str] = {}
+    interfaces: dict[str, str] = {}
     for place, name in _hosts(spec):
         yield from _dns_label(place, name)
         if name in RESERVED:
@@ -58,6 +59,9 @@ def _names(spec: LabSpec) -> Iterator[str]:
         if name in owners:
             yield f"{place}: {name!r} is also {owners[name]}"
         owners.setdefault(name, place)
+        if interfaces.setdefault(interface(name), name) != name:
+            other = interfaces[interface(name)]
+            yield f"{place}: {name!r} and {other!r} would both have the interface {interface(name)}"
 
 
 def _hosts(spec: LabSpec) -> Iterator[tuple[str, str]]:

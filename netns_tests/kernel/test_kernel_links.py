@@ -1,0 +1,155 @@
+"""Links, addresses, routes and settings of a namespace."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from kproxy.errors import KernelRefused, Unsupported
+from kproxy.kernel import sysctl
+from kproxy.kernel.links import Links, Route
+from kproxy.kernel.netns import Namespace
+from kproxy.kernel.process import run
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Namespace, Namespace]]:
+    """left: to-right 10.0.0.1, fd00::1; right: eth0, without addresses. All up."""
+    with Namespace.create("left") as left, Namespace.create("right") as right:
+        with left.entered(), Links() as links:
+            links.add_veth("to-right", peer="eth0", peer_namespace=right)
+            links.up("lo")
+            links.up("to-right")
+            links.add_address("to-right", "10.0.0.1/24")
+            links.add_address("to-right", "fd00::1/64")
+        with right.entered(), Links() as links:
+            links.up("lo")
+            links.up("eth0")
+        yield left, right
+
+
+def test_a_pair_between_two_namespaces(pair: tuple[Namespace, Namespace]) -> None:
+    left, right = pair
+    with left.entered(), Links() as links:
+        assert links.names() == ["lo", "to-right"]
+        assert {"10.0.0.1/24", "fd00::1/64"} <= set(links.addresses())
+        assert "tentative" not in run(["ip", "-6", "addr", "show", "to", "fd00::/64"])
+    with right.entered(), Links() as links:
+        assert links.names() == ["lo", "eth0"]
+        links.delete("eth0")
+        assert links.names() == ["lo"]
+    with left.entered(), Links() as links:
+        assert links.names() == ["lo"]
+
+
+ROUTES = [  # route, what `ip route` says
+    (
+        Route(destination="10.0.0.9/32", link="to-right"),
+        "10.0.0.9 dev to-right proto static scope link",
+    ),
+    (
+        Route(destination="10.0.0.9/32", link="to-right", source="10.0.0.1"),
+        "10.0.0.9 dev to-right proto static scope link src 10.0.0.1",
+    ),
+    (
+        Route(destination="10.7.0.0/16", link="to-right", via="10.0.0.2"),
+        "10.7.0.0/16 via 10.0.0.2 dev to-right proto static",
+    ),
+    (
+        Route(destination="0.0.0.0/0", link="to-right", via="10.0.0.2"),
+        "default via 10.0.0.2 dev to-right proto static",
+    ),
+    (
+        Route(destination="fd07::/64", link="to-right", via="fd00::2"),
+        "fd07::/64 via fd00::2 dev to-right proto static metric 1024 pref medium",
+    ),
+    (
+        Route(destination="::/0", link="to-right", via="fd00::2"),
+        "default via fd00::2 dev to-right proto static metric 1024 pref medium",
+    ),
+]
+
+
+@pytest.mark.parametrize(("route", "text"), ROUTES)
+def test_routes(pair: tuple[Namespace, Namespace], route: Route, text: str) -> None:
+    with pair[0].entered(), Links() as links:
+        links.add_route(route)
+        links.add_route(route)
+        assert _routes(route).count(text) == 1
+        links.delete_route(route)
+        assert text not in _routes(route)
+
+
+@pytest.mark.parametrize(
+    ("destination", "first", "second"),
+    [("10.7.0.0/16", "10.0.0.2", "10.0.0.3"), ("fd07::/64", "fd00::2", "fd00::3")],
+)
+def test_a_route_takes_the_place_of_another(
+    pair: tuple[Namespace, Namespace], destination: str, first: str, second: str
+) -> None:
+    with pair[0].entered(), Links() as links:
+        for via in (first, second):
+            links.add_route(Route(destination=destination, link="to-right", via=via))
+        found = [
+            line for line in _routes(Route(destination=destination, link="")) if destination in line
+        ]
+        assert len(found) == 1
+        assert f"via {second} " in found[0]
+
+
+def _routes(route: Route) -> list[str]:
+    family = "-6" if ":" in route.destination else "-4"
+    return [line.strip() for line in run(["ip", family, "route"]).splitlines()]
+
+
+def test_refusals(pair: tuple[Namespace, Namespace]) -> None:
+    with pair[0].entered(), Links() as links:
+        with pytest.raises(KernelRefused, match="cannot add veth to-right: File exists"):
+            links.add_veth("to-right", peer="eth1", peer_namespace=pair[1])
+        with pytest.raises(KernelRefused, match="no link called nobody"):
+            links.up("nobody")
+        with pytest.raises(
+            KernelRefused, match=r"cannot add 10\.0\.0\.1/24 to to-right: File exists"
+        ):
+            links.add_address("to-right", "10.0.0.1/24")
+        with pytest.raises(KernelRefused, match=r"route 1\.0\.0\.0/8 dev to-right via 9\.9\.9\.9"):
+            links.add_route(Route(destination="1.0.0.0/8", link="to-right", via="9.9.9.9"))
+
+
+UNPRIVILEGED = """
+import os
+from kproxy.kernel.links import Links
+from kproxy.kernel import sysctl
+from kproxy.errors import Unsupported
+os.setgid(65534); os.setuid(65534)
+for attempt in (lambda: Links().up("lo"), lambda: sysctl.write("net/ipv4/ip_default_ttl", 65)):
+    try:
+        attempt()
+    except Unsupported as error:
+        print(error, "|", error.remedy)
+"""
+
+
+def test_without_privilege() -> None:
+    with Namespace.create() as namespace, namespace.entered():
+        done = subprocess.run(
+            [sys.executable, "-c", UNPRIVILEGED], capture_output=True, text=True, check=True
+        )
+    first, second = done.stdout.splitlines()
+    assert first.startswith("cannot set lo up: Operation not permitted | run as root")
+    assert second.startswith("cannot set net/ipv4/ip_default_ttl to 65: Permission denied | run as")
+
+
+def test_settings() -> None:
+    with Namespace.create() as namespace, namespace.entered():
+        assert sysctl.read("net/ipv4/ip_forward") == "0"
+        assert sysctl.write("net/ipv4/ip_forward", 1) is True
+        assert sysctl.write("net/ipv4/ip_forward", "1") is False
+        assert sysctl.read("net/ipv4/ip_forward") == "1"
+        assert sysctl.write("net/ipv4/ip_local_port_range", "20000 30000") is True
+        assert sysctl.write("net/ipv4/ip_local_port_range", "20000  30000") is False
+        with pytest.raises(KernelRefused, match="cannot set net/ipv4/ip_forward to x: Invalid"):
+            sysctl.write("net/ipv4/ip_forward", "x")
+        with pytest.raises(Unsupported, match="this kernel has no setting net/ipv4/nonsense"):
+            sysctl.read("net/ipv4/nonsense")

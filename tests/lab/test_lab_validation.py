@@ -1,0 +1,279 @@
+"""Lab files: what is accepted, and every problem with its place."""
+
+from pathlib import Path
+
+import pytest
+
+from kproxy.errors import BadInput
+from kproxy.forwarding.plan import Family
+from kproxy.lab.spec import ClientSpec, LabSpec, NodeSpec, PodSpec, PortSpec
+from kproxy.lab.spec_file import load_spec, parse_spec
+from kproxy.lab.validation import problems
+
+WHOLE = """
+name: shop
+families: [IPv4]
+nodes:
+- name: node-a
+  zone: east
+  config: {iptables: {masqueradeAll: true}}
+  pods:
+  - name: web-1
+    namespace: shop
+    labels: {app: web, example.com/tier: front}
+    ports: [8080, {port: 5353, protocol: UDP, name: dns}]
+- name: node-b
+clients:
+- {name: outside, addresses: [198.51.100.7]}
+routes: {203.0.113.0/24: node-b}
+podCIDRs: [10.20.0.0/16]
+"""
+
+
+def test_a_whole_file() -> None:
+    assert parse_spec(WHOLE, "shop.yaml") == LabSpec(
+        name="shop",
+        families=(Family.IPV4,),
+        nodes=(
+            NodeSpec(
+                name="node-a",
+                zone="east",
+                config={"iptables": {"masqueradeAll": True}},
+                pods=(
+                    PodSpec(
+                        name="web-1",
+                        namespace="shop",
+                        labels={"app": "web", "example.com/tier": "front"},
+                        ports=(
+                            PortSpec(port=8080),
+                            PortSpec(port=5353, protocol="UDP", name="dns"),
+                        ),
+                    ),
+                ),
+            ),
+            NodeSpec(name="node-b"),
+        ),
+        clients=(ClientSpec(name="outside", addresses=("198.51.100.7",)),),
+        routes={"203.0.113.0/24": "node-b"},
+        pod_cidrs=("10.20.0.0/16",),
+    )
+
+
+TOP_LEVEL = ["name", "nodes", "clients", "families", "routes"]
+TOP_LEVEL += ["nodeCIDRs", "podCIDRs", "serviceCIDRs", "clientCIDRs"]
+SHAPES = [  # the text, its problems
+    ("", ["the file: expected a mapping, got None"]),
+    ("[]", ["the file: expected a mapping, got []"]),
+    ("{}", ["nodes: missing"]),
+    ("nodes: 3", ["nodes: expected a list, got 3"]),
+    ("nodes: [x]", ["nodes[0]: expected a mapping, got 'x'"]),
+    ("nodes: [{}]", ["nodes[0].name: missing"]),
+    ("nodes: [{name: 7}]", ["nodes[0].name: expected text, got 7"]),
+    (
+        "nodes: [{name: a, pod: []}]\nclient: []",
+        [
+            f"client: unknown; known are {', '.join(TOP_LEVEL)}",
+            "nodes[0].pod: unknown; known are name, zone, pods, config",
+        ],
+    ),
+    (
+        "nodes: [{name: a, pods: [{name: p, labels: {app: 1}, ports: ['80', {prot: UDP}, true]}]}]",
+        [
+            "nodes[0].pods[0].labels[app]: expected text, got 1",
+            "nodes[0].pods[0].ports[0]: expected a mapping, got '80'",
+            "nodes[0].pods[0].ports[1].prot: unknown; known are port, protocol, name",
+            "nodes[0].pods[0].ports[1].port: missing",
+            "nodes[0].pods[0].ports[2]: expected a number, got True",
+        ],
+    ),
+    ("nodes: [{name: a}]\nfamilies: [ipv4]", ["families[0]: 'ipv4' is none of IPv4, IPv6"]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), SHAPES)
+def test_wrong_shapes(text: str, expected: list[str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_spec(text, "lab.yaml")
+    assert caught.value.problems == [f"lab.yaml: {problem}" for problem in expected]
+
+
+def test_text_that_is_not_yaml() -> None:
+    with pytest.raises(BadInput, match=r"^lab.yaml: while parsing .* line 1"):
+        parse_spec("nodes: [", "lab.yaml")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"missing\.yaml: No such file"):
+        load_spec(tmp_path / "missing.yaml")
+
+
+def test_a_file(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text("nodes: [{name: a}]")
+    assert load_spec(tmp_path / "lab.yaml") == LabSpec(nodes=(NodeSpec(name="a"),))
+
+
+A = NodeSpec(name="a")
+LONG_NAMES = ("long-names-110-of-pods", "long-names-116-of-pods")
+LONG = "interface long-names-8cc9"
+LABEL_RULE = "is not a DNS label (a-z, 0-9, '-', at most 63 characters)"
+
+
+def pod(**fields: object) -> tuple[NodeSpec, ...]:
+    return (NodeSpec(name="a", pods=(PodSpec(**({"name": "p"} | fields)),)),)  # type: ignore[arg-type]
+
+
+def clients(*addresses: str) -> dict[str, object]:
+    return {"nodes": (A,), "clients": (ClientSpec(name="c", addresses=addresses),)}
+
+
+WRONG = [  # fields of the spec, its problems
+    ({"nodes": ()}, ["nodes: at least one is needed"]),
+    ({"nodes": (A,), "name": "My Lab"}, [f"name: 'My Lab' {LABEL_RULE}"]),
+    ({"nodes": (A,), "name": "x\n"}, [f"name: 'x\\n' {LABEL_RULE}"]),
+    ({"nodes": (NodeSpec(name="A"),)}, [f"nodes[0].name: 'A' {LABEL_RULE}"]),
+    ({"nodes": (NodeSpec(name="router"),)}, ["nodes[0].name: 'router' is reserved"]),
+    ({"nodes": (A, A)}, ["nodes[1].name: 'a' is also nodes[0].name"]),
+    (
+        {"nodes": pod(name="a"), "clients": (ClientSpec(name="a"),)},
+        [
+            "nodes[0].pods[0].name: 'a' is also nodes[0].name",
+            "clients[0].name: 'a' is also nodes[0].name",
+        ],
+    ),
+    (
+        {"nodes": tuple(NodeSpec(name=name) for name in LONG_NAMES)},
+        [
+            f"nodes[1].name: {LONG_NAMES[1]!r} and {LONG_NAMES[0]!r} would both have the {LONG}",
+        ],
+    ),
+    ({"nodes": (NodeSpec(name="a", zone="x y"),)}, ["nodes[0].zone: 'x y' is not a label value"]),
+    (
+        {"nodes": (NodeSpec(name="a", config={"iptables": {"masqueradeBit": "x"}, "huh": 1}),)},
+        [
+            "nodes[0].config: iptables.masqueradeBit: expected int, got str",
+            "nodes[0].config: huh: unknown field, ignored",
+        ],
+    ),
+    (
+        {"nodes": pod(namespace="No", labels={"a b": "c", "d": "e f", "-/x": ""})},
+        [
+            f"nodes[0].pods[0].namespace: 'No' {LABEL_RULE}",
+            "nodes[0].pods[0].labels: 'a b' is not a label name",
+            "nodes[0].pods[0].labels.d: 'e f' is not a label value",
+            "nodes[0].pods[0].labels: '-/x' is not a label name",
+        ],
+    ),
+    (
+        {
+            "nodes": pod(
+                ports=(
+                    PortSpec(port=0),
+                    PortSpec(port=80, protocol="ICMP"),  # type: ignore[arg-type]
+                    PortSpec(port=81, name="web"),
+                    PortSpec(port=81, name="web"),
+                    PortSpec(port=81, protocol="UDP", name="Web"),
+                )
+            )
+        },
+        [
+            "nodes[0].pods[0].ports[0].port: 0 is not in 1..65535",
+            "nodes[0].pods[0].ports[1].protocol: 'ICMP' is none of TCP, UDP, SCTP",
+            "nodes[0].pods[0].ports[3]: 81/TCP is served already",
+            "nodes[0].pods[0].ports[3].name: 'web' is used twice",
+            "nodes[0].pods[0].ports[4].name: 'Web' is not a port name",
+        ],
+    ),
+    ({"nodes": (A,), "families": ()}, ["families: at least one is needed"]),
+    (
+        {"nodes": (A,), "families": (Family.IPV4, Family.IPV4)},
+        ["families: one is named twice"],
+    ),
+    (
+        {"nodes": (A,), "node_cidrs": ("10.244.1.0/24", "fd00:192::/64")},
+        ["podCIDRs: 10.244.0.0/16 overlaps 10.244.1.0/24 of nodeCIDRs"],
+    ),
+    (
+        {"nodes": (A,), "pod_cidrs": ("10.244.0.1/16", "10.0.0.0")},
+        [
+            "podCIDRs[0]: '10.244.0.1/16' is not a CIDR such as 10.0.0.0/16",
+            "podCIDRs[1]: '10.0.0.0' is not a CIDR such as 10.0.0.0/16",
+        ],
+    ),
+    ({"nodes": (A,), "pod_cidrs": ("10.244.0.0/16",)}, ["podCIDRs: no CIDR of IPv6"]),
+    (
+        {"nodes": (A,), "pod_cidrs": ("10.244.0.0/16", "10.1.0.0/16", "fd00:1::/56")},
+        ["podCIDRs[1]: a second CIDR of IPv4"],
+    ),
+    (
+        {"nodes": (A, NodeSpec(name="b")), "pod_cidrs": ("10.244.0.0/23", "fd00:10:244::/64")},
+        [
+            "podCIDRs[0]: 10.244.0.0/23 has no /24 subnets numbered from 1 to 2",
+            "podCIDRs[1]: fd00:10:244::/64 has no /64 subnets numbered from 1 to 2",
+        ],
+    ),
+    (
+        {"nodes": (A,), "node_cidrs": ("192.168.10.0/28", "fd00:192::/120")},
+        [
+            "nodeCIDRs[0]: 192.168.10.0/28 is smaller than a /24",
+            "nodeCIDRs[1]: fd00:192::/120 is smaller than a /112",
+        ],
+    ),
+    (clients("198.51.100"), ["clients[0].addresses[0]: '198.51.100' is not an IP address"]),
+    (
+        clients("203.0.113.1", "fd00:198::1"),
+        [
+            "clients[0].addresses[0]: 203.0.113.1 is not in 198.51.100.0/24",
+            "clients[0].addresses[1]: fd00:198::1 is the router's or the network's own",
+        ],
+    ),
+    (
+        clients("198.51.100.7", "198.51.100.8"),
+        ["clients[0].addresses[1]: a second IPv4 address"],
+    ),
+    (
+        {
+            "nodes": (A,),
+            "clients": tuple(ClientSpec(name=name, addresses=("fd00:198::7",)) for name in "cd"),
+        },
+        ["clients[1].addresses[0]: fd00:198::7 belongs to c"],
+    ),
+    (
+        {**clients("fd00:198::7"), "families": (Family.IPV4,)},
+        ["clients[0].addresses[0]: the lab has no IPv6"],
+    ),
+    (
+        {
+            "nodes": (A,),
+            "families": (Family.IPV4,),
+            "routes": {"203.0.113.1": "a", "203.0.113.0/24": "b", "fd00::/64": "a"},
+        },
+        [
+            "routes[203.0.113.1]: '203.0.113.1' is not a CIDR such as 203.0.113.0/24",
+            "routes[203.0.113.0/24]: 'b' is not a node",
+            "routes[fd00::/64]: the lab has no IPv6",
+        ],
+    ),
+    (
+        {"nodes": (A,), "routes": {"10.244.7.0/24": "a"}},
+        ["routes[10.244.7.0/24]: overlaps 10.244.0.0/16 of podCIDRs"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "expected"), WRONG)
+def test_wrong_contents(fields: dict[str, object], expected: list[str]) -> None:
+    assert problems(LabSpec(**fields)) == expected  # type: ignore[arg-type]
+
+
+RIGHT = [
+    {"nodes": (A,)},
+    {"nodes": (A,), "routes": {"203.0.113.0/24": "a", "10.96.0.0/16": "a", "2001:db8::/64": "a"}},
+    {"nodes": (A,), "families": (Family.IPV6,), "pod_cidrs": ("fd00:1::/56",)},
+    clients("198.51.100.7", "fd00:198::7"),
+    {"nodes": pod(ports=(PortSpec(port=53), PortSpec(port=53, protocol="UDP", name="dns-1")))},
+]
+
+
+@pytest.mark.parametrize("fields", RIGHT)
+def test_right_contents(fields: dict[str, object]) -> None:
+    assert problems(LabSpec(**fields)) == []  # type: ignore[arg-type]
