@@ -1,0 +1,275 @@
+"""A lab touches nothing but its own namespaces, and nothing outlives it."""
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from kproxy.errors import NamespaceBusy
+from kproxy.forwarding.plan import Family
+from kproxy.kernel import netns
+from kproxy.kernel.netns import Namespace
+from kproxy.kernel.process import run
+from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec
+from kproxy.lab.leftovers import RECORDS
+
+# They count or describe what the kernel has done, or change with time; no setting lives there.
+UNSTABLE = {"nf_conntrack_count", "fdb-count", "random"}
+
+
+def spec(name: str) -> LabSpec:
+    pods = tuple(PodSpec(name=f"web-{n}", ports=(PortSpec(port=80),)) for n in (1, 2))
+    return LabSpec(
+        name=name,
+        nodes=(NodeSpec(name="node-a", pods=pods), NodeSpec(name="node-b")),
+        clients=(ClientSpec(name="outside"),),
+        routes={"203.0.113.0/24": "node-a"},
+    )
+
+
+@pytest.fixture()
+def name() -> str:
+    return f"t{os.getpid()}"
+
+
+def machine(name: str) -> dict[str, object]:
+    """Everything of the machine's own namespace that a lab might alter.
+
+    Of the shared folders only what bears `name` or belongs to this process: others may be at work.
+    """
+    rules = [
+        "iptables-legacy-save",
+        "ip6tables-legacy-save",
+        "iptables-nft-save",
+        "ip6tables-nft-save",
+    ]
+    return {
+        "links": run(["ip", "-o", "link"]),
+        "addresses": run(["ip", "-o", "addr"]),
+        "routes": run(["ip", "route", "show", "table", "all"]),
+        "routes6": run(["ip", "-6", "route", "show", "table", "all"]),
+        "netns ids": run(["ip", "netns", "list-id"]),
+        "nft": run(["nft", "list", "ruleset"]),
+        **{each: _without_counters(run([each])) for each in rules},
+        "sysctl": _settings(),
+        "names": [each for each in netns.published_names() if each.startswith(name)],
+        "records": sorted(str(path) for path in RECORDS.parent.rglob(f"*{name}*")),
+        "mounts": [
+            line for line in Path("/proc/self/mounts").read_text().splitlines() if name in line
+        ],
+        "threads": sorted(os.listdir("/proc/self/task")),
+        "descriptors": sorted(os.listdir("/proc/self/fd")),
+    }
+
+
+def _without_counters(text: str) -> list[str]:
+    return [line.split(" [")[0] for line in text.splitlines() if not line.startswith("#")]
+
+
+def _settings() -> dict[str, str]:
+    found = {}
+    for path in sorted(Path("/proc/sys/net").rglob("*")):
+        if path.is_file() and path.stat().st_mode & 0o400 and path.name not in UNSTABLE:
+            try:
+                found[str(path)] = path.read_text()
+            except OSError as error:  # some have no value yet: stable_secret
+                found[str(path)] = str(error.errno)
+    return found
+
+
+@pytest.mark.parametrize("publish", [False, True])
+def test_the_machine_is_as_before(name: str, publish: bool) -> None:
+    with Lab(spec(name), mode=None, publish=publish):
+        pass  # what is loaded or made once per machine: modules, the folder /run/netns
+    before = machine(name)
+    with Lab(spec(name), mode=None, publish=publish) as lab:
+        during = machine(name)
+        lab.route("203.0.113.0/25", via="node-b")
+    after = machine(name)
+    assert after == before
+    own = {"names", "records", "mounts", "threads", "descriptors"}
+    assert {key for key in before if during[key] != before[key]} <= own
+    assert bool(during["names"]) == publish
+
+
+def test_published_names(name: str) -> None:
+    with Lab(spec(name), mode=None, publish=True) as lab:
+        wanted = sorted(f"{name}-{host}" for host in lab.hosts)
+        assert [each for each in netns.published_names() if each.startswith(name)] == wanted
+        assert "192.168.10.11" in run(["ip", "-n", f"{name}-node-a", "address"])
+        (record,) = RECORDS.glob(f"{os.getpid()}-{name}.json")
+        assert json.loads(record.read_text())["pid"] == os.getpid()
+
+
+def test_a_taken_name_undoes_what_was_published(name: str) -> None:
+    taken = f"{name}-web-1"  # neither the first nor the last
+    with Namespace.create() as other:
+        other.publish(taken)
+        before = machine(name)
+        with pytest.raises(NamespaceBusy, match=taken), Lab(spec(name), mode=None, publish=True):
+            pass
+        assert machine(name) == before
+        assert taken in netns.published_names()
+
+
+@pytest.mark.parametrize(
+    "step", ["topology._attach", "topology._await_carriers", "pod_server._open", "leftovers.record"]
+)
+def test_an_error_during_bring_up_undoes_all(
+    name: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Lab(spec(name), mode=None, publish=True):
+        pass
+    before = machine(name)
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(f"kproxy.lab.{step}", fail)
+    with pytest.raises(ZeroDivisionError), Lab(spec(name), mode=None, publish=True):
+        pass
+    assert machine(name) == before
+
+
+def test_an_error_inside_the_block_undoes_all(name: str) -> None:
+    with Lab(spec(name), mode=None, publish=True):
+        pass
+    before = machine(name)
+    with pytest.raises(ZeroDivisionError), Lab(spec(name), mode=None, publish=True):
+        raise ZeroDivisionError
+    assert machine(name) == before
+
+
+CHILD = """
+import sys, time
+from contextlib import ExitStack
+from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec
+pods = (PodSpec(name="web-1", ports=(PortSpec(port=80),)),)
+name = sys.argv[1]
+with ExitStack() as stack:
+    for lab, publish in ((f"{name}-anonymous", False), (f"{name}-published", True)):
+        spec = LabSpec(name=lab, nodes=(NodeSpec(name="node-a", pods=pods),))
+        up = stack.enter_context(Lab(spec, mode=None, publish=publish))
+        print(*(host.namespace.inode for host in up.hosts.values()), flush=True)
+    print("up", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def child(name: str) -> Iterator[tuple[subprocess.Popen[str], set[int]]]:
+    """A process with one anonymous and one published lab, and the inodes of its namespaces."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", CHILD, name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout
+            ready, _, _ = select.select([process.stdout], [], [], 30)
+            assert ready
+            first, second, last = (process.stdout.readline() for _ in range(3))
+            assert last == "up\n"
+            yield process, {int(word) for word in (first + second).split()}
+        finally:
+            process.kill()
+
+
+def test_nothing_is_left_after_a_kill_and_the_next_start(name: str) -> None:
+    before = machine(name)
+    with child(name) as (process, inodes):
+        assert len(inodes) == 6
+        assert inodes <= _living_namespaces()
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(10)
+        left = {each for each in netns.published_names() if each.startswith(name)}
+        assert left == {f"{name}-published-{host}" for host in ("router", "node-a", "web-1")}
+        with Namespace.create() as stranger:  # not recorded anywhere: not ours to remove
+            stranger.publish(f"{name}-stranger")
+            with Lab(spec("next"), mode=None):
+                pass
+            assert f"{name}-stranger" in netns.published_names()
+        assert not inodes & _living_namespaces()
+    assert machine(name) == before
+
+
+def test_a_living_lab_is_left_alone(name: str) -> None:
+    with child(name):
+        with Lab(spec("next"), mode=None):
+            pass
+        assert f"{name}-published-node-a" in netns.published_names()
+
+
+def test_a_name_that_somebody_else_took_over_is_left_alone(name: str) -> None:
+    with child(name) as (process, _):
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(10)
+        taken = f"{name}-published-node-a"
+        run(["ip", "netns", "delete", taken])
+        run(["ip", "netns", "add", taken])
+        try:
+            with Lab(spec("next"), mode=None):
+                pass
+            assert [n for n in netns.published_names() if n.startswith(name)] == [taken]
+        finally:
+            run(["ip", "netns", "delete", taken])
+    assert not list(RECORDS.parent.rglob(f"*{name}*"))
+
+
+def _living_namespaces() -> set[int]:
+    """Inodes of the namespaces that some process, descriptor or mount holds, seen by `lsns`."""
+    text = run(["lsns", "--type", "net", "--noheadings", "--raw", "--output", "NS"])
+    mounted = {path.stat().st_ino for path in netns.RUN_DIR.glob("*")}
+    return {int(word) for word in text.split()} | mounted | _held_by_descriptors()
+
+
+def _held_by_descriptors() -> set[int]:
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            target = os.readlink(link)
+        except OSError:
+            continue
+        if target.startswith("net:["):
+            found.add(int(target[5:-1]))
+    return found
+
+
+def test_two_labs_with_the_same_addresses(name: str) -> None:
+    one, two = Lab(spec(name), mode=None), Lab(spec(name), mode=None)
+    with one, two:
+        assert one.pods["web-1"].addresses == two.pods["web-1"].addresses
+        assert one.pods["web-1"].namespace.inode != two.pods["web-1"].namespace.inode
+        for lab in (one, two, one):
+            assert _answers(lab)
+        one.unroute("203.0.113.0/24")
+        assert "203.0.113.0/24" in two.network.routes
+        one.__exit__(None, None, None)
+        assert _answers(two)
+
+
+def _answers(lab: Lab) -> bool:
+    before = _received(lab)
+    with lab.clients["outside"].namespace.entered():
+        address = (lab.pods["web-1"].addresses[Family.IPV4], 80)
+        with socket.create_connection(address, timeout=5) as sock:
+            sock.sendall(b"\n")
+            reply = json.loads(sock.recv(1000))
+    return reply["pod"] == "web-1" and _received(lab) > before
+
+
+def _received(lab: Lab) -> int:
+    def read() -> int:
+        return int(Path("/proc/thread-self/net/dev").read_text().split("eth0:")[1].split()[1])
+
+    return lab.pods["web-1"].namespace.run(read)
