@@ -27,10 +27,6 @@ class Jump(Struct, frozen=True):
     chain: str
     rule: str
 
-    @property
-    def target(self) -> str:
-        return self.rule.rsplit(" ", 1)[1]
-
 
 # Each is inserted at the top of its chain, so the last one here is met first.
 JUMPS = (
@@ -43,9 +39,7 @@ JUMPS = (
     ),
     Jump("filter", "FORWARD", f"{_NEW} {_PORTALS}"),
     Jump("filter", "OUTPUT", f"{_NEW} {_PORTALS}"),
-    Jump(
-        "filter", "FORWARD", '-m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD'
-    ),
+    Jump("filter", "FORWARD", '-m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD'),
     Jump("filter", "INPUT", _LB_FIREWALL),
     Jump("filter", "OUTPUT", _LB_FIREWALL),
     Jump("filter", "FORWARD", _LB_FIREWALL),

@@ -26,16 +26,14 @@ from kproxy_iptables.frame import (
 )
 from kproxy_iptables.names import (
     CANARY,
-    FILTER_CHAINS,
+    DISPATCH_CHAINS,
     KUBELET_FIREWALL,
-    NAT_CHAINS,
     SERVICE_CHAIN_PREFIXES,
 )
 from kproxy_iptables.rules import (
     Context,
     DispatchRule,
     dispatch_rules,
-    node_port_jumps,
     service_chain_names,
     service_chains,
 )
@@ -158,7 +156,7 @@ def rewrite(
         writer = Writer()
         first = number == 0
         if first:
-            _write_fixed(writer, plan, frame)
+            _write_fixed(writer, plan, existing, frame)
             if not takeover:
                 _declare_dispatch(writer)
         for service in batch:
@@ -192,15 +190,12 @@ def dispatch_sizes(services: Iterable[ServicePlan], context: Context) -> Counter
     )
 
 
-def node_port_jumps_of(plan: Plan, node_ips: list[str]) -> list[str]:
-    return node_port_jumps(plan.settings, node_ips)
-
-
-def _write_fixed(writer: Writer, plan: Plan, frame: FrameOptions) -> None:
+def _write_fixed(writer: Writer, plan: Plan, existing: Existing, frame: FrameOptions) -> None:
     settings = plan.settings
     writer.declare("mangle", [CANARY])
     writer.declare("filter", [CANARY, "KUBE-FORWARD"])
-    if firewall := list(firewall_rules(settings)):
+    firewall = list(firewall_rules(settings))
+    if firewall or KUBELET_FIREWALL not in existing.chains["filter"]:
         writer.declare("filter", [KUBELET_FIREWALL])
         writer.add("filter", firewall)
     writer.add("filter", forward_rules(settings, frame))
@@ -209,11 +204,8 @@ def _write_fixed(writer: Writer, plan: Plan, frame: FrameOptions) -> None:
 
 
 def _declare_dispatch(writer: Writer) -> None:
-    writer.declare("filter", [chain for chain in FILTER_CHAINS if chain != "KUBE-FORWARD"])
-    writer.declare("nat", [chain for chain in NAT_CHAINS if chain in _NAT_DISPATCH])
-
-
-_NAT_DISPATCH = ("KUBE-SERVICES", "KUBE-NODEPORTS")
+    for table, chain in DISPATCH_CHAINS:
+        writer.declare(table, [chain])
 
 
 def _dispatch(writer: Writer, service: ServicePlan, context: Context, *, append: bool) -> None:
@@ -226,11 +218,8 @@ def _finish(writer: Writer, existing: Existing, node_port_rules: Sequence[str]) 
     """The node port jumps, behind the services, and the jumps from the chains of the system."""
     writer.add("nat", [f"-A KUBE-SERVICES {rule}" for rule in node_port_rules])
     for jump in JUMPS:
-        if jump in existing.jumps:
-            continue
-        if jump.target == KUBELET_FIREWALL and KUBELET_FIREWALL not in existing.chains["filter"]:
-            writer.declare("filter", [KUBELET_FIREWALL])
-        writer.add(jump.table, [f"-I {jump.chain} {jump.rule}"])
+        if jump not in existing.jumps:
+            writer.add(jump.table, [f"-I {jump.chain} {jump.rule}"])
 
 
 def _delete_stale(writer: Writer, services: Iterable[ServicePlan], existing: Existing) -> None:

@@ -47,6 +47,10 @@ class Xtables:
             raise Unsupported(f"{self._command} --version says nothing of a version: {text[:80]!r}")
         return tuple(int(part) for part in found[1].split("."))
 
+    def has(self, table: Table) -> bool:
+        """Whether the table can hold rules. False for a legacy table nobody has used here yet."""
+        return self.variant == "nft" or table in _legacy_table_names(self.family)
+
     def save(self, table: Table) -> Chains:
         """All chains of a table."""
         return parse_save(run([f"{self._command}-save", "-t", table]))
@@ -66,6 +70,10 @@ class Xtables:
                 line.removeprefix(f"-A {name} ") for line in text.splitlines() if line[:2] == "-A"
             ]
         return found
+
+    def read(self, table: Table) -> Chains:
+        """As `save`, in this process where that is possible (legacy tables, by python-iptables)."""
+        return self.save(table)
 
     def restore(self, pieces: Iterable[str]) -> None:
         """Feed one transaction: what is not mentioned stays. Raises KernelRefused."""
@@ -190,5 +198,3 @@ def _legacy_info(address: int, level: int, table: str) -> tuple[int, int]:
             raise KernelRefused(f"table {table}: the kernel does not tell its size")
     fields = _INFO.unpack(buffer.raw)
     return int(fields[-2]), int(fields[-1])
-
-

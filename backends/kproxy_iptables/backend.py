@@ -1,0 +1,191 @@
+"""The iptables backend: reads what is there, has transactions written, feeds the kernel."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import get_args
+
+from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport
+from kproxy.errors import KernelRefused, KproxyError, Unsupported
+from kproxy.forwarding.plan import Delta, Family, Plan, ServicePlan
+from kproxy.kernel import nfacct, sysctl
+from kproxy.kernel.addresses import local_addresses
+from kproxy.kernel.xtables import MINIMUM_VERSION, Chains, Table, Variant, Xtables, choose_variant
+from kproxy_iptables import cleanup, damage
+from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, FrameOptions
+from kproxy_iptables.rules import LOCALHOST_COUNTER, Context, node_port_jumps
+from kproxy_iptables.transaction import (
+    DispatchKey,
+    Existing,
+    Writer,
+    dispatch_sizes,
+    edit,
+    rewrite,
+)
+
+TABLES: tuple[Table, ...] = ("mangle", "filter", "nat")
+
+# The nft variant compares each rule with those before it in the same transaction: 10,000 services
+# in one take minutes, in batches of 500 seconds. The legacy variant copies the whole table
+# for each transaction: there one is best.
+NFT_BATCH_SERVICES = 500
+
+
+class IptablesBackend:
+    """One family's rules in the namespace of the calling thread. See kproxy.backend.Backend."""
+
+    name = "iptables"
+
+    def __init__(self, family: Family, options: BackendOptions) -> None:
+        self.family = family
+        self._options = options
+        self._opened: Xtables | None = None
+        self._frame: FrameOptions | None = None
+        self._localhost_counter = False
+        self._node_port_jumps: list[str] = []
+        self._dispatch_sizes: Counter[DispatchKey] = Counter()
+        self._generation: tuple[int, ...] = ()
+
+    def support(self) -> Support:
+        try:
+            version = self._xtables.version()
+            if version < MINIMUM_VERSION:
+                found, wanted = (".".join(map(str, v)) for v in (version, MINIMUM_VERSION))
+                return Support(False, f"iptables is {found}", f"install iptables {wanted} or newer")
+            self._xtables.chains("nat", ["POSTROUTING"])
+            self._xtables.save("nat")
+        except KproxyError as error:
+            return Support(False, str(error), error.remedy or "run as root, or with --privileged")
+        return Support(True)
+
+    def sync(self, plan: Plan, delta: Delta) -> SyncReport:
+        node_port_rules = node_port_jumps(plan.settings, self._node_ips(plan))
+        if delta.full or self._frame is None:
+            writers = self._rewrite(plan, node_port_rules)
+            sizes = dispatch_sizes(plan.services.values(), self._context(plan))
+        else:
+            context = self._context(plan)
+            jumps = (self._node_port_jumps, node_port_rules)
+            writers = [edit(plan, delta.before, context, jumps)]
+            sizes = self._dispatch_sizes.copy()
+            sizes.subtract(dispatch_sizes(_plans(delta.before.values()), context))
+            present = _plans(plan.services.get(name) for name in delta.before)
+            sizes.update(dispatch_sizes(present, context))
+        transactions, rules = self._write(writers)
+        self._node_port_jumps = node_port_rules
+        self._dispatch_sizes = sizes
+        self._generation = self._xtables.generation()
+        return SyncReport(full=delta.full, transactions=transactions, rules_written=rules)
+
+    def intact(self) -> bool:
+        generation = self._xtables.generation()
+        if generation == self._generation:
+            return True
+        sizes = self._dispatch_sizes + Counter(
+            {("nat", "KUBE-SERVICES"): len(self._node_port_jumps)}
+        )
+        if damage.found(self._xtables, sizes):
+            return False
+        self._generation = generation  # somebody else's business
+        return True
+
+    def read(self) -> Ruleset:
+        return {
+            table: {
+                chain: tuple(rules)
+                for chain, rules in self._xtables.read(table).items()
+                if chain.startswith("KUBE-") or any(" KUBE-" in rule for rule in rules)
+            }
+            for table in TABLES
+        }
+
+    def cleanup(self) -> None:
+        for variant in get_args(Variant):
+            cleanup.remove_all(Xtables(self.family, variant))
+        self._frame = None
+
+    @property
+    def _xtables(self) -> Xtables:
+        """Chosen at first use, since only then the thread is in the namespace that matters."""
+        if self._opened is None:
+            wanted = self._options.iptables_variant
+            variant: Variant = (
+                choose_variant(self.family)
+                if wanted == "auto"
+                else ("legacy" if wanted == "legacy" else "nft")
+            )
+            self._opened = Xtables(self.family, variant)
+        return self._opened
+
+    def _context(self, plan: Plan) -> Context:
+        return Context(
+            settings=plan.settings,
+            endpoint_comments=not plan.large_cluster,
+            localhost_counter=self._localhost_counter,
+        )
+
+    def _rewrite(self, plan: Plan, node_port_rules: list[str]) -> Iterable[Writer]:
+        existing = self._existing()
+        frame = self._prepare(plan)
+        return rewrite(
+            plan,
+            existing,
+            self._context(plan),
+            frame,
+            node_port_rules,
+            NFT_BATCH_SERVICES if self._xtables.variant == "nft" else max(1, len(plan.services)),
+        )
+
+    def _write(self, writers: Iterable[Writer]) -> tuple[int, dict[str, int]]:
+        transactions = 0
+        rules: Counter[str] = Counter()
+        for writer in writers:
+            if writer:
+                self._xtables.restore(writer.pieces())
+                transactions += 1
+                rules += writer.rules
+        return transactions, dict(rules)
+
+    def _existing(self) -> Existing:
+        saved: dict[str, Chains] = {table: self._xtables.save(table) for table in TABLES}
+        return Existing(
+            chains={table: frozenset(chains) for table, chains in saved.items()},
+            jumps=frozenset(j for j in JUMPS if j.rule in saved[j.table].get(j.chain, ())),
+        )
+
+    def _prepare(self, plan: Plan) -> FrameOptions:
+        """Sysctls and counters that the rules rely on; what is read here is read once."""
+        if plan.settings.localhost_node_ports:
+            sysctl.write("net/ipv4/conf/all/route_localnet", 1)
+        counters = nfacct.ensure_counter(INVALID_COUNTER)
+        self._localhost_counter = nfacct.ensure_counter(LOCALHOST_COUNTER)
+        if self._frame is None:
+            self._frame = FrameOptions(drop_invalid=not _be_liberal(), invalid_counter=counters)
+        return self._frame
+
+    def _node_ips(self, plan: Plan) -> list[str]:
+        """This node's addresses that answer node ports, unless all do."""
+        wanted = plan.settings.node_port_addresses
+        if wanted.match_all:
+            return []
+        return [
+            address
+            for address in local_addresses(self.family, wanted.cidrs)
+            if plan.settings.localhost_node_ports or not is_loopback(address)
+        ]
+
+
+def is_loopback(address: str) -> bool:
+    return address == "::1" or address.startswith("127.")
+
+
+def _be_liberal() -> bool:
+    try:
+        return sysctl.read("net/netfilter/nf_conntrack_tcp_be_liberal") != "0"
+    except (KernelRefused, Unsupported):  # kube-proxy treats an unreadable one as 0, too
+        return False
+
+
+def _plans(plans: Iterable[ServicePlan | None]) -> list[ServicePlan]:
+    return [plan for plan in plans if plan]

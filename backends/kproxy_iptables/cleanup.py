@@ -1,0 +1,51 @@
+"""Removal of everything the iptables mode leaves, by kproxy or by kube-proxy, and of nothing else.
+
+The KUBE-FIREWALL chain is the kubelet's as well: it stays if something else than kube-proxy's own
+rule is in it. Source: kube-proxy v1.36 iptables/cleanup.go (which leaves that chain in any case).
+"""
+
+from __future__ import annotations
+
+from kproxy.kernel.xtables import Chains, Table, Xtables
+from kproxy_iptables.frame import JUMPS
+from kproxy_iptables.names import (
+    DISPATCH_CHAINS,
+    FIXED_CHAINS,
+    KUBELET_FIREWALL,
+    SERVICE_CHAIN_PREFIXES,
+)
+
+_MARTIAN_RULE = '"block incoming localnet connections"'
+
+
+def remove_all(xtables: Xtables) -> None:
+    """Raises KernelRefused if a rule of somebody else still leads to one of the chains."""
+    tables: tuple[Table, ...] = ("filter", "nat", "mangle")
+    for table in tables:
+        if not xtables.has(table):
+            continue
+        text = list(_removal(table, xtables.save(table)))
+        if text:
+            xtables.restore([f"*{table}\n", *text, "COMMIT\n"])
+
+
+def _removal(table: Table, chains: Chains) -> list[str]:
+    ours = {chain for where, chain in (*DISPATCH_CHAINS, *FIXED_CHAINS) if where == table}
+    doomed = sorted(
+        chain
+        for chain in chains
+        if chain in ours or (table == "nat" and chain.startswith(SERVICE_CHAIN_PREFIXES))
+    )
+    keep_firewall = any(_MARTIAN_RULE not in rule for rule in chains.get(KUBELET_FIREWALL, ()))
+    if table == "filter" and KUBELET_FIREWALL in chains and not keep_firewall:
+        doomed.append(KUBELET_FIREWALL)
+    lines = [
+        f"-D {jump.chain} {jump.rule}\n"
+        for jump in JUMPS
+        if jump.table == table
+        and jump.rule.rsplit(" ", 1)[1] in doomed
+        and jump.rule in chains.get(jump.chain, ())
+    ]
+    lines += [f":{chain} - [0:0]\n" for chain in doomed]
+    lines += [f"-X {chain}\n" for chain in doomed]
+    return lines
