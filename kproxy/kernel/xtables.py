@@ -73,7 +73,12 @@ class Xtables:
 
     def read(self, table: Table) -> Chains:
         """As `save`, in this process where that is possible (legacy tables, by python-iptables)."""
-        return self.save(table)
+        if self.variant == "legacy":
+            from kproxy.kernel.legacy_reader import read_table
+
+            return read_table(self.family, table)
+        saved = self.save(table)
+        return {chain: [" ".join(rule.split()) for rule in rules] for chain, rules in saved.items()}
 
     def restore(self, pieces: Iterable[str]) -> None:
         """Feed one transaction: what is not mentioned stays. Raises KernelRefused."""
