@@ -32,6 +32,7 @@ class Manifests:
         self._last_good = LastGood(decode_texts)
         self._stamps: dict[Path, Stamp | None] = {}
         self._texts: dict[Path, str] = {}
+        self._rejected: dict[str, list[Stamp | None]] = {}  # what was told last, by problem
 
     def read(self) -> Decoded:
         """All files as they are, and every problem. For a start there must be none."""
@@ -49,13 +50,21 @@ class Manifests:
         return Decoded(decoded.objects, (*problems, *decoded.problems), decoded.notices)
 
     def poll(self) -> list[Event]:
-        """What there is to tell since the last `read` or `poll`. Files are not read in vain."""
+        """What there is to tell since the last `read` or `poll`. Files are not read in vain.
+
+        A version that is invalid is told once, however often other files change.
+        """
         if self._look() == self._stamps:
             return []
         decoded = self.read()
         events: list[Event] = [Objects(decoded.objects)]
-        if decoded.problems:
+        rejected = {
+            problem: [self._stamps[file] for file in self._stamps if problem.startswith(f"{file}:")]
+            for problem in decoded.problems
+        }
+        if rejected and rejected != self._rejected:
             events.append(Rejected(decoded.problems))
+        self._rejected = rejected
         return events
 
     def watch(self, send: Callable[[Event], None], stopped: Flag) -> None:

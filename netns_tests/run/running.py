@@ -1,0 +1,126 @@
+"""`kproxy run` as people start it: a process, in a namespace, on files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kproxy.kernel.netns import Namespace
+from kproxy.kernel.process import run
+
+PATIENCE_S = 30.0  # for a condition; only a failing test waits that long
+FLAGS = ("--conntrack-max-per-core=0", "--hostname-override=node-a")
+
+
+def until(what: str, condition: Callable[[], bool]) -> None:
+    """Waits for the condition."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"in vain: {what}")
+        time.sleep(0.02)
+
+
+class Running:
+    """A `kproxy run` that is not over yet. `log` is what it has written to standard error."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        self.lines.extend(self.process.stderr)
+
+    @property
+    def log(self) -> str:
+        return "".join(self.lines)
+
+    def says(self, text: str) -> None:
+        until(f"{text!r} in the log", lambda: text in self.log or self.process.poll() is not None)
+        assert text in self.log, self.log
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """The exit status."""
+        self.process.send_signal(number)
+        status = self.process.wait(PATIENCE_S)
+        self._reader.join()
+        return status
+
+
+class Place:
+    """A namespace with a name, a folder for manifests, and ways to start kproxy on them."""
+
+    def __init__(self, namespace: Namespace, name: str, folder: Path) -> None:
+        self.namespace = namespace
+        self.name = name
+        self.folder = folder
+        self.environment = dict(os.environ)
+        self._running: list[Running] = []
+
+    def argv(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "kproxy", "run", "--netns", self.name, *arguments]
+
+    def once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs to its end, which must come by itself."""
+        return subprocess.run(
+            self.argv(*FLAGS, *arguments),
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self.environment,
+            timeout=PATIENCE_S,
+        )
+
+    def start(self, *arguments: str) -> Running:
+        """Ready when this returns."""
+        running = self.start_without_waiting(*arguments)
+        running.says("ready:")
+        return running
+
+    def start_without_waiting(self, *arguments: str) -> Running:
+        process = subprocess.Popen(
+            self.argv(*FLAGS, *arguments),
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+        )
+        running = Running(process)
+        self._running.append(running)
+        return running
+
+    def write(self, name: str, text: str) -> Path:
+        """Puts a whole new file in place, as editors do."""
+        path = self.folder / name
+        fresh = self.folder / f".{name}.new"
+        fresh.write_text(text)
+        fresh.rename(path)
+        return path
+
+    def tool(self, *argv: str) -> str:
+        return self.namespace.run(lambda: run(argv))
+
+    def rules(self) -> str:
+        """All rules of both families, without counters and comments of the tool."""
+        saved = self.tool("iptables-save") + self.tool("ip6tables-save")
+        lines = [line.split(" [")[0] for line in saved.splitlines() if not line.startswith("#")]
+        return "\n".join(lines)
+
+    def end(self) -> None:
+        for running in self._running:
+            if running.process.poll() is None:
+                running.process.kill()
+            running.process.wait()
+            assert running.process.stderr
+            running._reader.join()
+            running.process.stderr.close()
