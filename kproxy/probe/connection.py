@@ -22,8 +22,12 @@ from kproxy.errors import Unsupported
 from kproxy.forwarding.network import Packet
 from kproxy.probe.prober import Probed
 
-TIMEOUT_S = 0.9
-"""Below one second: the kernel sends an unanswered SYN again after one, which is another packet."""
+TIMEOUT_S = 1.6
+"""Long enough for a second SYN, which Linux sends after one second.
+
+The first may be refused in vain: an ICMP error that returns while connect() still holds the socket
+is lost (LockDroppedIcmps), and in a lab it returns within microseconds.
+"""
 
 _GREETING = b"kproxy\n"
 _ANSWER_BYTES = 4096

@@ -1,0 +1,1 @@
+"""What people read: tables for terminals, JSON for programs."""

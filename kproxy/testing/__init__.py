@@ -1,0 +1,34 @@
+"""The pytest plugin: labs as fixtures, and assertions about packets that explain themselves.
+
+The fixtures `kproxy_lab` and `kproxy_module_lab` come with the plugin; here is what tests compare
+with: `assert lab.ask("outside", "10.96.0.10", 80) == delivered("pod-a", source="outside")`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kproxy.testing.fate import Expectation, Fate, delivered, dropped, refused
+    from kproxy.testing.lab import LabFactory, ProbedLab
+
+__all__ = [
+    "Expectation",
+    "Fate",
+    "LabFactory",
+    "ProbedLab",
+    "delivered",
+    "dropped",
+    "refused",
+]
+
+_LAB_NAMES = ("LabFactory", "ProbedLab")
+
+
+def __getattr__(name: str) -> Any:
+    # pytest imports the plugin, hence this package, in every run: it must cost nothing.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "kproxy.testing.lab" if name in _LAB_NAMES else "kproxy.testing.fate"
+    return getattr(import_module(module), name)

@@ -1,0 +1,166 @@
+"""Labs for tests: built in one call, asked in one call, gone with the fixture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from kproxy.api.types import KubernetesObject
+from kproxy.backend import BackendOptions
+from kproxy.config import ProxyConfig
+from kproxy.errors import BadInput, Unsupported
+from kproxy.forwarding.network import Packet
+from kproxy.forwarding.plan import Family
+from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec
+from kproxy.probe import Prober, connect_many, verdict_for
+from kproxy.testing.fate import Fate
+
+Manifest = str | Path | KubernetesObject
+
+WEB_PORTS = (PortSpec(port=8080), PortSpec(port=8080, protocol="UDP"))
+
+
+class ProbedLab(Lab):
+    """A Lab that answers questions: by a packet, by a real connection, by the oracle.
+
+    What they return is compared with `delivered`, `refused` or `dropped`.
+    """
+
+    def ask(
+        self, client: str, address: str, port: int, protocol: str = "TCP", source: str = ""
+    ) -> Fate:
+        """Send one packet from the host `client` and see what becomes of it."""
+        return self.ask_many([_packet(client, address, port, protocol, source)])[0]
+
+    def connect(
+        self, client: str, address: str, port: int, protocol: str = "TCP", source: str = ""
+    ) -> Fate:
+        """Make a kernel connection from the host `client`, exchange a line, close it."""
+        return self.connect_many([_packet(client, address, port, protocol, source)])[0]
+
+    def predict(
+        self, client: str, address: str, port: int, protocol: str = "TCP", source: str = ""
+    ) -> Fate:
+        """What the oracle says must become of the packet, with the rules as they are."""
+        packet = _packet(client, address, port, protocol, source)
+        return Fate.of_verdict(packet, verdict_for(self, packet), self.network)
+
+    def ask_many(self, packets: Sequence[Packet]) -> list[Fate]:
+        """Like `ask`, all at once: what is dropped then costs its time-out only once."""
+        network = self.network
+        return [
+            Fate.of_probe(packet, seen, verdict_for(self, packet), network)
+            for packet, seen in zip(packets, self.prober.ask_many(packets), strict=True)
+        ]
+
+    def connect_many(self, packets: Sequence[Packet]) -> list[Fate]:
+        """Like `connect`, all at once."""
+        network = self.network
+        return [
+            Fate.of_connection(packet, seen, verdict_for(self, packet), network)
+            for packet, seen in zip(packets, connect_many(self, packets), strict=True)
+        ]
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.prober = Prober(self)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.prober.close()
+        super().__exit__(kind, error, trace)
+
+
+class LabFactory:
+    """Builds labs and takes them down together; what the fixtures hand to a test."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def __call__(
+        self,
+        spec: LabSpec | str | Path | None = None,
+        *,
+        nodes: Iterable[str] = ("node-a",),
+        pods: Mapping[str, str] | None = None,
+        clients: Iterable[str] = ("outside",),
+        ports: Iterable[PortSpec] = WEB_PORTS,
+        routes: Mapping[str, str] | None = None,
+        families: Iterable[Family] = Family,
+        mode: str = "iptables",
+        manifests: Iterable[Manifest] = (),
+        config: ProxyConfig | None = None,
+        options: BackendOptions | None = None,
+    ) -> ProbedLab:
+        """A running lab with the manifests applied.
+
+        `spec` is a whole lab, or the file of one. Without it: `nodes` and `clients` by name,
+        `pods` (name -> node; labelled `app: <name>`), all serving `ports`, by default 8080 on TCP
+        and UDP; `routes` as in LabSpec. `manifests`: files, folders or objects.
+        On a machine that lacks something, the test fails (it is not skipped) and says what to do.
+        """
+        if spec is None:
+            spec = _spec(nodes, pods or {}, clients, tuple(ports), routes or {}, families)
+        elif not isinstance(spec, LabSpec):
+            spec = load_spec(spec)
+        try:
+            lab = self._stack.enter_context(ProbedLab(spec, mode, config=config, options=options))
+        except Unsupported as error:
+            pytest.fail(f"no lab can run here: {error}\n  try: {error.remedy}", pytrace=False)
+        objects: list[KubernetesObject] = []
+        for manifest in manifests:
+            if isinstance(manifest, str | Path):
+                lab.apply(manifest)
+            else:
+                objects.append(manifest)
+        lab.apply(objects)
+        return lab
+
+
+def _spec(
+    nodes: Iterable[str],
+    pods: Mapping[str, str],
+    clients: Iterable[str],
+    ports: tuple[PortSpec, ...],
+    routes: Mapping[str, str],
+    families: Iterable[Family],
+) -> LabSpec:
+    nodes = tuple(nodes)
+    if strays := [
+        f"pod {pod}: no node {node!r}" for pod, node in pods.items() if node not in nodes
+    ]:
+        raise BadInput(strays)
+
+    def pods_on(node: str) -> tuple[PodSpec, ...]:
+        return tuple(
+            PodSpec(name=pod, labels={"app": pod}, ports=ports)
+            for pod, where in pods.items()
+            if where == node
+        )
+
+    return LabSpec(
+        nodes=tuple(NodeSpec(name=node, pods=pods_on(node)) for node in nodes),
+        clients=tuple(ClientSpec(name=client) for client in clients),
+        routes=routes,
+        families=tuple(families),
+    )
+
+
+def _packet(client: str, address: str, port: int, protocol: str, source: str) -> Packet:
+    return Packet(client=client, address=address, port=port, protocol=protocol, source=source)

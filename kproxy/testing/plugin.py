@@ -1,0 +1,42 @@
+"""What pytest loads in every run: two fixtures and the explanation of failed comparisons.
+
+Nothing of kproxy but this module is imported until a test asks for a lab.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from kproxy.testing.lab import LabFactory
+
+
+@pytest.fixture
+def kproxy_lab() -> Iterator[LabFactory]:
+    """A function that builds labs (see `LabFactory`); they are gone when the test is over."""
+    from kproxy.testing.lab import LabFactory
+
+    with LabFactory() as factory:
+        yield factory
+
+
+@pytest.fixture(scope="module")
+def kproxy_module_lab() -> Iterator[LabFactory]:
+    """Like `kproxy_lab`, for labs that all tests of a module share."""
+    from kproxy.testing.lab import LabFactory
+
+    with LabFactory() as factory:
+        yield factory
+
+
+def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
+    # A fate can only have been compared if its module was imported.
+    fate = sys.modules.get("kproxy.testing.fate")
+    if fate is None or op != "==":
+        return None
+    lines: list[str] | None = fate.explain(left, right)
+    return lines

@@ -1,0 +1,156 @@
+"""Tables of packets: each row is asked three ways, and all three must say what the row says.
+
+    node-a: pod-a, visitor-a      node-b: pod-b      node-c: visitor-c      outside, stranger
+
+Endpoints are on pod-a and pod-b; the others only ask. The router takes external IPs, load balancer
+VIPs and cluster IPs to node-a. Each row gets a Service of its kind; those of one kind share it. The
+whole table is asked at once, so that drops cost one time-out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from kproxy.api.types import KubernetesObject, Protocol, ServicePort
+from kproxy.backend import BackendOptions
+from kproxy.forwarding.network import Packet
+from kproxy.forwarding.plan import Family
+from kproxy.lab import service, slices_for
+from kproxy.testing import Expectation, Fate, LabFactory, ProbedLab
+
+PROTOCOLS: tuple[Protocol, ...] = ("TCP", "UDP")
+BOTH = (Family.IPV4, Family.IPV6)
+ONLY_IPV4, ONLY_IPV6 = (Family.IPV4,), (Family.IPV6,)
+VARIANTS = ("nft", "legacy")
+PORT = 80
+ADMITTED = ("198.51.100.11/32", "fd00:198::11/128")  # the address of `outside`
+
+_ADDRESSES = {  # what is asked -> the prefix to which the number of the Service is added
+    "cluster IP": {Family.IPV4: "10.96.0.", Family.IPV6: "fd00:10:96::"},
+    "external IP": {Family.IPV4: "192.0.2.", Family.IPV6: "fd00:2::"},
+    "VIP": {Family.IPV4: "203.0.113.", Family.IPV6: "fd00:203::"},
+}
+_ADDRESSES["VIP with source ranges"] = _ADDRESSES["VIP"]
+_ROUTES = (
+    *("10.96.0.0/16", "fd00:10:96::/112"),
+    *("192.0.2.0/24", "fd00:2::/64"),
+    *("203.0.113.0/24", "fd00:203::/64"),
+)
+_LOOPBACK = {Family.IPV4: "127.0.0.1", Family.IPV6: "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`asks`: "cluster IP", "external IP", "VIP", "VIP with source ranges", else a node port: of
+    the node of that name, or of "localhost". `policy`: the traffic policy that matters for it.
+    `endpoints`: names of pods with a space between, "" for none.
+    """
+
+    asks: str
+    policy: str
+    client: str
+    endpoints: str
+    outcome: Expectation
+    families: Sequence[Family] = BOTH
+
+    @property
+    def kind(self) -> tuple[str, str, str]:
+        """Cases of one kind share a Service."""
+        frontend = self.asks if self.asks in _ADDRESSES else "node port"
+        return (frontend, self.policy, self.endpoints)
+
+    def __str__(self) -> str:
+        endpoints = self.endpoints or "nobody"
+        return f"{self.client} asks {self.asks} of {endpoints}, {self.policy}: {self.outcome}"
+
+
+class Seen(NamedTuple):
+    packet: Fate
+    connection: Fate
+    oracle: Fate
+
+
+class Survey:
+    """The answers to a table of cases: `survey[case, family, protocol]`."""
+
+    def __init__(self, lab: ProbedLab, cases: Sequence[Case]) -> None:
+        kinds = list(dict.fromkeys(case.kind for case in cases))
+        self._numbers = {kind: number for number, kind in enumerate(kinds, 11)}
+        lab.apply(obj for kind in kinds for obj in self._objects(lab, kind))
+        asked = {
+            (case, family, protocol): self._packet(lab, case, family, protocol)
+            for case in cases
+            for family in case.families
+            for protocol in PROTOCOLS
+        }
+        packets = list(asked.values())
+        connections = lab.connect_many(packets)
+        oracle = [
+            lab.predict(packet.client, packet.address, packet.port, packet.protocol)
+            for packet in packets
+        ]
+        seen = map(Seen, lab.ask_many(packets), connections, oracle)
+        self._seen = dict(zip(asked, seen, strict=True))
+
+    def __getitem__(self, key: tuple[Case, Family, Protocol]) -> Seen:
+        return self._seen[key]
+
+    def _objects(self, lab: ProbedLab, kind: tuple[str, str, str]) -> list[KubernetesObject]:
+        number = self._numbers[kind]
+        frontend, policy, endpoints = kind
+        spec: dict[str, Any] = {"external_traffic_policy": policy}
+        addresses = _ADDRESSES.get(frontend, {})
+        own = [f"{prefix}{number}" for prefix in addresses.values()]
+        vips: list[str] = []
+        match frontend:
+            case "cluster IP":
+                spec = {"internal_traffic_policy": policy}
+            case "external IP":
+                spec["external_ips"] = tuple(own)
+            case "node port":
+                spec["type"] = "NodePort"
+            case "VIP" | "VIP with source ranges":
+                spec["type"], vips = "LoadBalancer", own
+                if frontend == "VIP with source ranges":
+                    spec["load_balancer_source_ranges"] = ADMITTED
+        ports = [
+            ServicePort(
+                name=protocol.lower(),
+                protocol=protocol,
+                port=PORT,
+                target_port=8080,
+                node_port=30000 + number if frontend == "node port" else 0,
+            )
+            for protocol in PROTOCOLS
+        ]
+        cluster_ips = [f"{prefix}{number}" for prefix in _ADDRESSES["cluster IP"].values()]
+        made = service(
+            f"service-{number}",
+            cluster_ips=cluster_ips,
+            ports=ports,
+            load_balancer_ips=vips,
+            **spec,
+        )
+        return [made, *slices_for(made, [lab.pods[name] for name in endpoints.split()])]
+
+    def _packet(self, lab: ProbedLab, case: Case, family: Family, protocol: Protocol) -> Packet:
+        number = self._numbers[case.kind]
+        if case.asks in _ADDRESSES:
+            address, port = f"{_ADDRESSES[case.asks][family]}{number}", PORT
+        elif case.asks == "localhost":
+            address, port = _LOOPBACK[family], 30000 + number
+        else:
+            address, port = lab.nodes[case.asks].addresses[family], 30000 + number
+        return Packet(client=case.client, address=address, port=port, protocol=protocol)
+
+
+def build_lab(factory: LabFactory, variant: str) -> ProbedLab:
+    return factory(
+        nodes=("node-a", "node-b", "node-c"),
+        pods={"pod-a": "node-a", "visitor-a": "node-a", "pod-b": "node-b", "visitor-c": "node-c"},
+        clients=("outside", "stranger"),
+        routes=dict.fromkeys(_ROUTES, "node-a"),
+        options=BackendOptions(iptables_variant=variant),
+    )

@@ -1,0 +1,40 @@
+"""The examples in the documentation run as they stand there."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parents[2]
+
+
+def code_block(document: str) -> str:
+    """The first Python block of a file in docs/."""
+    text = (ROOT / "docs" / document).read_text()
+    found = re.search(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    assert found
+    return found[1]
+
+
+def test_the_example_of_the_testing_guide(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(code_block("testing.md"))
+    pytester.runpytest_inprocess().assert_outcomes(passed=6)
+
+
+def test_the_example_of_the_probes_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(code_block("probes.md"))
+    monkeypatch.chdir(ROOT)
+    runpy.run_path(str(script))
+    delivered, answered, problems, finding = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"delivered to web-[abc] from 10\.244\.3\.12", delivered)
+    assert re.fullmatch(r"web-[abc] answered and saw 10\.244\.3\.12", answered)
+    assert problems == "()"
+    assert "problems=()" in finding

@@ -1,0 +1,55 @@
+"""Node ports: who answers and what it sees, by externalTrafficPolicy."""
+
+from kproxy.api.types import Protocol
+from kproxy.forwarding.plan import Family
+from kproxy.testing import delivered, dropped, refused
+from netns_tests.forwarding.survey import ONLY_IPV4, ONLY_IPV6, Case, Survey
+
+CASES = [  # asks, policy, client, endpoints -> outcome
+    # Cluster: masqueraded, for the reply must return through the node that was asked.
+    Case("node-a", "Cluster", "outside", "pod-b", delivered("pod-b", source="node-a")),
+    Case("node-a", "Cluster", "outside", "pod-a", delivered("pod-a", source="node-a")),
+    Case("node-c", "Cluster", "outside", "pod-b", delivered("pod-b", source="node-c")),
+    Case("node-a", "Cluster", "visitor-a", "pod-b", delivered("pod-b", source="node-a")),
+    Case("node-a", "Cluster", "visitor-c", "pod-b", delivered("pod-b", source="node-a")),
+    Case("node-a", "Cluster", "node-c", "pod-b", delivered("pod-b", source="node-a")),
+    Case("node-a", "Cluster", "node-a", "pod-b", delivered("pod-b", source="node-a")),
+    Case("node-a", "Cluster", "node-a", "pod-a", delivered("pod-a", source="node-a")),
+    Case("node-a", "Cluster", "pod-a", "pod-a", delivered("pod-a", source="node-a")),  # hairpin
+    Case("node-a", "Cluster", "pod-b", "pod-b", delivered("pod-b", source="node-a")),
+    # A process of the node by its loopback address: translated in IPv4 only, nobody else has it.
+    Case("localhost", "Cluster", "node-a", "pod-b", delivered("pod-b", source="node-a"), ONLY_IPV4),
+    Case("localhost", "Cluster", "node-a", "pod-b", refused("node-a"), ONLY_IPV6),
+    # Local: the client's address is kept, and only endpoints of the node answer.
+    Case("node-a", "Local", "outside", "pod-a", delivered("pod-a", source="outside")),
+    Case("node-a", "Local", "outside", "pod-a pod-b", delivered("pod-a", source="outside")),
+    Case("node-b", "Local", "outside", "pod-a pod-b", delivered("pod-b", source="outside")),
+    Case("node-a", "Local", "outside", "pod-b", dropped("node-a")),  # dropped, not refused
+    Case("node-a", "Local", "node-c", "pod-b", dropped("node-a")),  # a node is no local pod
+    # Pods and the node itself short-circuit to all endpoints.
+    Case("node-a", "Local", "visitor-a", "pod-b", delivered("pod-b", source="visitor-a")),
+    Case("node-a", "Local", "visitor-c", "pod-a", delivered("pod-a", source="visitor-c")),
+    Case("node-a", "Local", "node-a", "pod-b", delivered("pod-b", source="node-a")),
+    Case("node-a", "Local", "pod-a", "pod-a", delivered("pod-a", source="node-a")),  # hairpin
+    # ... even a pod of another node, whose answer then goes home without passing node-a.
+    Case(
+        "node-a",
+        "Local",
+        "visitor-c",
+        "pod-b",
+        delivered("pod-b", source="visitor-c", answered=False),
+    ),
+    # No endpoint anywhere: say so at once.
+    Case("node-a", "Cluster", "outside", "", refused("node-a")),
+    Case("node-a", "Local", "outside", "", refused("node-a")),
+    Case("node-a", "Local", "visitor-a", "", refused("node-a")),
+    Case("node-a", "Cluster", "node-a", "", refused("node-a")),
+    Case("node-a", "Cluster", "node-c", "", refused("node-a")),
+]
+
+
+def test_everybody_agrees(survey: Survey, case: Case, family: Family, protocol: Protocol) -> None:
+    seen = survey[case, family, protocol]
+    assert seen.packet == case.outcome
+    assert seen.connection == case.outcome
+    assert seen.oracle == case.outcome
