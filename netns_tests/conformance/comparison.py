@@ -1,0 +1,117 @@
+"""Two dumps of a service proxy's kernel state, compared by what they mean.
+
+Order counts inside a chain. It does not among chains, sets, elements, virtual servers, addresses;
+nor in a dispatch chain between neighbours that serve different services: packets meet one of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import groupby
+
+# What there is -> its lines, in an order that counts (or was made canonical).
+State = dict[str, tuple[str, ...]]
+
+DISPATCH_CHAINS = {
+    "KUBE-SERVICES",
+    "KUBE-NODEPORTS",
+    "KUBE-EXTERNAL-SERVICES",
+    "KUBE-PROXY-FIREWALL",
+    "KUBE-NODE-PORT",
+    "KUBE-SOURCE-RANGES-FIREWALL",
+}
+
+_COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))')
+_NFT_TABLE = re.compile(r"(table \S+ \S+) \{")
+_NFT_OBJECT = re.compile(r"\t((?:chain|set|map) \S+) \{")
+_NFT_ELEMENTS = re.compile(r"elements = \{(.*)\}")
+_COMMA_OUTSIDE_QUOTES = re.compile(r',\s*(?=(?:[^"]*"[^"]*")*[^"]*$)')
+
+
+def differences(expected: str, actual: str) -> list[str]:
+    """One entry for each thing that only one dump has, or that the two have differently."""
+    left, right = parse(expected), parse(actual)
+    return [
+        f"{name}: {_difference(left.get(name), right.get(name))}"
+        for name in sorted(left.keys() | right.keys())
+        if left.get(name) != right.get(name)
+    ]
+
+
+def _difference(expected: tuple[str, ...] | None, actual: tuple[str, ...] | None) -> str:
+    if expected is None or actual is None:
+        word, lines = ("extra", actual) if expected is None else ("missing", expected)
+        return "\n    ".join([word, *(lines or ())])
+    lost = [f"- {line}" for line in expected if line not in actual]
+    added = [f"+ {line}" for line in actual if line not in expected]
+    if not lost + added:
+        return "\n    ".join(["order differs; now", *actual])
+    return "\n    ".join(["differs", *lost, *added])
+
+
+def parse(dump: str) -> State:
+    """The state in a dump: sections under `## NAME` of iptables-save lines or facts; nft tables."""
+    state: State = {}
+    chains: dict[str, list[str]] = {}
+    section = table = ""
+    lines = iter(dump.splitlines())
+    for line in lines:
+        if line.startswith("## "):
+            section, table = line.removeprefix("## "), ""
+        elif opening := _NFT_TABLE.fullmatch(line):
+            state |= _nft_table(opening[1], lines)
+        elif line.startswith("*"):
+            table = line
+        elif table and line.startswith("-A "):
+            name = f"{section} {table} {line.split()[1]}"
+            chains.setdefault(name, []).append(" ".join(line.split()))
+        elif line:
+            state[" ".join(filter(None, (section, table, line)))] = ()
+    for name, rules in chains.items():
+        dispatches = name.rpartition(" ")[2] in DISPATCH_CHAINS
+        state[name] = _without_order_of_services(rules) if dispatches else tuple(rules)
+    return state
+
+
+def _without_order_of_services(rules: list[str]) -> tuple[str, ...]:
+    """Neighbours sorted by the service they name; rules of one service, and of none, stay put."""
+    canonical: list[str] = []
+    for of_a_service, group in groupby(rules, lambda rule: bool(_service(rule))):
+        neighbours = list(group)
+        canonical += sorted(neighbours, key=_service) if of_a_service else neighbours
+    return tuple(canonical)
+
+
+def _service(rule: str) -> str:
+    """The comment of a rule if it starts with the `namespace/name` of a service, else ""."""
+    found = _COMMENT.search(rule)
+    comment = (found[1] or found[2]) if found else ""
+    return comment if "/" in comment.partition(" ")[0] else ""
+
+
+def _nft_table(name: str, lines: Iterator[str]) -> State:
+    state: State = {name: ()}
+    for line in lines:
+        if line == "}":
+            break
+        if opening := _NFT_OBJECT.fullmatch(line):
+            state |= _nft_object(f"{name} {opening[1]}", lines)
+        elif line:
+            state[f"{name} {line.strip()}"] = ()
+    return state
+
+
+def _nft_object(name: str, lines: Iterator[str]) -> State:
+    """A chain with its rules in order; a set or map with its head, and each element by itself."""
+    body: list[str] = []
+    for line in lines:
+        if line == "\t}":
+            break
+        body.append(line.strip())
+    elements = _NFT_ELEMENTS.search(" ".join(body))
+    if not elements:
+        return {name: tuple(body)}
+    first = next(number for number, line in enumerate(body) if line.startswith("elements = "))
+    each = _COMMA_OUTSIDE_QUOTES.split(elements[1].strip())
+    return {name: tuple(body[:first])} | {f"{name} {' '.join(one.split())}": () for one in each}

@@ -1,0 +1,116 @@
+"""The judge judged: what counts as a difference, and that what is recorded can be read back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from kproxy.kernel import nfacct, sysctl
+from kproxy.kernel.process import run
+from netns_tests.conformance import dump
+from netns_tests.conformance.comparison import differences
+from netns_tests.conformance.node import recorded_node
+
+CASES = Path(__file__).parent / "cases"
+IPTABLES = (CASES / "nodeport-local/kube-proxy.iptables").read_text()
+IPVS = (CASES / "nodeport-local/kube-proxy.ipvs").read_text()
+NFTABLES = (CASES / "clusterip-multiport/kube-proxy.nftables").read_text()
+
+DIFFERENT = [  # a recording, and what is altered in it -> into what
+    (IPTABLES, "--dport 30080", "--dport 30081"),
+    (IPTABLES, "-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000\n", ""),
+    (IPTABLES, ":KUBE-PROXY-CANARY\n", ""),
+    (IPTABLES, "*nat\n", "*nat\n:STRANGER\n"),
+    (IPTABLES, "route_localnet = 1", "route_localnet = 0"),
+    (IPVS, "-a -t 10.96.0.10:80 -r 10.244.0.5:8080 -m -w 1\n", ""),
+    (IPVS, "add KUBE-CLUSTER-IP 10.96.0.10,tcp:80\n", ""),
+    (IPVS, "10.96.0.10/32\n", "10.96.0.10/32\n10.96.0.11/32\n"),
+    (NFTABLES, "0 : 10.244.0.5 . 8080", "0 : 10.244.0.5 . 8081"),
+    (NFTABLES, "10.96.0.10 . udp . 53 : goto", "10.96.0.10 . udp . 54 : goto"),
+    (NFTABLES, "type ipv6_addr . inet_proto", "type ipv4_addr . inet_proto"),
+    (NFTABLES, 'comment "rules for kube-proxy"', 'comment "rules"'),
+    (NFTABLES, "\tchain reject-chain {", "\tchain reject {"),
+]
+
+
+@pytest.mark.parametrize(("recording", "before", "after"), DIFFERENT)
+def test_a_difference_is_seen(recording: str, before: str, after: str) -> None:
+    assert before in recording
+    assert differences(recording, recording.replace(before, after, 1))
+
+
+def chain(name: str, *rules: str) -> str:
+    return "\n".join(["## iptables", "*nat", f":{name}", *(f"-A {name} {rule}" for rule in rules)])
+
+
+A = '-p tcp --comment "default/a:http" -j A'
+A_LATER = '-p udp --comment "default/a:http" -j A'
+B = "-p tcp --comment default/b -j B"
+LAST = '--comment "kubernetes service nodeports; must be last" -j KUBE-NODEPORTS'
+
+ORDERS = [  # a chain, two orders of its rules, whether they mean the same
+    ("KUBE-SERVICES", (A, B, LAST), (B, A, LAST), True),
+    ("KUBE-SERVICES", (A, B, LAST), (A, LAST, B), False),
+    ("KUBE-SERVICES", (A, A_LATER), (A_LATER, A), False),
+    ("KUBE-SVC-1", (A, B), (B, A), False),
+]
+
+
+@pytest.mark.parametrize(("name", "one", "other", "same"), ORDERS)
+def test_order(name: str, one: tuple[str, ...], other: tuple[str, ...], same: bool) -> None:
+    assert (differences(chain(name, *one), chain(name, *other)) == []) is same
+
+
+def test_order_of_nft_elements_and_chains_does_not_count() -> None:
+    elements = "10.96.0.10 . udp . 53 : goto service-S5KDWTE3-default/web/udp/dns"
+    assert elements in NFTABLES
+    first = NFTABLES.replace(f"{elements},", "").replace(
+        "elements = { 10.96.0.10 . sctp", f"elements = {{ {elements}, 10.96.0.10 . sctp"
+    )
+    assert differences(NFTABLES, first) == []
+    assert first != NFTABLES
+
+
+def test_a_difference_can_be_read() -> None:
+    assert differences(chain("KUBE-SVC-1", A, LAST), chain("KUBE-SVC-1", B, LAST)) == [
+        f"iptables *nat KUBE-SVC-1: differs\n    - -A KUBE-SVC-1 {A}\n    + -A KUBE-SVC-1 {B}"
+    ]
+
+
+@pytest.mark.parametrize("recording", [IPTABLES, IPVS, NFTABLES], ids=["iptables", "ipvs", "nft"])
+def test_no_line_is_overlooked(recording: str) -> None:
+    lines = recording.splitlines()
+    for number, line in enumerate(lines):
+        if line.strip(" \t}"):
+            without = "\n".join(lines[:number] + lines[number + 1 :])
+            assert differences(recording, without), line
+
+
+@pytest.mark.parametrize("case", ["nodeport-local", "loadbalancer-source-ranges", "dualstack"])
+@pytest.mark.parametrize("variant", ["nft", "legacy"])
+def test_iptables_recordings_can_be_read_back(case: str, variant: str) -> None:
+    recording = (CASES / case / "kube-proxy.iptables").read_text()
+    with recorded_node():
+        sysctl.write("net/ipv4/conf/all/route_localnet", 1)
+        for counter in set(re.findall(r"--nfacct-name +(\S+)", recording)):
+            nfacct.ensure_counter(counter)
+        for command, tables in re.findall(r"## (ip6?tables)\n([^#]*)", recording):
+            run([f"{command}-{variant}-restore"], restorable(tables))
+        assert differences(recording, dump.iptables(variant) + dump.sysctls()) == []
+
+
+@pytest.mark.parametrize("case", ["nodeport-local", "loadbalancer-source-ranges", "dualstack"])
+def test_nftables_recordings_can_be_read_back(case: str) -> None:
+    recording = (CASES / case / "kube-proxy.nftables").read_text()
+    with recorded_node():
+        run(["nft", "-f", "-"], recording.partition("## sysctl")[0])
+        assert differences(recording, dump.nftables() + dump.sysctls()) == []
+
+
+def restorable(tables: str) -> str:
+    """Tables as dumped, in the form iptables-restore accepts."""
+    text = re.sub(r"^:(KUBE-\S+)$", r":\1 - [0:0]", tables, flags=re.MULTILINE)
+    text = re.sub(r"^:(\w+)$", r":\1 ACCEPT [0:0]", text, flags=re.MULTILINE)
+    return "".join(f"*{table}COMMIT\n" for table in text.split("*")[1:])
