@@ -1,50 +1,11 @@
-"""Addresses as people write them in a configuration, read as liberally as kube-proxy does."""
+"""Addresses in a configuration, beyond what `kproxy.api.addresses` reads."""
 
 from __future__ import annotations
 
 import re
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
 
+from kproxy.api.addresses import Address, Network, parse_ip
 from kproxy.forwarding.plan import Family
-
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
-
-_LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
-_PREFIX_LENGTH = re.compile(r"[0-9]{1,3}")
-
-
-def parse_ip(text: str) -> Address | None:
-    """None if it is no address. Leading zeros are decimal; no zone; IPv4-mapped is IPv4.
-
-    Source: netutils.ParseIPSloppy
-    """
-    try:
-        address = ip_address(text if ":" in text else _LEADING_ZEROS.sub("", text))
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address):
-        return None if address.scope_id else address.ipv4_mapped or address
-    return address
-
-
-def parse_cidr(text: str) -> Network | None:
-    """None if it is no `address/length`; bits beyond the length are cleared."""
-    address_text, _, length = text.partition("/")
-    address = parse_ip(address_text)
-    if address is None or not _PREFIX_LENGTH.fullmatch(length):
-        return None
-    try:
-        return ip_network((str(address), int(length)), strict=False)
-    except ValueError:
-        return None
 
 
 def family_of(value: Address | Network) -> Family:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct
 
+from kproxy.api.problems import Problem
 from kproxy.config.durations import format_duration, parse_duration
-from kproxy.config.problems import Problem
 from kproxy.config.types import API_VERSION, KIND, ProxyConfig, Seconds
 
 _S = TypeVar("_S", bound=Struct)

@@ -11,7 +11,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kproxy.config.addresses import parse_ip, with_port
+from kproxy.api.addresses import parse_ip
+from kproxy.config.addresses import with_port
 from kproxy.config.types import PRIMARY, ProxyConfig
 
 HEALTHZ_PORT, METRICS_PORT = 10256, 10249

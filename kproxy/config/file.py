@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
+from kproxy.api.problems import Problem
 from kproxy.config.decode import Read, from_values, to_values
 from kproxy.config.defaults import fill_file, fill_platform
 from kproxy.config.gates import gate_notices
-from kproxy.config.problems import Problem
 from kproxy.config.types import API_VERSION, KIND, ProxyConfig
 from kproxy.config.validation import MODES, problems
 from kproxy.errors import BadInput

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from kproxy.config.problems import Problem
+from kproxy.api.problems import Problem
 
 
 class Gate(Struct, frozen=True):

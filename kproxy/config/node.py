@@ -8,8 +8,9 @@ from __future__ import annotations
 from ipaddress import ip_network
 from itertools import chain
 
+from kproxy.api.addresses import Address, Network, parse_cidr, parse_ip
 from kproxy.api.types import Node
-from kproxy.config.addresses import Address, Network, family_of, parse_cidr, parse_ip
+from kproxy.config.addresses import family_of
 from kproxy.config.gates import enabled
 from kproxy.config.types import PRIMARY, ProxyConfig
 from kproxy.errors import BadInput

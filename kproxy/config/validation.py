@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from kproxy.config.addresses import family_of, parse_cidr, parse_ip, split_host_port
+from kproxy.api.addresses import parse_cidr, parse_ip
+from kproxy.api.problems import Problem
+from kproxy.config.addresses import family_of, split_host_port
 from kproxy.config.durations import format_duration
 from kproxy.config.gates import gate_problems
-from kproxy.config.problems import Problem
 from kproxy.config.types import PRIMARY, ProxyConfig
 
 MODES = ("iptables", "ipvs", "nftables")

@@ -12,10 +12,11 @@ import os
 from pathlib import Path
 
 from kproxy import backend as registry
+from kproxy.api.addresses import parse_cidr
 from kproxy.api.types import Node
 from kproxy.backend import Backend, BackendOptions, Support
 from kproxy.config import ProxyConfig, primary_family
-from kproxy.config.addresses import family_of, parse_cidr
+from kproxy.config.addresses import family_of
 from kproxy.config.conntrack import MAX_SYSCTL, conntrack_max, conntrack_sysctls
 from kproxy.config.types import Conntrack
 from kproxy.errors import BadInput, KernelRefused, KproxyError, Unsupported
