@@ -89,7 +89,15 @@ def distribution(checked: Checked, packet: Packet, connections: int = CONNECTION
     if chance < REJECT_BELOW:
         problems.append(f"uneven: chance alone does this with probability {chance:.1g}")
     spread = " ".join(f"{pod}:{counts[pod]}" for pod in verdict.sources)
-    return _many("distribution", packet, verdict, results, f"{spread} (p={chance:.2g})", problems)
+    return _many(
+        "distribution",
+        f"{connections} x {asked(packet)}",
+        packet,
+        verdict,
+        results,
+        f"{spread} (p={chance:.2g})",
+        problems,
+    )
 
 
 def affinity(checked: Checked, packet: Packet, connections: int = 20) -> Finding:
@@ -100,8 +108,8 @@ def affinity(checked: Checked, packet: Packet, connections: int = 20) -> Finding
     counts, problems = _count(results, verdict)
     if len(counts) > 1:
         problems.append(f"the client was not kept on one pod: {_tally(counts)}")
-    text = f"{_tally(counts)} of {connections}"
-    return _many("session affinity", packet, verdict, results, text, problems)
+    times = f"{connections} x {asked(packet)}"
+    return _many("session affinity", times, packet, verdict, results, _tally(counts), problems)
 
 
 def affinity_expiry(checked: Checked, packet: Packet, timeout_s: int) -> Finding:
@@ -120,8 +128,8 @@ def affinity_expiry(checked: Checked, packet: Packet, timeout_s: int) -> Finding
     counts, problems = _count(results, verdict)
     if len(counts) < 2:
         problems.append(f"the same pod after {len(results) - 1} pauses: {_tally(counts)}")
-    text = f"{_tally(counts)} in {len(results)} visits"
-    return _many("affinity expiry", packet, verdict, results, text, problems)
+    times = f"{asked(packet)} after {timeout_s} s away"
+    return _many("affinity expiry", times, packet, verdict, results, _tally(counts), problems)
 
 
 def _visits(pods: int) -> int:
@@ -160,6 +168,7 @@ def _finding(
 
 def _many(
     check: str,
+    times: str,
     packet: Packet,
     verdict: Verdict,
     results: Sequence[Connection],
@@ -170,7 +179,7 @@ def _many(
     return Finding(
         check=check,
         client=packet.client,
-        asked=asked(packet),
+        asked=times,
         answered=answered,
         source=", ".join(sorted(sources)),
         expected=expectation(verdict),

@@ -42,27 +42,23 @@ def print_sections(
                 console.print(Text(f"  why it should: {finding.why}", style="dim"))
 
 
+_COLUMNS = (("who", 8), ("asks", 20), ("answered by", 19), ("source seen", 25), ("ok", 3))
+
+
 def _table(findings: Iterable[Finding], name: Callable[[str], str]) -> Table:
-    table = Table(box=None, padding=(0, 1), expand=True, header_style="dim")
-    # The widths add up to 80 with their padding; what is longer is folded, never cut.
-    for header, width in (
-        ("who", 8),
-        ("asks", 19),
-        ("answered by", 18),
-        ("source seen", 24),
-        ("", 3),
-    ):
+    # A space behind each column makes 80. What is longer is folded, never cut.
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    for header, width in _COLUMNS:
         table.add_column(header, width=width, overflow="fold")
     for finding in findings:
-        mark = Text("ok", style="green") if finding.ok else Text("BAD", style="bold red")
-        table.add_row(finding.client, finding.asked, finding.answered, _source(finding, name), mark)
+        table.add_row(
+            Text(finding.client),
+            Text(finding.asked),
+            Text(finding.answered),
+            Text(f"{finding.source} {name(finding.source)}".strip() or "-"),
+            Text("yes", style="green") if finding.ok else Text("NO", style="bold red"),
+        )
     return table
-
-
-def _source(finding: Finding, name: Callable[[str], str]) -> str:
-    if not finding.source:
-        return "-"
-    return f"{finding.source} {name(finding.source)}"
 
 
 def as_values(sections: Iterable[Section]) -> list[Mapping[str, object]]:
