@@ -126,6 +126,14 @@ def test_a_name_nobody_holds(name: str) -> None:
         second.publish(name)
 
 
+def test_a_name_that_cannot_be_given_is_not_left(name: str) -> None:
+    namespace = Namespace.create()
+    namespace.close()
+    with pytest.raises(ValueError, match="is closed"):
+        namespace.publish(name)
+    assert name not in netns.published_names()
+
+
 @pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "-a", "a b", "a\n", "x" * 64])
 def test_names_that_cannot_be(bad: str) -> None:
     with Namespace.create() as namespace, pytest.raises(BadInput, match="cannot be the name"):

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from kproxy.forwarding.plan import Family
 from kproxy.kernel import netns
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
-from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec
+from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, leftovers
 from kproxy.lab.leftovers import RECORDS
 
 # They count or describe what the kernel has done, or change with time; no setting lives there.
@@ -35,7 +35,7 @@ def spec(name: str) -> LabSpec:
     )
 
 
-@pytest.fixture()
+@pytest.fixture
 def name() -> str:
     return f"t{os.getpid()}"
 
@@ -87,7 +87,7 @@ def _settings() -> dict[str, str]:
 
 @pytest.mark.parametrize("publish", [False, True])
 def test_the_machine_is_as_before(name: str, publish: bool) -> None:
-    with Lab(spec(name), mode=None, publish=publish):
+    with Lab(spec("warm"), mode=None, publish=publish):
         pass  # what is loaded or made once per machine: modules, the folder /run/netns
     before = machine(name)
     with Lab(spec(name), mode=None, publish=publish) as lab:
@@ -109,6 +109,26 @@ def test_published_names(name: str) -> None:
         assert json.loads(record.read_text())["pid"] == os.getpid()
 
 
+def test_the_record_is_there_as_long_as_a_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a kill in between would leave a name that nobody knows."""
+    seen: list[tuple[str, bool, bool]] = []
+
+    def note(step: str, original: Callable[..., object]) -> Callable[..., object]:
+        def noted(*args: object) -> object:
+            names = any(each.startswith(name) for each in netns.published_names())
+            seen.append((step, names, bool(list(RECORDS.glob(f"*{name}*")))))
+            return original(*args)
+
+        return noted
+
+    monkeypatch.setattr(Namespace, "publish", note("publish", Namespace.publish))
+    monkeypatch.setattr(leftovers, "forget", note("forget", leftovers.forget))
+    with Lab(spec(name), mode=None, publish=True):
+        pass
+    assert seen[0] == ("publish", False, True)
+    assert seen[-1] == ("forget", False, True)
+
+
 def test_a_taken_name_undoes_what_was_published(name: str) -> None:
     taken = f"{name}-web-1"  # neither the first nor the last
     with Namespace.create() as other:
@@ -126,8 +146,6 @@ def test_a_taken_name_undoes_what_was_published(name: str) -> None:
 def test_an_error_during_bring_up_undoes_all(
     name: str, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Lab(spec(name), mode=None, publish=True):
-        pass
     before = machine(name)
 
     def fail(*_: object) -> None:
@@ -140,8 +158,6 @@ def test_an_error_during_bring_up_undoes_all(
 
 
 def test_an_error_inside_the_block_undoes_all(name: str) -> None:
-    with Lab(spec(name), mode=None, publish=True):
-        pass
     before = machine(name)
     with pytest.raises(ZeroDivisionError), Lab(spec(name), mode=None, publish=True):
         raise ZeroDivisionError

@@ -116,6 +116,19 @@ def test_a_backlog_of_three_hundred(lab: Lab) -> None:
     assert {json.loads(sock.makefile().readline())["pod"] for sock in socks} == {"web-2"}
     for sock in socks:
         sock.close()
+    statistics = lab.pods["web-2"].namespace.run(lambda: run(["nstat", "-asz", "TcpExtListen*"]))
+    lost = {line.split()[0]: line.split()[1] for line in statistics.splitlines()[1:]}
+    assert lost == {"TcpExtListenOverflows": "0", "TcpExtListenDrops": "0"}
+
+
+def test_every_address_can_be_used_at_once() -> None:
+    """IPv6 neighbours are asked from link-local addresses, which must be there and be settled."""
+    with Lab(SPEC, mode=None) as lab:
+        for host in lab.hosts.values():
+            found = host.namespace.run(lambda: run(["ip", "-6", "address"]))
+            assert "tentative" not in found
+            links = host.namespace.run(lambda: run(["ip", "-o", "link"])).count("\n")
+            assert found.count("inet6 fe80::") == links - 1
 
 
 @pytest.mark.parametrize("family", list(Family))
@@ -182,7 +195,7 @@ def test_routes_that_cannot_be(lab: Lab, cidr: str, via: str, message: str) -> N
 
 
 def test_a_route_that_is_not_there(lab: Lab) -> None:
-    with pytest.raises(BadInput, match="no route to '203.0.99.0/24'"):
+    with pytest.raises(BadInput, match=r"no route to '203\.0\.99\.0/24'"):
         lab.unroute("203.0.99.0/24")
 
 
