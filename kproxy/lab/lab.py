@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
@@ -173,8 +174,8 @@ class Lab:
         if found:
             raise BadInput(found)
         cidr = str(ip_network(cidr))
-        with self.hosts[names.ROUTER].namespace.entered(), Links() as links:
-            links.add_route(topology.route_to_node(self._layout, cidr, via))
+        route = topology.route_to_node(self._layout, cidr, via)
+        self._on_router(lambda links: links.add_route(route))
         self._routes[cidr] = via
 
     def unroute(self, cidr: str) -> None:
@@ -182,9 +183,15 @@ class Lab:
         if cidr not in self._routes:
             raise BadInput([f"unroute: the router has no route to {cidr!r}"])
         route = topology.route_to_node(self._layout, cidr, self._routes[cidr])
-        with self.hosts[names.ROUTER].namespace.entered(), Links() as links:
-            links.delete_route(route)
+        self._on_router(lambda links: links.delete_route(route))
         del self._routes[cidr]
+
+    def _on_router(self, change: Callable[[Links], None]) -> None:
+        def enter_and_change() -> None:
+            with self.hosts[names.ROUTER].namespace.entered(), Links() as links:
+                change(links)
+
+        _apart(enter_and_change)
 
     def _build(self, undo: ExitStack) -> None:
         namespaces = {
@@ -193,7 +200,7 @@ class Lab:
         }
         if self._publish:
             self._publish_all(undo, namespaces)
-        topology.build(self.spec, self._layout, namespaces)
+        _apart(lambda: topology.build(self.spec, self._layout, namespaces))
         self._name_hosts(namespaces)
         self._routes = {str(ip_network(cidr)): node for cidr, node in self.spec.routes.items()}
         pod_server = PodServer()
@@ -275,6 +282,12 @@ class Lab:
     def _forget(self) -> None:
         self.nodes, self.pods, self.clients, self.hosts = {}, {}, {}, {}
         self._routes, self._proxies = {}, None
+
+
+def _apart(task: Callable[[], None]) -> None:
+    """In a thread of its own: pyroute2 runs an event loop, and ours may be inside one already."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(task).result()
 
 
 def _objects(given: Objects | str | Path) -> Objects:

@@ -18,6 +18,7 @@ from kproxy.lab.hosts import LabNode
 from kproxy.lab.layout import by_family
 from kproxy.lab.spec import LabSpec
 from kproxy.proxy import NodeProxy
+from kproxy.proxy.setup import set_conntrack
 from kproxy.store import Store
 
 SyncReports = Mapping[str, list[SyncReport]]
@@ -43,13 +44,14 @@ class Proxies:
         self._proxies: dict[str, NodeProxy] = {}
         for node in self._nodes:
             store = self._stores[node.name] = Store()
+            own = node_config(spec, node, mode, config)
             with node.namespace.entered():
+                set_conntrack(own.conntrack)
                 backends = {family: factory(family, options) for family in spec.families}
                 for each in backends.values():
                     support = each.support()
                     if not support.ok:
                         raise Unsupported(f"mode {mode}: {support.missing}", remedy=support.remedy)
-            own = node_config(spec, node, mode, config)
             self._proxies[node.name] = NodeProxy(store, own, backends)
         self._pool = ThreadPoolExecutor(len(self._nodes), thread_name_prefix="kproxy-node")
 
@@ -96,12 +98,14 @@ def upsert(objects: Iterable[KubernetesObject]) -> Callable[[Store], None]:
 def node_config(spec: LabSpec, node: LabNode, mode: str, config: ProxyConfig) -> ProxyConfig:
     """The lab's configuration as it is on one node: its name, the cluster's CIDRs, its overrides.
 
+    conntrack.maxPerCore is 0: only the machine's first namespace may change the table's size.
     Raises BadInput if that is not a valid configuration.
     """
     values = to_values(config)
     pod_cidrs = by_family(spec.families, spec.pod_cidrs).values()
     values["clusterCIDR"] = values["clusterCIDR"] or ",".join(map(str, pod_cidrs))
     values = _merged(values, node.spec.config)
+    values = _merged(values, {"conntrack": {"maxPerCore": 0}})
     values |= {"hostnameOverride": node.name, "mode": mode}
     del values["apiVersion"], values["kind"]
     read = from_values(values)
