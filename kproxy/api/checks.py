@@ -1,0 +1,84 @@
+"""Checks of single fields, shared by the kinds of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kproxy.api.addresses import canonical_cidr, canonical_ip
+from kproxy.api.names import label_problem, service_name_problem, subdomain_problem
+from kproxy.api.problems import Report, shown
+from kproxy.api.types import Metadata
+
+_S = TypeVar("_S", bound=Struct)
+_K = TypeVar("_K", bound=Hashable)
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+ZONE_LABEL = "topology.kubernetes.io/zone"
+MAX_PORT = 65535
+
+
+def check_name(
+    report: Report, field: str, text: str, problem_of: Callable[[str], str] = label_problem
+) -> None:
+    if problem := problem_of(text):
+        report.add(field, f"{shown(text)} {problem}")
+
+
+def check_metadata(
+    report: Report, metadata: Metadata, problem_of: Callable[[str], str] = subdomain_problem
+) -> Metadata:
+    """Of an object that belongs to a namespace; without one it is in `default`."""
+    check_name(report, "metadata.name", metadata.name, problem_of)
+    namespace = metadata.namespace or "default"
+    check_name(report, "metadata.namespace", namespace, service_name_problem)
+    return altered(metadata, namespace=namespace)
+
+
+def check_port(report: Report, field: str, number: int) -> None:
+    if not 1 <= number <= MAX_PORT:
+        report.add(field, f"{shown(number)} is not in 1..{MAX_PORT}")
+
+
+def check_ip(report: Report, field: str, text: str) -> str:
+    """The canonical address; as it was if it is none."""
+    if found := canonical_ip(text):
+        return found
+    report.add(field, f"{shown(text)} is not an IP address")
+    return text
+
+
+def check_ips(report: Report, field: str, texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(check_ip(report, f"{field}[{i}]", text) for i, text in enumerate(texts))
+
+
+def check_cidr(report: Report, field: str, text: str) -> str:
+    """The canonical network; as it was if it is none."""
+    if found := canonical_cidr(text):
+        return found
+    report.add(field, f"{shown(text)} is not a CIDR such as 10.0.0.0/8")
+    return text
+
+
+def check_unique(
+    report: Report, field: str, first_fields: dict[_K, str], key: _K, told: str
+) -> None:
+    """`first_fields` says where each key was first found, and learns this one."""
+    first = first_fields.setdefault(key, field)
+    if first != field:
+        report.add(field, f"{told} is used by {first} already")
+
+
+def family_name(address: str) -> str:
+    """Family of a canonical address."""
+    return "IPv6" if ":" in address else "IPv4"
+
+
+def altered(obj: _S, **values: object) -> _S:
+    """`obj` with these values; itself if it has them already, which is the rule."""
+    if all(getattr(obj, name) == value for name, value in values.items()):
+        return obj
+    return replace(obj, **values)

@@ -1,0 +1,84 @@
+"""What objects may not share: their identity, node ports, cluster IPs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from kproxy.api.problems import Report
+from kproxy.api.types import KubernetesObject, Node, Service
+
+Owner = tuple[str, str]  # what the object uses it as, and where the object is
+
+
+class Found(NamedTuple):
+    """One thing that was read. `obj` is None if nothing could be made of it.
+
+    `where` is `file:document`, with `.items[3]` appended for an item of a list.
+    """
+
+    where: str
+    report: Report
+    obj: KubernetesObject | None = None
+
+
+def report_conflicts(found: Iterable[Found]) -> None:
+    """Tell the later of two objects, in its report, what the earlier one holds already."""
+    objects: dict[tuple[str, str, str], str] = {}
+    ports: dict[tuple[str, int], Owner] = {}
+    addresses: dict[str, Owner] = {}
+    for where, report, obj in found:
+        if obj is None or report.doubts("metadata.name") or report.doubts("metadata.namespace"):
+            continue
+        namespace = "" if isinstance(obj, Node) else obj.metadata.namespace
+        first = objects.setdefault((type(obj).__name__, namespace, obj.metadata.name), where)
+        if first != where:
+            report.add("metadata.name", f"{_name(obj)} is defined already, at {first}")
+        elif isinstance(obj, Service) and obj.spec.type != "ExternalName":
+            _report_ports(obj, where, report, ports)
+            _report_addresses(obj, where, report, addresses)
+
+
+def _report_ports(
+    service: Service, where: str, report: Report, owners: dict[tuple[str, int], Owner]
+) -> None:
+    spec = service.spec
+    wanted = [
+        (f"spec.ports[{i}].nodePort", f"spec.ports[{i}].protocol", port.protocol, port.node_port)
+        for i, port in enumerate(spec.ports)
+        if port.node_port
+    ]
+    if spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local":
+        field = "spec.healthCheckNodePort"  # an HTTP server listens there
+        wanted += [(field, field, "TCP", spec.health_check_node_port)]
+    for field, protocol_field, protocol, number in wanted:
+        if not number or report.doubts(field) or report.doubts(protocol_field):
+            continue
+        purpose = "health check node port" if field == protocol_field else "node port"
+        owner = (f"the {purpose} of {_name(service)}", where)
+        first = owners.setdefault((protocol, number), owner)
+        # Two ports of one Service are compared where the Service is checked.
+        if first != owner:
+            report.add(field, f"{protocol} {number} is {first[0]} already, at {first[1]}")
+
+
+def _report_addresses(
+    service: Service, where: str, report: Report, owners: dict[str, Owner]
+) -> None:
+    single = len(service.spec.cluster_ips) == 1
+    for i, address in enumerate(service.spec.cluster_ips):
+        if address == "None":
+            continue
+        owner = (f"the cluster IP of {_name(service)}", where)
+        first = owners.setdefault(address, owner)
+        if first != owner:
+            field = "spec.clusterIP" if single else f"spec.clusterIPs[{i}]"
+            report.add(field, f"{address} is {first[0]} already, at {first[1]}")
+
+
+def _name(obj: KubernetesObject) -> str:
+    meta = obj.metadata
+    kind = type(obj).__name__
+    return (
+        f"{kind} {meta.name}" if isinstance(obj, Node) else f"{kind} {meta.namespace}/{meta.name}"
+    )

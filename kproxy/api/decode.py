@@ -1,0 +1,190 @@
+"""Manifests to objects: decoded, filled with defaults, checked.
+
+Nothing is raised for what a manifest holds: each fault becomes a line
+`file:document: field: problem`. Documents count from 1, an item of a list is
+`file:document.items[3]`, and the field is spelled as in Kubernetes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct
+
+from kproxy.api.conflicts import Found, report_conflicts
+from kproxy.api.documents import Item, ListKind, items_of, plain, wrong_version
+from kproxy.api.endpoint_rules import check_endpoint_slice, check_endpoints
+from kproxy.api.node_rules import check_node, check_pod
+from kproxy.api.problems import Problem, Report, shown
+from kproxy.api.service_rules import check_service
+from kproxy.api.structure import build
+from kproxy.api.types import (
+    Endpoints,
+    EndpointSlice,
+    KubernetesObject,
+    Node,
+    Pod,
+    Service,
+)
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+class Decoded(Struct, frozen=True):
+    """`objects` are those without a fault. With `problems`, using them would be half of it.
+
+    `notices` are for people: what was skipped, or may surprise.
+    """
+
+    objects: tuple[KubernetesObject, ...] = ()
+    problems: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+class _Kind(NamedTuple):
+    api_version: str
+    type: type[Any]
+    check: Callable[[Any, Report], KubernetesObject]
+    decoder: msgspec.json.Decoder[Any]
+
+
+def _kind(api_version: str, kind: type[Any], check: Callable[[Any, Report], Any]) -> _Kind:
+    return _Kind(api_version, kind, check, msgspec.json.Decoder(kind))
+
+
+_KINDS = {
+    "Service": _kind("v1", Service, check_service),
+    "EndpointSlice": _kind("discovery.k8s.io/v1", EndpointSlice, check_endpoint_slice),
+    "Endpoints": _kind("v1", Endpoints, check_endpoints),
+    "Node": _kind("v1", Node, check_node),
+    "Pod": _kind("v1", Pod, check_pod),
+}
+_LISTS = {"List": ListKind("v1")} | {
+    f"{name}List": ListKind(kind.api_version, name) for name, kind in _KINDS.items()
+}
+
+
+def decode(text: str | bytes, where: str) -> Decoded:
+    """The objects of one manifest, YAML (of several documents) or JSON. `where` is its name."""
+    return decode_texts({where: text})
+
+
+def decode_texts(texts: Mapping[str, str | bytes]) -> Decoded:
+    """The objects of several manifests by name, checked also against each other."""
+    reader = _Reader()
+    for where, text in texts.items():
+        reader.read(text, where)
+    return reader.decoded()
+
+
+def load(paths: Iterable[str | Path]) -> Decoded:
+    """The objects of files, and of folders: of the manifests right in them, in order of name.
+
+    A file that cannot be read is a problem like any other. One that is named twice is read once.
+    """
+    reader = _Reader()
+    for path in dict.fromkeys(Path(path) for path in paths):
+        try:
+            files = manifest_files(path) if path.is_dir() else [path]
+        except OSError as error:
+            reader.refuse(path, error)
+            continue
+        if not files:
+            reader.note(f"{path}: no {', '.join('*' + each for each in SUFFIXES)} in this folder")
+        for file in files:
+            reader.read_file(file)
+    return reader.decoded()
+
+
+def manifest_files(folder: Path) -> list[Path]:
+    """The manifests right in a folder, in order of name; hidden files are none. Raises OSError."""
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.suffix in SUFFIXES and not file.name.startswith(".") and not file.is_dir()
+    )
+
+
+class _Reader:
+    """Collects what several files hold."""
+
+    def __init__(self) -> None:
+        self._files: set[Path] = set()
+        self._found: list[Found] = []
+        self._skipped: set[str] = set()
+        self._notices: list[str] = []
+
+    def read_file(self, file: Path) -> None:
+        if file in self._files:
+            return
+        self._files.add(file)
+        try:
+            text = file.read_bytes()
+        except (OSError, ValueError) as error:
+            self.refuse(file, error)
+        else:
+            self.read(text, str(file))
+
+    def read(self, text: str | bytes, where: str) -> None:
+        for item in items_of(text, where, _LISTS):
+            if item.value is None:
+                self._found.append(Found(item.where, Report(item.problems)))
+            elif isinstance(item.kind, str) and item.kind and item.kind not in _KINDS:
+                self._skip(item)
+            else:
+                self._found.append(_judge(item, item.value))
+
+    def refuse(self, path: Path, error: OSError | ValueError) -> None:
+        text = "no such file or folder" if isinstance(error, FileNotFoundError) else str(error)
+        if isinstance(error, OSError) and error.strerror:
+            text = text if isinstance(error, FileNotFoundError) else error.strerror
+        self._found.append(Found(str(path), Report([Problem("", text)])))
+
+    def note(self, text: str) -> None:
+        self._notices.append(text)
+
+    def decoded(self) -> Decoded:
+        report_conflicts(self._found)
+        return Decoded(
+            tuple(each.obj for each in self._found if each.obj and not each.report.problems),
+            tuple(line.at(each.where) for each in self._found for line in each.report.problems),
+            (
+                *self._notices,
+                *(line.at(each.where) for each in self._found for line in each.report.notices),
+            ),
+        )
+
+    def _skip(self, item: Item) -> None:
+        """Other kinds are somebody else's, and so are their faults, but not those of the text."""
+        if item.kind not in self._skipped:
+            self._skipped.add(item.kind)
+            name = item.kind if item.kind.isidentifier() else shown(item.kind)
+            self.note(f"{item.where}: kind {name} is not used by a service proxy; skipped")
+        if item.problems:
+            self._found.append(Found(item.where, Report(item.problems)))
+
+
+def _judge(item: Item, value: dict[str, Any] | Raw) -> Found:
+    """The object of a known kind, or of none."""
+    if not isinstance(item.kind, str) or item.kind not in _KINDS:
+        text = f"expected a string, got {shown(item.kind)}" if item.kind else "missing"
+        return Found(item.where, Report([*item.problems, Problem("kind", text)]))
+    kind = _KINDS[item.kind]
+    if item.api_version != kind.api_version:
+        problem = wrong_version(item.api_version, kind.api_version)
+        return Found(item.where, Report([*item.problems, problem]))
+    obj, malformed = _decode(value, kind)
+    report = Report([*item.problems, *malformed])
+    return Found(item.where, report, kind.check(obj, report))
+
+
+def _decode(value: dict[str, Any] | Raw, kind: _Kind) -> tuple[Any, list[Problem]]:
+    try:
+        if isinstance(value, Raw):
+            return kind.decoder.decode(value), []
+        return msgspec.convert(value, kind.type), []
+    except msgspec.ValidationError:
+        return build(plain(value), kind.type)

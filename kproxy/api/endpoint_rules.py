@@ -1,0 +1,128 @@
+"""What must hold in one EndpointSlice or Endpoints object; their addresses made canonical.
+
+Source: pkg/apis/discovery/validation/validation.go (ValidateEndpointSlice)
+"""
+
+from __future__ import annotations
+
+import sys
+
+from msgspec.structs import force_setattr
+
+from kproxy.api.addresses import canonical_ip
+from kproxy.api.checks import (
+    SERVICE_NAME_LABEL,
+    altered,
+    check_ip,
+    check_metadata,
+    check_name,
+    check_port,
+    check_unique,
+    family_name,
+)
+from kproxy.api.names import label_value_problem, service_name_problem, subdomain_problem
+from kproxy.api.problems import Report, shown, step
+from kproxy.api.types import (
+    Endpoint,
+    EndpointAddress,
+    EndpointPort,
+    Endpoints,
+    EndpointSlice,
+    EndpointSubset,
+)
+
+
+def check_endpoint_slice(endpoint_slice: EndpointSlice, report: Report) -> EndpointSlice:
+    """The slice with canonical addresses. What is wrong goes to `report`."""
+    metadata = check_metadata(report, endpoint_slice.metadata)
+    service = endpoint_slice.metadata.labels.get(SERVICE_NAME_LABEL)
+    if service:
+        field = f"metadata.labels{step(SERVICE_NAME_LABEL)}"
+        check_name(report, field, service, service_name_problem)
+    _check_ports(endpoint_slice.ports, "ports", report)
+    wanted = "" if report.doubts("addressType") else endpoint_slice.address_type
+    endpoints = tuple(
+        _endpoint(endpoint, i, wanted, report)
+        for i, endpoint in enumerate(endpoint_slice.endpoints)
+    )
+    return altered(endpoint_slice, metadata=metadata, endpoints=endpoints)
+
+
+def check_endpoints(endpoints: Endpoints, report: Report) -> Endpoints:
+    """The object with canonical addresses. What is wrong goes to `report`."""
+    metadata = check_metadata(report, endpoints.metadata)
+    subsets = tuple(
+        _subset(subset, f"subsets[{i}]", report) for i, subset in enumerate(endpoints.subsets)
+    )
+    return altered(endpoints, metadata=metadata, subsets=subsets)
+
+
+def _endpoint(endpoint: Endpoint, i: int, wanted: str, report: Report) -> Endpoint:
+    """`wanted` is the slice's address type, "" if that is unknown. Runs 50,000 times at a start."""
+    addresses = tuple(
+        _address(text, f"endpoints[{i}].addresses[{j}]", wanted, report)
+        for j, text in enumerate(endpoint.addresses)
+    )
+    if endpoint.node_name is not None:
+        if problem := subdomain_problem(endpoint.node_name):
+            report.add(f"endpoints[{i}].nodeName", f"{shown(endpoint.node_name)} {problem}")
+        # An equal string, so nobody can tell; it saves 3 MB for 50,000 endpoints.
+        force_setattr(endpoint, "node_name", sys.intern(endpoint.node_name))
+    if endpoint.zone is not None:
+        check_name(report, f"endpoints[{i}].zone", endpoint.zone, label_value_problem)
+    if hints := endpoint.hints:
+        for j, zone in enumerate(hints.for_zones):
+            field = f"endpoints[{i}].hints.forZones[{j}].name"
+            check_name(report, field, zone.name, label_value_problem)
+        for j, node in enumerate(hints.for_nodes):
+            field = f"endpoints[{i}].hints.forNodes[{j}].name"
+            check_name(report, field, node.name, subdomain_problem)
+    return endpoint if addresses == endpoint.addresses else altered(endpoint, addresses=addresses)
+
+
+def _address(text: str, field: str, wanted: str, report: Report) -> str:
+    if wanted == "FQDN":
+        check_name(report, field, text, subdomain_problem)
+        return text
+    found = canonical_ip(text)
+    if not found:
+        report.add(field, f"{shown(text)} is not an IP address")
+    elif wanted and family_name(found) != wanted:
+        report.add(field, f"{shown(text)} is not {wanted}, as addressType says")
+    return found
+
+
+def _check_ports(ports: tuple[EndpointPort, ...], path: str, report: Report) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for i, port in enumerate(ports):
+        field = f"{path}[{i}]"
+        if port.name:
+            check_name(report, f"{field}.name", port.name)
+        if port.port is not None:
+            check_port(report, f"{field}.port", port.port)
+        if not report.doubts(f"{field}.protocol"):
+            told = f"{shown(port.name)} {port.protocol}"
+            check_unique(report, f"{field}.name", seen, (port.name, port.protocol), told)
+
+
+def _subset(subset: EndpointSubset, path: str, report: Report) -> EndpointSubset:
+    _check_ports(subset.ports, f"{path}.ports", report)
+    return altered(
+        subset,
+        addresses=_subset_addresses(subset.addresses, f"{path}.addresses", report),
+        not_ready_addresses=_subset_addresses(
+            subset.not_ready_addresses, f"{path}.notReadyAddresses", report
+        ),
+    )
+
+
+def _subset_addresses(
+    addresses: tuple[EndpointAddress, ...], path: str, report: Report
+) -> tuple[EndpointAddress, ...]:
+    for i, address in enumerate(addresses):
+        if address.node_name is not None:
+            check_name(report, f"{path}[{i}].nodeName", address.node_name, subdomain_problem)
+    return tuple(
+        altered(address, ip=check_ip(report, f"{path}[{i}].ip", address.ip))
+        for i, address in enumerate(addresses)
+    )

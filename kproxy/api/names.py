@@ -1,0 +1,63 @@
+"""Which names are allowed. They end up in rules, comments and file names: nothing else gets in.
+
+Source: k8s.io/apimachinery/pkg/util/validation (IsDNS1123Label, IsDNS1123Subdomain,
+IsValidLabelValue)
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+# Kubernetes allows 63, but kube-proxy works with more. `namespace/name:port` of 66 + 66 + 63
+# characters has 197; the longest comment around it ("other traffic to ... will be dropped by
+# KUBE-PROXY-FIREWALL") adds 56; iptables keeps 255.
+MAX_SERVICE_NAME = 66
+MAX_LABEL = 63
+MAX_SUBDOMAIN = 253
+
+_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
+_SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(?:\.{_LABEL.pattern})*")
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
+
+
+def label_problem(text: str, limit: int = MAX_LABEL) -> str:
+    """What keeps `text` from being a DNS label of at most `limit` characters; "" if nothing."""
+    if len(text) > limit:
+        return f"has {len(text)} characters; {limit} are allowed"
+    if not _LABEL.fullmatch(text):
+        return (
+            "is not a DNS label: only a-z, 0-9 and - are allowed, "
+            "with a letter or digit at both ends"
+        )
+    return ""
+
+
+def service_name_problem(text: str) -> str:
+    """What keeps `text` from being the name of a Service or namespace; "" if nothing."""
+    return label_problem(text, MAX_SERVICE_NAME)
+
+
+@lru_cache(maxsize=8192)  # node names return with every endpoint
+def subdomain_problem(text: str) -> str:
+    """What keeps `text` from being a DNS name (labels with dots in between); "" if nothing."""
+    if len(text) > MAX_SUBDOMAIN:
+        return f"has {len(text)} characters; {MAX_SUBDOMAIN} are allowed"
+    if not _SUBDOMAIN.fullmatch(text):
+        return (
+            "is not a DNS name: only a-z, 0-9, - and . are allowed, "
+            "with a letter or digit at both ends of each part"
+        )
+    return ""
+
+
+def label_value_problem(text: str) -> str:
+    """What keeps `text` from being the value of a Kubernetes label; "" if nothing."""
+    if len(text) > MAX_LABEL:
+        return f"has {len(text)} characters; {MAX_LABEL} are allowed"
+    if text and not _LABEL_VALUE.fullmatch(text):
+        return (
+            "is not a label value: only letters, digits, -, _ and . are allowed, "
+            "with a letter or digit at both ends"
+        )
+    return ""

@@ -1,0 +1,164 @@
+"""What must hold in one Service; its defaults; its addresses made canonical.
+
+Defaults are those the API server fills in, as far as kube-proxy's decisions stay what they would be
+with the object as it is: `ipFamilies` stays empty, for then `clusterIP` alone counts.
+Source: pkg/apis/core/validation/validation.go (ValidateService), pkg/apis/core/v1/defaults.go
+"""
+
+from __future__ import annotations
+
+from kproxy.api.checks import (
+    altered,
+    check_cidr,
+    check_ip,
+    check_ips,
+    check_metadata,
+    check_name,
+    check_port,
+    check_unique,
+    family_name,
+)
+from kproxy.api.names import service_name_problem, subdomain_problem
+from kproxy.api.problems import Problem, Report, shown
+from kproxy.api.types import (
+    ClientIPConfig,
+    LoadBalancerStatus,
+    Service,
+    ServiceSpec,
+    SessionAffinityConfig,
+)
+
+HEADLESS = "None"
+MAX_AFFINITY_TIMEOUT_S = 86400
+
+
+def check_service(service: Service, report: Report) -> Service:
+    """The Service with defaults and canonical addresses. What is wrong goes to `report`."""
+    metadata = check_metadata(report, service.metadata, service_name_problem)
+    spec = service.spec
+    _check_ports(spec, report)
+    if spec.type == "ExternalName":
+        name = spec.external_name.removesuffix(".")
+        check_name(report, "spec.externalName", name, subdomain_problem)
+    if spec.health_check_node_port:
+        check_port(report, "spec.healthCheckNodePort", spec.health_check_node_port)
+    cluster_ips = _cluster_ips(spec, report)
+    spec = altered(
+        spec,
+        cluster_ip=cluster_ips[0] if cluster_ips else "",
+        cluster_ips=cluster_ips,
+        external_ips=check_ips(report, "spec.externalIPs", spec.external_ips),
+        load_balancer_source_ranges=_source_ranges(spec, report),
+        session_affinity_config=_affinity(spec, report),
+    )
+    status = service.status
+    balancer = _load_balancer(status.load_balancer, report)
+    return altered(
+        service, metadata=metadata, spec=spec, status=altered(status, load_balancer=balancer)
+    )
+
+
+def _check_ports(spec: ServiceSpec, report: Report) -> None:
+    if not spec.ports and spec.type != "ExternalName" and spec.cluster_ip != HEADLESS:
+        report.add("spec.ports", "at least one port is needed")
+    names: dict[str, str] = {}
+    numbers: dict[tuple[str, int], str] = {}
+    node_ports: dict[tuple[str, int], str] = {}
+    for i, port in enumerate(spec.ports):
+        path = f"spec.ports[{i}]"
+        if port.name:
+            check_name(report, f"{path}.name", port.name)
+            check_unique(report, f"{path}.name", names, port.name, shown(port.name))
+        elif len(spec.ports) > 1:
+            report.add(f"{path}.name", "missing; with several ports each needs a name")
+        check_port(report, f"{path}.port", port.port)
+        if isinstance(port.target_port, str) and port.target_port:
+            check_name(report, f"{path}.targetPort", port.target_port)
+        elif isinstance(port.target_port, int) and port.target_port:
+            check_port(report, f"{path}.targetPort", port.target_port)
+        if port.node_port:
+            check_port(report, f"{path}.nodePort", port.node_port)
+        if report.doubts(f"{path}.protocol"):
+            continue
+        for field, number, seen in (
+            ("port", port.port, numbers),
+            ("nodePort", port.node_port, node_ports),
+        ):
+            if number and not report.doubts(f"{path}.{field}"):
+                told = f"{port.protocol} {number}"
+                check_unique(report, f"{path}.{field}", seen, (port.protocol, number), told)
+
+
+def _cluster_ips(spec: ServiceSpec, report: Report) -> tuple[str, ...]:
+    """From `clusterIPs`, or `clusterIP` alone; () if none is allocated, ("None",) if headless."""
+    if not spec.cluster_ips:
+        fields, texts = ["spec.clusterIP"], [spec.cluster_ip] if spec.cluster_ip else []
+    else:
+        texts = list(spec.cluster_ips)
+        fields = [f"spec.clusterIPs[{i}]" for i in range(len(texts))]
+    if HEADLESS in texts:
+        if len(texts) > 1:
+            report.add("spec.clusterIPs", f"{HEADLESS} stands alone or not at all")
+        found: tuple[str, ...] = (HEADLESS,)
+    else:
+        found = tuple(check_ip(report, *each) for each in zip(fields, texts, strict=False))
+        _check_families(spec, fields, found, report)
+    if spec.cluster_ips and spec.cluster_ip and spec.cluster_ip != found[0]:
+        own = spec.cluster_ip
+        if own == HEADLESS or check_ip(report, "spec.clusterIP", own) != found[0]:
+            report.add("spec.clusterIP", f"{shown(own)} is not the first of spec.clusterIPs")
+    return found
+
+
+def _check_families(
+    spec: ServiceSpec, fields: list[str], addresses: tuple[str, ...], report: Report
+) -> None:
+    families: dict[str, str] = {}
+    for i, family in enumerate(spec.ip_families):
+        check_unique(report, f"spec.ipFamilies[{i}]", families, family, family)
+    used: dict[str, str] = {}
+    for i, (field, address) in enumerate(zip(fields, addresses, strict=False)):
+        own = family_name(address)
+        if not spec.ip_families:
+            check_unique(report, field, used, own, own)
+        elif i >= len(spec.ip_families):
+            report.add(field, f"{address} has no family in spec.ipFamilies")
+        elif own != spec.ip_families[i] and not report.doubts("spec.ipFamilies"):
+            wanted = spec.ip_families[i]
+            report.add(field, f"{address} is not {wanted}, as spec.ipFamilies[{i}] says")
+    if len(addresses) > 1 and not spec.ip_families:
+        report.notices.append(
+            Problem("spec.ipFamilies", f"missing, so {addresses[0]} is the only cluster IP served")
+        )
+
+
+def _source_ranges(spec: ServiceSpec, report: Report) -> tuple[str, ...]:
+    """Without blank entries, as kube-proxy reads them."""
+    return tuple(
+        check_cidr(report, f"spec.loadBalancerSourceRanges[{i}]", text.strip())
+        for i, text in enumerate(spec.load_balancer_source_ranges)
+        if text.strip()
+    )
+
+
+def _affinity(spec: ServiceSpec, report: Report) -> SessionAffinityConfig | None:
+    config = spec.session_affinity_config
+    if spec.session_affinity != "ClientIP":
+        return config
+    if config is None or config.client_ip is None:
+        return SessionAffinityConfig(client_ip=ClientIPConfig())
+    if not 1 <= config.client_ip.timeout_seconds <= MAX_AFFINITY_TIMEOUT_S:
+        report.add(
+            "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+            f"{shown(config.client_ip.timeout_seconds)} is not in 1..{MAX_AFFINITY_TIMEOUT_S}",
+        )
+    return config
+
+
+def _load_balancer(status: LoadBalancerStatus, report: Report) -> LoadBalancerStatus:
+    path = "status.loadBalancer.ingress"
+    ingress = tuple(
+        altered(each, ip=check_ip(report, f"{path}[{i}].ip", each.ip)) if each.ip else each
+        for i, each in enumerate(status.ingress)
+    )
+    return altered(status, ingress=ingress)
