@@ -13,10 +13,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from kproxy.api.problems import Problem
 from kproxy.config.decode import Read, from_values, to_values
 from kproxy.config.defaults import fill_platform
 from kproxy.config.gates import gate_notices
-from kproxy.config.problems import Problem
 from kproxy.config.types import ProxyConfig
 from kproxy.config.validation import MODES, problems
 

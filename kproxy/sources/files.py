@@ -31,19 +31,19 @@ class Manifests:
         self._paths = tuple(Path(path) for path in paths)
         self._last_good = LastGood(decode_texts)
         self._stamps: dict[Path, Stamp | None] = {}
-        self._texts: dict[Path, str] = {}
+        self._texts: dict[Path, bytes] = {}
         self._rejected: dict[str, list[Stamp | None]] = {}  # what was told last, by problem
 
     def read(self) -> Decoded:
         """All files as they are, and every problem. For a start there must be none."""
         self._stamps = self._look()  # before reading: what changes meanwhile is seen next time
-        texts: dict[Path, str] = {}
+        texts: dict[Path, bytes] = {}
         problems = []
         for file in self._stamps:
             try:
-                texts[file] = file.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                problems.append(f"{file}: {getattr(error, 'strerror', None) or error}")
+                texts[file] = file.read_bytes()
+            except OSError as error:
+                problems.append(f"{file}: {_reason(error)}")
                 texts |= self._former(file)
         self._texts = texts
         decoded = self._last_good.take({str(file): text for file, text in texts.items()})
@@ -98,7 +98,7 @@ class Manifests:
     def _look(self) -> dict[Path, Stamp | None]:
         return {file: _stamp(file) for path in self._paths for file in _files(path)}
 
-    def _former(self, path: Path) -> dict[Path, str]:
+    def _former(self, path: Path) -> dict[Path, bytes]:
         """What was read last from a file, or from the folder it was."""
         return {file: text for file, text in self._texts.items() if path in (file, *file.parents)}
 
@@ -117,3 +117,9 @@ def _stamp(file: Path) -> Stamp | None:
     except OSError:
         return None
     return (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file or folder"
+    return error.strerror or str(error)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from kproxy.api.decode import Decoded
 
-Texts = Mapping[str, str]  # file name -> contents
+Texts = Mapping[str, bytes]  # file name -> contents
 
 
 class LastGood:

@@ -64,8 +64,8 @@ BAD_INPUT = [  # manifest, flags -> what the message names
     ("port: 0", "", ["web.yaml", "port"]),
     ("good", "--proxy-mode=ebpf --bind-address=x", ["--proxy-mode", "--bind-address"]),
     ("port: 0", "--proxy-mode=ebpf", ["--proxy-mode", "web.yaml"]),
-    ("good", "--manifests=/no/such/file", ["/no/such/file: No such file"]),
-    ("good", "--config=/no/such/file", ["/no/such/file: No such file"]),
+    ("good", "--manifests=/no/such/file", ["/no/such/file: "]),
+    ("good", "--config=/no/such/file", ["/no/such/file: "]),
     ("good", "--detect-local-mode=NodeCIDR", ["no Node node-a with spec.podCIDRs"]),
     ("good", "--proxy-mode=userspace", ["'userspace' is not one of"]),
 ]

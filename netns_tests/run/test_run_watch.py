@@ -80,7 +80,7 @@ def test_a_named_file_that_vanishes_is_missed_and_stays_in_force(
     path = place.write("web.yaml", service("web", "10.96.0.1"))
     running = place.start("--manifests", str(path))
     path.unlink()
-    running.says("web.yaml: No such file or directory")
+    running.says("web.yaml: no such file or folder")
     assert "10.96.0.1" in place.rules()
     place.write("web.yaml", service("web", "10.96.0.2"))
     until("its return", lambda: "10.96.0.2" in place.rules())

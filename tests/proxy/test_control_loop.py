@@ -67,6 +67,20 @@ def test_what_changes_nothing_is_no_sync() -> None:
     )
 
 
+def test_what_changes_nothing_does_not_use_up_the_burst() -> None:
+    play(
+        loop_of(),
+        [
+            At(0.0, Upsert(WEB)),
+            At(0.0, Expect("full")),
+            At(5.0, Upsert(WEB)),
+            At(5.0, Upsert(WEB)),
+            At(5.0, Upsert(DNS)),
+            At(5.0, Expect(DNS_PORT)),
+        ],
+    )
+
+
 def test_a_removal_is_a_change() -> None:
     play(
         loop_of(),
