@@ -22,7 +22,7 @@ lacking() {
 quietly() {
     local output
     output=$(mktemp)
-    if ! "$@" >"$output" 2>&1 </dev/null; then
+    if ! "$@" >"$output" 2>&1; then
         cat "$output" >&2
         rm -f "$output"
         fail "this failed: $*"

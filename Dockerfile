@@ -1,0 +1,32 @@
+# The service proxy with all that its modes need. The main job: docker run --rm --privileged IMAGE demo
+#
+# Behind a package index of your own, give pip its settings at build time; they do not get into the image:
+#   docker build --secret id=pip.conf,src=/etc/pip.conf --secret id=ca.pem,src=ca-certificates.crt .
+# where pip.conf says `cert = /run/secrets/ca.pem`.
+ARG BASE=debian:12-slim
+
+FROM ${BASE} AS wheels
+RUN apt-get -q update \
+    && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends \
+        gcc libc6-dev python3-dev python3-venv
+WORKDIR /build
+COPY requirements.lock requirements-build.lock ./
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.pem \
+    python3 -m venv tools && tools/bin/pip install --no-deps -r requirements-build.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY kproxy kproxy
+COPY backends backends
+COPY examples examples
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.pem \
+    tools/bin/pip wheel --no-build-isolation --use-pep517 --constraint requirements.lock --wheel-dir wheels . \
+    && python3 -m venv --without-pip /opt/kproxy \
+    && tools/bin/pip --python /opt/kproxy/bin/python install --no-index --no-deps wheels/*.whl
+
+FROM ${BASE}
+RUN apt-get -q update \
+    && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends \
+        conntrack iproute2 ipset iptables kmod nftables python3 \
+    && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/*.log /var/log/apt
+COPY --from=wheels /opt/kproxy /opt/kproxy
+ENV PATH=/opt/kproxy/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ENTRYPOINT ["kproxy"]

@@ -1,0 +1,129 @@
+"""House rules that a program can check."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = [
+    path
+    for room in ("kproxy", "backends", "tests", "netns_tests")
+    for path in ROOT.glob(room + "/**/*.py")
+]
+PACKAGES = [
+    ".".join(path.relative_to(ROOT).parts[1 if path.is_relative_to(ROOT / "backends") else 0 : -1])
+    for path in MODULES
+    if path.name == "__init__.py" and path.relative_to(ROOT).parts[0] in ("kproxy", "backends")
+]
+TEXTS = [
+    path
+    for path in ROOT.rglob("*")
+    if path.is_file()
+    and path.suffix in ("", ".lock", ".md", ".py", ".sh", ".toml", ".yaml")
+    and not re.match(r"\.(?!ci/)\w+|__pycache__", path.relative_to(ROOT).as_posix())
+]
+
+MOST_LINES = 450
+PURE = ("kproxy.api", "kproxy.errors", "kproxy.forwarding", "kproxy.store")
+NOT_PURE = {"asyncio", "os", "pyroute2", "scapy", "select", "socket", "subprocess", "threading"}
+PURE_FUNCTIONS = {"socket.AF_INET", "socket.AF_INET6", "socket.inet_ntop", "socket.inet_pton"}
+HEAVY = {  # the command line -> what it must not import, to answer at once and to stay small
+    "--help": {"asyncio", "pyroute2", "rich", "scapy", "yaml"},
+    "run --help": {"rich", "scapy"},
+    "demo --help": {"pyroute2", "rich", "scapy"},
+}
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def under(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+PURE_MODULES = [
+    path for path in MODULES if under(name(path).removesuffix(".py").replace("/", "."), PURE)
+]
+
+
+@pytest.mark.parametrize("path", PURE_MODULES, ids=name)
+def test_the_core_is_pure(path: Path) -> None:
+    """No input, no output, no threads; and of kproxy only what is pure itself."""
+    for module in imports(path):
+        assert module.partition(".")[0] not in NOT_PURE or module in PURE_FUNCTIONS
+        assert under(module, PURE) or not under(module, ("kproxy",))
+
+
+@pytest.mark.parametrize("command", HEAVY)
+def test_imports_are_lazy(command: str) -> None:
+    program = (
+        "import sys, kproxy.cli\n"
+        "try: kproxy.cli.main(sys.argv[1:])\n"
+        "finally: print('imported:', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command.split()],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert HEAVY[command] & set(done.stdout.partition("imported:")[2].split()) == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_says_what_it_is_and_exports_what_it_says(package: str) -> None:
+    module = importlib.import_module(package)
+    assert module.__doc__
+    for exported in getattr(module, "__all__", ()):
+        assert hasattr(module, exported)
+
+
+def test_modules_are_small() -> None:
+    lengths = {name(path): path.read_text().count("\n") for path in MODULES}
+    assert {path: length for path, length in lengths.items() if length > MOST_LINES} == {}
+
+
+@pytest.mark.parametrize(
+    ("what", "pattern"),
+    [
+        ("a path of somebody's machine", r"(?<![\w.~$}])/(?:home|root|work|mnt|Users)/"),
+        ("a promise to do it later", r"\b(?:TODO|FIXME|XXX)\b"),
+        ("a test that does not run", r"(?:mark|pytest)\.(?:skip|xfail|importorskip)"),
+    ],
+)
+def test_no_file_contains(what: str, pattern: str) -> None:
+    found = [
+        f"{name(path)}:{number}: {line}"
+        for path in TEXTS
+        if path != Path(__file__)
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.search(pattern, line)
+    ]
+    assert found == [], what
+
+
+def test_every_dependency_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
+    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    pinned = {line.partition("==")[0] for line in lock if re.fullmatch(r"[\w.-]+==[\w.]+", line)}
+    assert pinned == {line.partition("==")[0] for line in lock if not line.startswith("#")}
+    assert {re.split(r"[<>=~!]", requirement)[0] for requirement in wanted} <= pinned
