@@ -44,14 +44,22 @@ class Links:
         self._netlink = IPRoute()
         self._indexes: dict[str, int] = {}
 
-    def add_veth(self, name: str, *, peer: str, peer_namespace: Namespace) -> None:
-        """A pair whose other end is born in `peer_namespace` under the name `peer`; both down."""
+    def add_veth(
+        self, name: str, *, peer: str, peer_namespace: Namespace, index: int | None = None
+    ) -> None:
+        """A pair whose other end is born in `peer_namespace` under the name `peer`; both down.
+
+        `index` is the interface index of this end, None for the kernel's choice. If both ends
+        happen to get the same one, their carrier may come up to a second late: the kernel's
+        linkwatch does not see then that they are virtual (Linux 6.18, linkwatch_urgent_event).
+        """
         self._ask(
             f"add veth {name}",
             self._netlink.link,
             "add",
             ifname=name,
             kind="veth",
+            **({"index": index} if index else {}),
             peer={"ifname": peer, "net_ns_fd": peer_namespace.fileno()},
         )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from kproxy.api.decode import load
 from kproxy.api.types import EndpointSlice, KubernetesObject, Service
 from kproxy.backend import BackendOptions
 from kproxy.config import ProxyConfig
@@ -293,8 +294,6 @@ def _apart(task: Callable[[], None]) -> None:
 def _objects(given: Objects | str | Path) -> Objects:
     if not isinstance(given, str | Path):
         return given
-    from kproxy.api.decode import load
-
     decoded = load([Path(given)])
     if decoded.problems:
         raise BadInput(list(decoded.problems))

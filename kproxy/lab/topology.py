@@ -41,6 +41,7 @@ from kproxy.lab.names import ROUTER, UPLINK, interface
 from kproxy.lab.spec import LabSpec
 
 _CARRIER_TIMEOUT_S = 5.0
+_FIRST_INDEX = 100  # of upper ends; never that of an `eth0`, which is 2: see Links.add_veth
 _ANYWHERE = {Family.IPV4: "0.0.0.0/0", Family.IPV6: "::/0"}
 _SINGLE = {Family.IPV4: 32, Family.IPV6: 128}
 
@@ -60,9 +61,8 @@ def build(spec: LabSpec, layout: Layout, namespaces: Mapping[str, Namespace]) ->
         pods = [pod.name for pod in node.pods]
         with namespaces[node.name].entered(), Links() as links:
             _attach(links, layout.addresses[node.name], layout.node_gateway)
-            for pod in pods:
-                links.add_veth(interface(pod), peer=UPLINK, peer_namespace=namespaces[pod])
-                _lead_to(links, pod, layout.addresses[pod], layout.gateways[node.name])
+            gateways = layout.gateways[node.name]
+            _lead_to(links, pods, layout.addresses, gateways, namespaces, _FIRST_INDEX)
         for pod in pods:
             with namespaces[pod].entered(), Links() as links:
                 _attach(links, layout.addresses[pod], layout.gateways[node.name])
@@ -82,14 +82,11 @@ def route_to_node(layout: Layout, cidr: str, node: str) -> Route:
 def _build_router(spec: LabSpec, layout: Layout, namespaces: Mapping[str, Namespace]) -> None:
     with namespaces[ROUTER].entered(), Links() as links:
         links.up("lo")
-        for hosts, gateways in (
-            (spec.nodes, layout.node_gateway),
-            (spec.clients, layout.client_gateway),
-        ):
-            for host in hosts:
-                name = host.name
-                links.add_veth(interface(name), peer=UPLINK, peer_namespace=namespaces[name])
-                _lead_to(links, name, layout.addresses[name], gateways)
+        nodes = [node.name for node in spec.nodes]
+        clients = [client.name for client in spec.clients]
+        _lead_to(links, nodes, layout.addresses, layout.node_gateway, namespaces, _FIRST_INDEX)
+        index = _FIRST_INDEX + len(nodes)
+        _lead_to(links, clients, layout.addresses, layout.client_gateway, namespaces, index)
         for node in spec.nodes:
             for subnet in layout.subnets[node.name].values():
                 links.add_route(route_to_node(layout, subnet, node.name))
@@ -97,15 +94,24 @@ def _build_router(spec: LabSpec, layout: Layout, namespaces: Mapping[str, Namesp
             links.add_route(route_to_node(layout, cidr, name))
 
 
-def _lead_to(links: Links, host: str, addresses: Addresses, gateways: Addresses) -> None:
-    """The upper end of a cable: our gateway address, and a route to the host at the other end."""
-    name = interface(host)
-    links.up(name)
-    for family, address in addresses.items():
-        links.add_address(name, _alone(family, gateways[family]))
-        links.add_route(
-            Route(destination=_alone(family, address), link=name, source=gateways[family])
-        )
+def _lead_to(
+    links: Links,
+    hosts: Iterable[str],
+    addresses: Mapping[str, Addresses],
+    gateways: Addresses,
+    namespaces: Mapping[str, Namespace],
+    first_index: int,
+) -> None:
+    """A cable to each host. Its upper end has our gateway address and a route to the lower one."""
+    for index, host in enumerate(hosts, first_index):
+        name = interface(host)
+        links.add_veth(name, peer=UPLINK, peer_namespace=namespaces[host], index=index)
+        links.up(name)
+        for family, address in addresses[host].items():
+            links.add_address(name, _alone(family, gateways[family]))
+            links.add_route(
+                Route(destination=_alone(family, address), link=name, source=gateways[family])
+            )
 
 
 def _attach(links: Links, addresses: Addresses, gateways: Addresses) -> None:
