@@ -25,7 +25,7 @@ def check_name(
     report: Report, field: str, text: str, problem_of: Callable[[str], str] = label_problem
 ) -> None:
     if problem := problem_of(text):
-        report.add(field, f"{shown(text)} {problem}")
+        report.add(field, f"{shown(text)} {problem}" if text else "missing")
 
 
 def check_metadata(
@@ -79,6 +79,7 @@ def family_name(address: str) -> str:
 
 def altered(obj: _S, **values: object) -> _S:
     """`obj` with these values; itself if it has them already, which is the rule."""
-    if all(getattr(obj, name) == value for name, value in values.items()):
-        return obj
-    return replace(obj, **values)
+    for name, value in values.items():
+        if getattr(obj, name) != value:
+            return replace(obj, **values)
+    return obj

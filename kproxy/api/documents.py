@@ -52,7 +52,7 @@ class _Head(Struct, rename="camel"):
 class _RawHead(Struct, rename="camel"):
     kind: Any = None
     api_version: Any = None
-    items: Raw | None = None
+    items: Raw = Raw(b"null")
 
 
 _RAW_HEAD = msgspec.json.Decoder(_RawHead)
@@ -116,12 +116,13 @@ def _split(where: str, value: RawObject, lists: Mapping[str, ListKind]) -> Itera
     if head.api_version != list_kind.api_version:
         problem = wrong_version(head.api_version, list_kind.api_version)
         yield Item(where, problems=(problem,))
-    items: Any = head.items or ()
+    items: Any = head.items
     if isinstance(items, Raw):
         try:
             items = _RAW_LIST.decode(items)
         except msgspec.ValidationError:
             items = plain(items)
+    items = () if items is None else items
     if not isinstance(items, list | tuple):
         yield Item(where, problems=(Problem("items", f"expected a list, got {shown(items)}"),))
         return

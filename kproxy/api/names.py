@@ -16,11 +16,14 @@ MAX_SERVICE_NAME = 66
 MAX_LABEL = 63
 MAX_SUBDOMAIN = 253
 
+# Answers are cached: node and zone names return with each endpoint, port names with each Service.
+
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(?:\.{_LABEL.pattern})*")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
+@lru_cache(maxsize=1024)
 def label_problem(text: str, limit: int = MAX_LABEL) -> str:
     """What keeps `text` from being a DNS label of at most `limit` characters; "" if nothing."""
     if len(text) > limit:
@@ -38,7 +41,7 @@ def service_name_problem(text: str) -> str:
     return label_problem(text, MAX_SERVICE_NAME)
 
 
-@lru_cache(maxsize=8192)  # node names return with every endpoint
+@lru_cache(maxsize=8192)
 def subdomain_problem(text: str) -> str:
     """What keeps `text` from being a DNS name (labels with dots in between); "" if nothing."""
     if len(text) > MAX_SUBDOMAIN:
@@ -51,6 +54,7 @@ def subdomain_problem(text: str) -> str:
     return ""
 
 
+@lru_cache(maxsize=1024)
 def label_value_problem(text: str) -> str:
     """What keeps `text` from being the value of a Kubernetes label; "" if nothing."""
     if len(text) > MAX_LABEL:

@@ -39,7 +39,9 @@ class Report:
 
     def doubts(self, field: str) -> bool:
         """Whether the value of `field`, or of a field in it or around it, is a stand-in."""
-        return any(_contains(field, each) or _contains(each, field) for each in self._malformed)
+        return bool(self._malformed) and any(
+            _contains(field, each) or _contains(each, field) for each in self._malformed
+        )
 
 
 def shown(value: object) -> str:

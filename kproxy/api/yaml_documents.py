@@ -167,7 +167,9 @@ class _Reader:
             if key == "<<" and event.implicit[0]:
                 merged = self._merge(merged, value)
             elif key in values:
-                self._note(f"given twice, on lines {lines[key]} and {self._line(event)}")
+                first, second = lines[key], self._line(event)
+                place = f"line {first}" if first == second else f"lines {first} and {second}"
+                self._note(f"given twice, on {place}")
             else:
                 values[key] = value
                 lines[key] = self._line(event)
