@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from kproxy.api.problems import Report
-from kproxy.api.types import KubernetesObject, Node, Service
+from kproxy.api.types import KubernetesObject, Service
 
 Owner = tuple[str, str]  # what the object uses it as, and where the object is
 
@@ -28,13 +28,15 @@ def report_conflicts(found: Iterable[Found]) -> None:
     ports: dict[tuple[str, int], Owner] = {}
     addresses: dict[str, Owner] = {}
     for where, report, obj in found:
-        if obj is None or report.doubts("metadata.name") or report.doubts("metadata.namespace"):
+        if obj is None:
             continue
-        namespace = "" if isinstance(obj, Node) else obj.metadata.namespace
-        first = objects.setdefault((type(obj).__name__, namespace, obj.metadata.name), where)
-        if first != where:
-            report.add("metadata.name", f"{_name(obj)} is defined already, at {first}")
-        elif isinstance(obj, Service) and obj.spec.type != "ExternalName":
+        if not (report.doubts("metadata.name") or report.doubts("metadata.namespace")):
+            key = (type(obj).__name__, obj.metadata.namespace, obj.metadata.name)
+            first = objects.setdefault(key, where)
+            if first != where:
+                report.add("metadata.name", f"{_name(obj)} is defined already, at {first}")
+                continue  # what it holds besides is its own
+        if isinstance(obj, Service) and obj.spec.type != "ExternalName":
             _report_ports(obj, where, report, ports)
             _report_addresses(obj, where, report, addresses)
 
@@ -78,7 +80,5 @@ def _report_addresses(
 
 def _name(obj: KubernetesObject) -> str:
     meta = obj.metadata
-    kind = type(obj).__name__
-    return (
-        f"{kind} {meta.name}" if isinstance(obj, Node) else f"{kind} {meta.namespace}/{meta.name}"
-    )
+    name = "/".join(part for part in (meta.namespace, meta.name) if part)
+    return f"{type(obj).__name__} {name}"

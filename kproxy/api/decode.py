@@ -138,9 +138,10 @@ class _Reader:
                 self._found.append(_judge(item, item.value))
 
     def refuse(self, path: Path, error: OSError | ValueError) -> None:
-        text = "no such file or folder" if isinstance(error, FileNotFoundError) else str(error)
-        if isinstance(error, OSError) and error.strerror:
-            text = text if isinstance(error, FileNotFoundError) else error.strerror
+        if isinstance(error, FileNotFoundError):
+            text = "no such file or folder"
+        else:
+            text = getattr(error, "strerror", None) or str(error)
         self._found.append(Found(str(path), Report([Problem("", text)])))
 
     def note(self, text: str) -> None:

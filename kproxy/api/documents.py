@@ -64,8 +64,13 @@ def items_of(text: str | bytes, file: str, lists: Mapping[str, ListKind]) -> Ite
     try:
         data = text.encode() if isinstance(text, str) else text
         text = data.decode("utf-8-sig")
-    except UnicodeError as error:
-        yield _faulty(file, f"not UTF-8 text: {error}")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        byte = error.object[error.start]
+        yield _faulty(file, f"line {line}: not UTF-8 text (byte 0x{byte:02x})")
+        return
+    except UnicodeEncodeError as error:
+        yield _faulty(file, f"not UTF-8 text (U+{ord(error.object[error.start]):04X})")
         return
     if _OBJECT_BEGINS.match(text):
         try:
