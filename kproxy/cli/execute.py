@@ -198,5 +198,6 @@ def _log_to_stderr(verbosity: int) -> None:
     logging.basicConfig(
         format="%(asctime)s.%(msecs)03d %(levelname)s %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
-        level=logging.DEBUG if verbosity > 0 else logging.INFO,
+        level=logging.WARNING,  # of libraries
     )
+    log.setLevel(logging.DEBUG if verbosity > 0 else logging.INFO)

@@ -163,6 +163,8 @@ class ControlLoop:
         )
 
     def _report_success(self, reports: list[SyncReport], took_s: float, *, first: bool) -> None:
+        for family, duration_s in self._proxy.durations_s.items():
+            log.debug("%s: last sync took %.4f s", family.value, duration_s)
         if self._failures:
             log.info("synced again after %d failures", self._failures)
             self._failures = 0

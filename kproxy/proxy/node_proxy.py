@@ -92,6 +92,8 @@ class NodeProxy:
                 self._due_full.discard(family)
             except (KernelRefused, Unsupported) as error:
                 errors[family] = error
+            except OSError as error:  # no process, no descriptor, no memory: it may pass
+                errors[family] = KernelRefused(str(error))
             finally:
                 self.durations_s[family] = self._clock() - start
         if errors:
@@ -138,5 +140,5 @@ class NodeProxy:
 def _intact(backend: Backend) -> bool:
     try:
         return backend.intact()
-    except (KernelRefused, Unsupported):
+    except (KernelRefused, Unsupported, OSError):
         return False

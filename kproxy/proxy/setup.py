@@ -94,7 +94,7 @@ def set_oom_score(score: int) -> None:
     try:
         _OOM_SCORE.write_text(str(score))
     except OSError as error:
-        log.warning("oomScoreAdj %d not set: %s", score, error.strerror)
+        log.debug("oomScoreAdj %d not set: %s", score, error.strerror)
 
 
 def cleanup(options: BackendOptions) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Event as Flag
 
-from kproxy.api.decode import Decoded, decode_texts, manifest_files
+from kproxy.api.decode import SUFFIXES, Decoded, decode_texts, manifest_files
 from kproxy.proxy.events import Event, Objects, Rejected
 from kproxy.sources.last_good import LastGood
 
@@ -47,7 +47,12 @@ class Manifests:
                 texts |= self._former(file)
         self._texts = texts
         decoded = self._last_good.take({str(file): text for file, text in texts.items()})
-        return Decoded(decoded.objects, (*problems, *decoded.problems), decoded.notices)
+        empty = [
+            f"{path}: no manifest in this folder ({', '.join(SUFFIXES)})"
+            for path in self._paths
+            if not _files(path)
+        ]
+        return Decoded(decoded.objects, (*problems, *decoded.problems), (*empty, *decoded.notices))
 
     def poll(self) -> list[Event]:
         """What there is to tell since the last `read` or `poll`. Files are not read in vain.
@@ -107,7 +112,7 @@ def _files(path: Path) -> list[Path]:
     """The manifests of a folder by name, or the file itself, also if it does not exist."""
     try:
         return manifest_files(path) if path.is_dir() else [path]
-    except FileNotFoundError:
+    except OSError:  # reading it will tell
         return [path]
 
 

@@ -15,6 +15,7 @@ class MemoryBackend:
     def __init__(self, family: Family, on_sync: Callable[[Family, Delta], None]) -> None:
         self.rules: dict[ServicePortName, ServicePlan] = {}
         self.refusals = 0  # of the next syncs
+        self.exhausted = False  # the machine cannot even start a program
         self._family = family
         self._on_sync = on_sync
         self._written = False
@@ -24,6 +25,8 @@ class MemoryBackend:
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         self._on_sync(self._family, delta)
+        if self.exhausted:
+            raise OSError(24, "Too many open files")
         if self.refusals:
             self.refusals -= 1
             raise KernelRefused("restore: exit status 1", remedy="try x")
@@ -41,6 +44,8 @@ class MemoryBackend:
         return SyncReport(full=delta.full, transactions=1, rules_written={"nat": len(self.rules)})
 
     def intact(self) -> bool:
+        if self.exhausted:
+            raise OSError(24, "Too many open files")
         return self._written
 
     def read(self) -> Ruleset:

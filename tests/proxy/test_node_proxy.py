@@ -86,6 +86,16 @@ def test_both_failures_are_told(rig: Rig) -> None:
     assert str(failure.value).count("\n") == 1
 
 
+def test_a_machine_out_of_resources_is_a_failure_like_any_other(rig: Rig) -> None:
+    rig.sync()
+    rig.ipv6.exhausted = True
+    assert rig.proxy.damaged() == (IPV6,)
+    with pytest.raises(SyncFailed, match="IPv6: .*Too many open files"):
+        rig.proxy.sync()
+    rig.ipv6.exhausted = False
+    assert rig.sync() == [("IPv6", "full")]
+
+
 def test_only_the_damaged_family_is_written_again(rig: Rig) -> None:
     rig.store.upsert(WEB)
     rig.sync()

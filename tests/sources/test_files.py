@@ -68,6 +68,12 @@ def test_what_cannot_be_read_is_a_problem_each(folder: Path) -> None:
     ] * 2
 
 
+def test_a_folder_without_manifests_gets_a_notice(tmp_path: Path) -> None:
+    decoded = Manifests([str(tmp_path)]).read()
+    assert decoded.problems == ()
+    assert decoded.notices == (f"{tmp_path}: no manifest in this folder (.yaml, .yml, .json)",)
+
+
 def test_no_news_without_a_change(folder: Path) -> None:
     manifests = watching(folder)
     assert manifests.poll() == []
