@@ -90,7 +90,7 @@ def test_a_machine_out_of_resources_is_a_failure_like_any_other(rig: Rig) -> Non
     rig.sync()
     rig.ipv6.exhausted = True
     assert rig.proxy.damaged() == (IPV6,)
-    with pytest.raises(SyncFailed, match="IPv6: .*Too many open files"):
+    with pytest.raises(SyncFailed, match=r"IPv6: .*Too many open files"):
         rig.proxy.sync()
     rig.ipv6.exhausted = False
     assert rig.sync() == [("IPv6", "full")]
