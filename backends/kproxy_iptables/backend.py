@@ -8,18 +8,18 @@ from typing import get_args
 
 from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport
 from kproxy.errors import KernelRefused, KproxyError, Unsupported
-from kproxy.forwarding.plan import Delta, Family, Plan, ServicePlan
+from kproxy.forwarding.plan import Delta, Family, Plan
 from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.addresses import local_addresses
 from kproxy.kernel.xtables import MINIMUM_VERSION, Chains, Table, Variant, Xtables, choose_variant
 from kproxy_iptables import cleanup, damage
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, FrameOptions
+from kproxy_iptables.names import DISPATCH_CHAINS
 from kproxy_iptables.rules import LOCALHOST_COUNTER, Context, node_port_jumps
 from kproxy_iptables.transaction import (
     DispatchKey,
     Existing,
     Writer,
-    dispatch_sizes,
     edit,
     rewrite,
 )
@@ -63,29 +63,29 @@ class IptablesBackend:
         node_port_rules = node_port_jumps(plan.settings, self._node_ips(plan))
         if delta.full or self._frame is None:
             writers = self._rewrite(plan, node_port_rules)
-            sizes = dispatch_sizes(plan.services.values(), self._context(plan))
+            sizes: Counter[DispatchKey] = Counter()
         else:
-            context = self._context(plan)
             jumps = (self._node_port_jumps, node_port_rules)
-            writers = [edit(plan, delta.before, context, jumps)]
+            writers = [edit(plan, delta.before, self._context(plan), jumps)]
             sizes = self._dispatch_sizes.copy()
-            sizes.subtract(dispatch_sizes(_plans(delta.before.values()), context))
-            present = _plans(plan.services.get(name) for name in delta.before)
-            sizes.update(dispatch_sizes(present, context))
-        transactions, rules = self._write(writers)
+        transactions = 0
+        written: Counter[str] = Counter()
+        for writer in writers:
+            if writer:
+                self._xtables.restore(writer.pieces())
+                transactions += 1
+                written += writer.written
+                sizes.update({key: writer.net[key] for key in DISPATCH_CHAINS})
         self._node_port_jumps = node_port_rules
         self._dispatch_sizes = sizes
         self._generation = self._xtables.generation()
-        return SyncReport(full=delta.full, transactions=transactions, rules_written=rules)
+        return SyncReport(full=delta.full, transactions=transactions, rules_written=written)
 
     def intact(self) -> bool:
         generation = self._xtables.generation()
         if generation == self._generation:
             return True
-        sizes = self._dispatch_sizes + Counter(
-            {("nat", "KUBE-SERVICES"): len(self._node_port_jumps)}
-        )
-        if damage.found(self._xtables, sizes):
+        if damage.found(self._xtables, self._dispatch_sizes):
             return False
         self._generation = generation  # somebody else's business
         return True
@@ -137,16 +137,6 @@ class IptablesBackend:
             NFT_BATCH_SERVICES if self._xtables.variant == "nft" else max(1, len(plan.services)),
         )
 
-    def _write(self, writers: Iterable[Writer]) -> tuple[int, dict[str, int]]:
-        transactions = 0
-        rules: Counter[str] = Counter()
-        for writer in writers:
-            if writer:
-                self._xtables.restore(writer.pieces())
-                transactions += 1
-                rules += writer.rules
-        return transactions, dict(rules)
-
     def _existing(self) -> Existing:
         saved: dict[str, Chains] = {table: self._xtables.save(table) for table in TABLES}
         return Existing(
@@ -185,7 +175,3 @@ def _be_liberal() -> bool:
         return sysctl.read("net/netfilter/nf_conntrack_tcp_be_liberal") != "0"
     except (KernelRefused, Unsupported):  # kube-proxy treats an unreadable one as 0, too
         return False
-
-
-def _plans(plans: Iterable[ServicePlan | None]) -> list[ServicePlan]:
-    return [plan for plan in plans if plan]

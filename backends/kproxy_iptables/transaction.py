@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 
 from msgspec import Struct
 
@@ -54,43 +55,49 @@ class Existing(Struct, frozen=True, kw_only=True):
 
 
 class Writer:
-    """The lines of one transaction, by table, and how many rules they write."""
+    """The lines of one transaction, by table, made while they are fed to the kernel's tool.
+
+    After `pieces` has run out, `written` is the number of rules by table, and `net` how many more
+    rules each chain holds than it did before, or, if it was declared, than none.
+    """
 
     def __init__(self) -> None:
-        self._lines: dict[str, list[str]] = {"filter": [], "nat": [], "mangle": []}
-        self.rules: Counter[str] = Counter()
+        self._lines: dict[str, list[Iterable[str]]] = {"filter": [], "nat": [], "mangle": []}
+        self.written: Counter[str] = Counter()
+        self.net: Counter[DispatchKey] = Counter()
 
-    def declare(self, table: str, chains: Iterable[str]) -> None:
+    def declare(self, table: str, chains: Sequence[str]) -> None:
         """Create the chains, or empty them."""
-        self._lines[table] += [f":{chain} - [0:0]" for chain in chains]
+        self.add(table, [f":{name} - [0:0]" for name in chains])
 
-    def add(self, table: str, rules: Iterable[str]) -> None:
-        """Rules with their "-A CHAIN " or "-I CHAIN "."""
-        lines = self._lines[table]
-        before = len(lines)
-        lines += rules
-        self.rules[table] += len(lines) - before
-
-    def delete_rules(self, table: str, chain: str, rules: Iterable[str]) -> None:
-        self._lines[table] += [f"-D {chain} {rule}" for rule in rules]
-
-    def delete_chains(self, table: str, chains: Iterable[str]) -> None:
-        """The chains must have been declared, and nothing may refer to them any more."""
-        self._lines[table] += [f"-X {chain}" for chain in chains]
+    def add(self, table: str, lines: Iterable[str]) -> None:
+        """Lines as iptables-restore reads them; those of an iterator are drawn when due."""
+        if lines:
+            self._lines[table].append(lines)
 
     def __bool__(self) -> bool:
         return any(self._lines.values())
 
     def pieces(self) -> Iterator[str]:
-        """The text, in pieces of some ten kilobytes. The lines are gone afterwards."""
-        for table, lines in self._lines.items():
-            if not lines:
+        """The text, in pieces of some ten kilobytes. To be called once."""
+        for table, parts in self._lines.items():
+            if not parts:
                 continue
             yield f"*{table}\n"
-            for start in range(0, len(lines), 256):
-                yield "\n".join(lines[start : start + 256]) + "\n"
-            lines.clear()
+            lines = chain.from_iterable(parts)
+            while piece := list(islice(lines, 256)):
+                self._count(table, piece)
+                yield "\n".join(piece) + "\n"
             yield "COMMIT\n"
+
+    def _count(self, table: str, lines: Iterable[str]) -> None:
+        for line in lines:
+            operation = line[:2]
+            if operation in ("-A", "-I"):
+                self.written[table] += 1
+                self.net[table, line[3 : line.index(" ", 3)]] += 1
+            elif operation == "-D":
+                self.net[table, line[3 : line.index(" ", 3)]] -= 1
 
 
 def edit(
@@ -110,28 +117,29 @@ def edit(
         fresh = plan.services.get(name)
         old_chains = {c.name: c.rules for c in service_chains(former, context)} if former else {}
         chains = service_chains(fresh, context) if fresh else []
-        written = [chain for chain in chains if old_chains.get(chain.name) != chain.rules]
-        gone = old_chains.keys() - {chain.name for chain in chains}
-        writer.declare("nat", [*(chain.name for chain in written), *sorted(gone)])
-        stale += sorted(gone)
+        written = [one for one in chains if old_chains.get(one.name) != one.rules]
+        gone = sorted(old_chains.keys() - {one.name for one in chains})
+        writer.declare("nat", [*(one.name for one in written), *gone])
+        stale += gone
         old_rules = _by_chain(dispatch_rules(former, context) if former else [])
         new_rules = _by_chain(dispatch_rules(fresh, context) if fresh else [])
         for key in dict.fromkeys((*old_rules, *new_rules)):
             if old_rules.get(key) != new_rules.get(key):
-                writer.delete_rules(*key, old_rules.get(key, ()))
+                table, where = key
+                writer.add(table, [f"-D {where} {rule}" for rule in old_rules.get(key, ())])
                 # Each goes to the top, the last one first. There they are ahead of the node ports.
                 inserts += [
-                    (key[0], f"-I {key[1]} {rule}") for rule in reversed(new_rules.get(key, []))
+                    (table, f"-I {where} {rule}") for rule in reversed(new_rules.get(key, []))
                 ]
-        for chain in written:
-            writer.add("nat", [f"-A {chain.name} {rule}" for rule in chain.rules])
+        for one in written:
+            writer.add("nat", [f"-A {one.name} {rule}" for rule in one.rules])
     for table, line in inserts:
         writer.add(table, [line])
     former_jumps, jumps = node_ports
     if former_jumps != jumps:
-        writer.delete_rules("nat", "KUBE-SERVICES", former_jumps)
+        writer.add("nat", [f"-D KUBE-SERVICES {rule}" for rule in former_jumps])
         writer.add("nat", [f"-A KUBE-SERVICES {rule}" for rule in jumps])
-    writer.delete_chains("nat", stale)
+    writer.add("nat", [f"-X {name}" for name in stale])  # declared above, so empty by now
     return writer
 
 
@@ -154,40 +162,28 @@ def rewrite(
     takeover = existing.serves and len(batches) > 1
     for number, batch in enumerate(batches):
         writer = Writer()
-        first = number == 0
-        if first:
+        if number == 0:
             _write_fixed(writer, plan, existing, frame)
             if not takeover:
                 _declare_dispatch(writer)
-        for service in batch:
-            chains = service_chains(service, context)
-            writer.declare("nat", [chain.name for chain in chains])
-            if not takeover:
-                _dispatch(writer, service, context, append=first)
-            for chain in chains:
-                writer.add("nat", [f"-A {chain.name} {rule}" for rule in chain.rules])
-        if first and not takeover:
-            _finish(writer, existing, node_port_rules)
-        if number == len(batches) - 1 and not takeover:
-            _delete_stale(writer, services, existing)
+        writer.add("nat", _chains(batch, context))
+        if not takeover:
+            operation = "-A" if number == 0 else "-I"  # at the top: ahead of the node ports
+            for table in ("filter", "nat"):
+                writer.add(table, _dispatch(batch, context, table, operation))
+            if number == 0:
+                _finish(writer, existing, node_port_rules)
+            if number == len(batches) - 1:
+                _delete_stale(writer, services, existing)
         yield writer
     if takeover:
         writer = Writer()
         _declare_dispatch(writer)
-        for service in services:
-            _dispatch(writer, service, context, append=True)
+        for table in ("filter", "nat"):
+            writer.add(table, _dispatch(services, context, table, "-A"))
         _finish(writer, existing, node_port_rules)
         _delete_stale(writer, services, existing)
         yield writer
-
-
-def dispatch_sizes(services: Iterable[ServicePlan], context: Context) -> Counter[DispatchKey]:
-    """How many rules these services have in each dispatch chain."""
-    return Counter(
-        (rule.table, rule.chain)
-        for service in services
-        for rule in dispatch_rules(service, context)
-    )
 
 
 def _write_fixed(writer: Writer, plan: Plan, existing: Existing, frame: FrameOptions) -> None:
@@ -204,14 +200,30 @@ def _write_fixed(writer: Writer, plan: Plan, existing: Existing, frame: FrameOpt
 
 
 def _declare_dispatch(writer: Writer) -> None:
-    for table, chain in DISPATCH_CHAINS:
-        writer.declare(table, [chain])
+    for table, name in DISPATCH_CHAINS:
+        writer.declare(table, [name])
 
 
-def _dispatch(writer: Writer, service: ServicePlan, context: Context, *, append: bool) -> None:
-    rules = dispatch_rules(service, context)
-    for table, chain, rule in rules if append else reversed(rules):
-        writer.add(table, [f"-{'A' if append else 'I'} {chain} {rule}"])
+def _chains(services: Iterable[ServicePlan], context: Context) -> Iterator[str]:
+    """The chains of these services, with their rules."""
+    for service in services:
+        chains = service_chains(service, context)
+        for one in chains:
+            yield f":{one.name} - [0:0]"
+        for one in chains:
+            for rule in one.rules:
+                yield f"-A {one.name} {rule}"
+
+
+def _dispatch(
+    services: Iterable[ServicePlan], context: Context, table: str, operation: str
+) -> Iterator[str]:
+    """The dispatch rules of these services in one table, by "-A" or "-I"."""
+    for service in services:
+        rules = dispatch_rules(service, context)
+        for rule in rules if operation == "-A" else reversed(rules):
+            if rule.table == table:
+                yield f"{operation} {rule.chain} {rule.rule}"
 
 
 def _finish(writer: Writer, existing: Existing, node_port_rules: Sequence[str]) -> None:
@@ -223,17 +235,16 @@ def _finish(writer: Writer, existing: Existing, node_port_rules: Sequence[str]) 
 
 
 def _delete_stale(writer: Writer, services: Iterable[ServicePlan], existing: Existing) -> None:
-    present = {c for c in existing.chains["nat"] if c.startswith(SERVICE_CHAIN_PREFIXES)}
+    present = {name for name in existing.chains["nat"] if name.startswith(SERVICE_CHAIN_PREFIXES)}
     if not present:
         return
-    needed = set().union(*(service_chain_names(service) for service in services))
-    stale = sorted(present - needed)
+    stale = sorted(present.difference(*(service_chain_names(service) for service in services)))
     writer.declare("nat", stale)
-    writer.delete_chains("nat", stale)
+    writer.add("nat", [f"-X {name}" for name in stale])
 
 
 def _by_chain(rules: Iterable[DispatchRule]) -> dict[DispatchKey, list[str]]:
     grouped: dict[DispatchKey, list[str]] = {}
-    for table, chain, rule in rules:
-        grouped.setdefault((table, chain), []).append(rule)
+    for table, name, rule in rules:
+        grouped.setdefault((table, name), []).append(rule)
     return grouped
