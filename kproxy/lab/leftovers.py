@@ -34,7 +34,6 @@ class Record(Struct, frozen=True, kw_only=True):
 
 def record(lab: str, namespaces: Mapping[str, int]) -> Path:
     """Write down that this process is about to publish these; the file is to be `forget`-ed."""
-    RECORDS.mkdir(parents=True, exist_ok=True)
     path = RECORDS / f"{os.getpid()}-{lab}.json"
     own = Record(
         pid=os.getpid(),
@@ -43,7 +42,13 @@ def record(lab: str, namespaces: Mapping[str, int]) -> Path:
         namespaces=namespaces,
     )
     unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(msgspec_json.encode(own))
+    while True:
+        try:
+            RECORDS.mkdir(parents=True, exist_ok=True)
+            unfinished.write_bytes(msgspec_json.encode(own))
+            break
+        except FileNotFoundError:  # another lab went down and took the empty folder away
+            continue
     unfinished.rename(path)
     return path
 
@@ -61,7 +66,7 @@ def forget(path: Path) -> None:
 def sweep() -> list[str]:
     """Remove the names that dead labs left under /run/netns, and return them."""
     removed: list[str] = []
-    for path in sorted(RECORDS.glob("*.json")) if RECORDS.is_dir() else ():
+    for path in _records():
         try:
             found = msgspec_json.decode(path.read_bytes(), type=Record)
         except FileNotFoundError:  # somebody else was quicker
@@ -76,6 +81,13 @@ def sweep() -> list[str]:
                 removed.append(name)
         forget(path)
     return removed
+
+
+def _records() -> list[Path]:
+    try:
+        return sorted(path for path in RECORDS.iterdir() if path.suffix == ".json")
+    except FileNotFoundError:
+        return []
 
 
 def _is_leftover(path: Path, inode: int) -> bool:

@@ -165,7 +165,7 @@ def test_an_error_inside_the_block_undoes_all(name: str) -> None:
 
 
 CHILD = """
-import sys, time
+import socket, sys
 from contextlib import ExitStack
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec
 pods = (PodSpec(name="web-1", ports=(PortSpec(port=80),)),)
@@ -174,15 +174,19 @@ with ExitStack() as stack:
     for lab, publish in ((f"{name}-anonymous", False), (f"{name}-published", True)):
         spec = LabSpec(name=lab, nodes=(NodeSpec(name="node-a", pods=pods),))
         up = stack.enter_context(Lab(spec, mode=None, publish=publish))
-        print(*(host.namespace.inode for host in up.hosts.values()), flush=True)
+        for host in up.hosts.values():
+            with host.namespace.entered(), socket.socket() as sock:
+                cookie = int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, 71, 8), sys.byteorder)
+            print(host.namespace.inode, cookie, end=" ", flush=True)
+        print()
     print("up", flush=True)
     sys.stdin.read()
 """
 
 
 @contextmanager
-def child(name: str) -> Iterator[tuple[subprocess.Popen[str], set[int]]]:
-    """A process with one anonymous and one published lab, and the inodes of its namespaces."""
+def child(name: str) -> Iterator[tuple[subprocess.Popen[str], dict[int, int]]]:
+    """A process with one anonymous and one published lab; inode -> cookie of its namespaces."""
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, name],
         stdin=subprocess.PIPE,
@@ -196,16 +200,17 @@ def child(name: str) -> Iterator[tuple[subprocess.Popen[str], set[int]]]:
             assert ready
             first, second, last = (process.stdout.readline() for _ in range(3))
             assert last == "up\n"
-            yield process, {int(word) for word in (first + second).split()}
+            numbers = [int(word) for word in (first + second).split()]
+            yield process, dict(zip(numbers[::2], numbers[1::2], strict=True))
         finally:
             process.kill()
 
 
 def test_nothing_is_left_after_a_kill_and_the_next_start(name: str) -> None:
     before = machine(name)
-    with child(name) as (process, inodes):
-        assert len(inodes) == 6
-        assert inodes <= _living_namespaces()
+    with child(name) as (process, namespaces):
+        assert len(namespaces) == 6
+        assert _living(namespaces) == set(namespaces.values())
         os.kill(process.pid, signal.SIGKILL)
         process.wait(10)
         left = {each for each in netns.published_names() if each.startswith(name)}
@@ -215,7 +220,7 @@ def test_nothing_is_left_after_a_kill_and_the_next_start(name: str) -> None:
             with Lab(spec("next"), mode=None):
                 pass
             assert f"{name}-stranger" in netns.published_names()
-        assert not inodes & _living_namespaces()
+        assert _living(namespaces) == set()
     assert machine(name) == before
 
 
@@ -242,23 +247,35 @@ def test_a_name_that_somebody_else_took_over_is_left_alone(name: str) -> None:
     assert not list(RECORDS.parent.rglob(f"*{name}*"))
 
 
-def _living_namespaces() -> set[int]:
-    """Inodes of the namespaces that some process, descriptor or mount holds, seen by `lsns`."""
-    text = run(["lsns", "--type", "net", "--noheadings", "--raw", "--output", "NS"])
-    mounted = {path.stat().st_ino for path in netns.RUN_DIR.glob("*")}
-    return {int(word) for word in text.split()} | mounted | _held_by_descriptors()
+def _living(namespaces: dict[int, int]) -> set[int]:
+    """Cookies of those namespaces that a process, a descriptor or a name under /run/netns holds.
 
-
-def _held_by_descriptors() -> set[int]:
+    Inodes are given out again at once, perhaps to somebody else's namespace; cookies never.
+    """
+    paths = [
+        *netns.RUN_DIR.glob("*"),
+        *Path("/proc").glob("[0-9]*/fd/*"),
+        *Path("/proc").glob("[0-9]*/task/*/ns/net"),
+    ]
+    device = os.stat("/proc/self/ns/net").st_dev
     found = set()
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
+    for path in paths:
         try:
-            target = os.readlink(link)
-        except OSError:
+            status = path.stat()
+            if status.st_dev != device or status.st_ino not in namespaces:
+                continue
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # gone meanwhile
             continue
-        if target.startswith("net:["):
-            found.add(int(target[5:-1]))
-    return found
+        with Namespace(descriptor, str(path)) as namespace:
+            found.add(namespace.run(_cookie))
+    return found & set(namespaces.values())
+
+
+def _cookie() -> int:
+    so_netns_cookie = 71
+    with socket.socket() as sock:
+        return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, so_netns_cookie, 8), sys.byteorder)
 
 
 def test_two_labs_with_the_same_addresses(name: str) -> None:

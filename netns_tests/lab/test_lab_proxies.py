@@ -159,6 +159,18 @@ def test_a_configuration_that_cannot_be() -> None:
     assert lab.hosts == {}
 
 
+def test_an_error_of_one_node_is_told_after_all_had_their_turn() -> None:
+    config = ProxyConfig(detect_local_mode="NodeCIDR")
+    with Lab(SPEC, config=config) as lab:
+        lab.apply([web(), *lab.slices(web())])
+        with pytest.raises(BadInput, match="NodeCIDR: no Node node-a") as caught:
+            lab.delete([("Node", "", "node-a"), ("Service", "default", "web")])
+        assert caught.value.__notes__ == ["while syncing node-a"]
+        plans = lab.plans(Family.IPV4)
+        assert not plans["node-a"].services
+        assert not plans["node-b"].services
+
+
 def test_a_mode_that_nobody_installed() -> None:
     with pytest.raises(BadInput, match="no backend called 'magic'"), Lab(SPEC, mode="magic"):
         pass
