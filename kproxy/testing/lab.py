@@ -103,7 +103,7 @@ class LabFactory:
         ports: Iterable[PortSpec] = WEB_PORTS,
         routes: Mapping[str, str] | None = None,
         families: Iterable[Family] = Family,
-        mode: str = "iptables",
+        mode: str | None = "iptables",
         manifests: Iterable[Manifest] = (),
         config: ProxyConfig | None = None,
         options: BackendOptions | None = None,
@@ -113,6 +113,7 @@ class LabFactory:
         `spec` is a whole lab, or the file of one. Without it: `nodes` and `clients` by name,
         `pods` (name -> node; labelled `app: <name>`), all serving `ports`, by default 8080 on TCP
         and UDP; `routes` as in LabSpec. `manifests`: files, folders or objects.
+        `mode` None: no proxies, only the network.
         On a machine that lacks something, the test fails (it is not skipped) and says what to do.
         """
         if spec is None:
@@ -123,13 +124,8 @@ class LabFactory:
             lab = self._stack.enter_context(ProbedLab(spec, mode, config=config, options=options))
         except Unsupported as error:
             pytest.fail(f"no lab can run here: {error}\n  try: {error.remedy}", pytrace=False)
-        objects: list[KubernetesObject] = []
         for manifest in manifests:
-            if isinstance(manifest, str | Path):
-                lab.apply(manifest)
-            else:
-                objects.append(manifest)
-        lab.apply(objects)
+            lab.apply(manifest if isinstance(manifest, str | Path) else [manifest])
         return lab
 
 

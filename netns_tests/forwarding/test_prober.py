@@ -1,0 +1,138 @@
+"""What the prober reports of a network without any Service, and of filters made by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from kproxy.forwarding.network import Packet
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.process import run
+from kproxy.probe import (
+    Connected,
+    Delivered,
+    Dropped,
+    Failure,
+    How,
+    NotConnected,
+    Outcome,
+    Prober,
+    Refused,
+    connect_many,
+    probe_many,
+)
+from kproxy.testing import LabFactory, ProbedLab
+from netns_tests.forwarding.survey import BOTH, PROTOCOLS
+
+PODS = {"pod-a": "node-a", "pod-b": "node-b"}
+NOWHERE = {Family.IPV4: "10.9.9.9", Family.IPV6: "fd00:9::9"}
+
+
+@pytest.fixture(scope="module")
+def lab(kproxy_module_lab: LabFactory) -> ProbedLab:
+    return kproxy_module_lab(nodes=("node-a", "node-b"), pods=PODS, mode=None)
+
+
+@pytest.mark.parametrize("family", BOTH)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_plain_routing(lab: ProbedLab, family: Family, protocol: str) -> None:
+    pod_a, outside = (lab.hosts[name].addresses[family] for name in ("pod-a", "outside"))
+    visitor = lab.pods["pod-b"].addresses[family]
+    rows: list[tuple[str, str, int, Outcome, tuple[str, ...]]] = [
+        # client, address, port -> outcome, hops
+        (
+            *("outside", pod_a, 8080),
+            Delivered(pod="pod-a", source=outside),
+            ("outside", "router", "node-a", "pod-a"),
+        ),
+        (
+            *("pod-b", pod_a, 8080),
+            Delivered(pod="pod-a", source=visitor),
+            ("pod-b", "node-b", "router", "node-a", "pod-a"),
+        ),
+        (
+            *("outside", pod_a, 81),
+            Refused(by="pod-a", how=How.RST if protocol == "TCP" else How.PORT_UNREACHABLE),
+            ("outside", "router", "node-a", "pod-a"),
+        ),
+        (
+            *("pod-b", NOWHERE[family], 80),
+            Refused(by="router", how=How.NET_UNREACHABLE),
+            ("pod-b", "node-b", "router"),
+        ),
+    ]
+    packets = [
+        Packet(client=client, address=address, port=port, protocol=protocol)
+        for client, address, port, _, _ in rows
+    ]
+    outcomes = probe_many(lab, packets)
+    assert outcomes == [row[3] for row in rows]
+    assert [outcome.hops for outcome in outcomes] == [row[4] for row in rows]
+
+
+@pytest.mark.parametrize("family", BOTH)
+def test_a_forged_source_gets_no_answer(lab: ProbedLab, family: Family) -> None:
+    """The answer goes to whom the address belongs, so the client never hears it."""
+    packet = Packet(
+        client="outside",
+        address=lab.pods["pod-a"].addresses[family],
+        port=8080,
+        source=lab.pods["pod-b"].addresses[family],
+    )
+    assert lab.prober.ask(packet) == Delivered(
+        pod="pod-a", source=lab.pods["pod-b"].addresses[family], answered=False
+    )
+
+
+def test_parallel_probes_do_not_mix(lab: ProbedLab) -> None:
+    targets = {name: pod.addresses[Family.IPV4] for name, pod in lab.pods.items()}
+    packets = [
+        Packet(client=client, address=address, port=8080, protocol=protocol)
+        for _ in range(10)
+        for client in ("outside", "node-a", "node-b", "pod-a", "pod-b")
+        for address in targets.values()
+        for protocol in PROTOCOLS
+    ]
+    outcomes = lab.prober.ask_many(packets)
+    connections = connect_many(lab, packets)
+    for packet, outcome, connection in zip(packets, outcomes, connections, strict=True):
+        assert isinstance(outcome, Delivered)
+        assert isinstance(connection, Connected)
+        assert targets[outcome.pod] == targets[connection.pod] == packet.address
+        assert outcome.source == connection.source
+        assert outcome.answered
+
+
+BY_NODE_A = Refused(by="node-a", how=How.PORT_UNREACHABLE)
+FILTERS: list[tuple[str, str, str, Outcome, Failure]] = [
+    # client, chain on node-a, verdict -> outcome, how a connection fails
+    ("outside", "FORWARD", "DROP", Dropped(last_seen="node-a"), Failure.TIMED_OUT),
+    ("node-a", "OUTPUT", "DROP", Dropped(last_seen="node-a"), Failure.TIMED_OUT),
+    ("outside", "FORWARD", "REJECT", BY_NODE_A, Failure.REFUSED),
+    ("node-a", "OUTPUT", "REJECT", BY_NODE_A, Failure.REFUSED),
+]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_drop_and_reject(kproxy_lab: LabFactory, protocol: str) -> None:
+    lab = kproxy_lab(pods={f"pod-{number}": "node-a" for number in range(len(FILTERS))}, mode=None)
+    packets = []
+    for pod, (client, chain, verdict, _, _) in zip(lab.pods.values(), FILTERS, strict=True):
+        address = pod.addresses[Family.IPV4]
+        packets.append(Packet(client=client, address=address, port=8080, protocol=protocol))
+        with lab.nodes["node-a"].namespace.entered():
+            run(["iptables", "-A", chain, "-d", address, "-j", verdict])
+    assert lab.prober.ask_many(packets) == [outcome for *_, outcome, _ in FILTERS]
+    failures = [NotConnected(how=failure) for *_, failure in FILTERS]
+    assert connect_many(lab, packets) == failures
+
+
+def test_a_prober_follows_a_lab_that_is_built_anew(kproxy_lab: LabFactory) -> None:
+    """Same names, new namespaces: taps on the old ones would see nothing."""
+    lab = kproxy_lab(pods={"pod-a": "node-a"}, mode=None)
+    packet = Packet(client="outside", address=lab.pods["pod-a"].addresses[Family.IPV4], port=8080)
+    expected = Delivered(pod="pod-a", source=lab.clients["outside"].addresses[Family.IPV4])
+    with Prober(lab) as prober:
+        assert prober.ask(packet) == expected
+        lab.__exit__(None, None, None)
+        lab.__enter__()
+        assert prober.ask(packet) == expected
