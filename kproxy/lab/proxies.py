@@ -63,10 +63,9 @@ class Proxies:
         tasks = {
             node.name: self._pool.submit(self._sync_node, node, change) for node in self._nodes
         }
-        errors = {name: error for name, task in tasks.items() if (error := task.exception())}
-        for name, error in errors.items():
-            error.add_note(f"while syncing {name}")
-            raise error
+        for name, task in tasks.items():
+            if error := task.exception():  # waits
+                error.add_note(f"while syncing {name}")
         return {name: task.result() for name, task in tasks.items()}
 
     def plans(self, family: Family) -> dict[str, Plan]:
