@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from kproxy_iptables import IptablesBackend
+
 from kproxy.api.types import KubernetesObject
 from kproxy.backend import BackendOptions
 from kproxy.config import ProxyConfig
@@ -13,7 +15,6 @@ from kproxy.kernel.netns import Namespace
 from kproxy.kernel.xtables import Variant, Xtables
 from kproxy.proxy import NodeProxy
 from kproxy.store import Store
-from kproxy_iptables import IptablesBackend
 from netns_tests.conformance import dump
 from netns_tests.conformance.comparison import State, parse
 

@@ -1,0 +1,167 @@
+"""What belongs to the backend: it reads it, misses it, removes it, and nothing else."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from kproxy_iptables import IptablesBackend
+from kproxy_iptables.names import service_hash
+
+from kproxy.backend import BackendOptions
+from kproxy.errors import KernelRefused
+from kproxy.forwarding.plan import Delta, Family
+from kproxy.kernel.xtables import Variant, Xtables, choose_variant
+from netns_tests.conformance import dump
+from netns_tests.iptables.node import Bench, bench, fresh_state
+from tests.random_objects import RandomCluster
+
+VARIANTS = get_args(Variant)
+FOREIGN = """\
+*filter
+:MY-CHAIN - [0:0]
+-A MY-CHAIN -s 192.0.2.1/32 -m comment --comment "mine, not a service's" -j DROP
+-A INPUT -j MY-CHAIN
+-A FORWARD -m comment --comment "KUBE-SERVICES is not what this leads to" -j ACCEPT
+COMMIT
+*nat
+:MY-NAT - [0:0]
+-A MY-NAT -d 192.0.2.2/32 -j RETURN
+-A PREROUTING -j MY-NAT
+COMMIT
+*mangle
+:KUBE-KUBELET-CANARY - [0:0]
+COMMIT
+"""
+
+
+def filled(node: Bench, edits: int = 40) -> RandomCluster:
+    cluster = RandomCluster(11)
+    for _ in range(edits):
+        cluster.edit()
+    node.sync(cluster.objects.values())
+    return cluster
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_cleanup_removes_every_trace_and_nothing_else(variant: Variant) -> None:
+    with bench(variant) as node:
+        node.tables().restore([FOREIGN])
+        before = dump.iptables(variant)
+        filled(node)
+        assert dump.iptables(variant) != before
+        for backend in node.backends.values():
+            backend.cleanup()
+        after = dump.iptables(variant)
+        assert _without_empty_tables(after) == _without_empty_tables(before)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_cleanup_of_an_unused_namespace_changes_nothing(variant: Variant) -> None:
+    with bench(variant) as node:
+        before = {family: node.tables(family).generation() for family in Family}
+        for backend in node.backends.values():
+            backend.cleanup()
+        assert {family: node.tables(family).generation() for family in Family} == before
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_kubelets_own_rules_stay(variant: Variant) -> None:
+    with bench(variant) as node:
+        filled(node)
+        kubelet = "-A KUBE-FIREWALL -m comment --comment kubelet -m mark --mark 0x8000 -j DROP\n"
+        node.tables().restore(["*filter\n", kubelet, "COMMIT\n"])
+        node.backends[Family.IPV4].cleanup()
+        assert any("kubelet" in r for r in node.tables().save("filter")["KUBE-FIREWALL"])
+
+
+DAMAGE = [  # what somebody else does
+    ("nat", "-F"),
+    ("filter", "-F"),
+    ("mangle", "-X KUBE-PROXY-CANARY"),
+    ("nat", "-F KUBE-SERVICES"),
+    ("nat", "-D KUBE-SERVICES 1"),
+    ("nat", "-F PREROUTING"),
+    ("nat", "-F KUBE-MARK-MASQ"),
+    ("filter", "-D FORWARD 1"),
+    ("filter", "-F KUBE-FORWARD"),
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("table", "harm"), DAMAGE)
+def test_damage_is_noticed_and_repaired(variant: Variant, table: str, harm: str) -> None:
+    with bench(variant) as node:
+        cluster = filled(node)
+        assert node.proxy.damaged() == ()
+        node.tables().restore([f"*{table}\n{harm}\nCOMMIT\n"])
+        assert Family.IPV4 in node.proxy.damaged()
+        node.sync()
+        assert node.proxy.damaged() == ()
+        assert node.state() == fresh_state(variant, cluster.objects.values())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_somebody_elses_rules_are_no_damage(variant: Variant) -> None:
+    with bench(variant) as node:
+        filled(node)
+        node.tables().restore([FOREIGN])
+        assert node.proxy.damaged() == ()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("family", Family, ids=lambda family: family.value)
+def test_what_is_read_is_what_the_tool_prints(variant: Variant, family: Family) -> None:
+    """In legacy tables two independent readers: python-iptables here, iptables-save there."""
+    with bench(variant) as node:
+        filled(node)
+        tables = node.tables(family)
+        for table, chains in node.backends[family].read().items():
+            assert table in ("mangle", "filter", "nat")
+            saved = tables.save(table)  # type: ignore[arg-type]
+            for chain, rules in chains.items():
+                assert list(rules) == [" ".join(rule.split()) for rule in saved[chain]]
+            assert {c for c in saved if c.startswith("KUBE-")} <= chains.keys()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_refused_transaction_leaves_the_rules_and_is_made_up_for(variant: Variant) -> None:
+    with bench(variant) as node:
+        cluster = filled(node)
+        before = node.state()
+        # A foreign rule holds on to a chain of ours that the next sync wants to delete.
+        chain = next(name for name in node.tables().save("nat") if name.startswith("KUBE-SVC-"))
+        node.tables().restore([f"*nat\n:HOLD - [0:0]\n-A HOLD -j {chain}\nCOMMIT\n"])
+        backend = node.backends[Family.IPV4]
+        plan = node.proxy.plans[Family.IPV4]
+        gone = {n: p for n, p in plan.services.items() if f"SVC-{service_hash(n)}" not in chain}
+        smaller = type(plan)(settings=plan.settings, services=gone)
+        removed = {n: p for n, p in plan.services.items() if n not in gone}
+        with pytest.raises(KernelRefused):
+            backend.sync(smaller, Delta(before=removed))
+        nat = [key for key in before if key.startswith("iptables *nat")]
+        assert {key: node.state()[key] for key in nat} == {key: before[key] for key in nat}
+        node.tables().restore(["*nat\n-F HOLD\n-X HOLD\nCOMMIT\n"])
+        backend.sync(smaller, Delta(full=True))
+        assert chain not in node.tables().save("nat")
+        backend.sync(plan, Delta(full=True))
+        assert node.state() == fresh_state(variant, cluster.objects.values())
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_variant_in_use_is_chosen(variant: Variant) -> None:
+    with bench(variant) as node:
+        assert choose_variant(Family.IPV4) == "nft"  # the default of this machine's iptables
+        filled(node)
+        assert choose_variant(Family.IPV4) == variant
+        other = IptablesBackend(Family.IPV4, BackendOptions())
+        other.sync(node.proxy.plans[Family.IPV4], Delta(full=True))
+        idle: Variant = "nft" if variant == "legacy" else "legacy"
+        if Xtables(Family.IPV4, idle).has("nat"):
+            assert "KUBE-SERVICES" not in Xtables(Family.IPV4, idle).save("nat")
+
+
+def _without_empty_tables(text: str) -> list[str]:
+    """Tables and chains of the system come into being by being used; they hold nothing."""
+    system = {":PREROUTING", ":INPUT", ":FORWARD", ":OUTPUT", ":POSTROUTING"}
+    return [line for line in text.splitlines() if line not in system and line[:1] != "*"]
