@@ -31,7 +31,8 @@ is lost (LockDroppedIcmps), and in a lab it returns within microseconds.
 
 _GREETING = b"kproxy\n"
 _ANSWER_BYTES = 4096
-_REFUSED = frozenset({errno.ECONNREFUSED, errno.ECONNRESET})
+# EACCES: ICMPv6 "prohibited"; ENOPROTOOPT: ICMP protocol unreachable.
+_REFUSED = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EACCES, errno.ENOPROTOOPT})
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
 
 

@@ -123,7 +123,8 @@ class LabFactory:
         try:
             lab = self._stack.enter_context(ProbedLab(spec, mode, config=config, options=options))
         except Unsupported as error:
-            pytest.fail(f"no lab can run here: {error}\n  try: {error.remedy}", pytrace=False)
+            message = f"no lab can run here: {error}\n  try: {error.remedy}"
+            raise pytest.fail.Exception(message, pytrace=False) from None
         for manifest in manifests:
             lab.apply(manifest if isinstance(manifest, str | Path) else [manifest])
         return lab
