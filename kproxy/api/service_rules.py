@@ -7,6 +7,7 @@ Source: pkg/apis/core/validation/validation.go (ValidateService), pkg/apis/core/
 
 from __future__ import annotations
 
+from kproxy.api.addresses import canonical_ip
 from kproxy.api.checks import (
     altered,
     check_cidr,
@@ -59,7 +60,8 @@ def check_service(service: Service, report: Report) -> Service:
 
 
 def _check_ports(spec: ServiceSpec, report: Report) -> None:
-    if not spec.ports and spec.type != "ExternalName" and spec.cluster_ip != HEADLESS:
+    headless = HEADLESS in (spec.cluster_ip, *spec.cluster_ips)
+    if not spec.ports and not headless and spec.type != "ExternalName":
         report.add("spec.ports", "at least one port is needed")
     names: dict[str, str] = {}
     numbers: dict[tuple[str, int], str] = {}
@@ -91,21 +93,22 @@ def _check_ports(spec: ServiceSpec, report: Report) -> None:
 
 def _cluster_ips(spec: ServiceSpec, report: Report) -> tuple[str, ...]:
     """From `clusterIPs`, or `clusterIP` alone; () if none is allocated, ("None",) if headless."""
-    if not spec.cluster_ips:
-        fields, texts = ["spec.clusterIP"], [spec.cluster_ip] if spec.cluster_ip else []
-    else:
-        texts = list(spec.cluster_ips)
-        fields = [f"spec.clusterIPs[{i}]" for i in range(len(texts))]
-    if HEADLESS in texts:
-        if len(texts) > 1:
-            report.add("spec.clusterIPs", f"{HEADLESS} stands alone or not at all")
-        found: tuple[str, ...] = (HEADLESS,)
-    else:
-        found = tuple(check_ip(report, *each) for each in zip(fields, texts, strict=False))
+    texts = list(spec.cluster_ips) or ([spec.cluster_ip] if spec.cluster_ip else [])
+    fields = [
+        f"spec.clusterIPs[{i}]" if spec.cluster_ips else "spec.clusterIP" for i in range(len(texts))
+    ]
+    found = tuple(
+        text if text == HEADLESS else check_ip(report, field, text)
+        for field, text in zip(fields, texts, strict=True)
+    )
+    if HEADLESS in found and len(found) > 1:
+        report.add(fields[found.index(HEADLESS)], f"{HEADLESS} must stand alone")
+    elif found != (HEADLESS,):
         _check_families(spec, fields, found, report)
-    if spec.cluster_ips and spec.cluster_ip and spec.cluster_ip != found[0]:
-        own = spec.cluster_ip
-        if own == HEADLESS or check_ip(report, "spec.clusterIP", own) != found[0]:
+    own = spec.cluster_ip
+    if spec.cluster_ips and own and own != found[0]:
+        address = own if own == HEADLESS else check_ip(report, "spec.clusterIP", own)
+        if address != found[0] and (own == HEADLESS or canonical_ip(own)):
             report.add("spec.clusterIP", f"{shown(own)} is not the first of spec.clusterIPs")
     return found
 
@@ -117,7 +120,9 @@ def _check_families(
     for i, family in enumerate(spec.ip_families):
         check_unique(report, f"spec.ipFamilies[{i}]", families, family, family)
     used: dict[str, str] = {}
-    for i, (field, address) in enumerate(zip(fields, addresses, strict=False)):
+    for i, (field, address) in enumerate(zip(fields, addresses, strict=True)):
+        if not canonical_ip(address):
+            continue
         own = family_name(address)
         if not spec.ip_families:
             check_unique(report, field, used, own, own)

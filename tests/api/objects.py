@@ -1,0 +1,118 @@
+"""Manifests as plain values, valid as they are, and edits to make them invalid."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from typing import Any
+
+from kproxy.api import decode
+
+Manifest = dict[str, Any]
+ABSENT = object()
+
+SERVICE: Manifest = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "web", "namespace": "shop"},
+    "spec": {
+        "type": "LoadBalancer",
+        "clusterIP": "10.96.0.10",
+        "clusterIPs": ["10.96.0.10", "fd00::a"],
+        "ipFamilies": ["IPv4", "IPv6"],
+        "externalIPs": ["203.0.113.1"],
+        "externalTrafficPolicy": "Local",
+        "healthCheckNodePort": 30500,
+        "loadBalancerSourceRanges": ["198.51.100.0/24"],
+        "sessionAffinity": "ClientIP",
+        "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}},
+        "ports": [
+            {"name": "http", "port": 80, "targetPort": "web", "nodePort": 30080},
+            {"name": "dns", "protocol": "UDP", "port": 53, "targetPort": 5353, "nodePort": 30080},
+        ],
+    },
+    "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"hostname": "lb.example"}]}},
+}
+SLICE: Manifest = {
+    "apiVersion": "discovery.k8s.io/v1",
+    "kind": "EndpointSlice",
+    "addressType": "IPv4",
+    "metadata": {
+        "name": "web-abc.x",
+        "namespace": "shop",
+        "labels": {"kubernetes.io/service-name": "web"},
+    },
+    "ports": [{"name": "http", "port": 8080}, {"name": "dns", "protocol": "UDP", "port": 5353}],
+    "endpoints": [
+        {
+            "addresses": ["10.244.0.5"],
+            "conditions": {"ready": True},
+            "nodeName": "node-0.example",
+            "zone": "Zone_a",
+            "hints": {"forZones": [{"name": "Zone_a"}], "forNodes": [{"name": "node-0.example"}]},
+        }
+    ],
+}
+ENDPOINTS: Manifest = {
+    "apiVersion": "v1",
+    "kind": "Endpoints",
+    "metadata": {"name": "web", "namespace": "shop"},
+    "subsets": [
+        {
+            "addresses": [{"ip": "10.244.0.5", "nodeName": "node-0"}],
+            "notReadyAddresses": [{"ip": "fd00::5"}],
+            "ports": [{"name": "http", "port": 8080}],
+        }
+    ],
+}
+NODE: Manifest = {
+    "apiVersion": "v1",
+    "kind": "Node",
+    "metadata": {"name": "node-0.example", "labels": {"topology.kubernetes.io/zone": "Zone_a"}},
+    "spec": {"podCIDR": "10.244.0.0/24", "podCIDRs": ["10.244.0.0/24", "fd00:1::/64"]},
+    "status": {
+        "addresses": [
+            {"type": "InternalIP", "address": "192.168.0.1"},
+            {"type": "Hostname", "address": "Whatever It Is"},
+        ]
+    },
+}
+POD: Manifest = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "pod.a", "namespace": "shop"},
+    "spec": {
+        "nodeName": "node-0",
+        "containers": [{"name": "main", "ports": [{"name": "web", "containerPort": 8080}]}],
+    },
+    "status": {"podIP": "10.244.0.5", "podIPs": [{"ip": "10.244.0.5"}, {"ip": "fd00::5"}]},
+}
+ALL = (SERVICE, SLICE, ENDPOINTS, NODE, POD)
+
+
+def edited(manifest: Manifest, path: str, value: object) -> Manifest:
+    """A copy with another value at a path such as `spec.ports[0].port`; ABSENT removes it."""
+    result = copy.deepcopy(manifest)
+    steps: list[Any] = [
+        int(index) if index else name or key
+        for name, index, key in re.findall(r"(\w+)(?![^\[]*\])|\[(\d+)\]|\[([^\]]+)\]", path)
+    ]
+    place: Any = result
+    for step in steps[:-1]:
+        place = place[step] if isinstance(step, int) else place.setdefault(step, {})
+    if value is ABSENT:
+        del place[steps[-1]]
+    else:
+        place[steps[-1]] = value
+    return result
+
+
+def problems_of(*manifests: Manifest) -> list[str]:
+    """Without the place if there is one manifest; with `items[i]` if there are several."""
+    if len(manifests) == 1:
+        found = decode(json.dumps(manifests[0]), "f.json").problems
+        return [problem.removeprefix("f.json:1: ") for problem in found]
+    many = {"apiVersion": "v1", "kind": "List", "items": manifests}
+    found = decode(json.dumps(many), "f.json").problems
+    return [problem.removeprefix("f.json:1.") for problem in found]

@@ -1,0 +1,332 @@
+"""From text to objects: formats, documents, lists, defaults, and what is said of bad text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kproxy.api import decode
+from kproxy.api.types import (
+    ClientIPConfig,
+    EndpointConditions,
+    EndpointSlice,
+    Node,
+    Pod,
+    Service,
+    SessionAffinityConfig,
+)
+from tests.api.objects import ALL, NODE, POD, SERVICE, SLICE, Manifest, edited
+
+DATA = Path(__file__).parent / "data"
+NODE_TEXT = "{apiVersion: v1, kind: Node, metadata: {name: %s}}"
+
+
+def names(text: str, where: str = "f") -> str:
+    decoded = decode(text, where)
+    assert decoded.problems == ()
+    return " ".join(each.metadata.name for each in decoded.objects)
+
+
+def one(manifest: Manifest) -> object:
+    decoded = decode(json.dumps(manifest), "f.json")
+    assert decoded.problems == ()
+    (obj,) = decoded.objects
+    return obj
+
+
+def nodes(*each: str, separator: str = "\n---\n") -> str:
+    return separator.join(NODE_TEXT % name for name in each)
+
+
+@pytest.mark.parametrize("path", sorted(DATA.iterdir()), ids=lambda path: path.stem)
+def test_objects_that_kube_proxy_accepts(path: Path) -> None:
+    decoded = decode(path.read_bytes(), path.name)
+    assert decoded.problems == ()
+    assert decoded.notices == ()
+    assert len(decoded.objects) == path.read_text().count("\nkind: ")
+
+
+TEXTS = [  # text -> names of its nodes
+    ("", ""),
+    ("---\n---\n# nothing\n---\n", ""),
+    ("null", ""),
+    (nodes("a", "b"), "a b"),
+    ("---\n" + nodes("a", "b") + "\n...\n", "a b"),
+    ("\ufeff" + nodes("a"), "a"),
+    (nodes("a", "b").replace("\n", "\r\n"), "a b"),
+    ("%YAML 1.1\n---\n" + nodes("a"), "a"),
+    ('{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}}', "a"),
+    ('\n {"kind": "NodeList", "apiVersion": "v1", "items": [{"metadata": {"name": "a"}}]}', "a"),
+    ('{"kind": "List", "apiVersion": "v1", "items": null}', ""),
+    ("kind: List\napiVersion: v1\nitems:\n- " + nodes("a", "b", separator="\n- "), "a b"),
+    ("kind: NodeList\napiVersion: v1\nitems:\n- metadata: {name: a}\n", "a"),
+    ("kind: NodeList\napiVersion: v1\n", ""),
+    (
+        "base: &base {apiVersion: v1, kind: Node}\n<<: *base\nmetadata: {name: a}\n",
+        "a",
+    ),
+    ("<<: [{kind: Pod}, {kind: Node}]\nkind: Node\napiVersion: v1\nmetadata: {name: a}\n", "a"),
+    ("apiVersion: v1\nkind: Node\nmetadata: {name: !!str 1, deletionTimestamp: 2024-01-01}", "1"),
+]
+
+
+@pytest.mark.parametrize(("text", "found"), TEXTS)
+def test_texts(text: str, found: str) -> None:
+    assert names(text) == found
+    assert decode(text.encode(), "f") == decode(text, "f")
+
+
+SCALARS = [  # a plain scalar -> the value
+    ("web", "web"),
+    ("'8080'", "8080"),
+    ("8080", 8080),
+    ("0x1F", 31),
+    ("0b11", 3),
+    ("010", 8),
+    ("0o10", 8),
+    ("1_000", 1000),
+    ("-3", -3),
+    ("089", 89.0),
+    ("1.5", 1.5),
+    ("1e3", 1000.0),
+    (".inf", float("inf")),
+    ("12:30", "12:30"),  # YAML 1.1 reads 750
+    ("1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8"),
+    ("2024-01-01", "2024-01-01"),  # YAML 1.1 reads a date
+    ("10.0.0.1", "10.0.0.1"),
+    ("yes", True),
+    ("Off", False),
+    ("~", None),
+    ("", None),
+    ("=", "="),
+    ("0x_", "0x_"),
+    ("+", "+"),
+    ("9" * 5000, "9" * 5000),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), SCALARS)
+def test_scalars(text: str, value: object) -> None:
+    from kproxy.api.yaml_documents import documents
+
+    (document,) = documents(f"a: {text}")
+    assert document.problems == []
+    assert document.value == {"a": value}
+    assert type(document.value["a"]) is type(value)
+
+
+BAD_TEXTS = [  # text -> what is said
+    ("a: b: c", ["f:1: line 1: mapping values are not allowed in this context"]),
+    ("a: ]", ["f:1: line 1: did not find expected node content, while parsing a block node"]),
+    ("- a", ["f:1: expected an object, got a list"]),
+    ("text", ["f:1: expected an object, got 'text'"]),
+    ("a: 1\n---\n3", ["f:1: kind: missing", "f:2: expected an object, got 3"]),
+    ("a: \x07", ["f:1: line 1: the character U+0007 is not allowed in YAML"]),
+    (
+        "kind: Node\nkind: Pod",
+        ["f:1: kind: given twice, on lines 1 and 2", "f:1: apiVersion: expected v1, missing"],
+    ),
+    ("a: *b", ["f:1: a: line 1: no anchor &b before *b", "f:1: kind: missing"]),
+    ("a: &b [*b]", ["f:1: a[0]: line 1: no anchor &b before *b", "f:1: kind: missing"]),
+    ("a: !odd x", ["f:1: a: line 1: the tag !odd is not supported", "f:1: kind: missing"]),
+    ("[a]: b", ["f:1: line 1: a key must be a string"]),
+    ("<<: 1", ["f:1: [<<]: << needs a mapping, or a list of mappings", "f:1: kind: missing"]),
+    ("[" * 500 + "]" * 500, ["more than 100 levels deep"]),
+    ('{"a": ' * 5000 + "1" + "}" * 5000, ["more than 100 levels deep"]),
+    ("kind: List\napiVersion: v1\nitems: 3", ["f:1: items: expected a list, got 3"]),
+    (
+        '{"kind": "List", "apiVersion": "v1", "items": {}}',
+        ["f:1: items: expected a list, got an object"],
+    ),
+    (
+        '{"kind": "List", "apiVersion": "v1", "items": [3]}',
+        ["f:1.items[0]: expected an object, got 3"],
+    ),
+    ("kind: List\napiVersion: v2\nitems: []", ["f:1: apiVersion: expected v1, got 'v2'"]),
+    (
+        "kind: List\napiVersion: v1\nitems: [{kind: List}]",
+        ["f:1.items[0]: a list inside a list is not read"],
+    ),
+    (
+        "kind: List\napiVersion: v1\nitems:\n- metadata:\n    a.b/c: 1\n    a.b/c: 2",
+        [
+            "f:1.items[0]: metadata[a.b/c]: given twice, on lines 5 and 6",
+            "f:1.items[0]: kind: missing",
+        ],
+    ),
+    ("a: '\ud800'", ["f: not UTF-8 text (U+D800)"]),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), BAD_TEXTS, ids=range(len(BAD_TEXTS)))
+def test_bad_texts(text: str, said: list[str]) -> None:
+    problems = decode(text, "f").problems
+    for problem, words in zip(problems, said, strict=True):
+        assert words in problem
+
+
+def test_a_syntax_error_does_not_hide_the_documents_behind_it() -> None:
+    text = "\n---\n".join(["a: b: c", NODE_TEXT % "a", "'", "", ": :", NODE_TEXT % "B", "x: ["])
+    decoded = decode(text, "f")
+    assert [problem.split(" ", 1)[0] for problem in decoded.problems] == [
+        "f:1:",
+        "f:3:",
+        "f:5:",
+        "f:6:",
+        "f:7:",
+    ]
+    assert [each.metadata.name for each in decoded.objects] == ["a"]
+
+
+def test_lines_are_counted_from_the_beginning_of_the_file() -> None:
+    problems = decode("a: b: c\n---\nkind: Node\nkind: Node\n---\n\n  a: b: c\n", "f").problems
+    assert problems[0].startswith("f:1: line 1: ")
+    assert problems[1] == "f:2: kind: given twice, on lines 3 and 4"
+    assert problems[-1].startswith("f:3: line 7: ")
+
+
+def test_json_errors_name_the_line() -> None:
+    text = '{"apiVersion": "v1",\n "kind": "Node",\n "metadata": }'
+    assert decode(text, "f.json").problems == (
+        "f.json:1: line 3: JSON is malformed: invalid character",
+    )
+    assert decode(text[:-3], "f.json").problems == ("f.json:1: input data was truncated",)
+
+
+def test_what_is_not_utf8() -> None:
+    assert decode(b"a: 1\nb: \xff", "f").problems == ("f: line 2: not UTF-8 text (byte 0xff)",)
+
+
+def test_aliases_do_not_multiply_without_limit() -> None:
+    levels = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+    text = "\n".join(["a0: &a0 [1]", *levels])
+    assert "aliases multiply to too many values" in decode(text, "f").problems[0]
+
+
+def test_every_problem_is_told_at_once() -> None:
+    manifest = edited(SERVICE, "metadata.name", "Web")
+    for path, value in [
+        ("spec.type", "Foo"),
+        ("spec.ports[0].port", "x"),
+        ("spec.ports[1].port", 0),
+        ("spec.externalIPs[0]", "?"),
+        ("status.loadBalancer.ingress[0].ip", 5),
+    ]:
+        manifest = edited(manifest, path, value)
+    decoded = decode(json.dumps({"kind": "List", "apiVersion": "v1", "items": [manifest, {}]}), "f")
+    assert sorted(problem.split(": ")[1] for problem in decoded.problems) == [
+        "kind",
+        "metadata.name",
+        "spec.externalIPs[0]",
+        "spec.ports[0].port",
+        "spec.ports[1].port",
+        "spec.type",
+        "status.loadBalancer.ingress[0].ip",
+    ]
+    assert decoded.objects == ()
+
+
+def test_other_kinds_are_skipped_with_one_notice_each() -> None:
+    text = "\n---\n".join(
+        ["{apiVersion: apps/v1, kind: Deployment}"] * 3
+        + ["{kind: 'A b\n\nc'}", "{kind: List, apiVersion: v1, items: [{kind: Deployment}]}"]
+    )
+    decoded = decode(text, "f")
+    assert decoded.problems == ()
+    assert decoded.notices == (
+        "f:1: kind Deployment is not used by a service proxy; skipped",
+        "f:4: kind 'A b\\nc' is not used by a service proxy; skipped",
+    )
+
+
+def test_two_cluster_ips_without_families_may_surprise() -> None:
+    decoded = decode(json.dumps(edited(SERVICE, "spec.ipFamilies", None)), "f")
+    assert decoded.problems == ()
+    assert decoded.notices == (
+        "f:1: spec.ipFamilies: missing, so 10.96.0.10 is the only cluster IP served",
+    )
+
+
+def test_defaults_of_a_service() -> None:
+    service = one(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web", "namespace": "", "labels": {"a": None}},
+            "spec": {
+                "clusterIP": "10.96.0.010",
+                "sessionAffinity": "ClientIP",
+                "ports": [{"port": 80, "protocol": None}],
+            },
+            "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.01", "ipMode": None}]}},
+        }
+    )
+    assert isinstance(service, Service)
+    assert service.metadata.namespace == "default"
+    assert service.metadata.labels == {"a": ""}
+    spec = service.spec
+    assert (spec.type, spec.cluster_ip, spec.cluster_ips) == (
+        "ClusterIP",
+        "10.96.0.10",
+        ("10.96.0.10",),
+    )
+    assert spec.ip_families == ()  # empty has a meaning of its own
+    assert (spec.internal_traffic_policy, spec.external_traffic_policy) == ("Cluster", "Cluster")
+    assert spec.session_affinity_config == SessionAffinityConfig(
+        client_ip=ClientIPConfig(timeout_seconds=10800)
+    )
+    assert spec.ports[0].protocol == "TCP"
+    assert [(each.ip, each.ip_mode) for each in service.status.load_balancer.ingress] == [
+        ("192.0.2.1", "VIP")
+    ]
+
+
+def test_addresses_are_canonical_afterwards() -> None:
+    service = one(
+        edited(
+            edited(
+                edited(SERVICE, "spec.clusterIPs", ["10.96.0.010", "FD00:0::A"]),
+                "spec.externalIPs",
+                ["203.0.113.01", "::ffff:1.2.3.4"],
+            ),
+            "spec.loadBalancerSourceRanges",
+            ["", " 10.1.2.3/8 ", "fd00::1/64"],
+        )
+    )
+    assert isinstance(service, Service)
+    assert service.spec.cluster_ips == ("10.96.0.10", "fd00::a")
+    assert service.spec.external_ips == ("203.0.113.1", "1.2.3.4")
+    assert service.spec.load_balancer_source_ranges == ("10.0.0.0/8", "fd00::/64")
+    found = one(edited(SLICE, "endpoints[0].addresses[0]", "10.244.000.5"))
+    assert isinstance(found, EndpointSlice)
+    assert found.endpoints[0].addresses == ("10.244.0.5",)
+    node = one(edited(NODE, "spec", {"podCIDR": "10.244.0.7/24"}))
+    assert isinstance(node, Node)
+    assert (node.spec.pod_cidr, node.spec.pod_cidrs) == ("10.244.0.0/24", ("10.244.0.0/24",))
+    assert node.metadata.namespace == ""
+    pod = one(edited(POD, "status", {"podIPs": [{"ip": "10.244.0.05"}, {"ip": "fd00:0::5"}]}))
+    assert isinstance(pod, Pod)
+    assert pod.status.pod_ip == "10.244.0.5"
+    assert [each.ip for each in pod.status.pod_ips] == ["10.244.0.5", "fd00::5"]
+
+
+def test_nulls_are_absent() -> None:
+    plain = edited(SLICE, "endpoints[0]", {"addresses": ["10.244.0.5"]})
+    nulls = edited(
+        plain,
+        "endpoints[0]",
+        {"addresses": ["10.244.0.5"], "conditions": None, "hints": None, "zone": None},
+    )
+    assert one(nulls) == one(plain)
+    found = one(nulls)
+    assert isinstance(found, EndpointSlice)
+    assert found.endpoints[0].conditions == EndpointConditions()
+
+
+def test_all_kinds_in_one_list() -> None:
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": ALL})
+    assert [type(each).__name__ for each in decode(text, "f.json").objects] == [
+        manifest["kind"] for manifest in ALL
+    ]
