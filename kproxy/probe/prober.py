@@ -19,7 +19,7 @@ from kproxy.probe.journey import conclude
 from kproxy.probe.outcome import Dropped, Outcome
 from kproxy.probe.taps import HasNamespace, Tap
 
-SILENCE_S = 0.3
+SILENCE_S = 0.5  # the kernel needs microseconds: this is for a machine that is busy otherwise
 
 
 class Probed(Protocol):
