@@ -80,7 +80,7 @@ def as_json(manifests: list[Manifest]) -> Decoded:
 def as_yaml(manifests: list[Manifest]) -> Decoded:
     """Quoted, as what looks like a number differs between dialects of YAML."""
     value = {"apiVersion": "v1", "kind": "List", "items": manifests}
-    return decode(yaml.safe_dump(value, default_style='"', allow_unicode=True), "f")
+    return decode(yaml.safe_dump(value, default_style='"', sort_keys=False), "f")
 
 
 @pytest.mark.parametrize("style", [None, '"', "'"])
@@ -104,7 +104,6 @@ def test_every_problem_is_one_line_with_its_place(manifests: list[Manifest]) -> 
     for line in (*decoded.problems, *decoded.notices):
         assert line.startswith("f:1.items[")
         assert line.isprintable()
-    assert decoded.problems != () or len(decoded.objects) + len(decoded.notices) <= len(manifests)
 
 
 @given(VALUES)

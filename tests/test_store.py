@@ -1,0 +1,232 @@
+"""What the store remembers, and what it calls a change."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from kproxy.api.types import (
+    Endpoint,
+    EndpointAddress,
+    EndpointConditions,
+    EndpointPort,
+    Endpoints,
+    EndpointSlice,
+    EndpointSubset,
+    KubernetesObject,
+    Metadata,
+    Node,
+    Pod,
+    Service,
+    ServiceSpec,
+)
+from kproxy.store import SERVICE_NAME_LABEL, Changes, Store, object_key, service_of
+from tests.random_objects import RandomCluster
+
+WEB, API = ("shop", "web"), ("shop", "api")
+
+
+def service(name: str = "web", cluster_ip: str = "10.96.0.1") -> Service:
+    return Service(
+        metadata=Metadata(name=name, namespace="shop"), spec=ServiceSpec(cluster_ip=cluster_ip)
+    )
+
+
+def endpoint_slice(name: str, of: str | None = "web", address: str = "10.0.0.1") -> EndpointSlice:
+    return EndpointSlice(
+        metadata=Metadata(
+            name=name, namespace="shop", labels={} if of is None else {SERVICE_NAME_LABEL: of}
+        ),
+        address_type="IPv4",
+        endpoints=(Endpoint(addresses=(address,)),),
+    )
+
+
+def endpoints(*addresses: str, not_ready: tuple[str, ...] = ()) -> Endpoints:
+    return Endpoints(
+        metadata=Metadata(name="web", namespace="shop"),
+        subsets=(
+            EndpointSubset(
+                addresses=tuple(EndpointAddress(ip=ip) for ip in addresses),
+                not_ready_addresses=tuple(EndpointAddress(ip=ip) for ip in not_ready),
+                ports=(EndpointPort(name="http", port=80),),
+            ),
+        ),
+    )
+
+
+def node(name: str = "node-0", namespace: str = "") -> Node:
+    return Node(metadata=Metadata(name=name, namespace=namespace))
+
+
+def pod() -> Pod:
+    return Pod(metadata=Metadata(name="pod", namespace="shop"))
+
+
+def filled(*objects: KubernetesObject) -> Store:
+    """A store whose changes have been taken."""
+    store = Store()
+    store.replace(objects)
+    store.take_changes()
+    return store
+
+
+CHANGES = [  # there before, upserted -> changed services, changed nodes
+    ([], service(), {WEB}, set()),
+    ([service()], service(), set(), set()),
+    ([service()], service(cluster_ip="10.96.0.2"), {WEB}, set()),
+    ([], endpoint_slice("a"), {WEB}, set()),
+    ([endpoint_slice("a")], endpoint_slice("a"), set(), set()),
+    ([endpoint_slice("a")], endpoint_slice("a", address="10.0.0.2"), {WEB}, set()),
+    ([endpoint_slice("a")], endpoint_slice("a", of="api"), {WEB, API}, set()),
+    ([endpoint_slice("a")], endpoint_slice("a", of=None), {WEB}, set()),
+    ([], endpoint_slice("a", of=None), set(), set()),
+    ([], endpoint_slice("a", of=""), set(), set()),
+    ([], endpoints("10.0.0.1"), {WEB}, set()),
+    ([], node(), set(), {"node-0"}),
+    ([node()], node(), set(), set()),
+    ([], pod(), set(), set()),
+]
+
+
+@pytest.mark.parametrize(("before", "upserted", "services", "nodes"), CHANGES)
+def test_upsert(
+    before: list[KubernetesObject],
+    upserted: KubernetesObject,
+    services: set[tuple[str, str]],
+    nodes: set[str],
+) -> None:
+    store = filled(*before)
+    store.upsert(upserted)
+    assert store.has_changes == bool(services or nodes)
+    changes = store.take_changes()
+    assert changes == Changes(frozenset(services), frozenset(nodes))
+    assert bool(changes) == bool(services or nodes)
+    assert not store.has_changes
+    assert not store.take_changes()
+
+
+DELETIONS: list[tuple[KubernetesObject, set[tuple[str, str]], set[str]]] = [
+    (service(), {WEB}, set()),
+    (endpoint_slice("a"), {WEB}, set()),
+    (endpoint_slice("a", of=None), set(), set()),
+    (endpoints("10.0.0.1"), {WEB}, set()),
+    (node(), set(), {"node-0"}),
+    (pod(), set(), set()),
+]
+
+
+@pytest.mark.parametrize(("obj", "services", "nodes"), DELETIONS)
+def test_delete(obj: KubernetesObject, services: set[tuple[str, str]], nodes: set[str]) -> None:
+    store = filled(obj)
+    store.delete(object_key(obj))
+    changes = store.take_changes()
+    assert changes == Changes(frozenset(services), frozenset(nodes))
+    store.delete(object_key(obj))
+    assert not store.has_changes
+    assert (store.service(WEB), store.slices(WEB), store.node("node-0"), store.pods()) == (
+        None,
+        [],
+        None,
+        [],
+    )
+
+
+def test_what_was_put_in_is_found() -> None:
+    store = filled(service(), service("api"), node(), pod(), endpoint_slice("b"))
+    assert store.service(WEB) == service()
+    assert sorted(store.services()) == [API, WEB]
+    assert store.node("node-0") == node()
+    assert store.pods() == [pod()]
+    assert store.service(("default", "web")) is None
+    assert store.node("web") is None
+
+
+def test_slices_are_in_order_of_name_whatever_their_history() -> None:
+    store = filled(endpoint_slice("b"), endpoint_slice("a"), endpoint_slice("c", of="api"))
+    assert [each.metadata.name for each in store.slices(WEB)] == ["a", "b"]
+    store.upsert(endpoint_slice("b", of="api"))
+    assert [each.metadata.name for each in store.slices(WEB)] == ["a"]
+    assert [each.metadata.name for each in store.slices(API)] == ["b", "c"]
+
+
+def test_slices_count_more_than_endpoints() -> None:
+    store = filled(endpoints("10.0.0.9"), endpoint_slice("a"))
+    assert [each.metadata.name for each in store.slices(WEB)] == ["a"]
+    store.delete(("EndpointSlice", "shop", "a"))
+    assert [each.endpoints[0].addresses for each in store.slices(WEB)] == [("10.0.0.9",)]
+
+
+def test_endpoints_read_as_slices() -> None:
+    store = filled(endpoints("10.0.0.1", "fd00::1", not_ready=("10.0.0.2",)))
+    found = [
+        (each.address_type, endpoint.addresses, endpoint.conditions, each.ports)
+        for each in store.slices(WEB)
+        for endpoint in each.endpoints
+    ]
+    ports = (EndpointPort(name="http", port=80),)
+    ready, not_ready = EndpointConditions(ready=True), EndpointConditions(ready=False)
+    assert found == [
+        ("IPv4", ("10.0.0.1",), ready, ports),
+        ("IPv4", ("10.0.0.2",), not_ready, ports),
+        ("IPv6", ("fd00::1",), ready, ports),
+    ]
+    assert {service_of(each) for each in store.slices(WEB)} == {WEB}
+
+
+def test_a_node_has_no_namespace() -> None:
+    store = filled(node(namespace="default"))
+    store.upsert(node(namespace=""))
+    assert store.node("node-0") == node(namespace="")
+    store.delete(("Node", "", "node-0"))
+    assert store.node("node-0") is None
+
+
+def test_replace_deletes_what_is_missing_and_keeps_what_is_equal() -> None:
+    store = filled(service(), service("api"), endpoint_slice("a"), node())
+    store.replace([service(), service("new"), endpoint_slice("a")])
+    changes = store.take_changes()
+    assert changes.services == {API, ("shop", "new")}
+    assert changes.nodes == {"node-0"}
+    assert sorted(store.services()) == [("shop", "new"), WEB]
+
+
+def test_a_change_that_is_reverted_stays_one() -> None:
+    """The plan decides in the end; a service too many only costs a look."""
+    store = filled(service())
+    store.upsert(service(cluster_ip="10.96.0.2"))
+    store.upsert(service())
+    assert store.take_changes().services == {WEB}
+
+
+def contents(store: Store) -> object:
+    return (
+        {key: store.service(key) for key in store.services()},
+        {key: store.slices(key) for key in store.services()},
+        {name: store.node(name) for name in ("node-0", "node-1", "node-2")},
+        store.pods(),
+    )
+
+
+@given(st.integers(0, 2**32))
+def test_any_history_ends_where_a_fresh_start_does(seed: int) -> None:
+    cluster = RandomCluster(seed)
+    store = filled(*cluster.objects.values())
+    for _ in range(20):
+        before = contents(store)
+        key, obj = cluster.edit()
+        if obj is None:
+            store.delete(key)
+        else:
+            store.upsert(obj)
+        assert store.has_changes or contents(store) == before
+        store.take_changes()
+        assert contents(store) == contents(filled(*cluster.objects.values()))
+
+
+def test_copies_are_equal_to_the_original() -> None:
+    store = filled(service())
+    store.upsert(replace(service()))
+    assert not store.has_changes
