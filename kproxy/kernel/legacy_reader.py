@@ -24,13 +24,17 @@ _ADDRESSING = {
     "out-interface": "-o",
     "protocol": "-p",
 }
+_NAT_TARGETS = ("DNAT", "SNAT", "MASQUERADE", "REDIRECT")
 _NOT_MATCHES = {*_ADDRESSING, "target", "counters", "goto"}
 
 
 def read_table(family: Family, table: str) -> dict[str, list[str]]:
-    """Chain -> rules of one legacy table in the calling thread's namespace. Raises KernelRefused."""
+    """Chain -> rules of a legacy table in the calling thread's namespace. Raises KernelRefused."""
     import iptc  # 0.5 s, and only for legacy tables
 
+    # Since iptables 1.8.9 these live in one library. python-iptables 1.2.0 looks for a constructor
+    # by the name of each, and finds none for the second family that a process reads.
+    iptc.xtables.xtables._real_name |= dict.fromkeys(_NAT_TARGETS, "NAT")
     kind = iptc.Table if family is Family.IPV4 else iptc.Table6
     with _library:
         try:
@@ -51,7 +55,7 @@ def read_table(family: Family, table: str) -> dict[str, list[str]]:
 
 
 def rule_text(rule: Mapping[str, Any]) -> str:
-    """One decoded rule of python-iptables as iptables-save prints it, without chain and counters."""
+    """A decoded rule of python-iptables as iptables-save prints it, without chain and counters."""
     return " ".join([*_addressing(rule), *_matches(rule), *_target(rule)])
 
 
