@@ -1,4 +1,7 @@
-"""Legacy tables read in this process, through python-iptables, as iptables-save would print them.
+"""Legacy IPv4 tables read in this process, through python-iptables, as iptables-save prints them.
+
+Only IPv4: since iptables 1.8.9 the NAT targets share one library, and python-iptables 1.2.0 finds
+DNAT only for the first family that a process reads; made to load it again, libxtables exits.
 
 Rules come out as text because that is how rules are compared everywhere else. White space
 within a rule is single, where iptables-save 1.8.9 prints two blanks after `--nfacct-name`.
@@ -12,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Family
 
 # libxtables keeps its state in global variables of the process.
 _library = threading.Lock()
@@ -24,27 +26,21 @@ _ADDRESSING = {
     "out-interface": "-o",
     "protocol": "-p",
 }
-_NAT_TARGETS = ("DNAT", "SNAT", "MASQUERADE", "REDIRECT")
 _NOT_MATCHES = {*_ADDRESSING, "target", "counters", "goto"}
 
 
-def read_table(family: Family, table: str) -> dict[str, list[str]]:
+def read_table(table: str) -> dict[str, list[str]]:
     """Chain -> rules of a legacy table in the calling thread's namespace. Raises KernelRefused."""
     import iptc  # 0.5 s, and only for legacy tables
 
-    # Since iptables 1.8.9 these live in one library. python-iptables 1.2.0 looks for a constructor
-    # by the name of each, and finds none for the second family that a process reads.
-    iptc.xtables.xtables._real_name |= dict.fromkeys(_NAT_TARGETS, "NAT")
-    kind = iptc.Table if family is Family.IPV4 else iptc.Table6
     with _library:
         try:
-            handle = kind(table, autocommit=False)
+            handle = iptc.Table(table, autocommit=False)
             handle.refresh()  # the object may be an old one that saw another namespace
             try:
                 return {
                     chain.name: [
-                        rule_text(iptc.easy.decode_iptc_rule(rule, ipv6=family is Family.IPV6))
-                        for rule in chain.rules
+                        rule_text(iptc.easy.decode_iptc_rule(rule)) for rule in chain.rules
                     ]
                     for chain in handle.chains
                 }

@@ -72,11 +72,11 @@ class Xtables:
         return found
 
     def read(self, table: Table) -> Chains:
-        """As `save`, in this process where that is possible (legacy tables, by python-iptables)."""
-        if self.variant == "legacy":
+        """As `save`, with single blanks; legacy IPv4 tables without starting a process."""
+        if self.variant == "legacy" and self.family is Family.IPV4:
             from kproxy.kernel.legacy_reader import read_table
 
-            return read_table(self.family, table)
+            return read_table(table)
         saved = self.save(table)
         return {chain: [" ".join(rule.split()) for rule in rules] for chain, rules in saved.items()}
 
