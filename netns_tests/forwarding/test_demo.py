@@ -55,27 +55,21 @@ def test_the_table_is_for_80_columns() -> None:
     assert "the lab is gone" in progress
 
 
-def test_json_is_all_that_is_printed() -> None:
-    process = start("--json", "--iptables-variant", "legacy")
-    output, progress = process.communicate()
-    assert process.returncode == 0, progress
-    report = json.loads(output)
-    assert report["ok"]
-    assert {finding["check"] for finding in report["findings"]} == CHECKS
-
-
 def test_keep_publishes_the_lab_until_it_is_interrupted() -> None:
-    process = start("--keep")
+    process = start("--keep", "--json", "--iptables-variant", "legacy")
     assert process.stderr
     assert any("Ctrl-C removes it" in line for line in process.stderr)
     assert "demo-node-a" in published_names()
     assert "KUBE-SERVICES" in run(
-        ["ip", "netns", "exec", "demo-node-a", "iptables-save", "-t", "nat"]
+        ["ip", "netns", "exec", "demo-node-a", "iptables-legacy-save", "-t", "nat"]
     )
     process.send_signal(signal.SIGINT)
-    process.communicate()
+    output, _ = process.communicate()
     assert process.returncode == 0
     assert not [name for name in published_names() if name.startswith("demo-")]
+    report = json.loads(output)  # and JSON is all that is printed
+    assert report["ok"]
+    assert {finding["check"] for finding in report["findings"]} == CHECKS
 
 
 def test_the_examples_also_work_with_kproxy_run() -> None:
