@@ -1,6 +1,8 @@
-"""One lab for each module and variant of iptables, with all rows of the module's table asked."""
+"""One lab for each variant of iptables, with the rows of all tables asked at once."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 
@@ -8,9 +10,13 @@ from kproxy.testing import LabFactory
 from netns_tests.forwarding.survey import PROTOCOLS, VARIANTS, Case, Survey, build_lab
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
-def survey(kproxy_module_lab: LabFactory, request: pytest.FixtureRequest) -> Survey:
-    return Survey(build_lab(kproxy_module_lab, request.param), request.module.CASES)
+@pytest.fixture(scope="session", params=VARIANTS)
+def survey(request: pytest.FixtureRequest) -> Iterator[Survey]:
+    """The answers to all rows that this run is about."""
+    params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    cases = list(dict.fromkeys(each["case"] for each in params if "case" in each))
+    with LabFactory() as factory:
+        yield Survey(build_lab(factory, request.param), cases)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

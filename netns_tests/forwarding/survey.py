@@ -4,7 +4,7 @@
 
 Endpoints are on pod-a and pod-b; the others only ask. The router takes external IPs, load balancer
 VIPs and cluster IPs to node-a. Each row gets a Service of its kind; those of one kind share it. The
-whole table is asked at once, so that drops cost one time-out.
+tables are asked at once, so that all drops together cost one time-out.
 """
 
 from __future__ import annotations
