@@ -74,7 +74,7 @@ def run(**parameters: Any) -> None:
       kproxy run --manifests cluster.yaml --once
       kproxy run --manifests ./manifests --cluster-cidr 10.244.0.0/16
       kproxy run --config kube-proxy.yaml --manifests a.yaml --manifests b.yaml
-      kproxy run --netns lab --conntrack-max-per-core=0 --manifests cluster.yaml
+      kproxy run --netns lab --manifests cluster.yaml
       kproxy run --cleanup
 
     \b

@@ -26,6 +26,11 @@ from kproxy.kernel import sysctl
 _HASH_SIZE = Path("/sys/module/nf_conntrack/parameters/hashsize")
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
 
+_SIZE_REMEDY = (
+    "set conntrack.maxPerCore: 0 (--conntrack-max-per-core=0); only the machine's first network"
+    " namespace may change the size of the conntrack table"
+)
+
 log = logging.getLogger("kproxy")
 
 
@@ -68,18 +73,22 @@ def family_support(family: Family, backend: Backend) -> Support:
 
 
 def set_conntrack(config: Conntrack) -> None:
-    """Raises Unsupported or KernelRefused, naming the setting that avoids it."""
+    """Raises Unsupported or KernelRefused, naming the setting that avoids it.
+
+    Only the machine's first namespace may change the size of the conntrack table. Elsewhere a size
+    that nobody asked for is left alone, where kube-proxy would not start.
+    """
     size = conntrack_max(config, os.cpu_count() or 1)
     if size:
         try:
             sysctl.write(MAX_SYSCTL, size)
             _grow_hash_table(size)
-        except KproxyError as error:
-            raise type(error)(
-                str(error),
-                remedy="set conntrack.maxPerCore: 0 (--conntrack-max-per-core=0); only the "
-                "machine's first network namespace may change the size of the conntrack table",
-            ) from None
+        except Unsupported as error:
+            if (config.max_per_core, config.min) != (Conntrack().max_per_core, Conntrack().min):
+                raise Unsupported(str(error), remedy=_SIZE_REMEDY) from None
+            log.info("the conntrack table keeps its size: %s", error)
+        except KernelRefused as error:
+            raise KernelRefused(str(error), remedy=_SIZE_REMEDY) from None
     for name, value in conntrack_sysctls(config):
         try:
             sysctl.write(name, value)

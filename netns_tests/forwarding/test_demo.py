@@ -74,7 +74,7 @@ def test_keep_publishes_the_lab_until_it_is_interrupted() -> None:
 
 def test_the_examples_also_work_with_kproxy_run() -> None:
     with Namespace.create("node-a") as namespace, namespace.entered():
-        argv = ["kproxy", "run", "--once", "--conntrack-max-per-core=0"]
+        argv = ["kproxy", "run", "--once"]
         run([sys.executable, "-m", *argv, "--manifests", str(EXAMPLES)])
         assert "default/shop-local:http" in run(["iptables-save", "-t", "nat"])
 

@@ -17,7 +17,7 @@ from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
 
 PATIENCE_S = 30.0  # for a condition; only a failing test waits that long
-FLAGS = ("--conntrack-max-per-core=0", "--hostname-override=node-a")
+FLAGS = ("--hostname-override=node-a",)
 
 
 def until(what: str, condition: Callable[[], bool]) -> None:

@@ -132,7 +132,7 @@ def test_a_refused_transaction_exits_1_with_the_answer_and_a_retry_is_clean(
 
 def test_without_the_program_the_package_is_named(place: Place, service: Text) -> None:
     path = place.write("web.yaml", service("web", "10.96.0.1"))
-    argv = place.argv("--conntrack-max-per-core=0", "--manifests", str(path), "--once")
+    argv = place.argv("--manifests", str(path), "--once")
     hide = 'mount -t tmpfs none /usr/sbin && exec "$@"'
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", hide, "sh", *argv],
@@ -200,7 +200,7 @@ def test_run_imports_neither_scapy_nor_the_lab(place: Place, service: Text) -> N
         "finally: print(*[n for n in ('scapy', 'rich', 'watchfiles', 'kproxy.lab') "
         "if n in sys.modules])"
     )
-    arguments = place.argv("--conntrack-max-per-core=0", "--manifests", str(path), "--once")[3:]
+    arguments = place.argv("--manifests", str(path), "--once")[3:]
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
     )
