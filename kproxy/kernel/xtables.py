@@ -26,7 +26,7 @@ Chains = dict[str, list[str]]
 
 # 1.6.2 brought --random-fully and iptables-restore --wait; kube-proxy still has ways around them.
 MINIMUM_VERSION = (1, 6, 2)
-_WAIT = "--wait=5"  # seconds for the lock of the legacy variant; kube-proxy waits as long
+_WAIT = "--wait=30"  # seconds for the lock of the legacy variant, which all namespaces share
 _HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY", "KUBE-PROXY-CANARY")
 _LEGACY_TABLES = ("mangle", "nat", "filter")
 
@@ -63,7 +63,7 @@ class Xtables:
         found: Chains = {}
         for name in names:
             try:
-                text = run([self._command, "-w", "5", "-t", table, "-S", name])
+                text = run([self._command, _WAIT, "-t", table, "-S", name])
             except KernelRefused:
                 continue
             found[name] = [
