@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from kproxy.api.mirror import mirror
+from kproxy.api.types import SERVICE_NAME_LABEL as SERVICE_NAME_LABEL
 from kproxy.api.types import Endpoints, EndpointSlice, KubernetesObject, Node, Pod, Service
 
 ServiceKey = tuple[str, str]  # namespace, name
 ObjectKey = tuple[str, str, str]  # kind, namespace, name; the namespace of a Node is ""
-SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
 class Changes(Struct, frozen=True):

@@ -178,6 +178,7 @@ def test_endpoints_read_as_slices() -> None:
 
 def test_a_node_has_no_namespace() -> None:
     store = filled(node(namespace="default"))
+    assert store.node("node-0") == node(namespace="default")
     store.upsert(node(namespace=""))
     assert store.node("node-0") == node(namespace="")
     store.delete(("Node", "", "node-0"))

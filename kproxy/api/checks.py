@@ -16,7 +16,6 @@ from kproxy.api.types import Metadata
 _S = TypeVar("_S", bound=Struct)
 _K = TypeVar("_K", bound=Hashable)
 
-SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 ZONE_LABEL = "topology.kubernetes.io/zone"
 MAX_PORT = 65535
 

@@ -11,7 +11,6 @@ from msgspec.structs import force_setattr
 
 from kproxy.api.addresses import canonical_ip
 from kproxy.api.checks import (
-    SERVICE_NAME_LABEL,
     altered,
     check_ip,
     check_metadata,
@@ -23,6 +22,7 @@ from kproxy.api.checks import (
 from kproxy.api.names import label_value_problem, service_name_problem, subdomain_problem
 from kproxy.api.problems import Report, shown, step
 from kproxy.api.types import (
+    SERVICE_NAME_LABEL,
     Endpoint,
     EndpointAddress,
     EndpointPort,

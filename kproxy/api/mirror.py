@@ -6,6 +6,7 @@ import ipaddress
 from typing import Literal
 
 from kproxy.api.types import (
+    SERVICE_NAME_LABEL,
     Endpoint,
     EndpointAddress,
     EndpointConditions,
@@ -38,7 +39,7 @@ def mirror(endpoints: Endpoints) -> list[EndpointSlice]:
                 metadata=Metadata(
                     name=f"{meta.name}-mirror-{number}-{family.lower()}",
                     namespace=meta.namespace,
-                    labels={"kubernetes.io/service-name": meta.name},
+                    labels={SERVICE_NAME_LABEL: meta.name},
                 ),
                 address_type=family,
                 endpoints=tuple(members),

@@ -14,6 +14,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 Protocol = Literal["TCP", "UDP", "SCTP"]
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"  # of a slice: the Service it feeds
 
 
 class _Object(Struct, frozen=True, kw_only=True, rename="camel", gc=False):

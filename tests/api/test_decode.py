@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kproxy.api import decode
 from kproxy.api.types import (
@@ -67,7 +68,8 @@ TEXTS = [  # text -> names of its nodes
         "base: &base {apiVersion: v1, kind: Node}\n<<: *base\nmetadata: {name: a}\n",
         "a",
     ),
-    ("<<: [{kind: Pod}, {kind: Node}]\nkind: Node\napiVersion: v1\nmetadata: {name: a}\n", "a"),
+    ("<<: {metadata: {name: a}, kind: Pod}\nkind: Node\napiVersion: v1\nmetadata: {name: b}", "b"),
+    ("<<: [{metadata: {name: a}}, {metadata: {name: b}}]\nkind: Node\napiVersion: v1", "a"),
     ("apiVersion: v1\nkind: Node\nmetadata: {name: !!str 1, deletionTimestamp: 2024-01-01}", "1"),
 ]
 
@@ -193,6 +195,10 @@ def test_json_errors_name_the_line() -> None:
         "f.json:1: line 3: JSON is malformed: invalid character",
     )
     assert decode(text[:-3], "f.json").problems == ("f.json:1: input data was truncated",)
+
+
+def test_a_byte_order_mark_is_no_part_of_json() -> None:
+    assert names("\ufeff" + json.dumps(NODE), "f.json") == "node-0.example"
 
 
 def test_what_is_not_utf8() -> None:
@@ -330,3 +336,16 @@ def test_all_kinds_in_one_list() -> None:
     assert [type(each).__name__ for each in decode(text, "f.json").objects] == [
         manifest["kind"] for manifest in ALL
     ]
+
+
+@pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
+def test_without_the_c_library_it_is_only_slower(
+    monkeypatch: pytest.MonkeyPatch, loader: str
+) -> None:
+    monkeypatch.setattr("kproxy.api.yaml_documents._Loader", getattr(yaml, loader))
+    text = "\n---\n".join(["é: ééé", "a: b: c", NODE_TEXT % "a", NODE_TEXT % "b"])
+    decoded = decode(text, "f")
+    assert [each.metadata.name for each in decoded.objects] == ["a", "b"]
+    first, second = decoded.problems
+    assert first == "f:1: kind: missing"
+    assert second.startswith("f:2: line 3: mapping values are not allowed")
