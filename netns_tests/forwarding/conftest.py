@@ -14,7 +14,8 @@ from netns_tests.forwarding.survey import PROTOCOLS, VARIANTS, Case, Survey, bui
 def survey(request: pytest.FixtureRequest) -> Iterator[Survey]:
     """The answers to all rows that this run is about."""
     params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    cases = list(dict.fromkeys(each["case"] for each in params if "case" in each))
+    given = [each["case"] for each in params if "case" in each]
+    cases = list(dict.fromkeys(case for case in given if isinstance(case, Case)))
     with LabFactory() as factory:
         yield Survey(build_lab(factory, request.param), cases)
 
