@@ -1,8 +1,8 @@
 """The contract between the control loop and a backend, and how backends are found.
 
 A backend turns the plan of one IP family into the state of one network namespace: the one its
-methods are called in. Third parties add one by installing a package with an entry point in the group
-`kproxy.backends` whose value is a `BackendFactory`.
+methods are called in. Third parties add one by installing a package with an entry point in the
+group `kproxy.backends` whose value is a `BackendFactory`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Backend(Protocol):
     def support(self) -> Support: ...
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
-        """Make the kernel match `plan`. All of the transaction or nothing; repeating it is harmless.
+        """Make the kernel match `plan`. All of a transaction or nothing; repeating it is harmless.
 
         `delta` must be relative to the last sync of this object that did not raise; after
         an error, or on a new object, the caller passes `Delta(full=True)`.
