@@ -53,9 +53,19 @@ def endpoint_chain(name: ServicePortName, endpoint: Endpoint) -> str:
 
 def _hash(text: str) -> str:
     number = int.from_bytes(sha256(text.encode()).digest()[:10], "big")  # 80 bits: 16 characters
-    return "".join([_PAIRS[number >> shift & 1023] for shift in range(70, -1, -10)])
+    pairs = _PAIRS
+    return (
+        pairs[number >> 70]
+        + pairs[number >> 60 & 1023]
+        + pairs[number >> 50 & 1023]
+        + pairs[number >> 40 & 1023]
+        + pairs[number >> 30 & 1023]
+        + pairs[number >> 20 & 1023]
+        + pairs[number >> 10 & 1023]
+        + pairs[number & 1023]
+    )
 
 
-# base64.b32encode takes six times as long, which is 0.4 s of a cold start of 10,000 services.
+# base64.b32encode takes eight times as long, which is 0.5 s of a cold start of 10,000 Services.
 _DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
