@@ -109,7 +109,10 @@ class _Reader:
         self._values = 0
 
     def _next(self) -> Any:
-        return self._loader.get_event()
+        event = self._loader.get_event()
+        if event is None:  # past the end, where every loop here would spin
+            raise RuntimeError("the YAML parser has no more events")
+        return event
 
     def _note(self, text: str) -> None:
         self._problems.append(Problem("".join(self._path).lstrip("."), text))
