@@ -13,7 +13,7 @@ from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.addresses import local_addresses
 from kproxy.kernel.xtables import MINIMUM_VERSION, Chains, Table, Variant, Xtables, choose_variant
 from kproxy_iptables import cleanup, damage
-from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, FrameOptions
+from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET, FrameOptions
 from kproxy_iptables.names import DISPATCH_CHAINS
 from kproxy_iptables.rules import LOCALHOST_COUNTER, Context, node_port_jumps
 from kproxy_iptables.transaction import (
@@ -148,7 +148,7 @@ class IptablesBackend:
     def _prepare(self, plan: Plan) -> FrameOptions:
         """Sysctls and counters that the rules rely on; what is read here is read once."""
         if plan.settings.localhost_node_ports:
-            sysctl.write("net/ipv4/conf/all/route_localnet", 1)
+            sysctl.write(ROUTE_LOCALNET, 1)
         counters = nfacct.ensure_counter(INVALID_COUNTER)
         self._localhost_counter = nfacct.ensure_counter(LOCALHOST_COUNTER)
         if self._frame is None:

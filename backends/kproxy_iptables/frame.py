@@ -13,6 +13,7 @@ from kproxy.forwarding.plan import Family, NodeSettings
 from kproxy_iptables.names import KUBELET_FIREWALL
 
 INVALID_COUNTER = "ct_state_invalid_dropped_pkts"
+ROUTE_LOCALNET = "net/ipv4/conf/all/route_localnet"
 
 _NEW = "-m conntrack --ctstate NEW -m comment --comment"
 _PORTALS = '"kubernetes service portals" -j KUBE-SERVICES'

@@ -12,7 +12,7 @@ import socket
 import struct
 
 _NETLINK_NETFILTER = 12
-_NEW = (7 << 8) | 0  # NFNL_SUBSYS_ACCT, NFNL_MSG_ACCT_NEW
+_NEW, _DELETE = (7 << 8) | 0, (7 << 8) | 3  # NFNL_SUBSYS_ACCT, NFNL_MSG_ACCT_NEW and _DEL
 _REQUEST, _ACK, _CREATE, _EXCL = 0x1, 0x4, 0x400, 0x200
 _ATTR_NAME = 1
 
@@ -24,6 +24,11 @@ def ensure_counter(name: str) -> bool:
     """
     code = _talk(_NEW, name, _REQUEST | _ACK | _CREATE | _EXCL)
     return code in (0, errno.EEXIST, errno.EBUSY)
+
+
+def delete_counter(name: str) -> None:
+    """Delete the counter, unless a rule still counts on it. It need not be there."""
+    _talk(_DELETE, name, _REQUEST | _ACK)
 
 
 def _talk(kind: int, name: str, flags: int) -> int:

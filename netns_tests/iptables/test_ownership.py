@@ -6,11 +6,13 @@ from typing import get_args
 
 import pytest
 from kproxy_iptables import IptablesBackend
+from kproxy_iptables.frame import INVALID_COUNTER, ROUTE_LOCALNET
 from kproxy_iptables.names import service_hash
 
 from kproxy.backend import BackendOptions
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Delta, Family
+from kproxy.kernel import sysctl
 from kproxy.kernel.xtables import Variant, Xtables, choose_variant
 from netns_tests.conformance import dump
 from netns_tests.iptables.node import Bench, bench, fresh_state
@@ -48,12 +50,18 @@ def test_cleanup_removes_every_trace_and_nothing_else(variant: Variant) -> None:
     with bench(variant) as node:
         node.tables().restore([FOREIGN])
         before = dump.iptables(variant)
+        sysctl.write(ROUTE_LOCALNET, 0)
         filled(node)
+        assert sysctl.read(ROUTE_LOCALNET) == "1"
         assert dump.iptables(variant) != before
         for backend in node.backends.values():
             backend.cleanup()
         after = dump.iptables(variant)
         assert _without_empty_tables(after) == _without_empty_tables(before)
+        assert sysctl.read(ROUTE_LOCALNET) == "0"
+        counting = f"-A INPUT -m nfacct --nfacct-name {INVALID_COUNTER}\n"
+        with pytest.raises(KernelRefused):  # there is no such counter any more
+            node.tables().restore(["*filter\n", counting, "COMMIT\n"])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
