@@ -11,10 +11,8 @@ from collections.abc import Mapping
 
 from kproxy.kernel.xtables import Table, Xtables
 from kproxy_iptables.frame import JUMPS
-from kproxy_iptables.names import DISPATCH_CHAINS, FIXED_CHAINS, KUBELET_FIREWALL
+from kproxy_iptables.names import CANARY, DISPATCH_CHAINS, FIXED_CHAINS, KUBELET_FIREWALL
 from kproxy_iptables.transaction import DispatchKey
-
-_EMPTY = ("KUBE-PROXY-CANARY",)
 
 
 def found(xtables: Xtables, dispatch_sizes: Mapping[DispatchKey, int]) -> bool:
@@ -30,7 +28,7 @@ def found(xtables: Xtables, dispatch_sizes: Mapping[DispatchKey, int]) -> bool:
             return True
         if any(jump.rule not in chains[jump.chain] for jump in JUMPS if jump.table == table):
             return True
-        if any(not chains[chain] for chain in fixed if chain not in _EMPTY):
+        if any(not chains[chain] for chain in fixed if chain != CANARY):
             return True
         if any(len(chains[chain]) < dispatch_sizes.get((table, chain), 0) for chain in dispatch):
             return True
