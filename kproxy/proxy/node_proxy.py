@@ -76,11 +76,13 @@ class NodeProxy:
         node without settings (before the first sync there are no others; later the former stay).
         """
         changes = self._store.take_changes()
-        self._take_settings(changes)
+        planned_anew = self._take_settings(changes)
         reports: list[SyncReport] = []
         errors: dict[Family, KproxyError] = {}
         for family, backend in self._backends.items():
-            delta = self._planners[family].update(self._store, changes.services)
+            planner = self._planners[family]
+            known = family in planned_anew
+            delta = Delta() if known else planner.update(self._store, changes.services)
             if full or family in self._due_full:
                 delta = Delta(full=True)
             if not delta:
@@ -88,7 +90,7 @@ class NodeProxy:
             start = self._clock()
             self._due_full.add(family)
             try:
-                reports.append(backend.sync(self._planners[family].plan, delta))
+                reports.append(backend.sync(planner.plan, delta))
                 self._due_full.discard(family)
             except (KernelRefused, Unsupported) as error:
                 errors[family] = error
@@ -116,10 +118,14 @@ class NodeProxy:
         self._due_full.update(found)
         return found
 
-    def _take_settings(self, changes: Changes) -> None:
-        """Plan anew the families whose settings the Node object has changed, all at first."""
+    def _take_settings(self, changes: Changes) -> set[Family]:
+        """Plan anew the families whose settings the Node object has changed, all at first.
+
+        Returns those families; their next sync is full.
+        """
+        planned_anew: set[Family] = set()
         if self._planners and self._node_name not in changes.nodes:
-            return
+            return planned_anew
         self._node_problem = None
         try:
             settings = node_settings(self._config, self._store.node(self._node_name))
@@ -127,14 +133,16 @@ class NodeProxy:
             if not self._planners:
                 raise
             self._node_problem = error
-            return
+            return planned_anew
         for family in self._backends:
             if family not in self._planners:
                 self._planners[family] = Planner(settings[family])
             elif self._planners[family].plan.settings == settings[family]:
                 continue
             self._planners[family].replan(self._store, settings[family])
-            self._due_full.add(family)
+            planned_anew.add(family)
+        self._due_full |= planned_anew
+        return planned_anew
 
 
 def _intact(backend: Backend) -> bool:
