@@ -15,6 +15,9 @@ from kproxy.api.types import EndpointSlice
 from kproxy.forwarding.plan import Endpoint, NodeSettings
 
 
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+
+
 class Pools(Struct, frozen=True, gc=False):
     """Outcome of `categorize`: see the fields of the same names in `ServicePlan`."""
 
@@ -40,6 +43,8 @@ def endpoints_of(
     found: dict[tuple[str, str], dict[str, Endpoint]] = {}
     for endpoint_slice in slices:
         if endpoint_slice.address_type != settings.family.value:
+            continue
+        if HEADLESS_LABEL in endpoint_slice.metadata.labels:  # kube-proxy's watch leaves them out
             continue
         for port in endpoint_slice.ports:
             if not port.port:

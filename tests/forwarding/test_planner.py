@@ -283,6 +283,17 @@ def test_duplicates_one_not_terminating_wins() -> None:
     assert plan.cached_endpoints == 2
 
 
+def test_slices_of_headless_services_are_not_for_proxies() -> None:
+    headless = endpoint_slice(ep(1))
+    labels = {**headless.metadata.labels, "service.kubernetes.io/headless": ""}
+    slices = [
+        replace(headless, metadata=replace(headless.metadata, labels=labels)),
+        endpoint_slice(ep(2), name="web-2"),
+    ]
+    (plan,) = plan_service(web(), slices, HERE).values()
+    assert octets(plan.cluster) == "2"
+
+
 def test_health_check_node_port_needs_a_local_load_balancer() -> None:
     local = {"external_traffic_policy": "Local", "health_check_node_port": 32000}
     plans = [plan_of(web(type=kind, **local), ep(1)) for kind in ("LoadBalancer", "NodePort")]
