@@ -14,7 +14,6 @@ from kproxy.api.types import Endpoint as SliceEndpoint
 from kproxy.api.types import EndpointSlice
 from kproxy.forwarding.plan import Endpoint, NodeSettings
 
-
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 
 
