@@ -110,6 +110,16 @@ def test_damage_is_noticed_and_repaired(variant: Variant, table: str, harm: str)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("prefix", ["KUBE-SVC-", "KUBE-SEP-"])
+def test_a_flushed_chain_of_a_service_is_noticed(variant: Variant, prefix: str) -> None:
+    with bench(variant) as node:
+        filled(node)
+        chain = next(name for name in node.tables().save("nat") if name.startswith(prefix))
+        node.tables().restore([f"*nat\n-F {chain}\nCOMMIT\n"])
+        assert Family.IPV4 in node.proxy.damaged()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_somebody_elses_rules_are_no_damage(variant: Variant) -> None:
     with bench(variant) as node:
         filled(node)
