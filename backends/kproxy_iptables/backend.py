@@ -11,7 +11,14 @@ from kproxy.errors import KernelRefused, KproxyError, Unsupported
 from kproxy.forwarding.plan import Delta, Family, Plan
 from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.addresses import local_addresses
-from kproxy.kernel.xtables import MINIMUM_VERSION, Chains, Table, Variant, Xtables, choose_variant
+from kproxy.kernel.xtables import (
+    MINIMUM_VERSION,
+    TABLES,
+    Chains,
+    Variant,
+    Xtables,
+    choose_variant,
+)
 from kproxy_iptables import cleanup, damage
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET, FrameOptions
 from kproxy_iptables.names import DISPATCH_CHAINS
@@ -23,8 +30,6 @@ from kproxy_iptables.transaction import (
     edit,
     rewrite,
 )
-
-TABLES: tuple[Table, ...] = ("mangle", "filter", "nat")
 
 # The nft variant's own work grows with the square of a transaction, the kernel's with the number
 # of transactions. 10,000 Services of 5 endpoints took 12.4, 9.2, 8.4, 7.3, 8.8, 11.2 s in batches

@@ -8,7 +8,7 @@ Source: kube-proxy v1.36 iptables/cleanup.go, which leaves that chain, the setti
 from __future__ import annotations
 
 from kproxy.kernel import nfacct, sysctl
-from kproxy.kernel.xtables import Chains, Table, Xtables
+from kproxy.kernel.xtables import TABLES, Chains, Table, Xtables
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET
 from kproxy_iptables.names import (
     DISPATCH_CHAINS,
@@ -23,8 +23,7 @@ _MARTIAN_RULE = '"block incoming localnet connections"'
 
 def remove_all(xtables: Xtables) -> None:
     """Raises KernelRefused if a rule of somebody else still leads to one of the chains."""
-    tables: tuple[Table, ...] = ("filter", "nat", "mangle")
-    for table in tables:
+    for table in TABLES:
         if not xtables.has(table):
             continue
         chains = xtables.save(table)

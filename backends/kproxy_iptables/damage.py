@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kproxy.kernel.xtables import Table, Xtables
+from kproxy.kernel.xtables import TABLES, Xtables
 from kproxy_iptables.frame import JUMPS
 from kproxy_iptables.names import (
     CANARY,
@@ -27,9 +27,8 @@ FEW_RULES = 1000
 
 def found(xtables: Xtables, dispatch_sizes: Mapping[DispatchKey, int]) -> bool:
     """Whether anything is missing. `dispatch_sizes`: rules that each dispatch chain must hold."""
-    tables: tuple[Table, ...] = ("mangle", "nat", "filter")
     thorough = sum(dispatch_sizes.values()) <= FEW_RULES
-    for table in tables:
+    for table in TABLES:
         fixed = [chain for where, chain in FIXED_CHAINS if where == table]
         dispatch = [chain for where, chain in DISPATCH_CHAINS if where == table]
         system = sorted({jump.chain for jump in JUMPS if jump.table == table})

@@ -40,7 +40,8 @@ from kproxy_iptables.rules import (
 )
 
 DispatchKey = tuple[str, str]  # table, chain
-TABLES = ("filter", "nat")  # in this order: what loses its endpoints is refused, then cut off
+# In this order: what loses its endpoints is refused before it is no longer translated.
+DISPATCH_TABLES = ("filter", "nat")
 
 
 class Existing(Struct, frozen=True, kw_only=True):
@@ -131,7 +132,7 @@ def edit(
                 inserts += new_rules.get(key, [])
         for one in written:
             writer.add("nat", [f"-A {one.name} {rule}" for rule in one.rules])
-    for table in TABLES:  # at the top, ahead of the node ports
+    for table in DISPATCH_TABLES:  # at the top, ahead of the node ports
         rules = [rule for rule in inserts if rule.table == table]
         writer.add(table, [*writer.dispatch("-I", rules)])
     former_jumps, jumps = node_ports
@@ -168,7 +169,7 @@ def rewrite(
         writer.add("nat", _chains(batch, context))
         if not takeover:
             operation = "-A" if number == 0 else "-I"  # at the top: ahead of the node ports
-            for table in TABLES:
+            for table in DISPATCH_TABLES:
                 writer.add(table, writer.dispatch(operation, _dispatch(batch, context, table)))
             if number == 0:
                 _finish(writer, existing, node_port_rules)
@@ -178,7 +179,7 @@ def rewrite(
     if takeover:
         writer = Writer()
         _declare_dispatch(writer)
-        for table in TABLES:
+        for table in DISPATCH_TABLES:
             writer.add(table, writer.dispatch("-A", _dispatch(services, context, table)))
         _finish(writer, existing, node_port_rules)
         _delete_stale(writer, services, existing)

@@ -13,7 +13,7 @@ import socket
 import struct
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Family
@@ -21,6 +21,7 @@ from kproxy.kernel.process import run
 
 Variant = Literal["nft", "legacy"]
 Table = Literal["mangle", "nat", "filter"]
+TABLES: tuple[Table, ...] = get_args(Table)
 Chains = dict[str, list[str]]
 """Chain -> its rules in order, each without the leading "-A CHAIN "."""
 
@@ -28,7 +29,6 @@ Chains = dict[str, list[str]]
 MINIMUM_VERSION = (1, 6, 2)
 _WAIT = "--wait=30"  # seconds for the lock of the legacy variant, which all namespaces share
 _HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY", "KUBE-PROXY-CANARY")
-_LEGACY_TABLES = ("mangle", "nat", "filter")
 
 
 class Xtables:
@@ -183,7 +183,7 @@ def _legacy_sizes(family: Family) -> tuple[int, ...]:
         else (socket.AF_INET6, socket.IPPROTO_IPV6)
     )
     sizes: list[int] = []
-    for table in _LEGACY_TABLES:
+    for table in TABLES:
         if table not in present:
             sizes += (0, 0)
             continue

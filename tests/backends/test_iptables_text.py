@@ -66,7 +66,10 @@ def test_endpoint_chain_names(endpoint: Endpoint, expected: str) -> None:
 
 
 LIST = NodePortAddresses(("192.168.0.0/16",))
-JUMP = '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain"'  # noqa: E501  # as one word
+JUMP = (
+    '-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this'
+    ' chain"'
+)
 
 
 @pytest.mark.parametrize(
