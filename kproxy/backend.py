@@ -13,6 +13,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from kproxy.config.types import IpvsSection
 from kproxy.errors import BadInput
 from kproxy.forwarding.plan import Delta, Family, Plan
 
@@ -26,11 +27,15 @@ class Support(Struct, frozen=True):
 
 
 class SyncReport(Struct, frozen=True, kw_only=True):
-    """What one sync wrote. `rules_written` counts rules by table; `transactions` kernel commits."""
+    """What one sync wrote. `rules_written` counts rules by table; `transactions` kernel commits.
+
+    `again_in_s`: after this time it wants to be called even if nothing has changed; 0: it does not.
+    """
 
     full: bool
     transactions: int
     rules_written: Mapping[str, int]
+    again_in_s: float = 0
 
 
 Ruleset = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -41,6 +46,7 @@ class BackendOptions(Struct, frozen=True, kw_only=True):
     """Settings that only backends understand, from the configuration and the command line."""
 
     iptables_variant: str = "auto"  # auto, nft, legacy
+    ipvs: IpvsSection = IpvsSection()
 
 
 class Backend(Protocol):
@@ -54,8 +60,8 @@ class Backend(Protocol):
         """Make the kernel match `plan`. All of a transaction or nothing; repeating it is harmless.
 
         `delta` must be relative to the last sync of this object that did not raise; after
-        an error, or on a new object, the caller passes `Delta(full=True)`.
-        Raises KernelRefused.
+        an error, or on a new object, the caller passes `Delta(full=True)`; an empty one if the
+        report of the last sync has asked for it. Raises KernelRefused.
         """
         ...
 

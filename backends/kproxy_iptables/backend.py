@@ -7,17 +7,16 @@ from collections.abc import Iterable
 from typing import get_args
 
 from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport
-from kproxy.errors import KernelRefused, KproxyError, Unsupported
+from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, Family, Plan
 from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.addresses import local_addresses
 from kproxy.kernel.xtables import (
-    MINIMUM_VERSION,
     TABLES,
     Chains,
     Variant,
     Xtables,
-    choose_variant,
+    open_xtables,
 )
 from kproxy_iptables import cleanup, damage
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET, FrameOptions
@@ -55,14 +54,9 @@ class IptablesBackend:
 
     def support(self) -> Support:
         try:
-            version = self._xtables.version()
-            if version < MINIMUM_VERSION:
-                found, wanted = (".".join(map(str, v)) for v in (version, MINIMUM_VERSION))
-                return Support(False, f"iptables is {found}", f"install iptables {wanted} or newer")
-            self._xtables.chains("nat", ["POSTROUTING"])
-            self._xtables.save("nat")
-        except KproxyError as error:
-            return Support(False, str(error), error.remedy or "run as root, or with --privileged")
+            self._xtables.require()
+        except Unsupported as error:
+            return Support(False, str(error), error.remedy)
         return Support(True)
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
@@ -115,13 +109,7 @@ class IptablesBackend:
     def _xtables(self) -> Xtables:
         """Chosen at first use, since only then the thread is in the namespace that matters."""
         if self._opened is None:
-            wanted = self._options.iptables_variant
-            variant: Variant = (
-                choose_variant(self.family)
-                if wanted == "auto"
-                else ("legacy" if wanted == "legacy" else "nft")
-            )
-            self._opened = Xtables(self.family, variant)
+            self._opened = open_xtables(self.family, self._options.iptables_variant)
         return self._opened
 
     def _context(self, plan: Plan) -> Context:

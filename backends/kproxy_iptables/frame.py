@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from kproxy import masquerade
 from kproxy.forwarding.plan import Family, NodeSettings
+from kproxy.kernel.xtables import Jump
 from kproxy_iptables.names import KUBELET_FIREWALL
 
 INVALID_COUNTER = "ct_state_invalid_dropped_pkts"
@@ -19,14 +21,6 @@ _NEW = "-m conntrack --ctstate NEW -m comment --comment"
 _PORTALS = '"kubernetes service portals" -j KUBE-SERVICES'
 _EXTERNAL = f'{_NEW} "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES'
 _LB_FIREWALL = f'{_NEW} "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'
-
-
-class Jump(Struct, frozen=True):
-    """A rule in a chain of the system. As text it reads back from the kernel as it was written."""
-
-    table: str
-    chain: str
-    rule: str
 
 
 # Each is inserted at the top of its chain, so the last one here is met first.
@@ -63,23 +57,6 @@ class FrameOptions(Struct, frozen=True, kw_only=True):
     invalid_counter: bool = False  # the nfacct counter exists
 
 
-def mark_text(settings: NodeSettings) -> str:
-    return f"0x{settings.masquerade_mark:08x}"
-
-
-def nat_rules(settings: NodeSettings) -> Iterator[str]:
-    """Fixed rules of the nat table, each with its "-A CHAIN "."""
-    mark = mark_text(settings)
-    yield f"-A KUBE-POSTROUTING -m mark ! --mark {mark}/{mark} -j RETURN"
-    # The mark is taken off, so that a packet that passes here again is not masqueraded twice.
-    yield f"-A KUBE-POSTROUTING -j MARK --xor-mark {mark}"
-    yield (
-        '-A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT"'
-        " -j MASQUERADE --random-fully"
-    )
-    yield f"-A KUBE-MARK-MASQ -j MARK --or-mark {mark}"
-
-
 def firewall_rules(settings: NodeSettings) -> Iterator[str]:
     """Fixed rule of KUBE-FIREWALL, where kube-proxy writes that chain at all.
 
@@ -101,12 +78,4 @@ def forward_rules(settings: NodeSettings, options: FrameOptions) -> Iterator[str
         # a pod would make the client reset its connection (kubernetes issue 74839).
         count = f" -m nfacct --nfacct-name {INVALID_COUNTER}" if options.invalid_counter else ""
         yield f"-A KUBE-FORWARD -m conntrack --ctstate INVALID{count} -j DROP"
-    mark = mark_text(settings)
-    yield (
-        '-A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules"'
-        f" -m mark --mark {mark}/{mark} -j ACCEPT"
-    )
-    yield (
-        '-A KUBE-FORWARD -m comment --comment "kubernetes forwarding conntrack rule"'
-        " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
-    )
+    yield from masquerade.forward_rules(settings)

@@ -16,14 +16,14 @@ from itertools import chain, islice
 
 from msgspec import Struct
 
+from kproxy import masquerade
 from kproxy.forwarding.plan import Plan, ServicePlan, ServicePortName
+from kproxy.kernel.xtables import Jump
 from kproxy_iptables.frame import (
     JUMPS,
     FrameOptions,
-    Jump,
     firewall_rules,
     forward_rules,
-    nat_rules,
 )
 from kproxy_iptables.names import (
     CANARY,
@@ -196,7 +196,7 @@ def _write_fixed(writer: Writer, plan: Plan, existing: Existing, frame: FrameOpt
         writer.add("filter", firewall)
     writer.add("filter", forward_rules(settings, frame))
     writer.declare("nat", [CANARY, "KUBE-POSTROUTING", "KUBE-MARK-MASQ"])
-    writer.add("nat", nat_rules(settings))
+    writer.add("nat", masquerade.nat_rules(settings))
 
 
 def _declare_dispatch(writer: Writer) -> None:

@@ -68,7 +68,7 @@ def execute(request: Request) -> None:
             return
         with _owning(request.netns):
             if request.cleanup:
-                _clean(request.backends)
+                _clean(config, request.backends)
             else:
                 make_backends(config, None, request.backends)
                 set_conntrack(config.conntrack)
@@ -182,8 +182,8 @@ def _stopped_by_signals(loop: ControlLoop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _clean(options: BackendOptions) -> None:
-    if failures := cleanup(options):
+def _clean(config: ProxyConfig, options: BackendOptions) -> None:
+    if failures := cleanup(config, options):
         raise KernelRefused("\n".join(("not everything could be removed:", *failures)))
 
 

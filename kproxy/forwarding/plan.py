@@ -128,7 +128,8 @@ class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
     them. `reachable`: every endpoint of either pool. `has_endpoints`: some endpoint is usable
     somewhere in the cluster, even if neither pool has one. `affinity_timeout_s` is 0 without
     session affinity.
-    `cached_endpoints` counts all known endpoints in any condition (decides large-cluster mode).
+    `cached_endpoints` counts all known endpoints in any condition (decides large-cluster mode);
+    `cached_local` are those of them on this node (the hairpin set of ipvs mode).
     Source: kube-proxy topology.go, CategorizeEndpoints.
     """
 
@@ -140,6 +141,7 @@ class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
     reachable: tuple[Endpoint, ...] = ()
     has_endpoints: bool = False
     cached_endpoints: int = 0
+    cached_local: tuple[Endpoint, ...] = ()
     internal_local: bool = False  # internalTrafficPolicy Local
     external_local: bool = False  # externalTrafficPolicy Local, where it applies
     externally_accessible: bool = False

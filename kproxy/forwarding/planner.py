@@ -66,6 +66,7 @@ def plan_service(
             reachable=pools.reachable,
             has_endpoints=pools.has_endpoints,
             cached_endpoints=len(members),
+            cached_local=tuple(member for member in members if member.local),
             internal_local=policy.internal_local,
             external_local=policy.external_local,
             externally_accessible=accessible,

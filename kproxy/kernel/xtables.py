@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, get_args
 
+from msgspec import Struct
+
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
@@ -24,6 +26,15 @@ Table = Literal["mangle", "nat", "filter"]
 TABLES: tuple[Table, ...] = get_args(Table)
 Chains = dict[str, list[str]]
 """Chain -> its rules in order, each without the leading "-A CHAIN "."""
+
+
+class Jump(Struct, frozen=True):
+    """A rule in a chain of the system. As text it reads back from the kernel as it was written."""
+
+    table: Table
+    chain: str
+    rule: str
+
 
 # 1.6.2 brought --random-fully and iptables-restore --wait; kube-proxy still has ways around them.
 MINIMUM_VERSION = (1, 6, 2)
@@ -46,6 +57,18 @@ class Xtables:
         if not found:
             raise Unsupported(f"{self._command} --version says nothing of a version: {text[:80]!r}")
         return tuple(int(part) for part in found[1].split("."))
+
+    def require(self) -> None:
+        """Raises Unsupported, saying what is lacking, if kproxy cannot work with it here."""
+        version = self.version()
+        if version < MINIMUM_VERSION:
+            found, wanted = (".".join(map(str, v)) for v in (version, MINIMUM_VERSION))
+            raise Unsupported(f"iptables is {found}", remedy=f"install iptables {wanted} or newer")
+        try:
+            self.chains("nat", ["POSTROUTING"])
+            self.save("nat")
+        except KernelRefused as error:
+            raise Unsupported(str(error), remedy="run as root, or with --privileged") from None
 
     def has(self, table: Table) -> bool:
         """Whether the table can hold rules. False for a legacy table nobody has used here yet."""
@@ -94,6 +117,13 @@ class Xtables:
         if self.variant == "nft":
             return (_nft_generation(),)
         return _legacy_sizes(self.family)
+
+
+def open_xtables(family: Family, variant: str) -> Xtables:
+    """`variant`: nft, legacy, or auto for the one in use in the namespace of the calling thread."""
+    if variant == "auto":
+        return Xtables(family, choose_variant(family))
+    return Xtables(family, "legacy" if variant == "legacy" else "nft")
 
 
 def choose_variant(family: Family) -> Variant:

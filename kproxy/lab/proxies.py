@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from msgspec.structs import replace
+
 from kproxy import backend
 from kproxy.api.types import KubernetesObject
 from kproxy.backend import BackendOptions, SyncReport
@@ -47,7 +49,8 @@ class Proxies:
             own = node_config(spec, node, mode, config)
             with node.namespace.entered():
                 set_conntrack(own.conntrack)
-                backends = {family: factory(family, options) for family in spec.families}
+                own_options = replace(options, ipvs=own.ipvs)
+                backends = {family: factory(family, own_options) for family in spec.families}
                 for each in backends.values():
                     support = each.support()
                     if not support.ok:

@@ -77,10 +77,14 @@ class ControlLoop:
             return self._clock()
         if self._clock() >= self._check_at:
             self._check_drift()
+        if self._clock() >= self._proxy.again_at:
+            self._frequency.request()
         due = self._frequency.due(self._clock())
         if due is not Due.NOTHING:
             self._sync(full=due is Due.FULL_SYNC)
-        return min(self._frequency.next_at(), self._check_at)
+        wake_at = min(self._frequency.next_at(), self._check_at)
+        again_at = self._proxy.again_at
+        return min(wake_at, again_at) if again_at > self._clock() else wake_at
 
     def _receive(self, wake_at: float) -> None:
         wait_s = max(0.0, wake_at - self._clock())
@@ -170,7 +174,7 @@ class ControlLoop:
             self._failures = 0
         if first:
             log.info("ready: %s", summary(self._proxy, took_s))
-        elif reports:
+        elif any(report.transactions for report in reports):
             log.info(
                 "synced in %.3f s: %d rules, %d transactions%s",
                 took_s,

@@ -53,6 +53,7 @@ class NodeProxy:
         self._due_full = set(backends)  # nothing synced yet, failed, or found damaged
         self._node_problem: BadInput | None = None
         self.durations_s: dict[Family, float] = {}  # of each family's last sync, failed or not
+        self._again_at: dict[Family, float] = {}  # what backends have asked for
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -66,6 +67,11 @@ class NodeProxy:
     def plans(self) -> Mapping[Family, Plan]:
         """What each family was last told to be; empty before the first sync."""
         return {family: planner.plan for family, planner in self._planners.items()}
+
+    @property
+    def again_at(self) -> float:
+        """When a sync is due even if nothing changes; infinity for never."""
+        return min(self._again_at.values(), default=float("inf"))
 
     def sync(self, *, full: bool = False) -> list[SyncReport]:
         """Bring every family up to date with the store; `full` rewrites also what has not changed.
@@ -85,13 +91,17 @@ class NodeProxy:
             delta = Delta() if known else planner.update(self._store, changes.services)
             if full or family in self._due_full:
                 delta = Delta(full=True)
-            if not delta:
-                continue
             start = self._clock()
+            if not delta and start < self._again_at.get(family, float("inf")):
+                continue
             self._due_full.add(family)
+            self._again_at.pop(family, None)
             try:
-                reports.append(backend.sync(planner.plan, delta))
+                report = backend.sync(planner.plan, delta)
                 self._due_full.discard(family)
+                reports.append(report)
+                if report.again_in_s:
+                    self._again_at[family] = self._clock() + report.again_in_s
             except (KernelRefused, Unsupported) as error:
                 errors[family] = error
             except OSError as error:  # no process, no descriptor, no memory: it may pass

@@ -11,6 +11,8 @@ import logging
 import os
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from kproxy import backend as registry
 from kproxy.api.addresses import parse_cidr
 from kproxy.api.types import Node
@@ -43,6 +45,7 @@ def make_backends(
     Unsupported if the primary family does not work.
     """
     factory = registry.load(config.mode)
+    options = replace(options, ipvs=config.ipvs)
     backends = {family: factory(family, options) for family in Family}
     primary = primary_family(config, node)
     usable: dict[Family, Backend] = {}
@@ -106,13 +109,14 @@ def set_oom_score(score: int) -> None:
         log.debug("oomScoreAdj %d not set: %s", score, error.strerror)
 
 
-def cleanup(options: BackendOptions) -> list[str]:
+def cleanup(config: ProxyConfig, options: BackendOptions) -> list[str]:
     """Remove what any installed backend, or a kube-proxy in such a mode, left here.
 
     Returns a line for each failure, after everything has had its turn. A backend that cannot run
     here cannot have left anything.
     """
     failures = []
+    options = replace(options, ipvs=config.ipvs)
     for mode in registry.modes():
         factory = registry.load(mode)
         for family in Family:

@@ -15,6 +15,7 @@ class MemoryBackend:
     def __init__(self, family: Family, on_sync: Callable[[Family, Delta], None]) -> None:
         self.rules: dict[ServicePortName, ServicePlan] = {}
         self.refusals = 0  # of the next syncs
+        self.again_in_s = 0.0  # what the reports of the next syncs say
         self.exhausted = False  # the machine cannot even start a program
         self._family = family
         self._on_sync = on_sync
@@ -41,7 +42,12 @@ class MemoryBackend:
                     self.rules[name] = plan.services[name]
         self._written = True
         assert self.rules == plan.services
-        return SyncReport(full=delta.full, transactions=1, rules_written={"nat": len(self.rules)})
+        return SyncReport(
+            full=delta.full,
+            transactions=1,
+            rules_written={"nat": len(self.rules)},
+            again_in_s=self.again_in_s,
+        )
 
     def intact(self) -> bool:
         if self.exhausted:

@@ -6,7 +6,7 @@
     ])
 
 Between two moments the loop wakes exactly when it asked to. `Expect` names all syncs since the last
-`Expect`, each as `full` or the changed service ports; a script must end with one.
+`Expect`, each as `full` or the changed service ports ("" for none); a script must end with one.
 """
 
 from __future__ import annotations
@@ -103,6 +103,15 @@ class Refuse(Struct, frozen=True):
         stage.backend.refusals = self.times
 
 
+class ComeAgain(Struct, frozen=True):
+    """The backend asks for another sync after each of the next ones; 0: no more."""
+
+    in_s: float
+
+    def __call__(self, stage: Stage) -> None:
+        stage.backend.again_in_s = self.in_s
+
+
 class Flush(Struct, frozen=True):
     def __call__(self, stage: Stage) -> None:
         stage.backend.flush()
@@ -119,7 +128,7 @@ class Expect:
 
 class At(Struct, frozen=True):
     moment: float
-    act: Upsert | Delete | Invalid | Refuse | Flush | Expect
+    act: Upsert | Delete | Invalid | Refuse | ComeAgain | Flush | Expect
 
 
 def play(stage: Stage, script: Sequence[At]) -> None:

@@ -11,7 +11,18 @@ from kproxy.config import IptablesSection, ProxyConfig, Seconds
 from kproxy.errors import BadInput
 from kproxy.proxy.events import SourceLost, Stop
 from tests.proxy.objects import DNS, WEB, WEB_ELSEWHERE, WEB_SLICE, node, service
-from tests.proxy.playbook import At, Delete, Expect, Flush, Invalid, Refuse, Upsert, loop_of, play
+from tests.proxy.playbook import (
+    At,
+    ComeAgain,
+    Delete,
+    Expect,
+    Flush,
+    Invalid,
+    Refuse,
+    Upsert,
+    loop_of,
+    play,
+)
 
 WEB_PORT, DNS_PORT = "default/web:http", "default/dns:http"
 
@@ -48,6 +59,42 @@ def test_the_second_counts_from_the_end_of_a_slow_sync() -> None:
             At(6.1, Upsert(WEB_SLICE)),
             At(6.9, Expect()),
             At(7.0, Expect(WEB_PORT)),
+        ],
+    )
+
+
+def test_a_backend_may_ask_to_be_called_again() -> None:
+    play(
+        loop_of(),
+        [
+            At(0.0, ComeAgain(60.0)),
+            At(0.0, Upsert(WEB)),
+            At(0.0, Expect("full")),
+            At(59.9, Expect()),
+            At(60.0, Expect("")),
+            At(70.0, Upsert(DNS)),
+            At(70.0, Expect(DNS_PORT)),  # ... and it counts from the last one
+            At(129.9, Expect()),
+            At(130.0, Expect("")),
+            At(131.0, ComeAgain(0.0)),
+            At(190.0, Expect("")),
+            At(500.0, Expect()),
+        ],
+    )
+
+
+def test_a_wish_to_be_called_again_waits_for_its_turn() -> None:
+    config = ProxyConfig(
+        hostname_override="node-a", iptables=IptablesSection(min_sync_period=Seconds(10))
+    )
+    play(
+        loop_of(config),
+        [
+            At(0.0, ComeAgain(1.0)),
+            At(0.0, Upsert(WEB)),
+            At(1.0, Expect("full", "")),
+            At(9.9, Expect()),
+            At(10.0, Expect("")),
         ],
     )
 

@@ -1,0 +1,41 @@
+"""The iptables rules behind the masquerade mark, alike in the iptables and the ipvs mode. Pure.
+
+A packet that must get this node's address is marked on its way in (KUBE-MARK-MASQ) and masqueraded
+on its way out (KUBE-POSTROUTING). Source: kube-proxy v1.36, syncProxyRules of both modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kproxy.forwarding.plan import NodeSettings
+
+
+def mark_text(settings: NodeSettings) -> str:
+    return f"0x{settings.masquerade_mark:08x}"
+
+
+def nat_rules(settings: NodeSettings) -> Iterator[str]:
+    """The rules of both chains of the nat table, each with its "-A CHAIN "."""
+    mark = mark_text(settings)
+    yield f"-A KUBE-POSTROUTING -m mark ! --mark {mark}/{mark} -j RETURN"
+    # The mark is taken off, so that a packet that passes here again is not masqueraded twice.
+    yield f"-A KUBE-POSTROUTING -j MARK --xor-mark {mark}"
+    yield (
+        '-A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT"'
+        " -j MASQUERADE --random-fully"
+    )
+    yield f"-A KUBE-MARK-MASQ -j MARK --or-mark {mark}"
+
+
+def forward_rules(settings: NodeSettings) -> Iterator[str]:
+    """The last rules of filter KUBE-FORWARD: a FORWARD policy of DROP does not stop services."""
+    mark = mark_text(settings)
+    yield (
+        '-A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules"'
+        f" -m mark --mark {mark}/{mark} -j ACCEPT"
+    )
+    yield (
+        '-A KUBE-FORWARD -m comment --comment "kubernetes forwarding conntrack rule"'
+        " -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    )
