@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kproxy.forwarding.plan import NodeSettings
+from kproxy.forwarding.plan import DetectLocal, LocalDetector, NodeSettings
 
 
 def mark_text(settings: NodeSettings) -> str:
     return f"0x{settings.masquerade_mark:08x}"
+
+
+def local_match(detector: LocalDetector, *, negate: bool = False) -> str:
+    """The match for packets of local pods, or of everybody else."""
+    word = {
+        DetectLocal.CIDR: f"-s {detector.value}",
+        DetectLocal.BRIDGE: f"-i {detector.value}",
+        DetectLocal.PREFIX: f"-i {detector.value}+",
+    }[detector.mode]
+    return f"! {word}" if negate else word
 
 
 def nat_rules(settings: NodeSettings) -> Iterator[str]:

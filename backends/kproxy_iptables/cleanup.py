@@ -7,6 +7,9 @@ Source: kube-proxy v1.36 iptables/cleanup.go, which leaves that chain, the setti
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from kproxy.errors import KernelRefused
 from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.xtables import TABLES, Chains, Table, Xtables
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET
@@ -23,37 +26,37 @@ _MARTIAN_RULE = '"block incoming localnet connections"'
 
 def remove_all(xtables: Xtables) -> None:
     """Raises KernelRefused if a rule of somebody else still leads to one of the chains."""
+    failures = []
     for table in TABLES:
         if not xtables.has(table):
             continue
         chains = xtables.save(table)
-        text = _removal(table, chains)
-        if text:
-            xtables.restore([f"*{table}\n", *text, "COMMIT\n"])
-        if f":{KUBELET_FIREWALL} - [0:0]\n" in text and chains[KUBELET_FIREWALL]:
+        doomed = set(_doomed(table, chains))
+        try:
+            xtables.remove(
+                table,
+                doomed,
+                [j for j in JUMPS if j.table == table and j.rule.rpartition(" ")[2] in doomed],
+            )
+        except KernelRefused as error:
+            failures.append(str(error))
+        if table == "filter" and KUBELET_FIREWALL in doomed and chains[KUBELET_FIREWALL]:
             # The rule that is gone kept the network away from what listens on 127.0.0.1 only.
             sysctl.write(ROUTE_LOCALNET, 0)
     for name in (INVALID_COUNTER, LOCALHOST_COUNTER):
         nfacct.delete_counter(name)
+    if failures:
+        raise KernelRefused("\n".join(failures))
 
 
-def _removal(table: Table, chains: Chains) -> list[str]:
+def _doomed(table: Table, chains: Chains) -> Iterator[str]:
     ours = {chain for where, chain in (*DISPATCH_CHAINS, *FIXED_CHAINS) if where == table}
-    doomed = sorted(
-        chain
-        for chain in chains
-        if chain in ours or (table == "nat" and chain.startswith(SERVICE_CHAIN_PREFIXES))
-    )
-    keep_firewall = any(_MARTIAN_RULE not in rule for rule in chains.get(KUBELET_FIREWALL, ()))
-    if table == "filter" and KUBELET_FIREWALL in chains and not keep_firewall:
-        doomed.append(KUBELET_FIREWALL)
-    lines = [
-        f"-D {jump.chain} {jump.rule}\n"
-        for jump in JUMPS
-        if jump.table == table
-        and jump.rule.rsplit(" ", 1)[1] in doomed
-        and jump.rule in chains.get(jump.chain, ())
-    ]
-    lines += [f":{chain} - [0:0]\n" for chain in doomed]
-    lines += [f"-X {chain}\n" for chain in doomed]
-    return lines
+    for chain in chains:
+        if chain in ours or (table == "nat" and chain.startswith(SERVICE_CHAIN_PREFIXES)):
+            yield chain
+    if (
+        table == "filter"
+        and KUBELET_FIREWALL in chains
+        and all(_MARTIAN_RULE in rule for rule in chains[KUBELET_FIREWALL])
+    ):
+        yield KUBELET_FIREWALL

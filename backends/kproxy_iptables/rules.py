@@ -13,13 +13,12 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from kproxy import masquerade
 from kproxy.forwarding.plan import (
-    DetectLocal,
     Endpoint,
     Family,
     Frontend,
     FrontendKind,
-    LocalDetector,
     Masquerade,
     NodeSettings,
     OnEmpty,
@@ -129,16 +128,6 @@ def service_chain_names(service: ServicePlan) -> set[str]:
     return names
 
 
-def local_match(detector: LocalDetector, *, negate: bool = False) -> str:
-    """The match for packets of local pods, or of everybody else."""
-    word = {
-        DetectLocal.CIDR: f"-s {detector.value}",
-        DetectLocal.BRIDGE: f"-i {detector.value}",
-        DetectLocal.PREFIX: f"-i {detector.value}+",
-    }[detector.mode]
-    return f"! {word}" if negate else word
-
-
 def _service_chains(service: ServicePlan, context: Context) -> Iterator[Chain]:
     digest = service_hash(service.name)
     if _has_external_chain(service):
@@ -219,7 +208,7 @@ def _external_rules(service: ServicePlan, digest: str, context: Context) -> Iter
     if detector := context.settings.detector:
         yield (
             f'-m comment --comment "pod traffic for {spn} external destinations"'
-            f" {local_match(detector)} -j KUBE-SVC-{digest}"
+            f" {masquerade.local_match(detector)} -j KUBE-SVC-{digest}"
         )
     from_node = "-m addrtype --src-type LOCAL"
     yield (
@@ -251,7 +240,7 @@ def _internal_masquerade(service: ServicePlan, context: Context) -> list[str]:
         return []
     sources = ""
     if frontend.masquerade is Masquerade.OFF_CLUSTER and context.settings.detector:
-        sources = " " + local_match(context.settings.detector, negate=True)
+        sources = " " + masquerade.local_match(context.settings.detector, negate=True)
     rule = (
         f'-m comment --comment "{service.name} cluster IP" {_protocol(service)}'
         f" -d {frontend.address} --dport {frontend.port}{sources} -j KUBE-MARK-MASQ"

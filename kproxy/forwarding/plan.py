@@ -159,6 +159,13 @@ class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
     def pool(self, frontend: Frontend) -> tuple[Endpoint, ...]:
         return self.local if frontend.pool is Pool.LOCAL else self.cluster
 
+    def pool_or_cluster(self, frontend: Frontend) -> tuple[Endpoint, ...]:
+        """As `pool`, but all endpoints where this node has none: ipvs mode never drops.
+
+        Source: kube-proxy ipvs/proxier.go, syncEndpoint.
+        """
+        return self.pool(frontend) or self.cluster
+
     def serves(self, frontend: Frontend) -> bool:
         """Whether a client from outside (for a cluster IP: any client) finds an endpoint."""
         return self.has_endpoints and (frontend.pool is Pool.CLUSTER or bool(self.local))

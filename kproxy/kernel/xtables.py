@@ -11,7 +11,7 @@ import re
 import shutil
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -108,6 +108,31 @@ class Xtables:
         # A large transaction takes the nft variant minutes; a hang must still end some day.
         run([f"{self._command}-restore", "--noflush", _WAIT], pieces, timeout_s=600)
 
+    def remove(self, table: Table, doomed: Collection[str], jumps: Iterable[Jump]) -> None:
+        """Delete those of the jumps, and then of the chains, that are there.
+
+        A chain that another rule still leads to is emptied, but stays; it is named in the
+        KernelRefused that is raised when all else is gone.
+        """
+        if not self.has(table):
+            return
+        saved = self.save(table)
+        present = [jump for jump in jumps if jump.rule in saved.get(jump.chain, ())]
+        chains = sorted(saved.keys() & doomed)
+        held = _held(saved, chains, present)
+        lines = [f"-D {jump.chain} {jump.rule}\n" for jump in present]
+        lines += [f":{chain} - [0:0]\n" for chain in chains]
+        lines += [f"-X {chain}\n" for chain in chains if chain not in held]
+        if lines:
+            self.restore([f"*{table}\n", *lines, "COMMIT\n"])
+        if held:
+            raise KernelRefused(
+                "\n".join(
+                    f"{table} {chain} stays, empty: {holder} leads to it"
+                    for chain, holder in held.items()
+                )
+            )
+
     def generation(self) -> tuple[int, ...]:
         """Changes when anybody changes rules; a matter of microseconds whatever the size.
 
@@ -164,6 +189,19 @@ def parse_save(text: str) -> Chains:
             _, chain, rule = line.split(" ", 2)
             chains[chain].append(rule)
     return chains
+
+
+def _held(saved: Chains, doomed: Collection[str], jumps: Collection[Jump]) -> dict[str, str]:
+    """Chain -> a chain with a rule that leads to it and is neither one of the jumps nor doomed."""
+    ours = {(jump.chain, jump.rule) for jump in jumps}
+    targets = {
+        rule.rpartition(" -j ")[2].split()[0]: chain
+        for chain, rules in saved.items()
+        if chain not in doomed
+        for rule in rules
+        if " -j " in f" {rule}" and (chain, rule) not in ours
+    }
+    return {chain: targets[chain] for chain in doomed if chain in targets}
 
 
 def _prefix(family: Family) -> str:

@@ -115,21 +115,27 @@ def cleanup(config: ProxyConfig, options: BackendOptions) -> list[str]:
     Returns a line for each failure, after everything has had its turn. A backend that cannot run
     here cannot have left anything.
     """
-    failures = []
     options = replace(options, ipvs=config.ipvs)
-    for mode in registry.modes():
-        factory = registry.load(mode)
-        for family in Family:
-            backend = factory(family, options)
+    backends = [
+        (f"{mode} {family.value}", family, registry.load(mode)(family, options))
+        for mode in registry.modes()
+        for family in Family
+    ]
+    # Modes share names of chains: what one cannot delete for a rule of another goes afterwards.
+    for _ in range(2):
+        failures: dict[str, str] = {}
+        for name, family, backend in backends:
             support = family_support(family, backend)
             if not support.ok:
-                log.info("%s %s: nothing to clean: %s", mode, family.value, support.missing)
+                log.info("%s: nothing to clean: %s", name, support.missing)
                 continue
             try:
                 backend.cleanup()
             except (KernelRefused, Unsupported) as error:
-                failures.append(f"{mode} {family.value}: {error}")
-    return failures
+                failures[name] = str(error)
+        if not failures:
+            break
+    return [f"{name}: {error}" for name, error in failures.items()]
 
 
 def _require_cluster_cidr(config: ProxyConfig, family: Family) -> None:
