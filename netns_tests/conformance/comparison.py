@@ -1,7 +1,8 @@
 """Two dumps of a service proxy's kernel state, compared by what they mean.
 
 Order counts inside a chain. It does not among chains, sets, elements, virtual servers, addresses;
-nor in a dispatch chain between neighbours that serve different services: packets meet one of them.
+nor in a dispatch chain between neighbours that serve different services: packets meet one of them;
+nor where all rules do the same to packets of different addresses, and say no service's name.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import groupby
+
+# A setting that the kernel of the recording did not have: elsewhere it may have any value.
+NO_SUCH_SETTING = ("",)
 
 # What there is -> its lines, in an order that counts (or was made canonical).
 State = dict[str, tuple[str, ...]]
@@ -21,6 +25,9 @@ DISPATCH_CHAINS = {
     "KUBE-NODE-PORT",
     "KUBE-SOURCE-RANGES-FIREWALL",
 }
+
+# One DROP for each load balancer VIP that may not be asked from here, in kube-proxy's random order.
+UNORDERED_CHAINS = {"KUBE-IPVS-OUT-FILTER"}
 
 _COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))')
 _NFT_TABLE = re.compile(r"(table \S+ \S+) \{")
@@ -36,6 +43,7 @@ def differences(expected: str, actual: str) -> list[str]:
         f"{name}: {_difference(left.get(name), right.get(name))}"
         for name in sorted(left.keys() | right.keys())
         if left.get(name) != right.get(name)
+        and not (left.get(name) == NO_SUCH_SETTING and right.get(name))
     ]
 
 
@@ -66,11 +74,18 @@ def parse(dump: str) -> State:
         elif table and line.startswith("-A "):
             name = f"{section} {table} {line.split()[1]}"
             chains.setdefault(name, []).append(" ".join(line.split()))
+        elif section == "sysctl":
+            setting, _, value = line.partition(" = ")
+            state[f"{section} {setting}"] = (value,)
         elif line:
             state[" ".join(filter(None, (section, table, line)))] = ()
     for name, rules in chains.items():
-        dispatches = name.rpartition(" ")[2] in DISPATCH_CHAINS
-        state[name] = _without_order_of_services(rules) if dispatches else tuple(rules)
+        chain = name.rpartition(" ")[2]
+        if chain in UNORDERED_CHAINS:
+            rules = sorted(rules)
+        state[name] = (
+            _without_order_of_services(rules) if chain in DISPATCH_CHAINS else tuple(rules)
+        )
     return state
 
 

@@ -5,11 +5,16 @@ Read with the kernel's own tools, not through kproxy's eyes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel import sysctl
 from kproxy.kernel.process import run
+from kproxy.kernel.xtables import TABLES, Variant
+
+# What the kernel chose for a set: sizes, and a random number.
+_SET_SIZES = re.compile(r" (?:hashsize|maxelem|bucketsize|initval) \S+")
 
 SYSCTLS = (
     "net/ipv4/conf/all/route_localnet",
@@ -24,11 +29,30 @@ SYSCTLS = (
 )
 
 
-def iptables(variant: str) -> str:
-    """All tables of both families that the variant (nft, legacy) knows of."""
+def iptables(variant: Variant) -> str:
+    """The tables of both families. Asking for a legacy table makes it."""
     return "".join(
-        f"## {command}\n{''.join(_chains_and_rules(run([f'{command}-{variant}-save'])))}"
+        _section(
+            command,
+            (
+                line
+                for table in TABLES
+                for line in _chains_and_rules(run([f"{command}-{variant}-save", "-t", table]))
+            ),
+        )
         for command in ("iptables", "ip6tables")
+    )
+
+
+def ipvs(variant: Variant) -> str:
+    """Virtual and real servers, sets, the addresses of kube-ipvs0, and what `iptables` gives."""
+    servers = run(["ipvsadm", "--save", "--numeric"]).splitlines()
+    sets = _SET_SIZES.sub("", run(["ipset", "save"])).splitlines()
+    return (
+        _section("ipvs", servers)
+        + _section("ipset", sets)
+        + _section("kube-ipvs0", _service_addresses())
+        + iptables(variant)
     )
 
 
@@ -39,15 +63,28 @@ def nftables() -> str:
 
 def sysctls() -> str:
     """The settings a service proxy may touch, with an empty value where the kernel has none."""
-    return "## sysctl\n" + "".join(f"{name} = {_setting(name)}\n" for name in SYSCTLS)
+    return _section("sysctl", (f"{name} = {_setting(name)}" for name in SYSCTLS))
+
+
+def _section(name: str, lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in [f"## {name}", *lines])
 
 
 def _chains_and_rules(saved: str) -> Iterator[str]:
     for line in saved.splitlines():
         if line.startswith(":"):
-            yield f"{line.split(maxsplit=1)[0]}\n"  # without policy and counters
+            yield line.split(maxsplit=1)[0]  # without policy and counters
         elif line.startswith(("*", "-A ")):
-            yield f"{line}\n"
+            yield line
+
+
+def _service_addresses() -> list[str]:
+    """None, too, where nobody made that link."""
+    try:
+        shown = run(["ip", "-oneline", "address", "show", "dev", "kube-ipvs0", "scope", "global"])
+    except KernelRefused:
+        return []
+    return re.findall(r"inet6? (\S+)", shown)
 
 
 def _nft_table(family: str) -> str:

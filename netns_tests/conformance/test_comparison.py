@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.process import run
+from kproxy.kernel.xtables import Variant
 from netns_tests.conformance import dump
 from netns_tests.conformance.comparison import differences
 from netns_tests.conformance.node import recorded_node
@@ -25,8 +27,16 @@ DIFFERENT = [  # a recording, and what is altered in it -> into what
     (IPTABLES, "*nat\n", "*nat\n:STRANGER\n"),
     (IPTABLES, "route_localnet = 1", "route_localnet = 0"),
     (IPVS, "-a -t 10.96.0.10:80 -r 10.244.0.5:8080 -m -w 1\n", ""),
+    (IPVS, "-r 10.244.0.5:8080 -m -w 1", "-r 10.244.0.5:8080 -m -w 0"),
+    (IPVS, "-A -t 10.96.0.10:80 -s rr", "-A -t 10.96.0.10:80 -s rr -p 10800"),
+    (IPVS, "-A -t 10.96.0.10:80 -s rr", "-A -u 10.96.0.10:80 -s rr"),
     (IPVS, "add KUBE-CLUSTER-IP 10.96.0.10,tcp:80\n", ""),
+    (IPVS, "create KUBE-6-IPVS-IPS hash:ip family inet6", "create KUBE-6-IPVS-IPS hash:ip"),
     (IPVS, "10.96.0.10/32\n", "10.96.0.10/32\n10.96.0.11/32\n"),
+    (IPVS, "10.96.0.10/32\n", "10.96.0.10/24\n"),
+    (IPVS, "KUBE-IPVS-IPS dst -j REJECT", "KUBE-IPVS-IPS dst -j DROP"),
+    (IPVS, "KUBE-6-IPVS-IPS dst -j REJECT", "KUBE-6-IPVS-IPS dst -j DROP"),
+    (IPVS, "vs/conntrack = 1", "vs/conntrack = 0"),
     (NFTABLES, "0 : 10.244.0.5 . 8080", "0 : 10.244.0.5 . 8081"),
     (NFTABLES, "10.96.0.10 . udp . 53 : goto", "10.96.0.10 . udp . 54 : goto"),
     (NFTABLES, "type ipv6_addr . inet_proto", "type ipv4_addr . inet_proto"),
@@ -50,11 +60,16 @@ A_LATER = '-p udp --comment "default/a:http" -j A'
 B = "-p tcp --comment default/b -j B"
 LAST = '--comment "kubernetes service nodeports; must be last" -j KUBE-NODEPORTS'
 
+VIP = "-s 203.0.113.1/32 -m ipvs --vproto 6 --vaddr 203.0.113.1 --vport 80 -j DROP"
+VIP_2 = "-s 203.0.113.2/32 -m ipvs --vproto 6 --vaddr 203.0.113.2 --vport 80 -j DROP"
+
 ORDERS = [  # a chain, two orders of its rules, whether they mean the same
     ("KUBE-SERVICES", (A, B, LAST), (B, A, LAST), True),
     ("KUBE-SERVICES", (A, B, LAST), (A, LAST, B), False),
     ("KUBE-SERVICES", (A, A_LATER), (A_LATER, A), False),
     ("KUBE-SVC-1", (A, B), (B, A), False),
+    ("KUBE-IPVS-OUT-FILTER", (VIP, VIP_2), (VIP_2, VIP), True),
+    ("KUBE-IPVS-OUT-FILTER", (VIP, VIP_2), (VIP_2,), False),
 ]
 
 
@@ -73,6 +88,14 @@ def test_order_of_nft_elements_and_chains_does_not_count() -> None:
     assert first != NFTABLES
 
 
+def test_a_setting_the_recording_kernel_did_not_have_may_have_any_value() -> None:
+    missing = "## sysctl\nnet/ipv4/vs/conntrack = \n"
+    present = "## sysctl\nnet/ipv4/vs/conntrack = 0\n"
+    assert differences(missing, present) == []
+    assert differences(present, missing)
+    assert differences(missing, "")
+
+
 def test_a_difference_can_be_read() -> None:
     assert differences(chain("KUBE-SVC-1", A, LAST), chain("KUBE-SVC-1", B, LAST)) == [
         f"iptables *nat KUBE-SVC-1: differs\n    - -A KUBE-SVC-1 {A}\n    + -A KUBE-SVC-1 {B}"
@@ -89,8 +112,8 @@ def test_no_line_is_overlooked(recording: str) -> None:
 
 
 @pytest.mark.parametrize("case", ["nodeport-local", "loadbalancer-source-ranges", "dualstack"])
-@pytest.mark.parametrize("variant", ["nft", "legacy"])
-def test_iptables_recordings_can_be_read_back(case: str, variant: str) -> None:
+@pytest.mark.parametrize("variant", get_args(Variant))
+def test_iptables_recordings_can_be_read_back(case: str, variant: Variant) -> None:
     recording = (CASES / case / "kube-proxy.iptables").read_text()
     with recorded_node():
         sysctl.write("net/ipv4/conf/all/route_localnet", 1)
@@ -107,6 +130,25 @@ def test_nftables_recordings_can_be_read_back(case: str) -> None:
     with recorded_node():
         run(["nft", "-f", "-"], recording.partition("## sysctl")[0])
         assert differences(recording, dump.nftables() + dump.sysctls()) == []
+
+
+@pytest.mark.ipvs
+@pytest.mark.parametrize("case", ["affinity-clientip", "loadbalancer-source-ranges", "dualstack"])
+def test_ipvs_recordings_can_be_read_back(case: str) -> None:
+    recording = (CASES / case / "kube-proxy.ipvs").read_text()
+    sections = dict(re.findall(r"## (\S+)\n([^#]*)", recording))
+    with recorded_node():
+        for name, value in re.findall(r"(\S+) = (\S+)", sections["sysctl"]):
+            sysctl.write(name, value)
+        run(["ip", "link", "add", "kube-ipvs0", "type", "dummy"])
+        for address in sections["kube-ipvs0"].split():
+            run(["ip", "address", "add", address, "dev", "kube-ipvs0"])
+        run(["ipvsadm", "--restore"], sections["ipvs"])
+        # Sets before their entries, which come first in the alphabet.
+        run(["ipset", "restore"], sorted(sections["ipset"].splitlines(keepends=True))[::-1])
+        for command in ("iptables", "ip6tables"):
+            run([f"{command}-legacy-restore"], restorable(sections[command]))
+        assert differences(recording, dump.ipvs("legacy") + dump.sysctls()) == []
 
 
 def restorable(tables: str) -> str:
