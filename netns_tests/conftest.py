@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("ipvs") and not Path("/proc/net/ip_vs").exists():
+        pytest.fail(
+            "no ip_vs in this kernel; all tests: sudo scripts/test; this one: sudo "
+            f"scripts/ipvs-kernel .venv/bin/python -m pytest '{item.nodeid}'",
+            pytrace=False,
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,37 +6,18 @@ To see one by hand: scripts/test netns_tests/conformance -k 'nft and nodeport-lo
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
-from msgspec import Struct
 
 from kproxy.kernel.process import run
 from netns_tests.conformance import dump
 from netns_tests.conformance.comparison import differences
 from netns_tests.conformance.node import recorded_node
+from netns_tests.modes import MODES, Mode
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/objects.yaml"))
 KPROXY = str(Path(sysconfig.get_path("scripts"), "kproxy"))
-
-
-class Mode(Struct, frozen=True):
-    """A proxy mode, how to read its state back, and what it is called with."""
-
-    name: str
-    dump: Callable[[], str]
-    flags: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return "-".join([self.name, *self.flags[1:]])
-
-
-MODES = [
-    Mode("iptables", partial(dump.iptables, "nft"), ("--iptables-variant", "nft")),
-    Mode("iptables", partial(dump.iptables, "legacy"), ("--iptables-variant", "legacy")),
-]
 
 
 def test_no_case_is_missing() -> None:
@@ -49,7 +30,7 @@ def test_same_kernel_state_as_kube_proxy(case: Path, mode: Mode, tmp_path: Path)
     config = tmp_path / "config.yaml"
     config.write_text((case / "config.yaml").read_text() + f"mode: {mode.name}\n")
     with recorded_node():
-        flags = [*mode.flags, "--config", str(config), "--manifests", str(case / "objects.yaml")]
-        run([KPROXY, "run", "--once", *flags])
+        flags = ["--config", str(config), "--manifests", str(case / "objects.yaml")]
+        run([KPROXY, "run", "--once", "--iptables-variant", mode.variant, *flags])
         actual = mode.dump() + dump.sysctls()
     assert differences((case / f"kube-proxy.{mode.name}").read_text(), actual) == []

@@ -18,7 +18,7 @@ from kproxy.lab import service
 from kproxy.proxy import NodeProxy
 from kproxy.store import Store
 from kproxy.testing import LabFactory, delivered
-from netns_tests.iptables.node import CONFIG
+from netns_tests.node import CONFIG
 
 
 @pytest.mark.parametrize("variant", get_args(Variant))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 from kproxy_iptables import IptablesBackend
 from kproxy_iptables.frame import INVALID_COUNTER, ROUTE_LOCALNET
@@ -14,11 +12,10 @@ from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Delta, Family
 from kproxy.kernel import sysctl
 from kproxy.kernel.xtables import TABLES, Variant, Xtables, choose_variant
-from netns_tests.conformance import dump
-from netns_tests.iptables.node import Bench, bench, fresh_state
+from netns_tests.modes import IPTABLES, Mode
+from netns_tests.node import Bench, bench, fresh_state
 from tests.random_objects import RandomCluster
 
-VARIANTS = get_args(Variant)
 FOREIGN = """\
 *filter
 :MY-CHAIN - [0:0]
@@ -45,18 +42,18 @@ def filled(node: Bench, edits: int = 40) -> RandomCluster:
     return cluster
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_cleanup_removes_every_trace_and_nothing_else(variant: Variant) -> None:
-    with bench(variant) as node:
+@pytest.mark.parametrize("mode", IPTABLES, ids=str)
+def test_cleanup_removes_every_trace_and_nothing_else(mode: Mode) -> None:
+    with bench(mode) as node:
         node.tables().restore([FOREIGN])
-        before = dump.iptables(variant)
+        before = mode.dump()
         sysctl.write(ROUTE_LOCALNET, 0)
         filled(node)
         assert sysctl.read(ROUTE_LOCALNET) == "1"
-        assert dump.iptables(variant) != before
+        assert mode.dump() != before
         for backend in node.backends.values():
             backend.cleanup()
-        after = dump.iptables(variant)
+        after = mode.dump()
         assert _without_empty_tables(after) == _without_empty_tables(before)
         assert sysctl.read(ROUTE_LOCALNET) == "0"
         counting = f"-A INPUT -m nfacct --nfacct-name {INVALID_COUNTER}\n"
@@ -64,18 +61,18 @@ def test_cleanup_removes_every_trace_and_nothing_else(variant: Variant) -> None:
             node.tables().restore(["*filter\n", counting, "COMMIT\n"])
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_cleanup_of_an_unused_namespace_changes_nothing(variant: Variant) -> None:
-    with bench(variant) as node:
+@pytest.mark.parametrize("mode", IPTABLES, ids=str)
+def test_cleanup_of_an_unused_namespace_changes_nothing(mode: Mode) -> None:
+    with bench(mode) as node:
         before = {family: node.tables(family).generation() for family in Family}
         for backend in node.backends.values():
             backend.cleanup()
         assert {family: node.tables(family).generation() for family in Family} == before
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_kubelets_own_rules_stay(variant: Variant) -> None:
-    with bench(variant) as node:
+@pytest.mark.parametrize("mode", IPTABLES, ids=str)
+def test_the_kubelets_own_rules_stay(mode: Mode) -> None:
+    with bench(mode) as node:
         filled(node)
         kubelet = "-A KUBE-FIREWALL -m comment --comment kubelet -m mark --mark 0x8000 -j DROP\n"
         node.tables().restore(["*filter\n", kubelet, "COMMIT\n"])
@@ -96,42 +93,42 @@ DAMAGE = [  # what somebody else does
 ]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("mode", IPTABLES, ids=str)
 @pytest.mark.parametrize(("table", "harm"), DAMAGE)
-def test_damage_is_noticed_and_repaired(variant: Variant, table: str, harm: str) -> None:
-    with bench(variant) as node:
+def test_damage_is_noticed_and_repaired(mode: Mode, table: str, harm: str) -> None:
+    with bench(mode) as node:
         cluster = filled(node)
         assert node.proxy.damaged() == ()
         node.tables().restore([f"*{table}\n{harm}\nCOMMIT\n"])
         assert Family.IPV4 in node.proxy.damaged()
         node.sync()
         assert node.proxy.damaged() == ()
-        assert node.state() == fresh_state(variant, cluster.objects.values())
+        assert node.state() == fresh_state(mode, cluster.objects.values())
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("mode", IPTABLES, ids=str)
 @pytest.mark.parametrize("prefix", ["KUBE-SVC-", "KUBE-SEP-"])
-def test_a_flushed_chain_of_a_service_is_noticed(variant: Variant, prefix: str) -> None:
-    with bench(variant) as node:
+def test_a_flushed_chain_of_a_service_is_noticed(mode: Mode, prefix: str) -> None:
+    with bench(mode) as node:
         filled(node)
         chain = next(name for name in node.tables().save("nat") if name.startswith(prefix))
         node.tables().restore([f"*nat\n-F {chain}\nCOMMIT\n"])
         assert Family.IPV4 in node.proxy.damaged()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_somebody_elses_rules_are_no_damage(variant: Variant) -> None:
-    with bench(variant) as node:
+@pytest.mark.parametrize("mode", IPTABLES, ids=str)
+def test_somebody_elses_rules_are_no_damage(mode: Mode) -> None:
+    with bench(mode) as node:
         filled(node)
         node.tables().restore([FOREIGN])
         assert node.proxy.damaged() == ()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("mode", IPTABLES, ids=str)
 @pytest.mark.parametrize("family", Family, ids=lambda family: family.value)
-def test_what_is_read_is_what_the_tool_prints(variant: Variant, family: Family) -> None:
+def test_what_is_read_is_what_the_tool_prints(mode: Mode, family: Family) -> None:
     """In legacy tables two independent readers: python-iptables here, iptables-save there."""
-    with bench(variant) as node:
+    with bench(mode) as node:
         filled(node)
         tables = node.tables(family)
         read = node.backends[family].read()
@@ -143,9 +140,9 @@ def test_what_is_read_is_what_the_tool_prints(variant: Variant, family: Family) 
             assert {c for c in saved if c.startswith("KUBE-")} <= chains.keys()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_a_refused_transaction_leaves_the_rules_and_is_made_up_for(variant: Variant) -> None:
-    with bench(variant) as node:
+@pytest.mark.parametrize("mode", IPTABLES, ids=str)
+def test_a_refused_transaction_leaves_the_rules_and_is_made_up_for(mode: Mode) -> None:
+    with bench(mode) as node:
         cluster = filled(node)
         before = node.state()
         # A foreign rule holds on to a chain of ours that the next sync wants to delete.
@@ -164,18 +161,18 @@ def test_a_refused_transaction_leaves_the_rules_and_is_made_up_for(variant: Vari
         backend.sync(smaller, Delta(full=True))
         assert chain not in node.tables().save("nat")
         backend.sync(plan, Delta(full=True))
-        assert node.state() == fresh_state(variant, cluster.objects.values())
+        assert node.state() == fresh_state(mode, cluster.objects.values())
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_the_variant_in_use_is_chosen(variant: Variant) -> None:
-    with bench(variant) as node:
+@pytest.mark.parametrize("mode", IPTABLES, ids=str)
+def test_the_variant_in_use_is_chosen(mode: Mode) -> None:
+    with bench(mode) as node:
         assert choose_variant(Family.IPV4) == "nft"  # the default of this machine's iptables
         filled(node)
-        assert choose_variant(Family.IPV4) == variant
+        assert choose_variant(Family.IPV4) == mode.variant
         other = IptablesBackend(Family.IPV4, BackendOptions())
         other.sync(node.proxy.plans[Family.IPV4], Delta(full=True))
-        idle: Variant = "nft" if variant == "legacy" else "legacy"
+        idle: Variant = "nft" if mode.variant == "legacy" else "legacy"
         if Xtables(Family.IPV4, idle).has("nat"):
             assert "KUBE-SERVICES" not in Xtables(Family.IPV4, idle).save("nat")
 

@@ -2,63 +2,61 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 from msgspec.structs import replace
 
 from kproxy.api.types import Endpoint, EndpointSlice
-from kproxy.kernel.xtables import Variant
-from netns_tests.iptables.node import Bench, bench, fresh_state
+from netns_tests.modes import IPTABLES, MODES, Mode
+from netns_tests.node import Bench, bench, fresh_state
 from tests.random_objects import RandomCluster
 
 EDITS = 200
 CHECKED_EVERY = 20
 
 
-@pytest.mark.parametrize("variant", get_args(Variant))
+@pytest.mark.parametrize("mode", MODES, ids=str)
 @pytest.mark.parametrize("seed", [1, 2])
-def test_random_edits_converge(variant: Variant, seed: int) -> None:
+def test_random_edits_converge(mode: Mode, seed: int) -> None:
     cluster = RandomCluster(seed)
-    with bench(variant) as node:
+    with bench(mode) as node:
         node.sync(cluster.objects.values())
         for number in range(1, EDITS + 1):
             _follow(node, cluster)
             node.sync()
             if number % CHECKED_EVERY == 0:
-                fresh = fresh_state(variant, cluster.objects.values())
+                fresh = fresh_state(mode, cluster.objects.values())
                 assert node.state() == fresh, f"after edit {number} of seed {seed}"
 
 
-@pytest.mark.parametrize("variant", get_args(Variant))
-def test_edits_between_syncs_are_one_change(variant: Variant) -> None:
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_edits_between_syncs_are_one_change(mode: Mode) -> None:
     """Bursts: deleted and made again, changed and changed back, all before the next sync."""
     cluster = RandomCluster(3)
-    with bench(variant) as node:
+    with bench(mode) as node:
         node.sync(cluster.objects.values())
         for _ in range(10):
             for _ in range(20):
                 _follow(node, cluster)
             node.sync()
-        assert node.state() == fresh_state(variant, cluster.objects.values())
+        assert node.state() == fresh_state(mode, cluster.objects.values())
 
 
-@pytest.mark.parametrize("variant", get_args(Variant))
-def test_a_restarted_proxy_takes_over_what_it_finds(variant: Variant) -> None:
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_restarted_proxy_takes_over_what_it_finds(mode: Mode) -> None:
     cluster = RandomCluster(4)
     for _ in range(40):
         cluster.edit()
-    with bench(variant) as node:
+    with bench(mode) as node:
         node.sync(cluster.objects.values())
         for _ in range(40):
             cluster.edit()
-        successor = Bench(variant)
+        successor = Bench(mode)
         successor.sync(cluster.objects.values())
-        assert successor.state() == fresh_state(variant, cluster.objects.values())
+        assert successor.state() == fresh_state(mode, cluster.objects.values())
 
 
-@pytest.mark.parametrize("variant", get_args(Variant))
-def test_comments_follow_the_size_of_the_cluster(variant: Variant) -> None:
+@pytest.mark.parametrize("mode", IPTABLES, ids=str)
+def test_comments_follow_the_size_of_the_cluster(mode: Mode) -> None:
     """Above 1000 endpoints comments are left out, also of rules that were there before."""
     cluster = RandomCluster(5)
     for _ in range(40):
@@ -69,10 +67,10 @@ def test_comments_follow_the_size_of_the_cluster(variant: Variant) -> None:
         Endpoint(addresses=(f"10.244.{n // 250 + 10}.{n % 250 + 1}",)) for n in range(1001)
     )
     large = [*small, replace(one, metadata=replace(one.metadata, name="crowd"), endpoints=crowd)]
-    with bench(variant) as node:
+    with bench(mode) as node:
         for objects in (small, large, small):
             node.sync(objects)
-            assert node.state() == fresh_state(variant, objects)
+            assert node.state() == fresh_state(mode, objects)
 
 
 def _follow(node: Bench, cluster: RandomCluster) -> None:

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from kproxy_iptables import IptablesBackend
+from msgspec.structs import replace
 
 from kproxy.api.types import KubernetesObject
-from kproxy.backend import BackendOptions
+from kproxy.backend import BackendOptions, load
 from kproxy.config import ProxyConfig
 from kproxy.forwarding.plan import Family
-from kproxy.kernel.netns import Namespace
-from kproxy.kernel.xtables import Variant, Xtables
+from kproxy.kernel.xtables import Xtables
 from kproxy.proxy import NodeProxy
 from kproxy.store import Store
-from netns_tests.conformance import dump
 from netns_tests.conformance.comparison import State, parse
+from netns_tests.conformance.node import recorded_node
+from netns_tests.modes import Mode
 
 CONFIG = ProxyConfig(
-    mode="iptables",
     hostname_override="node-0",
     bind_address="192.168.10.10",
     cluster_cidr="10.244.0.0/16,fd00:10:244::/56",
@@ -30,14 +29,13 @@ CONFIG = ProxyConfig(
 class Bench:
     """One namespace with a proxy in it; made by `bench`, used by the thread that made it."""
 
-    def __init__(self, variant: Variant) -> None:
-        self.variant = variant
+    def __init__(self, mode: Mode) -> None:
+        self.mode = mode
         self.store = Store()
-        self.backends = {
-            family: IptablesBackend(family, BackendOptions(iptables_variant=variant))
-            for family in Family
-        }
-        self.proxy = NodeProxy(self.store, CONFIG, self.backends)
+        make = load(mode.name)
+        options = BackendOptions(iptables_variant=mode.variant)
+        self.backends = {family: make(family, options) for family in Family}
+        self.proxy = NodeProxy(self.store, replace(CONFIG, mode=mode.name), self.backends)
 
     def sync(self, objects: Iterable[KubernetesObject] | None = None) -> None:
         if objects is not None:
@@ -45,22 +43,22 @@ class Bench:
         self.proxy.sync()
 
     def tables(self, family: Family = Family.IPV4) -> Xtables:
-        return Xtables(family, self.variant)
+        return Xtables(family, self.mode.variant)
 
     def state(self) -> State:
         """What the kernel's own tools print, in a form where only meaningful order counts."""
-        return parse(dump.iptables(self.variant))
+        return parse(self.mode.dump())
 
 
 @contextmanager
-def bench(variant: Variant) -> Iterator[Bench]:
-    """The calling thread is in a new namespace for the duration of the block."""
-    with Namespace.create("bench") as namespace, namespace.entered():
-        yield Bench(variant)
+def bench(mode: Mode) -> Iterator[Bench]:
+    """The calling thread is on a new node, which has addresses, for the duration of the block."""
+    with recorded_node():
+        yield Bench(mode)
 
 
-def fresh_state(variant: Variant, objects: Iterable[KubernetesObject]) -> State:
-    """What a new proxy makes of these objects in a new namespace."""
-    with bench(variant) as fresh:
+def fresh_state(mode: Mode, objects: Iterable[KubernetesObject]) -> State:
+    """What a new proxy makes of these objects on a new node."""
+    with bench(mode) as fresh:
         fresh.sync(objects)
         return fresh.state()
