@@ -1,0 +1,299 @@
+"""Virtual servers and real servers of the calling thread's namespace, over generic netlink.
+
+Forwarding is always masquerade (`ipvsadm -m`), without thresholds. Commands and attributes are
+those of pyroute2's IPVS module, the source is linux/ip_vs.h.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from functools import lru_cache
+from ipaddress import IPv6Address
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from kproxy.errors import KernelRefused, Unsupported
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.netlink import NETLINK_GENERIC, Netlink, Request, attribute, attributes
+
+_GENL_ID_CTRL, _CTRL_CMD_GETFAMILY = 16, 3
+_CTRL_ATTR_FAMILY_ID, _CTRL_ATTR_FAMILY_NAME = 1, 2
+
+_NEW_SERVICE, _SET_SERVICE, _DEL_SERVICE, _GET_SERVICE = 1, 2, 3, 4
+_NEW_DEST, _SET_DEST, _DEL_DEST, _GET_DEST = 5, 6, 7, 8
+_SET_CONFIG, _GET_CONFIG = 12, 13
+_SERVICE, _DEST, _TIMEOUT_TCP, _TIMEOUT_TCP_FIN, _TIMEOUT_UDP = 1, 2, 4, 5, 6
+_S_AF, _S_PROTOCOL, _S_ADDR, _S_PORT = 1, 2, 3, 4
+_S_SCHED_NAME, _S_FLAGS, _S_TIMEOUT, _S_NETMASK = 6, 7, 8, 9
+_D_ADDR, _D_PORT, _D_FWD_METHOD, _D_WEIGHT, _D_U_THRESH, _D_L_THRESH = 1, 2, 3, 4, 5, 6
+_D_ACTIVE_CONNS, _D_INACT_CONNS, _D_ADDR_FAMILY = 7, 8, 11
+_HASHED = 0x2  # IP_VS_SVC_F_HASHED, the kernel's own
+_MASQUERADE = 0  # IP_VS_CONN_F_MASQ
+
+_PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": socket.IPPROTO_SCTP}
+_NAMES = {number: name for name, number in _PROTOCOLS.items()}
+_U16, _U32, _BE16 = struct.Struct("=H"), struct.Struct("=L"), struct.Struct(">H")
+
+
+class VirtualServer(NamedTuple):
+    """What identifies one. `protocol`: TCP, UDP, SCTP; `address`: canonical text."""
+
+    protocol: str
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{_host(self.address)}:{self.port}/{self.protocol}"
+
+
+class Settings(NamedTuple):
+    """`flags`: those of IP_VS_SVC_F_*, without the kernel's own. `timeout_s`: of persistence."""
+
+    scheduler: str
+    flags: int
+    timeout_s: int
+
+
+class RealServer(NamedTuple):
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{_host(self.address)}:{self.port}"
+
+
+class Load(NamedTuple):
+    """`active`, `inactive`: numbers of connections."""
+
+    weight: int
+    active: int
+    inactive: int
+
+
+class Batch:
+    """Requests that `Ipvs.apply` sends together."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[int, bytes, tuple[object, ...]]] = []
+
+    def add(self, server: VirtualServer, settings: Settings) -> None:
+        self._put(_NEW_SERVICE, _service(server, settings), "add virtual server", server)
+
+    def edit(self, server: VirtualServer, settings: Settings) -> None:
+        self._put(_SET_SERVICE, _service(server, settings), "change virtual server", server)
+
+    def delete(self, server: VirtualServer) -> None:
+        self._put(_DEL_SERVICE, _service(server), "delete virtual server", server)
+
+    def add_real(self, server: VirtualServer, real: RealServer, weight: int) -> None:
+        body = _service(server) + _dest(real, weight)
+        self._put(_NEW_DEST, body, "add real server", real, "to", server)
+
+    def edit_real(self, server: VirtualServer, real: RealServer, weight: int) -> None:
+        body = _service(server) + _dest(real, weight)
+        self._put(_SET_DEST, body, "change real server", real, "of", server)
+
+    def delete_real(self, server: VirtualServer, real: RealServer) -> None:
+        body = _service(server) + _dest(real)
+        self._put(_DEL_DEST, body, "delete real server", real, "of", server)
+
+    def __len__(self) -> int:
+        return len(self.requests)
+
+    def _put(self, command: int, body: bytes, *what: object) -> None:
+        self.requests.append((command, body, what))
+
+
+class Ipvs:
+    """A socket in the namespace of the thread that opened it. A context manager.
+
+    Methods raise KernelRefused, and Unsupported without the privilege.
+    """
+
+    def __init__(self) -> None:
+        """Raises Unsupported if this kernel has no IPVS."""
+        self._netlink = Netlink(NETLINK_GENERIC)
+        try:
+            self._family = self._resolve()
+        except BaseException:
+            self._netlink.close()
+            raise
+
+    def virtual_servers(self, family: Family) -> dict[VirtualServer, Settings]:
+        found = {}
+        for body in self._dump(_GET_SERVICE, b"", "list virtual servers"):
+            for kind, payload in attributes(body[4:]):
+                if kind == _SERVICE and (parsed := _parse_service(payload, family)):
+                    found[parsed[0]] = parsed[1]
+        return found
+
+    def real_servers(self, server: VirtualServer) -> dict[RealServer, Load]:
+        found = {}
+        for body in self._dump(_GET_DEST, _service(server), "list real servers of", server):
+            for kind, payload in attributes(body[4:]):
+                if kind == _DEST:
+                    real, load = _parse_dest(payload)
+                    found[real] = load
+        return found
+
+    def apply(self, batch: Batch) -> None:
+        """What one request asks is done whether or not others fail."""
+        self._netlink.send(
+            Request(self._family, _genl(command) + body, what)
+            for command, body, what in batch.requests
+        )
+
+    def timeouts(self) -> tuple[int, int, int]:
+        """Seconds after which an idle connection is forgotten: TCP, TCP after a FIN, UDP."""
+        request = Request(self._family, _genl(_GET_CONFIG), ("read the time-outs",))
+        answer = self._netlink.ask(request)
+        found = {kind: _U32.unpack(payload)[0] for kind, payload in attributes(answer[4:])}
+        return found[_TIMEOUT_TCP], found[_TIMEOUT_TCP_FIN], found[_TIMEOUT_UDP]
+
+    def set_timeouts(self, tcp_s: int, tcp_fin_s: int, udp_s: int) -> None:
+        """0 leaves one as it is."""
+        body = b"".join(
+            attribute(kind, _U32.pack(value))
+            for kind, value in (
+                (_TIMEOUT_TCP, tcp_s),
+                (_TIMEOUT_TCP_FIN, tcp_fin_s),
+                (_TIMEOUT_UDP, udp_s),
+            )
+        )
+        what = ("set the time-outs to", tcp_s, tcp_fin_s, udp_s)
+        self._netlink.send([Request(self._family, _genl(_SET_CONFIG) + body, what)])
+
+    def close(self) -> None:
+        self._netlink.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _dump(self, command: int, body: bytes, *what: object) -> list[memoryview]:
+        return self._netlink.dump(Request(self._family, _genl(command) + body, what))
+
+    def _resolve(self) -> int:
+        """The number that the kernel has given to the generic netlink family IPVS."""
+        body = _genl(_CTRL_CMD_GETFAMILY) + attribute(_CTRL_ATTR_FAMILY_NAME, b"IPVS\0")
+        try:
+            answer = self._netlink.ask(Request(_GENL_ID_CTRL, body, ("find IPVS",)))
+        except KernelRefused:
+            raise Unsupported(
+                "this kernel has no IPVS", remedy="modprobe ip_vs, or boot a kernel that has it"
+            ) from None
+        for kind, payload in attributes(answer[4:]):
+            if kind == _CTRL_ATTR_FAMILY_ID:
+                number: int = _U16.unpack(payload)[0]
+                return number
+        raise Unsupported("the kernel does not tell where its IPVS is")
+
+
+def _genl(command: int) -> bytes:
+    return struct.pack("=BBH", command, 1, 0)
+
+
+@lru_cache(maxsize=1 << 14)
+def _address(text: str) -> bytes:
+    """union nf_inet_addr: 16 bytes, whatever the family."""
+    if ":" in text:
+        return socket.inet_pton(socket.AF_INET6, text)
+    return socket.inet_aton(text) + bytes(12)
+
+
+def _family_number(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _service(server: VirtualServer, settings: Settings | None = None) -> bytes:
+    """Attribute of a virtual server, with all it has or only what identifies it."""
+    inner = _service_key(server)
+    if settings:
+        wide = ":" in server.address
+        inner += (
+            attribute(_S_SCHED_NAME, settings.scheduler.encode() + b"\0")
+            + attribute(_S_FLAGS, struct.pack("=LL", settings.flags, 0xFFFFFFFF))
+            + attribute(_S_TIMEOUT, _U32.pack(settings.timeout_s))
+            + attribute(_S_NETMASK, _U32.pack(128 if wide else 0xFFFFFFFF))
+        )
+    return attribute(_SERVICE, inner)
+
+
+_SERVICE_KEY = struct.Struct("=HHHxxHHHxxHH16sHH2sxx")
+
+
+def _service_key(server: VirtualServer) -> bytes:
+    return _SERVICE_KEY.pack(
+        *(6, _S_AF, _family_number(server.address)),
+        *(6, _S_PROTOCOL, _PROTOCOLS[server.protocol]),
+        *(20, _S_ADDR, _address(server.address)),
+        *(6, _S_PORT, _BE16.pack(server.port)),
+    )
+
+
+_DEST_KEY = struct.Struct("=HHHHHxxHH16sHH2sxx")
+_DEST_REST = struct.Struct("=HHLHHLHHLHHL")
+
+
+def _dest(real: RealServer, weight: int | None = None) -> bytes:
+    """Attribute of a real server. Without a weight: only what identifies it."""
+    length = _DEST_KEY.size + (_DEST_REST.size if weight is not None else 0)
+    key = _DEST_KEY.pack(
+        *(length, _DEST),
+        *(6, _D_ADDR_FAMILY, _family_number(real.address)),
+        *(20, _D_ADDR, _address(real.address)),
+        *(6, _D_PORT, _BE16.pack(real.port)),
+    )
+    if weight is None:
+        return key
+    return key + _DEST_REST.pack(
+        *(8, _D_FWD_METHOD, _MASQUERADE),
+        *(8, _D_WEIGHT, weight),
+        *(8, _D_U_THRESH, 0),
+        *(8, _D_L_THRESH, 0),
+    )
+
+
+def _parse_service(data: memoryview, family: Family) -> tuple[VirtualServer, Settings] | None:
+    """None for one of the other family, and for one that goes by a firewall mark."""
+    found = dict(attributes(data))
+    wanted = socket.AF_INET6 if family is Family.IPV6 else socket.AF_INET
+    if _U16.unpack(found[_S_AF])[0] != wanted or _S_PORT not in found:
+        return None
+    server = VirtualServer(
+        _NAMES[_U16.unpack(found[_S_PROTOCOL])[0]],
+        _text(found[_S_ADDR], family is Family.IPV6),
+        _BE16.unpack(found[_S_PORT])[0],
+    )
+    settings = Settings(
+        bytes(found[_S_SCHED_NAME]).rstrip(b"\0").decode(),
+        _U32.unpack_from(found[_S_FLAGS])[0] & ~_HASHED,
+        _U32.unpack(found[_S_TIMEOUT])[0],
+    )
+    return server, settings
+
+
+def _parse_dest(data: memoryview) -> tuple[RealServer, Load]:
+    found = dict(attributes(data))
+    wide = _U16.unpack(found[_D_ADDR_FAMILY])[0] == socket.AF_INET6
+    real = RealServer(_text(found[_D_ADDR], wide), _BE16.unpack(found[_D_PORT])[0])
+    load = Load(*(_U32.unpack(found[k])[0] for k in (_D_WEIGHT, _D_ACTIVE_CONNS, _D_INACT_CONNS)))
+    return real, load
+
+
+def _text(address: memoryview, wide: bool) -> str:
+    if wide:
+        return str(IPv6Address(bytes(address[:16])))
+    return socket.inet_ntoa(address[:4])
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

@@ -1,0 +1,200 @@
+"""Netlink with many requests in one send, and one wait for all of them.
+
+A message of pyroute2 takes half a millisecond to make; a cold start of ipvs mode needs tens of
+thousands. So what is asked often is packed here with `struct`.
+Source: linux/netlink.h; man 7 netlink.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from kproxy.errors import KernelRefused, Unsupported
+
+NETLINK_ROUTE, NETLINK_NETFILTER, NETLINK_GENERIC = 0, 12, 16
+CREATE, EXCL = 0x400, 0x200  # NLM_F_
+
+_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
+_DUMP_INTERRUPTED = 0x10
+_ERROR, _DONE = 2, 3  # NLMSG_
+_SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
+_EXT_ACK_MESSAGE = 1  # NLMSGERR_ATTR_MSG
+
+_HEADER = struct.Struct("=LHHLL")
+_ATTRIBUTE = struct.Struct("=HH")
+_CHUNK_BYTES = 1 << 16
+_BUFFER_BYTES = 1 << 22
+_RECEIVE_BYTES = 1 << 16
+_DUMP_ATTEMPTS = 10
+
+_NEEDS_ROOT = "run as root; in a container with --privileged, or with the capability CAP_NET_ADMIN"
+
+
+class Request(NamedTuple):
+    """`body` begins with the header of the family. `what`: words for a complaint, joined by blanks.
+
+    `fine`: errors (errno) that are as good as success.
+    """
+
+    kind: int
+    body: bytes
+    what: tuple[object, ...]
+    flags: int = 0
+    fine: frozenset[int] = frozenset()
+
+
+class Netlink:
+    """A socket in the namespace of the thread that opened it. A context manager."""
+
+    def __init__(self, protocol: int) -> None:
+        self._sequence = 0
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
+        self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)  # errors without the whole request
+        self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)  # but with the kernel's own words
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+
+    def send(self, requests: Iterable[Request]) -> None:
+        """Have all carried out, in order. One that fails does not keep the others from it.
+
+        Raises KernelRefused with the first failures, Unsupported without the privilege.
+        """
+        failures: list[str] = []
+        chunk: list[bytes] = []
+        asked: list[Request] = []
+        size = 0
+        for request in requests:
+            self._sequence += 1
+            chunk.append(_message(request, self._sequence, request.flags | _REQUEST))
+            asked.append(request)
+            size += len(chunk[-1])
+            if size >= _CHUNK_BYTES:
+                failures += self._exchange(chunk, asked)
+                chunk, asked, size = [], [], 0
+        if chunk:
+            failures += self._exchange(chunk, asked)
+        if failures:
+            more = f"\n... and {len(failures) - 3} more" if len(failures) > 3 else ""
+            raise KernelRefused("\n".join(failures[:3]) + more)
+
+    def ask(self, request: Request) -> memoryview:
+        """The body of the one answer."""
+        self._sequence += 1
+        self._socket.send(_message(request, self._sequence, request.flags | _REQUEST))
+        for kind, _, _, body in _messages(self._socket.recv(_RECEIVE_BYTES)):
+            if kind == _ERROR:
+                raise KernelRefused(_complaint(request, _code(body), body))
+            return body
+        raise KernelRefused(f"{_words(request)}: no answer")
+
+    def dump(self, request: Request) -> list[memoryview]:
+        """The bodies of all answers. Asks again if the kernel's list has changed meanwhile."""
+        for _ in range(_DUMP_ATTEMPTS):
+            self._sequence += 1
+            self._socket.send(_message(request, self._sequence, request.flags | _REQUEST | _DUMP))
+            answers, whole = self._collect(request)
+            if whole:
+                return answers
+        raise KernelRefused(f"{_words(request)}: it changes faster than it can be read")
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _exchange(self, chunk: list[bytes], asked: list[Request]) -> list[str]:
+        """Send, wait for the answer to the last one, and say what has failed."""
+        last = _message(asked[-1], self._sequence, asked[-1].flags | _REQUEST | _ACK)
+        self._socket.send(b"".join((*chunk[:-1], last)))
+        first = self._sequence - len(asked) + 1
+        failures = []
+        while True:
+            for kind, _, sequence, body in _messages(self._socket.recv(_RECEIVE_BYTES)):
+                if kind != _ERROR:
+                    continue
+                request = asked[sequence - first]
+                code = _code(body)
+                if code and code not in request.fine:
+                    failures.append(_complaint(request, code, body))
+                if sequence == self._sequence:
+                    return failures
+
+    def _collect(self, request: Request) -> tuple[list[memoryview], bool]:
+        answers: list[memoryview] = []
+        whole = True
+        while True:
+            for kind, flags, _, body in _messages(self._socket.recv(_RECEIVE_BYTES)):
+                whole = whole and not flags & _DUMP_INTERRUPTED
+                if kind == _ERROR and (code := _code(body)):
+                    raise KernelRefused(_complaint(request, code, body))
+                if kind in (_ERROR, _DONE):
+                    return answers, whole
+                answers.append(body)
+
+
+def attribute(kind: int, payload: bytes) -> bytes:
+    """With its header, filled up to a multiple of four bytes."""
+    return _ATTRIBUTE.pack(4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
+
+
+def attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Kind and payload of each attribute; flags are taken off the kind."""
+    position = 0
+    while position + 4 <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, position)
+        if length < 4:
+            return
+        yield kind & 0x3FFF, data[position + 4 : position + length]
+        position += (length + 3) & ~3
+
+
+def _message(request: Request, sequence: int, flags: int) -> bytes:
+    length = _HEADER.size + len(request.body)
+    return _HEADER.pack(length, request.kind, flags, sequence, 0) + request.body
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
+    """Kind, flags, sequence number and body of each."""
+    view = memoryview(data)
+    position = 0
+    while position + _HEADER.size <= len(view):
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(view, position)
+        body = view[position + _HEADER.size : position + length]
+        yield kind, flags, sequence, body
+        position += (length + 3) & ~3
+
+
+def _code(body: memoryview) -> int:
+    code: int = struct.unpack_from("=i", body)[0]
+    return -code
+
+
+def _complaint(request: Request, code: int, body: memoryview) -> str:
+    """Raises Unsupported if it is the privilege that is lacking."""
+    message = f"{_words(request)}: {os.strerror(code)}"
+    if code == errno.EPERM:
+        raise Unsupported(message, remedy=_NEEDS_ROOT)
+    # nlmsgerr: the code, the header of the request, then (with NETLINK_CAP_ACK) attributes.
+    for kind, payload in attributes(body[4 + _HEADER.size :]):
+        if kind == _EXT_ACK_MESSAGE:
+            return f"{message} ({bytes(payload).rstrip(bytes(1)).decode(errors='replace')})"
+    return message
+
+
+def _words(request: Request) -> str:
+    return " ".join(map(str, request.what))
