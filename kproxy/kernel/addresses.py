@@ -1,21 +1,157 @@
-"""Addresses of the calling thread's namespace."""
+"""Addresses of interfaces of the calling thread's namespace, and the dummy interface that holds
+those of Services. Source: linux/rtnetlink.h, if_addr.h, if_link.h
+"""
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
-from collections.abc import Iterable
+import struct
+from collections.abc import Iterable, Iterator
 
+from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Family
+from kproxy.kernel.netlink import (
+    CREATE,
+    EXCL,
+    NETLINK_ROUTE,
+    Netlink,
+    Request,
+    attribute,
+    attributes,
+)
+
+_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _DELADDR, _GETADDR = 16, 17, 18, 20, 21, 22
+_IFLA_IFNAME, _IFLA_LINKINFO, _INFO_KIND = 3, 18, 1
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg
+_LINK = struct.Struct("=BxHiII")  # ifinfomsg
+_NUMBERS = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 
 
 def local_addresses(family: Family, cidrs: Iterable[str]) -> list[str]:
     """Addresses of all interfaces within one of `cidrs`, canonical, each once, in order."""
-    from pyroute2 import IPRoute  # 0.15 s, and only nodes with node port addresses need it
-
     networks = [ipaddress.ip_network(cidr) for cidr in cidrs]
-    number = socket.AF_INET if family is Family.IPV4 else socket.AF_INET6
-    with IPRoute() as netlink:
-        found = [message.get("address") for message in netlink.get_addr(family=number)]
-    addresses = sorted({ipaddress.ip_address(text) for text in found if text}, key=int)
-    return [str(a) for a in addresses if any(a in network for network in networks)]
+    return [
+        address
+        for address in _in_order(_addresses(family, socket.if_nameindex()))
+        if any(ipaddress.ip_address(address) in network for network in networks)
+    ]
+
+
+def node_addresses(family: Family, *, but: str) -> list[str]:
+    """Addresses of all interfaces but one, in order; without loopback and IPv6 link-local ones.
+
+    However many that one has: they are not even read.
+    """
+    links = [(index, name) for index, name in socket.if_nameindex() if name != but]
+    return [
+        address
+        for address in _in_order(_addresses(family, links))
+        if not (parsed := ipaddress.ip_address(address)).is_loopback
+        and not (parsed.version == 6 and parsed.is_link_local)
+    ]
+
+
+def addresses_of(link: str, family: Family) -> set[str]:
+    """Without IPv6 link-local ones. Empty if there is no such link."""
+    links = [each for each in socket.if_nameindex() if each[1] == link]
+    return {
+        address
+        for address in _addresses(family, links)
+        if family is Family.IPV4 or not ipaddress.ip_address(address).is_link_local
+    }
+
+
+def add_addresses(link: str, addresses: Iterable[str]) -> None:
+    """Each alone (/32, /128), all in one send; those that are there already are fine."""
+    _change(_NEWADDR, CREATE | EXCL, link, addresses, ("add", "to"), errno.EEXIST)
+
+
+def remove_addresses(link: str, addresses: Iterable[str]) -> None:
+    """Those that are not there are fine."""
+    _change(_DELADDR, 0, link, addresses, ("remove", "from"), errno.EADDRNOTAVAIL)
+
+
+def ensure_dummy(name: str) -> None:
+    """There is an interface of that name; a new one is of kind dummy, and down.
+
+    Raises KernelRefused if this kernel has no dummy interfaces.
+    """
+    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, name.encode() + b"\0")
+    body += attribute(_IFLA_LINKINFO, attribute(_INFO_KIND, b"dummy\0"))
+    what = ("add dummy interface", name)
+    with Netlink(NETLINK_ROUTE) as netlink:
+        netlink.send([Request(_NEWLINK, body, what, CREATE | EXCL, fine=frozenset([errno.EEXIST]))])
+
+
+def delete_dummy(name: str) -> None:
+    """Nothing is done if there is no such interface, or it is of another kind."""
+    index = _index(name)
+    if not index:
+        return
+    body = _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0)
+    with Netlink(NETLINK_ROUTE) as netlink:
+        answer = netlink.ask(Request(_GETLINK, body, ("look at interface", name)))
+        fields = dict(attributes(answer[_LINK.size :]))
+        kind = dict(attributes(fields.get(_IFLA_LINKINFO, memoryview(b"")))).get(_INFO_KIND)
+        if kind is not None and bytes(kind).rstrip(b"\0") == b"dummy":
+            netlink.send([Request(_DELLINK, body, ("delete interface", name))])
+
+
+def _addresses(family: Family, links: Iterable[tuple[int, str]]) -> Iterator[str]:
+    number = _NUMBERS[family]
+    with Netlink(NETLINK_ROUTE) as netlink:
+        netlink.be_strict()  # else the kernel ignores the index and lists all
+        for index, name in links:
+            body = _ADDRESS.pack(number, 0, 0, 0, index)
+            for answer in netlink.dump(Request(_GETADDR, body, ("list addresses of", name))):
+                fields = dict(attributes(answer[_ADDRESS.size :]))
+                packed = bytes(fields.get(_IFA_LOCAL, fields[_IFA_ADDRESS]))
+                yield str(ipaddress.ip_address(packed))
+
+
+def _in_order(addresses: Iterable[str]) -> list[str]:
+    return sorted(set(addresses), key=lambda address: int(ipaddress.ip_address(address)))
+
+
+def _change(
+    kind: int, flags: int, link: str, addresses: Iterable[str], words: tuple[str, str], fine: int
+) -> None:
+    wanted = list(addresses)
+    if not wanted:
+        return
+    index = _index(link)
+    if not index:
+        raise KernelRefused(f"no interface called {link}")
+    verb, preposition = words
+    with Netlink(NETLINK_ROUTE) as netlink:
+        netlink.send(
+            Request(
+                kind,
+                _address(index, address),
+                (verb, address, preposition, link),
+                flags,
+                frozenset([fine]),
+            )
+            for address in wanted
+        )
+
+
+def _address(index: int, text: str) -> bytes:
+    family, length = (socket.AF_INET6, 128) if ":" in text else (socket.AF_INET, 32)
+    packed = socket.inet_pton(family, text)
+    return (
+        _ADDRESS.pack(family, length, 0, 0, index)
+        + attribute(_IFA_LOCAL, packed)
+        + attribute(_IFA_ADDRESS, packed)
+    )
+
+
+def _index(link: str) -> int:
+    """0 if there is none."""
+    try:
+        return socket.if_nametoindex(link)
+    except OSError:
+        return 0

@@ -23,7 +23,7 @@ CREATE, EXCL = 0x400, 0x200  # NLM_F_
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _DUMP_INTERRUPTED = 0x10
 _ERROR, _DONE = 2, 3  # NLMSG_
-_SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
+_SOL_NETLINK, _CAP_ACK, _EXT_ACK, _GET_STRICT_CHK = 270, 10, 11, 12
 _EXT_ACK_MESSAGE = 1  # NLMSGERR_ATTR_MSG
 
 _HEADER = struct.Struct("=LHHLL")
@@ -59,6 +59,10 @@ class Netlink:
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)  # but with the kernel's own words
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+
+    def be_strict(self) -> None:
+        """Dumps heed what the request selects. NETLINK_ROUTE only."""
+        self._socket.setsockopt(_SOL_NETLINK, _GET_STRICT_CHK, 1)
 
     def send(self, requests: Iterable[Request]) -> None:
         """Have all carried out, in order. One that fails does not keep the others from it.

@@ -1,0 +1,243 @@
+"""The ipvs backend: one sync, step by step.
+
+What lets traffic in comes before what attracts it, and leaves after it: first set entries and
+rules, then addresses, then virtual servers; in the end what is no longer wanted, the other way
+round. Each step is repeated harmlessly, but the kernel has no transaction that spans them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from kproxy.api.addresses import Network, parse_cidr
+from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport
+from kproxy.errors import KernelRefused, Unsupported
+from kproxy.forwarding.plan import Delta, Family, Plan
+from kproxy.kernel import addresses, ipset
+from kproxy.kernel.ipvs import Batch, Ipvs, Settings, VirtualServer
+from kproxy.kernel.modules import modprobe
+from kproxy.kernel.xtables import TABLES, Table, Xtables, open_xtables
+from kproxy_ipvs import cleanup, damage, kernel_settings, rules
+from kproxy_ipvs.desired import Desired, Difference, difference
+from kproxy_ipvs.names import DEVICE, JUMPS, SETS, creation, set_name
+from kproxy_ipvs.servers import Servers
+from kproxy_ipvs.wanted import Entry, Place, place_of, wanted
+
+MINIMUM_IPSET = (6, 0)
+_PROBE = VirtualServer("TCP", "198.51.100.0", 20000)  # an address of documentation
+
+
+class IpvsBackend:
+    """One family's virtual servers and what belongs to them, in the namespace of the calling
+    thread. See kproxy.backend.Backend."""
+
+    name = "ipvs"
+
+    def __init__(self, family: Family, options: BackendOptions) -> None:
+        self.family = family
+        self._options = options
+        self._opened: Xtables | None = None
+        self._place: Place | None = None
+        self._desired = Desired()
+        self._servers = Servers(family)
+        self._rules: dict[Table, list[str]] = {}  # as last written, by table
+        self._generation: tuple[int, ...] = ()
+
+    def support(self) -> Support:
+        try:
+            self._xtables.require()
+            version = ipset.version()
+            if version < MINIMUM_IPSET:
+                found = ".".join(map(str, version))
+                return Support(False, f"ipset is {found}", "install ipset 6.0 or newer")
+            modprobe("ip_vs")
+            self._probe_scheduler()
+        except Unsupported as error:
+            return Support(False, str(error), error.remedy)
+        return Support(True)
+
+    def sync(self, plan: Plan, delta: Delta) -> SyncReport:
+        place = self._look_around(plan)
+        full = delta.full or place != self._place
+        self._place = None  # until all is done
+        requests = self._servers.requests
+        with Ipvs() as ipvs:
+            if full:
+                written = self._take_over(ipvs, plan, place)
+            else:
+                written = self._follow(ipvs, plan, place, delta)
+            again_in_s = self._servers.drain_if_due(ipvs, time.monotonic())
+        self._place = place
+        written["ipvs"] = self._servers.requests - requests
+        return SyncReport(
+            full=full,
+            transactions=sum(1 for count in written.values() if count),
+            rules_written=written,
+            again_in_s=again_in_s,
+        )
+
+    def intact(self) -> bool:
+        """Of real servers nothing is seen here; the periodic full sync repairs them."""
+        if damage.of_sets(self.family, self._desired.entry_counts):
+            return False
+        if addresses.addresses_of(DEVICE, self.family) != self._desired.addresses.all():
+            return False
+        with Ipvs() as ipvs:
+            present = ipvs.virtual_servers(self.family)
+        if not self._desired.servers() <= present.keys():
+            return False
+        generation = self._xtables.generation()
+        if generation != self._generation:
+            if damage.of_rules(self._xtables, self._rules):
+                return False
+            self._generation = generation  # somebody else's business
+        return True
+
+    def read(self) -> Ruleset:
+        read: dict[str, dict[str, tuple[str, ...]]] = {
+            table: {
+                chain: tuple(lines)
+                for chain, lines in self._xtables.read(table).items()
+                if chain.startswith("KUBE-") or any(" KUBE-" in line for line in lines)
+            }
+            for table in TABLES
+        }
+        names = {set_name(self.family, suffix) for suffix in SETS}
+        read["ipset"] = {
+            name: tuple(sorted(saved.entries))
+            for name, saved in ipset.save().items()
+            if name in names
+        }
+        bound = addresses.addresses_of(DEVICE, self.family)
+        read["addresses"] = {DEVICE: tuple(sorted(bound))}
+        with Ipvs() as ipvs:
+            read["ipvs"] = {
+                f"{key.protocol} {key.address} {key.port} {settings.scheduler}": tuple(
+                    f"{real.address} {real.port} weight {load.weight}"
+                    for real, load in sorted(ipvs.real_servers(key).items())
+                )
+                for key, settings in ipvs.virtual_servers(self.family).items()
+            }
+        return read
+
+    def cleanup(self) -> None:
+        cleanup.remove_all(self.family, self._excluded())
+        self._place = None
+
+    def _take_over(self, ipvs: Ipvs, plan: Plan, place: Place) -> Counter[str]:
+        """Whatever is there."""
+        self._desired = desired = Desired()
+        for service in plan.services.values():
+            desired.change(service.name, None, wanted(service, place))
+        desired.take_changes()
+        kernel_settings.write_all(self._options.ipvs)
+        kernel_settings.set_timeouts(ipvs, self._options.ipvs)
+        addresses.ensure_dummy(DEVICE)
+        ipset.restore([creation(self.family, suffix) for suffix in SETS])
+        self._rules = {}
+        return self._apply(
+            plan,
+            difference(desired.entries.all(), self._present_entries()),
+            difference(desired.addresses.all(), addresses.addresses_of(DEVICE, self.family)),
+            lambda: self._servers.take_over(ipvs, desired, self._excluded()),
+        )
+
+    def _follow(self, ipvs: Ipvs, plan: Plan, place: Place, delta: Delta) -> Counter[str]:
+        """What was desired before is there."""
+        for name, former in delta.before.items():
+            fresh = plan.services.get(name)
+            self._desired.change(
+                name,
+                wanted(former, place) if former else None,
+                wanted(fresh, place) if fresh else None,
+            )
+        changes = self._desired.take_changes()
+        return self._apply(
+            plan,
+            changes.entries,
+            changes.addresses,
+            lambda: self._servers.change(ipvs, changes.servers),
+        )
+
+    def _apply(
+        self,
+        plan: Plan,
+        entries: Difference[Entry],
+        bound: Difference[str],
+        change_servers: Callable[[], None],
+    ) -> Counter[str]:
+        """How many rules, entries and addresses were written."""
+        ipset.edit(self._texts(entries.come), ())
+        written = self._write_rules(plan)
+        addresses.add_addresses(DEVICE, bound.come)
+        change_servers()
+        addresses.remove_addresses(DEVICE, bound.gone)
+        ipset.edit((), self._texts(entries.gone))
+        written["ipset"] = len(entries.come) + len(entries.gone)
+        written[DEVICE] = len(bound.come) + len(bound.gone)
+        return written
+
+    def _write_rules(self, plan: Plan) -> Counter[str]:
+        """If they are not what was written last; there are few of them."""
+        filled = self._desired.filled
+        fresh: dict[Table, list[str]] = {
+            "nat": [*rules.nat_rules(plan.settings, filled)],
+            "filter": [
+                *rules.filter_rules(plan.settings, filled, sorted(self._desired.firewall.all()))
+            ],
+        }
+        if fresh == self._rules:
+            return Counter()
+        saved = {jump.table: self._xtables.save(jump.table) for jump in JUMPS}
+        present = [jump for jump in JUMPS if jump.rule in saved[jump.table].get(jump.chain, ())]
+        self._xtables.restore(rules.transaction(fresh["nat"], fresh["filter"], present))
+        self._rules = fresh
+        self._generation = self._xtables.generation()
+        return Counter({table: len(lines) for table, lines in fresh.items()})
+
+    def _look_around(self, plan: Plan) -> Place:
+        found = addresses.node_addresses(self.family, but=DEVICE)
+        return place_of(plan.settings, found, self._options.ipvs.scheduler or "rr")
+
+    def _present_entries(self) -> set[Entry]:
+        names = {set_name(self.family, suffix): suffix for suffix in SETS}
+        return {
+            Entry(names[name], text)
+            for name, saved in ipset.save().items()
+            if name in names
+            for text in saved.entries
+        }
+
+    def _texts(self, entries: Iterable[Entry]) -> list[tuple[str, str]]:
+        return [(set_name(self.family, entry.set), entry.text) for entry in entries]
+
+    def _excluded(self) -> list[Network]:
+        networks = map(parse_cidr, self._options.ipvs.exclude_cidrs)
+        return [network for network in networks if network]
+
+    @property
+    def _xtables(self) -> Xtables:
+        """Chosen at first use, since only then the thread is in the namespace that matters."""
+        if self._opened is None:
+            self._opened = open_xtables(self.family, self._options.iptables_variant)
+        return self._opened
+
+    def _probe_scheduler(self) -> None:
+        """Have the kernel load the scheduler's module, and see that it works."""
+        scheduler = self._options.ipvs.scheduler or "rr"
+        with Ipvs() as ipvs:
+            present = ipvs.virtual_servers(Family.IPV4)
+            if any(settings.scheduler == scheduler for settings in present.values()):
+                return
+            probe = Batch()
+            probe.add(_PROBE, Settings(scheduler, 0, 0))
+            probe.delete(_PROBE)
+            try:
+                ipvs.apply(probe)
+            except KernelRefused as error:
+                raise Unsupported(
+                    f"this kernel has no IPVS scheduler {scheduler!r}: {error}",
+                    remedy=f"modprobe ip_vs_{scheduler}, or set another one (--ipvs-scheduler)",
+                ) from None

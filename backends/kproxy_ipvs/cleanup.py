@@ -1,0 +1,68 @@
+"""Removal of everything the ipvs mode leaves, by kproxy or by kube-proxy, and of nothing else.
+
+All virtual servers of the namespace count as ours, but for those in excludeCIDRs, as they do in a
+sync. Settings below net/ipv4/vs and ip_forward stay, since nobody knows what they were.
+Source: kube-proxy v1.36 ipvs/cleanup.go, which leaves the sets of IPv6, and spares no excludeCIDRs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import get_args
+
+from kproxy.api.addresses import Network, parse_ip
+from kproxy.errors import KernelRefused
+from kproxy.forwarding.plan import Family
+from kproxy.kernel import addresses, ipset
+from kproxy.kernel.ipvs import Batch, Ipvs
+from kproxy.kernel.xtables import Table, Variant, Xtables
+from kproxy_ipvs.names import CHAINS, DEVICE, JUMPS, SETS, set_name
+
+
+def remove_all(family: Family, excluded: Collection[Network]) -> None:
+    """Raises KernelRefused if a rule of somebody else still uses one of the chains or sets."""
+    _remove_servers(family, excluded)
+    _remove_addresses(family)
+    failures: list[str] = []
+    for variant in get_args(Variant):
+        failures += _remove_rules(Xtables(family, variant))
+    present = ipset.sizes()
+    names = [set_name(family, suffix) for suffix in SETS]
+    if doomed := [name for name in names if name in present]:
+        ipset.restore(f"destroy {name}" for name in doomed)
+    if failures:
+        raise KernelRefused("\n".join(failures))
+
+
+def _remove_servers(family: Family, excluded: Collection[Network]) -> None:
+    batch = Batch()
+    with Ipvs() as ipvs:
+        for key in ipvs.virtual_servers(family):
+            address = parse_ip(key.address)
+            if not any(address in network for network in excluded):
+                batch.delete(key)
+        if batch:
+            ipvs.apply(batch)
+
+
+def _remove_addresses(family: Family) -> None:
+    """With the last address, of either family, the device goes."""
+    addresses.remove_addresses(DEVICE, addresses.addresses_of(DEVICE, family))
+    if not addresses.addresses_of(DEVICE, family.other):
+        addresses.delete_dummy(DEVICE)
+
+
+def _remove_rules(xtables: Xtables) -> list[str]:
+    """What could not be removed."""
+    failures = []
+    tables: tuple[Table, ...] = ("nat", "filter")
+    for table in tables:
+        try:
+            xtables.remove(
+                table,
+                [chain for where, chain in CHAINS if where == table],
+                [jump for jump in JUMPS if jump.table == table],
+            )
+        except KernelRefused as error:
+            failures.append(str(error))
+    return failures

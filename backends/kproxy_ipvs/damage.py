@@ -1,0 +1,30 @@
+"""Has somebody else removed what belongs to us?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kproxy.forwarding.plan import Family
+from kproxy.kernel import ipset
+from kproxy.kernel.xtables import Table, Xtables
+from kproxy_ipvs.names import CHAINS, JUMPS, SETS, set_name
+
+
+def of_sets(family: Family, counts: Mapping[str, int]) -> bool:
+    """Whether a set is missing, or has fewer entries than it must; `counts` by suffix."""
+    sizes = ipset.sizes()
+    return any(sizes.get(set_name(family, suffix), -1) < counts.get(suffix, 0) for suffix in SETS)
+
+
+def of_rules(xtables: Xtables, rules: Mapping[Table, Sequence[str]]) -> bool:
+    """Whether a jump, a chain or a rule is missing. `rules`: all, each with its "-A CHAIN "."""
+    for table, lines in rules.items():
+        saved = xtables.save(table)
+        if any(jump.rule not in saved.get(jump.chain, ()) for jump in JUMPS if jump.table == table):
+            return True
+        for where, chain in CHAINS:
+            if where == table:
+                wanted = sum(1 for line in lines if line.startswith(f"-A {chain} "))
+                if len(saved.get(chain, ())) < wanted or chain not in saved:
+                    return True
+    return False

@@ -1,0 +1,120 @@
+"""Names: the ipsets, the chains and the jumps into them, the device. Pure.
+
+Source: kube-proxy v1.36 ipvs/proxier.go, ipvs/ipset.go. Sets and chains are there whether they are
+needed or not, so that rules can refer to any of them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.xtables import Jump, Table
+
+DEVICE = "kube-ipvs0"  # holds the addresses of Services; never brought up
+
+
+class SetKind(NamedTuple):
+    """`comment` is that of the iptables rules that match the set."""
+
+    type: str
+    comment: str
+
+
+# By the part of the name that both families share.
+SETS = {
+    "LOOP-BACK": SetKind(
+        "hash:ip,port,ip",
+        "Kubernetes endpoints dst ip:port, source ip for solving hairpin purpose",
+    ),
+    "CLUSTER-IP": SetKind(
+        "hash:ip,port", "Kubernetes service cluster ip + port for masquerade purpose"
+    ),
+    "EXTERNAL-IP": SetKind(
+        "hash:ip,port", "Kubernetes service external ip + port for masquerade and filter purpose"
+    ),
+    "EXTERNAL-IP-LOCAL": SetKind(
+        "hash:ip,port", "Kubernetes service external ip + port with externalTrafficPolicy=local"
+    ),
+    "LOAD-BALANCER": SetKind("hash:ip,port", "Kubernetes service lb portal"),
+    "LOAD-BALANCER-FW": SetKind(
+        "hash:ip,port",
+        "Kubernetes service load balancer ip + port for load balancer with sourceRange",
+    ),
+    "LOAD-BALANCER-LOCAL": SetKind(
+        "hash:ip,port",
+        "Kubernetes service load balancer ip + port with externalTrafficPolicy=local",
+    ),
+    "LOAD-BALANCER-SOURCE-IP": SetKind(
+        "hash:ip,port,ip",
+        "Kubernetes service load balancer ip + port + source IP for packet filter purpose",
+    ),
+    "LOAD-BALANCER-SOURCE-CIDR": SetKind(
+        "hash:ip,port,net",
+        "Kubernetes service load balancer ip + port + source cidr for packet filter purpose",
+    ),
+    "NODE-PORT-TCP": SetKind("bitmap:port", "Kubernetes nodeport TCP port for masquerade purpose"),
+    "NODE-PORT-LOCAL-TCP": SetKind(
+        "bitmap:port", "Kubernetes nodeport TCP port with externalTrafficPolicy=local"
+    ),
+    "NODE-PORT-UDP": SetKind("bitmap:port", "Kubernetes nodeport UDP port for masquerade purpose"),
+    "NODE-PORT-LOCAL-UDP": SetKind(
+        "bitmap:port", "Kubernetes nodeport UDP port with externalTrafficPolicy=local"
+    ),
+    "NODE-PORT-SCTP-HASH": SetKind(
+        "hash:ip,port",
+        "Kubernetes nodeport SCTP port for masquerade purpose with type 'hash ip:port'",
+    ),
+    "NODE-PORT-LOCAL-SCTP-HASH": SetKind(
+        "hash:ip,port",
+        "Kubernetes nodeport SCTP port with externalTrafficPolicy=local with type 'hash ip:port'",
+    ),
+    "HEALTH-CHECK-NODE-PORT": SetKind("bitmap:port", "Kubernetes health check node port"),
+    "IPVS-IPS": SetKind("hash:ip", "Addresses on the ipvs interface"),
+}
+
+CHAINS: tuple[tuple[Table, str], ...] = (
+    ("nat", "KUBE-SERVICES"),
+    ("nat", "KUBE-POSTROUTING"),
+    ("nat", "KUBE-NODE-PORT"),
+    ("nat", "KUBE-LOAD-BALANCER"),
+    ("nat", "KUBE-MARK-MASQ"),
+    ("filter", "KUBE-FORWARD"),
+    ("filter", "KUBE-NODE-PORT"),
+    ("filter", "KUBE-PROXY-FIREWALL"),
+    ("filter", "KUBE-SOURCE-RANGES-FIREWALL"),
+    ("filter", "KUBE-IPVS-FILTER"),
+    ("filter", "KUBE-IPVS-OUT-FILTER"),
+)
+
+
+def _jump(table: Table, chain: str, comment: str, target: str) -> Jump:
+    return Jump(table, chain, f'-m comment --comment "{comment}" -j {target}')
+
+
+# Each is inserted at the top of its chain, so the last one here is met first.
+JUMPS = (
+    _jump("nat", "OUTPUT", "kubernetes service portals", "KUBE-SERVICES"),
+    _jump("nat", "PREROUTING", "kubernetes service portals", "KUBE-SERVICES"),
+    _jump("nat", "POSTROUTING", "kubernetes postrouting rules", "KUBE-POSTROUTING"),
+    _jump("filter", "FORWARD", "kubernetes forwarding rules", "KUBE-FORWARD"),
+    _jump("filter", "INPUT", "kubernetes health check rules", "KUBE-NODE-PORT"),
+    _jump("filter", "INPUT", "kube-proxy firewall rules", "KUBE-PROXY-FIREWALL"),
+    _jump("filter", "FORWARD", "kube-proxy firewall rules", "KUBE-PROXY-FIREWALL"),
+    _jump("filter", "INPUT", "kubernetes ipvs access filter", "KUBE-IPVS-FILTER"),
+    _jump("filter", "OUTPUT", "kubernetes ipvs access filter", "KUBE-IPVS-OUT-FILTER"),
+)
+
+
+def set_name(family: Family, suffix: str) -> str:
+    """Name of one of `SETS`: KUBE-SUFFIX or KUBE-6-SUFFIX, cut to 31 characters (ipset's limit)."""
+    return f"KUBE-{'6-' if family is Family.IPV6 else ''}{suffix}"[:31]
+
+
+def creation(family: Family, suffix: str) -> str:
+    """The line for `ipset restore` that creates the set as kube-proxy does."""
+    kind = SETS[suffix].type
+    if kind == "bitmap:port":
+        return f"create {set_name(family, suffix)} {kind} range 0-65535"
+    inet = "inet6" if family is Family.IPV6 else "inet"
+    return f"create {set_name(family, suffix)} {kind} family {inet} hashsize 1024 maxelem 65536"

@@ -1,0 +1,135 @@
+"""ipsets of the calling thread's namespace.
+
+Sets are created, destroyed and read with the `ipset` program, a process each time; their sizes are
+asked and their entries changed over netlink. Entries are text as ipset prints it:
+`10.0.0.1`, `10.0.0.1,tcp:80`, `10.0.0.1,tcp:80,10.0.0.2`, `10.0.0.1,tcp:80,10.0.0.0/8`, `30080`.
+Source: linux/netfilter/ipset/ip_set.h
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from kproxy.errors import Unsupported
+from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute, attributes
+from kproxy.kernel.process import run
+
+_SUBSYSTEM = 6 << 8  # NFNL_SUBSYS_IPSET
+_LIST, _ADD, _DEL = 7, 9, 10
+_PROTOCOL = struct.pack("=B", 6)  # understood since Linux 2.6.39
+_A_PROTOCOL, _A_SETNAME, _A_FLAGS, _A_DATA = 1, 2, 6, 7
+_D_IP, _D_PORT, _D_PROTO, _D_IP2, _D_CIDR2, _D_ELEMENTS = 1, 4, 7, 20, 21, 24
+_NESTED, _NET_BYTE_ORDER = 0x8000, 0x4000
+_LIST_HEADER = 4  # IPSET_FLAG_LIST_HEADER
+_PROTO_NUMBERS = {
+    "tcp": socket.IPPROTO_TCP,
+    "udp": socket.IPPROTO_UDP,
+    "sctp": socket.IPPROTO_SCTP,
+}
+_ENTRY_DOES_NOT_EXIST = 4103  # IPSET_ERR_EXIST
+_BE32 = struct.Struct(">L")
+
+
+class SavedSet(NamedTuple):
+    """`type`: what stands behind the name in a `create` line."""
+
+    type: str
+    entries: frozenset[str]
+
+
+def version() -> tuple[int, ...]:
+    """Of the `ipset` program. Raises Unsupported if it is not installed."""
+    text = run(["ipset", "--version"])
+    found = re.search(r"v(\d+)\.(\d+)", text)
+    if not found:
+        raise Unsupported(f"ipset --version says nothing of a version: {text[:80]!r}")
+    return int(found[1]), int(found[2])
+
+
+def restore(lines: Iterable[str]) -> None:
+    """Carry out `create`, `destroy` ... lines in one process; what is there already is fine.
+
+    Raises KernelRefused with the first bad line; those before it have been carried out.
+    """
+    run(["ipset", "restore", "-exist"], "".join(f"{line}\n" for line in lines))
+
+
+def save() -> dict[str, SavedSet]:
+    """All sets with all of their entries."""
+    types: dict[str, str] = {}
+    entries: dict[str, list[str]] = {}
+    for line in run(["ipset", "save"]).splitlines():
+        verb, name, rest = line.split(" ", 2)
+        if verb == "create":
+            types[name], entries[name] = rest, []
+        elif verb == "add":
+            entries[name].append(rest.split(" ", 1)[0])
+    return {name: SavedSet(types[name], frozenset(entries[name])) for name in types}
+
+
+def sizes() -> dict[str, int]:
+    """Number of entries of each set, without reading them."""
+    flags = attribute(_A_FLAGS | _NET_BYTE_ORDER, _BE32.pack(_LIST_HEADER))
+    request = Request(_SUBSYSTEM | _LIST, _head() + flags, ("list the ipsets",))
+    found = {}
+    with Netlink(NETLINK_NETFILTER) as netlink:
+        for body in netlink.dump(request):
+            fields = dict(attributes(body[4:]))
+            name = bytes(fields[_A_SETNAME]).rstrip(b"\0").decode()
+            found[name] = _BE32.unpack(dict(attributes(fields[_A_DATA]))[_D_ELEMENTS])[0]
+    return found
+
+
+def edit(add: Iterable[tuple[str, str]], delete: Iterable[tuple[str, str]]) -> None:
+    """Add and delete entries, each a name of a set and a text. Starts no process.
+
+    One that is there, or is gone, already is fine. Raises KernelRefused.
+    """
+    requests = [*_requests(_ADD, "add", add), *_requests(_DEL, "delete", delete)]
+    if requests:
+        with Netlink(NETLINK_NETFILTER) as netlink:
+            netlink.send(requests)
+
+
+def _requests(command: int, verb: str, entries: Iterable[tuple[str, str]]) -> Iterator[Request]:
+    for name, text in entries:
+        body = _head(name) + attribute(_A_DATA | _NESTED, _entry(text))
+        fine = frozenset([_ENTRY_DOES_NOT_EXIST]) if command == _DEL else frozenset[int]()
+        yield Request(_SUBSYSTEM | command, body, ("ipset", verb, name, text), fine=fine)
+
+
+def _head(name: str = "") -> bytes:
+    """nfgenmsg, the version of the protocol, and which set."""
+    head = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(_A_PROTOCOL, _PROTOCOL)
+    return head + attribute(_A_SETNAME, name.encode() + b"\0") if name else head
+
+
+def _entry(text: str) -> bytes:
+    first, _, rest = text.partition(",")
+    if first.isdigit():
+        return _port(first)
+    data = _address(_D_IP, first)
+    if rest:
+        where, _, other = rest.partition(",")
+        protocol, _, port = where.partition(":")
+        data += _port(port) + attribute(_D_PROTO, bytes([_PROTO_NUMBERS[protocol]]))
+        if other:
+            address, _, length = other.partition("/")
+            data += _address(_D_IP2, address)
+            if length:
+                data += attribute(_D_CIDR2, bytes([int(length)]))
+    return data
+
+
+def _address(kind: int, text: str) -> bytes:
+    family, inner = (socket.AF_INET6, 2) if ":" in text else (socket.AF_INET, 1)
+    packed = socket.inet_pton(family, text)
+    return attribute(kind | _NESTED, attribute(inner | _NET_BYTE_ORDER, packed))
+
+
+def _port(text: str) -> bytes:
+    return attribute(_D_PORT | _NET_BYTE_ORDER, struct.pack(">H", int(text)))
