@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from random import Random
 from typing import Literal
 
@@ -55,8 +56,9 @@ PORTS: tuple[tuple[str, int, int, Protocol], ...] = (
 class RandomCluster:
     """Objects of a cluster with a handful of Services; `edit` changes one of them.
 
-    The same seed gives the same history. All objects are such as an API server would accept:
-    no address and no node port belongs to two Services.
+    The same seed gives the same history. All objects are such as an API server would accept (no
+    address and no node port belongs to two Services) and as kproxy decodes them: with canonical
+    addresses.
     """
 
     def __init__(self, seed: int) -> None:
@@ -204,7 +206,7 @@ class RandomCluster:
         node, host = self._random.randrange(len(NODES)), self._random.randint(2, 30)
         address = f"10.244.{node}.{host}" if family == "IPv4" else f"fd00:10:244:{node}::{host:x}"
         return Endpoint(
-            addresses=(address,),
+            addresses=(str(ip_address(address)),),
             node_name=NODES[node],
             conditions=self._random.choice(CONDITIONS),
             hints=EndpointHints(for_zones=(NamedHint(name=self._random.choice(ZONES)),))
