@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from kproxy.kernel.uml import has_ipvs
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("ipvs") and not Path("/proc/net/ip_vs").exists():
+    if item.get_closest_marker("ipvs") and not has_ipvs():
         pytest.fail(
             "no ip_vs in this kernel; all tests: sudo scripts/test; this one: sudo "
             f"scripts/ipvs-kernel .venv/bin/python -m pytest '{item.nodeid}'",
