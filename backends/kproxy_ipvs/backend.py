@@ -190,7 +190,7 @@ class IpvsBackend:
         }
         if fresh == self._rules:
             return Counter()
-        saved = {jump.table: self._xtables.save(jump.table) for jump in JUMPS}
+        saved = {table: self._xtables.save(table) for table in fresh}
         present = [jump for jump in JUMPS if jump.rule in saved[jump.table].get(jump.chain, ())]
         self._xtables.restore(rules.transaction(fresh["nat"], fresh["filter"], present))
         self._rules = fresh

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from kproxy.cli import kernel as kernel_choice
+
 
 @click.group()
 def bench() -> None:
@@ -12,14 +14,13 @@ def bench() -> None:
 
 @bench.command()
 @click.option("--mode", default="iptables", show_default=True, help="The proxy mode.")
+@kernel_choice.option
 @click.option(
     "--variant",
     "variants",
     type=click.Choice(["nft", "legacy"]),
     multiple=True,
-    default=("nft", "legacy"),
-    show_default=True,
-    help="Of iptables; may be repeated.",
+    help="Of iptables; may be repeated. Both in iptables mode, else the one in use.",
 )
 @click.option(
     "--services",
@@ -36,6 +37,7 @@ def bench() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead.")
 def sync(
     mode: str,
+    kernel: str,
     variants: tuple[str, ...],
     sizes: tuple[int, ...],
     endpoints: int,
@@ -53,15 +55,18 @@ def sync(
     \b
     Examples:
       kproxy bench sync
+      kproxy bench sync --mode ipvs --services 1000
       kproxy bench sync --services 1000 --variant nft --runs 5 --json
     """
+    if kernel_choice.is_needed(kernel, mode):
+        kernel_choice.rerun()
     import msgspec
 
     from kproxy.bench.sync import Size, measure_apart
 
     if not as_json:
-        click.echo("variant  services  full s  change ms (max)  MiB (peak)")
-    for variant in variants:
+        click.echo("mode      variant  services  full s  change ms (max)  MiB (peak)")
+    for variant in variants or (("nft", "legacy") if mode == "iptables" else ("auto",)):
         for services in sizes:
             size = Size(
                 mode=mode,
@@ -75,7 +80,7 @@ def sync(
                 click.echo(
                     msgspec.json.encode(result).decode()
                     if as_json
-                    else f"{variant:7}  {services:8}  {result.full_s:6.2f}"
+                    else f"{mode:8}  {variant:7}  {services:8}  {result.full_s:6.2f}"
                     f"  {result.change_median_s * 1e3:7.1f} ({result.change_max_s * 1e3:.0f})"
                     f"    {result.resident_mib:.0f} ({result.peak_mib:.0f})"
                 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kproxy.backend import BackendOptions, load, modes
+from kproxy.cli import kernel as kernel_choice
 from kproxy.errors import Unsupported
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ LAB = "lab/demo.yaml"  # in examples/; a folder of its own, for it is no Kuberne
 
 @click.command()
 @click.option("--mode", type=click.Choice(modes()), default="iptables", help="The proxy mode.")
+@kernel_choice.option
 @click.option("--keep", is_flag=True, help="Leave the lab up until Ctrl-C, to look inside.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 @click.option(
@@ -31,7 +33,7 @@ LAB = "lab/demo.yaml"  # in examples/; a folder of its own, for it is no Kuberne
     default="auto",
     help="Which iptables. auto: the one in use here.",
 )
-def demo(mode: str, keep: bool, as_json: bool, iptables_variant: str) -> None:
+def demo(mode: str, kernel: str, keep: bool, as_json: bool, iptables_variant: str) -> None:
     """Build a cluster of namespaces and show what reaches whom.
 
     Three nodes, six pods and a client outside; the Services of examples/ as real rules; and
@@ -43,6 +45,8 @@ def demo(mode: str, keep: bool, as_json: bool, iptables_variant: str) -> None:
       0  everything was as it must be
       1  something was not (it is named), or the lab cannot run here
     """
+    if kernel_choice.is_needed(kernel, mode):
+        kernel_choice.rerun()
     from kproxy.lab import Lab, load_spec
 
     started = time.monotonic()

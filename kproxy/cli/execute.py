@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from kproxy import backend as registry
 from kproxy.backend import BackendOptions
+from kproxy.cli import kernel
 from kproxy.cli.flags import from_flags
 from kproxy.config import ProxyConfig, node_name
 from kproxy.config.file import read_file, write_text
@@ -45,6 +46,7 @@ class Request(Struct, frozen=True, kw_only=True):
     manifests: tuple[str, ...]
     netns: str
     once: bool
+    kernel: str
     cleanup: bool
     init_only: bool
     write_config_to: str
@@ -73,6 +75,8 @@ def execute(request: Request) -> None:
                 make_backends(config, None, request.backends)
                 set_conntrack(config.conntrack)
         return
+    if request.kernel == "uml" and not request.once:
+        problems.append("--kernel uml: needs --once, for the rules end with that kernel")
     if not request.manifests:
         problems.append("--manifests: at least one file or folder is needed")
     source, store = Manifests(request.manifests), Store()
@@ -82,6 +86,7 @@ def execute(request: Request) -> None:
     for notice in decoded.notices:
         log.info("%s", notice)
     store.replace(decoded.objects)
+    _choose_kernel(request, config.mode)
     with _owning(request.netns):
         backends = make_backends(config, store.node(node_name(config)), request.backends)
         set_conntrack(config.conntrack)
@@ -114,6 +119,18 @@ def _configuration(request: Request) -> tuple[ProxyConfig, list[str], list[str]]
     name = request.hostname_override or read.config.hostname_override or socket.gethostname()
     config = replace(read.config, hostname_override=name.strip().lower())
     return config, problems, notices
+
+
+def _choose_kernel(request: Request, mode: str) -> None:
+    """Does not return if another kernel is to do it.
+
+    A node is never left silently. For a lab (once, in another namespace) a namespace of that name
+    is made there.
+    """
+    lab = request.once and request.netns
+    wanted = request.kernel if lab or request.kernel == "uml" else "host"
+    if kernel.is_needed(wanted, mode):
+        kernel.rerun([request.netns] if request.netns else [])
 
 
 @contextmanager

@@ -64,6 +64,13 @@ class _Switch(click.ParamType[bool]):
     default="auto",
     help="Which iptables. auto: the one in use here.",
 )
+@click.option(
+    "--kernel",
+    type=click.Choice(["auto", "host", "uml"]),
+    default="auto",
+    help="Where the kernel has no IPVS. uml: try it on user-mode Linux (--once). auto: so with "
+    "--netns, else say so.",
+)
 def run(**parameters: Any) -> None:
     """Be the service proxy of a node: turn Services into kernel rules.
 

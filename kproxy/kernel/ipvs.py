@@ -188,7 +188,9 @@ class Ipvs:
             answer = self._netlink.ask(Request(_GENL_ID_CTRL, body, ("find IPVS",)))
         except KernelRefused:
             raise Unsupported(
-                "this kernel has no IPVS", remedy="modprobe ip_vs, or boot a kernel that has it"
+                "this kernel has no IPVS",
+                remedy="modprobe ip_vs; if there is no such module, on user-mode Linux:"
+                " python -m kproxy.kernel.uml COMMAND...",
             ) from None
         for kind, payload in attributes(answer[4:]):
             if kind == _CTRL_ATTR_FAMILY_ID:

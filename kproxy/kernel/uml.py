@@ -27,6 +27,7 @@ import tty
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from kproxy.errors import BadInput, KernelRefused, KproxyError, Unsupported
 from kproxy.kernel import uml_guest
@@ -51,6 +52,11 @@ def has_ipvs() -> bool:
         with contextlib.suppress(Unsupported), Ipvs():
             return True
     return False
+
+
+def on_uml() -> bool:
+    """Whether the running kernel is user-mode Linux itself."""
+    return "User Mode Linux" in Path("/proc/cpuinfo").read_text(errors="replace")
 
 
 def run_on_uml(
@@ -228,14 +234,19 @@ def _find_program() -> str:
 
 def _command(program: str, memory_mib: int, reads: int, writes: int) -> list[str]:
     """With our death the guest gets SIGTERM, at which it ends all of its processes."""
-    guest = Path(uml_guest.__file__).resolve()
+    guest, python = Path(uml_guest.__file__).resolve(), Path(sys.executable).absolute()
+    if len(f"{guest}{python}".split()) > 1:
+        raise Unsupported(
+            f"user-mode Linux does not start from a folder with a blank in its name: {guest}",
+            remedy="install kproxy elsewhere",
+        )
     return [
         *("setpriv", "--pdeathsig", "TERM", program),
         f"mem={memory_mib}M",
         *("rootfstype=hostfs", "root=/dev/root", "rootflags=/", "rw"),
         *("con=null", "con0=null", "ssl=null", f"ssl0=fd:{reads},fd:{writes}"),
         "loglevel=0",  # but a panic is told in any case
-        f"init={Path(sys.executable).absolute()}",
+        f"init={python}",
         *("--", "-I", "-S", str(guest)),
     ]
 

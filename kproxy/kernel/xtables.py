@@ -66,7 +66,6 @@ class Xtables:
             raise Unsupported(f"iptables is {found}", remedy=f"install iptables {wanted} or newer")
         try:
             self.chains("nat", ["POSTROUTING"])
-            self.save("nat")
         except KernelRefused as error:
             raise Unsupported(str(error), remedy="run as root, or with --privileged") from None
 
