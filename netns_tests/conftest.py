@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kproxy.kernel.uml import has_ipvs
+from kproxy.kernel.ipvs import has_ipvs
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -16,8 +16,7 @@ from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, Family, Plan
 from kproxy.kernel import addresses, ipset
-from kproxy.kernel.ipvs import Batch, Ipvs, Settings, VirtualServer
-from kproxy.kernel.modules import modprobe
+from kproxy.kernel.ipvs import Batch, Ipvs, Settings, VirtualServer, has_ipvs
 from kproxy.kernel.xtables import TABLES, Table, Xtables, open_xtables
 from kproxy_ipvs import cleanup, damage, kernel_settings, rules
 from kproxy_ipvs.desired import Desired, Difference, difference
@@ -52,7 +51,7 @@ class IpvsBackend:
             if version < MINIMUM_IPSET:
                 found = ".".join(map(str, version))
                 return Support(False, f"ipset is {found}", "install ipset 6.0 or newer")
-            modprobe("ip_vs")
+            has_ipvs()  # loads the module
             self._probe_scheduler()
         except Unsupported as error:
             return Support(False, str(error), error.remedy)

@@ -23,7 +23,8 @@ def is_needed(kernel: str, mode: str) -> bool:
     """Whether a command with this `--kernel` has to be run again on user-mode Linux."""
     if kernel == "host" or (kernel == "auto" and mode != NEEDS_IPVS):
         return False
-    from kproxy.kernel.uml import has_ipvs, on_uml
+    from kproxy.kernel.ipvs import has_ipvs
+    from kproxy.kernel.uml import on_uml
 
     return not on_uml() and (kernel == "uml" or not has_ipvs())
 

@@ -6,6 +6,7 @@ those of pyroute2's IPVS module, the source is linux/ip_vs.h.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from functools import lru_cache
@@ -15,6 +16,7 @@ from typing import NamedTuple, Self
 
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Family
+from kproxy.kernel.modules import modprobe
 from kproxy.kernel.netlink import NETLINK_GENERIC, Netlink, Request, attribute, attributes
 
 _GENL_ID_CTRL, _CTRL_CMD_GETFAMILY = 16, 3
@@ -34,6 +36,16 @@ _MASQUERADE = 0  # IP_VS_CONN_F_MASQ
 _PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": socket.IPPROTO_SCTP}
 _NAMES = {number: name for name, number in _PROTOCOLS.items()}
 _U16, _U32, _BE16 = struct.Struct("=H"), struct.Struct("=L"), struct.Struct(">H")
+
+
+def has_ipvs() -> bool:
+    """Whether the running kernel has IPVS; loads the module if it can."""
+    with contextlib.suppress(Unsupported), Ipvs():
+        return True
+    modprobe("ip_vs")
+    with contextlib.suppress(Unsupported), Ipvs():
+        return True
+    return False
 
 
 class VirtualServer(NamedTuple):

@@ -31,7 +31,7 @@ from typing import Any
 
 from kproxy.errors import BadInput, KernelRefused, KproxyError, Unsupported
 from kproxy.kernel import uml_guest
-from kproxy.kernel.modules import modprobe
+from kproxy.kernel.ipvs import has_ipvs
 from kproxy.kernel.uml_guest import Frames, frame
 
 MEMORY_MIB = 2048
@@ -40,18 +40,6 @@ _BOOT_S = 60.0
 _GRACE_S = 5.0  # for a command that is told to end
 _PLACES = ("/dev/shm", "/tmp", "/var/tmp")  # for the guest's memory
 _CHUNK = 1 << 14
-
-
-def has_ipvs() -> bool:
-    """Whether the running kernel has IPVS; loads the module if it can."""
-    from kproxy.kernel.ipvs import Ipvs
-
-    for attempt in (False, True):
-        if attempt:
-            modprobe("ip_vs")
-        with contextlib.suppress(Unsupported), Ipvs():
-            return True
-    return False
 
 
 def on_uml() -> bool:
