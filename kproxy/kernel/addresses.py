@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 
-from kproxy.errors import KernelRefused
+from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.netlink import (
     CREATE,
@@ -27,6 +27,7 @@ _IFLA_IFNAME, _IFLA_LINKINFO, _INFO_KIND = 3, 18, 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg
+_GONE = frozenset([errno.ENODEV])  # an interface, since they were listed
 _NUMBERS = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 
 
@@ -77,13 +78,18 @@ def remove_addresses(link: str, addresses: Iterable[str]) -> None:
 def ensure_dummy(name: str) -> None:
     """There is an interface of that name; a new one is of kind dummy, and down.
 
-    Raises KernelRefused if this kernel has no dummy interfaces.
+    Raises Unsupported if this kernel has no dummy interfaces.
     """
     body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, name.encode() + b"\0")
     body += attribute(_IFLA_LINKINFO, attribute(_INFO_KIND, b"dummy\0"))
     what = ("add dummy interface", name)
     with Netlink(NETLINK_ROUTE) as netlink:
-        netlink.send([Request(_NEWLINK, body, what, CREATE | EXCL, fine=frozenset([errno.EEXIST]))])
+        fine = frozenset([errno.EEXIST, errno.EOPNOTSUPP])
+        netlink.send([Request(_NEWLINK, body, what, CREATE | EXCL, fine)])
+    if not _index(name):
+        raise Unsupported(
+            "this kernel has no dummy interfaces", remedy="modprobe dummy (CONFIG_DUMMY)"
+        )
 
 
 def delete_dummy(name: str) -> None:
@@ -106,7 +112,8 @@ def _addresses(family: Family, links: Iterable[tuple[int, str]]) -> Iterator[str
         netlink.be_strict()  # else the kernel ignores the index and lists all
         for index, name in links:
             body = _ADDRESS.pack(number, 0, 0, 0, index)
-            for answer in netlink.dump(Request(_GETADDR, body, ("list addresses of", name))):
+            what = ("list addresses of", name)
+            for answer in netlink.dump(Request(_GETADDR, body, what, fine=_GONE)):
                 fields = dict(attributes(answer[_ADDRESS.size :]))
                 packed = bytes(fields.get(_IFA_LOCAL, fields[_IFA_ADDRESS]))
                 yield str(ipaddress.ip_address(packed))

@@ -30,7 +30,13 @@ _PROTO_NUMBERS = {
     "udp": socket.IPPROTO_UDP,
     "sctp": socket.IPPROTO_SCTP,
 }
-_ENTRY_DOES_NOT_EXIST = 4103  # IPSET_ERR_EXIST
+_ERRORS = {  # IPSET_ERR_*
+    4102: "it does not fit the type of the set",
+    4104: "the length of the network is not valid here",
+    4109: "not an IPv4 address",
+    4110: "not an IPv6 address",
+    4352: "the set is full, or the port beyond its range",
+}
 _BE32 = struct.Struct(">L")
 
 
@@ -91,15 +97,14 @@ def edit(add: Iterable[tuple[str, str]], delete: Iterable[tuple[str, str]]) -> N
     """
     requests = [*_requests(_ADD, "add", add), *_requests(_DEL, "delete", delete)]
     if requests:
-        with Netlink(NETLINK_NETFILTER) as netlink:
+        with Netlink(NETLINK_NETFILTER, _ERRORS) as netlink:
             netlink.send(requests)
 
 
 def _requests(command: int, verb: str, entries: Iterable[tuple[str, str]]) -> Iterator[Request]:
     for name, text in entries:
         body = _head(name) + attribute(_A_DATA | _NESTED, _entry(text))
-        fine = frozenset([_ENTRY_DOES_NOT_EXIST]) if command == _DEL else frozenset[int]()
-        yield Request(_SUBSYSTEM | command, body, ("ipset", verb, name, text), fine=fine)
+        yield Request(_SUBSYSTEM | command, body, ("ipset", verb, name, text))
 
 
 def _head(name: str = "") -> bytes:

@@ -11,7 +11,8 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -23,6 +24,7 @@ CREATE, EXCL = 0x400, 0x200  # NLM_F_
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _DUMP_INTERRUPTED = 0x10
 _ERROR, _DONE = 2, 3  # NLMSG_
+_RCVBUFFORCE = 33  # of SOL_SOCKET, beyond net.core.rmem_max
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _GET_STRICT_CHK = 270, 10, 11, 12
 _EXT_ACK_MESSAGE = 1  # NLMSGERR_ATTR_MSG
 
@@ -52,13 +54,16 @@ class Request(NamedTuple):
 class Netlink:
     """A socket in the namespace of the thread that opened it. A context manager."""
 
-    def __init__(self, protocol: int) -> None:
+    def __init__(self, protocol: int, errors: Mapping[int, str] | None = None) -> None:
+        """`errors`: words for the codes beyond errno that some families have."""
+        self._errors = errors or {}
         self._sequence = 0
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)  # errors without the whole request
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)  # but with the kernel's own words
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            self._socket.setsockopt(socket.SOL_SOCKET, option, _BUFFER_BYTES)
+        # Room for the errors of a whole chunk, which are all there before the first one is read.
+        with suppress(PermissionError):  # root of a user namespace has to do with the default
+            self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _BUFFER_BYTES)
 
     def be_strict(self) -> None:
         """Dumps heed what the request selects. NETLINK_ROUTE only."""
@@ -91,11 +96,11 @@ class Netlink:
         """The body of the one answer."""
         self._sequence += 1
         self._socket.send(_message(request, self._sequence, request.flags | _REQUEST))
-        for kind, _, _, body in _messages(self._socket.recv(_RECEIVE_BYTES)):
-            if kind == _ERROR:
-                raise KernelRefused(_complaint(request, _code(body), body))
-            return body
-        raise KernelRefused(f"{_words(request)}: no answer")
+        while True:
+            for kind, _, _, body in self._receive():
+                if kind == _ERROR:
+                    raise KernelRefused(self._complaint(request, _code(body), body))
+                return body
 
     def dump(self, request: Request) -> list[memoryview]:
         """The bodies of all answers. Asks again if the kernel's list has changed meanwhile."""
@@ -125,30 +130,56 @@ class Netlink:
         """Send, wait for the answer to the last one, and say what has failed."""
         last = _message(asked[-1], self._sequence, asked[-1].flags | _REQUEST | _ACK)
         self._socket.send(b"".join((*chunk[:-1], last)))
-        first = self._sequence - len(asked) + 1
-        failures = []
+        failures: list[str] = []
         while True:
-            for kind, _, sequence, body in _messages(self._socket.recv(_RECEIVE_BYTES)):
-                if kind != _ERROR:
-                    continue
-                request = asked[sequence - first]
+            try:
+                answers = self._receive(len(asked))
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                # The answer to the last one may be among the lost.
+                return [*failures, f"{_words(asked[0])} ...: so many errors that some were lost"]
+            for _, _, sequence, body in answers:
+                request = asked[sequence - self._sequence - 1]
                 code = _code(body)
                 if code and code not in request.fine:
-                    failures.append(_complaint(request, code, body))
+                    failures.append(self._complaint(request, code, body))
                 if sequence == self._sequence:
                     return failures
 
     def _collect(self, request: Request) -> tuple[list[memoryview], bool]:
-        answers: list[memoryview] = []
+        """The answers, and whether they belong to one state of the list."""
+        found: list[memoryview] = []
         whole = True
         while True:
-            for kind, flags, _, body in _messages(self._socket.recv(_RECEIVE_BYTES)):
+            for kind, flags, _, body in self._receive():
                 whole = whole and not flags & _DUMP_INTERRUPTED
-                if kind == _ERROR and (code := _code(body)):
-                    raise KernelRefused(_complaint(request, code, body))
                 if kind in (_ERROR, _DONE):
-                    return answers, whole
-                answers.append(body)
+                    code = _code(body)
+                    if code and code not in request.fine:
+                        raise KernelRefused(self._complaint(request, code, body))
+                    return found, whole
+                found.append(body)
+
+    def _receive(self, requests: int = 1) -> list[tuple[int, int, int, memoryview]]:
+        """Kind, flags, sequence number and body of messages that answer the last `requests`.
+
+        There may be others, if an error was raised before all answers were read.
+        """
+        first = self._sequence - requests + 1
+        received = _messages(self._socket.recv(_RECEIVE_BYTES))
+        return [message for message in received if message[2] >= first]
+
+    def _complaint(self, request: Request, code: int, body: memoryview) -> str:
+        """Raises Unsupported if it is the privilege that is lacking."""
+        message = f"{_words(request)}: {self._errors.get(code) or os.strerror(code)}"
+        if code == errno.EPERM:
+            raise Unsupported(message, remedy=_NEEDS_ROOT)
+        # nlmsgerr: the code, the header of the request, then (with NETLINK_CAP_ACK) attributes.
+        for kind, payload in attributes(body[4 + _HEADER.size :]):
+            if kind == _EXT_ACK_MESSAGE:
+                return f"{message} ({bytes(payload).rstrip(bytes(1)).decode(errors='replace')})"
+        return message
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -186,18 +217,6 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
 def _code(body: memoryview) -> int:
     code: int = struct.unpack_from("=i", body)[0]
     return -code
-
-
-def _complaint(request: Request, code: int, body: memoryview) -> str:
-    """Raises Unsupported if it is the privilege that is lacking."""
-    message = f"{_words(request)}: {os.strerror(code)}"
-    if code == errno.EPERM:
-        raise Unsupported(message, remedy=_NEEDS_ROOT)
-    # nlmsgerr: the code, the header of the request, then (with NETLINK_CAP_ACK) attributes.
-    for kind, payload in attributes(body[4 + _HEADER.size :]):
-        if kind == _EXT_ACK_MESSAGE:
-            return f"{message} ({bytes(payload).rstrip(bytes(1)).decode(errors='replace')})"
-    return message
 
 
 def _words(request: Request) -> str:
