@@ -23,7 +23,8 @@ class Host(Struct, frozen=True, kw_only=True):
     """One network namespace. `node` is the node a pod runs on, "" for the others.
 
     `addresses`: canonical, at most one for each family for pods and clients.
-    A node lists its node addresses here and those towards its pods in `gateways`.
+    A node lists its node addresses here and those towards its pods in `gateways`; `bound` are
+    those that its proxy made its own (ipvs mode), which `predict` finds out by itself.
     `listens`: (protocol, port) pairs that a pod serves.
     """
 
@@ -32,6 +33,7 @@ class Host(Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...]
     node: str = ""
     gateways: tuple[str, ...] = ()  # of a node: its addresses on the links to its pods
+    bound: tuple[str, ...] = ()
     listens: tuple[tuple[str, int], ...] = ()
 
 

@@ -1,10 +1,11 @@
 """The oracle: what becomes of a packet, predicted from the plans of the nodes alone.
 
-A packet is followed from host to host. At each node the plan may translate it, reject it, drop it
-or leave it alone (`translation`); then it is routed (`routing`). A translation to several endpoints
-splits the journey; each branch is followed to its end, and its reply is followed back.
+A packet is followed from host to host. At each node the rules of the mode, with the plan, may
+translate it, reject it, drop it or leave it alone (`rules`); then it is routed (`routing`). A
+translation to several endpoints splits the journey; each branch is followed to its end, and its
+reply is followed back.
 
-Assumed of the lab, and seen on Linux 6.18:
+Assumed of the lab, and seen on Linux 6.18 and 6.1:
 - strict reverse path filtering is off. IPv4 still drops a packet that comes back to its own sender
   (a martian source); IPv6 has no such check.
 - what nobody translates or routes ends with an ICMP error (net unreachable, or time exceeded after
@@ -22,6 +23,7 @@ from typing import NamedTuple
 from msgspec import Struct, structs
 
 from kproxy.errors import BadInput
+from kproxy.forwarding import iptables_rules, ipvs_rules
 from kproxy.forwarding.network import Host, HostKind, Network, Outcome, Packet, Verdict
 from kproxy.forwarding.plan import Plan
 from kproxy.forwarding.routing import (
@@ -34,16 +36,24 @@ from kproxy.forwarding.routing import (
     primary_address,
     source_for,
 )
-from kproxy.forwarding.translation import Arrival, Passage, refuse, translate
+from kproxy.forwarding.rules import Arrival, Passage, Refusal, Rules, Translation
+
+_RULES: Mapping[str, Rules] = {"iptables": iptables_rules, "ipvs": ipvs_rules}
 
 
-def predict(network: Network, plans: Mapping[str, Plan], packet: Packet) -> Verdict:
-    """What becomes of the first packet of a new connection, in iptables mode.
+def predict(
+    network: Network, plans: Mapping[str, Plan], packet: Packet, mode: str = "iptables"
+) -> Verdict:
+    """What becomes of the first packet of a new connection.
 
+    `mode`: of the proxies of all nodes. One that is not known here (a backend of somebody else) is
+    taken to do what iptables mode does.
     `plans`: node name -> plan in the packet's family; a node that is missing has no service proxy.
     A client without session affinity history is assumed: all candidates are named.
     Raises BadInput if the network has no such client.
     """
+    rules = _RULES.get(mode, iptables_rules)
+    network = _with_bound_addresses(network, plans, rules)
     client = network.hosts.get(packet.client)
     if client is None:
         raise BadInput([f"no host called {packet.client!r} in the network"])
@@ -62,7 +72,7 @@ def predict(network: Network, plans: Mapping[str, Plan], packet: Packet) -> Verd
         port=packet.port,
         protocol=packet.protocol,
     )
-    return _verdict(list(_Journey(network, plans, client).visit(start)))
+    return _verdict(list(_Journey(network, plans, rules, client).visit(start)))
 
 
 class _Step(NamedTuple):
@@ -110,6 +120,7 @@ class _Journey(NamedTuple):
 
     network: Network
     plans: Mapping[str, Plan]
+    rules: Rules
     client: Host
 
     def visit(self, flight: _Flight) -> Iterator[_End]:
@@ -123,22 +134,24 @@ class _Journey(NamedTuple):
                 "an address of its own (martian source)",
             )
             return
-        for branch in self._translated(flight):
-            yield from self._onward(branch)
-
-    def _translated(self, flight: _Flight) -> Iterator[_Flight]:
-        """The packet as the nat table leaves it: one flight for each endpoint, or as it was."""
-        here = flight.host
         plan = self._plan(here)
-        translation = translate(plan, _passage(flight)) if plan else None
+        translation = self.rules.translate(plan, _passage(flight)) if plan else None
         # A second translation by one node means endpoints that are frontends themselves: the
         # kernel goes round until the hop limit, and so does the packet that is left alone here.
         if translation is None or any(step.node == here.name for step in flight.steps):
-            yield flight
-            return
+            yield from self._onward(flight)
+        elif isinstance(translation, Refusal):
+            yield self._ended(flight, translation)
+        else:
+            for branch in self._translated(flight, translation):
+                yield from self._onward(branch)
+
+    def _translated(self, flight: _Flight, translation: Translation) -> Iterator[_Flight]:
+        """One flight for each endpoint."""
+        here = flight.host
         for endpoint in translation.endpoints:
             source, remark = flight.source, ""
-            hairpin = endpoint.address == flight.source
+            hairpin = translation.hairpin and endpoint.address == flight.source
             if translation.masquerade or hairpin:
                 source, remark = self._masqueraded(flight, endpoint.address)
             if hairpin and not translation.masquerade:
@@ -167,14 +180,11 @@ class _Journey(NamedTuple):
         here = flight.host
         following = next_hop(self.network, here, flight.address)
         plan = self._plan(here)
-        refusal = refuse(plan, _passage(flight), to_node=following is here) if plan else None
+        to_node = following is here
+        refusal = self.rules.refuse(plan, _passage(flight), to_node) if plan else None
         forwarded = flight.arrival is not Arrival.PROCESS
-        if refusal and refusal.outcome is Outcome.DROPPED:
-            yield _End(
-                outcome=Outcome.DROPPED, flight=flight, why=f"{here.name} drops it: {refusal.why}"
-            )
-        elif refusal:
-            yield self._refused(flight, f"{here.name} rejects it: {refusal.why}")
+        if refusal:
+            yield self._ended(flight, refusal)
         elif following is here:
             yield self._received(flight)
         elif following is None:
@@ -204,7 +214,7 @@ class _Journey(NamedTuple):
         if plan is None:
             return ""
         forwarded = structs.replace(_passage(flight), arrival=Arrival.UPLINK)
-        refusal = refuse(plan, forwarded, to_node=False)
+        refusal = self.rules.refuse(plan, forwarded, False)
         if refusal is None:
             return ""
         return f"{flight.host.name} does not refuse its own processes, though {refusal.why}"
@@ -224,6 +234,13 @@ class _Journey(NamedTuple):
             answered=self._returns(flight),
         )
 
+    def _ended(self, flight: _Flight, refusal: Refusal) -> _End:
+        name = flight.host.name
+        if refusal.outcome is Outcome.DROPPED:
+            why = f"{name} drops it: {refusal.why}"
+            return _End(outcome=Outcome.DROPPED, flight=flight, why=why)
+        return self._refused(flight, f"{name} rejects it: {refusal.why}")
+
     def _refused(self, flight: _Flight, why: str) -> _End:
         """A refusal is heard only if it returns by the nodes that translated the packet."""
         if self._returns(flight):
@@ -242,6 +259,15 @@ class _Journey(NamedTuple):
 
     def _plan(self, host: Host) -> Plan | None:
         return self.plans.get(host.name) if host.kind is HostKind.NODE else None
+
+
+def _with_bound_addresses(network: Network, plans: Mapping[str, Plan], rules: Rules) -> Network:
+    nodes = {
+        name: structs.replace(network.hosts[name], bound=rules.bound(plan, network.hosts[name]))
+        for name, plan in plans.items()
+        if name in network.hosts
+    }
+    return structs.replace(network, hosts={**network.hosts, **nodes})
 
 
 def _is_martian(flight: _Flight) -> bool:

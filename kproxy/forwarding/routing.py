@@ -26,7 +26,7 @@ def is_loopback(address: str) -> bool:
 
 def is_own(host: Host, address: str) -> bool:
     """Whether `address` is the host's own: of an interface, or loopback. (addrtype LOCAL)"""
-    return address in host.addresses or is_loopback(address)
+    return address in host.addresses or address in host.bound or is_loopback(address)
 
 
 def next_hop(network: Network, host: Host, address: str) -> Host | None:
@@ -69,7 +69,7 @@ def source_for(network: Network, host: Host, address: str) -> str:
     """
     if is_loopback(address):
         return "::1" if ":" in address else "127.0.0.1"
-    if address in host.addresses:
+    if is_own(host, address):
         return address
     return address_towards(host, next_hop(network, host, address), address)
 

@@ -1,7 +1,5 @@
-"""What the rules of one node do to one packet: the iptables mode, read off the plan.
+"""What the rules of one node do to one packet in iptables mode, read off the plan.
 
-Two questions, in the order in which a packet meets them: `translate` (table nat, from PREROUTING or
-OUTPUT) and, with the destination it then has, `refuse` (table filter). No route is known here.
 Source: kube-proxy iptables/proxier.go, syncProxyRules.
 """
 
@@ -10,56 +8,28 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 
-from msgspec import Struct
-
 from kproxy.forwarding.network import Host, Outcome
 from kproxy.forwarding.plan import (
-    DetectLocal,
-    Endpoint,
     Frontend,
     FrontendKind,
     Masquerade,
     NodeSettings,
     OnEmpty,
     Plan,
-    Pool,
     ServicePlan,
 )
 from kproxy.forwarding.routing import contains, is_loopback, is_own
-
-
-class Arrival(enum.Enum):
-    """How a packet came to the node: this decides the hooks it passes and its input interface."""
-
-    PROCESS = "process of the node"
-    POD_LINK = "link to a pod of the node"
-    UPLINK = "link to the router"
-
-
-class Passage(Struct, frozen=True, kw_only=True):
-    """A packet of a new connection at a node."""
-
-    node: Host
-    arrival: Arrival
-    source: str
-    address: str
-    port: int
-    protocol: str
-
-
-class Translation(Struct, frozen=True, kw_only=True):
-    """The packet goes to one of `endpoints` (never empty). `why`: which frontend and policy."""
-
-    endpoints: tuple[Endpoint, ...]
-    masquerade: bool
-    why: str
-
-
-class Refusal(Struct, frozen=True, kw_only=True):
-    """The packet ends here. `why`: which frontend and policy."""
-
-    outcome: Outcome
-    why: str
+from kproxy.forwarding.rules import (
+    Arrival,
+    Passage,
+    Refusal,
+    Translation,
+    admits,
+    choice,
+    is_local_pod,
+    named,
+    policy_of,
+)
 
 
 class _Hook(enum.Enum):
@@ -78,18 +48,23 @@ _EMPTY_IS_REFUSED_IN = {
 }
 
 
+def bound(_plan: Plan, _node: Host) -> tuple[str, ...]:
+    """None: a packet is translated before anybody asks whose its address is."""
+    return ()
+
+
 def translate(plan: Plan, passage: Passage) -> Translation | None:
     """The new destinations of a packet, or None if no rule changes it."""
     node_port = _takes_node_ports(plan.settings, passage)
     for service, frontend in _asked(plan, passage, node_port=node_port):
-        if _admits(frontend, passage.source):
+        if admits(frontend, passage.source):
             translation = _treat(service, frontend, plan.settings, passage)
             if translation.endpoints:
                 return translation
     return None
 
 
-def refuse(plan: Plan, passage: Passage, *, to_node: bool) -> Refusal | None:
+def refuse(plan: Plan, passage: Passage, to_node: bool) -> Refusal | None:
     """Who ends the packet, whose `address` is what translation left; None if it may go on.
 
     `to_node`: the packet is for the node itself, not to be forwarded.
@@ -103,10 +78,10 @@ def refuse(plan: Plan, passage: Passage, *, to_node: bool) -> Refusal | None:
     node_port = is_own(passage.node, passage.address)
     asked = list(_asked(plan, passage, node_port=node_port))
     for service, frontend in asked:
-        if service.has_endpoints and not _admits(frontend, passage.source):
+        if service.has_endpoints and not admits(frontend, passage.source):
             return Refusal(
                 outcome=Outcome.DROPPED,
-                why=f"loadBalancerSourceRanges of {_named(service, frontend)} "
+                why=f"loadBalancerSourceRanges of {named(service, frontend)} "
                 f"do not allow {passage.source}",
             )
     for service, frontend in asked:
@@ -114,12 +89,12 @@ def refuse(plan: Plan, passage: Passage, *, to_node: bool) -> Refusal | None:
             if frontend.on_empty is OnEmpty.REJECT:
                 return Refusal(
                     outcome=Outcome.REFUSED,
-                    why=f"{_named(service, frontend)} has no endpoints anywhere (REJECT)",
+                    why=f"{named(service, frontend)} has no endpoints anywhere (REJECT)",
                 )
             return Refusal(
                 outcome=Outcome.DROPPED,
-                why=f"{_named(service, frontend)} has endpoints, but none on this node, "
-                f"and {_policy(frontend)} (DROP)",
+                why=f"{named(service, frontend)} has endpoints, but none on this node, "
+                f"and {policy_of(frontend)} (DROP)",
             )
     return None
 
@@ -160,14 +135,10 @@ def _takes_node_ports(settings: NodeSettings, passage: Passage) -> bool:
     return interface and any(contains(c, address) for c in settings.node_port_addresses.cidrs)
 
 
-def _admits(frontend: Frontend, source: str) -> bool:
-    return not frontend.source_ranges or any(contains(c, source) for c in frontend.source_ranges)
-
-
 def _treat(
     service: ServicePlan, frontend: Frontend, settings: NodeSettings, passage: Passage
 ) -> Translation:
-    local_pod = _is_local_pod(settings, passage)
+    local_pod = is_local_pod(settings, passage)
     if frontend.short_circuit and local_pod:
         pool, masquerade = service.cluster, False
         policy = "externalTrafficPolicy Local lets pods use all endpoints and keep their address"
@@ -181,50 +152,12 @@ def _treat(
         masquerade = frontend.masquerade is Masquerade.ALWAYS or (
             frontend.masquerade is Masquerade.OFF_CLUSTER and not local_pod
         )
-        policy = f"{_policy(frontend)} and {_masquerading(frontend, masquerade)}"
-    count = "its only endpoint" if len(pool) == 1 else f"one of {len(pool)} endpoints"
+        policy = f"{policy_of(frontend)} and {_masquerading(frontend, masquerade)}"
     return Translation(
         endpoints=pool,
         masquerade=masquerade,
-        why=f"{_named(service, frontend)} is translated to {count}: {policy}",
+        why=f"{named(service, frontend)} is translated to {choice(pool)}: {policy}",
     )
-
-
-def _is_local_pod(settings: NodeSettings, passage: Passage) -> bool:
-    """Whether the node's detector calls the sender a local pod.
-
-    With a CIDR that is every pod in it, of whatever node. The interface modes are taken to be
-    set up for the lab at hand: they know the node's own pods by their links.
-    """
-    match settings.detector:
-        case None:
-            return False
-        case detector if detector.mode is DetectLocal.CIDR:
-            return contains(detector.value, passage.source)
-        case _:
-            return passage.arrival is Arrival.POD_LINK
-
-
-_KIND_WORDS = {
-    FrontendKind.CLUSTER_IP: "cluster IP",
-    FrontendKind.EXTERNAL_IP: "external IP",
-    FrontendKind.LOAD_BALANCER: "load balancer IP",
-    FrontendKind.NODE_PORT: "node port",
-}
-
-
-def _named(service: ServicePlan, frontend: Frontend) -> str:
-    address = f"[{frontend.address}]" if ":" in frontend.address else frontend.address
-    where = f"{address}:{frontend.port}" if address else str(frontend.port)
-    return f"{_KIND_WORDS[frontend.kind]} {where}/{service.protocol} of {service.name}"
-
-
-def _policy(frontend: Frontend) -> str:
-    internal = frontend.kind is FrontendKind.CLUSTER_IP
-    field = "internalTrafficPolicy" if internal else "externalTrafficPolicy"
-    if frontend.pool is Pool.LOCAL:
-        return f"{field} Local uses only endpoints on this node"
-    return f"{field} Cluster uses all endpoints"
 
 
 def _masquerading(frontend: Frontend, masquerade: bool) -> str:

@@ -1,0 +1,166 @@
+"""What one node does to one packet in ipvs mode, read off the plan.
+
+All addresses of Services are the node's own, so packets for them come to INPUT; behind its filter
+rules IPVS waits (LOCAL_IN), for those of the node's processes in OUTPUT, ahead of the filter rules.
+Who may enter is thus decided before translation for packets from elsewhere, and after it for the
+node itself. Source: kube-proxy ipvs/proxier.go, syncProxyRules and writeIptablesRules; Linux
+net/netfilter/ipvs/ip_vs_core.c, ip_vs_ops4.
+"""
+
+from __future__ import annotations
+
+from kproxy.forwarding.network import Host, Outcome
+from kproxy.forwarding.plan import Endpoint, Frontend, FrontendKind, Masquerade, Plan, ServicePlan
+from kproxy.forwarding.routing import contains, is_loopback, is_own
+from kproxy.forwarding.rules import (
+    Arrival,
+    Passage,
+    Refusal,
+    Translation,
+    admits,
+    choice,
+    is_local_pod,
+    named,
+    policy_of,
+)
+
+
+def bound(plan: Plan, node: Host) -> tuple[str, ...]:
+    """What is on kube-ipvs0: every address of a Service that no other interface has."""
+    found = dict.fromkeys(
+        frontend.address
+        for service in plan.services.values()
+        for frontend in service.frontends
+        if frontend.kind is not FrontendKind.NODE_PORT and frontend.address not in node.addresses
+    )
+    return tuple(found)
+
+
+def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
+    """What the virtual server makes of a packet, or who keeps it away from there."""
+    asked = _asked(plan, passage)
+    if asked is None:
+        return _astray(plan, passage)
+    service, frontend = asked
+    from_elsewhere = passage.arrival is not Arrival.PROCESS
+    if from_elsewhere and not admits(frontend, passage.source):
+        return _not_allowed(service, frontend, passage)
+    endpoints = service.pool_or_cluster(frontend)
+    if not endpoints:
+        return Refusal(
+            outcome=Outcome.REFUSED,
+            why=f"the virtual server for {named(service, frontend)} is empty, "
+            f"and {policy_of(frontend)}",
+        )
+    # KUBE-IPVS-OUT-FILTER knows a process by the address it asks, which is its source as well.
+    if not from_elsewhere and passage.source == frontend.address and not _lets_node_in(frontend):
+        return _not_allowed(service, frontend, passage)
+    if is_loopback(passage.source) and not _any_here(endpoints, passage.node):
+        return Refusal(
+            outcome=Outcome.DROPPED,
+            why=f"{named(service, frontend)} leads to other hosts, and IPVS lets no packet from "
+            f"{passage.source} leave",
+        )
+    masquerade = _is_masqueraded(plan, passage, frontend)
+    return Translation(
+        endpoints=endpoints,
+        masquerade=masquerade,
+        # The set KUBE-LOOP-BACK holds the endpoints of this node only.
+        hairpin=any(each.local and each.address == passage.source for each in endpoints),
+        why=f"{named(service, frontend)} is translated to {choice(endpoints)}: "
+        f"{_pooling(service, frontend)} and {_masquerading(frontend, masquerade)}",
+    )
+
+
+def refuse(_plan: Plan, _passage: Passage, _to_node: bool) -> Refusal | None:
+    """Nobody: what IPVS has translated may go on, and nothing else concerns a Service."""
+    return None
+
+
+def _asked(plan: Plan, passage: Passage) -> tuple[ServicePlan, Frontend] | None:
+    """The virtual server. If several Services claim it, it is that of the first by name."""
+    node_port = _takes_node_ports(plan, passage)
+    found = [
+        (service, frontend)
+        for service in plan.services.values()
+        if service.protocol == passage.protocol
+        for frontend in service.frontends
+        if frontend.port == passage.port
+        and (
+            node_port
+            if frontend.kind is FrontendKind.NODE_PORT
+            else frontend.address == passage.address
+        )
+    ]
+    return min(found, key=lambda entry: entry[0].name, default=None)
+
+
+def _takes_node_ports(plan: Plan, passage: Passage) -> bool:
+    """Each address of an interface has virtual servers for node ports, but not those of lo."""
+    selected = plan.settings.node_port_addresses
+    return passage.address in passage.node.addresses and (
+        selected.match_all or any(contains(cidr, passage.address) for cidr in selected.cidrs)
+    )
+
+
+def _astray(plan: Plan, passage: Passage) -> Refusal | None:
+    """No virtual server: on an address of a Service nothing else of the host may be asked."""
+    services = plan.services.values()
+    if passage.address not in passage.node.bound or any(
+        service.health_check_node_port == passage.port for service in services
+    ):
+        return None
+    return Refusal(
+        outcome=Outcome.REFUSED,
+        why=f"{passage.address} is on kube-ipvs0, and no Service has port "
+        f"{passage.port}/{passage.protocol} there (REJECT)",
+    )
+
+
+def _lets_node_in(frontend: Frontend) -> bool:
+    return not frontend.source_ranges or frontend.address in frontend.source_ranges
+
+
+def _any_here(endpoints: tuple[Endpoint, ...], node: Host) -> bool:
+    return any(is_own(node, endpoint.address) for endpoint in endpoints)
+
+
+def _is_masqueraded(plan: Plan, passage: Passage, frontend: Frontend) -> bool:
+    if is_loopback(passage.source):
+        return False
+    match frontend.masquerade:
+        case Masquerade.ALWAYS:
+            return True
+        case Masquerade.OFF_CLUSTER:
+            return not is_local_pod(plan.settings, passage)
+        case Masquerade.NEVER if frontend.kind is FrontendKind.CLUSTER_IP:
+            # Without a detector the source is looked up among the cluster IPs, with the port that
+            # is asked: that finds the node's own processes, whose source is the address they ask.
+            return any(
+                (service.protocol, service.cluster_ip.address, service.cluster_ip.port)
+                == (passage.protocol, passage.source, passage.port)
+                for service in plan.services.values()
+            )
+        case Masquerade.NEVER:
+            return False
+
+
+def _not_allowed(service: ServicePlan, frontend: Frontend, passage: Passage) -> Refusal:
+    return Refusal(
+        outcome=Outcome.DROPPED,
+        why=f"loadBalancerSourceRanges of {named(service, frontend)} do not allow {passage.source}",
+    )
+
+
+def _pooling(service: ServicePlan, frontend: Frontend) -> str:
+    if service.pool(frontend):
+        return policy_of(frontend)
+    return f"{policy_of(frontend)}, but there is none, so that IPVS takes those of other nodes"
+
+
+def _masquerading(frontend: Frontend, masquerade: bool) -> str:
+    if masquerade:
+        return "masquerades, so that the reply returns through this node"
+    if frontend.masquerade is Masquerade.OFF_CLUSTER:
+        return "a local pod keeps its address"
+    return "the source is kept"

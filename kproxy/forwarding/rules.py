@@ -1,0 +1,125 @@
+"""What the oracle asks of the rules of one node, in whatever mode, and the words for the answers.
+
+Each mode has a module that answers: `iptables_rules`, `ipvs_rules`. No route is known there.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Protocol
+
+from msgspec import Struct
+
+from kproxy.forwarding.network import Host, Outcome
+from kproxy.forwarding.plan import (
+    DetectLocal,
+    Endpoint,
+    Frontend,
+    FrontendKind,
+    NodeSettings,
+    Plan,
+    Pool,
+    ServicePlan,
+)
+from kproxy.forwarding.routing import contains
+
+
+class Arrival(enum.Enum):
+    """How a packet came to the node: this decides the hooks it passes and its input interface."""
+
+    PROCESS = "process of the node"
+    POD_LINK = "link to a pod of the node"
+    UPLINK = "link to the router"
+
+
+class Passage(Struct, frozen=True, kw_only=True):
+    """A packet of a new connection at a node."""
+
+    node: Host
+    arrival: Arrival
+    source: str
+    address: str
+    port: int
+    protocol: str
+
+
+class Translation(Struct, frozen=True, kw_only=True):
+    """The packet goes to one of `endpoints` (never empty). `why`: which frontend and policy.
+
+    `hairpin`: if the endpoint turns out to be the sender itself, it is masqueraded all the same.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    masquerade: bool
+    hairpin: bool = True
+    why: str
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """The packet ends here. `why`: which frontend and policy."""
+
+    outcome: Outcome
+    why: str
+
+
+class Rules(Protocol):
+    """One mode. A packet meets `translate` first and, with the destination it then has, `refuse`.
+
+    `bound`: addresses of Services that are the node's own beside those of its interfaces.
+    `to_node`: the packet is for the node itself, not to be forwarded.
+    """
+
+    def bound(self, plan: Plan, node: Host, /) -> tuple[str, ...]: ...
+
+    def translate(self, plan: Plan, passage: Passage, /) -> Translation | Refusal | None:
+        """The new destinations of a packet, or why it has none; None if no rule changes it."""
+        ...
+
+    def refuse(self, plan: Plan, passage: Passage, to_node: bool, /) -> Refusal | None:
+        """Who ends the packet on its way to where it goes now; None if it may go on."""
+        ...
+
+
+def choice(endpoints: tuple[Endpoint, ...]) -> str:
+    return "its only endpoint" if len(endpoints) == 1 else f"one of {len(endpoints)} endpoints"
+
+
+def admits(frontend: Frontend, source: str) -> bool:
+    return not frontend.source_ranges or any(contains(c, source) for c in frontend.source_ranges)
+
+
+def is_local_pod(settings: NodeSettings, passage: Passage) -> bool:
+    """Whether the node's detector calls the sender a local pod.
+
+    With a CIDR that is every pod in it, of whatever node. The interface modes are taken to be
+    set up for the lab at hand: they know the node's own pods by their links.
+    """
+    match settings.detector:
+        case None:
+            return False
+        case detector if detector.mode is DetectLocal.CIDR:
+            return contains(detector.value, passage.source)
+        case _:
+            return passage.arrival is Arrival.POD_LINK
+
+
+_KIND_WORDS = {
+    FrontendKind.CLUSTER_IP: "cluster IP",
+    FrontendKind.EXTERNAL_IP: "external IP",
+    FrontendKind.LOAD_BALANCER: "load balancer IP",
+    FrontendKind.NODE_PORT: "node port",
+}
+
+
+def named(service: ServicePlan, frontend: Frontend) -> str:
+    address = f"[{frontend.address}]" if ":" in frontend.address else frontend.address
+    where = f"{address}:{frontend.port}" if address else str(frontend.port)
+    return f"{_KIND_WORDS[frontend.kind]} {where}/{service.protocol} of {service.name}"
+
+
+def policy_of(frontend: Frontend) -> str:
+    internal = frontend.kind is FrontendKind.CLUSTER_IP
+    field = "internalTrafficPolicy" if internal else "externalTrafficPolicy"
+    if frontend.pool is Pool.LOCAL:
+        return f"{field} Local uses only endpoints on this node"
+    return f"{field} Cluster uses all endpoints"
