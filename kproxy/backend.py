@@ -66,7 +66,10 @@ class Backend(Protocol):
         ...
 
     def intact(self) -> bool:
-        """Whether what the last sync wrote is still there. Cheap enough for once a second."""
+        """Whether what the last sync wrote is still there, and still suits the node's addresses.
+
+        Cheap enough for once a second.
+        """
         ...
 
     def read(self) -> Ruleset:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from kproxy.api.types import KubernetesObject
 from kproxy.backend import BackendOptions, load
 from kproxy.config import ProxyConfig
+from kproxy.config.types import IpvsSection
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.xtables import Xtables
 from kproxy.proxy import NodeProxy
@@ -29,11 +30,11 @@ CONFIG = ProxyConfig(
 class Bench:
     """One namespace with a proxy in it; made by `bench`, used by the thread that made it."""
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, mode: Mode, ipvs: IpvsSection | None = None) -> None:
         self.mode = mode
         self.store = Store()
         make = load(mode.name)
-        options = BackendOptions(iptables_variant=mode.variant)
+        options = BackendOptions(iptables_variant=mode.variant, ipvs=ipvs or IpvsSection())
         self.backends = {family: make(family, options) for family in Family}
         self.proxy = NodeProxy(self.store, replace(CONFIG, mode=mode.name), self.backends)
 

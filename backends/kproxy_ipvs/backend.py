@@ -78,7 +78,10 @@ class IpvsBackend:
         )
 
     def intact(self) -> bool:
-        """Of real servers nothing is seen here; the periodic full sync repairs them."""
+        """Real servers are not looked at here; the periodic full sync repairs them."""
+        found = addresses.node_addresses(self.family, but=DEVICE)
+        if self._place is None or self._place.node_addresses != frozenset(found):
+            return False
         if damage.of_sets(self.family, self._desired.entry_counts):
             return False
         if addresses.addresses_of(DEVICE, self.family) != self._desired.addresses.all():
@@ -97,8 +100,9 @@ class IpvsBackend:
     def read(self) -> Ruleset:
         read: dict[str, dict[str, tuple[str, ...]]] = {
             table: {
-                chain: tuple(lines)
-                for chain, lines in self._xtables.read(table).items()
+                chain: tuple(" ".join(line.split()) for line in lines)
+                # Not with python-iptables: it loses the names of sets.
+                for chain, lines in self._xtables.save(table).items()
                 if chain.startswith("KUBE-") or any(" KUBE-" in line for line in lines)
             }
             for table in TABLES

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,9 +32,11 @@ _NOT_MATCHES = {*_ADDRESSING, "target", "counters", "goto"}
 
 def read_table(table: str) -> dict[str, list[str]]:
     """Chain -> rules of a legacy table in the calling thread's namespace. Raises KernelRefused."""
-    import iptc  # 0.5 s, and only for legacy tables
+    with _library, warnings.catch_warnings():
+        # With modules in the kernel it reads where modprobe is, and leaves that file open.
+        warnings.simplefilter("ignore", ResourceWarning)
+        import iptc  # 0.5 s, and only for legacy tables
 
-    with _library:
         try:
             handle = iptc.Table(table, autocommit=False)
             handle.refresh()  # the object may be an old one that saw another namespace

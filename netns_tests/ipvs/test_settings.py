@@ -1,0 +1,88 @@
+"""Settings of section ipvs of the configuration, as the kernel has them."""
+
+from __future__ import annotations
+
+import pytest
+from kproxy_ipvs import IpvsBackend
+
+from kproxy.backend import BackendOptions
+from kproxy.config.types import IpvsSection, Seconds
+from kproxy.forwarding.plan import Family
+from kproxy.kernel import sysctl
+from kproxy.kernel.ipvs import Ipvs
+from netns_tests.modes import Mode
+from netns_tests.node import Bench, bench
+from tests.random_objects import RandomCluster
+
+pytestmark = pytest.mark.ipvs
+
+IPVS = Mode("ipvs", "legacy")
+SCHEDULERS = ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh"]
+SOURCE_HASH_PORT = 0x10
+
+
+def filled(ipvs: IpvsSection) -> Bench:
+    node = Bench(IPVS, ipvs)
+    cluster = RandomCluster(5)
+    for _ in range(20):
+        cluster.edit()
+    node.sync(cluster.objects.values())
+    return node
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_every_scheduler_of_the_kernel_can_be_chosen(scheduler: str) -> None:
+    with bench(IPVS), Ipvs() as ipvs:
+        node = filled(IpvsSection(scheduler=scheduler))
+        assert node.backends[Family.IPV4].support().ok
+        settings = ipvs.virtual_servers(Family.IPV4).values()
+        assert {each.scheduler for each in settings} == {scheduler}
+        hashes_port = {bool(each.flags & SOURCE_HASH_PORT) for each in settings}
+        assert hashes_port == {scheduler == "mh"}
+
+
+def test_another_scheduler_is_taken_over_in_place() -> None:
+    with bench(IPVS), Ipvs() as ipvs:
+        filled(IpvsSection())
+        before = ipvs.virtual_servers(Family.IPV4)
+        filled(IpvsSection(scheduler="lc"))
+        after = ipvs.virtual_servers(Family.IPV4)
+        assert after == {key: each._replace(scheduler="lc") for key, each in before.items()}
+
+
+def test_an_unknown_scheduler_is_no_surprise_later() -> None:
+    with bench(IPVS):
+        backend = IpvsBackend(Family.IPV4, BackendOptions(ipvs=IpvsSection(scheduler="best")))
+        support = backend.support()
+        assert not support.ok
+        assert "no IPVS scheduler 'best'" in support.missing
+        assert "--ipvs-scheduler" in support.remedy
+
+
+def test_timeouts() -> None:
+    with bench(IPVS), Ipvs() as ipvs:
+        kernel = ipvs.timeouts()
+        filled(IpvsSection())
+        assert ipvs.timeouts() == kernel
+        filled(IpvsSection(tcp_timeout=Seconds(100), udp_timeout=Seconds(20)))
+        assert ipvs.timeouts() == (100, kernel[1], 20)
+        filled(IpvsSection(tcp_fin_timeout=Seconds(7)))
+        assert ipvs.timeouts() == (100, 7, 20)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_strict_arp(strict: bool) -> None:
+    with bench(IPVS):
+        filled(IpvsSection(strict_arp=strict))
+        found = [
+            sysctl.read(f"net/ipv4/conf/all/{name}") for name in ("arp_ignore", "arp_announce")
+        ]
+        assert found == (["1", "2"] if strict else ["0", "0"])
+
+
+def test_settings_of_the_namespace() -> None:
+    with bench(IPVS):
+        filled(IpvsSection())
+        wanted = ("conntrack", "expire_nodest_conn", "expire_quiescent_template")
+        assert {sysctl.read(f"net/ipv4/vs/{name}") for name in wanted} == {"1"}
+        assert sysctl.read("net/ipv4/ip_forward") == "1"
