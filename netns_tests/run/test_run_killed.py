@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,21 @@ from msgspec import to_builtins
 
 from kproxy.api.types import Service
 from kproxy.bench.cluster import objects
+from kproxy.forwarding.plan import Family
+from kproxy.kernel import ipset
+from kproxy.kernel.ipvs import Ipvs
+from netns_tests.conformance import dump
+from netns_tests.conformance.comparison import parse
 from netns_tests.run.running import Place, until
 
 SERVICES = 1500
+MANY, ATTEMPTS = 1000, 9
 
 
-def write_cluster(place: Place) -> Path:
-    """A manifest that takes several batches."""
+def write_cluster(place: Place, services: int = SERVICES) -> Path:
+    """A manifest that takes a while."""
     items = []
-    for obj in objects(SERVICES, 2):
+    for obj in objects(services, 2):
         version = "v1" if isinstance(obj, Service) else "discovery.k8s.io/v1"
         items.append({"apiVersion": version, "kind": type(obj).__name__, **to_builtins(obj)})
     return place.write(
@@ -45,3 +52,38 @@ def test_killed_in_mid_sync(place: Place, written: int) -> None:
     place.once("--cleanup")
     place.once(*flags, "--once")
     assert sorted(place.rules().splitlines()) == taken_over
+
+
+def entries() -> int:
+    return ipset.sizes().get("KUBE-CLUSTER-IP", 0)
+
+
+def virtual_servers() -> int:
+    with Ipvs() as ipvs:
+        return len(ipvs.virtual_servers(Family.IPV4))
+
+
+@pytest.mark.ipvs
+@pytest.mark.parametrize("reached", [entries, virtual_servers])
+def test_killed_in_mid_sync_of_ipvs(place: Place, reached: Callable[[], int]) -> None:
+    """In between sets, rules, addresses and virtual servers, none of which are one transaction."""
+    flags = ("--manifests", str(write_cluster(place, MANY)), "--proxy-mode", "ipvs")
+    for _ in range(ATTEMPTS):
+        running = place.start_without_waiting(*flags)
+        with place.namespace.entered():
+            until("something in the kernel", lambda: reached() > 0)
+            running.stop(signal.SIGKILL)
+            if virtual_servers() < MANY:
+                break
+        place.once("--cleanup")
+    else:
+        pytest.fail("it was always faster than us")
+    done = place.once(*flags, "--once")
+    assert done.returncode == 0, done.stderr
+    with place.namespace.entered():
+        taken_over = parse(dump.ipvs("legacy"))
+        assert virtual_servers() == entries() == MANY
+    assert place.once("--cleanup").returncode == 0
+    place.once(*flags, "--once")
+    with place.namespace.entered():
+        assert parse(dump.ipvs("legacy")) == taken_over
