@@ -20,13 +20,13 @@ PATIENCE_S = 30.0  # for a condition; only a failing test waits that long
 FLAGS = ("--hostname-override=node-a",)
 
 
-def until(what: str, condition: Callable[[], bool]) -> None:
-    """Waits for the condition."""
+def until(what: str, condition: Callable[[], bool], *, pause_s: float = 0.02) -> None:
+    """Waits for the condition, which is asked again after each pause."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(f"in vain: {what}")
-        time.sleep(0.02)
+        time.sleep(pause_s)
 
 
 class Running:

@@ -20,7 +20,7 @@ from netns_tests.conformance.comparison import parse
 from netns_tests.run.running import Place, until
 
 SERVICES = 1500
-MANY, ATTEMPTS = 1000, 9
+MANY, ATTEMPTS = 2000, 9
 
 
 def write_cluster(place: Place, services: int = SERVICES) -> Path:
@@ -71,7 +71,7 @@ def test_killed_in_mid_sync_of_ipvs(place: Place, reached: Callable[[], int]) ->
     for _ in range(ATTEMPTS):
         running = place.start_without_waiting(*flags)
         with place.namespace.entered():
-            until("something in the kernel", lambda: reached() > 0)
+            until("something in the kernel", lambda: reached() > 0, pause_s=0.001)
             running.stop(signal.SIGKILL)
             if virtual_servers() < MANY:
                 break
