@@ -31,10 +31,8 @@ _PROTO_NUMBERS = {
     "sctp": socket.IPPROTO_SCTP,
 }
 _ERRORS = {  # IPSET_ERR_*
-    4102: "it does not fit the type of the set",
+    4097: "the set has entries of another kind",
     4104: "the length of the network is not valid here",
-    4109: "not an IPv4 address",
-    4110: "not an IPv6 address",
     4352: "the set is full, or the port beyond its range",
 }
 _BE32 = struct.Struct(">L")
@@ -59,7 +57,8 @@ def version() -> tuple[int, ...]:
 def restore(lines: Iterable[str]) -> None:
     """Carry out `create`, `destroy` ... lines in one process; what is there already is fine.
 
-    Raises KernelRefused with the first bad line; those before it have been carried out.
+    Raises KernelRefused with the number of the first bad line. Of those before it, `create` and
+    `destroy` have been carried out, `add` and `del` perhaps.
     """
     run(["ipset", "restore", "-exist"], "".join(f"{line}\n" for line in lines))
 

@@ -136,7 +136,7 @@ class Ipvs:
         found = {}
         for body in self._dump(_GET_SERVICE, b"", "list virtual servers"):
             for kind, payload in attributes(body[4:]):
-                if kind == _SERVICE and (parsed := _parse_service(payload, family)):
+                if kind == _SERVICE and (parsed := parse_service(payload, family)):
                     found[parsed[0]] = parsed[1]
         return found
 
@@ -145,7 +145,7 @@ class Ipvs:
         for body in self._dump(_GET_DEST, _service(server), "list real servers of", server):
             for kind, payload in attributes(body[4:]):
                 if kind == _DEST:
-                    real, load = _parse_dest(payload)
+                    real, load = parse_dest(payload)
                     found[real] = load
         return found
 
@@ -276,7 +276,7 @@ def _dest(real: RealServer, weight: int | None = None) -> bytes:
     )
 
 
-def _parse_service(data: memoryview, family: Family) -> tuple[VirtualServer, Settings] | None:
+def parse_service(data: memoryview, family: Family) -> tuple[VirtualServer, Settings] | None:
     """None for one of the other family, and for one that goes by a firewall mark."""
     found = dict(attributes(data))
     wanted = socket.AF_INET6 if family is Family.IPV6 else socket.AF_INET
@@ -295,7 +295,7 @@ def _parse_service(data: memoryview, family: Family) -> tuple[VirtualServer, Set
     return server, settings
 
 
-def _parse_dest(data: memoryview) -> tuple[RealServer, Load]:
+def parse_dest(data: memoryview) -> tuple[RealServer, Load]:
     found = dict(attributes(data))
     wide = _U16.unpack(found[_D_ADDR_FAMILY])[0] == socket.AF_INET6
     real = RealServer(_text(found[_D_ADDR], wide), _BE16.unpack(found[_D_PORT])[0])

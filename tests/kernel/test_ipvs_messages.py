@@ -1,0 +1,204 @@
+"""What is packed and parsed by hand means to pyroute2, and in its words, the same."""
+
+from __future__ import annotations
+
+import sys
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyroute2.netlink.generic import ipvs as pyroute2
+
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.ipvs import (
+    Batch,
+    Load,
+    RealServer,
+    Settings,
+    VirtualServer,
+    parse_dest,
+    parse_service,
+)
+
+AF = {Family.IPV4: 2, Family.IPV6: 10}
+PROTOCOL = {"TCP": 6, "UDP": 17, "SCTP": 132}
+
+ports = st.integers(1, 65535)
+counts = st.integers(0, 0xFFFFFFFF)
+families = st.sampled_from(Family)
+choices = st.builds(
+    Settings,
+    scheduler=st.sampled_from(["rr", "wlc", "mh", "a-scheduler-nam"]),
+    flags=st.sampled_from([0x0, 0x1, 0x10, 0x11]),
+    timeout_s=st.integers(0, 86400),
+)
+
+
+@st.composite
+def servers(draw: st.DrawFn, family: Family) -> tuple[VirtualServer, RealServer]:
+    """Of one family."""
+    addresses = (
+        st.ip_addresses(v=4 if family is Family.IPV4 else 6)
+        # Text of an address that embeds an IPv4 one is for Python to choose, not for pyroute2.
+        .filter(lambda address: int(address) >> 32 not in (0, 0xFFFF) or address.version == 4)
+        .map(str)
+    )
+    return (
+        VirtualServer(draw(st.sampled_from(sorted(PROTOCOL))), draw(addresses), draw(ports)),
+        RealServer(draw(addresses), draw(ports)),
+    )
+
+
+pairs = families.flatmap(servers)
+
+
+def family_of(server: VirtualServer) -> Family:
+    return Family.IPV6 if ":" in server.address else Family.IPV4
+
+
+def decoded(batch: Batch) -> tuple[int, dict[str, Any], dict[str, Any]]:
+    """Command, attributes of the virtual server and of the real server, as pyroute2 reads them."""
+    [(command, body, _)] = batch.requests
+    generic = bytes([command, 1, 0, 0])
+    length = 16 + len(generic) + len(body)
+    message = pyroute2.ipvsmsg(length.to_bytes(4, sys.byteorder) + bytes(12) + generic + body)
+    message.decode()
+    service = message.get_attr("IPVS_CMD_ATTR_SERVICE")
+    dest = message.get_attr("IPVS_CMD_ATTR_DEST")
+    return (
+        message["cmd"],
+        {name: plain(value) for name, value in service["attrs"]},
+        {name: plain(value) for name, value in dest["attrs"]} if dest else {},
+    )
+
+
+def plain(value: Any) -> Any:
+    return (value["flags"], value["mask"]) if isinstance(value, dict) else value
+
+
+def encoded(kind: str, attrs: list[tuple[str, Any]]) -> memoryview:
+    """The attributes within a message that pyroute2 makes."""
+    message = pyroute2.ipvsmsg()
+    message["attrs"] = [(kind, {"attrs": attrs})]
+    message.encode()
+    return memoryview(bytes(message.data))[16 + 4 + 4 :]
+
+
+def key_of(server: VirtualServer) -> dict[str, Any]:
+    return {
+        "IPVS_SVC_ATTR_AF": AF[family_of(server)],
+        "IPVS_SVC_ATTR_PROTOCOL": PROTOCOL[server.protocol],
+        "IPVS_SVC_ATTR_ADDR": server.address,
+        "IPVS_SVC_ATTR_PORT": server.port,
+    }
+
+
+def key_of_real(real: RealServer) -> dict[str, Any]:
+    return {
+        "IPVS_DEST_ATTR_ADDR_FAMILY": 10 if ":" in real.address else 2,
+        "IPVS_DEST_ATTR_ADDR": real.address,
+        "IPVS_DEST_ATTR_PORT": real.port,
+    }
+
+
+@settings(deadline=None)
+@given(pairs, choices)
+def test_virtual_servers(pair: tuple[VirtualServer, RealServer], chosen: Settings) -> None:
+    server, _ = pair
+    mask = IPv4Address("255.255.255.255") if family_of(server) is Family.IPV4 else None
+    full = key_of(server) | {
+        "IPVS_SVC_ATTR_SCHED_NAME": chosen.scheduler,
+        "IPVS_SVC_ATTR_FLAGS": (chosen.flags, 0xFFFFFFFF),
+        "IPVS_SVC_ATTR_TIMEOUT": chosen.timeout_s,
+        # A prefix length for IPv6, in the byte order of the machine.
+        "IPVS_SVC_ATTR_NETMASK": str(mask or IPv4Address((128).to_bytes(4, sys.byteorder))),
+    }
+    add, edit, delete = Batch(), Batch(), Batch()
+    add.add(server, chosen)
+    edit.edit(server, chosen)
+    delete.delete(server)
+    assert decoded(add) == (pyroute2.IPVS_CMD_NEW_SERVICE, full, {})
+    assert decoded(edit) == (pyroute2.IPVS_CMD_SET_SERVICE, full, {})
+    assert decoded(delete) == (pyroute2.IPVS_CMD_DEL_SERVICE, key_of(server), {})
+
+
+@settings(deadline=None)
+@given(pairs, st.integers(0, 65535))
+def test_real_servers(pair: tuple[VirtualServer, RealServer], weight: int) -> None:
+    server, real = pair
+    full = key_of_real(real) | {
+        "IPVS_DEST_ATTR_FWD_METHOD": 0,  # masquerade
+        "IPVS_DEST_ATTR_WEIGHT": weight,
+        "IPVS_DEST_ATTR_U_THRESH": 0,
+        "IPVS_DEST_ATTR_L_THRESH": 0,
+    }
+    add, edit, delete = Batch(), Batch(), Batch()
+    add.add_real(server, real, weight)
+    edit.edit_real(server, real, weight)
+    delete.delete_real(server, real)
+    assert decoded(add) == (pyroute2.IPVS_CMD_NEW_DEST, key_of(server), full)
+    assert decoded(edit) == (pyroute2.IPVS_CMD_SET_DEST, key_of(server), full)
+    assert decoded(delete) == (pyroute2.IPVS_CMD_DEL_DEST, key_of(server), key_of_real(real))
+
+
+@settings(deadline=None)
+@given(pairs, choices)
+def test_reading_virtual_servers(pair: tuple[VirtualServer, RealServer], chosen: Settings) -> None:
+    server, _ = pair
+    hashed = 0x2
+    data = encoded(
+        "IPVS_CMD_ATTR_SERVICE",
+        [
+            *key_of(server).items(),
+            ("IPVS_SVC_ATTR_SCHED_NAME", chosen.scheduler),
+            ("IPVS_SVC_ATTR_FLAGS", {"flags": chosen.flags | hashed, "mask": 0xFFFFFFFF}),
+            ("IPVS_SVC_ATTR_TIMEOUT", chosen.timeout_s),
+            ("IPVS_SVC_ATTR_NETMASK", "255.255.255.255"),
+            ("IPVS_SVC_ATTR_STATS", {"attrs": [("IPVS_STATS_ATTR_CONNS", 7)]}),
+        ],
+    )
+    family = family_of(server)
+    assert parse_service(data, family) == (server, chosen)
+    assert parse_service(data, family.other) is None
+
+
+@settings(deadline=None)
+@given(families)
+def test_a_virtual_server_of_a_firewall_mark_is_not_ours(family: Family) -> None:
+    attrs = [
+        ("IPVS_SVC_ATTR_AF", AF[family]),
+        ("IPVS_SVC_ATTR_FWMARK", 7),
+        ("IPVS_SVC_ATTR_SCHED_NAME", "rr"),
+    ]
+    assert parse_service(encoded("IPVS_CMD_ATTR_SERVICE", attrs), family) is None
+
+
+@settings(deadline=None)
+@given(pairs, counts, counts, counts)
+def test_reading_real_servers(
+    pair: tuple[VirtualServer, RealServer], weight: int, active: int, inactive: int
+) -> None:
+    _, real = pair
+    data = encoded(
+        "IPVS_CMD_ATTR_DEST",
+        [
+            *key_of_real(real).items(),
+            ("IPVS_DEST_ATTR_FWD_METHOD", 0),
+            ("IPVS_DEST_ATTR_WEIGHT", weight),
+            ("IPVS_DEST_ATTR_ACTIVE_CONNS", active),
+            ("IPVS_DEST_ATTR_INACT_CONNS", inactive),
+        ],
+    )
+    assert parse_dest(data) == (real, Load(weight, active, inactive))
+
+
+def test_text_of_addresses_that_embed_others() -> None:
+    """As `ipaddress` prints them, so that they equal those of a plan."""
+    for text in ("::ffff:10.0.0.1", "::102:304", "64:ff9b::a00:1"):
+        address = str(IPv6Address(text))
+        server = VirtualServer("TCP", address, 80)
+        batch = Batch()
+        batch.add(server, Settings("rr", 0, 0))
+        [(_, body, _)] = batch.requests
+        assert parse_service(memoryview(body)[4:], Family.IPV6) == (server, Settings("rr", 0, 0))
