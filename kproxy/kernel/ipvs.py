@@ -277,13 +277,17 @@ def _dest(real: RealServer, weight: int | None = None) -> bytes:
 
 
 def parse_service(data: memoryview, family: Family) -> tuple[VirtualServer, Settings] | None:
-    """None for one of the other family, and for one that goes by a firewall mark."""
+    """None for one of the other family, by a firewall mark, or of another protocol (the kernel
+    takes any)."""
     found = dict(attributes(data))
     wanted = socket.AF_INET6 if family is Family.IPV6 else socket.AF_INET
     if _U16.unpack(found[_S_AF])[0] != wanted or _S_PORT not in found:
         return None
+    protocol = _NAMES.get(_U16.unpack(found[_S_PROTOCOL])[0])
+    if protocol is None:
+        return None
     server = VirtualServer(
-        _NAMES[_U16.unpack(found[_S_PROTOCOL])[0]],
+        protocol,
         _text(found[_S_ADDR], family is Family.IPV6),
         _BE16.unpack(found[_S_PORT])[0],
     )

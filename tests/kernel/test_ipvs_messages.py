@@ -6,6 +6,7 @@ import sys
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyroute2.netlink.generic import ipvs as pyroute2
@@ -21,7 +22,6 @@ from kproxy.kernel.ipvs import (
     parse_service,
 )
 
-AF = {Family.IPV4: 2, Family.IPV6: 10}
 PROTOCOL = {"TCP": 6, "UDP": 17, "SCTP": 132}
 
 ports = st.integers(1, 65535)
@@ -87,7 +87,7 @@ def encoded(kind: str, attrs: list[tuple[str, Any]]) -> memoryview:
 
 def key_of(server: VirtualServer) -> dict[str, Any]:
     return {
-        "IPVS_SVC_ATTR_AF": AF[family_of(server)],
+        "IPVS_SVC_ATTR_AF": 10 if ":" in server.address else 2,
         "IPVS_SVC_ATTR_PROTOCOL": PROTOCOL[server.protocol],
         "IPVS_SVC_ATTR_ADDR": server.address,
         "IPVS_SVC_ATTR_PORT": server.port,
@@ -163,15 +163,18 @@ def test_reading_virtual_servers(pair: tuple[VirtualServer, RealServer], chosen:
     assert parse_service(data, family.other) is None
 
 
-@settings(deadline=None)
-@given(families)
-def test_a_virtual_server_of_a_firewall_mark_is_not_ours(family: Family) -> None:
-    attrs = [
-        ("IPVS_SVC_ATTR_AF", AF[family]),
-        ("IPVS_SVC_ATTR_FWMARK", 7),
-        ("IPVS_SVC_ATTR_SCHED_NAME", "rr"),
-    ]
-    assert parse_service(encoded("IPVS_CMD_ATTR_SERVICE", attrs), family) is None
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"IPVS_SVC_ATTR_FWMARK": 7},
+        key_of(VirtualServer("TCP", "10.0.0.1", 80)) | {"IPVS_SVC_ATTR_PROTOCOL": 50},
+    ],
+    ids=["firewall mark", "ESP"],
+)
+def test_virtual_servers_that_no_service_wants(other: dict[str, Any]) -> None:
+    attrs = {"IPVS_SVC_ATTR_AF": 2, **other, "IPVS_SVC_ATTR_SCHED_NAME": "rr"}
+    data = encoded("IPVS_CMD_ATTR_SERVICE", [*attrs.items()])
+    assert parse_service(data, Family.IPV4) is None
 
 
 @settings(deadline=None)
