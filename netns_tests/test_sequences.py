@@ -11,7 +11,7 @@ from netns_tests.node import Bench, bench, fresh_state
 from tests.random_objects import RandomCluster
 
 EDITS = 200
-CHECKED_EVERY = 20
+CHECKED_EVERY = 40
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
