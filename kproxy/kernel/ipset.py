@@ -55,8 +55,9 @@ def version() -> tuple[int, ...]:
 
 
 def restore(lines: Iterable[str]) -> None:
-    """Carry out `create`, `destroy` ... lines in one process; what is there already is fine.
+    """Carry out `create`, `destroy` ... lines in one process.
 
+    What is there already, or is gone already, is fine.
     Raises KernelRefused with the number of the first bad line. Of those before it, `create` and
     `destroy` have been carried out, `add` and `del` perhaps.
     """
