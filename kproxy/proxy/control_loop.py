@@ -17,6 +17,7 @@ from kproxy.proxy.node_proxy import NodeProxy, SyncFailed
 from kproxy.store import Store
 
 DRIFT_INTERVAL_S = 1.0
+DRIFT_SHARE = 0.05  # of the time; where looking takes long, it is done less often
 
 log = logging.getLogger("kproxy")
 
@@ -136,8 +137,10 @@ class ControlLoop:
         self._report_success(reports, now - start, first=first)
 
     def _check_drift(self) -> None:
+        start = self._clock()
         damaged = self._proxy.damaged()
-        self._check_at = self._clock() + DRIFT_INTERVAL_S
+        now = self._clock()
+        self._check_at = now + max(DRIFT_INTERVAL_S, (now - start) / DRIFT_SHARE)
         if damaged:
             self.counters.repairs += 1
             log.warning(

@@ -17,6 +17,7 @@ class MemoryBackend:
         self.refusals = 0  # of the next syncs
         self.again_in_s = 0.0  # what the reports of the next syncs say
         self.exhausted = False  # the machine cannot even start a program
+        self.on_look: Callable[[], None] = lambda: None
         self._family = family
         self._on_sync = on_sync
         self._written = False
@@ -50,6 +51,7 @@ class MemoryBackend:
         )
 
     def intact(self) -> bool:
+        self.on_look()
         if self.exhausted:
             raise OSError(24, "Too many open files")
         return self._written

@@ -310,3 +310,16 @@ def test_a_lost_source_ends_the_loop_with_its_error() -> None:
     stage.loop.send(SourceLost(OSError("inotify")))
     with pytest.raises(OSError, match="inotify"):
         stage.loop.run()
+
+
+def test_looking_for_damage_takes_a_small_share_of_the_time() -> None:
+    stage = loop_of()
+    looks: list[float] = []
+
+    def look() -> None:
+        looks.append(stage.now)
+        stage.now += 0.5
+
+    stage.backend.on_look = look
+    play(stage, [At(0.0, Upsert(WEB)), At(0.0, Expect("full")), At(30.0, Expect())])
+    assert looks == pytest.approx([1.0, 11.5, 22.0])
