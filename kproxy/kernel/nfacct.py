@@ -7,13 +7,14 @@ Source: linux/netfilter/nfnetlink_acct.h
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
+from contextlib import suppress
 
-_NETLINK_NETFILTER = 12
+from kproxy.errors import KernelRefused
+from kproxy.kernel.netlink import CREATE, EXCL, NETLINK_NETFILTER, Netlink, Request, attribute
+
 _NEW, _DELETE = (7 << 8) | 0, (7 << 8) | 3  # NFNL_SUBSYS_ACCT, NFNL_MSG_ACCT_NEW and _DEL
-_REQUEST, _ACK, _CREATE, _EXCL = 0x1, 0x4, 0x400, 0x200
 _ATTR_NAME = 1
 
 
@@ -22,26 +23,22 @@ def ensure_counter(name: str) -> bool:
 
     `name` is at most 31 characters.
     """
-    code = _talk(_NEW, name, _REQUEST | _ACK | _CREATE | _EXCL)
-    return code in (0, errno.EEXIST, errno.EBUSY)
+    try:
+        _ask(_NEW, ("add counter", name), CREATE | EXCL)
+    except KernelRefused:
+        return False
+    return True
 
 
 def delete_counter(name: str) -> None:
     """Delete the counter, unless a rule still counts on it. It need not be there."""
-    _talk(_DELETE, name, _REQUEST | _ACK)
+    with suppress(KernelRefused):
+        _ask(_DELETE, ("delete counter", name))
 
 
-def _talk(kind: int, name: str, flags: int) -> int:
-    """The errno the kernel answers with, 0 for success."""
-    text = name.encode() + b"\0"
-    attribute = struct.pack("=HH", 4 + len(text), _ATTR_NAME) + text
-    attribute += b"\0" * (-len(attribute) % 4)
-    body = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0) + attribute
-    message = struct.pack("=LHHLL", 16 + len(body), kind, flags, 1, 0) + body
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as netlink:
-        netlink.send(message)
-        answer = netlink.recv(8192)
-    if struct.unpack_from("=H", answer, 4)[0] != 2:  # anything but NLMSG_ERROR
-        raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
-    code: int = -struct.unpack_from("=i", answer, 16)[0]
-    return code
+def _ask(kind: int, what: tuple[str, str], flags: int = 0) -> None:
+    body = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)
+    body += attribute(_ATTR_NAME, what[1].encode() + b"\0")
+    fine = frozenset([errno.EEXIST, errno.EBUSY])
+    with Netlink(NETLINK_NETFILTER) as netlink:
+        netlink.send([Request(kind, body, what, flags, fine)])
