@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from kproxy.config.types import IpvsSection
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import Delta, Family, Plan
+from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan
 
 
 class Support(Struct, frozen=True):
@@ -55,6 +55,13 @@ class Backend(Protocol):
     name: str
 
     def support(self) -> Support: ...
+
+    def prepare(self, settings: NodeSettings) -> None:
+        """Write the kernel settings that the rules rely on; a full sync does it, too.
+
+        Raises KernelRefused, Unsupported.
+        """
+        ...
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         """Make the kernel match `plan`. All of a transaction or nothing; repeating it is harmless.

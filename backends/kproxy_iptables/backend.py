@@ -8,7 +8,7 @@ from typing import get_args
 
 from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Delta, Family, Plan
+from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan
 from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.addresses import local_addresses
 from kproxy.kernel.xtables import (
@@ -58,6 +58,10 @@ class IptablesBackend:
         except Unsupported as error:
             return Support(False, str(error), error.remedy)
         return Support(True)
+
+    def prepare(self, settings: NodeSettings) -> None:
+        if settings.localhost_node_ports:
+            sysctl.write(ROUTE_LOCALNET, 1)
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         node_port_rules = node_port_jumps(plan.settings, self._node_ips(plan))
@@ -121,7 +125,8 @@ class IptablesBackend:
 
     def _rewrite(self, plan: Plan, node_port_rules: list[str]) -> Iterable[Writer]:
         existing = self._existing()
-        frame = self._prepare(plan)
+        self.prepare(plan.settings)
+        frame = self._frame_options()
         return rewrite(
             plan,
             existing,
@@ -138,10 +143,8 @@ class IptablesBackend:
             jumps=frozenset(j for j in JUMPS if j.rule in saved[j.table].get(j.chain, ())),
         )
 
-    def _prepare(self, plan: Plan) -> FrameOptions:
-        """Sysctls and counters that the rules rely on; what is read here is read once."""
-        if plan.settings.localhost_node_ports:
-            sysctl.write(ROUTE_LOCALNET, 1)
+    def _frame_options(self) -> FrameOptions:
+        """Also makes the counters that the rules rely on; what is read here is read once."""
         counters = nfacct.ensure_counter(INVALID_COUNTER)
         self._localhost_counter = nfacct.ensure_counter(LOCALHOST_COUNTER)
         if self._frame is None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from kproxy.api.addresses import Network, parse_cidr
 from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Delta, Family, Plan
+from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Batch, Ipvs, Settings, VirtualServer, has_ipvs
 from kproxy.kernel.xtables import TABLES, Table, Xtables, open_xtables
@@ -56,6 +56,11 @@ class IpvsBackend:
         except Unsupported as error:
             return Support(False, str(error), error.remedy)
         return Support(True)
+
+    def prepare(self, settings: NodeSettings) -> None:  # noqa: ARG002
+        kernel_settings.write_all(self._options.ipvs)
+        with Ipvs() as ipvs:
+            kernel_settings.set_timeouts(ipvs, self._options.ipvs)
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         place = self._look_around(plan)
@@ -134,8 +139,7 @@ class IpvsBackend:
         for service in plan.services.values():
             desired.change(service.name, None, wanted(service, place))
         desired.take_changes()
-        kernel_settings.write_all(self._options.ipvs)
-        kernel_settings.set_timeouts(ipvs, self._options.ipvs)
+        self.prepare(plan.settings)
         addresses.ensure_dummy(DEVICE)
         ipset.restore([creation(self.family, suffix) for suffix in SETS])
         self._rules = {}

@@ -19,7 +19,7 @@ from kproxy import backend as registry
 from kproxy.backend import BackendOptions
 from kproxy.cli import kernel
 from kproxy.cli.flags import from_flags
-from kproxy.config import ProxyConfig, node_name
+from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file, write_text
 from kproxy.config.validation import MODES
 from kproxy.errors import BadInput, KernelRefused
@@ -72,8 +72,7 @@ def execute(request: Request) -> None:
             if request.cleanup:
                 _clean(config, request.backends)
             else:
-                make_backends(config, None, request.backends)
-                set_conntrack(config.conntrack)
+                _initialise(config, request)
         return
     if request.kernel == "uml" and not request.once:
         problems.append("--kernel uml: needs --once, for the rules end with that kernel")
@@ -197,6 +196,17 @@ def _stopped_by_signals(loop: ControlLoop) -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _initialise(config: ProxyConfig, request: Request) -> None:
+    """All that needs privileges once: the settings of the kernel. Writes no rules."""
+    backends = make_backends(config, None, request.backends)
+    set_conntrack(config.conntrack)
+    # Whom a detector calls local does not matter here, and NodeCIDR would ask for the Node.
+    anyhow = replace(config, detect_local_mode="ClusterCIDR")
+    for family, settings in node_settings(anyhow, None).items():
+        if family in backends:
+            backends[family].prepare(settings)
 
 
 def _clean(config: ProxyConfig, options: BackendOptions) -> None:

@@ -40,7 +40,7 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
     """What the virtual server makes of a packet, or who keeps it away from there."""
     asked = _asked(plan, passage)
     if asked is None:
-        return _astray(plan, passage)
+        return _coming_home(plan, passage) or _astray(plan, passage)
     service, frontend = asked
     from_elsewhere = passage.arrival is not Arrival.PROCESS
     if from_elsewhere and not admits(frontend, passage.source):
@@ -65,7 +65,7 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
     return Translation(
         endpoints=endpoints,
         masquerade=masquerade,
-        # The set KUBE-LOOP-BACK holds the endpoints of this node only.
+        # KUBE-LOOP-BACK holds the endpoints of this node only.
         hairpin=any(each.local and each.address == passage.source for each in endpoints),
         why=f"{named(service, frontend)} is translated to {choice(endpoints)}: "
         f"{_pooling(service, frontend)} and {_masquerading(frontend, masquerade)}",
@@ -101,6 +101,21 @@ def _takes_node_ports(plan: Plan, passage: Passage) -> bool:
     return passage.address in passage.node.addresses and (
         selected.match_all or any(contains(cidr, passage.address) for cidr in selected.cidrs)
     )
+
+
+def _coming_home(plan: Plan, passage: Passage) -> Translation | None:
+    """Another node has sent the packet of an endpoint back to it, and KUBE-LOOP-BACK knows no
+    virtual server, only endpoints of this node.
+    """
+    if passage.source != passage.address:
+        return None
+    for service in plan.services.values():
+        for endpoint in service.cached_local:
+            asked = (passage.protocol, passage.address, passage.port)
+            if asked == (service.protocol, endpoint.address, endpoint.port):
+                why = f"{endpoint}/{service.protocol} is an endpoint of this node (KUBE-LOOP-BACK)"
+                return Translation(endpoints=(endpoint,), masquerade=False, why=why)
+    return None
 
 
 def _astray(plan: Plan, passage: Passage) -> Refusal | None:

@@ -42,17 +42,17 @@ _RULES: Mapping[str, Rules] = {"iptables": iptables_rules, "ipvs": ipvs_rules}
 
 
 def predict(
-    network: Network, plans: Mapping[str, Plan], packet: Packet, mode: str = "iptables"
+    network: Network, plans: Mapping[str, Plan], packet: Packet, mode: str | None = "iptables"
 ) -> Verdict:
     """What becomes of the first packet of a new connection.
 
-    `mode`: of the proxies of all nodes. One that is not known here (a backend of somebody else) is
-    taken to do what iptables mode does.
+    `mode`: of the proxies of all nodes, None if there are none. One that is not known here (a
+    backend of somebody else) is taken to do what iptables mode does.
     `plans`: node name -> plan in the packet's family; a node that is missing has no service proxy.
     A client without session affinity history is assumed: all candidates are named.
     Raises BadInput if the network has no such client.
     """
-    rules = _RULES.get(mode, iptables_rules)
+    rules = _RULES.get(mode or "", iptables_rules)
     network = _with_bound_addresses(network, plans, rules)
     client = network.hosts.get(packet.client)
     if client is None:

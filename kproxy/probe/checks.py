@@ -28,8 +28,13 @@ _EXPIRY_MARGIN_S = 0.1  # xt_recent counts in jiffies, of 1 to 10 ms
 
 
 class Checked(Probed, Protocol):
-    """What can be checked: a lab that also knows the plan of each of its nodes."""
+    """What can be checked: a lab that also knows the plan of each of its nodes.
 
+    `mode`: of its proxies, None without any.
+    """
+
+    @property
+    def mode(self) -> str | None: ...
     def plans(self, family: Family) -> Mapping[str, Plan]: ...
 
 
@@ -66,7 +71,7 @@ class Finding:
 def verdict_for(checked: Checked, packet: Packet) -> Verdict:
     """What the oracle predicts for a packet in this lab, from the plans its nodes have now."""
     family = Family.IPV6 if ":" in packet.address else Family.IPV4
-    return predict(checked.network, checked.plans(family), packet)
+    return predict(checked.network, checked.plans(family), packet, checked.mode)
 
 
 def examine(checked: Checked, prober: Prober, questions: Sequence[Question]) -> list[Finding]:

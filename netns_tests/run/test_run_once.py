@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.ipvs import Ipvs
 from netns_tests.run.running import Place
 
 Text = Callable[..., str]
@@ -175,9 +177,22 @@ def test_cleanup_leaves_what_is_not_ours(place: Place, service: Text) -> None:
 
 def test_init_only_sets_sysctls_and_writes_no_rules(place: Place) -> None:
     before = place.rules()
-    assert place.once("--init-only", "--conntrack-udp-timeout=77s").returncode == 0
+    flags = ("--init-only", "--conntrack-udp-timeout=77s", "--detect-local-mode=NodeCIDR")
+    assert place.once(*flags).returncode == 0
     assert place.tool("sysctl", "-n", "net.netfilter.nf_conntrack_udp_timeout").strip() == "77"
+    assert place.tool("sysctl", "-n", "net.ipv4.conf.all.route_localnet").strip() == "1"
     assert place.rules() == before
+
+
+@pytest.mark.ipvs
+def test_init_only_in_ipvs_mode(place: Place) -> None:
+    flags = ("--proxy-mode=ipvs", "--init-only", "--ipvs-udp-timeout=33s", "--ipvs-strict-arp")
+    assert place.once(*flags).returncode == 0
+    for name, value in {"vs.conntrack": "1", "conf.all.arp_announce": "2"}.items():
+        assert place.tool("sysctl", "-n", f"net.ipv4.{name}").strip() == value
+    with place.namespace.entered(), Ipvs() as ipvs:
+        assert ipvs.timeouts()[2] == 33
+        assert ipvs.count(Family.IPV4) == 0
 
 
 def test_the_effective_configuration_can_be_written_and_used(place: Place, service: Text) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from kproxy.backend import Ruleset, Support, SyncReport
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Delta, Family, Plan, ServicePlan, ServicePortName
+from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan, ServicePlan, ServicePortName
 
 
 class MemoryBackend:
@@ -24,6 +24,9 @@ class MemoryBackend:
 
     def support(self) -> Support:
         return Support(True)
+
+    def prepare(self, settings: NodeSettings) -> None:
+        """Nothing: this kernel has no settings."""
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         self._on_sync(self._family, delta)
