@@ -56,7 +56,7 @@ class Backend(Protocol):
 
     def support(self) -> Support: ...
 
-    def prepare(self, settings: NodeSettings) -> None:
+    def prepare(self, settings: NodeSettings, /) -> None:
         """Write the kernel settings that the rules rely on; a full sync does it, too.
 
         Raises KernelRefused, Unsupported.

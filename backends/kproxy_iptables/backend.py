@@ -59,7 +59,7 @@ class IptablesBackend:
             return Support(False, str(error), error.remedy)
         return Support(True)
 
-    def prepare(self, settings: NodeSettings) -> None:
+    def prepare(self, settings: NodeSettings, /) -> None:
         if settings.localhost_node_ports:
             sysctl.write(ROUTE_LOCALNET, 1)
 

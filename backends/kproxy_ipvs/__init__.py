@@ -6,7 +6,7 @@ rules      the iptables rules (pure)
 names      sets, chains, jumps, the device
 servers    brings virtual servers and real servers to what is desired; drains removed ones
 backend    one sync, step by step
-damage, cleanup
+damage, reading, cleanup, kernel_settings
 """
 
 from kproxy_ipvs.backend import IpvsBackend

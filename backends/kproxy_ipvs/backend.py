@@ -17,8 +17,8 @@ from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Batch, Ipvs, Settings, VirtualServer, has_ipvs
-from kproxy.kernel.xtables import TABLES, Table, Xtables, open_xtables
-from kproxy_ipvs import cleanup, damage, kernel_settings, rules
+from kproxy.kernel.xtables import Table, Xtables, open_xtables
+from kproxy_ipvs import cleanup, damage, kernel_settings, reading, rules
 from kproxy_ipvs.desired import Desired, Difference, difference
 from kproxy_ipvs.names import DEVICE, JUMPS, SETS, creation, set_name
 from kproxy_ipvs.servers import Servers
@@ -57,7 +57,7 @@ class IpvsBackend:
             return Support(False, str(error), error.remedy)
         return Support(True)
 
-    def prepare(self, settings: NodeSettings) -> None:  # noqa: ARG002
+    def prepare(self, _settings: NodeSettings, /) -> None:
         kernel_settings.write_all(self._options.ipvs)
         with Ipvs() as ipvs:
             kernel_settings.set_timeouts(ipvs, self._options.ipvs)
@@ -102,32 +102,7 @@ class IpvsBackend:
         return True
 
     def read(self) -> Ruleset:
-        read: dict[str, dict[str, tuple[str, ...]]] = {
-            table: {
-                chain: tuple(" ".join(line.split()) for line in lines)
-                # Not with python-iptables: it loses the names of sets.
-                for chain, lines in self._xtables.save(table).items()
-                if chain.startswith("KUBE-") or any(" KUBE-" in line for line in lines)
-            }
-            for table in TABLES
-        }
-        names = {set_name(self.family, suffix) for suffix in SETS}
-        read["ipset"] = {
-            name: tuple(sorted(saved.entries))
-            for name, saved in ipset.save().items()
-            if name in names
-        }
-        bound = addresses.addresses_of(DEVICE, self.family)
-        read["addresses"] = {DEVICE: tuple(sorted(bound))}
-        with Ipvs() as ipvs:
-            read["ipvs"] = {
-                f"{key.protocol} {key.address} {key.port} {settings.scheduler}": tuple(
-                    f"{real.address} {real.port} weight {load.weight}"
-                    for real, load in sorted(ipvs.real_servers(key).items())
-                )
-                for key, settings in ipvs.virtual_servers(self.family).items()
-            }
-        return read
+        return reading.ruleset(self._xtables)
 
     def cleanup(self) -> None:
         cleanup.remove_all(self.family, self._excluded())

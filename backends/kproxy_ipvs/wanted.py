@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
-from kproxy.kernel.ipvs import RealServer, Settings, VirtualServer
 from msgspec import Struct
 
 from kproxy.forwarding.plan import (
@@ -19,9 +18,10 @@ from kproxy.forwarding.plan import (
     Pool,
     ServicePlan,
 )
+from kproxy.kernel.ipvs import RealServer, Settings, VirtualServer
 
-_PERSISTENT = 0x1  # IP_VS_SVC_F_PERSISTENT
-_SCHED_MH_PORT = 0x10  # IP_VS_SVC_F_SCHED_MH_PORT: hash the source port, too
+PERSISTENT = 0x1  # IP_VS_SVC_F_PERSISTENT
+SCHED_MH_PORT = 0x10  # IP_VS_SVC_F_SCHED_MH_PORT: hash the source port, too
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -113,9 +113,9 @@ def wanted(service: ServicePlan, place: Place) -> Wanted:
 
 
 def _settings(service: ServicePlan, place: Place) -> Settings:
-    flags = _PERSISTENT if service.affinity_timeout_s else 0
+    flags = PERSISTENT if service.affinity_timeout_s else 0
     if place.scheduler == "mh":
-        flags |= _SCHED_MH_PORT
+        flags |= SCHED_MH_PORT
     return Settings(place.scheduler, flags, service.affinity_timeout_s)
 
 

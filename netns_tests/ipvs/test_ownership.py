@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
-from kproxy_ipvs.names import DEVICE, set_name
+from kproxy_ipvs.names import DEVICE, SETS, set_name
 
 from kproxy.backend import BackendOptions
 from kproxy.config.types import IpvsSection
@@ -23,6 +25,7 @@ pytestmark = pytest.mark.ipvs
 
 IPVS, IPTABLES = Mode("ipvs", "legacy"), Mode("iptables", "legacy")
 EXCLUDED = IpvsSection(exclude_cidrs=("172.16.0.0/16",))
+TYPES = {kind.type for kind in SETS.values()}
 FOREIGN_RULES = """\
 *filter
 :MY-CHAIN - [0:0]
@@ -92,7 +95,7 @@ def test_cleanup_copes_with_what_both_iptables_modes_left() -> None:
         for family in Family:
             for table in ("nat", "filter"):
                 saved = node.tables(family).save(table)
-                assert not [chain for chain in saved if chain.startswith("KUBE-")]
+                assert not [name for name in saved if name.startswith("KUBE-")]
                 assert not any(saved.values())
 
 
@@ -159,26 +162,21 @@ def test_what_is_read_is_what_the_tools_print(family: Family) -> None:
     with bench(IPVS) as node:
         filled(node)
         read = node.backends[family].read()
-        prefix = set_name(family, "")
-        printed = [line.split()[1:] for line in run(["ipset", "save"]).splitlines()]
-        sets = {name: set(entries) for name, entries in read["ipset"].items()}
-        assert sets
-        for name, entries in sets.items():
-            assert entries == {words[1] for words in printed if words[0] == name} - {
-                "hash:ip",
-                "hash:ip,port",
-                "hash:ip,port,ip",
-                "hash:ip,port,net",
-                "bitmap:port",
-            }
-            assert name.startswith(prefix)
-        assert len(read["ipvs"]) == len(servers(family))
+        added = [line.split()[1:] for line in run(["ipset", "save"]).splitlines()]
+        assert read["ipset"].keys() == {set_name(family, suffix) for suffix in SETS}
+        for name, entries in read["ipset"].items():
+            assert set(entries) == {words[1] for words in added if words[0] == name} - TYPES
+        lines = run(["ipvsadm", "--save", "--numeric"]).splitlines()
+        wide = family is Family.IPV6
+        assert {*read["ipvs"], *chain.from_iterable(read["ipvs"].values())} == {
+            line.rstrip() for line in lines if ("[" in line) is wide
+        }
         assert set(read["addresses"][DEVICE]) == addresses.addresses_of(DEVICE, family)
         for table in ("nat", "filter"):
             saved = node.tables(family).save(table)
-            for chain, rules in read[table].items():
-                assert list(rules) == [" ".join(rule.split()) for rule in saved[chain]]
-            assert {c for c in saved if c.startswith("KUBE-")} <= read[table].keys()
+            for name, rules in read[table].items():
+                assert list(rules) == [" ".join(rule.split()) for rule in saved[name]]
+            assert {name for name in saved if name.startswith("KUBE-")} <= read[table].keys()
 
 
 def test_node_ports_follow_the_addresses_of_the_node() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from kproxy.kernel.ipvs import VirtualServer
 from kproxy_ipvs.desired import Desired
 from kproxy_ipvs.names import SETS, creation, set_name
+from kproxy_ipvs.reading import real_server_line, server_line
 from kproxy_ipvs.wanted import Entry, Place, Server, place_of, wanted
 from msgspec.structs import replace
 
@@ -18,6 +18,7 @@ from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file
 from kproxy.forwarding.plan import Family, NodeSettings, Plan
 from kproxy.forwarding.planner import Planner
+from kproxy.kernel.ipvs import VirtualServer
 from kproxy.store import Store
 from tests.random_objects import RandomCluster
 
@@ -52,21 +53,12 @@ def all_wanted(plan: Plan, scheduler: str) -> tuple[Desired, Place]:
 
 
 def ipvsadm(desired: Desired) -> Iterable[str]:
-    """As `ipvsadm --save --numeric` prints it."""
     for key in desired.servers():
         server = desired.server(key)
         assert server
-        address = f"[{key.address}]" if ":" in key.address else key.address
-        where = f"-{'tu'[key.protocol == 'UDP']} {address}:{key.port}"
-        if key.protocol == "SCTP":
-            where = f"--sctp-service {address}:{key.port}"
-        settings = server.settings
-        options = f" -p {settings.timeout_s}" if settings.flags & 1 else ""
-        options += " -b mh-port" if settings.flags & 0x10 else ""
-        yield f"-A {where} -s {settings.scheduler}{options}"
+        yield server_line(key, server.settings)
         for real in server.real:
-            host = f"[{real.address}]" if ":" in real.address else real.address
-            yield f"-a {where} -r {host}:{real.port} -m -w 1"
+            yield real_server_line(key, real, 1)
 
 
 def section(recording: str, name: str) -> list[str]:

@@ -25,7 +25,7 @@ class MemoryBackend:
     def support(self) -> Support:
         return Support(True)
 
-    def prepare(self, settings: NodeSettings) -> None:
+    def prepare(self, _settings: NodeSettings, /) -> None:
         """Nothing: this kernel has no settings."""
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:

@@ -1,0 +1,68 @@
+"""What the kernel holds, as `iptables-save`, `ipset save` and `ipvsadm -Sn` print it."""
+
+from __future__ import annotations
+
+from kproxy.forwarding.plan import Family
+from kproxy.kernel import addresses, ipset
+from kproxy.kernel.ipvs import Ipvs, RealServer, Settings, VirtualServer
+from kproxy.kernel.xtables import TABLES, Table, Xtables
+from kproxy_ipvs.names import DEVICE, SETS, set_name
+from kproxy_ipvs.wanted import PERSISTENT, SCHED_MH_PORT
+
+_LETTERS = {"TCP": "-t", "UDP": "-u", "SCTP": "--sctp-service"}
+
+
+def ruleset(xtables: Xtables) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Besides the tables of iptables: `ipset` (set -> entries), `addresses` (device -> addresses)
+    and `ipvs` (virtual server -> real servers)."""
+    family = xtables.family
+    read: dict[str, dict[str, tuple[str, ...]]] = {}
+    for table in TABLES:
+        read[table] = _chains(xtables, table)
+    read["ipset"] = _sets(family)
+    read["addresses"] = {DEVICE: tuple(sorted(addresses.addresses_of(DEVICE, family)))}
+    read["ipvs"] = _servers(family)
+    return read
+
+
+def server_line(key: VirtualServer, settings: Settings) -> str:
+    line = f"-A {_address(key)} -s {settings.scheduler}"
+    if settings.flags & PERSISTENT:
+        line += f" -p {settings.timeout_s}"
+    if settings.flags & SCHED_MH_PORT and settings.scheduler == "mh":
+        line += " -b mh-port"
+    return line
+
+
+def real_server_line(key: VirtualServer, real: RealServer, weight: int) -> str:
+    return f"-a {_address(key)} -r {real} -m -w {weight}"
+
+
+def _address(key: VirtualServer) -> str:
+    return f"{_LETTERS[key.protocol]} {RealServer(key.address, key.port)}"
+
+
+def _chains(xtables: Xtables, table: Table) -> dict[str, tuple[str, ...]]:
+    """Not with python-iptables: it loses the names of sets."""
+    return {
+        chain: tuple(" ".join(rule.split()) for rule in rules)
+        for chain, rules in xtables.save(table).items()
+        if chain.startswith("KUBE-") or any(" KUBE-" in rule for rule in rules)
+    }
+
+
+def _sets(family: Family) -> dict[str, tuple[str, ...]]:
+    saved = ipset.save()
+    names = [set_name(family, suffix) for suffix in SETS]
+    return {name: tuple(sorted(saved[name].entries)) for name in names if name in saved}
+
+
+def _servers(family: Family) -> dict[str, tuple[str, ...]]:
+    with Ipvs() as ipvs:
+        return {
+            server_line(key, settings): tuple(
+                real_server_line(key, real, load.weight)
+                for real, load in ipvs.real_servers(key).items()
+            )
+            for key, settings in ipvs.virtual_servers(family).items()
+        }
