@@ -1,4 +1,4 @@
-"""One lab for each variant of iptables, with the rows of all tables asked at once."""
+"""One lab for each mode and variant of iptables, with the rows of all tables asked at once."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from kproxy.testing import LabFactory
-from netns_tests.forwarding.survey import PROTOCOLS, VARIANTS, Case, Survey, build_lab
+from netns_tests.forwarding.survey import Case, Survey, build_lab
+from netns_tests.modes import MODES
 
 
-@pytest.fixture(scope="session", params=VARIANTS)
+@pytest.fixture(scope="session", params=MODES, ids=str)
 def survey(request: pytest.FixtureRequest) -> Iterator[Survey]:
     """The answers to all rows that this run is about."""
     params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
@@ -21,7 +22,7 @@ def survey(request: pytest.FixtureRequest) -> Iterator[Survey]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes `case` runs for each row, in each family of the row and each protocol."""
+    """A test that takes `case` runs for each row, in each family and protocol of the row."""
     if "case" not in metafunc.fixturenames:
         return
     cases: list[Case] = metafunc.module.CASES
@@ -31,6 +32,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             pytest.param(case, family, protocol, id=f"{case} {family.value} {protocol}")
             for case in cases
             for family in case.families
-            for protocol in PROTOCOLS
+            for protocol in case.protocols
         ],
     )

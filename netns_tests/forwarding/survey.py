@@ -10,7 +10,7 @@ tables are asked at once, so that all drops together cost one time-out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from kproxy.api.types import KubernetesObject, Protocol, ServicePort
@@ -19,12 +19,13 @@ from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
 from kproxy.lab import service, slices_for
 from kproxy.testing import Expectation, Fate, LabFactory, ProbedLab
+from netns_tests.modes import Mode
 
 PROTOCOLS: tuple[Protocol, ...] = ("TCP", "UDP")
+ONLY_TCP: tuple[Protocol, ...] = ("TCP",)
 BOTH = (Family.IPV4, Family.IPV6)
 ONLY_IPV4, ONLY_IPV6 = (Family.IPV4,), (Family.IPV6,)
-VARIANTS = ("nft", "legacy")
-PORT = 80
+PORT, CLOSED_PORT = 80, 81
 ADMITTED = ("198.51.100.11/32", "fd00:198::11/128")  # the address of `outside`
 
 _ADDRESSES = {  # what is asked -> the prefix to which the number of the Service is added
@@ -32,7 +33,11 @@ _ADDRESSES = {  # what is asked -> the prefix to which the number of the Service
     "external IP": {Family.IPV4: "192.0.2.", Family.IPV6: "fd00:2::"},
     "VIP": {Family.IPV4: "203.0.113.", Family.IPV6: "fd00:203::"},
 }
-_ADDRESSES["VIP with source ranges"] = _ADDRESSES["VIP"]
+_ADDRESSES |= {
+    "VIP with source ranges": _ADDRESSES["VIP"],
+    "VIP, closed port": _ADDRESSES["VIP"],
+    "cluster IP, closed port": _ADDRESSES["cluster IP"],
+}
 _ROUTES = (
     *("10.96.0.0/16", "fd00:10:96::/112"),
     *("192.0.2.0/24", "fd00:2::/64"),
@@ -43,9 +48,11 @@ _LOOPBACK = {Family.IPV4: "127.0.0.1", Family.IPV6: "::1"}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`asks`: "cluster IP", "external IP", "VIP", "VIP with source ranges", else a node port: of
-    the node of that name, or of "localhost". `policy`: the traffic policy that matters for it.
-    `endpoints`: names of pods with a space between, "" for none.
+    """`asks`: "cluster IP", "external IP", "VIP", "VIP with source ranges", "VIP, closed port" and
+    the like, else a node port: of the node of that name, or of "localhost". `policy`: the traffic
+    policy that matters for it.
+    `endpoints`: names of pods with a space between, "" for none. `ipvs`: the outcome in ipvs mode
+    where it is another one. A pod sees "what it asks" if the address that is asked is the source.
     """
 
     asks: str
@@ -54,6 +61,8 @@ class Case:
     endpoints: str
     outcome: Expectation
     families: Sequence[Family] = BOTH
+    ipvs: Expectation | None = None
+    protocols: Sequence[Protocol] = PROTOCOLS
 
     @property
     def kind(self) -> tuple[str, str, str]:
@@ -67,9 +76,12 @@ class Case:
 
 
 class Seen(NamedTuple):
+    """One packet, by three witnesses, and what the row says that they must say."""
+
     packet: Fate
     connection: Fate
     oracle: Fate
+    outcome: Expectation
 
 
 class Survey:
@@ -83,7 +95,7 @@ class Survey:
             (case, family, protocol): self._packet(lab, case, family, protocol)
             for case in cases
             for family in case.families
-            for protocol in PROTOCOLS
+            for protocol in case.protocols
         }
         packets = list(asked.values())
         connections = lab.connect_many(packets)
@@ -91,7 +103,10 @@ class Survey:
             lab.predict(packet.client, packet.address, packet.port, packet.protocol)
             for packet in packets
         ]
-        seen = map(Seen, lab.ask_many(packets), connections, oracle)
+        outcomes = [
+            _outcome(case, lab, packet) for (case, _, _), packet in zip(asked, packets, strict=True)
+        ]
+        seen = map(Seen, lab.ask_many(packets), connections, oracle, outcomes)
         self._seen = dict(zip(asked, seen, strict=True))
 
     def __getitem__(self, key: tuple[Case, Family, Protocol]) -> Seen:
@@ -105,13 +120,13 @@ class Survey:
         own = [f"{prefix}{number}" for prefix in addresses.values()]
         vips: list[str] = []
         match frontend:
-            case "cluster IP":
+            case "cluster IP" | "cluster IP, closed port":
                 spec = {"internal_traffic_policy": policy}
             case "external IP":
                 spec["external_ips"] = tuple(own)
             case "node port":
                 spec["type"] = "NodePort"
-            case "VIP" | "VIP with source ranges":
+            case "VIP" | "VIP with source ranges" | "VIP, closed port":
                 spec["type"], vips = "LoadBalancer", own
                 if frontend == "VIP with source ranges":
                     spec["load_balancer_source_ranges"] = ADMITTED
@@ -138,7 +153,8 @@ class Survey:
     def _packet(self, lab: ProbedLab, case: Case, family: Family, protocol: Protocol) -> Packet:
         number = self._numbers[case.kind]
         if case.asks in _ADDRESSES:
-            address, port = f"{_ADDRESSES[case.asks][family]}{number}", PORT
+            address = f"{_ADDRESSES[case.asks][family]}{number}"
+            port = CLOSED_PORT if case.asks.endswith("closed port") else PORT
         elif case.asks == "localhost":
             address, port = _LOOPBACK[family], 30000 + number
         else:
@@ -146,11 +162,18 @@ class Survey:
         return Packet(client=case.client, address=address, port=port, protocol=protocol)
 
 
-def build_lab(factory: LabFactory, variant: str) -> ProbedLab:
+def _outcome(case: Case, lab: ProbedLab, packet: Packet) -> Expectation:
+    outcome = (lab.mode == "ipvs" and case.ipvs) or case.outcome
+    source = packet.address if outcome.source == "what it asks" else outcome.source
+    return replace(outcome, source=source)
+
+
+def build_lab(factory: LabFactory, mode: Mode) -> ProbedLab:
     return factory(
         nodes=("node-a", "node-b", "node-c"),
         pods={"pod-a": "node-a", "visitor-a": "node-a", "pod-b": "node-b", "visitor-c": "node-c"},
         clients=("outside", "stranger"),
         routes=dict.fromkeys(_ROUTES, "node-a"),
-        options=BackendOptions(iptables_variant=variant),
+        mode=mode.name,
+        options=BackendOptions(iptables_variant=mode.variant),
     )

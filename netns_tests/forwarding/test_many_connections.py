@@ -18,14 +18,15 @@ from kproxy.forwarding.plan import Family
 from kproxy.lab import service, slices_for
 from kproxy.probe import affinity, affinity_expiry, distribution
 from kproxy.testing import LabFactory, ProbedLab
-from netns_tests.forwarding.survey import BOTH, PROTOCOLS, VARIANTS, build_lab
+from netns_tests.forwarding.survey import BOTH, PROTOCOLS, build_lab
+from netns_tests.modes import MODES
 
 NODE_PORT = 30000
 WEB, STICKY, FORGETFUL = 11, 12, 13
 AFFINITY_TIMEOUT_S = {WEB: 0, STICKY: 10800, FORGETFUL: 1}
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+@pytest.fixture(scope="module", params=MODES, ids=str)
 def lab(kproxy_module_lab: LabFactory, request: pytest.FixtureRequest) -> ProbedLab:
     lab = build_lab(kproxy_module_lab, request.param)
     lab.apply(obj for number in AFFINITY_TIMEOUT_S for obj in objects(lab, number))

@@ -184,6 +184,7 @@ def service_plan(web: Web, node: NodeSettings) -> ServicePlan:
         reachable=endpoints,
         has_endpoints=bool(endpoints),
         cached_endpoints=len(endpoints),
+        cached_local=local,
         internal_local=web.internal == "Local",
         external_local=web.external == "Local",
         externally_accessible=True,
