@@ -7,12 +7,15 @@ says which of them a packet is there for. Distribution and affinity need many co
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from kproxy.forwarding.network import Packet, Verdict
 from kproxy.forwarding.oracle import predict
@@ -51,6 +54,7 @@ class Finding:
     """The result of one check, in words. `problems` is empty if all was as the oracle predicted.
 
     `answered`: the pod, or what happened instead. `source`: the address that the pod saw, or "".
+    `in_iptables_mode`: what the same question would meet there, "" if it is the same.
     """
 
     check: str
@@ -62,6 +66,7 @@ class Finding:
     why: str
     hops: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    in_iptables_mode: str = ""
 
     @property
     def ok(self) -> bool:
@@ -74,13 +79,28 @@ def verdict_for(checked: Checked, packet: Packet) -> Verdict:
     return predict(checked.network, checked.plans(family), packet, checked.mode)
 
 
+def contrast(checked: Checked, packet: Packet) -> str:
+    """What iptables mode (with its defaults) would do with a packet, "" if it is the same."""
+    if checked.mode in ("iptables", None):
+        return ""
+    family = Family.IPV6 if ":" in packet.address else Family.IPV4
+    plans = {
+        node: replace(
+            plan, settings=replace(plan.settings, localhost_node_ports=family is Family.IPV4)
+        )
+        for node, plan in checked.plans(family).items()
+    }
+    there = expectation(predict(checked.network, plans, packet))
+    return "" if there == expectation(verdict_for(checked, packet)) else there
+
+
 def examine(checked: Checked, prober: Prober, questions: Sequence[Question]) -> list[Finding]:
     """Ask each question by a packet and by a real connection, and compare both with the oracle."""
     packets = [question.packet for question in questions]
     outcomes = prober.ask_many(packets)
     connections = connect_many(checked, packets)
     return [
-        _finding(question, verdict_for(checked, question.packet), outcome, connection)
+        _finding(checked, question, outcome, connection)
         for question, outcome, connection in zip(questions, outcomes, connections, strict=True)
     ]
 
@@ -122,19 +142,28 @@ def affinity_expiry(checked: Checked, packet: Packet, timeout_s: int) -> Finding
 
     Each visit renews the affinity, so the next one comes after a full time-out. Ends at the first
     change, or after so many visits that chance alone explains none of them (`REJECT_BELOW`).
+
+    In ipvs mode it must meet the same pod: IPVS forgets a client only when it remembers none of its
+    connections (of TCP: two minutes after the end), which it looks at once a minute. One visit
+    shows that, since a scheduler like rr would take another pod for a new client.
     """
     verdict = verdict_for(checked, packet)
+    outlasts = checked.mode == "ipvs"
     results = [connect(checked, packet)]
-    for _ in range(_visits(len(verdict.sources))):
+    for _ in range(1 if outlasts else _visits(len(verdict.sources))):
         time.sleep(timeout_s + _EXPIRY_MARGIN_S)
         results.append(connect(checked, packet))
         if results[-1] != results[0]:
             break
     counts, problems = _count(results, verdict)
-    if len(counts) < 2:
+    if outlasts and len(counts) > 1:
+        problems.append(f"another pod, though IPVS remembers a connection: {_tally(counts)}")
+    if not outlasts and len(counts) < 2:
         problems.append(f"the same pod after {len(results) - 1} pauses: {_tally(counts)}")
     times = f"{asked(packet)} after {timeout_s} s away"
-    return _many("affinity expiry", times, packet, verdict, results, _tally(counts), problems)
+    finding = _many("affinity expiry", times, packet, verdict, results, _tally(counts), problems)
+    there = "another pod in the end" if outlasts else ""
+    return dataclasses.replace(finding, in_iptables_mode=there)
 
 
 def _visits(pods: int) -> int:
@@ -143,9 +172,10 @@ def _visits(pods: int) -> int:
 
 
 def _finding(
-    question: Question, verdict: Verdict, outcome: Outcome, connection: Connection
+    checked: Checked, question: Question, outcome: Outcome, connection: Connection
 ) -> Finding:
     packet = question.packet
+    verdict = verdict_for(checked, packet)
     match outcome:
         case Delivered(pod=pod, source=seen, answered=True):
             answered, source = pod, seen
@@ -168,6 +198,7 @@ def _finding(
             *judge_outcome(verdict, outcome),
             *judge_connection(packet, verdict, outcome, connection),
         ),
+        in_iptables_mode=contrast(checked, packet),
     )
 
 

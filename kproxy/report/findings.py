@@ -29,13 +29,17 @@ def print_sections(
 ) -> None:
     """The table on `file` (standard output): colours only on a terminal, and not with NO_COLOR.
 
-    Problems stand below the table of their section. `name` says whose an address is.
+    Problems, and what iptables mode would do, stand below the table of their section. `name` says
+    whose an address is.
     """
     console = Console(file=file, width=WIDTH, highlight=False)
     for section in sections:
         console.print(Text(f"\n{section.title}", style="bold"))
         console.print(_table(section.findings, name))
         for finding in section.findings:
+            if there := finding.in_iptables_mode:
+                question = f"{finding.client}, {finding.asked}"
+                console.print(Text(f"  {question}: in iptables mode {there}", style="dim"))
             for problem in finding.problems:
                 console.print(Text(f"  {finding.client}, {finding.asked}: {problem}", style="red"))
             if finding.problems:

@@ -44,8 +44,9 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_the_table_is_for_80_columns() -> None:
-    process = start()
+@pytest.mark.parametrize("mode", ["iptables", pytest.param("ipvs", marks=pytest.mark.ipvs)])
+def test_the_table_is_for_80_columns(mode: str) -> None:
+    process = start("--mode", mode)
     table, progress = process.communicate()
     assert process.returncode == 0, progress
     assert max(map(len, table.splitlines())) <= 80
@@ -53,6 +54,7 @@ def test_the_table_is_for_80_columns() -> None:
     assert len(re.findall(r"yes *$", table, re.MULTILINE)) == 23
     assert "23 of 23 as expected" in progress
     assert "the lab is gone" in progress
+    assert table.count(": in iptables mode ") == (4 if mode == "ipvs" else 0)
 
 
 def test_keep_publishes_the_lab_until_it_is_interrupted() -> None:

@@ -70,7 +70,10 @@ def node_port(lab: ProbedLab, number: int, family: Family) -> Packet:
 @pytest.mark.parametrize("family", BOTH)
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_connections_are_spread_evenly(lab: ProbedLab, family: Family, protocol: Protocol) -> None:
-    assert distribution(lab, cluster_ip(WEB, family, protocol)).problems == ()
+    finding = distribution(lab, cluster_ip(WEB, family, protocol))
+    assert finding.problems == ()
+    if lab.mode == "ipvs":  # its scheduler takes turns
+        assert finding.answered == "pod-a:100 visitor-a:100 pod-b:100 (p=1)"
 
 
 @pytest.mark.parametrize("family", BOTH)
@@ -85,7 +88,9 @@ def test_a_client_stays_on_its_pod(lab: ProbedLab, family: Family) -> None:
 
 
 @pytest.mark.parametrize("family", BOTH)
-def test_a_client_that_stayed_away_may_meet_another_pod(lab: ProbedLab, family: Family) -> None:
+def test_affinity_ends_or_in_ipvs_mode_outlasts_its_time_out(
+    lab: ProbedLab, family: Family
+) -> None:
     packet = cluster_ip(FORGETFUL, family)
     assert affinity_expiry(lab, packet, AFFINITY_TIMEOUT_S[FORGETFUL]).problems == ()
 
@@ -95,5 +100,9 @@ def test_the_checks_can_fail(lab: ProbedLab) -> None:
     assert "uneven" in " ".join(uneven.problems)
     restless = affinity(lab, cluster_ip(WEB, Family.IPV4), connections=50)
     assert "not kept on one pod" in " ".join(restless.problems)
-    faithful = affinity_expiry(lab, cluster_ip(STICKY, Family.IPV4), timeout_s=0)
-    assert "the same pod after" in " ".join(faithful.problems)
+    if lab.mode == "ipvs":
+        fickle = affinity_expiry(lab, cluster_ip(WEB, Family.IPV4), timeout_s=0)
+        assert "another pod, though" in " ".join(fickle.problems)
+    else:
+        faithful = affinity_expiry(lab, cluster_ip(STICKY, Family.IPV4), timeout_s=0)
+        assert "the same pod after" in " ".join(faithful.problems)
