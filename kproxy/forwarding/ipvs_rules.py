@@ -143,8 +143,11 @@ def _any_here(endpoints: tuple[Endpoint, ...], node: Host) -> bool:
 def _is_masqueraded(plan: Plan, passage: Passage, frontend: Frontend) -> bool:
     if is_loopback(passage.source):
         return False
+    external_ip = frontend.kind is FrontendKind.EXTERNAL_IP
     match frontend.masquerade:
         case Masquerade.ALWAYS:
+            return True
+        case _ if not external_ip and _passes_for_node_port(plan, passage):
             return True
         case Masquerade.OFF_CLUSTER:
             return not is_local_pod(plan.settings, passage)
@@ -158,6 +161,20 @@ def _is_masqueraded(plan: Plan, passage: Passage, frontend: Frontend) -> bool:
             )
         case Masquerade.NEVER:
             return False
+
+
+def _passes_for_node_port(plan: Plan, passage: Passage) -> bool:
+    """The sets of node ports hold numbers, no addresses, and every address asked is the node's own:
+    the port of a cluster IP that is also a node port's number is masqueraded as that one is.
+    """
+    return passage.protocol != "SCTP" and any(
+        frontend.kind is FrontendKind.NODE_PORT
+        and frontend.port == passage.port
+        and frontend.masquerade is Masquerade.ALWAYS
+        for service in plan.services.values()
+        if service.protocol == passage.protocol
+        for frontend in service.frontends
+    )
 
 
 def _not_allowed(service: ServicePlan, frontend: Frontend, passage: Passage) -> Refusal:

@@ -47,10 +47,17 @@ def packet(client: str, asks: str, *, protocol: str = "TCP", source: str = "") -
 
 
 def ask(
-    plans: Mapping[str, Plan], client: str, asks: str, *, protocol: str = "TCP", source: str = ""
+    plans: Mapping[str, Plan],
+    client: str,
+    asks: str,
+    *,
+    protocol: str = "TCP",
+    source: str = "",
+    mode: str = "iptables",
 ) -> str:
     """The oracle's answer, in words."""
-    return in_words(predict(NETWORK, plans, packet(client, asks, protocol=protocol, source=source)))
+    asked = packet(client, asks, protocol=protocol, source=source)
+    return in_words(predict(NETWORK, plans, asked, mode))
 
 
 def in_words(verdict: Verdict) -> str:
