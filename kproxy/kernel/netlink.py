@@ -137,7 +137,11 @@ class Netlink:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                # The answer to the last one may be among the lost.
+                # The answer to the last one may be among the lost. What is there must go, else
+                # the kernel would drop the next answers without a word.
+                with suppress(BlockingIOError):
+                    while True:
+                        self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
                 return [*failures, f"{_words(asked[0])} ...: so many errors that some were lost"]
             for _, _, sequence, body in answers:
                 request = asked[sequence - self._sequence - 1]

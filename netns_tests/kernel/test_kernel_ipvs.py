@@ -126,16 +126,6 @@ def test_failures_do_not_keep_others_from_being_done(ipvs: Ipvs) -> None:
     ipvs.apply(Batch())  # nothing is left over from the failures
 
 
-def test_so_many_failures_that_their_messages_fill_the_socket(ipvs: Ipvs) -> None:
-    batch = Batch()
-    for number in range(20_000):
-        batch.delete(VirtualServer("TCP", f"10.0.{number >> 8}.{number & 255}", 80))
-    batch.add(*SERVERS[0][:2])
-    with pytest.raises(KernelRefused, match=r"10\.0\.0\.0:80/TCP: No such process\n"):
-        ipvs.apply(batch)
-    assert ipvs.virtual_servers(Family.IPV4) == dict([SERVERS[0][:2]])
-
-
 def test_an_unknown_scheduler(ipvs: Ipvs) -> None:
     batch = Batch()
     batch.add(SERVERS[3][0], Settings("nonsense", 0x0, 0))
