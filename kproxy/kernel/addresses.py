@@ -73,7 +73,8 @@ def count_of(link: str, family: Family) -> int:
     with Netlink(NETLINK_ROUTE) as netlink:
         netlink.be_strict()
         body = _ADDRESS.pack(_NUMBERS[family], 0, 0, 0, index)
-        return len(netlink.dump(Request(_GETADDR, body, ("count addresses of", link))))
+        what = ("count addresses of", link)
+        return len(netlink.dump(Request(_GETADDR, body, what, fine=_GONE)))
 
 
 def add_addresses(link: str, addresses: Iterable[str]) -> None:

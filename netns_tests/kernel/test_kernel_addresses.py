@@ -46,6 +46,8 @@ def test_addresses_are_added_and_removed() -> None:
     addresses.add_addresses("holder", [v4[0], v6[0], "10.96.0.11"])  # two are there already
     assert addresses.addresses_of("holder", V4) == {*v4, "10.96.0.11"}
     assert addresses.addresses_of("holder", V6) == set(v6)
+    assert addresses.count_of("holder", V4) == 3
+    assert addresses.count_of("holder", V6) == 2
     addresses.remove_addresses("holder", [*v4, *v6])
     addresses.remove_addresses("holder", [*v4, *v6])  # they are gone already
     assert addresses.addresses_of("holder", V4) == {"10.96.0.11"}
@@ -68,6 +70,7 @@ def test_addresses_of_an_interface() -> None:
     assert addresses.addresses_of("eth0", V6) == {"fd00::10"}
     assert addresses.addresses_of("holder", V4) == set()
     assert addresses.addresses_of("nobody", V4) == set()
+    assert addresses.count_of("nobody", V4) == 0
 
 
 def test_addresses_within_networks() -> None:

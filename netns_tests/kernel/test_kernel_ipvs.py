@@ -78,6 +78,7 @@ def test_what_is_written_is_there(
     family = Family.IPV6 if ":" in key.address else Family.IPV4
     assert ipvs.virtual_servers(family) == {key: settings}
     assert ipvs.virtual_servers(family.other) == {}
+    assert (ipvs.count(family), ipvs.count(family.other)) == (1, 0)
     assert ipvs.real_servers(key) == {real: IDLE}
 
     batch = Batch()
@@ -150,6 +151,7 @@ def test_a_thousand_servers(ipvs: Ipvs) -> None:
             batch.add_real(key, real, 1)
     ipvs.apply(batch)
     assert ipvs.virtual_servers(Family.IPV4).keys() == wanted.keys()
+    assert ipvs.count(Family.IPV4) == 1000
     assert {key: ipvs.real_servers(key).keys() for key in wanted} == wanted
 
 
