@@ -13,7 +13,6 @@ from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.addresses import local_addresses
 from kproxy.kernel.xtables import (
     TABLES,
-    Chains,
     Variant,
     Xtables,
     open_xtables,
@@ -137,7 +136,7 @@ class IptablesBackend:
         )
 
     def _existing(self) -> Existing:
-        saved: dict[str, Chains] = {table: self._xtables.save(table) for table in TABLES}
+        saved = self._xtables.save_all()
         return Existing(
             chains={table: frozenset(chains) for table, chains in saved.items()},
             jumps=frozenset(j for j in JUMPS if j.rule in saved[j.table].get(j.chain, ())),

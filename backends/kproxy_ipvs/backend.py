@@ -171,7 +171,7 @@ class IpvsBackend:
         }
         if fresh == self._rules:
             return Counter()
-        saved = {table: self._xtables.save(table) for table in fresh}
+        saved = self._xtables.save_all()
         present = [jump for jump in JUMPS if jump.rule in saved[jump.table].get(jump.chain, ())]
         self._xtables.restore(rules.transaction(fresh["nat"], fresh["filter"], present))
         self._rules = fresh
@@ -184,6 +184,9 @@ class IpvsBackend:
 
     def _present_entries(self) -> set[Entry]:
         names = {set_name(self.family, suffix): suffix for suffix in SETS}
+        sizes = ipset.sizes()
+        if not any(sizes.get(name) for name in names):
+            return set()
         return {
             Entry(names[name], text)
             for name, saved in ipset.save().items()

@@ -18,8 +18,9 @@ def of_sets(family: Family, counts: Mapping[str, int]) -> bool:
 
 def of_rules(xtables: Xtables, rules: Mapping[Table, Sequence[str]]) -> bool:
     """Whether a jump, a chain or a rule is missing. `rules`: all, each with its "-A CHAIN "."""
+    tables = xtables.save_all()
     for table, lines in rules.items():
-        saved = xtables.save(table)
+        saved = tables[table]
         if any(jump.rule not in saved.get(jump.chain, ()) for jump in JUMPS if jump.table == table):
             return True
         for where, chain in CHAINS:

@@ -12,6 +12,7 @@ import re
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from kproxy.errors import Unsupported
@@ -45,6 +46,7 @@ class SavedSet(NamedTuple):
     entries: frozenset[str]
 
 
+@lru_cache
 def version() -> tuple[int, ...]:
     """Of the `ipset` program. Raises Unsupported if it is not installed."""
     text = run(["ipset", "--version"])

@@ -12,6 +12,7 @@ import shutil
 import socket
 import struct
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -52,11 +53,7 @@ class Xtables:
 
     def version(self) -> tuple[int, ...]:
         """Raises Unsupported if the command is not installed."""
-        text = run([self._command, "--version"])
-        found = re.search(r"v(\d+(?:\.\d+)+)", text)
-        if not found:
-            raise Unsupported(f"{self._command} --version says nothing of a version: {text[:80]!r}")
-        return tuple(int(part) for part in found[1].split("."))
+        return _version(self._command)
 
     def require(self) -> None:
         """Raises Unsupported, saying what is lacking, if kproxy cannot work with it here."""
@@ -65,7 +62,7 @@ class Xtables:
             found, wanted = (".".join(map(str, v)) for v in (version, MINIMUM_VERSION))
             raise Unsupported(f"iptables is {found}", remedy=f"install iptables {wanted} or newer")
         try:
-            self.chains("nat", ["POSTROUTING"])
+            run([self._command, _WAIT, "-t", "nat", "-S", "POSTROUTING"])
         except KernelRefused as error:
             raise Unsupported(str(error), remedy="run as root, or with --privileged") from None
 
@@ -75,7 +72,11 @@ class Xtables:
 
     def save(self, table: Table) -> Chains:
         """All chains of a table."""
-        return parse_save(run([f"{self._command}-save", "-t", table]))
+        return parse_save(run([f"{self._command}-save", "-t", table]))[table]
+
+    def save_all(self) -> dict[Table, Chains]:
+        """All tables, in one process; one that nobody has used here yet is empty."""
+        return parse_save(run([f"{self._command}-save"]))
 
     def chains(self, table: Table, names: Iterable[str]) -> Chains:
         """Those of the named chains that exist. Does not read the others where that saves work."""
@@ -161,33 +162,36 @@ def choose_variant(family: Family) -> Variant:
     legacy_used = bool(_legacy_table_names(family))
     if default == "nft" and not legacy_used:
         return "nft"
+    if default == "legacy" and not legacy_used and not _nft_used():
+        return "legacy"
     candidates: tuple[Variant, ...] = ("nft", "legacy") if legacy_used else ("nft",)
     rules: dict[Variant, int] = {}
     for variant in candidates:
-        tables = Xtables(family, variant)
         try:
-            mangle = tables.save("mangle")
-            if any(hint in mangle for hint in _HINTS):
-                return variant
-            chains = [mangle, tables.save("nat"), tables.save("filter")]
+            saved = Xtables(family, variant).save_all()
         except (KernelRefused, Unsupported):
             continue
-        rules[variant] = sum(len(rules) for saved in chains for rules in saved.values())
+        if any(hint in saved["mangle"] for hint in _HINTS):
+            return variant
+        rules[variant] = sum(len(rules) for chains in saved.values() for rules in chains.values())
     if any(rules.values()):
         return max(rules, key=lambda variant: rules[variant])
     return default
 
 
-def parse_save(text: str) -> Chains:
-    """The chains in the output of iptables-save for one table."""
+def parse_save(text: str) -> dict[Table, Chains]:
+    """The chains of each table in the output of iptables-save."""
+    tables: dict[str, Chains] = {table: {} for table in TABLES}
     chains: Chains = {}
     for line in text.splitlines():
-        if line.startswith(":"):
+        if line.startswith("*"):
+            chains = tables.setdefault(line[1:], {})
+        elif line.startswith(":"):
             chains[line[1:].split(" ", 1)[0]] = []
         elif line.startswith("-A "):
             _, chain, rule = line.split(" ", 2)
             chains[chain].append(rule)
-    return chains
+    return {table: tables[table] for table in TABLES}
 
 
 def _held(saved: Chains, doomed: Collection[str], jumps: Collection[Jump]) -> dict[str, str]:
@@ -201,6 +205,15 @@ def _held(saved: Chains, doomed: Collection[str], jumps: Collection[Jump]) -> di
         if " -j " in f" {rule}" and (chain, rule) not in ours
     }
     return {chain: targets[chain] for chain in doomed if chain in targets}
+
+
+@lru_cache
+def _version(command: str) -> tuple[int, ...]:
+    text = run([command, "--version"])
+    found = re.search(r"v(\d+(?:\.\d+)+)", text)
+    if not found:
+        raise Unsupported(f"{command} --version says nothing of a version: {text[:80]!r}")
+    return tuple(int(part) for part in found[1].split("."))
 
 
 def _prefix(family: Family) -> str:
@@ -222,6 +235,14 @@ def _legacy_table_names(family: Family) -> list[str]:
 
 
 _NFNL_GETGEN = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
+
+
+def _nft_used() -> bool:
+    """Whether anything was ever written to nf_tables in this namespace."""
+    try:
+        return _nft_generation() > 1
+    except KernelRefused:  # no nf_tables in this kernel
+        return False
 
 
 def _nft_generation() -> int:
