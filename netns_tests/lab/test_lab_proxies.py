@@ -47,9 +47,9 @@ def web(name: str = "web", cluster_ips: tuple[str, ...] = CLUSTER_IPS) -> Servic
     )
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    with Lab(SPEC) as lab:
+@pytest.fixture(scope="module", params=["iptables", pytest.param("ipvs", marks=pytest.mark.ipvs)])
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    with Lab(SPEC, request.param) as lab:
         lab.apply([web(), *lab.slices(web())])
         yield lab
 

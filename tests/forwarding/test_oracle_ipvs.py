@@ -184,9 +184,8 @@ WHY = [  # web, client, asks -> words that must be in the explanation
         "outside",
         "node-a:30080",
         (
-            "externalTrafficPolicy Local uses only endpoints on this node, but there is none, so that "
-            "IPVS takes those of other nodes and the source is kept; pod-b answers, but the reply "
-            "bypasses node-a, so the client does not know it"
+            "Local uses only endpoints on this node, but there is none, so that IPVS takes those "
+            "of other nodes and the source is kept; pod-b answers, but the reply bypasses node-a"
         ),
     ),
     (Web(on=()), "pod-a", "cluster-ip:80", "node-a rejects it: the virtual server for cluster IP"),
