@@ -41,6 +41,13 @@ def demo(mode: str, kernel: str, keep: bool, as_json: bool, iptables_variant: st
     network is not touched, and nothing is left behind.
 
     \b
+    Examples:
+      kproxy demo
+      kproxy demo --mode ipvs
+      kproxy demo --keep
+      kproxy demo --json > demo.json
+
+    \b
     Exit status:
       0  everything was as it must be
       1  something was not (it is named), or the lab cannot run here
@@ -126,11 +133,14 @@ def _summary(sections: list[Section], lab_up_s: float, total_s: float) -> int:
 
 
 def _keep(lab: Lab) -> None:
+    from kproxy.kernel.uml import on_uml
     from kproxy.lab.names import published
 
     node, pod = published(lab.spec.name, "node-a"), published(lab.spec.name, "shell-c")
+    # A user-mode kernel has no other terminals, unless the lab was started from a shell on it.
+    where = "In the shell of that kernel (ipvs-kernel bash)" if on_uml() else "In another terminal"
     _say(
-        "\nThe lab stays up. In another terminal:\n"
+        f"\nThe lab stays up. {where}:\n"
         "  ip netns list\n"
         f"  ip netns exec {node} iptables-save -t nat\n"
         f"  ip netns exec {pod} bash -c 'exec 3<>/dev/tcp/10.96.0.10/80; echo >&3; cat <&3'\n"
