@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+
 import pytest
 
 from kproxy.api.types import ServicePort
