@@ -1,10 +1,14 @@
-"""The tables of docs/semantics.md, made from the oracle. Run as a module to renew the page."""
+"""The tables of docs/semantics.md and docs/modes.md, made from the oracle. Run as a module to renew
+both pages.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+
+from msgspec import structs
 
 from kproxy.forwarding.plan import Plan
 from tests.forwarding.plans import (
@@ -19,7 +23,7 @@ from tests.forwarding.plans import (
 )
 from tests.forwarding.wording import ask
 
-PAGE = Path(__file__).parents[2] / "docs" / "semantics.md"
+DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"(<!-- table: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 CLIENTS = ("outside", "pod-a", "node-a", "pod-b", "node-b", "pod-c", "node-c")
@@ -153,15 +157,50 @@ def host_network() -> str:
     )
 
 
-TABLES: Mapping[str, Callable[[], str]] = {
-    "node-port": node_port,
-    "cluster-ip": cluster_ip,
-    "load-balancer": load_balancer,
-    "no-endpoints": no_endpoints,
-    "detectors": detectors,
-    "localhost": localhost,
-    "host-network": host_network,
+def differences() -> str:
+    """Every question of these whose answer depends on the mode."""
+    local = Web(external="Local", internal="Local")
+    situations = {
+        "Cluster; pod-b": Web(),
+        "Local; pod-b": local,
+        "Local; pod-a, pod-b": structs.replace(local, on=("pod-a", "pod-b")),
+        "Cluster; nobody": Web(on=()),
+        "only outside allowed; nobody": Web(on=(), source_ranges=("203.0.113.0/24",)),
+    }
+    asks = {
+        "cluster IP": "cluster-ip:80",
+        "127.0.0.1:nodePort": "127.0.0.1:30080",
+        "node-a:nodePort": "node-a:30080",
+        "load balancer IP": "vip:80",
+        "the same, another port": "vip:81",
+    }
+    elsewhere_the_same = {"127.0.0.1:nodePort", "the same, another port"}
+    rows = [
+        (situation, _client(client), name, in_iptables_mode, in_ipvs_mode)
+        for situation, web in situations.items()
+        for name, address in asks.items()
+        for client in ("outside", "pod-a", "node-a", "pod-b", "node-c")
+        if not (name.startswith("127") and client not in NODES)
+        and not (name in elsewhere_the_same and situation != "Cluster; pod-b")
+        and (in_iptables_mode := ask(plans_for(web), client, address))
+        != (in_ipvs_mode := ask(plans_for(web), client, address, mode="ipvs"))
+    ]
+    return _table(("policies; endpoints", "client", "asks", "iptables", "ipvs"), rows)
+
+
+PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "semantics.md": {
+        "node-port": node_port,
+        "cluster-ip": cluster_ip,
+        "load-balancer": load_balancer,
+        "no-endpoints": no_endpoints,
+        "detectors": detectors,
+        "localhost": localhost,
+        "host-network": host_network,
+    },
+    "modes.md": {"differences": differences},
 }
+TABLES = {name: make for tables in PAGES.values() for name, make in tables.items()}
 
 
 def _asked(columns: Mapping[str, Mapping[str, Plan]], client: str, asks: str) -> list[str]:
@@ -178,4 +217,5 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(renewed(PAGE.read_text()))
+    for name in PAGES:
+        (DOCS / name).write_text(renewed((DOCS / name).read_text()))

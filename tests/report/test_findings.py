@@ -25,6 +25,7 @@ FINE = Finding(
     source="10.244.1.1",
     expected="",
     why="",
+    in_iptables_mode="dropped at node-a",
 )
 SECTIONS = [Section(title="NodePort shop", findings=[FINE, LONG])]
 
@@ -56,6 +57,10 @@ def test_a_problem_and_its_reason_follow_the_table() -> None:
     text = printed()
     assert "NO" in text
     assert text.index("NO") < text.index("instead of") < text.index("why it should")
+
+
+def test_what_iptables_mode_would_do_follows_the_table() -> None:
+    assert "outside, 192.168.10.11:30080: in iptables mode dropped at node-a" in printed()
 
 
 def test_nothing_but_text_without_a_terminal() -> None:
