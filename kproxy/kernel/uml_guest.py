@@ -1,45 +1,53 @@
 """What runs inside a user-mode Linux guest: its init, the first process, and its only purpose.
 
 Sets up a machine around the root file system it shares with its host, loads what a service proxy
-needs, runs one command, and powers off. It is spoken to over a serial line, in frames: a letter, a
-length, that many bytes. Standard library only: it is started by file name, without site-packages.
+needs and runs one command. It is spoken to over a serial line, in frames: a letter, a length, that
+many bytes. Standard library only: it is started by file name, without site-packages.
 
-    to the guest    J  what to run (JSON, once)      I  standard input, empty at its end
+    to the guest    J  what to run (JSON)            I  standard input; both empty at their end
                     S  a signal for the command      W  window size: rows and columns
+                    B  nobody reads this output (O or E) any more
     to the host     R  ready: before, the line swallows what it is told
                     O  standard output               E  standard error
-                    X  exit status: the last frame   F  it could not be started: why
+                    M  so many bytes more of J or I are welcome
+                    X  exit status, the last frame   F  it could not be started: why
+
+Neither side ever waits for one thing only: a command that does not read its input, or a reader
+that is slow, must not keep a signal from getting through. So input is sent only as far as it was
+welcome, beginning with `WINDOW` bytes: less than at which a serial line is throttled (4096 - 128),
+for user-mode Linux 6.1 does not always wake up from that.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import fcntl
 import json
 import os
 import pty
-import selectors
+import resource
+import select
 import shutil
 import signal
 import socket
 import struct
 import subprocess
-import sys
 import termios
-import time
+import traceback
 import tty
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_HEAD = struct.Struct(">cI")
+WINDOW = 2048
+ENOUGH = 1 << 18  # bytes that wait for a slow reader before no more are taken
 _CHUNK = 1 << 14
+_HEAD = struct.Struct(">cI")
 _LINE = "/dev/ttyS0"
 _OWN = Path("/run/kproxy")  # on a tmpfs of the guest
 _UML_MODULES = Path("/usr/lib/uml/modules")
-_LAST_WORDS_S = 0.3  # for output of processes that outlive the command
-_POWER_OFF = 0x4321FEDC
 
 # Those that a kernel lacks are not missed: whoever needs one is told when using it.
 _MODULES = (
@@ -53,6 +61,9 @@ _MODULES = (
 )
 
 
+_Frame = tuple[bytes, bytes]  # kind and payload
+
+
 def frame(kind: bytes, payload: bytes = b"") -> bytes:
     return _HEAD.pack(kind, len(payload)) + payload
 
@@ -63,7 +74,7 @@ class Frames:
     def __init__(self) -> None:
         self._data = b""
 
-    def feed(self, data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def feed(self, data: bytes) -> Iterator[_Frame]:
         """Kind and payload of each frame that is complete now."""
         self._data += data
         while len(self._data) >= _HEAD.size:
@@ -75,135 +86,204 @@ class Frames:
             yield kind, payload
 
 
+class Outbox:
+    """Bytes on their way to a descriptor, a little whenever it has room: blocking or not, no
+    `flush` waits."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._data = bytearray()
+
+    def put(self, data: bytes) -> None:
+        self._data += data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def flush(self) -> int:
+        """To be called when the descriptor is ready; how many bytes it took. Raises OSError."""
+        try:  # what is ready takes this much without blocking
+            count = os.write(self.descriptor, self._data[: select.PIPE_BUF])
+        except BlockingIOError:
+            return 0
+        del self._data[:count]
+        return count
+
+
 def main() -> None:
-    _set_up_machine()
     line = os.open(_LINE, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     tty.setraw(line)
-    _write(line, frame(b"R"))
+    outbox = Outbox(line)
     try:
-        frames = Frames()
-        early: list[tuple[bytes, bytes]] = []
-        while not early:
-            early += frames.feed(os.read(line, _CHUNK))
-        (_, text), *early = early
-        job = json.loads(text)
-        _prepare(job)
-        try:
-            command = _Command(line, frames, job)
-        except OSError as error:  # as a shell says it
-            _write(line, frame(b"E", f"{error.filename}: {error.strerror}\n".encode()))
-            code = 127 if error.errno == errno.ENOENT else 126
-            _write(line, frame(b"X", str(code).encode()))
-        else:
-            command.run(early)
-    except Exception as error:
-        _write(line, frame(b"F", f"{type(error).__name__}: {error}".encode()))
-    termios.tcdrain(line)
-    os.sync()
-    ctypes.CDLL(None).reboot(_POWER_OFF)
+        last = _run(outbox)
+    except Exception:  # a first process that ends is a panic, and a poor explanation
+        last = frame(b"F", traceback.format_exc().encode())
+    _drain(outbox)
+    os.sync()  # the host ends the guest when it has the status
+    outbox.put(last)
+    _drain(outbox)
+    while True:
+        signal.pause()
+
+
+def _run(outbox: Outbox) -> bytes:
+    """Sets up and runs the command; the frame that tells how it ended."""
+    _set_up_machine()
+    frames = Frames()
+    job, early = _receive_job(outbox, frames)
+    os.set_blocking(outbox.descriptor, False)
+    _prepare(job)
+    try:
+        os.chdir(job["cwd"])
+    except OSError as error:
+        return frame(b"F", f"{job['cwd']}: {error.strerror} in the guest".encode())
+    try:
+        command = _Command(outbox, frames, job)
+    except OSError as error:  # as a shell says it
+        outbox.put(frame(b"E", f"{error.filename}: {error.strerror}\n".encode()))
+        return frame(b"X", b"127" if error.errno == errno.ENOENT else b"126")
+    return frame(b"X", str(command.run(early)).encode())
+
+
+def _receive_job(outbox: Outbox, frames: Frames) -> tuple[dict[str, Any], list[_Frame]]:
+    """What to run, and what else was said meanwhile."""
+    outbox.put(frame(b"R"))
+    text, complete, early = b"", False, []
+    while not complete:
+        _drain(outbox)
+        for kind, payload in frames.feed(os.read(outbox.descriptor, _CHUNK)):
+            if kind == b"J":
+                text += payload
+                complete = not payload
+                outbox.put(frame(b"M", str(len(payload)).encode()))
+            else:
+                early.append((kind, payload))
+    job: dict[str, Any] = json.loads(text)
+    return job, early
+
+
+def _drain(outbox: Outbox) -> None:
+    while outbox:
+        select.select([], [outbox.descriptor], [])
+        outbox.flush()
 
 
 class _Command:
     """The command, between its pipes (or its terminal) and the serial line."""
 
-    def __init__(self, line: int, frames: Frames, job: dict[str, Any]) -> None:
-        self._line = line
+    def __init__(self, outbox: Outbox, frames: Frames, job: dict[str, Any]) -> None:
+        self._outbox = outbox
         self._frames = frames
-        self._selector = selectors.DefaultSelector()
-        self._outputs: set[int] = set()
-        if job["terminal"]:
-            self._input, lower = pty.openpty()
-            _set_window(self._input, job["window"])
-            streams: Any = {"stdin": lower, "stdout": lower, "stderr": lower}
+        self._terminal = job["terminal"]
+        self._outputs: dict[int, bytes] = {}  # the kind of frame for each
+        if self._terminal:
+            upper, lower = pty.openpty()
+            _set_window(upper, job["window"])
+            theirs = [lower] * 3
+            self._input = Outbox(upper)
+            self._outputs[upper] = b"O"
         else:
-            streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+            (stdin, into), (out, stdout), (err, stderr) = os.pipe(), os.pipe(), os.pipe()
+            theirs = [stdin, stdout, stderr]
+            self._input = Outbox(into)
+            self._outputs |= {out: b"O", err: b"E"}
+        os.set_blocking(self._input.descriptor, False)
+        self._input_open, self._input_ends = True, False
         self._process = subprocess.Popen(
             job["argv"],
-            cwd=job["cwd"],
             env=job["env"] | {"MODPROBE_OPTIONS": f"-d {_OWN}"},
             umask=job["umask"],
             start_new_session=True,
-            preexec_fn=_take_terminal if job["terminal"] else None,
-            bufsize=0,
-            **streams,
+            preexec_fn=_take_terminal if self._terminal else None,
+            stdin=theirs[0],
+            stdout=theirs[1],
+            stderr=theirs[2],
         )
-        self._terminal = job["terminal"]
-        if self._terminal:
-            os.close(lower)
-            self._watch(self._input, b"O")
-        else:
-            assert self._process.stdin
-            assert self._process.stdout
-            assert self._process.stderr
-            self._input = self._process.stdin.fileno()
-            self._watch(self._process.stdout.fileno(), b"O")
-            self._watch(self._process.stderr.fileno(), b"E")
-        self._selector.register(line, selectors.EVENT_READ, None)
+        for descriptor in set(theirs):
+            os.close(descriptor)
 
-    def run(self, early: list[tuple[bytes, bytes]]) -> None:
-        """Until the command has ended and its output is drained."""
+    def run(self, early: list[_Frame]) -> int:
+        """Until the command has ended; what it left running is killed. Its exit status."""
+        line = self._outbox.descriptor
+        ended = os.pidfd_open(self._process.pid)
+        status = None
         for kind, payload in early:
             self._obey(kind, payload)
-        ended = os.pidfd_open(self._process.pid)
-        self._selector.register(ended, selectors.EVENT_READ, None)
-        status, deadline = None, float("inf")
-        while status is None or (self._outputs and time.monotonic() < deadline):
-            for key, _ in self._selector.select(1.0 if status is None else 0.05):
-                if key.fd == self._line:
-                    for kind, payload in self._frames.feed(os.read(self._line, _CHUNK)):
-                        self._obey(kind, payload)
-                elif key.data:
-                    self._relay(key.fd, key.data)
-            reaped = self._reap()
-            if reaped is not None:
-                status, deadline = reaped, time.monotonic() + _LAST_WORDS_S
-                self._selector.unregister(ended)
-        code = 128 - status if status < 0 else status
-        _write(self._line, frame(b"X", str(code).encode()))
+        while status is None or self._outputs:
+            reads = [line] if status is not None else [line, ended]
+            if len(self._outbox) < ENOUGH:
+                reads += self._outputs
+            writes = [line] if self._outbox else []
+            if self._input and self._input_open:
+                writes.append(self._input.descriptor)
+            readable, writable, _ = select.select(reads, writes, [], 1)
+            if line in readable:
+                for kind, payload in self._frames.feed(os.read(line, _CHUNK)):
+                    self._obey(kind, payload)
+            for output in self._outputs.keys() & set(readable):
+                self._relay(output)
+            if line in writable:
+                self._outbox.flush()
+            if self._input.descriptor in writable:
+                self._feed()
+            if status is None:
+                status = self._reap()
+                if status is not None:  # now all outputs come to their end
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(-1, signal.SIGKILL)  # but not the first process, which we are
+        return 128 - status if status < 0 else status
 
-    def _watch(self, descriptor: int, kind: bytes) -> None:
-        self._outputs.add(descriptor)
-        self._selector.register(descriptor, selectors.EVENT_READ, kind)
-
-    def _relay(self, descriptor: int, kind: bytes) -> None:
+    def _relay(self, output: int) -> None:
         try:
-            data = os.read(descriptor, _CHUNK)
+            data = os.read(output, _CHUNK)
+        except BlockingIOError:
+            return
         except OSError:  # EIO: nobody has the lower end of the terminal any more
             data = b""
         if data:
-            _write(self._line, frame(kind, data))
+            self._outbox.put(frame(self._outputs[output], data))
         else:
-            self._selector.unregister(descriptor)
-            self._outputs.discard(descriptor)
+            del self._outputs[output]
 
     def _obey(self, kind: bytes, payload: bytes) -> None:
-        if kind == b"I":
-            self._feed(payload)
-        elif kind == b"S":
-            os.killpg(self._process.pid, int(payload))
-        elif kind == b"W":
-            _set_window(self._input, json.loads(payload))
+        match kind:
+            case b"I" if payload:
+                self._input.put(payload)
+            case b"I":
+                self._input_ends = True
+                self._end_input()
+            case b"S":
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, int(payload))
+            case b"W":
+                _set_window(self._input.descriptor, json.loads(payload))
+            case b"B":  # closed, so that the command gets SIGPIPE
+                for output in [each for each, kind in self._outputs.items() if kind == payload]:
+                    del self._outputs[output]
+                    os.close(output)
 
-    def _feed(self, payload: bytes) -> None:
+    def _feed(self) -> None:
         try:
-            if payload:
-                _write(self._input, payload)
-            elif not self._terminal:
-                os.close(self._input)
-        except BrokenPipeError:  # the command does not listen
+            count = self._input.flush()
+        except OSError:  # the command does not listen: no more is welcome
+            self._input_open = False
             return
+        self._outbox.put(frame(b"M", str(count).encode()))
+        self._end_input()
+
+    def _end_input(self) -> None:
+        if self._input_ends and not self._input and self._input_open and not self._terminal:
+            self._input_open = False
+            os.close(self._input.descriptor)
 
     def _reap(self) -> int | None:
         """The status of the command if it has ended. The first process inherits all orphans."""
         while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return None
-            if pid == 0:
-                return None
+            pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == self._process.pid:
                 return os.waitstatus_to_exitcode(status)
+            if pid == 0:
+                return None
 
 
 def _set_up_machine() -> None:
@@ -214,12 +294,7 @@ def _set_up_machine() -> None:
         os.makedirs(folder, exist_ok=True)
     _mount("devpts", "/dev/pts", options="ptmxmode=666")
     _mount("tmpfs", "/dev/shm")
-    for name, target in (
-        ("fd", ""),
-        ("stdin", "/0"),
-        ("stdout", "/1"),
-        ("stderr", "/2"),
-    ):
+    for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         if not os.path.lexists(f"/dev/{name}"):
             os.symlink(f"/proc/self/fd{target}", f"/dev/{name}")
     os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -266,6 +341,7 @@ def _choose_legacy_iptables() -> None:
 def _prepare(job: dict[str, Any]) -> None:
     """What the guest takes over from whoever runs the command."""
     socket.sethostname(job["hostname"])
+    resource.setrlimit(resource.RLIMIT_NOFILE, tuple(job["files"]))
     for name in job["namespaces"]:
         subprocess.run(["ip", "netns", "add", name], check=True)
 
@@ -298,14 +374,5 @@ def _set_window(terminal: int, window: list[int]) -> None:
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
-def _write(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
-
-
 if __name__ == "__main__":
-    try:
-        main()
-    except BaseException as error:  # a first process that ends is a panic without a reason
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        raise
+    main()

@@ -1,0 +1,35 @@
+"""Keeps a guest no longer than its launcher lives, however that ends.
+
+    python -I -S uml_keeper.py PROGRAM ARGUMENT...
+
+starts the program as the leader of a process group, and kills the group when standard input ends
+(it is a pipe that only the launcher can write to) or when the program has ended: user-mode Linux
+leaves the processes of its guest behind if it is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import sys
+
+
+def main() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a kernel that panics would leave its memory
+    guest = os.posix_spawnp(
+        sys.argv[1],
+        sys.argv[1:],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
+        setpgroup=0,
+    )
+    ended = os.pidfd_open(guest)
+    select.select([0, ended], [], [])
+    os.killpg(guest, signal.SIGKILL)
+    os.waitpid(guest, 0)
+
+
+if __name__ == "__main__":
+    main()
