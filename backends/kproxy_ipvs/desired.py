@@ -10,9 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, KeysView, Set
 from typing import Generic, NamedTuple, TypeVar
 
-from kproxy.kernel.ipvs import VirtualServer
-
 from kproxy.forwarding.plan import ServicePortName
+from kproxy.kernel.ipvs import VirtualServer
 from kproxy_ipvs.wanted import Entry, Server, Wanted
 
 _T = TypeVar("_T")

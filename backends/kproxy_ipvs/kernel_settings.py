@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 
-from kproxy.kernel.ipvs import Ipvs
-
 from kproxy.config.types import IpvsSection
 from kproxy.kernel import sysctl
+from kproxy.kernel.ipvs import Ipvs
 
 
 def write_all(options: IpvsSection) -> None:
