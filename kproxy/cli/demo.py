@@ -137,12 +137,13 @@ def _keep(lab: Lab) -> None:
     from kproxy.lab.names import published
 
     node, pod = published(lab.spec.name, "node-a"), published(lab.spec.name, "shell-c")
+    look = "ipvsadm -Ln" if lab.mode == "ipvs" else "iptables-save -t nat"
     # A user-mode kernel has no other terminals, unless the lab was started from a shell on it.
     where = "In the shell of that kernel (ipvs-kernel bash)" if on_uml() else "In another terminal"
     _say(
         f"\nThe lab stays up. {where}:\n"
         "  ip netns list\n"
-        f"  ip netns exec {node} iptables-save -t nat\n"
+        f"  ip netns exec {node} {look}\n"
         f"  ip netns exec {pod} bash -c 'exec 3<>/dev/tcp/10.96.0.10/80; echo >&3; cat <&3'\n"
         "Ctrl-C removes it."
     )
