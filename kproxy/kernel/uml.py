@@ -22,7 +22,6 @@ from pathlib import Path
 
 from kproxy.errors import BadInput, KproxyError, Unsupported
 from kproxy.kernel import uml_guest, uml_keeper
-from kproxy.kernel.ipvs import has_ipvs
 from kproxy.kernel.uml_relay import TIMED_OUT, Guest, Relay, window_size
 
 MEMORY_MIB = 2048
@@ -122,7 +121,7 @@ def _command(program: str, memory_mib: int, reads: int, writes: int) -> list[str
         *("rootfstype=hostfs", "root=/dev/root", "rootflags=/", "rw"),
         *("con=null", "con0=null,fd:1", "ssl=null", f"ssl0=fd:{reads},fd:{writes}"),
         "uml_dir=/dev/null/",  # no folder of a control socket in the home folder: nobody uses it
-        "loglevel=0",  # but a panic is told in any case
+        "loglevel=1",  # 0 would keep it from telling why it panics
         f'init="{Path(sys.executable).absolute()}"',
         *("--", "-I", "-S", f'"{Path(uml_guest.__file__).resolve()}"'),
     ]
@@ -164,13 +163,8 @@ def main() -> None:
         parser.error("which command?")
     _open_standard_streams()
     try:
-        if options.kernel == "auto" and has_ipvs():
-            if options.timeout:
-                argv = ["timeout", "--foreground", f"{options.timeout:g}", *argv]
-            try:
-                os.execvp(argv[0], argv)
-            except OSError as error:
-                raise BadInput([f"{argv[0]}: {error.strerror}"]) from None
+        if options.kernel == "auto":
+            _exec_here(argv, options.timeout)
         status = run_on_uml(argv, timeout_s=options.timeout, memory_mib=options.memory)
     except KproxyError as error:
         sys.stderr.write(f"ipvs-kernel: {error}\n")
@@ -180,6 +174,21 @@ def main() -> None:
     if status == TIMED_OUT and options.timeout:
         sys.stderr.write(f"ipvs-kernel: not done after {options.timeout:g} s\n")
     sys.exit(status)
+
+
+def _exec_here(argv: list[str], timeout_s: float | None) -> None:
+    """Becomes the command if the running kernel has IPVS, else does nothing."""
+    from kproxy.kernel.ipvs import has_ipvs
+
+    if not has_ipvs():
+        return
+    if timeout_s:
+        argv = ["timeout", "--foreground", f"{timeout_s:g}", *argv]
+    try:
+        os.execvp(argv[0], argv)
+    except OSError as error:  # as a shell says it
+        sys.stderr.write(f"{argv[0]}: {error.strerror}\n")
+        sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
 def _open_standard_streams() -> None:

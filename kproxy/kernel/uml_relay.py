@@ -86,7 +86,7 @@ class Relay:
                 elif self._guest.ended in readable:
                     raise KernelRefused(f"the user-mode kernel died:{self._last_words()}")
                 self._flush(set(writable))
-        return self._status
+        return TIMED_OUT if self._told_to_end == TIMED_OUT else self._status
 
     def _reads(self) -> list[int]:
         if self._status is not None:
@@ -170,7 +170,8 @@ class Relay:
     def _last_words(self) -> str:
         self._read_console()
         lines = self._console.decode(errors="replace").splitlines()
-        return "".join(f"\n  {line.strip()}" for line in lines[-12:] if line.strip())
+        reasons = [line for line in lines if "Kernel panic" in line]  # a backtrace follows
+        return "".join(f"\n  {line.strip()}" for line in reasons or lines[-12:] if line.strip())
 
 
 def window_size() -> list[int]:
