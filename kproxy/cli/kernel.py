@@ -34,5 +34,5 @@ def rerun(namespaces: Sequence[str] = ()) -> NoReturn:
     from kproxy.kernel.uml import run_on_uml
 
     click.echo("kproxy: on user-mode Linux, a kernel that has IPVS and ends with this", err=True)
-    argv = [sys.executable, "-m", "kproxy", *sys.argv[1:]]
+    argv = [sys.executable, *sys.orig_argv[1:]]
     sys.exit(run_on_uml(argv, namespaces=namespaces))

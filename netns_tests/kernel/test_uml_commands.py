@@ -1,0 +1,93 @@
+"""kproxy's own commands on user-mode Linux: when they go there, and when they must not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kproxy.cli.kernel import is_needed
+from kproxy.kernel.ipvs import has_ipvs
+
+KPROXY = (sys.executable, "-m", "kproxy")
+EXAMPLES = str(Path(__file__).parents[2] / "examples")
+RUN = ("run", "--hostname-override=node-a", f"--manifests={EXAMPLES}", "--proxy-mode=ipvs")
+BENCH = ("bench", "sync", "--services=1", "--changes=1", "--variant=legacy", "--json")
+SAYS = "kproxy: on user-mode Linux, a kernel that has IPVS and ends with this\n"
+
+
+def kproxy(*arguments: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*before, *KPROXY, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+NEEDED = [  # --kernel, mode -> goes there
+    ("auto", "iptables", False),
+    ("auto", "ipvs", not has_ipvs()),
+    ("host", "ipvs", False),
+    ("uml", "iptables", True),
+    ("uml", "ipvs", True),
+]
+
+
+@pytest.mark.parametrize(("kernel", "mode", "needed"), NEEDED)
+def test_when_it_is_needed(kernel: str, mode: str, needed: bool) -> None:
+    assert is_needed(kernel, mode) == needed
+
+
+def test_the_same_command_line_and_not_again_inside() -> None:
+    done = kproxy(*BENCH, "--kernel=uml")
+    assert (done.stderr, done.returncode) == (SAYS, 0)
+    assert json.loads(done.stdout)["size"]["services"] == 1
+    launcher = (sys.executable, "-m", "kproxy.kernel.uml", "--kernel=uml")
+    done = kproxy(*BENCH, "--kernel=uml", before=launcher)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert json.loads(done.stdout)["size"]["services"] == 1
+
+
+def test_a_lab_finds_its_namespace_there() -> None:
+    done = kproxy(*RUN, "--once", "--netns=kproxy-test-lab", "--kernel=uml")
+    assert done.stderr.startswith(SAYS)
+    assert "done: mode ipvs" in done.stderr
+    assert (done.stdout, done.returncode) == ("", 0)
+    assert not Path("/run/netns/kproxy-test-lab").exists()
+
+
+def test_its_errors_and_exit_status_come_back() -> None:
+    done = kproxy(*RUN, "--once", "--kernel=uml", "--netns=x/y")
+    assert "'x/y' cannot be the name of a network namespace" in done.stderr
+    assert done.returncode == 2
+
+
+def test_a_node_never_leaves_its_kernel_by_itself(tmp_path: Path) -> None:
+    done = kproxy(*RUN, "--kernel=uml")
+    assert done.stderr.splitlines()[1:] == [
+        "  --kernel uml: needs --once, for the rules end with that kernel"
+    ]
+    assert done.returncode == 2
+    # Not even by a mode that a file asks for, and also where only one sync is wanted. In a
+    # namespace of its own: where the kernel has IPVS, this one starts.
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\n"
+        "kind: KubeProxyConfiguration\nmode: ipvs\nhostnameOverride: node-a\n"
+    )
+    done = kproxy(
+        *("run", f"--config={config}", f"--manifests={EXAMPLES}", "--once"),
+        before=("unshare", "--net"),
+    )
+    assert SAYS not in done.stderr
+    if has_ipvs():
+        assert done.returncode == 0
+    else:
+        assert "this kernel has no IPVS" in done.stderr
+        assert "try: modprobe ip_vs" in done.stderr
+        assert done.returncode == 1
