@@ -158,12 +158,12 @@ def main() -> None:
     """`python -m kproxy.kernel.uml COMMAND...`; 125: the command could not be started."""
     parser = _parser()
     options = parser.parse_args()
-    argv: list[str] = options.command
+    argv: list[str] = options.command[options.command[:1] == ["--"] :]
     if not argv:
         parser.error("which command?")
     _open_standard_streams()
     try:
-        if options.kernel == "auto":
+        if options.kernel == "auto" or on_uml():
             _exec_here(argv, options.timeout)
         status = run_on_uml(argv, timeout_s=options.timeout, memory_mib=options.memory)
     except KproxyError as error:
@@ -203,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="ipvs-kernel",
         usage="%(prog)s [OPTION...] COMMAND...",
         description="Run a command on a kernel that has IPVS: on the running one if it has, "
-        "else on user-mode Linux, on the same files. Needs root to make namespaces there.",
+        "else on user-mode Linux, on the same files. There it is root, whoever you are.",
         epilog="examples:\n"
         "  ipvs-kernel ipvsadm -Ln\n"
         "  ipvs-kernel kproxy bench sync --mode ipvs\n"
