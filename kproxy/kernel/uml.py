@@ -47,7 +47,8 @@ def run_on_uml(
     Working directory, environment, umask are ours; it is root there, with our rights to files.
     `namespaces`: names of empty network namespaces it finds. SIGINT, SIGTERM and SIGHUP are passed
     on to it, and end the guest if they do not end it. For the main thread only.
-    Raises Unsupported if that cannot be done on this machine, KernelRefused if the guest dies.
+    Raises Unsupported if that cannot be done on this machine, KernelRefused if the guest dies,
+    KproxyError if our standard output cannot be written.
     """
     terminal = all(os.isatty(number) for number in (0, 1, 2))
     job = {

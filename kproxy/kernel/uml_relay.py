@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -14,7 +15,7 @@ import tty
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from kproxy.errors import KernelRefused
+from kproxy.errors import KernelRefused, KproxyError
 from kproxy.kernel.uml_guest import ENOUGH, WINDOW, Frames, Outbox, frame
 
 TIMED_OUT = 124  # as timeout(1)
@@ -55,7 +56,10 @@ class Relay:
         self._until_the_end = contextlib.ExitStack()
 
     def run(self, timeout_s: float | None) -> int:
-        """The exit status of the command. Raises KernelRefused if the guest fails."""
+        """The exit status of the command.
+
+        Raises KernelRefused if the guest fails, KproxyError if output cannot be written.
+        """
         started = time.monotonic()
         timeout = started + timeout_s if timeout_s else float("inf")
         frames = Frames()
@@ -107,7 +111,11 @@ class Relay:
             if box.descriptor in writable:
                 try:
                     box.flush()
-                except OSError:  # nobody reads it: the command shall notice, as it would without us
+                except OSError as error:
+                    if error.errno not in (errno.EPIPE, errno.EIO):  # a full disk: output is lost
+                        name = {1: "standard output", 2: "standard error"}[box.descriptor]
+                        raise KproxyError(f"{name}: {error.strerror}") from None
+                    # Nobody reads it: the command shall notice, as it would without us.
                     del self._outputs[kind]
                     self._say(b"B", kind)
         if self._line.descriptor in writable:
@@ -193,7 +201,8 @@ def _raw_terminal() -> Iterator[None]:
     try:
         yield
     finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, former)
+        with contextlib.suppress(termios.error):  # a terminal that is gone
+            termios.tcsetattr(0, termios.TCSADRAIN, former)
 
 
 @contextlib.contextmanager
