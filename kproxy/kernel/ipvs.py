@@ -11,7 +11,6 @@ import socket
 import struct
 from functools import lru_cache
 from ipaddress import IPv6Address
-from types import TracebackType
 from typing import NamedTuple, Self
 
 from kproxy.errors import KernelRefused, Unsupported
@@ -190,12 +189,7 @@ class Ipvs:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _dump(self, command: int, body: bytes, *what: object) -> list[memoryview]:
