@@ -18,6 +18,7 @@ from kproxy.store import Store
 from netns_tests.conformance.comparison import State, parse
 from netns_tests.conformance.node import recorded_node
 from netns_tests.modes import Mode
+from tests.random_objects import RandomCluster
 
 CONFIG = ProxyConfig(
     hostname_override="node-0",
@@ -56,6 +57,15 @@ def bench(mode: Mode) -> Iterator[Bench]:
     """The calling thread is on a new node, which has addresses, for the duration of the block."""
     with recorded_node():
         yield Bench(mode)
+
+
+def filled(node: Bench, edits: int = 40) -> RandomCluster:
+    """A cluster with some history, which the node is in step with now."""
+    cluster = RandomCluster(11)
+    for _ in range(edits):
+        cluster.edit()
+    node.sync(cluster.objects.values())
+    return cluster
 
 
 def fresh_state(mode: Mode, objects: Iterable[KubernetesObject]) -> State:

@@ -13,8 +13,7 @@ from kproxy.forwarding.plan import Delta, Family
 from kproxy.kernel import sysctl
 from kproxy.kernel.xtables import TABLES, Variant, Xtables, choose_variant
 from netns_tests.modes import IPTABLES, Mode
-from netns_tests.node import Bench, bench, fresh_state
-from tests.random_objects import RandomCluster
+from netns_tests.node import bench, filled, fresh_state
 
 FOREIGN = """\
 *filter
@@ -32,14 +31,6 @@ COMMIT
 :KUBE-KUBELET-CANARY - [0:0]
 COMMIT
 """
-
-
-def filled(node: Bench, edits: int = 40) -> RandomCluster:
-    cluster = RandomCluster(11)
-    for _ in range(edits):
-        cluster.edit()
-    node.sync(cluster.objects.values())
-    return cluster
 
 
 @pytest.mark.parametrize("mode", IPTABLES, ids=str)

@@ -18,8 +18,7 @@ from kproxy.kernel.process import run
 from kproxy.kernel.xtables import Xtables
 from kproxy.proxy.setup import cleanup
 from netns_tests.modes import Mode
-from netns_tests.node import CONFIG, Bench, bench, fresh_state
-from tests.random_objects import RandomCluster
+from netns_tests.node import CONFIG, Bench, bench, filled, fresh_state
 
 pytestmark = pytest.mark.ipvs
 
@@ -33,14 +32,6 @@ FOREIGN_RULES = """\
 -A INPUT -j MY-CHAIN
 COMMIT
 """
-
-
-def filled(node: Bench, edits: int = 40) -> RandomCluster:
-    cluster = RandomCluster(11)
-    for _ in range(edits):
-        cluster.edit()
-    node.sync(cluster.objects.values())
-    return cluster
 
 
 def add_foreign_things() -> None:
