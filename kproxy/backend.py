@@ -46,6 +46,7 @@ class BackendOptions(Struct, frozen=True, kw_only=True):
     """Settings that only backends understand, from the configuration and the command line."""
 
     iptables_variant: str = "auto"  # auto, nft, legacy
+    nftables_layout: str = "kube-proxy"  # kube-proxy, flat
     ipvs: IpvsSection = IpvsSection()
 
 

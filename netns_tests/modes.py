@@ -5,22 +5,34 @@ from __future__ import annotations
 import pytest
 from msgspec import Struct
 
+from kproxy.backend import BackendOptions
 from kproxy.kernel.xtables import Variant
 from netns_tests.conformance import dump
 
 
 class Mode(Struct, frozen=True):
-    """A proxy mode, and the variant of iptables it works with."""
+    """A proxy mode, the variant of iptables it works with, and the layout in nftables mode."""
 
     name: str
-    variant: Variant
+    variant: Variant = "nft"
+    layout: str = "kube-proxy"
+
+    @property
+    def options(self) -> BackendOptions:
+        return BackendOptions(iptables_variant=self.variant, nftables_layout=self.layout)
 
     def dump(self) -> str:
         """What a proxy of this mode left in the calling thread's namespace."""
-        return dump.ipvs(self.variant) if self.name == "ipvs" else dump.iptables(self.variant)
+        match self.name:
+            case "ipvs":
+                return dump.ipvs(self.variant)
+            case "nftables":
+                return dump.nftables()
+            case _:
+                return dump.iptables(self.variant)
 
     def __str__(self) -> str:
-        return f"{self.name}-{self.variant}"
+        return f"{self.name}-{self.layout if self.name == 'nftables' else self.variant}"
 
 
 IPTABLES = [Mode("iptables", "nft"), Mode("iptables", "legacy")]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from msgspec.structs import replace
 
 from kproxy.api.types import KubernetesObject
-from kproxy.backend import BackendOptions, load
+from kproxy.backend import load
 from kproxy.config import ProxyConfig
 from kproxy.config.types import IpvsSection
 from kproxy.forwarding.plan import Family
@@ -35,7 +35,7 @@ class Bench:
         self.mode = mode
         self.store = Store()
         make = load(mode.name)
-        options = BackendOptions(iptables_variant=mode.variant, ipvs=ipvs or IpvsSection())
+        options = replace(mode.options, ipvs=ipvs or IpvsSection())
         self.backends = {family: make(family, options) for family in Family}
         self.proxy = NodeProxy(self.store, replace(CONFIG, mode=mode.name), self.backends)
 

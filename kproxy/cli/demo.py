@@ -33,7 +33,20 @@ LAB = "lab/demo.yaml"  # in examples/; a folder of its own, for it is no Kuberne
     default="auto",
     help="Which iptables. auto: the one in use here.",
 )
-def demo(mode: str, kernel: str, keep: bool, as_json: bool, iptables_variant: str) -> None:
+@click.option(
+    "--nftables-layout",
+    type=click.Choice(["kube-proxy", "flat"]),
+    default="kube-proxy",
+    help="How the table looks in nftables mode: as kube-proxy's, or made for speed.",
+)
+def demo(
+    mode: str,
+    kernel: str,
+    keep: bool,
+    as_json: bool,
+    iptables_variant: str,
+    nftables_layout: str,
+) -> None:
     """Build a cluster of namespaces and show what reaches whom.
 
     Three nodes, six pods and a client outside; the Services of examples/ as real rules; and
@@ -62,7 +75,7 @@ def demo(mode: str, kernel: str, keep: bool, as_json: bool, iptables_variant: st
     load(mode)  # imported now, so that the lab's time is its own
     _say("building the lab ...")
     lab_started = time.monotonic()
-    options = BackendOptions(iptables_variant=iptables_variant)
+    options = BackendOptions(iptables_variant=iptables_variant, nftables_layout=nftables_layout)
     with Lab(spec, mode, options=options, publish=keep) as lab:
         lab_up_s = time.monotonic() - lab_started
         _say(f"lab up in {lab_up_s:.2f} s, applying {folder} ...")

@@ -65,6 +65,12 @@ class _Switch(click.ParamType[bool]):
     help="Which iptables. auto: the one in use here.",
 )
 @click.option(
+    "--nftables-layout",
+    type=click.Choice(["kube-proxy", "flat"]),
+    default="kube-proxy",
+    help="How the table looks in nftables mode: as kube-proxy's, or made for speed.",
+)
+@click.option(
     "--kernel",
     type=click.Choice(["auto", "host", "uml"]),
     default="auto",
@@ -93,7 +99,10 @@ def run(**parameters: Any) -> None:
     execute(
         Request(
             flags=given_flags(parameters),
-            backends=BackendOptions(iptables_variant=parameters.pop("iptables_variant")),
+            backends=BackendOptions(
+                iptables_variant=parameters.pop("iptables_variant"),
+                nftables_layout=parameters.pop("nftables_layout"),
+            ),
             **{name: parameters[name] for name in Request.__struct_fields__ if name in parameters},
         )
     )

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from kproxy.api.types import KubernetesObject, Protocol, ServicePort
-from kproxy.backend import BackendOptions
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
 from kproxy.lab import service, slices_for
@@ -175,5 +174,5 @@ def build_lab(factory: LabFactory, mode: Mode) -> ProbedLab:
         clients=("outside", "stranger"),
         routes=dict.fromkeys(_ROUTES, "node-a"),
         mode=mode.name,
-        options=BackendOptions(iptables_variant=mode.variant),
+        options=mode.options,
     )

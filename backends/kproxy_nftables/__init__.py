@@ -1,0 +1,5 @@
+"""The nftables mode."""
+
+from kproxy_nftables.backend import NftablesBackend
+
+__all__ = ["NftablesBackend"]
