@@ -1,0 +1,173 @@
+"""Every mode gives the same answer to the same packets, whatever the Services.
+
+One lab for each mode goes through the same random histories. In each, packets and connections end
+as the oracle predicts for the mode, and alike in all modes for which it predicts the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import pytest
+
+from kproxy.forwarding.network import Packet, Verdict
+from kproxy.probe import (
+    Connected,
+    Delivered,
+    Outcome,
+    Refused,
+    affinity,
+    connect_many,
+    verdict_for,
+)
+from kproxy.probe.checks import asked
+from kproxy.probe.judge import expectation, judge_connection, judge_outcome
+from kproxy.testing import LabFactory, ProbedLab
+from netns_tests.forwarding.random_services import POD_PORTS, ROUTES, Question, RandomServices
+from netns_tests.modes import IPTABLES, Mode
+
+SEEDS = [1, 2, 3]
+EDITS = 2
+QUESTIONS = 80  # before and after each edit
+ASKED_OFTEN = 4  # that many of the last ones
+MISSED_BY_CHANCE = 1e-6  # how likely no connection goes to some endpoint
+
+Labs = Mapping[str, ProbedLab]
+
+
+class Answer(NamedTuple):
+    packet: Packet
+    verdict: Verdict
+    outcome: Outcome
+
+    def differs(self, other: Answer) -> bool:
+        """Whether another mode does otherwise where the same is predicted.
+
+        Which of several pods answers is left to chance, and what it sees is predicted.
+        """
+        predicted_alike = expectation(self.verdict) == expectation(other.verdict)
+        return predicted_alike and _ending(self.outcome) != _ending(other.outcome)
+
+
+class History(NamedTuple):
+    """What became of all packets, and what of it (or of a connection) was not predicted."""
+
+    answers: list[Answer]
+    problems: list[str]
+
+
+@pytest.fixture(scope="module")
+def labs(kproxy_module_lab: LabFactory) -> Labs:
+    return {str(mode): _lab(kproxy_module_lab, mode) for mode in IPTABLES}
+
+
+@pytest.fixture(scope="module")
+def ipvs_lab(kproxy_module_lab: LabFactory) -> ProbedLab:
+    return _lab(kproxy_module_lab, Mode("ipvs", "legacy"))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_all_modes_give_the_same_answers(labs: Labs, seed: int) -> None:
+    with ThreadPoolExecutor(len(labs)) as pool:  # most of the time they wait
+        told = pool.map(lambda lab: _history(lab, seed), labs.values())
+        histories = dict(zip(labs, told, strict=True))
+    assert {mode: each.problems for mode, each in histories.items() if each.problems} == {}
+    assert list(_differences(histories)) == []
+
+
+@pytest.mark.ipvs
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ipvs_mode_does_as_predicted(ipvs_lab: ProbedLab, seed: int) -> None:
+    assert _history(ipvs_lab, seed).problems == []
+
+
+def _lab(factory: LabFactory, mode: Mode) -> ProbedLab:
+    on = ("node-a", "node-a", "node-b", "node-b", "node-c")
+    return factory(
+        nodes=sorted(set(on)),
+        pods={f"pod-{number}": on[number % len(on)] for number in range(1, 13)},
+        clients=("outside", "stranger"),
+        ports=POD_PORTS,
+        routes=dict.fromkeys(ROUTES, "node-a"),
+        mode=mode.name,
+        options=mode.options,
+    )
+
+
+def _history(lab: ProbedLab, seed: int) -> History:
+    """Ends with connections, since only now no flow of theirs outlives the pods behind it."""
+    services = RandomServices(seed, lab)
+    answers: list[Answer] = []
+    for edit in range(EDITS + 1):
+        if edit:
+            services.edit()
+        lab.replace(services.objects)
+        questions = services.questions(QUESTIONS)
+        answers += _ask(lab, questions)
+    problems = [
+        f"{_told(packet)}: {problem}"
+        for packet, verdict, outcome in answers
+        for problem in judge_outcome(verdict, outcome)
+    ]
+    problems += _connect(lab, answers[-QUESTIONS:])
+    problems += _connect_often(lab, questions)
+    return History(answers, problems)
+
+
+def _ask(lab: ProbedLab, questions: list[Question]) -> Iterator[Answer]:
+    packets = [question.packet for question in questions]
+    for packet, outcome in zip(packets, lab.prober.ask_many(packets), strict=True):
+        yield Answer(packet, verdict_for(lab, packet), outcome)
+
+
+def _connect(lab: ProbedLab, answers: list[Answer]) -> Iterator[str]:
+    connections = connect_many(lab, [answer.packet for answer in answers])
+    for (packet, verdict, outcome), connection in zip(answers, connections, strict=True):
+        for problem in judge_connection(packet, verdict, outcome, connection):
+            yield f"{_told(packet)}: {problem}"
+
+
+def _connect_often(lab: ProbedLab, questions: list[Question]) -> Iterator[str]:
+    """With session affinity one pod must answer a client, without it each of them in the end."""
+    verdicts = [(question, verdict_for(lab, question.packet)) for question in questions]
+    choices = [each for each in verdicts if len(each[1].sources) > 1 and each[1].answered]
+    for (packet, service), verdict in choices[:ASKED_OFTEN]:
+        if service.spec.session_affinity == "ClientIP":
+            yield from affinity(lab, packet).problems
+            continue
+        pods = set(verdict.sources)
+        connections = connect_many(lab, [packet] * _enough_for(len(pods)))
+        missed = pods - {each.pod for each in connections if isinstance(each, Connected)}
+        if missed:
+            yield f"{_told(packet)}: {len(connections)} connections never met {sorted(missed)}"
+
+
+def _enough_for(pods: int) -> int:
+    return math.ceil(math.log(MISSED_BY_CHANCE / pods) / math.log(1 - 1 / pods))
+
+
+def _differences(histories: Mapping[str, History]) -> Iterator[str]:
+    (standard, (expected, _)), *others = histories.items()
+    for mode, (answers, _) in others:
+        for one, another in zip(expected, answers, strict=True):
+            if one.differs(another):
+                yield (
+                    f"{_told(one.packet)}: {one.outcome} in {standard}, {another.outcome} in {mode}"
+                )
+
+
+def _ending(outcome: Outcome) -> tuple[object, ...]:
+    match outcome:
+        case Delivered():
+            return (Delivered,)
+        case Refused():
+            return (Refused, outcome.by, outcome.how)
+        case _:
+            return (outcome.last_seen,)
+
+
+def _told(packet: Packet) -> str:
+    return f"{packet.client} asks {asked(packet)}"
