@@ -1,8 +1,10 @@
-"""What one packet cannot show: even distribution, session affinity and its end."""
+"""What one packet cannot show: even distribution, session affinity and its end, old connections."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import socket
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -13,32 +15,59 @@ from kproxy.api.types import (
     ServicePort,
     SessionAffinityConfig,
 )
+from kproxy.backend import load
+from kproxy.config import ProxyConfig
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
 from kproxy.lab import service, slices_for
-from kproxy.probe import affinity, affinity_expiry, distribution
+from kproxy.lab.proxies import node_config
+from kproxy.probe import Connected, affinity, affinity_expiry, connect_many, distribution
+from kproxy.proxy import NodeProxy
+from kproxy.store import Store
 from kproxy.testing import LabFactory, ProbedLab
-from netns_tests.forwarding.survey import BOTH, PROTOCOLS, build_lab
-from netns_tests.modes import MODES
+from netns_tests.forwarding.survey import BOTH, PROTOCOLS
+from netns_tests.modes import MODES, Mode
 
+PODS = tuple(f"pod-{number}" for number in range(1, 13))
+CLIENTS = tuple(f"outside-{number}" for number in range(1, 9))
+CLUSTER_IP = {Family.IPV4: "10.96.0.", Family.IPV6: "fd00:10:96::"}
 NODE_PORT = 30000
-WEB, STICKY, FORGETFUL = 11, 12, 13
-AFFINITY_TIMEOUT_S = {WEB: 0, STICKY: 10800, FORGETFUL: 1}
+WEB, STICKY, FORGETFUL, CHANGING = 20, 21, 22, 23  # a lower number: of so many endpoints
+FORGOTTEN_AFTER_S = 1
+DEADLINE_S = 5
+
+
+def build_lab(factory: LabFactory, mode: Mode) -> ProbedLab:
+    places = {pod: ("node-a", "node-b")[i % 2] for i, pod in enumerate(PODS)}
+    return factory(
+        nodes=("node-a", "node-b", "node-c"),
+        pods=places | {"visitor": "node-c"},
+        clients=CLIENTS,
+        mode=mode.name,
+        options=mode.options,
+    )
 
 
 @pytest.fixture(scope="module", params=MODES, ids=str)
 def lab(kproxy_module_lab: LabFactory, request: pytest.FixtureRequest) -> ProbedLab:
     lab = build_lab(kproxy_module_lab, request.param)
-    lab.apply(obj for number in AFFINITY_TIMEOUT_S for obj in objects(lab, number))
+    lab.apply(
+        [
+            *objects(lab, WEB, PODS[:3]),
+            *objects(lab, STICKY, PODS[:3], affinity_timeout_s=10800),
+            *objects(lab, FORGETFUL, PODS[:3], affinity_timeout_s=FORGOTTEN_AFTER_S),
+        ]
+    )
     return lab
 
 
-def objects(lab: ProbedLab, number: int) -> Iterator[KubernetesObject]:
-    timeout_s = AFFINITY_TIMEOUT_S[number]
-    config = SessionAffinityConfig(client_ip=ClientIPConfig(timeout_seconds=timeout_s))
+def objects(
+    lab: ProbedLab, number: int, pods: Sequence[str], affinity_timeout_s: int = 0
+) -> Iterator[KubernetesObject]:
+    config = SessionAffinityConfig(client_ip=ClientIPConfig(timeout_seconds=affinity_timeout_s))
     made = service(
         f"service-{number}",
-        cluster_ips=[f"10.96.0.{number}", f"fd00:10:96::{number}"],
+        cluster_ips=[f"{prefix}{number}" for prefix in CLUSTER_IP.values()],
         ports=[
             ServicePort(
                 name=protocol.lower(),
@@ -50,30 +79,44 @@ def objects(lab: ProbedLab, number: int) -> Iterator[KubernetesObject]:
             for protocol in PROTOCOLS
         ],
         type="NodePort",
-        session_affinity="ClientIP" if timeout_s else "None",
-        session_affinity_config=config if timeout_s else None,
+        session_affinity="ClientIP" if affinity_timeout_s else "None",
+        session_affinity_config=config if affinity_timeout_s else None,
     )
     yield made
-    yield from slices_for(made, [lab.pods[name] for name in ("pod-a", "visitor-a", "pod-b")])
+    yield from slices_for(made, [lab.pods[name] for name in pods])
 
 
 def cluster_ip(number: int, family: Family, protocol: Protocol = "TCP") -> Packet:
-    prefix = "10.96.0." if family is Family.IPV4 else "fd00:10:96::"
-    return Packet(client="visitor-c", address=f"{prefix}{number}", port=80, protocol=protocol)
+    address = f"{CLUSTER_IP[family]}{number}"
+    return Packet(client="visitor", address=address, port=80, protocol=protocol)
 
 
-def node_port(lab: ProbedLab, number: int, family: Family) -> Packet:
+def node_port(lab: ProbedLab, number: int, family: Family, client: str = CLIENTS[0]) -> Packet:
     address = lab.nodes["node-a"].addresses[family]
-    return Packet(client="outside", address=address, port=NODE_PORT + number)
+    return Packet(client=client, address=address, port=NODE_PORT + number)
 
 
-@pytest.mark.parametrize("family", BOTH)
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_connections_are_spread_evenly(lab: ProbedLab, family: Family, protocol: Protocol) -> None:
-    finding = distribution(lab, cluster_ip(WEB, family, protocol))
+EVEN: list[tuple[int, Family, Protocol]] = [  # endpoints
+    (1, Family.IPV4, "UDP"),
+    (2, Family.IPV6, "TCP"),
+    (3, Family.IPV4, "TCP"),
+    (3, Family.IPV6, "UDP"),
+    (5, Family.IPV4, "UDP"),
+    (12, Family.IPV4, "TCP"),
+    (12, Family.IPV6, "TCP"),
+]
+
+
+@pytest.mark.parametrize(("endpoints", "family", "protocol"), EVEN)
+def test_connections_are_spread_evenly(
+    lab: ProbedLab, endpoints: int, family: Family, protocol: Protocol
+) -> None:
+    lab.apply(objects(lab, endpoints, PODS[:endpoints]))
+    finding = distribution(lab, cluster_ip(endpoints, family, protocol))
     assert finding.problems == ()
     if lab.mode == "ipvs":  # its scheduler takes turns
-        assert finding.answered == "pod-a:100 visitor-a:100 pod-b:100 (p=1)"
+        turns = " ".join(f"{pod}:{300 // endpoints}" for pod in PODS[:endpoints])
+        assert sorted(finding.answered.split()) == sorted(f"{turns} (p=1)".split())
 
 
 @pytest.mark.parametrize("family", BOTH)
@@ -92,7 +135,81 @@ def test_affinity_ends_or_in_ipvs_mode_outlasts_its_time_out(
     lab: ProbedLab, family: Family
 ) -> None:
     packet = cluster_ip(FORGETFUL, family)
-    assert affinity_expiry(lab, packet, AFFINITY_TIMEOUT_S[FORGETFUL]).problems == ()
+    assert affinity_expiry(lab, packet, FORGOTTEN_AFTER_S).problems == ()
+
+
+@pytest.mark.parametrize("family", BOTH)
+def test_a_client_moves_only_if_its_pod_goes(lab: ProbedLab, family: Family) -> None:
+    def settle(pods: Sequence[str]) -> dict[str, str]:
+        lab.apply(objects(lab, CHANGING, pods, affinity_timeout_s=10800))
+        return homes(lab, CHANGING, family)
+
+    first = settle(PODS[:5])
+    assert settle(PODS[:8]) == first
+    gone = {first[CLIENTS[0]], "pod-8"}
+    left = [pod for pod in PODS[:8] if pod not in gone]
+    moved = settle(left)
+    stayed = {client: pod for client, pod in first.items() if pod in left}
+    assert moved == moved | stayed
+    assert set(moved.values()) <= set(left)
+    assert settle([*left, "pod-9", "pod-10"]) == moved
+
+
+def test_affinity_survives_a_full_sync(lab: ProbedLab) -> None:
+    before = [homes(lab, STICKY, family) for family in BOTH]
+    with lab.nodes["node-a"].namespace.entered():
+        assert all(report.full for report in lab.proxy("node-a").sync(full=True))
+    assert [homes(lab, STICKY, family) for family in BOTH] == before
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_affinity_survives_a_restart(kproxy_lab: LabFactory, mode: Mode) -> None:
+    lab = build_lab(kproxy_lab, mode)
+    sticky = list(objects(lab, STICKY, PODS[:5], affinity_timeout_s=10800))
+    lab.apply(sticky)
+    before = [homes(lab, STICKY, family) for family in BOTH]
+    store = Store()
+    store.replace((*lab.own_objects(), *sticky))
+    node = lab.nodes["node-a"]
+    config = node_config(lab.spec, node, mode.name, ProxyConfig())
+    factory = load(mode.name)
+    successor = NodeProxy(store, config, {each: factory(each, mode.options) for each in Family})
+    with node.namespace.entered():
+        successor.sync()
+    assert [homes(lab, STICKY, family) for family in BOTH] == before
+
+
+CHANGES = [PODS[:2], PODS[1:3], PODS[2:3], ()]  # after pod-1 alone
+
+
+@pytest.mark.parametrize("family", BOTH)
+@pytest.mark.parametrize("asks", ["cluster IP", "node port"])
+@pytest.mark.parametrize("affinity_timeout_s", [0, 10800])
+def test_connections_outlive_changes_of_endpoints(
+    lab: ProbedLab, family: Family, asks: str, affinity_timeout_s: int
+) -> None:
+    lab.apply(objects(lab, CHANGING, PODS[:1], affinity_timeout_s))
+    packet = (
+        cluster_ip(CHANGING, family) if asks == "cluster IP" else node_port(lab, CHANGING, family)
+    )
+    with lab.hosts[packet.client].namespace.entered():
+        sock = socket.socket(socket.AF_INET6 if family is Family.IPV6 else socket.AF_INET)
+    with sock:
+        sock.settimeout(DEADLINE_S)
+        sock.connect((packet.address, packet.port))
+        for pods in CHANGES:
+            sock.sendall(b"still there? ")
+            lab.apply(objects(lab, CHANGING, pods, affinity_timeout_s))
+        sock.sendall(b"\n")
+        assert json.loads(sock.recv(4096))["pod"] == PODS[0]
+
+
+def homes(lab: ProbedLab, number: int, family: Family) -> dict[str, str]:
+    """Which pod answers each client outside."""
+    packets = [node_port(lab, number, family, client) for client in CLIENTS]
+    answers = connect_many(lab, packets)
+    pods = [answer.pod for answer in answers if isinstance(answer, Connected)]
+    return dict(zip(CLIENTS, pods, strict=True))
 
 
 def test_the_checks_can_fail(lab: ProbedLab) -> None:
