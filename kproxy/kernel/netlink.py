@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Self
 
@@ -23,7 +23,7 @@ CREATE, EXCL = 0x400, 0x200  # NLM_F_
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _DUMP_INTERRUPTED = 0x10
 _ERROR, _DONE = 2, 3  # NLMSG_
-_RCVBUFFORCE = 33  # of SOL_SOCKET, beyond net.core.rmem_max
+_SNDBUFFORCE, _RCVBUFFORCE = 32, 33  # of SOL_SOCKET, beyond net.core.wmem_max, rmem_max
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _GET_STRICT_CHK = 270, 10, 11, 12
 _EXT_ACK_MESSAGE = 1  # NLMSGERR_ATTR_MSG
 
@@ -57,6 +57,7 @@ class Netlink:
         """`errors`: words for the codes beyond errno that some families have."""
         self._errors = errors or {}
         self._sequence = 0
+        self._send_room = 1 << 17
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)  # errors without the whole request
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)  # but with the kernel's own words
@@ -88,8 +89,34 @@ class Netlink:
         if chunk:
             failures += self._exchange(chunk, asked)
         if failures:
-            more = f"\n... and {len(failures) - 3} more" if len(failures) > 3 else ""
-            raise KernelRefused("\n".join(failures[:3]) + more)
+            raise KernelRefused(_some(failures))
+
+    def send_at_once(self, requests: Sequence[Request]) -> None:
+        """Have all carried out as the family sees fit that gets them in one piece.
+
+        For families that answer nothing but errors, and that before the call returns.
+        Raises KernelRefused with the first failures, Unsupported without the privilege.
+        """
+        first = self._sequence + 1
+        self._sequence += len(requests)
+        piece = b"".join(
+            _message(request, sequence, request.flags | _REQUEST)
+            for sequence, request in enumerate(requests, first)
+        )
+        if len(piece) > self._send_room:
+            self._send_room = len(piece)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SNDBUFFORCE, len(piece))
+        self._socket.send(piece)
+        failures: list[str] = []
+        with suppress(BlockingIOError):
+            while True:
+                for _, _, sequence, body in _messages(
+                    self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+                ):
+                    if sequence >= first and (code := _code(body)):
+                        failures.append(self._complaint(requests[sequence - first], code, body))
+        if failures:
+            raise KernelRefused(_some(failures))
 
     def ask(self, request: Request) -> memoryview:
         """The body of the one answer."""
@@ -194,6 +221,11 @@ def attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
             return
         yield kind & 0x3FFF, data[position + 4 : position + length]
         position += (length + 3) & ~3
+
+
+def _some(failures: list[str]) -> str:
+    more = f"\n... and {len(failures) - 3} more" if len(failures) > 3 else ""
+    return "\n".join(failures[:3]) + more
 
 
 def _message(request: Request, sequence: int, flags: int) -> bytes:

@@ -1,0 +1,152 @@
+"""What all service ports of a node want in the table together, and what a change makes of it. Pure.
+
+Elements of shared sets and maps may be claimed by several service ports. What hangs on an element
+(shared chains, endpoints by slot, others) belongs to the one that has it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from kproxy.claims import Claims
+from kproxy.forwarding.plan import ServicePortName
+from kproxy.kernel.nftables.objects import Set, data_value, element, interval
+from kproxy_nftables.frame import Chains
+from kproxy_nftables.wanted import Balancer, Element, ElementKey, Wanted
+from kproxy_nftables.words import slot_bytes
+
+_ABSENT = Element()
+
+
+class Changes(NamedTuple):
+    """What a transaction must do. Elements are by set, in the form the kernel takes."""
+
+    sets: list[Set]
+    chains: Chains  # with all their rules; the kernel may have some already, with others
+    balancers: list[Balancer]
+    gone_elements: dict[str, list[bytes]]
+    elements: dict[str, list[bytes]]
+    gone_chains: list[str]
+    gone_sets: list[str]
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+
+class Contents:
+    """`rule_counts`: rules in the chains of service ports. `element_counts`: elements by set."""
+
+    def __init__(self) -> None:
+        self.rule_counts: dict[str, int] = {}
+        self.affinity_sets: set[str] = set()
+        self.element_counts: Counter[str] = Counter()
+        self._claims: Claims[ElementKey, Element] = Claims()
+        self._slots: dict[ElementKey, tuple[bytes, ...]] = {}  # map, frontend -> endpoints by slot
+        self._users: Counter[Balancer] = Counter()
+        self._changes = _no_changes()
+
+    @property
+    def balancers(self) -> Iterable[Balancer]:
+        return self._users.keys()
+
+    def change(self, name: ServicePortName, former: Wanted, fresh: Wanted) -> None:
+        """`former` must be what was given as `fresh` the last time; once between two takings."""
+        self._claims.change(name, former.elements, fresh.elements)
+        for chain, rules in fresh.chains.items():
+            if former.chains.get(chain) != rules:
+                self._changes.chains[chain] = rules
+                self.rule_counts[chain] = len(rules)
+        for chain in former.chains:
+            if chain not in fresh.chains:
+                self._changes.gone_chains.append(chain)
+                del self.rule_counts[chain]
+        for set_name, set_ in fresh.sets.items():
+            if former.sets.get(set_name) != set_:
+                self._changes.sets.append(set_)
+                self.affinity_sets.add(set_name)
+        for set_name in former.sets.keys() - fresh.sets.keys():
+            self._changes.gone_sets.append(set_name)
+            self.affinity_sets.remove(set_name)
+
+    def take_changes(self) -> Changes:
+        """The net effect of all changes since the last call."""
+        were_used = self._users.copy()
+        for key, before, after in self._claims.take_changes():
+            self._replace(key, before or _ABSENT, after or _ABSENT, before is None, after is None)
+        used = +self._users
+        self._users = used
+        changes, self._changes = self._changes, _no_changes()
+        changes.balancers.extend(chain for chain in used if chain not in were_used)
+        changes.gone_chains.extend(chain.name for chain in were_used if chain not in used)
+        return changes
+
+    def _replace(
+        self, key: ElementKey, before: Element, after: Element, appears: bool, vanishes: bool
+    ) -> None:
+        if appears or vanishes or before[:2] != after[:2]:
+            if not appears:
+                self._delete(key)
+            if not vanishes:
+                self._add(key, after.data, after.comment)
+        if before.others != after.others:
+            former, fresh = dict(before.others), dict(after.others)
+            for other, data in former.items():
+                if fresh.get(other) != data:
+                    self._delete(other)
+            for other, data in fresh.items():
+                if former.get(other) != data:
+                    self._add(other, data)
+        if before.balanced != after.balanced:
+            wanted = dict.fromkeys((balanced.map for balanced in before.balanced), ())
+            for map_, endpoints in (wanted | dict(after.balanced)).items():
+                self._assign_slots(ElementKey(map_, key.key), endpoints)
+        if before.chains != after.chains:
+            self._users.subtract(before.chains)
+            self._users.update(after.chains)
+
+    def _assign_slots(self, key: ElementKey, wanted: tuple[bytes, ...]) -> None:
+        """Slots stay 0 to N-1, and as few endpoints as possible get another one."""
+        held = self._slots.pop(key, ())
+        fresh = arranged(held, wanted)
+        if fresh:
+            self._slots[key] = fresh
+        for slot, endpoint in enumerate(held):
+            if slot >= len(fresh) or fresh[slot] != endpoint:
+                self._delete(ElementKey(key.set, key.key + slot_bytes(slot)))
+        for slot, endpoint in enumerate(fresh):
+            if slot >= len(held) or held[slot] != endpoint:
+                self._add(ElementKey(key.set, key.key + slot_bytes(slot)), data_value(endpoint))
+
+    def _add(self, key: ElementKey, data: bytes, comment: str = "") -> None:
+        packed = interval(key.key, key.last) if key.last else element(key.key, data, comment)
+        self._changes.elements[key.set].append(packed)
+        self.element_counts[key.set] += 1
+
+    def _delete(self, key: ElementKey) -> None:
+        packed = interval(key.key, key.last) if key.last else element(key.key)
+        self._changes.gone_elements[key.set].append(packed)
+        self.element_counts[key.set] -= 1
+
+
+def arranged(held: tuple[bytes, ...], wanted: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """`wanted` in an order in which as many as possible have the place they have in `held`."""
+    if not held:
+        return wanted
+    staying, known = set(wanted), set(held)
+    places = [endpoint if endpoint in staying else None for endpoint in held]
+    newcomers = [endpoint for endpoint in wanted if endpoint not in known]
+    for place, present in enumerate(places):
+        if present is None and newcomers:
+            places[place] = newcomers.pop()
+    places += newcomers
+    while None in places:  # the last one moves into the hole
+        last = places.pop()
+        if last is not None:
+            places[places.index(None)] = last
+    return tuple(endpoint for endpoint in places if endpoint is not None)
+
+
+def _no_changes() -> Changes:
+    return Changes([], {}, [], defaultdict(list), defaultdict(list), [], [])

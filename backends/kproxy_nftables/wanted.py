@@ -1,0 +1,129 @@
+"""What one service port wants in the table, in either layout. Pure.
+
+`elements`: of the sets and maps that all share. `chains`, `sets`: its own.
+Source: kube-proxy v1.36 nftables/proxier.go, syncProxyRules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from kproxy.forwarding.plan import Frontend, FrontendKind, OnEmpty, ServicePlan
+from kproxy.kernel.nftables.expressions import Verdict, verdict_data
+from kproxy.kernel.nftables.objects import Set
+from kproxy_nftables.frame import Chains
+from kproxy_nftables.names import (
+    CLUSTER_IPS,
+    FIREWALL_IPS,
+    HAIRPIN,
+    NO_ENDPOINT_NODE_PORTS,
+    NO_ENDPOINT_SERVICES,
+    REJECT,
+    SERVICE_IPS,
+    SERVICE_NODE_PORTS,
+)
+from kproxy_nftables.words import address_bytes, frontend_bytes
+
+
+class ElementKey(NamedTuple):
+    set: str
+    key: bytes
+    last: bytes = b""  # of an interval: where it ends
+
+
+class Balancer(NamedTuple):
+    """A chain of the flat layout, which all frontends with so many endpoints share."""
+
+    kind: Literal["lb", "masq-lb", "local-lb"]
+    slots: int
+    node_port: bool
+
+    @property
+    def name(self) -> str:
+        return f"{'nodeport-' if self.node_port else ''}{self.kind}-{self.slots}"
+
+
+class Balanced(NamedTuple):
+    """Endpoints in a map of the flat layout, whose keys are that of the frontend and a slot."""
+
+    map: str
+    endpoints: tuple[bytes, ...]
+
+
+class Element(NamedTuple):
+    """`data`: as the kernel takes it, b"" in a set.
+
+    What follows from it in the flat layout: shared `chains` that must be there; endpoints by slot;
+    `others`: elements with their data.
+    """
+
+    data: bytes = b""
+    comment: str = ""
+    chains: tuple[Balancer, ...] = ()
+    balanced: tuple[Balanced, ...] = ()
+    others: tuple[tuple[ElementKey, bytes], ...] = ()
+
+
+class Wanted(NamedTuple):
+    elements: dict[ElementKey, Element]
+    chains: Chains
+    sets: dict[str, Set]
+
+
+NOTHING = Wanted({}, {}, {})
+MEMBER = Element()
+
+
+def goto(chain: str) -> bytes:
+    return verdict_data(Verdict.GOTO, chain)
+
+
+_DROP = verdict_data(Verdict.DROP)
+_REJECT = goto(REJECT)
+
+
+def frontend_key(service: ServicePlan, frontend: Frontend) -> bytes:
+    return frontend_bytes(frontend.address, service.protocol, frontend.port)
+
+
+def frontend_map(frontend: Frontend) -> str:
+    return SERVICE_NODE_PORTS if frontend.kind is FrontendKind.NODE_PORT else SERVICE_IPS
+
+
+def common_elements(service: ServicePlan) -> Iterator[tuple[ElementKey, Element]]:
+    """Those that are the same in both layouts."""
+    yield ElementKey(CLUSTER_IPS, address_bytes(service.cluster_ip.address)), MEMBER
+    for endpoint in service.reachable:
+        if endpoint.local:
+            address = address_bytes(endpoint.address)
+            behind = frontend_bytes(endpoint.address, service.protocol, endpoint.port)
+            yield ElementKey(HAIRPIN, address + behind), MEMBER
+    for frontend in service.frontends:
+        if not service.serves(frontend):
+            node_port = frontend.kind is FrontendKind.NODE_PORT
+            refusing = NO_ENDPOINT_NODE_PORTS if node_port else NO_ENDPOINT_SERVICES
+            verdict = _REJECT if frontend.on_empty is OnEmpty.REJECT else _DROP
+            key = ElementKey(refusing, frontend_key(service, frontend))
+            yield key, Element(verdict, str(service.name))
+
+
+def is_dispatched(service: ServicePlan, frontend: Frontend) -> bool:
+    """Whether its packets go to a chain: that may be so without an endpoint on this node, for
+    pods and processes of this node may use the others.
+    """
+    if frontend.kind is FrontendKind.CLUSTER_IP:
+        return service.serves(frontend)
+    return service.has_endpoints
+
+
+def dispatch(service: ServicePlan, frontend: Frontend, chain: str) -> tuple[ElementKey, Element]:
+    return ElementKey(frontend_map(frontend), frontend_key(service, frontend)), Element(goto(chain))
+
+
+def firewalled(service: ServicePlan) -> Iterator[Frontend]:
+    return (frontend for frontend in service.frontends if frontend.source_ranges)
+
+
+def firewall(service: ServicePlan, frontend: Frontend, chain: str) -> tuple[ElementKey, Element]:
+    return ElementKey(FIREWALL_IPS, frontend_key(service, frontend)), Element(goto(chain))

@@ -1,0 +1,79 @@
+"""Things that several service ports may claim, of which each has one value at a time. Pure.
+
+Two Services may name one external IP, two ports one cluster IP or one endpoint. The first by name
+has it; in kube-proxy it is undefined who wins. A thing is there as long as anybody claims it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, NamedTuple, TypeVar
+
+from kproxy.forwarding.plan import ServicePortName
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class Change(NamedTuple, Generic[_K, _V]):
+    """None: there is none."""
+
+    key: _K
+    before: _V | None
+    after: _V | None
+
+
+class Claims(Generic[_K, _V]):
+    def __init__(self) -> None:
+        # Nearly all things have one claim, so that one is stored without a mapping of its own.
+        self._single: dict[_K, tuple[ServicePortName, _V]] = {}
+        self._several: dict[_K, dict[ServicePortName, _V]] = {}
+        self._before: dict[_K, _V | None] = {}  # what has been touched since `take_changes`
+
+    def change(
+        self, name: ServicePortName, former: Mapping[_K, _V], fresh: Mapping[_K, _V]
+    ) -> None:
+        """`former` must be what was given as `fresh` the last time."""
+        for key, value in fresh.items():
+            if former.get(key) != value:
+                self._claim(key, name, value)
+        for key in former:
+            if key not in fresh:
+                self._release(key, name)
+
+    def take_changes(self) -> list[Change[_K, _V]]:
+        """The net effect of all changes since the last call."""
+        touched, self._before = self._before, {}
+        return [
+            Change(key, before, after)
+            for key, before in touched.items()
+            if before != (after := self.get(key))
+        ]
+
+    def get(self, key: _K) -> _V | None:
+        if several := self._several.get(key):
+            return several[min(several)]
+        single = self._single.get(key)
+        return single[1] if single else None
+
+    def _claim(self, key: _K, name: ServicePortName, value: _V) -> None:
+        self._before.setdefault(key, self.get(key))
+        single = self._single.get(key)
+        several = self._several.get(key)
+        if several is not None:
+            several[name] = value
+        elif single is None or single[0] == name:
+            self._single[key] = (name, value)
+        else:
+            self._several[key] = {single[0]: single[1], name: value}
+
+    def _release(self, key: _K, name: ServicePortName) -> None:
+        self._before.setdefault(key, self.get(key))
+        several = self._several.get(key)
+        if several is None:
+            del self._single[key]
+            return
+        del several[name]
+        if len(several) == 1:
+            del self._several[key]
+            self._single[key] = next(iter(several.items()))

@@ -1,0 +1,68 @@
+"""A table as the program `nft` prints it, for people, tests and explanations; never for a sync."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+from kproxy.errors import KernelRefused, Unsupported
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.process import run
+
+_OBJECT = re.compile(r"\t((?:chain|set|map) \S+) \{")
+_ELEMENTS = re.compile(r"elements = \{(.*)\}")
+_COMMA_OUTSIDE_QUOTES = re.compile(r',\s*(?=(?:[^"]*"[^"]*")*[^"]*$)')
+
+
+@lru_cache(maxsize=1)
+def nft_version() -> tuple[int, ...]:
+    """Of the `nft` program. Raises Unsupported if it is not installed."""
+    text = run(["nft", "--version"])
+    found = re.search(r"v(\d+)\.(\d+)(?:\.(\d+))?", text)
+    if not found:
+        raise Unsupported(f"nft --version says nothing of a version: {text[:80]!r}")
+    return tuple(int(number or 0) for number in found.groups())
+
+
+def table_listing(family: Family, name: str) -> dict[str, tuple[str, ...]]:
+    """`chain NAME` -> rules; `set NAME`, `map NAME` -> elements. Empty if there is no such table.
+
+    Lines that say what a chain, set or map is are not among them.
+    """
+    try:
+        text = run(
+            ["nft", "--stateless", "list", "table", "ip" if family is Family.IPV4 else "ip6", name]
+        )
+    except KernelRefused as error:
+        if "No such file" in str(error):
+            return {}
+        raise
+    lines = iter(text.splitlines())
+    listing: dict[str, tuple[str, ...]] = {}
+    for line in lines:
+        if opening := _OBJECT.fullmatch(line):
+            body = list(_body(lines))
+            is_chain = opening[1].startswith("chain ")
+            listing[opening[1]] = tuple(_rules(body)) if is_chain else _elements(body)
+    return listing
+
+
+def _body(lines: Iterator[str]) -> Iterator[str]:
+    for line in lines:
+        if line == "\t}":
+            return
+        yield line.strip()
+
+
+def _rules(body: list[str]) -> Iterator[str]:
+    for line in body:
+        if not line.startswith(("type ", "comment ")):
+            yield line
+
+
+def _elements(body: list[str]) -> tuple[str, ...]:
+    found = _ELEMENTS.search(" ".join(body))
+    if not found:
+        return ()
+    return tuple(" ".join(each.split()) for each in _COMMA_OUTSIDE_QUOTES.split(found[1].strip()))

@@ -1,0 +1,270 @@
+"""Messages that make and remove what a table holds. Pure.
+
+They are to be sent in one transaction (`session`); the order is that of the words in nft's own
+language, so `add`, then `flush`, then `add rule` mean here what they mean there.
+Source: linux/netfilter/nf_tables.h; man 8 nft.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import NamedTuple
+
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.netlink import CREATE, Request, attribute
+from kproxy.kernel.nftables.expressions import DATA_VALUE, LIST_ELEM, NESTED, lookup
+from kproxy.kernel.nftables.types import DataType, udata
+
+SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
+NFPROTO = {Family.IPV4: 2, Family.IPV6: 10}
+NEW_TABLE, DELETE_TABLE = SUBSYSTEM | 0, SUBSYSTEM | 2
+NEW_CHAIN, GET_CHAIN, DELETE_CHAIN = SUBSYSTEM | 3, SUBSYSTEM | 4, SUBSYSTEM | 5
+NEW_RULE, GET_RULE, DELETE_RULE = SUBSYSTEM | 6, SUBSYSTEM | 7, SUBSYSTEM | 8
+NEW_SET, GET_SET, DELETE_SET = SUBSYSTEM | 9, SUBSYSTEM | 10, SUBSYSTEM | 11
+NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT = SUBSYSTEM | 12, SUBSYSTEM | 13, SUBSYSTEM | 14
+GET_GENERATION = SUBSYSTEM | 16
+
+_APPEND = 0x800  # NLM_F_APPEND
+_ANONYMOUS, _CONSTANT, _INTERVAL, _MAP, _TIMEOUT, _DYNAMIC, _CONCATENATED = (
+    *(0x1, 0x2, 0x4, 0x8),
+    *(0x10, 0x20, 0x80),
+)
+_INTERVAL_END = 1  # NFT_SET_ELEM_INTERVAL_END
+_LONGEST_NAME = 255
+_COMMENT = 7  # NFTNL_UDATA_SET_COMMENT; everywhere else it is 0
+_MOST_LIST_BYTES = 60_000  # the length of an attribute has sixteen bits
+
+
+class Hook(NamedTuple):
+    """Where a base chain is called. `type`: filter, nat."""
+
+    type: str
+    number: int  # prerouting 0, input 1, forward 2, output 3, postrouting 4
+    priority: int
+
+
+class Set(NamedTuple):
+    """A set, or a map if it has a `value`. `ranges`: elements are intervals in the last part."""
+
+    name: str
+    key: DataType
+    value: DataType | None = None
+    comment: str = ""
+    timeout_s: int = 0  # more than 0: rules add elements, which vanish after this time
+    ranges: bool = False
+
+
+class AnonymousSet(NamedTuple):
+    """A set that is part of a rule and dies with it, where an expression that looks it up stands.
+
+    `target`, `inverted`: of that lookup. `elements`: as `element` makes them.
+    """
+
+    key: DataType
+    elements: tuple[bytes, ...]
+    value: DataType | None = None
+    ranges: bool = False
+    target: int | None = None
+    inverted: bool = False
+
+
+class Rule(NamedTuple):
+    expressions: tuple[bytes | AnonymousSet, ...]
+    comment: str = ""
+
+
+def element(key: bytes, data: bytes = b"", comment: str = "") -> bytes:
+    """Of a set or, with `data` (`data_value`, `verdict_data`), of a map.
+
+    Lengths must be multiples of four bytes.
+    """
+    user_data = attribute(6, udata(0, comment.encode() + b"\0")) if comment else b""
+    head, middle = _frame(len(key), len(data), len(user_data))
+    return head + key + middle + data + user_data
+
+
+def interval(first: bytes, last: bytes) -> bytes:
+    """Of a set of ranges over several parts: all from `first` to `last`, both included."""
+    ends = attribute(1 | NESTED, attribute(DATA_VALUE, first))
+    ends += attribute(10 | NESTED, attribute(DATA_VALUE, last))
+    return attribute(LIST_ELEM, ends)
+
+
+def boundary(key: bytes, *, end: bool) -> bytes:
+    """Of a set of ranges over one part: here a range begins, or has just ended."""
+    flags = attribute(3, struct.pack(">L", _INTERVAL_END)) if end else b""
+    return attribute(LIST_ELEM, flags + attribute(1 | NESTED, attribute(DATA_VALUE, key)))
+
+
+def data_value(value: bytes) -> bytes:
+    """What a map yields, if it is no verdict."""
+    return _value_header(len(value)) + value
+
+
+class Table:
+    """Messages about one table. Each is a request, or several where a list may be long."""
+
+    def __init__(self, family: Family, name: str) -> None:
+        self.family = family
+        self.name = name
+        self._what = ("ip" if family is Family.IPV4 else "ip6", name)
+        header = struct.pack(">BBH", NFPROTO[family], 0, 0)
+        self._start = header + attribute(1, name.encode() + b"\0")
+        self._last_set_id = 0
+
+    def create(self, comment: str = "") -> Request:
+        body = self._start + attribute(2, bytes(4))
+        if comment:
+            body += attribute(6, udata(0, comment.encode() + b"\0"))
+        return Request(NEW_TABLE, body, ("add table", *self._what), CREATE)
+
+    def delete(self) -> Request:
+        return Request(DELETE_TABLE, self._start, ("delete table", *self._what))
+
+    def flush(self) -> Request:
+        """Remove the rules of all chains."""
+        return Request(DELETE_RULE, self._start, ("flush table", *self._what))
+
+    def add_chain(self, name: str, hook: Hook | None = None, comment: str = "") -> Request:
+        body = self._start + _name(3, name)
+        if hook:
+            where = attribute(1, struct.pack(">L", hook.number))
+            where += attribute(2, struct.pack(">i", hook.priority))
+            body += attribute(4 | NESTED, where) + _name(7, hook.type)
+        if comment:
+            body += attribute(12, udata(0, comment.encode() + b"\0"))
+        return Request(NEW_CHAIN, body, ("add chain", *self._what, name), CREATE)
+
+    def flush_chain(self, name: str) -> Request:
+        body = self._start + _name(2, name)
+        return Request(DELETE_RULE, body, ("flush chain", *self._what, name))
+
+    def delete_chain(self, name: str) -> Request:
+        body = self._start + _name(3, name)
+        return Request(DELETE_CHAIN, body, ("delete chain", *self._what, name))
+
+    def add_set(self, set_: Set) -> Request:
+        body = _name(2, set_.name) + self._set_body(
+            set_.key, set_.value, set_.comment, set_.ranges, set_.timeout_s
+        )
+        what = ("add map" if set_.value else "add set", *self._what, set_.name)
+        return Request(NEW_SET, self._start + body, what, CREATE)
+
+    def delete_set(self, name: str) -> Request:
+        body = self._start + _name(2, name)
+        return Request(DELETE_SET, body, ("delete set", *self._what, name))
+
+    def add_elements(self, set_: str, elements: Iterable[bytes]) -> Iterator[Request]:
+        start = self._start + _name(2, set_)
+        yield from self._elements(NEW_ELEMENT, start, "add elements", set_, elements)
+
+    def delete_elements(self, set_: str, elements: Iterable[bytes]) -> Iterator[Request]:
+        """`elements` without data."""
+        start = self._start + _name(2, set_)
+        yield from self._elements(DELETE_ELEMENT, start, "delete elements", set_, elements)
+
+    def add_rule(self, chain: str, rule: Rule) -> Iterator[Request]:
+        """At the end of the chain, after the sets that are part of the rule."""
+        expressions = []
+        for part in rule.expressions:
+            if isinstance(part, bytes):
+                expressions.append(part)
+            else:
+                name, set_id = f"__{self._last_set_id + 1}-{chain}"[:_LONGEST_NAME], self._next_id()
+                yield from self._anonymous(name, set_id, part)
+                expressions.append(lookup(name, part.target, inverted=part.inverted, set_id=set_id))
+        body = self._start + _name(2, chain) + attribute(4 | NESTED, b"".join(expressions))
+        if rule.comment:
+            body += attribute(7, udata(0, rule.comment.encode() + b"\0"))
+        yield Request(NEW_RULE, body, ("add rule", *self._what, chain), CREATE | _APPEND)
+
+    def _anonymous(self, name: str, set_id: int, set_: AnonymousSet) -> Iterator[Request]:
+        flags = _ANONYMOUS | _CONSTANT
+        size = attribute(9 | NESTED, attribute(1, struct.pack(">L", len(set_.elements))))
+        body = _name(2, name) + self._set_body(
+            set_.key, set_.value, "", set_.ranges, 0, flags, set_id, size
+        )
+        yield Request(NEW_SET, self._start + body, ("add set", *self._what, "of a rule"), CREATE)
+        # By its number alone: to find a name the kernel looks through all sets of the table.
+        start = self._start + attribute(4, struct.pack(">L", set_id))
+        yield from self._elements(NEW_ELEMENT, start, "add elements", "of a rule", set_.elements)
+
+    def _set_body(
+        self,
+        key: DataType,
+        value: DataType | None,
+        comment: str,
+        ranges: bool,
+        timeout_s: int,
+        flags: int = 0,
+        set_id: int = 0,
+        size: bytes = b"",
+    ) -> bytes:
+        flags |= _MAP if value else 0
+        flags |= _TIMEOUT | _DYNAMIC if timeout_s else 0
+        flags |= _INTERVAL if ranges else 0
+        flags |= _CONCATENATED if ranges and len(key.lengths) > 1 else 0
+        body = _u32(3, flags) + _u32(4, key.number) + _u32(5, key.length)
+        user_data = udata(0, struct.pack("=L", key.byte_order))
+        if value:
+            body += _u32(6, value.number) + _u32(7, value.length)
+            user_data += udata(1, struct.pack("=L", value.byte_order))
+        if key.typeof:
+            user_data += udata(3, key.typeof)
+        if value and value.typeof:
+            user_data += udata(4, value.typeof)
+        if comment:
+            user_data += udata(_COMMENT, comment.encode() + b"\0")
+        body += _u32(10, set_id or self._next_id()) + size
+        if flags & _CONCATENATED:
+            parts = b"".join(attribute(LIST_ELEM, _u32(1, length)) for length in key.lengths)
+            body += attribute(9 | NESTED, attribute(2 | NESTED, parts))
+        if timeout_s:
+            body += attribute(11, struct.pack(">Q", timeout_s * 1000))
+        return body + attribute(13, user_data)
+
+    def _elements(
+        self, kind: int, start: bytes, verb: str, set_: str, elements: Iterable[bytes]
+    ) -> Iterator[Request]:
+        flags = CREATE if kind == NEW_ELEMENT else 0
+        chunk: list[bytes] = []
+        size = 0
+        for each in elements:
+            if size + len(each) > _MOST_LIST_BYTES:
+                what = (verb, *self._what, set_)
+                yield Request(kind, start + attribute(3 | NESTED, b"".join(chunk)), what, flags)
+                chunk, size = [], 0
+            chunk.append(each)
+            size += len(each)
+        if chunk:
+            what = (verb, *self._what, set_)
+            yield Request(kind, start + attribute(3 | NESTED, b"".join(chunk)), what, flags)
+
+    def _next_id(self) -> int:
+        """Sets of one transaction are told apart by it."""
+        self._last_set_id += 1
+        return self._last_set_id
+
+
+@cache
+def _frame(key_length: int, data_length: int, rest: int) -> tuple[bytes, bytes]:
+    """What stands before the key and between it and the data."""
+    key = struct.pack("=HHHH", key_length + 8, 1 | NESTED, key_length + 4, DATA_VALUE)
+    data = struct.pack("=HH", data_length + 4, 2 | NESTED) if data_length else b""
+    length = 4 + len(key) + key_length + len(data) + data_length + rest
+    return struct.pack("=HH", length, LIST_ELEM) + key, data
+
+
+@cache
+def _value_header(length: int) -> bytes:
+    return struct.pack("=HH", length + 4, DATA_VALUE)
+
+
+def _u32(kind: int, number: int) -> bytes:
+    return attribute(kind, number.to_bytes(4, "big"))
+
+
+def _name(kind: int, text: str) -> bytes:
+    return attribute(kind, text.encode() + b"\0")

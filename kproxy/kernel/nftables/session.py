@@ -1,0 +1,104 @@
+"""Transactions of nf_tables and reading back, in the namespace of the calling thread."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute, attributes
+from kproxy.kernel.nftables.objects import (
+    GET_CHAIN,
+    GET_ELEMENT,
+    GET_GENERATION,
+    GET_RULE,
+    GET_SET,
+    NFPROTO,
+)
+
+_BATCH_BEGIN = Request(0x10, struct.pack(">BBH", 0, 0, 10), ("begin transaction",))
+_BATCH_END = Request(0x11, struct.pack(">BBH", 0, 0, 10), ("end transaction",))
+_NO_SUCH_TABLE = frozenset({2})  # ENOENT
+_ANONYMOUS = 0x1
+_HEADER_BYTES = 4  # nfgenmsg
+
+
+class Session(Netlink):
+    """A socket for one transaction after the other. A context manager."""
+
+    def __init__(self) -> None:
+        super().__init__(NETLINK_NETFILTER)
+
+    def commit(self, requests: Iterable[Request]) -> None:
+        """All of it or nothing. Raises KernelRefused, Unsupported without the privilege."""
+        self.send_at_once([_BATCH_BEGIN, *requests, _BATCH_END])
+
+    def rehearse(self, requests: Iterable[Request]) -> None:
+        """As `commit`, but nothing of it stays: would the kernel take it?
+
+        The kernel does not commit a transaction whose end is missing; `nft --check` relies on it.
+        """
+        self.send_at_once([_BATCH_BEGIN, *requests])
+
+    def generation(self) -> int:
+        """Changes with every transaction, whoever makes it."""
+        body = self.ask(Request(GET_GENERATION, bytes(4), ("get generation of nf_tables",)))
+        found = dict(attributes(body[_HEADER_BYTES:]))
+        return int.from_bytes(found[1], "big")
+
+
+class TableReader:
+    """What there is in one table. All that is asked of a table that does not exist is empty."""
+
+    def __init__(self, session: Session, family: Family, name: str) -> None:
+        self._session = session
+        self._family = family
+        self._name = name.encode() + b"\0"
+
+    def chains(self) -> dict[str, bool]:
+        """Names of the chains, and whether each is a base chain."""
+        return {
+            _text(found[3]): 4 in found
+            for found in self._dump(GET_CHAIN, "list chains")
+            if found[1] == self._name
+        }
+
+    def sets(self) -> list[str]:
+        """Names of the sets and maps that are not parts of rules."""
+        return [
+            _text(found[2])
+            for found in self._dump(GET_SET, "list sets", attribute(1, self._name))
+            if not int.from_bytes(found.get(3, b""), "big") & _ANONYMOUS
+        ]
+
+    def rule_counts(self) -> Counter[str]:
+        """Number of rules by chain."""
+        return Counter(
+            _text(found[2])
+            for found in self._dump(GET_RULE, "list rules", attribute(1, self._name))
+        )
+
+    def element_count(self, set_: str) -> int:
+        """0 also if there is no such set."""
+        return sum(
+            sum(1 for _ in attributes(found[3]))
+            for found in self._dump(
+                GET_ELEMENT, "list elements", attribute(1, self._name), _attribute_name(set_)
+            )
+            if 3 in found
+        )
+
+    def _dump(self, kind: int, what: str, *selection: bytes) -> Iterator[dict[int, memoryview]]:
+        body = struct.pack(">BBH", NFPROTO[self._family], 0, 0) + b"".join(selection)
+        request = Request(kind, body, (what, self._name.decode()), fine=_NO_SUCH_TABLE)
+        for answer in self._session.dump(request):
+            yield dict(attributes(answer[_HEADER_BYTES:]))
+
+
+def _attribute_name(set_: str) -> bytes:
+    return attribute(2, set_.encode() + b"\0")
+
+
+def _text(value: memoryview) -> str:
+    return bytes(value).rstrip(b"\0").decode()

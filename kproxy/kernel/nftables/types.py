@@ -1,0 +1,84 @@
+"""What sets and maps hold: types as the kernel keeps them for nft, which prints them. Pure.
+
+The kernel itself knows only lengths. The rest is nft's: a number for the type, and for what has no
+type of its own (a slot number) the expression it is like ("typeof"), in the set's user data.
+Source: nftables 1.0.6 include/datatype.h, libnftnl 1.2.4 include/libnftnl/udata.h.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from kproxy.forwarding.plan import Family
+
+
+class DataType(NamedTuple):
+    """`number`: nft's; six bits for each part of a concatenation. `typeof`: see `_typeof`."""
+
+    number: int
+    lengths: tuple[int, ...]  # bytes of each part
+    typeof: bytes = b""
+
+    @property
+    def byte_order(self) -> int:
+        """As in nft's user data: 1 of the host, 2 of the network, 0 none (concatenations)."""
+        return {INTEGER.number: 1, VERDICT.number: 0}.get(
+            self.number, 2 if len(self.lengths) == 1 else 0
+        )
+
+    @property
+    def length(self) -> int:
+        """Bytes, each part filled up to a multiple of four."""
+        return sum((length + 3) & ~3 for length in self.lengths)
+
+
+INTEGER = DataType(4, (4,))
+PROTOCOL = DataType(12, (1,))
+PORT = DataType(13, (2,))
+VERDICT = DataType(0xFFFFFF00, ())
+_ADDRESSES = {Family.IPV4: DataType(7, (4,)), Family.IPV6: DataType(8, (16,))}
+
+
+def address(family: Family) -> DataType:
+    return _ADDRESSES[family]
+
+
+def concatenation(*parts: DataType) -> DataType:
+    number = 0
+    for part in parts:
+        number = number << 6 | part.number
+    return DataType(number, tuple(length for part in parts for length in part.lengths))
+
+
+def like(type_: DataType, *parts: bytes) -> DataType:
+    """The type, with an expression for each of its parts by which nft shall call it."""
+    numbered = b"".join(udata(index, part) for index, part in enumerate(parts))
+    return type_._replace(typeof=_typeof(_CONCATENATION, numbered))
+
+
+def _typeof(kind: int, data: bytes) -> bytes:
+    """nftnl_udata: type and length of one byte each, numbers in the byte order of the host."""
+    return udata(0, struct.pack("=L", kind)) + udata(1, data)
+
+
+def udata(kind: int, value: bytes) -> bytes:
+    """One entry of nft's user data."""
+    return struct.pack("BB", kind, len(value)) + value
+
+
+def _numbers(*values: int) -> bytes:
+    return b"".join(udata(kind, struct.pack("=L", value)) for kind, value in enumerate(values))
+
+
+# EXPR_PAYLOAD and so on in nftables include/expression.h; PROTO_DESC_* in include/proto.h.
+_PAYLOAD, _META, _CONCATENATION, _NUMGEN = 7, 9, 13, 23
+_IP, _IP6, _TRANSPORT_HEADER = 12, 13, 11
+
+TYPEOF_DESTINATION = {
+    Family.IPV4: _typeof(_PAYLOAD, _numbers(_IP, 12)),
+    Family.IPV6: _typeof(_PAYLOAD, _numbers(_IP6, 9)),
+}
+TYPEOF_PROTOCOL = _typeof(_META, _numbers(16))
+TYPEOF_PORT = _typeof(_PAYLOAD, _numbers(_TRANSPORT_HEADER, 2))
+TYPEOF_SLOT = _typeof(_NUMGEN, _numbers(1, 2, 0))
