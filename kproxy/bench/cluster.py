@@ -19,23 +19,42 @@ from kproxy.api.types import (
 )
 from kproxy.store import SERVICE_NAME_LABEL
 
+NODE = "node-0"
+CLUSTER_CIDR = "10.128.0.0/9"  # all endpoints, also those that come later
+MOST_SERVICES = 60_000
+MOST_ENDPOINTS = 50  # of each Service
+MOST_LATER_ENDPOINTS = 60_000
+SERVICE_PORT = 80
+ENDPOINT_PORT = 8080
+
 _READY = EndpointConditions(ready=True, serving=True, terminating=False)
-_PORTS = (EndpointPort(name="http", port=8080),)
+_PORTS = (EndpointPort(name="http", port=ENDPOINT_PORT),)
 
 
 def objects(services: int, endpoints: int) -> Iterator[KubernetesObject]:
-    """`services` Services (at most 65,000) and their slices of `endpoints` endpoints each."""
+    """`services` Services and their slices of `endpoints` endpoints each."""
     for number in range(services):
         yield Service(
             metadata=Metadata(name=f"svc-{number}"),
             spec=ServiceSpec(
-                cluster_ip=(ip := f"10.96.{number // 250}.{number % 250 + 1}"),
+                cluster_ip=(ip := cluster_ip(number)),
                 cluster_ips=(ip,),
                 ip_families=("IPv4",),
-                ports=(ServicePort(name="http", port=80),),
+                ports=(ServicePort(name="http", port=SERVICE_PORT),),
             ),
         )
         yield endpoint_slice(number, endpoints)
+
+
+def cluster_ip(number: int) -> str:
+    """That of Service `number`."""
+    return f"10.96.{number // 250}.{number % 250 + 1}"
+
+
+def endpoint_address(number: int) -> str:
+    """That of endpoint `number` of all, in 10.128.0.0/10."""
+    high, low = divmod(number, 250)
+    return f"10.{128 + high // 250}.{high % 250}.{low + 1}"
 
 
 def endpoint_slice(number: int, endpoints: int) -> EndpointSlice:
@@ -51,18 +70,31 @@ def endpoint_slice(number: int, endpoints: int) -> EndpointSlice:
 
 def with_another_endpoint(former: EndpointSlice, number: int) -> EndpointSlice:
     """The slice with its last endpoint replaced by one that was not there before."""
-    fresh = Endpoint(
-        addresses=(f"10.255.{number // 250}.{number % 250 + 1}",),
-        conditions=_READY,
-        node_name="node-0",
-    )
-    return replace(former, endpoints=(*former.endpoints[:-1], fresh))
+    return replace(former, endpoints=(*former.endpoints[:-1], _later_endpoint(number)))
+
+
+def with_one_endpoint_more(former: EndpointSlice, number: int) -> EndpointSlice:
+    """The slice with one added that was not there before."""
+    return replace(former, endpoints=(*former.endpoints, _later_endpoint(number)))
+
+
+def with_one_endpoint_less(former: EndpointSlice) -> EndpointSlice:
+    """The slice without its first endpoint."""
+    return replace(former, endpoints=former.endpoints[1:])
 
 
 def _endpoint(number: int) -> Endpoint:
-    high, low = divmod(number, 250)
     return Endpoint(
-        addresses=(f"10.{128 + high // 250}.{high % 250}.{low + 1}",),
+        addresses=(endpoint_address(number),),
         conditions=_READY,
-        node_name=f"node-{high % 100}",
+        node_name=f"node-{number // 250 % 100}",
+    )
+
+
+def _later_endpoint(number: int) -> Endpoint:
+    """Its address is unlike any other's, up to MOST_LATER_ENDPOINTS."""
+    return Endpoint(
+        addresses=(f"10.255.{number // 250}.{number % 250 + 1}",),
+        conditions=_READY,
+        node_name=NODE,
     )

@@ -1,9 +1,14 @@
-"""Sync times of one size: `python -m kproxy.bench.sync OPTIONS` prints a result as JSON.
+"""Sync times of one size: `python -m kproxy.bench.sync SIZE` prints a result as JSON.
 
-Measured in one new namespace, from objects in the store to committed rules:
+Measured in one new namespace, from the event, an object that goes into the store, to committed
+rules:
 
 - full: the first sync, planning included, of a proxy that starts in an empty namespace
-- change: one endpoint of one Service replaced by another, several times at different places
+- change: one endpoint of one Service replaced by another
+- scale: one endpoint added to one Service, and then one removed from another, in turns
+
+Both kinds of changes go through all Services from the first to the last: the place in a table may
+matter.
 """
 
 from __future__ import annotations
@@ -11,84 +16,81 @@ from __future__ import annotations
 import gc
 import resource
 import statistics
-import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-from msgspec import Struct
-
-from kproxy.backend import BackendOptions, load
-from kproxy.bench.cluster import endpoint_slice, objects, with_another_endpoint
-from kproxy.config import ProxyConfig
-from kproxy.forwarding.plan import Family
+from kproxy.api.types import EndpointSlice
+from kproxy.bench.apart import answer
+from kproxy.bench.cluster import (
+    endpoint_slice,
+    objects,
+    with_another_endpoint,
+    with_one_endpoint_less,
+    with_one_endpoint_more,
+)
+from kproxy.bench.results import SyncResult, SyncSize, p99
+from kproxy.bench.subject import new_proxy
 from kproxy.kernel.netns import Namespace
-from kproxy.kernel.process import run
-from kproxy.proxy import NodeProxy
-from kproxy.store import Store
+from kproxy.kernel.uml import on_uml
 
 
-class Size(Struct, frozen=True, kw_only=True):
-    """What to measure. `changes`: how many endpoint changes."""
-
-    mode: str
-    variant: str
-    services: int
-    endpoints: int
-    changes: int
-
-
-class Result(Struct, frozen=True, kw_only=True):
-    """Seconds and MiB. Memory is that of the proxy process with all objects, but without children
-    such as iptables-restore: at the end, and at its peak."""
-
-    size: Size
-    full_s: float
-    change_median_s: float
-    change_max_s: float
-    resident_mib: float
-    peak_mib: float
-
-
-def measure_apart(size: Size) -> Result:
-    """`measure` in a process of its own. Raises KernelRefused if that fails."""
-    argv = [sys.executable, "-m", "kproxy.bench.sync", msgspec.json.encode(size).decode()]
-    return msgspec.json.decode(run(argv, timeout_s=3600), type=Result)
-
-
-def measure(size: Size) -> Result:
-    """Measure in this process, which should be a new one."""
-    config = ProxyConfig(
-        mode=size.mode,
-        hostname_override="node-0",
-        cluster_cidr="10.128.0.0/9",
-    )
-    options = BackendOptions(iptables_variant=size.variant)
-    store = Store()
-    store.replace(objects(size.services, size.endpoints))
+def measure(size: SyncSize) -> SyncResult:
+    """Measure in this process, which should be a new one. Raises KproxyError."""
     with Namespace.create("bench") as namespace, namespace.entered():
-        backends = {Family.IPV4: load(size.mode)(Family.IPV4, options)}
-        proxy = NodeProxy(store, config, backends)
-        gc.collect()
-        start = time.perf_counter()
-        proxy.sync()
-        full_s = time.perf_counter() - start
-        changes_s = []
-        for number in range(size.changes):
-            # Spread over all Services: the place in a table may matter.
-            service = number * size.services // size.changes
-            store.upsert(with_another_endpoint(endpoint_slice(service, size.endpoints), number))
+        store, proxy = new_proxy(size.mode, size.variant, objects(size.services, size.endpoints))
+
+        def committed_s(event: EndpointSlice | None = None) -> float:
             start = time.perf_counter()
+            if event:
+                store.upsert(event)
             proxy.sync()
-            changes_s.append(time.perf_counter() - start)
-    return Result(
+            return time.perf_counter() - start
+
+        gc.collect()
+        full_s = committed_s()
+        current: dict[int, EndpointSlice] = {}
+        changes_s = [committed_s(event) for event in replacements(size, current)]
+        scale_s = [committed_s(event) for event in additions_and_removals(size, current)]
+    return SyncResult(
         size=size,
+        user_mode_linux=on_uml(),
         full_s=full_s,
         change_median_s=statistics.median(changes_s),
+        change_p99_s=p99(changes_s),
         change_max_s=max(changes_s),
+        scale_median_s=statistics.median(scale_s),
+        scale_p99_s=p99(scale_s),
+        scale_max_s=max(scale_s),
         resident_mib=_resident_mib(),
         peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )
+
+
+def replacements(size: SyncSize, current: dict[int, EndpointSlice]) -> Iterator[EndpointSlice]:
+    """`size.changes` slices. `current`: those that changed already, by number of the Service."""
+    for number, service in enumerate(_spread(size)):
+        former = current.get(service) or endpoint_slice(service, size.endpoints)
+        current[service] = with_another_endpoint(former, number)
+        yield current[service]
+
+
+def additions_and_removals(
+    size: SyncSize, current: dict[int, EndpointSlice]
+) -> Iterator[EndpointSlice]:
+    """`size.changes` slices, after the replacements."""
+    for number, service in enumerate(_spread(size)):
+        former = current.get(service) or endpoint_slice(service, size.endpoints)
+        current[service] = (
+            with_one_endpoint_less(former)
+            if number % 2
+            else with_one_endpoint_more(former, size.changes + number)
+        )
+        yield current[service]
+
+
+def _spread(size: SyncSize) -> list[int]:
+    return [number * size.services // size.changes for number in range(size.changes)]
 
 
 def _resident_mib() -> float:
@@ -97,5 +99,4 @@ def _resident_mib() -> float:
 
 
 if __name__ == "__main__":
-    result = measure(msgspec.json.decode(sys.argv[1], type=Size))
-    sys.stdout.write(msgspec.json.encode(result).decode())
+    answer(measure, SyncSize)

@@ -2,59 +2,105 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
 import click
 
 from kproxy.cli import kernel as kernel_choice
 
+if TYPE_CHECKING:
+    from kproxy.bench.results import LatencySize, SyncSize
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
 
 @click.group()
 def bench() -> None:
-    """Measure how long syncs take and how much memory the proxy needs."""
+    """Measure how long syncs and connections take, and how much memory is needed."""
+
+
+def _subject_options(sizes: tuple[int, ...]) -> Callable[[_Command], _Command]:
+    """What both commands have to be told: which proxy, and how large a cluster."""
+    options = [
+        click.option("--mode", default="iptables", show_default=True, help="The proxy mode."),
+        kernel_choice.option,
+        click.option(
+            "--variant",
+            "chosen",
+            type=click.Choice(["nft", "legacy", "kube-proxy", "flat"]),
+            multiple=True,
+            help="Of iptables, or a layout of nftables; may be repeated. Default: all of the mode.",
+        ),
+        click.option(
+            "--services",
+            "sizes",
+            type=click.IntRange(1, 60_000),
+            multiple=True,
+            default=sizes,
+            show_default=True,
+            help="How many; may be repeated.",
+        ),
+        click.option(
+            "--endpoints",
+            type=click.IntRange(1, 50),
+            default=5,
+            show_default=True,
+            help="Of each Service.",
+        ),
+        click.option(
+            "--runs",
+            type=click.IntRange(1),
+            default=1,
+            show_default=True,
+            help="Measure everything so many times.",
+        ),
+        click.option(
+            "--json", "as_json", is_flag=True, help="Print one JSON object a line instead."
+        ),
+    ]
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @bench.command()
-@click.option("--mode", default="iptables", show_default=True, help="The proxy mode.")
-@kernel_choice.option
+@_subject_options(sizes=(1000, 5000, 10_000))
 @click.option(
-    "--variant",
-    "variants",
-    type=click.Choice(["nft", "legacy"]),
-    multiple=True,
-    help="Of iptables; may be repeated. Both in iptables mode, else the one in use.",
-)
-@click.option(
-    "--services",
-    "sizes",
-    type=click.IntRange(1, 60_000),
-    multiple=True,
-    default=(1000, 5000, 10_000),
+    "--changes",
+    type=click.IntRange(1, 30_000),
+    default=9,
     show_default=True,
-    help="How many; may be repeated.",
+    help="How many of each kind.",
 )
-@click.option("--endpoints", type=click.IntRange(1, 50), default=5, show_default=True)
-@click.option("--changes", type=click.IntRange(1), default=9, show_default=True)
-@click.option("--runs", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line instead.")
 def sync(
     mode: str,
     kernel: str,
-    variants: tuple[str, ...],
+    chosen: tuple[str, ...],
     sizes: tuple[int, ...],
     endpoints: int,
-    changes: int,
     runs: int,
     as_json: bool,
+    changes: int,
 ) -> None:
     """Time from objects to committed rules, in namespaces made for it.
 
     \b
     full    first sync of a proxy in an empty namespace, planning included
-    change  one endpoint replaced by another: median and maximum of --changes
-    memory  of the proxy process with all objects: at the end, and at its peak
+    change  one endpoint replaced by another: median and 99th percentile
+    scale   one endpoint added to a Service, or one removed: the same
+    MiB     memory of the proxy process with all objects: at the end, at its peak
 
     \b
     Examples:
       kproxy bench sync
+      kproxy bench sync --mode nftables --variant flat --changes 200
       kproxy bench sync --mode ipvs --services 1000
       kproxy bench sync --services 1000 --variant nft --runs 5 --json
     """
@@ -62,25 +108,98 @@ def sync(
         kernel_choice.rerun()
     import msgspec
 
-    from kproxy.bench.sync import Size, measure_apart
+    from kproxy.bench.apart import measure_apart
+    from kproxy.bench.results import SyncResult, SyncSize
+    from kproxy.bench.subject import variants
+    from kproxy.bench.tables import SYNC_HEADING, sync_row
 
+    all_sizes = [
+        SyncSize(mode=mode, variant=variant, services=each, endpoints=endpoints, changes=changes)
+        for variant in variants(mode, chosen)
+        for each in sizes
+        for _ in range(runs)
+    ]
     if not as_json:
-        click.echo("mode      variant  services  full s  change ms (max)  MiB (peak)")
-    for variant in variants or (("nft", "legacy") if mode == "iptables" else ("auto",)):
-        for services in sizes:
-            size = Size(
-                mode=mode,
-                variant=variant,
-                services=services,
-                endpoints=endpoints,
-                changes=changes,
-            )
-            for _ in range(runs):
-                result = measure_apart(size)
-                click.echo(
-                    msgspec.json.encode(result).decode()
-                    if as_json
-                    else f"{mode:8}  {variant:7}  {services:8}  {result.full_s:6.2f}"
-                    f"  {result.change_median_s * 1e3:7.1f} ({result.change_max_s * 1e3:.0f})"
-                    f"    {result.resident_mib:.0f} ({result.peak_mib:.0f})"
-                )
+        click.echo(SYNC_HEADING)
+    for size in all_sizes:
+        with _progress(size):
+            result = measure_apart("kproxy.bench.sync", size, SyncResult)
+        click.echo(msgspec.json.encode(result).decode() if as_json else sync_row(result))
+
+
+@bench.command()
+@_subject_options(sizes=(10, 100, 1000, 10_000))
+@click.option(
+    "--connections",
+    type=click.IntRange(1),
+    default=2000,
+    show_default=True,
+    help="How many through each of the three nodes.",
+)
+def latency(
+    mode: str,
+    kernel: str,
+    chosen: tuple[str, ...],
+    sizes: tuple[int, ...],
+    endpoints: int,
+    runs: int,
+    as_json: bool,
+    connections: int,
+) -> None:
+    """Time of connect() to a Service, in namespaces made for it.
+
+    Median and 99th percentile in microseconds, through three nodes in turns:
+
+    \b
+    direct   no rules: the client asks an endpoint
+    plain    one DNAT rule, of nftables; on user-mode Linux, of iptables-legacy
+    service  the rules of a proxy: the client asks Services from first to last
+    ratio    service to plain, of the medians
+
+    \b
+    Examples:
+      kproxy bench latency
+      kproxy bench latency --mode nftables --services 10000
+      kproxy bench latency --mode ipvs --connections 500
+      kproxy bench latency --variant legacy --runs 5 --json
+    """
+    if kernel_choice.is_needed(kernel, mode):
+        kernel_choice.rerun()
+    import msgspec
+
+    from kproxy.bench.apart import measure_apart
+    from kproxy.bench.results import LatencyResult, LatencySize
+    from kproxy.bench.subject import variants
+    from kproxy.bench.tables import LATENCY_HEADING, latency_row
+
+    all_sizes = [
+        LatencySize(
+            mode=mode,
+            variant=variant,
+            services=each,
+            endpoints=endpoints,
+            connections=connections,
+        )
+        for variant in variants(mode, chosen)
+        for each in sizes
+        for _ in range(runs)
+    ]
+    if not as_json:
+        click.echo(LATENCY_HEADING)
+    for size in all_sizes:
+        with _progress(size):
+            result = measure_apart("kproxy.bench.latency", size, LatencyResult)
+        click.echo(msgspec.json.encode(result).decode() if as_json else latency_row(result))
+
+
+@contextmanager
+def _progress(size: SyncSize | LatencySize) -> Iterator[None]:
+    """On a terminal: what is being measured, in a line that is gone afterwards."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    click.echo(f"{size.mode} {size.variant}, {size.services} Services ...", nl=False, err=True)
+    try:
+        yield
+    finally:
+        click.echo("\r\033[K", nl=False, err=True)

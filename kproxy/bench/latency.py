@@ -1,0 +1,122 @@
+"""Connection setup of one size: `python -m kproxy.bench.latency SIZE` prints a result as JSON.
+
+Measured is connect() of a client whose packets a node forwards to a server, through three nodes in
+turns, so that whatever else the machine does meets all three:
+
+- direct: no rules; the client asks an endpoint
+- plain: one DNAT rule, from the address of one Service to one endpoint
+- service: the rules of a proxy; the client asks all Services, or as many as there are connections
+
+A handshake takes no other process: the kernel handles all its packets within connect(), on one CPU.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import statistics
+from collections.abc import Sequence
+from contextlib import ExitStack
+from random import Random
+
+from kproxy.bench.apart import answer
+from kproxy.bench.cluster import (
+    ENDPOINT_PORT,
+    SERVICE_PORT,
+    cluster_ip,
+    endpoint_address,
+    objects,
+)
+from kproxy.bench.line import Address, Line, line
+from kproxy.bench.results import LatencyResult, LatencySize, p99
+from kproxy.bench.subject import new_proxy
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.process import run
+from kproxy.kernel.uml import on_uml
+from kproxy.kernel.xtables import Xtables
+
+_WARM_UP = 200  # connections through each node that are not counted
+_AT_ONCE = 100  # sockets of each client that are made beforehand
+
+_PLAIN_NFT = f"""
+table ip nat {{
+    chain prerouting {{
+        type nat hook prerouting priority dstnat;
+        ip daddr {cluster_ip(0)} tcp dport {SERVICE_PORT} \
+            dnat to {endpoint_address(0)}:{ENDPOINT_PORT}
+    }}
+}}
+"""
+_PLAIN_IPTABLES = f"""*nat
+-A PREROUTING -d {cluster_ip(0)} -p tcp --dport {SERVICE_PORT} \
+-j DNAT --to-destination {endpoint_address(0)}:{ENDPOINT_PORT}
+COMMIT
+"""
+
+
+def measure(size: LatencySize) -> LatencyResult:
+    """Measure in this process, which should be a new one. Raises KproxyError."""
+    with ExitStack() as stack:
+        direct, plain, service = lines = [stack.enter_context(line()) for _ in range(3)]
+        with plain.node.entered():
+            plain_rule = _write_plain_rule()
+        with service.node.entered():
+            _, proxy = new_proxy(size.mode, size.variant, objects(size.services, size.endpoints))
+            proxy.sync()
+        gc.collect()
+        gc.disable()
+        _measure(lines, asked(size.services, _WARM_UP))
+        times = _measure(lines, asked(size.services, size.connections))
+    return LatencyResult(
+        size=size,
+        user_mode_linux=on_uml(),
+        plain_rule=plain_rule,
+        direct_median_us=statistics.median(times[direct]),
+        direct_p99_us=p99(times[direct]),
+        plain_median_us=(plain_median := statistics.median(times[plain])),
+        plain_p99_us=p99(times[plain]),
+        service_median_us=(service_median := statistics.median(times[service])),
+        service_p99_us=p99(times[service]),
+        ratio=service_median / plain_median,
+    )
+
+
+def asked(services: int, connections: int) -> list[int]:
+    """Numbers of the Services to ask: spread evenly from the first to the last, in random order.
+
+    The same in each run. A single connection asks the first.
+    """
+    gaps = max(1, connections - 1)
+    numbers = [round(index * (services - 1) / gaps) for index in range(connections)]
+    Random(0).shuffle(numbers)
+    return numbers
+
+
+def _measure(lines: Sequence[Line], services: Sequence[int]) -> dict[Line, list[float]]:
+    """Microseconds of each line, whose order is another each time: direct, plain, service."""
+    times: dict[Line, list[float]] = {each: [] for each in lines}
+    direct = (endpoint_address(0), ENDPOINT_PORT)
+    plain = (cluster_ip(0), SERVICE_PORT)
+    orders = itertools.cycle(itertools.permutations(range(len(lines))))
+    for start in range(0, len(services), _AT_ONCE):
+        batch = services[start : start + _AT_ONCE]
+        sockets = [each.sockets(len(batch)) for each in lines]
+        for number in batch:
+            targets: list[Address] = [direct, plain, (cluster_ip(number), SERVICE_PORT)]
+            for index in next(orders):
+                taken = lines[index].connect_ns(sockets[index].pop(), targets[index])
+                times[lines[index]].append(taken / 1e3)
+    return times
+
+
+def _write_plain_rule() -> str:
+    """Returns whose rule it is. User-mode Linux has no NAT in nf_tables."""
+    if on_uml():
+        Xtables(Family.IPV4, "legacy").restore([_PLAIN_IPTABLES])
+        return "iptables-legacy"
+    run(["nft", "-f", "-"], _PLAIN_NFT)
+    return "nftables"
+
+
+if __name__ == "__main__":
+    answer(measure, LatencySize)

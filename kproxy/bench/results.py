@@ -1,0 +1,74 @@
+"""What the measurements take and give. In JSON, `measured` tells which result it is."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+
+class SyncSize(Struct, frozen=True, kw_only=True):
+    """`endpoints` of each Service; `changes` of each of the two kinds."""
+
+    mode: str
+    variant: str
+    services: int
+    endpoints: int
+    changes: int
+
+
+class SyncResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="sync"):
+    """Seconds and MiB. A change puts one endpoint in the place of another; scale: one more or less.
+
+    Memory is that of the proxy process with all objects, but without children such as
+    iptables-restore: at the end, and at its peak.
+    """
+
+    size: SyncSize
+    user_mode_linux: bool
+    full_s: float
+    change_median_s: float
+    change_p99_s: float
+    change_max_s: float
+    scale_median_s: float
+    scale_p99_s: float
+    scale_max_s: float
+    resident_mib: float
+    peak_mib: float
+
+
+class LatencySize(Struct, frozen=True, kw_only=True):
+    """`endpoints` of each Service; `connections` through each of the three nodes."""
+
+    mode: str
+    variant: str
+    services: int
+    endpoints: int
+    connections: int
+
+
+class LatencyResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="latency"):
+    """Microseconds of connect(), through a node without rules, with one rule, with all Services.
+
+    `plain_rule`: whose DNAT rule it is, nftables or iptables-legacy. `ratio`: service to plain,
+    of the medians.
+    """
+
+    size: LatencySize
+    user_mode_linux: bool
+    plain_rule: str
+    direct_median_us: float
+    direct_p99_us: float
+    plain_median_us: float
+    plain_p99_us: float
+    service_median_us: float
+    service_p99_us: float
+    ratio: float
+
+
+def p99(values: Sequence[float]) -> float:
+    """The 99th percentile, interpolated between the two values next to it."""
+    if len(values) == 1:
+        return values[0]
+    return statistics.quantiles(values, n=100, method="inclusive")[98]
