@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator, Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from kproxy.api.types import (
     ClientIPConfig,
@@ -162,6 +163,23 @@ def test_affinity_survives_a_full_sync(lab: ProbedLab) -> None:
     assert [homes(lab, STICKY, family) for family in BOTH] == before
 
 
+@pytest.mark.parametrize("mode", [mode for mode in MODES if isinstance(mode, Mode)], ids=str)
+def test_affinity_is_the_same_for_all_addresses_of_a_port(
+    kproxy_lab: LabFactory, mode: Mode
+) -> None:
+    """Not in ipvs mode, where each virtual server remembers its own clients."""
+    lab = build_lab(kproxy_lab, mode)
+    lab.apply(objects(lab, STICKY, PODS[:5], affinity_timeout_s=10800))
+    for family in BOTH:
+        asks = [replace(cluster_ip(STICKY, family), client=pod) for pod in PODS]
+        nodes = [lab.nodes[lab.pods[pod].node].addresses[family] for pod in PODS]
+        by_node_port = [
+            replace(packet, address=node, port=NODE_PORT + STICKY)
+            for packet, node in zip(asks, nodes, strict=True)
+        ]
+        assert answering(lab, asks) == answering(lab, by_node_port)
+
+
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_affinity_survives_a_restart(kproxy_lab: LabFactory, mode: Mode) -> None:
     lab = build_lab(kproxy_lab, mode)
@@ -206,10 +224,14 @@ def test_connections_outlive_changes_of_endpoints(
 
 def homes(lab: ProbedLab, number: int, family: Family) -> dict[str, str]:
     """Which pod answers each client outside."""
-    packets = [node_port(lab, number, family, client) for client in CLIENTS]
+    return answering(lab, [node_port(lab, number, family, client) for client in CLIENTS])
+
+
+def answering(lab: ProbedLab, packets: Sequence[Packet]) -> dict[str, str]:
+    """Which pod answers each client. All must be answered."""
     answers = connect_many(lab, packets)
     pods = [answer.pod for answer in answers if isinstance(answer, Connected)]
-    return dict(zip(CLIENTS, pods, strict=True))
+    return dict(zip((packet.client for packet in packets), pods, strict=True))
 
 
 def test_the_checks_can_fail(lab: ProbedLab) -> None:
