@@ -1,8 +1,8 @@
 """The nftables backend: one transaction for each sync.
 
-All is in one table, so that other tables and this one cannot disturb each other. A full sync
-replaces all but base chains, which stay hooked, and the sets in which rules remember clients; an
-incremental one reads nothing. What the kernel refuses leaves it as it was.
+All is in one table, so that other tables and this one cannot disturb each other. A full sync reads
+which rules there are, and writes the chains that differ and all elements; the sets in which rules
+remember clients stay. An incremental one reads nothing. What the kernel refuses changes nothing.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from kproxy.kernel.netlink import Request
 from kproxy.kernel.nftables.listing import table_listing
 from kproxy.kernel.nftables.objects import NEW_RULE, Table
 from kproxy.kernel.nftables.session import Session, TableReader
-from kproxy_nftables import damage, flat_layout, kube_proxy_layout, transaction
+from kproxy_nftables import damage, flat_layout, kube_proxy_layout
 from kproxy_nftables.contents import Contents
 from kproxy_nftables.names import NODE_PORT_IPS, TABLE
 from kproxy_nftables.support import rehearsal, require_nft
-from kproxy_nftables.transaction import Fixed
+from kproxy_nftables.transaction import Fixed, Present, difference, from_nothing, replacement
 from kproxy_nftables.wanted import MEMBER, NOTHING, ElementKey, Wanted
 from kproxy_nftables.words import address_bytes
 
@@ -41,6 +41,7 @@ class NftablesBackend:
         self._flat = options.nftables_layout == "flat"
         self._wanted = flat_layout.wanted if self._flat else kube_proxy_layout.wanted
         self._table = Table(family, TABLE)
+        self._opened: Session | None = None
         self._settings: NodeSettings | None = None  # of the last sync; None: it has failed
         self._fixed: Fixed
         self._contents: Contents
@@ -50,8 +51,7 @@ class NftablesBackend:
     def support(self) -> Support:
         try:
             require_nft()
-            with Session() as session:
-                session.rehearse(rehearsal(self.family))
+            self._session.rehearse(rehearsal(self.family))
         except Unsupported as error:
             return Support(False, str(error), error.remedy)
         except KernelRefused as error:
@@ -64,19 +64,14 @@ class NftablesBackend:
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         full = delta.full or self._settings is None
         self._settings = None  # until it is done
-        with Session() as session:
-            before = session.generation()
-            requests = self._everything(plan) if full else self._difference(plan, delta)
-            if full:
-                self._replace(session, requests)
-            elif requests:
-                session.commit(requests)
-            # A transaction of somebody else's in between may have done anything to the table.
-            alone = session.generation() == before + bool(requests)
-            if not alone:
-                self._generation = 0
-            elif requests:
-                self._generation = before + 1
+        before = self._session.generation()
+        requests = self._take_over(plan) if full else self._follow(plan, delta)
+        # A transaction of somebody else's in between may have done anything to the table.
+        alone = self._session.generation() == before + bool(requests)
+        if not alone:
+            self._generation = 0
+        elif requests:
+            self._generation = before + 1
         self._settings = plan.settings
         return SyncReport(
             full=full,
@@ -88,13 +83,11 @@ class NftablesBackend:
         """Rules are counted by chain, elements by set; the next full sync sees the rest."""
         if self._settings is None or self._node(self._settings) != self._node_wants:
             return False
-        with Session() as session:
-            generation = session.generation()
-            if generation != self._generation:
-                reader = TableReader(session, self.family, TABLE)
-                if damage.found(reader, self._settings, self._fixed, self._contents):
-                    return False
-                self._generation = generation  # somebody else's business
+        generation = self._session.generation()
+        if generation != self._generation:
+            if damage.found(self._reader, self._settings, self._fixed, self._contents):
+                return False
+            self._generation = generation  # somebody else's business
         return True
 
     def read(self) -> Ruleset:
@@ -102,48 +95,61 @@ class NftablesBackend:
         return {TABLE: table_listing(self.family, TABLE)}
 
     def cleanup(self) -> None:
-        with Session() as session:
-            session.commit([self._table.create(), self._table.delete()])
+        self._session.commit([self._table.create(), self._table.delete()])
         self._settings = None
 
-    def _everything(self, plan: Plan) -> list[Request]:
+    def _take_over(self, plan: Plan) -> list[Request]:
+        """Whatever the table holds."""
+        settings = plan.settings
         self._contents = Contents()
-        self._fixed = Fixed(plan.settings, flat=self._flat)
-        self._node_wants = self._node(plan.settings)
+        self._fixed = Fixed(settings, flat=self._flat)
+        self._node_wants = self._node(settings)
         self._contents.change(_NODE, NOTHING, self._node_wants)
         for service in plan.services.values():
-            self._contents.change(service.name, NOTHING, self._wanted(service, plan.settings))
+            self._contents.change(service.name, NOTHING, self._wanted(service, settings))
         changes = self._contents.take_changes()
-        return [
-            *transaction.fixed(self._table, self._fixed),
-            *transaction.changed(self._table, changes, plan.settings),
-        ]
+        reader = self._reader
+        present = Present(reader.chains(), reader.rules(), reader.sets())
+        self._table.avoid(present.sets)
+        requests = [*replacement(self._table, present, self._fixed, changes, settings)]
+        try:
+            self._session.commit(requests)
+        except KernelRefused as error:
+            log.debug("the table cannot be taken over, so it is made anew: %s", error)
+            requests = [*from_nothing(self._table, self._fixed, changes, settings)]
+            self._session.commit(requests)
+        return requests
 
-    def _difference(self, plan: Plan, delta: Delta) -> list[Request]:
-        node_wants = self._node(plan.settings)
+    def _follow(self, plan: Plan, delta: Delta) -> list[Request]:
+        """What was wanted before is there."""
+        settings = plan.settings
+        node_wants = self._node(settings)
         self._contents.change(_NODE, self._node_wants, node_wants)
         self._node_wants = node_wants
         for name, former in delta.before.items():
             fresh = plan.services.get(name)
             self._contents.change(
                 name,
-                self._wanted(former, plan.settings) if former else NOTHING,
-                self._wanted(fresh, plan.settings) if fresh else NOTHING,
+                self._wanted(former, settings) if former else NOTHING,
+                self._wanted(fresh, settings) if fresh else NOTHING,
             )
-        changes = self._contents.take_changes()
-        return [*transaction.changed(self._table, changes, plan.settings)]
+        requests = [*difference(self._table, self._contents.take_changes(), settings)]
+        if requests:
+            self._session.commit(requests)
+        return requests
 
-    def _replace(self, session: Session, requests: list[Request]) -> None:
-        """Put this in the place of whatever the table holds."""
-        reader = TableReader(session, self.family, TABLE)
-        kept = self._contents.affinity_sets
-        emptied = transaction.emptied(self._table, reader.chains(), reader.sets(), kept)
-        try:
-            session.commit([*emptied, *requests])
-        except KernelRefused as error:
-            # Chains or sets of that name are there, but of another kind: hooked elsewhere, ...
-            log.debug("the table cannot be taken over, so it is made anew: %s", error)
-            session.commit([*transaction.recreated(self._table), *requests])
+    @property
+    def _session(self) -> Session:
+        """Opened at first use, since only then the thread is in the namespace that matters; and
+        kept, because the kernel, to close one, waits for all transactions to be cleared away.
+        """
+        if self._opened is None:
+            self._opened = Session()
+        return self._opened
+
+    @property
+    def _reader(self) -> TableReader:
+        return TableReader(self._session, self.family, TABLE)
 
     def _node(self, settings: NodeSettings) -> Wanted:
         """The addresses that answer node ports, unless all do."""

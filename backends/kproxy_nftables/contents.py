@@ -109,6 +109,15 @@ class Contents:
     def _assign_slots(self, key: ElementKey, wanted: tuple[bytes, ...]) -> None:
         """Slots stay 0 to N-1, and as few endpoints as possible get another one."""
         held = self._slots.pop(key, ())
+        if not held:
+            if wanted:
+                self._slots[key] = wanted
+                self._changes.elements[key.set] += [
+                    element(key.key + slot_bytes(slot), data_value(endpoint))
+                    for slot, endpoint in enumerate(wanted)
+                ]
+                self.element_counts[key.set] += len(wanted)
+            return
         fresh = arranged(held, wanted)
         if fresh:
             self._slots[key] = fresh
@@ -132,8 +141,6 @@ class Contents:
 
 def arranged(held: tuple[bytes, ...], wanted: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """`wanted` in an order in which as many as possible have the place they have in `held`."""
-    if not held:
-        return wanted
     staying, known = set(wanted), set(held)
     places = [endpoint if endpoint in staying else None for endpoint in held]
     newcomers = [endpoint for endpoint in wanted if endpoint not in known]

@@ -14,9 +14,9 @@ def found(reader: TableReader, settings: NodeSettings, fixed: Fixed, contents: C
     rules = {name: len(rules) for name, rules in fixed.chains.items()} | contents.rule_counts
     for chain in contents.balancers:
         rules[chain.name] = len(flat_layout.balancer_rules(chain, settings))
-    if reader.rule_counts() != rules:
+    if {name: len(digests) for name, digests in reader.rules().items()} != rules:
         return True
-    present = set(reader.sets())
+    present = reader.sets().keys()
     if not contents.affinity_sets <= present:
         return True
     return any(

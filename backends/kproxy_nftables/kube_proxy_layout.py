@@ -111,7 +111,7 @@ def _affinity_rules(service: ServicePlan, endpoints: tuple[Endpoint, ...]) -> It
     verdicts = tuple(
         element(words.slot_bytes(slot), goto(f"endpoint-{name}")) for slot, name in enumerate(names)
     )
-    chosen = AnonymousSet(INTEGER, verdicts, VERDICT, target=0)
+    chosen = AnonymousSet(verdicts, INTEGER, VERDICT, target=0)
     yield Rule((words.random_slot(len(endpoints)), chosen))
 
 

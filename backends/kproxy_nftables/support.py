@@ -47,14 +47,13 @@ def rehearsal(family: Family) -> Iterator[Request]:
     settings = NodeSettings(
         family=family, node_name="", detector=LocalDetector(DetectLocal.PREFIX, "veth")
     )
-    yield from transaction.recreated(table)
-    yield from transaction.fixed(table, Fixed(settings, flat=True))
     contents = Contents()
     remembering = _service("affinity", family, affinity_timeout_s=10)
     plain = _service("plain", family, affinity_timeout_s=0)
     contents.change(remembering.name, NOTHING, kube_proxy_layout.wanted(remembering, settings))
     contents.change(plain.name, NOTHING, flat_layout.wanted(plain, settings))
-    yield from transaction.changed(table, contents.take_changes(), settings)
+    fixed = Fixed(settings, flat=True)
+    yield from transaction.from_nothing(table, fixed, contents.take_changes(), settings)
 
 
 def _service(name: str, family: Family, affinity_timeout_s: int) -> ServicePlan:

@@ -5,11 +5,12 @@ What is referred to comes before what refers to it, and goes after it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from kproxy.forwarding.plan import NodeSettings
 from kproxy.kernel.netlink import Request
-from kproxy.kernel.nftables.objects import Set, Table
+from kproxy.kernel.nftables.objects import Rule, Set, Table
 from kproxy_nftables import flat_layout, frame
 from kproxy_nftables.contents import Changes
 from kproxy_nftables.frame import BASE_CHAINS, REJECT_COMMENT, TABLE_COMMENT, Chains
@@ -27,50 +28,92 @@ class Fixed:
             self.chains |= flat_layout.chains(settings)
 
 
-def emptied(
-    table: Table, chains: Collection[str], sets: Iterable[str], kept_sets: Collection[str]
+class Present(NamedTuple):
+    """What the table holds: chains, and whether each is a base chain; digests of the rules by
+    chain; sets, and whether each is part of a rule."""
+
+    chains: Mapping[str, bool]
+    rules: Mapping[str, list[bytes]]
+    sets: Mapping[str, bool]
+
+
+def from_nothing(
+    table: Table, fixed: Fixed, changes: Changes, settings: NodeSettings
 ) -> Iterator[Request]:
-    """Only base chains, empty, and sets that rules fill, as they are, remain of the table."""
-    yield table.create(TABLE_COMMENT)
-    yield table.flush()
-    yield from (table.delete_set(name) for name in sets if name not in kept_sets)
-    yield from (table.delete_chain(name) for name in chains if name not in BASE_CHAINS)
-
-
-def recreated(table: Table) -> Iterator[Request]:
-    """Nothing remains of it, and it need not have been there."""
+    """Whatever is in the table goes. It need not be there."""
     yield table.create()
     yield table.delete()
-    yield table.create(TABLE_COMMENT)
+    yield from replacement(table, Present({}, {}, {}), fixed, changes, settings)
 
 
-def fixed(table: Table, parts: Fixed) -> Iterator[Request]:
-    yield from map(table.add_set, parts.sets)
-    for name in parts.chains:
-        comment = REJECT_COMMENT if name == REJECT else ""
-        yield table.add_chain(name, BASE_CHAINS.get(name), comment)
-    yield from rules(table, parts.chains)
+def replacement(
+    table: Table, present: Present, fixed: Fixed, changes: Changes, settings: NodeSettings
+) -> Iterator[Request]:
+    """What is there already stays: chains with the same rules, and what rules have remembered.
 
-
-def changed(table: Table, changes: Changes, settings: NodeSettings) -> Iterator[Request]:
-    yield from map(table.add_set, changes.sets)
-    balancers = {
-        chain.name: flat_layout.balancer_rules(chain, settings) for chain in changes.balancers
+    Elements are all written. The kernel refuses if something else has the name of a base chain or
+    a set.
+    """
+    chains = fixed.chains | changes.chains | _balancers(changes, settings)
+    differing = {
+        name: rules for name, rules in chains.items() if present.rules.get(name) != _digests(rules)
     }
-    written = changes.chains | balancers
+    stay = {
+        name
+        for name, base in present.chains.items()
+        if (name in chains and not base) or name in BASE_CHAINS
+    }
+    fixed_sets = {set_.name for set_ in fixed.sets}
+    sets = fixed_sets | {set_.name for set_ in changes.sets}
+
+    yield table.create(TABLE_COMMENT)
+    for name in present.rules:
+        if name not in stay or name in differing:
+            yield table.flush_chain(name)
+    for name, of_a_rule in present.sets.items():
+        if name in fixed_sets:
+            yield table.flush_set(name)
+        elif not of_a_rule and name not in sets:
+            yield table.delete_set(name)
+    yield from (table.delete_chain(name) for name in present.chains if name not in stay)
+
+    yield from map(table.add_set, (*fixed.sets, *changes.sets))
+    for name in chains:
+        if name not in stay or name in BASE_CHAINS:
+            comment = REJECT_COMMENT if name == REJECT else ""
+            yield table.add_chain(name, BASE_CHAINS.get(name), comment)
+    yield from _rules(table, differing)
+    yield from _elements(table, changes.elements)
+
+
+def difference(table: Table, changes: Changes, settings: NodeSettings) -> Iterator[Request]:
+    yield from map(table.add_set, changes.sets)
+    written = changes.chains | _balancers(changes, settings)
     yield from map(table.add_chain, written)
     yield from map(table.flush_chain, changes.chains)
-    yield from rules(table, written)
+    yield from _rules(table, written)
     for set_, elements in changes.gone_elements.items():
         yield from table.delete_elements(set_, elements)
-    for set_, elements in changes.elements.items():
-        yield from table.add_elements(set_, elements)
+    yield from _elements(table, changes.elements)
     yield from map(table.flush_chain, changes.gone_chains)
     yield from map(table.delete_chain, changes.gone_chains)
     yield from map(table.delete_set, changes.gone_sets)
 
 
-def rules(table: Table, chains: Chains) -> Iterator[Request]:
-    for name, written in chains.items():
-        for rule in written:
+def _balancers(changes: Changes, settings: NodeSettings) -> Chains:
+    return {chain.name: flat_layout.balancer_rules(chain, settings) for chain in changes.balancers}
+
+
+def _rules(table: Table, chains: Chains) -> Iterator[Request]:
+    for name, rules in chains.items():
+        for rule in rules:
             yield from table.add_rule(name, rule)
+
+
+def _elements(table: Table, by_set: Mapping[str, Iterable[bytes]]) -> Iterator[Request]:
+    for set_, elements in by_set.items():
+        yield from table.add_elements(set_, elements)
+
+
+def _digests(rules: tuple[Rule, ...]) -> list[bytes]:
+    return [rule.digest for rule in rules]

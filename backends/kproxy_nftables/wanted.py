@@ -7,6 +7,7 @@ Source: kube-proxy v1.36 nftables/proxier.go, syncProxyRules.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from kproxy.forwarding.plan import Frontend, FrontendKind, OnEmpty, ServicePlan
@@ -75,6 +76,7 @@ NOTHING = Wanted({}, {}, {})
 MEMBER = Element()
 
 
+@lru_cache(maxsize=256)
 def goto(chain: str) -> bytes:
     return verdict_data(Verdict.GOTO, chain)
 

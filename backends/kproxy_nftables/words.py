@@ -9,6 +9,7 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Iterable
+from functools import cache
 
 from kproxy.forwarding.plan import DetectLocal, Endpoint, Family, LocalDetector, NodeSettings
 from kproxy.kernel.nftables import expressions as expr
@@ -47,6 +48,7 @@ def endpoint_bytes(endpoint: Endpoint) -> bytes:
     return address_bytes(endpoint.address) + port_bytes(endpoint.port)
 
 
+@cache
 def slot_bytes(number: int) -> bytes:
     return struct.pack("=L", number)
 
@@ -196,7 +198,7 @@ def endpoint_map(family: Family, endpoints: Iterable[bytes]) -> AnonymousSet:
     elements = tuple(
         element(slot_bytes(slot), data_value(endpoint)) for slot, endpoint in enumerate(endpoints)
     )
-    return AnonymousSet(INTEGER, elements, concatenation(address(family), PORT), target=1)
+    return AnonymousSet(elements, INTEGER, concatenation(address(family), PORT), target=1)
 
 
 def _any_bit(load: bytes, mask: int) -> bytes:
@@ -233,4 +235,4 @@ def _ranges(family: Family, cidrs: Iterable[str], *, inverted: bool) -> Anonymou
         elements.append(boundary(first.to_bytes(size, "big"), end=False))
         if after < end_of_all:
             elements.append(boundary(after.to_bytes(size, "big"), end=True))
-    return AnonymousSet(address(family), tuple(elements), ranges=True, inverted=inverted)
+    return AnonymousSet(tuple(elements), address(family), ranges=True, inverted=inverted)

@@ -141,6 +141,11 @@ class Netlink:
     def close(self) -> None:
         self._socket.close()
 
+    def __del__(self) -> None:
+        """Who keeps one for long lets it go with itself."""
+        with suppress(AttributeError):  # it could not even be opened
+            self.close()
+
     def __enter__(self) -> Self:
         return self
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from functools import cache
+from hashlib import blake2b
 from typing import NamedTuple
 
 from kproxy.forwarding.plan import Family
@@ -32,7 +33,8 @@ _ANONYMOUS, _CONSTANT, _INTERVAL, _MAP, _TIMEOUT, _DYNAMIC, _CONCATENATED = (
     *(0x10, 0x20, 0x80),
 )
 _INTERVAL_END = 1  # NFT_SET_ELEM_INTERVAL_END
-_LONGEST_NAME = 255
+_ANONYMOUS_PREFIX = "_k"
+DIGEST = 0x6B  # our own, in the user data of a rule; nft passes over what it does not know
 _COMMENT = 7  # NFTNL_UDATA_SET_COMMENT; everywhere else it is 0
 _MOST_LIST_BYTES = 60_000  # the length of an attribute has sixteen bits
 
@@ -62,8 +64,8 @@ class AnonymousSet(NamedTuple):
     `target`, `inverted`: of that lookup. `elements`: as `element` makes them.
     """
 
-    key: DataType
     elements: tuple[bytes, ...]
+    key: DataType
     value: DataType | None = None
     ranges: bool = False
     target: int | None = None
@@ -73,6 +75,18 @@ class AnonymousSet(NamedTuple):
 class Rule(NamedTuple):
     expressions: tuple[bytes | AnonymousSet, ...]
     comment: str = ""
+
+    @property
+    def digest(self) -> bytes:
+        """Kept beside the comment: a rule cannot be altered, so it tells what the rule says."""
+        whole = blake2b(self.comment.encode(), digest_size=8)
+        for part in self.expressions:
+            if isinstance(part, bytes):
+                whole.update(part)
+            else:
+                whole.update(repr(part[1:]).encode())
+                whole.update(b"".join(part.elements))
+        return whole.digest()
 
 
 def element(key: bytes, data: bytes = b"", comment: str = "") -> bytes:
@@ -113,6 +127,7 @@ class Table:
         header = struct.pack(">BBH", NFPROTO[family], 0, 0)
         self._start = header + attribute(1, name.encode() + b"\0")
         self._last_set_id = 0
+        self._last_anonymous = 0
 
     def create(self, comment: str = "") -> Request:
         body = self._start + attribute(2, bytes(4))
@@ -122,10 +137,6 @@ class Table:
 
     def delete(self) -> Request:
         return Request(DELETE_TABLE, self._start, ("delete table", *self._what))
-
-    def flush(self) -> Request:
-        """Remove the rules of all chains."""
-        return Request(DELETE_RULE, self._start, ("flush table", *self._what))
 
     def add_chain(self, name: str, hook: Hook | None = None, comment: str = "") -> Request:
         body = self._start + _name(3, name)
@@ -156,6 +167,10 @@ class Table:
         body = self._start + _name(2, name)
         return Request(DELETE_SET, body, ("delete set", *self._what, name))
 
+    def flush_set(self, name: str) -> Request:
+        body = self._start + _name(2, name)
+        return Request(DELETE_ELEMENT, body, ("flush set", *self._what, name))
+
     def add_elements(self, set_: str, elements: Iterable[bytes]) -> Iterator[Request]:
         start = self._start + _name(2, set_)
         yield from self._elements(NEW_ELEMENT, start, "add elements", set_, elements)
@@ -172,12 +187,12 @@ class Table:
             if isinstance(part, bytes):
                 expressions.append(part)
             else:
-                name, set_id = f"__{self._last_set_id + 1}-{chain}"[:_LONGEST_NAME], self._next_id()
+                name, set_id = self._next_anonymous(), self._next_id()
                 yield from self._anonymous(name, set_id, part)
                 expressions.append(lookup(name, part.target, inverted=part.inverted, set_id=set_id))
         body = self._start + _name(2, chain) + attribute(4 | NESTED, b"".join(expressions))
-        if rule.comment:
-            body += attribute(7, udata(0, rule.comment.encode() + b"\0"))
+        user_data = udata(0, rule.comment.encode() + b"\0") if rule.comment else b""
+        body += attribute(7, user_data + udata(DIGEST, rule.digest))
         yield Request(NEW_RULE, body, ("add rule", *self._what, chain), CREATE | _APPEND)
 
     def _anonymous(self, name: str, set_id: int, set_: AnonymousSet) -> Iterator[Request]:
@@ -242,10 +257,30 @@ class Table:
             what = (verb, *self._what, set_)
             yield Request(kind, start + attribute(3 | NESTED, b"".join(chunk)), what, flags)
 
+    def avoid(self, names: Iterable[str]) -> None:
+        """Anonymous sets of these names are there already."""
+        numbers = (_number_of(name) for name in names)
+        self._last_anonymous = max(self._last_anonymous, *numbers, 0)
+
+    def _next_anonymous(self) -> str:
+        """A name of our own. Asked to find one (`__map%d`), the kernel reads those of all sets, and
+        long ones cost it time, too: it compares names whenever a set is added or looked up.
+        """
+        self._last_anonymous += 1
+        return f"{_ANONYMOUS_PREFIX}{self._last_anonymous:x}"
+
     def _next_id(self) -> int:
         """Sets of one transaction are told apart by it."""
         self._last_set_id += 1
         return self._last_set_id
+
+
+def _number_of(anonymous: str) -> int:
+    digits = anonymous.removeprefix(_ANONYMOUS_PREFIX)
+    try:
+        return int(digits, 16) if digits != anonymous else 0
+    except ValueError:
+        return 0
 
 
 @cache

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute, attributes
 from kproxy.kernel.nftables.objects import (
+    DIGEST,
     GET_CHAIN,
     GET_ELEMENT,
     GET_GENERATION,
@@ -16,6 +16,7 @@ from kproxy.kernel.nftables.objects import (
     GET_SET,
     NFPROTO,
 )
+from kproxy.kernel.nftables.types import entries
 
 _BATCH_BEGIN = Request(0x10, struct.pack(">BBH", 0, 0, 10), ("begin transaction",))
 _BATCH_END = Request(0x11, struct.pack(">BBH", 0, 0, 10), ("end transaction",))
@@ -64,20 +65,20 @@ class TableReader:
             if found[1] == self._name
         }
 
-    def sets(self) -> list[str]:
-        """Names of the sets and maps that are not parts of rules."""
-        return [
-            _text(found[2])
+    def sets(self) -> dict[str, bool]:
+        """Names of the sets and maps, and whether each is part of a rule."""
+        return {
+            _text(found[2]): bool(int.from_bytes(found.get(3, b""), "big") & _ANONYMOUS)
             for found in self._dump(GET_SET, "list sets", attribute(1, self._name))
-            if not int.from_bytes(found.get(3, b""), "big") & _ANONYMOUS
-        ]
+        }
 
-    def rule_counts(self) -> Counter[str]:
-        """Number of rules by chain."""
-        return Counter(
-            _text(found[2])
-            for found in self._dump(GET_RULE, "list rules", attribute(1, self._name))
-        )
+    def rules(self) -> dict[str, list[bytes]]:
+        """By chain, the digest of each rule, b"" for one that is not kproxy's."""
+        rules: dict[str, list[bytes]] = {}
+        for found in self._dump(GET_RULE, "list rules", attribute(1, self._name)):
+            user_data = dict(entries(found[7])) if 7 in found else {}
+            rules.setdefault(_text(found[2]), []).append(user_data.get(DIGEST, b""))
+        return rules
 
     def element_count(self, set_: str) -> int:
         """0 also if there is no such set."""

@@ -8,6 +8,7 @@ Source: nftables 1.0.6 include/datatype.h, libnftnl 1.2.4 include/libnftnl/udata
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from kproxy.forwarding.plan import Family
@@ -65,6 +66,15 @@ def _typeof(kind: int, data: bytes) -> bytes:
 def udata(kind: int, value: bytes) -> bytes:
     """One entry of nft's user data."""
     return struct.pack("BB", kind, len(value)) + value
+
+
+def entries(user_data: memoryview) -> Iterator[tuple[int, bytes]]:
+    """Type and value of each entry."""
+    position = 0
+    while position + 2 <= len(user_data):
+        kind, length = user_data[position], user_data[position + 1]
+        yield kind, bytes(user_data[position + 2 : position + 2 + length])
+        position += 2 + length
 
 
 def _numbers(*values: int) -> bytes:
