@@ -27,7 +27,10 @@ from kproxy.proxy import NodeProxy
 from kproxy.store import Store
 from kproxy.testing import LabFactory, ProbedLab
 from netns_tests.forwarding.survey import BOTH, PROTOCOLS
-from netns_tests.modes import MODES, Mode
+from netns_tests.modes import IPTABLES, Mode
+
+PACKET_FILTERS = [*IPTABLES, Mode("nftables"), Mode("nftables", layout="flat")]
+MODES = [*PACKET_FILTERS, pytest.param(Mode("ipvs", "legacy"), marks=pytest.mark.ipvs)]
 
 PODS = tuple(f"pod-{number}" for number in range(1, 13))
 CLIENTS = tuple(f"outside-{number}" for number in range(1, 9))
@@ -163,7 +166,7 @@ def test_affinity_survives_a_full_sync(lab: ProbedLab) -> None:
     assert [homes(lab, STICKY, family) for family in BOTH] == before
 
 
-@pytest.mark.parametrize("mode", [mode for mode in MODES if isinstance(mode, Mode)], ids=str)
+@pytest.mark.parametrize("mode", PACKET_FILTERS, ids=str)
 def test_affinity_is_the_same_for_all_addresses_of_a_port(
     kproxy_lab: LabFactory, mode: Mode
 ) -> None:
