@@ -22,11 +22,20 @@ from kproxy_nftables import damage, flat_layout, kube_proxy_layout
 from kproxy_nftables.contents import Contents
 from kproxy_nftables.names import NODE_PORT_IPS, TABLE
 from kproxy_nftables.support import rehearsal, require_nft
-from kproxy_nftables.transaction import Fixed, Present, difference, from_nothing, replacement
+from kproxy_nftables.transaction import (
+    Fixed,
+    Present,
+    difference,
+    from_nothing,
+    prepared,
+    replacement,
+)
 from kproxy_nftables.wanted import MEMBER, NOTHING, ElementKey, Wanted
 from kproxy_nftables.words import address_bytes
 
 _NODE = ServicePortName("", "", "", "")  # it wants what no Service does
+
+_MANY_CHANGES = 1000  # service ports: beyond, reading what is there costs less (`prepared`)
 
 log = logging.getLogger("kproxy")
 
@@ -46,7 +55,8 @@ class NftablesBackend:
         self._fixed: Fixed
         self._contents: Contents
         self._node_wants: Wanted
-        self._generation = 0
+        self._generation = 0  # at which the table was as it should be
+        self._transactions = self._rules = 0  # of this sync
 
     def support(self) -> Support:
         try:
@@ -62,21 +72,24 @@ class NftablesBackend:
         """Nothing: the rules rely on no setting."""
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
-        full = delta.full or self._settings is None
+        many = len(delta.before) > _MANY_CHANGES
+        full = delta.full or many or self._settings is None
         self._settings = None  # until it is done
+        self._rules = self._transactions = 0
         before = self._session.generation()
-        requests = self._take_over(plan) if full else self._follow(plan, delta)
+        if full:
+            self._take_over(plan)
+        else:
+            self._follow(plan, delta)
         # A transaction of somebody else's in between may have done anything to the table.
-        alone = self._session.generation() == before + bool(requests)
-        if not alone:
+        generation = self._session.generation()
+        if generation != before + self._transactions:
             self._generation = 0
-        elif requests:
-            self._generation = before + 1
+        elif self._generation == before or full:
+            self._generation = generation
         self._settings = plan.settings
         return SyncReport(
-            full=full,
-            transactions=1 if requests else 0,
-            rules_written={TABLE: sum(1 for each in requests if each.kind == NEW_RULE)},
+            full=full, transactions=self._transactions, rules_written={TABLE: self._rules}
         )
 
     def intact(self) -> bool:
@@ -98,7 +111,7 @@ class NftablesBackend:
         self._session.commit([self._table.create(), self._table.delete()])
         self._settings = None
 
-    def _take_over(self, plan: Plan) -> list[Request]:
+    def _take_over(self, plan: Plan) -> None:
         """Whatever the table holds."""
         settings = plan.settings
         self._contents = Contents()
@@ -108,19 +121,19 @@ class NftablesBackend:
         for service in plan.services.values():
             self._contents.change(service.name, NOTHING, self._wanted(service, settings))
         changes = self._contents.take_changes()
-        reader = self._reader
-        present = Present(reader.chains(), reader.rules(), reader.sets())
+        present = self._present()
         self._table.avoid(present.sets)
-        requests = [*replacement(self._table, present, self._fixed, changes, settings)]
         try:
-            self._session.commit(requests)
+            for requests in prepared(self._table, present, changes):
+                self._commit(requests)
+            if self._transactions:
+                present = self._present()
+            self._commit([*replacement(self._table, present, self._fixed, changes, settings)])
         except KernelRefused as error:
             log.debug("the table cannot be taken over, so it is made anew: %s", error)
-            requests = [*from_nothing(self._table, self._fixed, changes, settings)]
-            self._session.commit(requests)
-        return requests
+            self._commit([*from_nothing(self._table, self._fixed, changes, settings)])
 
-    def _follow(self, plan: Plan, delta: Delta) -> list[Request]:
+    def _follow(self, plan: Plan, delta: Delta) -> None:
         """What was wanted before is there."""
         settings = plan.settings
         node_wants = self._node(settings)
@@ -133,10 +146,17 @@ class NftablesBackend:
                 self._wanted(former, settings) if former else NOTHING,
                 self._wanted(fresh, settings) if fresh else NOTHING,
             )
-        requests = [*difference(self._table, self._contents.take_changes(), settings)]
+        self._commit([*difference(self._table, self._contents.take_changes(), settings)])
+
+    def _commit(self, requests: list[Request]) -> None:
         if requests:
             self._session.commit(requests)
-        return requests
+            self._transactions += 1
+            self._rules += sum(1 for each in requests if each.kind == NEW_RULE)
+
+    def _present(self) -> Present:
+        reader = self._reader
+        return Present(reader.chains(), reader.rules(), reader.sets())
 
     @property
     def _session(self) -> Session:

@@ -6,6 +6,7 @@ What is referred to comes before what refers to it, and goes after it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from kproxy.forwarding.plan import NodeSettings
@@ -15,6 +16,8 @@ from kproxy_nftables import flat_layout, frame
 from kproxy_nftables.contents import Changes
 from kproxy_nftables.frame import BASE_CHAINS, REJECT_COMMENT, TABLE_COMMENT, Chains
 from kproxy_nftables.names import REJECT
+
+_MOST_CHAINS_AT_ONCE = 500
 
 
 class Fixed:
@@ -37,13 +40,16 @@ class Present(NamedTuple):
     sets: Mapping[str, bool]
 
 
+NOTHING_PRESENT = Present({}, {}, {})
+
+
 def from_nothing(
     table: Table, fixed: Fixed, changes: Changes, settings: NodeSettings
 ) -> Iterator[Request]:
     """Whatever is in the table goes. It need not be there."""
     yield table.create()
     yield table.delete()
-    yield from replacement(table, Present({}, {}, {}), fixed, changes, settings)
+    yield from replacement(table, NOTHING_PRESENT, fixed, changes, settings)
 
 
 def replacement(
@@ -87,6 +93,7 @@ def replacement(
 
 
 def difference(table: Table, changes: Changes, settings: NodeSettings) -> Iterator[Request]:
+    """What was wanted before is there."""
     yield from map(table.add_set, changes.sets)
     written = changes.chains | _balancers(changes, settings)
     yield from map(table.add_chain, written)
@@ -98,6 +105,23 @@ def difference(table: Table, changes: Changes, settings: NodeSettings) -> Iterat
     yield from map(table.flush_chain, changes.gone_chains)
     yield from map(table.delete_chain, changes.gone_chains)
     yield from map(table.delete_set, changes.gone_sets)
+
+
+def prepared(table: Table, present: Present, changes: Changes) -> Iterator[list[Request]]:
+    """Transactions that bring chains to which nothing leads yet, if there are very many of them.
+
+    The kernel's work for a rule with a set of its own grows with the transaction it is in: 10,000
+    Services of 5 endpoints took 4.8, 4.9, 5.8 and 17 s in transactions of 100, 500, 2000 and
+    10,000 rules (Linux 6.18).
+    """
+    fresh = {name: rules for name, rules in changes.chains.items() if name not in present.chains}
+    if len(fresh) <= _MOST_CHAINS_AT_ONCE:
+        return
+    sets = map(table.add_set, changes.sets)
+    yield [table.create(TABLE_COMMENT), *sets, *map(table.add_chain, fresh)]
+    names = iter(fresh)
+    while batch := list(islice(names, _MOST_CHAINS_AT_ONCE)):
+        yield [*_rules(table, {name: fresh[name] for name in batch})]
 
 
 def _balancers(changes: Changes, settings: NodeSettings) -> Chains:
