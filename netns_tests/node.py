@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,8 @@ from netns_tests.conformance.comparison import State, parse
 from netns_tests.conformance.node import recorded_node
 from netns_tests.modes import Mode
 from tests.random_objects import RandomCluster
+
+_SLOT = re.compile(r"(table \S+ \S+ map \S*endpoints .* \. \d+) \. (\d+) : (.+)")
 
 CONFIG = ProxyConfig(
     hostname_override="node-0",
@@ -48,8 +51,26 @@ class Bench:
         return Xtables(family, self.mode.variant)
 
     def state(self) -> State:
-        """What the kernel's own tools print, in a form where only meaningful order counts."""
-        return parse(self.mode.dump())
+        """What the kernel's own tools print, in a form where only meaningful order counts.
+
+        That includes the slots of the flat layout, provided that they are 0 to N-1.
+        """
+        return _without_slots(parse(self.mode.dump()))
+
+
+def _without_slots(state: State) -> State:
+    """With the slots of each frontend in order, whatever history has made of them."""
+    frontends: dict[str, dict[int, str]] = {}
+    others: State = {}
+    for name, lines in state.items():
+        if found := _SLOT.fullmatch(name):
+            frontends.setdefault(found[1], {})[int(found[2])] = found[3]
+        else:
+            others[name] = lines
+    assert all(sorted(slots) == [*range(len(slots))] for slots in frontends.values()), frontends
+    return others | {
+        frontend: tuple(sorted(slots.values())) for frontend, slots in frontends.items()
+    }
 
 
 @contextmanager
