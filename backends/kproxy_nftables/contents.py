@@ -72,24 +72,23 @@ class Contents:
 
     def take_changes(self) -> Changes:
         """The net effect of all changes since the last call."""
-        were_used = self._users.copy()
-        for key, before, after in self._claims.take_changes():
-            self._replace(key, before or _ABSENT, after or _ABSENT, before is None, after is None)
-        used = +self._users
-        self._users = used
+        were_used = set(self._users)
+        for change in self._claims.take_changes():
+            self._replace(change.key, change.before, change.after)
+        used = {chain for chain, count in self._users.items() if count}
+        self._users = Counter({chain: self._users[chain] for chain in used})
         changes, self._changes = self._changes, _no_changes()
-        changes.balancers.extend(chain for chain in used if chain not in were_used)
-        changes.gone_chains.extend(chain.name for chain in were_used if chain not in used)
+        changes.balancers.extend(used - were_used)
+        changes.gone_chains.extend(chain.name for chain in were_used - used)
         return changes
 
-    def _replace(
-        self, key: ElementKey, before: Element, after: Element, appears: bool, vanishes: bool
-    ) -> None:
-        if appears or vanishes or before[:2] != after[:2]:
-            if not appears:
+    def _replace(self, key: ElementKey, before: Element | None, after: Element | None) -> None:
+        if not (before and after) or (before.data, before.comment) != (after.data, after.comment):
+            if before:
                 self._delete(key)
-            if not vanishes:
+            if after:
                 self._add(key, after.data, after.comment)
+        before, after = before or _ABSENT, after or _ABSENT
         if before.others != after.others:
             former, fresh = dict(before.others), dict(after.others)
             for other, data in former.items():
@@ -99,12 +98,16 @@ class Contents:
                 if former.get(other) != data:
                     self._add(other, data)
         if before.balanced != after.balanced:
-            wanted = dict.fromkeys((balanced.map for balanced in before.balanced), ())
-            for map_, endpoints in (wanted | dict(after.balanced)).items():
+            maps = {balanced.map: balanced.endpoints for balanced in after.balanced}
+            for balanced in before.balanced:
+                maps.setdefault(balanced.map, ())
+            for map_, endpoints in maps.items():
                 self._assign_slots(ElementKey(map_, key.key), endpoints)
         if before.chains != after.chains:
-            self._users.subtract(before.chains)
-            self._users.update(after.chains)
+            for chain in before.chains:
+                self._users[chain] -= 1
+            for chain in after.chains:
+                self._users[chain] += 1
 
     def _assign_slots(self, key: ElementKey, wanted: tuple[bytes, ...]) -> None:
         """Slots stay 0 to N-1, and as few endpoints as possible get another one."""

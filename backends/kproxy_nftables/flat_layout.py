@@ -22,6 +22,8 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from kproxy.forwarding.plan import (
     Endpoint,
     Family,
@@ -105,7 +107,7 @@ def balancer_rules(chain: Balancer, settings: NodeSettings) -> tuple[Rule, ...]:
     prefix = _NODE_PORT if chain.node_port else ""
     match chain.kind:
         case "masq-lb":
-            target = chain._replace(kind="lb").name
+            target = replace(chain, kind="lb").name
             return Rule((words.mark(settings),)), Rule((words.goto(target),))
         case "local-lb":
             first = Rule((words.jump(prefix + _SHORT_CIRCUIT),))
@@ -127,7 +129,7 @@ def wanted(service: ServicePlan, settings: NodeSettings) -> Wanted:
     for frontend in firewalled(service):
         place, element = firewall(service, frontend, SOURCE_RANGES_CHECK)
         admitted = ((each, b"") for each in _intervals(place.key, frontend.source_ranges))
-        elements[place] = element._replace(others=tuple(admitted))
+        elements[place] = replace(element, others=tuple(admitted))
     return Wanted(elements, {}, {})
 
 
@@ -140,7 +142,7 @@ def _dispatched(service: ServicePlan, frontend: Frontend, key: bytes) -> Element
         balanced = (Balanced(prefix + _ENDPOINTS, _values(pool)),)
         if frontend.kind is FrontendKind.CLUSTER_IP:
             return Element(goto(lb.name), chains=(lb,), balanced=balanced)
-        masquerading = lb._replace(kind="masq-lb")
+        masquerading = replace(lb, kind="masq-lb")
         return Element(goto(masquerading.name), chains=(lb, masquerading), balanced=balanced)
     local = Balancer("local-lb", len(service.local), node_port)
     balanced = (Balanced(prefix + _LOCAL_ENDPOINTS, _values(service.local)),)

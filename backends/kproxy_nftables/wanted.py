@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
 
 from kproxy.forwarding.plan import Frontend, FrontendKind, OnEmpty, ServicePlan
 from kproxy.kernel.nftables.expressions import Verdict, verdict_data
@@ -27,13 +29,14 @@ from kproxy_nftables.names import (
 from kproxy_nftables.words import address_bytes, frontend_bytes
 
 
-class ElementKey(NamedTuple):
+# Structs, not tuples: cheaper to make, and nothing for the garbage collector to look at.
+class ElementKey(Struct, frozen=True, gc=False):
     set: str
     key: bytes
     last: bytes = b""  # of an interval: where it ends
 
 
-class Balancer(NamedTuple):
+class Balancer(Struct, frozen=True, gc=False):
     """A chain of the flat layout, which all frontends with so many endpoints share."""
 
     kind: Literal["lb", "masq-lb", "local-lb"]
@@ -45,14 +48,14 @@ class Balancer(NamedTuple):
         return f"{'nodeport-' if self.node_port else ''}{self.kind}-{self.slots}"
 
 
-class Balanced(NamedTuple):
+class Balanced(Struct, frozen=True, gc=False):
     """Endpoints in a map of the flat layout, whose keys are that of the frontend and a slot."""
 
     map: str
     endpoints: tuple[bytes, ...]
 
 
-class Element(NamedTuple):
+class Element(Struct, frozen=True, gc=False):
     """`data`: as the kernel takes it, b"" in a set.
 
     What follows from it in the flat layout: shared `chains` that must be there; endpoints by slot;
@@ -66,7 +69,7 @@ class Element(NamedTuple):
     others: tuple[tuple[ElementKey, bytes], ...] = ()
 
 
-class Wanted(NamedTuple):
+class Wanted(Struct, frozen=True, gc=False):
     elements: dict[ElementKey, Element]
     chains: Chains
     sets: dict[str, Set]

@@ -70,12 +70,11 @@ def categorize(
     if not endpoints:
         return Pools()
     cluster: tuple[Endpoint, ...] = ()
-    mode = TopologyMode.ANYWHERE
     if uses_cluster:
-        mode = topology_mode(endpoints, settings)
-        cluster = tuple(e for e in endpoints if e.ready and _allowed(e, mode, settings))
+        ready = [e for e in endpoints if e.ready]
+        cluster = tuple(_nearest(ready, topology_mode(ready, settings), settings))
         if not cluster:
-            cluster = tuple(e for e in endpoints if e.serving and e.terminating)
+            cluster = tuple([e for e in endpoints if e.serving and e.terminating])
     if not uses_local:
         return Pools(cluster, (), cluster, bool(cluster))
 
@@ -91,9 +90,8 @@ def categorize(
     return Pools(cluster, local, reachable, has_endpoints)
 
 
-def topology_mode(endpoints: Iterable[Endpoint], settings: NodeSettings) -> TopologyMode:
+def topology_mode(ready: list[Endpoint], settings: NodeSettings) -> TopologyMode:
     """Hints count only if every ready endpoint has them and one of them names this place."""
-    ready = [e for e in endpoints if e.ready]
     if not ready:
         return TopologyMode.ANYWHERE
     if all(e.node_hints for e in ready) and any(settings.node_name in e.node_hints for e in ready):
@@ -107,14 +105,16 @@ def topology_mode(endpoints: Iterable[Endpoint], settings: NodeSettings) -> Topo
     return TopologyMode.ANYWHERE
 
 
-def _allowed(endpoint: Endpoint, mode: TopologyMode, settings: NodeSettings) -> bool:
+def _nearest(
+    endpoints: list[Endpoint], mode: TopologyMode, settings: NodeSettings
+) -> list[Endpoint]:
     match mode:
         case TopologyMode.SAME_NODE:
-            return settings.node_name in endpoint.node_hints
+            return [e for e in endpoints if settings.node_name in e.node_hints]
         case TopologyMode.SAME_ZONE:
-            return settings.zone in endpoint.zone_hints
+            return [e for e in endpoints if settings.zone in e.zone_hints]
         case TopologyMode.ANYWHERE:
-            return True
+            return endpoints
 
 
 def _endpoint(entry: SliceEndpoint, port: int, node_name: str) -> Endpoint:
