@@ -23,7 +23,7 @@ NODE = "node-0"
 CLUSTER_CIDR = "10.128.0.0/9"  # all endpoints, also those that come later
 MOST_SERVICES = 60_000
 MOST_ENDPOINTS = 50  # of each Service
-MOST_LATER_ENDPOINTS = 60_000
+MOST_CHANGES = 30_000  # of each kind
 SERVICE_PORT = 80
 ENDPOINT_PORT = 8080
 
@@ -92,7 +92,7 @@ def _endpoint(number: int) -> Endpoint:
 
 
 def _later_endpoint(number: int) -> Endpoint:
-    """Its address is unlike any other's, up to MOST_LATER_ENDPOINTS."""
+    """Its address is unlike any other's, for two kinds of MOST_CHANGES."""
     return Endpoint(
         addresses=(f"10.255.{number // 250}.{number % 250 + 1}",),
         conditions=_READY,

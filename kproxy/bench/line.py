@@ -22,7 +22,7 @@ from kproxy.kernel.netns import Namespace
 
 Address = tuple[str, int]  # and port
 
-_ENDPOINTS = "10.128.0.0/10"
+ENDPOINTS = "10.128.0.0/10"
 _FIRST_ENDPOINT = "10.128.0.1/10"  # on `lo`, where it makes the whole range local
 _NODE_INDEX = 100  # of its links; never that of an `eth0`, which is 2: see Links.add_veth
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: a close resets, so that no TIME_WAIT keeps the port
@@ -84,7 +84,7 @@ def line() -> Iterator[Line]:
             links.add_address("lo", _FIRST_ENDPOINT)
             listener = socket.create_server(("", ENDPOINT_PORT), backlog=128)
         with node.entered(), Links() as links:
-            links.add_route(Route(destination=_ENDPOINTS, link="server", via="10.254.0.6"))
+            links.add_route(Route(destination=ENDPOINTS, link="server", via="10.254.0.6"))
         with listener:
             listener.settimeout(_ACCEPT_TIMEOUT_S)
             yield Line(client, node, listener)

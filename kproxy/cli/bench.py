@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kproxy.bench.cluster import MOST_CHANGES, MOST_ENDPOINTS, MOST_SERVICES
 from kproxy.cli import kernel as kernel_choice
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def _subject_options(sizes: tuple[int, ...]) -> Callable[[_Command], _Command]:
         click.option(
             "--services",
             "sizes",
-            type=click.IntRange(1, 60_000),
+            type=click.IntRange(1, MOST_SERVICES),
             multiple=True,
             default=sizes,
             show_default=True,
@@ -45,7 +46,7 @@ def _subject_options(sizes: tuple[int, ...]) -> Callable[[_Command], _Command]:
         ),
         click.option(
             "--endpoints",
-            type=click.IntRange(1, 50),
+            type=click.IntRange(1, MOST_ENDPOINTS),
             default=5,
             show_default=True,
             help="Of each Service.",
@@ -74,7 +75,7 @@ def _subject_options(sizes: tuple[int, ...]) -> Callable[[_Command], _Command]:
 @_subject_options(sizes=(1000, 5000, 10_000))
 @click.option(
     "--changes",
-    type=click.IntRange(1, 30_000),
+    type=click.IntRange(1, MOST_CHANGES),
     default=9,
     show_default=True,
     help="How many of each kind.",

@@ -21,7 +21,15 @@ def kproxy(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("run", "--help")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("run", "--help"),
+        ("bench", "sync", "--help"),
+        ("bench", "latency", "--help"),
+    ],
+)
 def test_help_has_examples_and_fits_80_columns(arguments: tuple[str, ...]) -> None:
     done = kproxy(*arguments)
     assert done.returncode == 0

@@ -1,0 +1,67 @@
+"""Both benchmarks run in each mode. What they measure depends on the machine, and is not judged."""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+import pytest
+
+from kproxy.bench.results import LatencyResult, LatencySize, SyncResult, SyncSize
+from kproxy.kernel.process import run
+from kproxy.kernel.uml import on_uml
+
+SUBJECTS = [  # mode, variant
+    ("iptables", "nft"),
+    ("iptables", "legacy"),
+    ("nftables", "kube-proxy"),
+    ("nftables", "flat"),
+    pytest.param("ipvs", "auto", marks=pytest.mark.ipvs),
+]
+
+
+def bench(*arguments: str, mode: str, variant: str) -> list[bytes]:
+    """Lines that the command prints."""
+    chosen = [] if variant == "auto" else ["--variant", variant]
+    argv = [sys.executable, "-m", "kproxy", "bench", *arguments, "--mode", mode, *chosen, "--json"]
+    return run(argv).encode().splitlines()
+
+
+@pytest.mark.parametrize(("mode", "variant"), SUBJECTS)
+def test_sync(mode: str, variant: str) -> None:
+    printed = bench(
+        *("sync", "--services", "3", "--services", "20", "--endpoints", "2", "--changes", "4"),
+        mode=mode,
+        variant=variant,
+    )
+    results = [msgspec.json.decode(line, type=SyncResult) for line in printed]
+    assert [result.size for result in results] == [
+        SyncSize(mode=mode, variant=variant, services=services, endpoints=2, changes=4)
+        for services in (3, 20)
+    ]
+    for result in results:
+        assert result.user_mode_linux == on_uml()
+        assert result.full_s > 0
+        assert 0 < result.change_median_s <= result.change_p99_s <= result.change_max_s
+        assert 0 < result.scale_median_s <= result.scale_p99_s <= result.scale_max_s
+        assert result.resident_mib > 0
+        assert result.peak_mib > 0
+
+
+@pytest.mark.parametrize(("mode", "variant"), SUBJECTS)
+def test_latency(mode: str, variant: str) -> None:
+    printed = bench(
+        *("latency", "--services", "20", "--runs", "2", "--connections", "150"),
+        mode=mode,
+        variant=variant,
+    )
+    results = [msgspec.json.decode(line, type=LatencyResult) for line in printed]
+    size = LatencySize(mode=mode, variant=variant, services=20, endpoints=5, connections=150)
+    assert [result.size for result in results] == [size, size]
+    for result in results:
+        assert result.user_mode_linux == on_uml()
+        assert result.plain_rule == ("iptables-legacy" if on_uml() else "nftables")
+        assert 0 < result.direct_median_us <= result.direct_p99_us
+        assert 0 < result.plain_median_us <= result.plain_p99_us
+        assert 0 < result.service_median_us <= result.service_p99_us
+        assert result.ratio == result.service_median_us / result.plain_median_us

@@ -1,0 +1,130 @@
+"""The cluster of the measurements, what changes in it, and which Services are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from kproxy.api.types import EndpointSlice
+from kproxy.bench.cluster import (
+    CLUSTER_CIDR,
+    MOST_CHANGES,
+    MOST_ENDPOINTS,
+    MOST_SERVICES,
+    cluster_ip,
+    endpoint_address,
+    endpoint_slice,
+    with_another_endpoint,
+    with_one_endpoint_more,
+)
+from kproxy.bench.latency import asked
+from kproxy.bench.line import ENDPOINTS
+from kproxy.bench.results import SyncSize
+from kproxy.bench.subject import variants
+from kproxy.bench.sync import additions_and_removals, replacements
+from kproxy.errors import BadInput
+
+
+def addresses(each: EndpointSlice) -> list[str]:
+    return [endpoint.addresses[0] for endpoint in each.endpoints]
+
+
+def another(number: int) -> str:
+    return addresses(with_another_endpoint(endpoint_slice(0, 5), number))[-1]
+
+
+def one_more(number: int) -> str:
+    return addresses(with_one_endpoint_more(endpoint_slice(0, 5), number))[-1]
+
+
+@pytest.mark.parametrize(
+    ("address", "count", "cidr"),
+    [
+        (cluster_ip, MOST_SERVICES, "10.96.0.0/16"),
+        (endpoint_address, MOST_SERVICES * MOST_ENDPOINTS, ENDPOINTS),
+        (another, 2 * MOST_CHANGES, CLUSTER_CIDR),
+        (one_more, 2 * MOST_CHANGES, CLUSTER_CIDR),
+    ],
+)
+def test_each_number_has_an_address_of_its_own(
+    address: Callable[[int], str], count: int, cidr: str
+) -> None:
+    numbers = {*range(1000), *range(0, count, 101), count - 1}
+    found = {address(number) for number in numbers}
+    assert len(found) == len(numbers)
+    assert all(ip_address(each) in ip_network(cidr) for each in found)
+
+
+@pytest.mark.parametrize(
+    ("services", "endpoints", "changes"), [(1, 1, 9), (2, 1, 9), (7, 3, 200), (1000, 5, 200)]
+)
+def test_every_change_is_one_endpoint(services: int, endpoints: int, changes: int) -> None:
+    """Compared with what the Service had before, whatever had happened to it."""
+    size = SyncSize(
+        mode="iptables", variant="nft", services=services, endpoints=endpoints, changes=changes
+    )
+    slices = [endpoint_slice(number, endpoints) for number in range(services)]
+    known = {each.metadata.name: set(addresses(each)) for each in slices}
+    current: dict[int, EndpointSlice] = {}
+
+    def differences(events: list[EndpointSlice]) -> list[tuple[int, int]]:
+        """How many endpoints each event adds and removes."""
+        counted = []
+        for event in events:
+            former, now = known[event.metadata.name], set(addresses(event))
+            assert len(now) == len(event.endpoints)
+            counted.append((len(now - former), len(former - now)))
+            known[event.metadata.name] = now
+        return counted
+
+    assert differences(list(replacements(size, current))) == [(1, 1)] * changes
+    in_turns = ([(1, 0), (0, 1)] * changes)[:changes]
+    assert differences(list(additions_and_removals(size, current))) == in_turns
+    assert len(current) == min(services, changes)
+
+
+@pytest.mark.parametrize(
+    ("services", "connections", "different"),
+    [(1, 1, 1), (1, 50, 1), (10, 1, 1), (10, 2, 2), (10, 2000, 10), (10_000, 2000, 2000)],
+)
+def test_services_are_asked_from_the_first_to_the_last(
+    services: int, connections: int, different: int
+) -> None:
+    numbers = asked(services, connections)
+    assert numbers == asked(services, connections)
+    assert len(numbers) == connections
+    assert len(set(numbers)) == different
+    assert min(numbers) == 0
+    if connections > 1:
+        assert max(numbers) == services - 1
+        assert sum(numbers) / connections == pytest.approx((services - 1) / 2, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("mode", "chosen", "measured"),
+    [
+        ("iptables", (), ("nft", "legacy")),
+        ("iptables", ("legacy",), ("legacy",)),
+        ("nftables", (), ("kube-proxy", "flat")),
+        ("nftables", ("flat", "kube-proxy"), ("flat", "kube-proxy")),
+        ("ipvs", (), ("auto",)),
+    ],
+)
+def test_variants(mode: str, chosen: tuple[str, ...], measured: tuple[str, ...]) -> None:
+    assert variants(mode, chosen) == measured
+
+
+@pytest.mark.parametrize(
+    ("mode", "chosen", "problems"),
+    [
+        ("iptables", ("nft", "flat"), ["iptables mode has nft and legacy, not flat"]),
+        ("ipvs", ("nft",), ["ipvs mode has no variants, not nft"]),
+        ("userspace", (), ["no backend called 'userspace'; installed: iptables, ipvs, nftables"]),
+    ],
+)
+def test_strange_variants(mode: str, chosen: tuple[str, ...], problems: list[str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        variants(mode, chosen)
+    assert caught.value.problems == problems

@@ -1,0 +1,61 @@
+"""Percentiles, and results as lines of a table."""
+
+from __future__ import annotations
+
+import pytest
+
+from kproxy.bench.results import LatencyResult, LatencySize, SyncResult, SyncSize, p99
+from kproxy.bench.tables import LATENCY_HEADING, SYNC_HEADING, latency_row, sync_row
+
+SYNC = SyncResult(
+    size=SyncSize(mode="nftables", variant="kube-proxy", services=60_000, endpoints=5, changes=9),
+    user_mode_linux=False,
+    full_s=123.456,
+    change_median_s=1.2345,
+    change_p99_s=2.3456,
+    change_max_s=3,
+    scale_median_s=4.5678,
+    scale_p99_s=5.6789,
+    scale_max_s=6,
+    resident_mib=1234.5,
+    peak_mib=2345.6,
+)
+LATENCY = LatencyResult(
+    size=LatencySize(
+        mode="nftables", variant="kube-proxy", services=60_000, endpoints=5, connections=2000
+    ),
+    user_mode_linux=False,
+    plain_rule="nftables",
+    direct_median_us=1234.56,
+    direct_p99_us=99_999,
+    plain_median_us=2345.67,
+    plain_p99_us=99_999,
+    service_median_us=3456.78,
+    service_p99_us=99_999,
+    ratio=99.99,
+)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([7.0], 7.0),
+        ([2.0, 1.0], 1.99),
+        ([5.0] * 9, 5.0),
+        ([float(value) for value in range(101)], 99.0),  # not the greatest
+        ([float(value) for value in range(200, -1, -1)], 198.0),  # in any order
+    ],
+)
+def test_99th_percentile(values: list[float], expected: float) -> None:
+    assert p99(values) == pytest.approx(expected)
+
+
+def test_large_figures_fit_the_table() -> None:
+    table = [SYNC_HEADING, sync_row(SYNC), LATENCY_HEADING, latency_row(LATENCY)]
+    assert table == [
+        "mode      variant     services  full s  change ms p99  scale ms p99  MiB (peak)",
+        "nftables  kube-proxy     60000  123.46   1234.5  2346  4567.8  5679  1234 (2346)",
+        "mode      variant     services  direct   p99   plain   p99  service   p99  ratio",
+        "nftables  kube-proxy     60000  1234.6 99999  2345.7 99999   3456.8 99999  99.99",
+    ]
+    assert max(map(len, table)) == 80
