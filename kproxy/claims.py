@@ -6,7 +6,7 @@ has it; in kube-proxy it is undefined who wins. A thing is there as long as anyb
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
 from kproxy.forwarding.plan import ServicePortName
@@ -55,6 +55,9 @@ class Claims(Generic[_K, _V]):
             return several[min(several)]
         single = self._single.get(key)
         return single[1] if single else None
+
+    def keys(self) -> KeysView[_K]:
+        return self._single.keys()
 
     def _claim(self, key: _K, name: ServicePortName, value: _V) -> None:
         self._before.setdefault(key, self.get(key))

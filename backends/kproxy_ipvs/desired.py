@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, KeysView, Set
 from typing import Generic, NamedTuple, TypeVar
 
+from kproxy.claims import Change, Claims
 from kproxy.forwarding.plan import ServicePortName
 from kproxy.kernel.ipvs import VirtualServer
 from kproxy_ipvs.wanted import Entry, Server, Wanted
@@ -58,12 +59,7 @@ class Shared(Generic[_T]):
         return self._counts.keys()
 
 
-class ServerChange(NamedTuple):
-    """None: there is none."""
-
-    key: VirtualServer
-    before: Server | None
-    after: Server | None
+ServerChange = Change[VirtualServer, Server]
 
 
 class Changes(NamedTuple):
@@ -80,63 +76,36 @@ class Desired:
         self.addresses: Shared[str] = Shared()
         self.firewall: Shared[str] = Shared()
         self.entry_counts: Counter[str] = Counter()
-        # Several service ports may claim one address and port; all but one are out of luck.
-        self._claims: dict[VirtualServer, dict[ServicePortName, Server]] = {}
-        self._servers_before: dict[VirtualServer, Server | None] = {}
+        self._servers: Claims[VirtualServer, Server] = Claims()
 
     def change(self, name: ServicePortName, former: Wanted | None, fresh: Wanted | None) -> None:
         """`former` must be what was given as `fresh` the last time."""
-        for wish in (fresh,) if fresh else ():
-            self.entries.want(wish.entries)
-            self.addresses.want(wish.addresses)
-            self.firewall.want(wish.firewall)
-            for key, server in wish.servers.items():
-                self._touch(key)
-                self._claims.setdefault(key, {})[name] = server
-        for wish in (former,) if former else ():
-            self.entries.release(wish.entries)
-            self.addresses.release(wish.addresses)
-            self.firewall.release(wish.firewall)
-            for key in wish.servers:
-                if fresh is None or key not in fresh.servers:
-                    self._touch(key)
-                    self._disclaim(key, name)
+        self._servers.change(name, former.servers if former else {}, fresh.servers if fresh else {})
+        if fresh:
+            self.entries.want(fresh.entries)
+            self.addresses.want(fresh.addresses)
+            self.firewall.want(fresh.firewall)
+        if former:
+            self.entries.release(former.entries)
+            self.addresses.release(former.addresses)
+            self.firewall.release(former.firewall)
 
     def take_changes(self) -> Changes:
         """The net effect of all changes since the last call."""
-        touched, self._servers_before = self._servers_before, {}
-        servers = [
-            ServerChange(key, before, after)
-            for key, before in touched.items()
-            if before != (after := self.server(key))
-        ]
+        servers = self._servers.take_changes()
         entries = self.entries.take_changes()
         self.entry_counts.update(entry.set for entry in entries.come)
         self.entry_counts.subtract(entry.set for entry in entries.gone)
         return Changes(servers, entries, self.addresses.take_changes())
 
     def server(self, key: VirtualServer) -> Server | None:
-        """What the virtual server shall be: if several claim it, the first by name has it.
-
-        In kube-proxy it is undefined who wins.
-        """
-        claims = self._claims.get(key)
-        return claims[min(claims)] if claims else None
+        """What the virtual server shall be: the first by name of those that claim it has it."""
+        return self._servers.get(key)
 
     def servers(self) -> KeysView[VirtualServer]:
-        return self._claims.keys()
+        return self._servers.keys()
 
     @property
     def filled(self) -> set[str]:
         """The sets that have entries."""
         return {suffix for suffix, count in self.entry_counts.items() if count}
-
-    def _touch(self, key: VirtualServer) -> None:
-        if key not in self._servers_before:
-            self._servers_before[key] = self.server(key)
-
-    def _disclaim(self, key: VirtualServer, name: ServicePortName) -> None:
-        claims = self._claims[key]
-        del claims[name]
-        if not claims:
-            del self._claims[key]
