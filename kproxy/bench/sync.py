@@ -62,8 +62,8 @@ def measure(size: SyncSize) -> SyncResult:
         scale_median_s=statistics.median(scale_s),
         scale_p99_s=p99(scale_s),
         scale_max_s=max(scale_s),
-        resident_mib=_resident_mib(),
-        peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        resident_mib=(resident_mib := _resident_mib()),
+        peak_mib=max(resident_mib, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     )
 
 
@@ -94,6 +94,7 @@ def _spread(size: SyncSize) -> list[int]:
 
 
 def _resident_mib() -> float:
+    # More precise than the kernel's note of the peak, which comes late by some pages.
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 
