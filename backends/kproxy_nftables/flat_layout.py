@@ -14,6 +14,10 @@ every lookup and every change costs the same however many Services there are:
 
 and the same for node ports, whose frontends have no address. Services with session affinity keep
 kube-proxy's chains (docs/nftables-flat.md tells why).
+
+A new connection should hardly notice that it passes. So source ranges are looked at where only the
+first packet of a connection comes, before it is translated; and what is forwarded meets one rule:
+is it for an address that may have to be refused? None of an endpoint is.
 """
 
 from __future__ import annotations
@@ -36,33 +40,46 @@ from kproxy.kernel.nftables import expressions as expr
 from kproxy.kernel.nftables import types
 from kproxy.kernel.nftables.objects import Rule, Set
 from kproxy.kernel.nftables.types import INTEGER, PORT, PROTOCOL, VERDICT, address, concatenation
-from kproxy_nftables import kube_proxy_layout, words
+from kproxy_nftables import frame, kube_proxy_layout, words
 from kproxy_nftables.frame import Chains
+from kproxy_nftables.names import (
+    CLUSTER_IPS,
+    CLUSTER_IPS_CHECK,
+    FIREWALL_IPS,
+    MASQUERADING,
+    NODE_PORT_ENDPOINTS_CHECK,
+    REJECT,
+    SERVICE_ENDPOINTS_CHECK,
+    SERVICES,
+)
 from kproxy_nftables.wanted import (
+    MEMBER,
     Balanced,
     Balancer,
     Element,
     ElementKey,
     Wanted,
     common_elements,
-    firewall,
     firewalled,
     frontend_key,
     frontend_map,
     goto,
     is_dispatched,
+    jump,
 )
 
-SOURCE_RANGES = "source-ranges"
-SOURCE_RANGES_CHECK = "source-ranges-check"
+_CHECK, _CHECKED_IPS = "checked-ips-check", "checked-ips"
+_SOURCE_RANGES_CHECK, _SOURCE_RANGES = "source-ranges-check", "source-ranges"
 _ENDPOINTS, _LOCAL_ENDPOINTS = "endpoints", "local-endpoints"
 _SHORT_CIRCUIT, _SHORT_CIRCUIT_IPS = "short-circuit", "short-circuit-ips"
 _NODE_PORT = "nodeport-"  # what the names of the same things for node ports begin with
 
 
-def sets(family: Family) -> Iterator[Set]:
-    """Those beside the ones that both layouts have."""
+def sets(settings: NodeSettings) -> Iterator[Set]:
+    yield from frame.sets(settings)
+    family = settings.family
     ip = address(family)
+    yield Set(_CHECKED_IPS, ip, comment="ClusterIPs, and IPs of services with no endpoints")
     for prefix, parts, typeof in (
         ("", (ip, PROTOCOL, PORT), (types.TYPEOF_DESTINATION[family],)),
         (_NODE_PORT, (PROTOCOL, PORT), ()),
@@ -82,20 +99,44 @@ def sets(family: Family) -> Iterator[Set]:
         )
         yield Set(prefix + _ENDPOINTS, slot, endpoint)
         yield Set(prefix + _LOCAL_ENDPOINTS, slot, endpoint)
-    yield Set(SOURCE_RANGES, concatenation(ip, PROTOCOL, PORT, ip), ranges=True)
+    yield Set(_SOURCE_RANGES, concatenation(ip, PROTOCOL, PORT, ip), ranges=True)
 
 
 def chains(settings: NodeSettings) -> Chains:
-    """Those beside the ones that both layouts have; `balancer_rules` has the rest."""
+    """`balancer_rules` has the rest of those that all share."""
     family = settings.family
-    return {
+    theirs = frame.chains(settings)
+    same = (
+        *("filter-input", "nat-prerouting", "nat-output", "nat-postrouting"),
+        *(NODE_PORT_ENDPOINTS_CHECK, SERVICE_ENDPOINTS_CHECK, MASQUERADING, REJECT),
+    )
+    refuse_closed_port, *drop_unallocated = theirs[CLUSTER_IPS_CHECK]
+    check = (
+        Rule(
+            (
+                words.ct_state_new(),
+                words.daddr(family),
+                expr.lookup(_CHECKED_IPS),
+                words.jump(_CHECK),
+            )
+        ),
+        *(
+            Rule((words.ct_state_new(), *rule.expressions), rule.comment)
+            for rule in drop_unallocated
+        ),
+    )
+    return {name: theirs[name] for name in same} | {
+        "filter-forward": check,
+        "filter-output": check,
+        _CHECK: (*theirs[SERVICE_ENDPOINTS_CHECK], refuse_closed_port),
+        SERVICES: tuple(_services(settings)),
         _SHORT_CIRCUIT: tuple(_short_circuit(settings, node_port=False)),
         _NODE_PORT + _SHORT_CIRCUIT: tuple(_short_circuit(settings, node_port=True)),
-        SOURCE_RANGES_CHECK: (
+        _SOURCE_RANGES_CHECK: (
             Rule(
                 (
                     words.destination_and_source(family),
-                    expr.lookup(SOURCE_RANGES, inverted=True),
+                    expr.lookup(_SOURCE_RANGES, inverted=True),
                     words.drop(),
                 )
             ),
@@ -120,17 +161,22 @@ def balancer_rules(chain: Balancer, settings: NodeSettings) -> tuple[Rule, ...]:
 
 def wanted(service: ServicePlan, settings: NodeSettings) -> Wanted:
     if service.affinity_timeout_s:
-        return kube_proxy_layout.wanted(service, settings)
-    elements = dict(common_elements(service))
+        own = kube_proxy_layout.without_firewall(service, settings)
+    else:
+        own = Wanted(dict(common_elements(service)), {}, {})
+        for frontend in service.frontends:
+            if is_dispatched(service, frontend):
+                key = ElementKey(frontend_map(frontend), frontend_key(service, frontend))
+                own.elements[key] = _dispatched(service, frontend, key.key)
     for frontend in service.frontends:
-        if is_dispatched(service, frontend):
-            key = frontend_key(service, frontend)
-            elements[ElementKey(frontend_map(frontend), key)] = _dispatched(service, frontend, key)
+        cluster_ip = frontend.kind is FrontendKind.CLUSTER_IP
+        if cluster_ip or (frontend.address and not service.serves(frontend)):
+            own.elements[ElementKey(_CHECKED_IPS, words.address_bytes(frontend.address))] = MEMBER
     for frontend in firewalled(service):
-        place, element = firewall(service, frontend, SOURCE_RANGES_CHECK)
-        admitted = ((each, b"") for each in _intervals(place.key, frontend.source_ranges))
-        elements[place] = replace(element, others=tuple(admitted))
-    return Wanted(elements, {}, {})
+        key = ElementKey(FIREWALL_IPS, frontend_key(service, frontend))
+        admitted = ((each, b"") for each in _intervals(key.key, frontend.source_ranges))
+        own.elements[key] = Element(jump(_SOURCE_RANGES_CHECK), others=tuple(admitted))
+    return own
 
 
 def _dispatched(service: ServicePlan, frontend: Frontend, key: bytes) -> Element:
@@ -166,7 +212,20 @@ def _intervals(frontend: bytes, cidrs: tuple[str, ...]) -> Iterator[ElementKey]:
     networks: Any = map(ipaddress.ip_network, cidrs)  # of one family, what typing cannot see
     for network in ipaddress.collapse_addresses(networks):
         first, last = network.network_address.packed, network.broadcast_address.packed
-        yield ElementKey(SOURCE_RANGES, frontend + first, frontend + last)
+        yield ElementKey(_SOURCE_RANGES, frontend + first, frontend + last)
+
+
+def _services(settings: NodeSettings) -> Iterator[Rule]:
+    """As in kube-proxy's layout, with the cheaper match first."""
+    family = settings.family
+    yield Rule((frame.frontend_verdict(family, FIREWALL_IPS),))
+    to_cluster_ip = words.daddr(family) + expr.lookup(CLUSTER_IPS)
+    if settings.masquerade_all:
+        yield Rule((to_cluster_ip, words.mark(settings)), "masquerade all clusterIP traffic")
+    elif settings.detector:
+        outsider = words.from_local_pod(family, settings.detector, negate=True)
+        yield Rule((outsider, to_cluster_ip, words.mark(settings)), frame.OUTSIDER_COMMENT)
+    yield from frame.dispatch(settings)
 
 
 def _short_circuit(settings: NodeSettings, *, node_port: bool) -> Iterator[Rule]:

@@ -31,6 +31,7 @@ from kproxy_nftables.names import (
 )
 
 TABLE_COMMENT = "rules for kube-proxy"
+OUTSIDER_COMMENT = "masquerade clusterIP traffic from outside cluster"
 REJECT_COMMENT = "helper for @no-endpoint-services / @no-endpoint-nodeports"
 _PREROUTING, _INPUT, _FORWARD, _OUTPUT, _POSTROUTING = range(5)
 
@@ -96,8 +97,8 @@ def chains(settings: NodeSettings) -> Chains:
         NODE_PORT_ENDPOINTS_CHECK: (
             Rule((_on_node_port_address(settings), _node_port_verdict(NO_ENDPOINT_NODE_PORTS))),
         ),
-        SERVICE_ENDPOINTS_CHECK: (Rule((_frontend_verdict(family, NO_ENDPOINT_SERVICES),)),),
-        FIREWALL_CHECK: (Rule((_frontend_verdict(family, FIREWALL_IPS),)),),
+        SERVICE_ENDPOINTS_CHECK: (Rule((frontend_verdict(family, NO_ENDPOINT_SERVICES),)),),
+        FIREWALL_CHECK: (Rule((frontend_verdict(family, FIREWALL_IPS),)),),
         SERVICES: tuple(_services(settings)),
         MASQUERADING: (
             Rule((words.marked(settings), words.unmark(settings), expr.masquerade())),
@@ -135,16 +136,16 @@ def _services(settings: NodeSettings) -> Iterator[Rule]:
         yield Rule((to_cluster_ip, words.mark(settings)), "masquerade all clusterIP traffic")
     elif settings.detector:
         outsider = words.from_local_pod(family, settings.detector, negate=True)
-        yield Rule(
-            (to_cluster_ip, outsider, words.mark(settings)),
-            "masquerade clusterIP traffic from outside cluster",
-        )
-    yield Rule((_frontend_verdict(family, SERVICE_IPS),))
+        yield Rule((to_cluster_ip, outsider, words.mark(settings)), OUTSIDER_COMMENT)
+    yield from dispatch(settings)
+
+
+def dispatch(settings: NodeSettings) -> Iterator[Rule]:
+    """By the frontend that is asked."""
+    yield Rule((frontend_verdict(settings.family, SERVICE_IPS),))
     match_all = settings.node_port_addresses.match_all
     local = expr.fib_is_local(source=False) if match_all else b""
-    yield Rule(
-        (local, _on_node_port_address(settings), _node_port_verdict(SERVICE_NODE_PORTS)),
-    )
+    yield Rule((local, _on_node_port_address(settings), _node_port_verdict(SERVICE_NODE_PORTS)))
 
 
 def _on_node_port_address(settings: NodeSettings) -> bytes:
@@ -153,7 +154,7 @@ def _on_node_port_address(settings: NodeSettings) -> bytes:
     return words.daddr(settings.family) + expr.lookup(NODE_PORT_IPS)
 
 
-def _frontend_verdict(family: Family, map_: str) -> bytes:
+def frontend_verdict(family: Family, map_: str) -> bytes:
     return words.destination(family) + expr.lookup(map_, 0)
 
 

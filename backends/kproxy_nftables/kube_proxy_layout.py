@@ -21,31 +21,39 @@ from kproxy.kernel.nftables.objects import AnonymousSet, Rule, Set, element
 from kproxy.kernel.nftables.types import INTEGER, VERDICT, address
 from kproxy_nftables import words
 from kproxy_nftables.frame import Chains
-from kproxy_nftables.names import endpoint_base, service_base
+from kproxy_nftables.names import FIREWALL_IPS, endpoint_base, service_base
 from kproxy_nftables.wanted import (
     Element,
     ElementKey,
     Wanted,
     common_elements,
-    dispatch,
-    firewall,
     firewalled,
+    frontend_key,
+    frontend_map,
     goto,
     is_dispatched,
 )
 
 
 def wanted(service: ServicePlan, settings: NodeSettings) -> Wanted:
+    wanted = without_firewall(service, settings)
+    base = service_base(service.name)
+    for frontend in firewalled(service):
+        outside = words.saddr_outside(service.family, frontend.source_ranges)
+        wanted.chains[f"firewall-{base}"] = (Rule((*outside, words.drop())),)
+        key = ElementKey(FIREWALL_IPS, frontend_key(service, frontend))
+        wanted.elements[key] = Element(goto(f"firewall-{base}"))
+    return wanted
+
+
+def without_firewall(service: ServicePlan, settings: NodeSettings) -> Wanted:
+    """All but what loadBalancerSourceRanges ask for."""
     elements = dict(common_elements(service))
     elements.update(_dispatch_elements(service))
     base = service_base(service.name)
     chains: Chains = {}
     if service.has_endpoints and service.externally_accessible:
         chains[f"external-{base}"] = tuple(_external_rules(service, settings, base))
-    for frontend in firewalled(service):
-        outside = words.saddr_outside(service.family, frontend.source_ranges)
-        chains[f"firewall-{base}"] = (Rule((*outside, words.drop())),)
-        elements.update([firewall(service, frontend, f"firewall-{base}")])
     pools = ((f"service-{base}", service.cluster), (f"local-{base}", service.local))
     for name, endpoints in pools:
         if endpoints and service.affinity_timeout_s:
@@ -71,7 +79,8 @@ def _dispatch_elements(service: ServicePlan) -> Iterator[tuple[ElementKey, Eleme
                 kind = "local" if frontend.pool is Pool.LOCAL else "service"
             else:
                 kind = "external"
-            yield dispatch(service, frontend, f"{kind}-{base}")
+            key = ElementKey(frontend_map(frontend), frontend_key(service, frontend))
+            yield key, Element(goto(f"{kind}-{base}"))
 
 
 def _external_rules(service: ServicePlan, settings: NodeSettings, base: str) -> Iterator[Rule]:

@@ -24,11 +24,9 @@ class Fixed:
     """What is in the table whatever the Services, in a layout."""
 
     def __init__(self, settings: NodeSettings, *, flat: bool) -> None:
-        self.sets: list[Set] = [*frame.sets(settings)]
-        self.chains: Chains = frame.chains(settings)
-        if flat:
-            self.sets += flat_layout.sets(settings.family)
-            self.chains |= flat_layout.chains(settings)
+        layout = flat_layout if flat else frame
+        self.sets: list[Set] = [*layout.sets(settings)]
+        self.chains: Chains = layout.chains(settings)
 
 
 class Present(NamedTuple):
@@ -67,7 +65,7 @@ def replacement(
     stay = {
         name
         for name, base in present.chains.items()
-        if (name in chains and not base) or name in BASE_CHAINS
+        if name in chains and base == (name in BASE_CHAINS)
     }
     fixed_sets = {set_.name for set_ in fixed.sets}
     sets = fixed_sets | {set_.name for set_ in changes.sets}

@@ -18,7 +18,6 @@ from kproxy.kernel.nftables.objects import Set
 from kproxy_nftables.frame import Chains
 from kproxy_nftables.names import (
     CLUSTER_IPS,
-    FIREWALL_IPS,
     HAIRPIN,
     NO_ENDPOINT_NODE_PORTS,
     NO_ENDPOINT_SERVICES,
@@ -84,6 +83,10 @@ def goto(chain: str) -> bytes:
     return verdict_data(Verdict.GOTO, chain)
 
 
+def jump(chain: str) -> bytes:
+    return verdict_data(Verdict.JUMP, chain)
+
+
 _DROP = verdict_data(Verdict.DROP)
 _REJECT = goto(REJECT)
 
@@ -122,13 +125,5 @@ def is_dispatched(service: ServicePlan, frontend: Frontend) -> bool:
     return service.has_endpoints
 
 
-def dispatch(service: ServicePlan, frontend: Frontend, chain: str) -> tuple[ElementKey, Element]:
-    return ElementKey(frontend_map(frontend), frontend_key(service, frontend)), Element(goto(chain))
-
-
 def firewalled(service: ServicePlan) -> Iterator[Frontend]:
     return (frontend for frontend in service.frontends if frontend.source_ranges)
-
-
-def firewall(service: ServicePlan, frontend: Frontend, chain: str) -> tuple[ElementKey, Element]:
-    return ElementKey(FIREWALL_IPS, frontend_key(service, frontend)), Element(goto(chain))

@@ -20,6 +20,7 @@ from kproxy.api.types import (
 from kproxy.store import SERVICE_NAME_LABEL
 
 NODE = "node-0"
+CLUSTER_IPS = "10.96.0.0/12"  # of all Services
 CLUSTER_CIDR = "10.128.0.0/9"  # all endpoints, also those that come later
 MOST_SERVICES = 60_000
 MOST_ENDPOINTS = 50  # of each Service

@@ -4,8 +4,11 @@ Measured is connect() of a client whose packets a node forwards to a server, thr
 turns, so that whatever else the machine does meets all three:
 
 - direct: no rules; the client asks an endpoint
-- plain: one DNAT rule, from the address of one Service to one endpoint
-- service: the rules of a proxy; the client asks all Services, or as many as there are connections
+- plain: one DNAT rule, from the addresses of all Services to one endpoint
+- service: the rules of a proxy
+
+The last two are asked for the same addresses, for a client is slower with a new address than with
+one it has asked before, whatever the rules.
 
 A handshake takes no other process: the kernel handles all its packets within connect(), on one CPU.
 """
@@ -21,6 +24,7 @@ from random import Random
 
 from kproxy.bench.apart import answer
 from kproxy.bench.cluster import (
+    CLUSTER_IPS,
     ENDPOINT_PORT,
     SERVICE_PORT,
     cluster_ip,
@@ -42,13 +46,13 @@ _PLAIN_NFT = f"""
 table ip nat {{
     chain prerouting {{
         type nat hook prerouting priority dstnat;
-        ip daddr {cluster_ip(0)} tcp dport {SERVICE_PORT} \
+        ip daddr {CLUSTER_IPS} tcp dport {SERVICE_PORT} \
             dnat to {endpoint_address(0)}:{ENDPOINT_PORT}
     }}
 }}
 """
 _PLAIN_IPTABLES = f"""*nat
--A PREROUTING -d {cluster_ip(0)} -p tcp --dport {SERVICE_PORT} \
+-A PREROUTING -d {CLUSTER_IPS} -p tcp --dport {SERVICE_PORT} \
 -j DNAT --to-destination {endpoint_address(0)}:{ENDPOINT_PORT}
 COMMIT
 """
@@ -65,8 +69,8 @@ def measure(size: LatencySize) -> LatencyResult:
             proxy.sync()
         gc.collect()
         gc.disable()
-        _measure(lines, asked(size.services, _WARM_UP))
-        times = _measure(lines, asked(size.services, size.connections))
+        _measure(lines, asked(size.services, size.asked, _WARM_UP))
+        times = _measure(lines, asked(size.services, size.asked, size.connections))
     return LatencyResult(
         size=size,
         user_mode_linux=on_uml(),
@@ -81,13 +85,15 @@ def measure(size: LatencySize) -> LatencyResult:
     )
 
 
-def asked(services: int, connections: int) -> list[int]:
-    """Numbers of the Services to ask: spread evenly from the first to the last, in random order.
+def asked(services: int, different: int, connections: int) -> list[int]:
+    """Number of the Service to ask by each connection, in random order, but the same in each run.
 
-    The same in each run. A single connection asks the first.
+    So many different ones, spread evenly from the first to the last; a single one is the first.
     """
-    gaps = max(1, connections - 1)
-    numbers = [round(index * (services - 1) / gaps) for index in range(connections)]
+    different = min(different, services, connections)
+    gaps = max(1, different - 1)
+    spread = [round(index * (services - 1) / gaps) for index in range(different)]
+    numbers = list(itertools.islice(itertools.cycle(spread), connections))
     Random(0).shuffle(numbers)
     return numbers
 
@@ -96,13 +102,13 @@ def _measure(lines: Sequence[Line], services: Sequence[int]) -> dict[Line, list[
     """Microseconds of each line, whose order is another each time: direct, plain, service."""
     times: dict[Line, list[float]] = {each: [] for each in lines}
     direct = (endpoint_address(0), ENDPOINT_PORT)
-    plain = (cluster_ip(0), SERVICE_PORT)
     orders = itertools.cycle(itertools.permutations(range(len(lines))))
     for start in range(0, len(services), _AT_ONCE):
         batch = services[start : start + _AT_ONCE]
         sockets = [each.sockets(len(batch)) for each in lines]
         for number in batch:
-            targets: list[Address] = [direct, plain, (cluster_ip(number), SERVICE_PORT)]
+            service = (cluster_ip(number), SERVICE_PORT)
+            targets: list[Address] = [direct, service, service]
             for index in next(orders):
                 taken = lines[index].connect_ns(sockets[index].pop(), targets[index])
                 times[lines[index]].append(taken / 1e3)

@@ -39,13 +39,16 @@ class SyncResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="s
 
 
 class LatencySize(Struct, frozen=True, kw_only=True):
-    """`endpoints` of each Service; `connections` through each of the three nodes."""
+    """`endpoints` of each Service; `connections` through each of the three nodes, to so many
+    different Services (`asked`).
+    """
 
     mode: str
     variant: str
     services: int
     endpoints: int
     connections: int
+    asked: int
 
 
 class LatencyResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="latency"):

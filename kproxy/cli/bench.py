@@ -137,6 +137,13 @@ def sync(
     show_default=True,
     help="How many through each of the three nodes.",
 )
+@click.option(
+    "--asked",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="How many different Services are asked, from the first to the last.",
+)
 def latency(
     mode: str,
     kernel: str,
@@ -146,6 +153,7 @@ def latency(
     runs: int,
     as_json: bool,
     connections: int,
+    asked: int,
 ) -> None:
     """Time of connect() to a Service, in namespaces made for it.
 
@@ -154,13 +162,13 @@ def latency(
     \b
     direct   no rules: the client asks an endpoint
     plain    one DNAT rule, of nftables; on user-mode Linux, of iptables-legacy
-    service  the rules of a proxy: the client asks Services from first to last
+    service  the rules of a proxy
     ratio    service to plain, of the medians
 
     \b
     Examples:
       kproxy bench latency
-      kproxy bench latency --mode nftables --services 10000
+      kproxy bench latency --mode nftables --services 10000 --asked 10000
       kproxy bench latency --mode ipvs --connections 500
       kproxy bench latency --variant legacy --runs 5 --json
     """
@@ -180,6 +188,7 @@ def latency(
             services=each,
             endpoints=endpoints,
             connections=connections,
+            asked=asked,
         )
         for variant in variants(mode, chosen)
         for each in sizes

@@ -56,7 +56,9 @@ def test_latency(mode: str, variant: str) -> None:
         variant=variant,
     )
     results = [msgspec.json.decode(line, type=LatencyResult) for line in printed]
-    size = LatencySize(mode=mode, variant=variant, services=20, endpoints=5, connections=150)
+    size = LatencySize(
+        mode=mode, variant=variant, services=20, endpoints=5, connections=150, asked=10
+    )
     assert [result.size for result in results] == [size, size]
     for result in results:
         assert result.user_mode_linux == on_uml()

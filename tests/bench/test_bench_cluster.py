@@ -86,14 +86,17 @@ def test_every_change_is_one_endpoint(services: int, endpoints: int, changes: in
 
 
 @pytest.mark.parametrize(
-    ("services", "connections", "different"),
-    [(1, 1, 1), (1, 50, 1), (10, 1, 1), (10, 2, 2), (10, 2000, 10), (10_000, 2000, 2000)],
+    ("services", "asking_for", "connections", "different"),
+    [
+        *((1, 10, 1, 1), (1, 10, 50, 1), (10, 10, 1, 1), (10, 10, 2, 2)),
+        *((10, 10, 2000, 10), (10_000, 10, 2000, 10), (10_000, 10_000, 2000, 2000)),
+    ],
 )
 def test_services_are_asked_from_the_first_to_the_last(
-    services: int, connections: int, different: int
+    services: int, asking_for: int, connections: int, different: int
 ) -> None:
-    numbers = asked(services, connections)
-    assert numbers == asked(services, connections)
+    numbers = asked(services, asking_for, connections)
+    assert numbers == asked(services, asking_for, connections)
     assert len(numbers) == connections
     assert len(set(numbers)) == different
     assert min(numbers) == 0

@@ -22,7 +22,12 @@ SYNC = SyncResult(
 )
 LATENCY = LatencyResult(
     size=LatencySize(
-        mode="nftables", variant="kube-proxy", services=60_000, endpoints=5, connections=2000
+        mode="nftables",
+        variant="kube-proxy",
+        services=60_000,
+        endpoints=5,
+        connections=2000,
+        asked=10,
     ),
     user_mode_linux=False,
     plain_rule="nftables",
