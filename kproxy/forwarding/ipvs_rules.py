@@ -11,17 +11,20 @@ from __future__ import annotations
 
 from kproxy.forwarding.network import Host, Outcome
 from kproxy.forwarding.plan import Endpoint, Frontend, FrontendKind, Masquerade, Plan, ServicePlan
-from kproxy.forwarding.routing import contains, is_loopback, is_own
+from kproxy.forwarding.routing import is_loopback, is_own
 from kproxy.forwarding.rules import (
     Arrival,
     Passage,
     Refusal,
     Translation,
     admits,
+    asked,
     choice,
     is_local_pod,
     named,
+    not_allowed,
     policy_of,
+    selected_for_node_ports,
 )
 
 
@@ -38,13 +41,13 @@ def bound(plan: Plan, node: Host) -> tuple[str, ...]:
 
 def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
     """What the virtual server makes of a packet, or who keeps it away from there."""
-    asked = _asked(plan, passage)
-    if asked is None:
+    virtual_server = _virtual_server(plan, passage)
+    if virtual_server is None:
         return _coming_home(plan, passage) or _astray(plan, passage)
-    service, frontend = asked
+    service, frontend = virtual_server
     from_elsewhere = passage.arrival is not Arrival.PROCESS
     if from_elsewhere and not admits(frontend, passage.source):
-        return _not_allowed(service, frontend, passage)
+        return not_allowed(service, frontend, passage)
     endpoints = service.pool_or_cluster(frontend)
     if not endpoints:
         return Refusal(
@@ -54,7 +57,7 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
         )
     # KUBE-IPVS-OUT-FILTER knows a process by the address it asks, which is its source as well.
     if not from_elsewhere and passage.source == frontend.address and not _lets_node_in(frontend):
-        return _not_allowed(service, frontend, passage)
+        return not_allowed(service, frontend, passage)
     if is_loopback(passage.source) and not _any_here(endpoints, passage.node):
         return Refusal(
             outcome=Outcome.DROPPED,
@@ -77,30 +80,13 @@ def refuse(_plan: Plan, _passage: Passage, _to_node: bool) -> Refusal | None:
     return None
 
 
-def _asked(plan: Plan, passage: Passage) -> tuple[ServicePlan, Frontend] | None:
-    """The virtual server. If several Services claim it, it is that of the first by name."""
-    node_port = _takes_node_ports(plan, passage)
-    found = [
-        (service, frontend)
-        for service in plan.services.values()
-        if service.protocol == passage.protocol
-        for frontend in service.frontends
-        if frontend.port == passage.port
-        and (
-            node_port
-            if frontend.kind is FrontendKind.NODE_PORT
-            else frontend.address == passage.address
-        )
-    ]
-    return min(found, key=lambda entry: entry[0].name, default=None)
+def _virtual_server(plan: Plan, passage: Passage) -> tuple[ServicePlan, Frontend] | None:
+    """The one that is asked. If several Services claim it, it is that of the first by name.
 
-
-def _takes_node_ports(plan: Plan, passage: Passage) -> bool:
-    """Each address of an interface has virtual servers for node ports, but not those of lo."""
-    selected = plan.settings.node_port_addresses
-    return passage.address in passage.node.addresses and (
-        selected.match_all or any(contains(cidr, passage.address) for cidr in selected.cidrs)
-    )
+    Each address of an interface has virtual servers for node ports, but not those of lo.
+    """
+    found = asked(plan, passage, node_ports=selected_for_node_ports(plan.settings, passage))
+    return min(found, key=lambda each: each[0].name, default=None)
 
 
 def _coming_home(plan: Plan, passage: Passage) -> Translation | None:
@@ -111,8 +97,8 @@ def _coming_home(plan: Plan, passage: Passage) -> Translation | None:
         return None
     for service in plan.services.values():
         for endpoint in service.cached_local:
-            asked = (passage.protocol, passage.address, passage.port)
-            if asked == (service.protocol, endpoint.address, endpoint.port):
+            wanted = (passage.protocol, passage.address, passage.port)
+            if wanted == (service.protocol, endpoint.address, endpoint.port):
                 why = f"{endpoint}/{service.protocol} is an endpoint of this node (KUBE-LOOP-BACK)"
                 return Translation(endpoints=(endpoint,), masquerade=False, why=why)
     return None
@@ -174,13 +160,6 @@ def _passes_for_node_port(plan: Plan, passage: Passage) -> bool:
         for service in plan.services.values()
         if service.protocol == passage.protocol
         for frontend in service.frontends
-    )
-
-
-def _not_allowed(service: ServicePlan, frontend: Frontend, passage: Passage) -> Refusal:
-    return Refusal(
-        outcome=Outcome.DROPPED,
-        why=f"loadBalancerSourceRanges of {named(service, frontend)} do not allow {passage.source}",
     )
 
 

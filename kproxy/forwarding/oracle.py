@@ -23,7 +23,7 @@ from typing import NamedTuple
 from msgspec import Struct, structs
 
 from kproxy.errors import BadInput
-from kproxy.forwarding import iptables_rules, ipvs_rules
+from kproxy.forwarding import iptables_rules, ipvs_rules, nftables_rules
 from kproxy.forwarding.network import Host, HostKind, Network, Outcome, Packet, Verdict
 from kproxy.forwarding.plan import Plan
 from kproxy.forwarding.routing import (
@@ -38,7 +38,11 @@ from kproxy.forwarding.routing import (
 )
 from kproxy.forwarding.rules import Arrival, Passage, Refusal, Rules, Translation
 
-_RULES: Mapping[str, Rules] = {"iptables": iptables_rules, "ipvs": ipvs_rules}
+_RULES: Mapping[str, Rules] = {
+    "iptables": iptables_rules,
+    "ipvs": ipvs_rules,
+    "nftables": nftables_rules,
+}
 
 
 def predict(

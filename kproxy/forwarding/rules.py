@@ -1,6 +1,7 @@
 """What the oracle asks of the rules of one node, in whatever mode, and the words for the answers.
 
-Each mode has a module that answers: `iptables_rules`, `ipvs_rules`. No route is known there.
+Each mode has a module that answers: `iptables_rules`, `ipvs_rules`, `nftables_rules`. No route is
+known there.
 """
 
 from __future__ import annotations
@@ -80,12 +81,48 @@ class Rules(Protocol):
         ...
 
 
+def asked(plan: Plan, passage: Passage, *, node_ports: bool) -> list[tuple[ServicePlan, Frontend]]:
+    """What the packet asks for: by name of the service, but node ports last.
+
+    Two services may claim one external address and port; which wins is undefined in kube-proxy,
+    and by name here. `node_ports`: whether the address is one where they count.
+    """
+    found = [
+        (service, frontend)
+        for service in plan.services.values()
+        if service.protocol == passage.protocol
+        for frontend in service.frontends
+        if frontend.port == passage.port
+        and (
+            node_ports
+            if frontend.kind is FrontendKind.NODE_PORT
+            else frontend.address == passage.address
+        )
+    ]
+    return sorted(found, key=lambda each: (each[1].kind is FrontendKind.NODE_PORT, each[0].name))
+
+
+def selected_for_node_ports(settings: NodeSettings, passage: Passage) -> bool:
+    """Whether nodePortAddresses select the address, and an interface other than lo has it."""
+    selected = settings.node_port_addresses
+    return passage.address in passage.node.addresses and (
+        selected.match_all or any(contains(cidr, passage.address) for cidr in selected.cidrs)
+    )
+
+
 def choice(endpoints: tuple[Endpoint, ...]) -> str:
     return "its only endpoint" if len(endpoints) == 1 else f"one of {len(endpoints)} endpoints"
 
 
 def admits(frontend: Frontend, source: str) -> bool:
     return not frontend.source_ranges or any(contains(c, source) for c in frontend.source_ranges)
+
+
+def not_allowed(service: ServicePlan, frontend: Frontend, passage: Passage) -> Refusal:
+    return Refusal(
+        outcome=Outcome.DROPPED,
+        why=f"loadBalancerSourceRanges of {named(service, frontend)} do not allow {passage.source}",
+    )
 
 
 def is_local_pod(settings: NodeSettings, passage: Passage) -> bool:

@@ -1,0 +1,102 @@
+"""What the rules of iptables mode and nftables mode have in common, read off the plan.
+
+Both translate new connections by NAT rules, before the route is known, and refuse by filter rules
+what those have left alone.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from kproxy.forwarding.network import Outcome
+from kproxy.forwarding.plan import (
+    Frontend,
+    FrontendKind,
+    Masquerade,
+    NodeSettings,
+    OnEmpty,
+    ServicePlan,
+)
+from kproxy.forwarding.routing import is_own
+from kproxy.forwarding.rules import (
+    Arrival,
+    Passage,
+    Refusal,
+    Translation,
+    choice,
+    is_local_pod,
+    named,
+    policy_of,
+)
+
+
+class Hook(enum.Enum):
+    """Where filter rules hang."""
+
+    INPUT = "INPUT"
+    FORWARD = "FORWARD"
+    OUTPUT = "OUTPUT"
+
+
+def hooks(passage: Passage, to_node: bool) -> set[Hook]:
+    """Those behind translation. A packet of a process that asks its own node passes two."""
+    passed = {Hook.OUTPUT} if passage.arrival is Arrival.PROCESS else set()
+    if to_node:
+        passed.add(Hook.INPUT)
+    return passed or {Hook.FORWARD}
+
+
+def no_endpoints(service: ServicePlan, frontend: Frontend) -> Refusal:
+    """Why nobody answers where the service does not serve the frontend."""
+    if frontend.on_empty is OnEmpty.REJECT:
+        return Refusal(
+            outcome=Outcome.REFUSED,
+            why=f"{named(service, frontend)} has no endpoints anywhere (REJECT)",
+        )
+    return Refusal(
+        outcome=Outcome.DROPPED,
+        why=f"{named(service, frontend)} has endpoints, but none on this node, "
+        f"and {policy_of(frontend)} (DROP)",
+    )
+
+
+def treat(
+    service: ServicePlan, frontend: Frontend, settings: NodeSettings, passage: Passage
+) -> Translation | None:
+    """What the chains of the service port do, None if they lead to no endpoint."""
+    local_pod = is_local_pod(settings, passage)
+    if frontend.short_circuit and local_pod:
+        pool, masquerade = service.cluster, False
+        policy = "externalTrafficPolicy Local lets pods use all endpoints and keep their address"
+    elif frontend.short_circuit and is_own(passage.node, passage.source):
+        pool, masquerade = service.cluster, True
+        policy = (
+            "externalTrafficPolicy Local lets processes of the node use all endpoints, masqueraded"
+        )
+    else:
+        pool = service.pool(frontend)
+        masquerade = frontend.masquerade is Masquerade.ALWAYS or (
+            frontend.masquerade is Masquerade.OFF_CLUSTER and not local_pod
+        )
+        policy = f"{policy_of(frontend)} and {_masquerading(frontend, masquerade)}"
+    if not pool:
+        return None
+    return Translation(
+        endpoints=pool,
+        masquerade=masquerade,
+        why=f"{named(service, frontend)} is translated to {choice(pool)}: {policy}",
+    )
+
+
+def _masquerading(frontend: Frontend, masquerade: bool) -> str:
+    match frontend.masquerade:
+        case Masquerade.ALWAYS if frontend.kind is FrontendKind.CLUSTER_IP:
+            return "masqueradeAll hides every source"
+        case Masquerade.ALWAYS:
+            return "masquerades, so that the reply returns through this node"
+        case Masquerade.OFF_CLUSTER if masquerade:
+            return "a source that is no local pod is masqueraded"
+        case Masquerade.OFF_CLUSTER:
+            return "a local pod keeps its address"
+        case _:
+            return "the source is kept"

@@ -1,0 +1,116 @@
+"""What one node does to one packet in nftables mode, in either layout, read off the plan.
+
+Each question is looked up once in a map, so what it finds there decides: a frontend that leads to
+no endpoint does not make the packet one for a node port. Source ranges are looked at ahead of
+everything else, by packets from elsewhere and by the node's own.
+Source: kube-proxy nftables/proxier.go, setupNFTables and syncProxyRules.
+"""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from kproxy.forwarding.nat_rules import Hook, hooks, no_endpoints, treat
+from kproxy.forwarding.network import Host, Outcome
+from kproxy.forwarding.plan import Frontend, FrontendKind, Plan, ServicePlan
+from kproxy.forwarding.rules import (
+    Arrival,
+    Passage,
+    Refusal,
+    Translation,
+    admits,
+    asked,
+    is_local_pod,
+    not_allowed,
+    selected_for_node_ports,
+)
+
+
+def bound(_plan: Plan, _node: Host) -> tuple[str, ...]:
+    """None: a packet is translated before anybody asks whose its address is."""
+    return ()
+
+
+def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
+    """The new destinations of a packet, or who keeps it away from them; None if no rule does."""
+    node_ports = selected_for_node_ports(plan.settings, passage)
+    found = asked(plan, passage, node_ports=node_ports)
+    for service, frontend in found:
+        if frontend.source_ranges:  # firewall-check
+            if not admits(frontend, passage.source):
+                return not_allowed(service, frontend, passage)
+            break
+    for service, frontend in found:
+        if _is_dispatched(service, frontend):  # services
+            translation = treat(service, frontend, plan.settings, passage)
+            return translation and _masqueraded(plan, passage, translation)
+    return None
+
+
+def refuse(plan: Plan, passage: Passage, to_node: bool) -> Refusal | None:
+    """Who ends the packet, whose `address` is what translation left; None if it may go on.
+
+    `to_node`: the packet is for the node itself, not to be forwarded.
+    """
+    passed = hooks(passage, to_node)
+    node_ports = Hook.INPUT in passed and selected_for_node_ports(plan.settings, passage)
+    found = asked(plan, passage, node_ports=node_ports)
+    if passage.arrival is not Arrival.PROCESS:  # in INPUT nodeport-endpoints-check comes first
+        found.sort(key=lambda each: each[1].kind is not FrontendKind.NODE_PORT)
+    for service, frontend in found:
+        if not service.serves(frontend):
+            return no_endpoints(service, frontend)
+    if passed != {Hook.INPUT} and _is_cluster_ip(plan, passage.address):  # cluster-ips-check
+        return Refusal(
+            outcome=Outcome.REFUSED,
+            why=f"{passage.address} is a cluster IP, and its Service has no port "
+            f"{passage.port}/{passage.protocol} (REJECT)",
+        )
+    return None
+
+
+def _is_dispatched(service: ServicePlan, frontend: Frontend) -> bool:
+    """Whether service-ips or service-nodeports leads to a chain of the service port.
+
+    External frontends also do so without an endpoint on this node, for pods and processes of this
+    node may use the others.
+    """
+    if frontend.kind is FrontendKind.CLUSTER_IP:
+        return service.serves(frontend)
+    return service.has_endpoints
+
+
+def _masqueraded(plan: Plan, passage: Passage, translation: Translation) -> Translation:
+    """What the chains that all services share do to the source."""
+    if not translation.masquerade and _is_marked(plan, passage):
+        return structs.replace(
+            translation,
+            masquerade=True,
+            why=f"{translation.why}; but the address is some cluster IP, for which the source is "
+            "masqueraded",
+        )
+    return structs.replace(translation, hairpin=_is_hairpin(plan, passage, translation))
+
+
+def _is_marked(plan: Plan, passage: Passage) -> bool:
+    """Whether the source is masqueraded for what it asks being a cluster IP, whatever the port."""
+    settings = plan.settings
+    return _is_cluster_ip(plan, passage.address) and (
+        settings.masquerade_all
+        or (settings.detector is not None and not is_local_pod(settings, passage))
+    )
+
+
+def _is_cluster_ip(plan: Plan, address: str) -> bool:
+    return any(service.cluster_ip.address == address for service in plan.services.values())
+
+
+def _is_hairpin(plan: Plan, passage: Passage, translation: Translation) -> bool:
+    """Whether the sender is an endpoint of this node: hairpin-connections has only those."""
+    itself = {each.port for each in translation.endpoints if each.address == passage.source}
+    return bool(itself) and any(
+        each.local and each.address == passage.source and each.port in itself
+        for service in plan.services.values()
+        if service.protocol == passage.protocol
+        for each in service.reachable
+    )
