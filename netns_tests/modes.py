@@ -36,8 +36,11 @@ class Mode(Struct, frozen=True):
 
 
 IPTABLES = [Mode("iptables", "nft"), Mode("iptables", "legacy")]
+FLAT = Mode("nftables", layout="flat")  # kproxy's own
+NFTABLES = [Mode("nftables"), FLAT]
+PACKET_FILTERS = [*IPTABLES, *NFTABLES]
 MODES = [
-    *IPTABLES,
+    *PACKET_FILTERS,
     # The kernel that has ip_vs need not have NAT in nf_tables.
     pytest.param(Mode("ipvs", "legacy"), marks=pytest.mark.ipvs),
 ]

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from kproxy.api.types import KubernetesObject, Protocol, ServicePort
+from kproxy.config import ProxyConfig
+from kproxy.config.defaults import fill_platform
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
 from kproxy.lab import service, slices_for
@@ -48,10 +50,11 @@ _LOOPBACK = {Family.IPV4: "127.0.0.1", Family.IPV6: "::1"}
 @dataclass(frozen=True, slots=True)
 class Case:
     """`asks`: "cluster IP", "external IP", "VIP", "VIP with source ranges", "VIP, closed port" and
-    the like, else a node port: of the node of that name, or of "localhost". `policy`: the traffic
-    policy that matters for it.
-    `endpoints`: names of pods with a space between, "" for none. `ipvs`: the outcome in ipvs mode
-    where it is another one. A pod sees "what it asks" if the address that is asked is the source.
+    the like, else a node port: of the node of that name, of "localhost", or of the "gateway" that
+    node-a is to its pods. `policy`: the traffic policy that matters for it.
+    `endpoints`: names of pods with a space between, "" for none. `ipvs`, `nftables`: the outcome
+    in that mode where it is another one. A pod sees "what it asks" if the address that is asked
+    is the source.
     """
 
     asks: str
@@ -62,6 +65,7 @@ class Case:
     families: Sequence[Family] = BOTH
     ipvs: Expectation | None = None
     protocols: Sequence[Protocol] = PROTOCOLS
+    nftables: Expectation | None = None
 
     @property
     def kind(self) -> tuple[str, str, str]:
@@ -156,13 +160,16 @@ class Survey:
             port = CLOSED_PORT if case.asks.endswith("closed port") else PORT
         elif case.asks == "localhost":
             address, port = _LOOPBACK[family], 30000 + number
+        elif case.asks == "gateway":
+            address, port = lab.nodes["node-a"].gateways[family], 30000 + number
         else:
             address, port = lab.nodes[case.asks].addresses[family], 30000 + number
         return Packet(client=case.client, address=address, port=port, protocol=protocol)
 
 
 def _outcome(case: Case, lab: ProbedLab, packet: Packet) -> Expectation:
-    outcome = (lab.mode == "ipvs" and case.ipvs) or case.outcome
+    others = {"ipvs": case.ipvs, "nftables": case.nftables}
+    outcome = others.get(lab.mode or "") or case.outcome
     source = packet.address if outcome.source == "what it asks" else outcome.source
     return replace(outcome, source=source)
 
@@ -174,5 +181,6 @@ def build_lab(factory: LabFactory, mode: Mode) -> ProbedLab:
         clients=("outside", "stranger"),
         routes=dict.fromkeys(_ROUTES, "node-a"),
         mode=mode.name,
+        config=fill_platform(ProxyConfig(mode=mode.name)),  # nodePortAddresses depends on the mode
         options=mode.options,
     )

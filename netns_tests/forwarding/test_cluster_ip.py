@@ -5,6 +5,22 @@ from kproxy.forwarding.plan import Family
 from kproxy.testing import delivered, dropped, refused
 from netns_tests.forwarding.survey import ONLY_TCP, Case, Survey
 
+CLOSED = {"outside": "node-a", "visitor-c": "node-c", "node-c": "node-c"}
+
+
+def closed_port(client: str, by: str) -> Case:
+    """A port that no Service has. It goes to and fro between router and node-a (UDP is not told
+    that it ends), unless the address is the node's own (ipvs mode) or known as a cluster IP
+    (nftables mode).
+    """
+    return Case(
+        *("cluster IP, closed port", "Cluster", client, "pod-b", refused()),
+        ipvs=refused(by),
+        protocols=ONLY_TCP,
+        nftables=refused(by),
+    )
+
+
 CASES = [  # asks, policy, client, endpoints -> outcome
     # Pods keep their address; everybody else is masqueraded.
     Case("cluster IP", "Cluster", "visitor-a", "pod-a", delivered("pod-a", source="visitor-a")),
@@ -33,13 +49,7 @@ CASES = [  # asks, policy, client, endpoints -> outcome
     Case("cluster IP", "Local", "visitor-a", "", refused("node-a")),
     Case("cluster IP", "Cluster", "node-a", "", refused("node-a")),
     Case("cluster IP", "Cluster", "outside", "", refused("node-a")),
-    # A port that no Service has. It goes to and fro between router and node-a, unless the address
-    # is node-a's own (ipvs mode). UDP is not told.
-    Case(
-        *("cluster IP, closed port", "Cluster", "outside", "pod-b", refused()),
-        ipvs=refused("node-a"),
-        protocols=ONLY_TCP,
-    ),
+    *(closed_port(client, by) for client, by in CLOSED.items()),
 ]
 
 

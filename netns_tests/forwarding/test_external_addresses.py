@@ -41,10 +41,18 @@ def cases(asks: str) -> list[Case]:
         Case(asks, "Cluster", "outside", "", refused("node-a")),
         Case(asks, "Local", "visitor-a", "", refused("node-a")),
         Case(asks, "Cluster", "visitor-c", "", refused("node-c")),
-        # No rule refuses a node's own packet on its way out. The router takes it to node-a, and
-        # if that is where it came from, IPv4 drops it as a martian. IPVS refuses it at once.
-        Case(asks, "Cluster", "node-c", "", refused("node-a"), ipvs=refused("node-c")),
-        Case(asks, "Cluster", "node-a", "", dropped("node-a"), ONLY_IPV4, ipvs=refused("node-a")),
+        # No rule of iptables mode refuses a node's own packet on its way out. The router takes it
+        # to node-a, and if that is where it came from, IPv4 drops it as a martian.
+        Case(
+            *(asks, "Cluster", "node-c", "", refused("node-a")),
+            ipvs=refused("node-c"),
+            nftables=refused("node-c"),
+        ),
+        Case(
+            *(asks, "Cluster", "node-a", "", dropped("node-a"), ONLY_IPV4),
+            ipvs=refused("node-a"),
+            nftables=refused("node-a"),
+        ),
         Case(asks, "Cluster", "node-a", "", refused("node-a"), ONLY_IPV6),
     ]
 
@@ -73,10 +81,25 @@ CASES = [
         *(RANGED, "Local", "outside", "pod-b", dropped("node-a")),
         ipvs=delivered("pod-b", source="outside", answered=False),
     ),
-    # No endpoints: no ranges either. In ipvs mode they are looked at before the virtual server.
-    Case(RANGED, "Cluster", "stranger", "", refused("node-a"), ipvs=dropped("node-a")),
+    # No endpoints: no ranges either. In ipvs mode they are looked at before the virtual server (by
+    # the node itself: behind it), in nftables mode before anything else.
+    Case(
+        *(RANGED, "Cluster", "stranger", "", refused("node-a")),
+        ipvs=dropped("node-a"),
+        nftables=dropped("node-a"),
+    ),
+    Case(
+        *(RANGED, "Cluster", "visitor-c", "", refused("node-c")),
+        ipvs=dropped("node-c"),
+        nftables=dropped("node-c"),
+    ),
     Case(RANGED, "Cluster", "outside", "", refused("node-a")),
     Case(RANGED, "Cluster", "node-a", "", dropped("node-a"), ONLY_IPV4, refused("node-a")),
+    Case(
+        *(RANGED, "Cluster", "node-c", "", refused("node-a")),
+        ipvs=refused("node-c"),
+        nftables=dropped("node-c"),
+    ),
 ]
 
 

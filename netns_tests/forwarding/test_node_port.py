@@ -1,9 +1,13 @@
 """Node ports: who answers and what it sees, by externalTrafficPolicy."""
 
-from kproxy.api.types import Protocol
+import pytest
+
+from kproxy.api.types import Protocol, ServicePort
 from kproxy.forwarding.plan import Family
-from kproxy.testing import delivered, dropped, refused
-from netns_tests.forwarding.survey import ONLY_IPV4, ONLY_IPV6, Case, Survey
+from kproxy.lab import service, slices_for
+from kproxy.testing import LabFactory, delivered, dropped, refused
+from netns_tests.forwarding.survey import ONLY_IPV4, ONLY_IPV6, Case, Survey, build_lab
+from netns_tests.modes import MODES, Mode
 
 CASES = [  # asks, policy, client, endpoints -> outcome
     # Cluster: masqueraded, for the reply must return through the node that was asked.
@@ -18,7 +22,7 @@ CASES = [  # asks, policy, client, endpoints -> outcome
     Case("node-a", "Cluster", "pod-a", "pod-a", delivered("pod-a", source="node-a")),  # hairpin
     Case("node-a", "Cluster", "pod-b", "pod-b", delivered("pod-b", source="node-a")),
     # A process of the node by its loopback address: translated in IPv4 only, nobody else has it.
-    # In ipvs mode no virtual server has it.
+    # In ipvs mode no virtual server has it, in nftables mode it is left out.
     Case(
         *(
             "localhost",
@@ -29,8 +33,20 @@ CASES = [  # asks, policy, client, endpoints -> outcome
             ONLY_IPV4,
         ),
         ipvs=refused("node-a"),
+        nftables=refused("node-a"),
     ),
     Case("localhost", "Cluster", "node-a", "pod-b", refused("node-a"), ONLY_IPV6),
+    # nodePortAddresses: all addresses, but in nftables mode only the primary one of the node.
+    Case(
+        *("gateway", "Cluster", "visitor-a", "pod-b", delivered("pod-b", source="node-a")),
+        nftables=refused("node-a"),
+    ),
+    Case(
+        *("gateway", "Local", "outside", "pod-b", dropped("node-a")),
+        ipvs=delivered("pod-b", source="outside", answered=False),
+        nftables=refused("node-a"),
+    ),
+    Case("gateway", "Cluster", "visitor-a", "", refused("node-a")),
     # Local: the client's address is kept, and only endpoints of the node answer.
     Case("node-a", "Local", "outside", "pod-a", delivered("pod-a", source="outside")),
     Case("node-a", "Local", "outside", "pod-a pod-b", delivered("pod-a", source="outside")),
@@ -59,10 +75,11 @@ CASES = [  # asks, policy, client, endpoints -> outcome
         ipvs=delivered("pod-a", source="node-a"),
     ),
     # A pod that reaches itself by another node. IPVS on node-a does not masquerade it; node-b does
-    # when it comes home, but then the answer is none from node-a.
+    # when it comes home, but then the answer is none from node-a. In nftables mode nobody does.
     Case(
-        *("node-a", "Local", "pod-b", "pod-b", delivered("pod-b", source="node-a")),
+        *("node-a", "Local", "pod-b", "pod-b", delivered("pod-b", source="node-a"), ONLY_IPV6),
         ipvs=delivered("pod-b", source="node-b", answered=False),
+        nftables=delivered("pod-b", source="pod-b", answered=False),
     ),
     # ... even a pod of another node, whose answer then goes home without passing node-a.
     Case(
@@ -86,3 +103,30 @@ def test_everybody_agrees(survey: Survey, case: Case, family: Family, protocol: 
     assert seen.packet == seen.outcome
     assert seen.connection == seen.outcome
     assert seen.oracle == seen.outcome
+
+
+IPV4_BY_ANOTHER_NODE = {
+    "iptables": delivered("pod-b", source="node-a"),
+    "ipvs": delivered("pod-b", source="node-b", answered=False),
+    "nftables": dropped("pod-b"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_a_pod_that_reaches_itself_by_another_node(kproxy_lab: LabFactory, mode: Mode) -> None:
+    """In IPv4 a pod drops what comes from its own address as a martian: a probe, which is seen on
+    the link, cannot tell.
+    """
+    lab = build_lab(kproxy_lab, mode)
+    made = service(
+        "itself",
+        cluster_ips=["10.96.0.11"],
+        ports=[ServicePort(port=80, target_port=8080, node_port=30011)],
+        type="NodePort",
+        external_traffic_policy="Local",
+    )
+    lab.apply([made, *slices_for(made, [lab.pods["pod-b"]])])
+    asked = ("pod-b", lab.nodes["node-a"].addresses[Family.IPV4], 30011)
+    outcome = IPV4_BY_ANOTHER_NODE[mode.name]
+    assert lab.connect(*asked) == outcome
+    assert lab.predict(*asked) == outcome
