@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from kproxy.config.types import IpvsSection
 from kproxy.errors import BadInput
 from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan
+from kproxy.kernel.xtables import Jump
 
 
 class Support(Struct, frozen=True):
@@ -86,6 +87,43 @@ class Backend(Protocol):
 
     def cleanup(self) -> None:
         """Remove every trace, also of a crashed predecessor, and nothing else."""
+        ...
+
+
+class Uses(Struct, frozen=True, kw_only=True):
+    """What a mode writes under names that are not its own alone.
+
+    `variant`: of iptables, "" for none. `chains`: table and name, of those in all namespaces.
+    """
+
+    mode: str
+    variant: str = ""
+    chains: frozenset[tuple[str, str]] = frozenset()
+    jumps: frozenset[Jump] = frozenset()
+
+
+@runtime_checkable
+class Predecessor(Protocol):
+    """What a backend has besides if it shares names with other modes, or cannot leave at once.
+
+    Another mode, or the same in another variant of iptables, calls it after the first sync of its
+    own. Of a backend without it, `read` tells whether anything is left, and `cleanup` removes that.
+    """
+
+    def uses(self) -> Uses:
+        """What must stay while this backend is in force."""
+        ...
+
+    def has_left(self, successor: Uses) -> bool:
+        """Whether there is anything that `leave` would remove. Starts no process."""
+        ...
+
+    def leave(self, successor: Uses, settings: NodeSettings, /) -> float:
+        """Remove everything but what `successor` uses, and what open connections need.
+
+        `settings`: by which the successor works. Returns in how many seconds this is to be called
+        again; 0: nothing is left. Raises KernelRefused, Unsupported.
+        """
         ...
 
 

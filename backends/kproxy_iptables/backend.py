@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import get_args
 
-from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport
+from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport, Uses
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan
 from kproxy.kernel import nfacct, sysctl
@@ -15,11 +15,12 @@ from kproxy.kernel.xtables import (
     TABLES,
     Variant,
     Xtables,
+    installed_variants,
     open_xtables,
 )
 from kproxy_iptables import cleanup, damage
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET, FrameOptions
-from kproxy_iptables.names import DISPATCH_CHAINS
+from kproxy_iptables.names import DISPATCH_CHAINS, FIXED_CHAINS, KUBELET_FIREWALL
 from kproxy_iptables.rules import LOCALHOST_COUNTER, Context, node_port_jumps
 from kproxy_iptables.transaction import (
     DispatchKey,
@@ -39,7 +40,7 @@ NFT_BATCH_SERVICES = 300
 class IptablesBackend:
     """One family's rules in the namespace of the calling thread. See kproxy.backend.Backend."""
 
-    name = "iptables"
+    name = cleanup.MODE
 
     def __init__(self, family: Family, options: BackendOptions) -> None:
         self.family = family
@@ -107,6 +108,31 @@ class IptablesBackend:
         for variant in get_args(Variant):
             cleanup.remove_all(Xtables(self.family, variant))
         self._frame = None
+
+    def uses(self) -> Uses:
+        return Uses(
+            mode=self.name,
+            variant=self._xtables.variant,
+            chains=frozenset((*DISPATCH_CHAINS, *FIXED_CHAINS, ("filter", KUBELET_FIREWALL))),
+            jumps=frozenset(JUMPS),
+        )
+
+    def has_left(self, successor: Uses) -> bool:
+        return any(map(cleanup.is_needed, self._tables_but(successor)))
+
+    def leave(self, successor: Uses, _settings: NodeSettings, /) -> float:
+        """Connections need nothing of it: conntrack translates them."""
+        installed = installed_variants()
+        for xtables in self._tables_but(successor):
+            if xtables.variant in installed or cleanup.is_needed(xtables):
+                cleanup.remove_all(xtables, successor)
+        return 0
+
+    def _tables_but(self, successor: Uses) -> Iterator[Xtables]:
+        """Of all variants, but the one that a successor of this mode works with."""
+        for variant in get_args(Variant):
+            if (successor.mode, successor.variant) != (self.name, variant):
+                yield Xtables(self.family, variant)
 
     @property
     def _xtables(self) -> Xtables:

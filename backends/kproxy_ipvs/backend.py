@@ -12,15 +12,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from kproxy.api.addresses import Network, parse_cidr
-from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport
+from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport, Uses
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Batch, Ipvs, Settings, VirtualServer, has_ipvs
 from kproxy.kernel.xtables import Table, Xtables, open_xtables
-from kproxy_ipvs import cleanup, damage, kernel_settings, reading, rules
+from kproxy_ipvs import cleanup, damage, kernel_settings, leaving, reading, rules
 from kproxy_ipvs.desired import Desired, Difference, difference
-from kproxy_ipvs.names import DEVICE, JUMPS, SETS, creation, set_name
+from kproxy_ipvs.names import (
+    CHAIN_OF_IPTABLES_MODE,
+    CHAINS,
+    DEVICE,
+    JUMPS,
+    SETS,
+    creation,
+    set_name,
+)
 from kproxy_ipvs.servers import Servers
 from kproxy_ipvs.wanted import Entry, Place, place_of, wanted
 
@@ -108,6 +116,20 @@ class IpvsBackend:
         cleanup.remove_all(self.family, self._excluded())
         self._place = None
 
+    def uses(self) -> Uses:
+        return Uses(
+            mode=self.name,
+            variant=self._xtables.variant,
+            chains=frozenset(CHAINS),
+            jumps=frozenset(JUMPS),
+        )
+
+    def has_left(self, successor: Uses) -> bool:
+        return leaving.has_left(self.family, successor, self.name)
+
+    def leave(self, successor: Uses, settings: NodeSettings, /) -> float:
+        return leaving.leave(self.family, successor, self.name, settings, self._excluded())
+
     def _take_over(self, ipvs: Ipvs, plan: Plan, place: Place) -> Counter[str]:
         """Whatever is there."""
         self._desired = desired = Desired()
@@ -123,6 +145,7 @@ class IpvsBackend:
             difference(desired.entries.all(), self._present_entries()),
             difference(desired.addresses.all(), addresses.addresses_of(DEVICE, self.family)),
             lambda: self._servers.take_over(ipvs, desired, self._excluded()),
+            nat_last=self._xtables.has_chain(*CHAIN_OF_IPTABLES_MODE),
         )
 
     def _follow(self, ipvs: Ipvs, plan: Plan, place: Place, delta: Delta) -> Counter[str]:
@@ -148,33 +171,42 @@ class IpvsBackend:
         entries: Difference[Entry],
         bound: Difference[str],
         change_servers: Callable[[], None],
+        *,
+        nat_last: bool = False,
     ) -> Counter[str]:
-        """How many rules, entries and addresses were written."""
+        """How many rules, entries and addresses were written.
+
+        `nat_last`: the rules of iptables mode, of which ours take the place, serve until the
+        virtual servers do.
+        """
         ipset.edit(self._texts(entries.come), ())
-        written = self._write_rules(plan)
+        written = self._write_rules(plan, ("filter",) if nat_last else ("nat", "filter"))
         addresses.add_addresses(DEVICE, bound.come)
         change_servers()
+        if nat_last:
+            written += self._write_rules(plan, ("nat",))
         addresses.remove_addresses(DEVICE, bound.gone)
         ipset.edit((), self._texts(entries.gone))
         written["ipset"] = len(entries.come) + len(entries.gone)
         written[DEVICE] = len(bound.come) + len(bound.gone)
         return written
 
-    def _write_rules(self, plan: Plan) -> Counter[str]:
+    def _write_rules(self, plan: Plan, tables: Iterable[Table]) -> Counter[str]:
         """If they are not what was written last; there are few of them."""
         filled = self._desired.filled
-        fresh: dict[Table, list[str]] = {
+        all_rules: dict[Table, list[str]] = {
             "nat": [*rules.nat_rules(plan.settings, filled)],
             "filter": [
                 *rules.filter_rules(plan.settings, filled, sorted(self._desired.firewall.all()))
             ],
         }
-        if fresh == self._rules:
+        fresh = {table: all_rules[table] for table in tables}
+        if all(self._rules.get(table) == lines for table, lines in fresh.items()):
             return Counter()
         saved = self._xtables.save_all()
         present = [jump for jump in JUMPS if jump.rule in saved[jump.table].get(jump.chain, ())]
-        self._xtables.restore(rules.transaction(fresh["nat"], fresh["filter"], present))
-        self._rules = fresh
+        self._xtables.restore(rules.transaction(fresh, present))
+        self._rules = self._rules | fresh
         self._generation = self._xtables.generation()
         return Counter({table: len(lines) for table, lines in fresh.items()})
 

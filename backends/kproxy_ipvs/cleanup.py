@@ -7,10 +7,11 @@ Source: kube-proxy v1.36 ipvs/cleanup.go, which leaves the sets of IPv6, and spa
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import get_args
 
 from kproxy.api.addresses import Network, parse_ip
+from kproxy.backend import Uses
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Family
 from kproxy.kernel import addresses, ipset
@@ -18,14 +19,21 @@ from kproxy.kernel.ipvs import Batch, Ipvs
 from kproxy.kernel.xtables import Table, Variant, Xtables
 from kproxy_ipvs.names import CHAINS, DEVICE, JUMPS, SETS, set_name
 
+NOBODY = Uses(mode="")
+
 
 def remove_all(family: Family, excluded: Collection[Network]) -> None:
     """Raises KernelRefused if a rule of somebody else still uses one of the chains or sets."""
     _remove_servers(family, excluded)
+    remove_but_servers(family, [Xtables(family, variant) for variant in get_args(Variant)])
+
+
+def remove_but_servers(family: Family, tables: Iterable[Xtables], successor: Uses = NOBODY) -> None:
+    """Addresses, rules and sets. Raises as `remove_all`."""
     _remove_addresses(family)
     failures: list[str] = []
-    for variant in get_args(Variant):
-        failures += _remove_rules(Xtables(family, variant))
+    for xtables in tables:
+        failures += remove_rules(xtables, successor)
     present = ipset.sizes()
     names = [set_name(family, suffix) for suffix in SETS]
     if doomed := [name for name in names if name in present]:
@@ -52,16 +60,26 @@ def _remove_addresses(family: Family) -> None:
         addresses.delete_dummy(DEVICE)
 
 
-def _remove_rules(xtables: Xtables) -> list[str]:
-    """What could not be removed."""
+def remove_rules(
+    xtables: Xtables, successor: Uses, but: Collection[tuple[str, str]] = ()
+) -> list[str]:
+    """What could not be removed. Chains in `but`, and jumps that lead to them, stay."""
+    kept = successor if successor.variant == xtables.variant else NOBODY
     failures = []
     tables: tuple[Table, ...] = ("nat", "filter")
     for table in tables:
+        stay = {chain for where, chain in but if where == table}
         try:
             xtables.remove(
                 table,
-                [chain for where, chain in CHAINS if where == table],
-                [jump for jump in JUMPS if jump.table == table],
+                [c for where, c in {*CHAINS} - kept.chains if where == table and c not in stay],
+                [
+                    jump
+                    for jump in JUMPS
+                    if jump.table == table
+                    and jump not in kept.jumps
+                    and jump.rule.rpartition(" ")[2] not in stay
+                ],
             )
         except KernelRefused as error:
             failures.append(str(error))

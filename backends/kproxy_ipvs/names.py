@@ -87,6 +87,9 @@ CHAINS: tuple[tuple[Table, str], ...] = (
     ("filter", "KUBE-IPVS-OUT-FILTER"),
 )
 
+# Another mode translates in chains of which some have the same names; this one it has alone.
+CHAIN_OF_IPTABLES_MODE: tuple[Table, str] = ("nat", "KUBE-NODEPORTS")
+
 
 def _jump(table: Table, chain: str, comment: str, target: str) -> Jump:
     return Jump(table, chain, f'-m comment --comment "{comment}" -j {target}')

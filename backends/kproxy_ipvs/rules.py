@@ -7,11 +7,11 @@ Source: kube-proxy v1.36 ipvs/proxier.go, writeIptablesRules. The order of words
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from kproxy import masquerade
 from kproxy.forwarding.plan import Family, NodeSettings
-from kproxy.kernel.xtables import Jump
+from kproxy.kernel.xtables import Jump, Table
 from kproxy_ipvs.names import CHAINS, JUMPS, SETS, set_name
 
 
@@ -74,10 +74,11 @@ def filter_rules(
 
 
 def transaction(
-    nat: Iterable[str], filter_: Iterable[str], present: Collection[Jump] = ()
+    tables: Mapping[Table, Iterable[str]], present: Collection[Jump] = ()
 ) -> Iterator[str]:
-    """Text that empties all chains and fills them with these rules, and sets the missing jumps."""
-    for table, rules in (("nat", nat), ("filter", filter_)):
+    """Text that empties all chains of these tables and fills them with these rules, and sets the
+    missing jumps."""
+    for table, rules in tables.items():
         yield f"*{table}\n"
         yield "".join(f":{chain} - [0:0]\n" for where, chain in CHAINS if where == table)
         yield "".join(f"{rule}\n" for rule in rules)

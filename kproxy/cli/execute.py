@@ -30,6 +30,7 @@ from kproxy.proxy import NodeProxy
 from kproxy.proxy.control_loop import ControlLoop, summary
 from kproxy.proxy.events import SourceLost, Stop
 from kproxy.proxy.frequency import FULL_INTERVAL_S, BoundedFrequency
+from kproxy.proxy.leftovers import Leftovers
 from kproxy.proxy.setup import cleanup, make_backends, set_conntrack, set_oom_score
 from kproxy.sources.files import Manifests
 from kproxy.store import Store
@@ -90,13 +91,15 @@ def execute(request: Request) -> None:
         backends = make_backends(config, store.node(node_name(config)), request.backends)
         set_conntrack(config.conntrack)
         proxy = NodeProxy(store, config, backends)
+        leftovers = Leftovers(proxy, backends, config, request.backends)
         if request.once:
             start = time.monotonic()
             proxy.sync()
             log.info("done: %s", summary(proxy, time.monotonic() - start))
+            leftovers.remove()
         else:
             set_oom_score(config.oom_score_adj)
-            _serve(config, store, proxy, source)
+            _serve(config, store, proxy, leftovers, source)
 
 
 def _configuration(request: Request) -> tuple[ProxyConfig, list[str], list[str]]:
@@ -150,7 +153,9 @@ def _owning(netns: str) -> Iterator[None]:
         yield
 
 
-def _serve(config: ProxyConfig, store: Store, proxy: NodeProxy, source: Manifests) -> None:
+def _serve(
+    config: ProxyConfig, store: Store, proxy: NodeProxy, leftovers: Leftovers, source: Manifests
+) -> None:
     loop = ControlLoop(
         store,
         proxy,
@@ -159,6 +164,7 @@ def _serve(config: ProxyConfig, store: Store, proxy: NodeProxy, source: Manifest
             retry_limit_s=config.timing.sync_period,
             full_interval_s=config.timing.sync_period if config.mode == "ipvs" else FULL_INTERVAL_S,
         ),
+        remove_leftovers=leftovers.remove,
     )
     stopped = threading.Event()
     watcher = threading.Thread(target=_watch, args=(source, loop, stopped), daemon=True)

@@ -7,11 +7,13 @@ are active at once, so a proxy must use the one everybody else in the namespace 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
 import struct
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,6 +22,7 @@ from msgspec import Struct
 
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Family
+from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute
 from kproxy.kernel.process import run
 
 Variant = Literal["nft", "legacy"]
@@ -69,6 +72,12 @@ class Xtables:
     def has(self, table: Table) -> bool:
         """Whether the table can hold rules. False for a legacy table nobody has used here yet."""
         return self.variant == "nft" or table in _legacy_table_names(self.family)
+
+    def has_chain(self, table: Table, name: str) -> bool:
+        """Cheap: starts no process. In a legacy table a comment may be taken for the chain."""
+        if self.variant == "nft":
+            return _nft_has_chain(self.family, table, name)
+        return self.has(table) and name.encode() + b"\0" in _legacy_entries(self.family, table)
 
     def save(self, table: Table) -> Chains:
         """All chains of a table."""
@@ -144,6 +153,16 @@ class Xtables:
         return _legacy_sizes(self.family)
 
 
+def installed_variants() -> list[Variant]:
+    """Those whose commands can be started."""
+    found: list[Variant] = []
+    for variant in get_args(Variant):
+        with suppress(Unsupported):
+            Xtables(Family.IPV4, variant).version()
+            found.append(variant)
+    return found
+
+
 def open_xtables(family: Family, variant: str) -> Xtables:
     """`variant`: nft, legacy, or auto for the one in use in the namespace of the calling thread."""
     if variant == "auto":
@@ -198,7 +217,7 @@ def _held(saved: Chains, doomed: Collection[str], jumps: Collection[Jump]) -> di
     """Chain -> a chain with a rule that leads to it and is neither one of the jumps nor doomed."""
     ours = {(jump.chain, jump.rule) for jump in jumps}
     targets = {
-        rule.rpartition(" -j ")[2].split()[0]: chain
+        f" {rule}".rpartition(" -j ")[2].split()[0]: chain
         for chain, rules in saved.items()
         if chain not in doomed
         for rule in rules
@@ -235,6 +254,7 @@ def _legacy_table_names(family: Family) -> list[str]:
 
 
 _NFNL_GETGEN = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
+_NFNL_GETCHAIN = (10 << 8) | 4
 
 
 def _nft_used() -> bool:
@@ -259,35 +279,59 @@ def _nft_generation() -> int:
     return generation
 
 
-_SO_GET_INFO = 64  # IPT_SO_GET_INFO and IP6T_SO_GET_INFO
+def _nft_has_chain(family: Family, table: str, name: str) -> bool:
+    number = socket.AF_INET if family is Family.IPV4 else socket.AF_INET6
+    body = struct.pack("=BBH", number, 0, 0)
+    body += attribute(1, table.encode() + b"\0") + attribute(3, name.encode() + b"\0")
+    with Netlink(NETLINK_NETFILTER) as netlink:
+        try:
+            netlink.ask(Request(_NFNL_GETCHAIN, body, ("look for chain", name)))
+        except KernelRefused:  # no such chain, no such table, no nf_tables
+            return False
+    return True
+
+
+_SO_GET_INFO, _SO_GET_ENTRIES = 64, 65  # IPT_SO_* and IP6T_SO_*
 _INFO = struct.Struct("=32sI5I5III")  # struct ipt_getinfo
+_ENTRIES = struct.Struct("@32sI0Q")  # struct ipt_get_entries, then the entries
 
 
 def _legacy_sizes(family: Family) -> tuple[int, ...]:
     present = _legacy_table_names(family)
+    sizes: list[int] = []
+    for table in TABLES:
+        sizes += _legacy_info(family, table) if table in present else (0, 0)
+    return tuple(sizes)
+
+
+def _legacy_info(family: Family, table: str) -> tuple[int, int]:
+    """Entries and bytes of one table."""
+    head = _INFO.pack(table.encode(), *([0] * 13))
+    fields = _INFO.unpack(_legacy_answer(family, _SO_GET_INFO, head, _INFO.size))
+    return int(fields[-2]), int(fields[-1])
+
+
+def _legacy_entries(family: Family, table: str) -> bytes:
+    """A table as the kernel has it: a chain's name stands in the entry before its first rule."""
+    size = _legacy_info(family, table)[1]
+    head = _ENTRIES.pack(table.encode(), size)
+    return _legacy_answer(family, _SO_GET_ENTRIES, head, _ENTRIES.size + size)
+
+
+def _legacy_answer(family: Family, option: int, head: bytes, size: int) -> bytes:
+    """What getsockopt writes into a buffer that begins with `head`, which names the table."""
+    import ctypes  # not needed in the nft variant
+
     address, level = (
         (socket.AF_INET, socket.IPPROTO_IP)
         if family is Family.IPV4
         else (socket.AF_INET6, socket.IPPROTO_IPV6)
     )
-    sizes: list[int] = []
-    for table in TABLES:
-        if table not in present:
-            sizes += (0, 0)
-            continue
-        sizes += _legacy_info(address, level, table)
-    return tuple(sizes)
-
-
-def _legacy_info(address: int, level: int, table: str) -> tuple[int, int]:
-    """Entries and bytes of one table. The name goes in, as getsockopt reads its buffer here."""
-    import ctypes  # not needed in the nft variant
-
     libc = ctypes.CDLL(None, use_errno=True)
-    buffer = ctypes.create_string_buffer(_INFO.pack(table.encode(), *([0] * 13)), _INFO.size)
-    length = ctypes.c_uint32(_INFO.size)
+    buffer = ctypes.create_string_buffer(head, size)
+    length = ctypes.c_uint32(size)
     with socket.socket(address, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
-        if libc.getsockopt(raw.fileno(), level, _SO_GET_INFO, buffer, ctypes.byref(length)):
-            raise KernelRefused(f"table {table}: the kernel does not tell its size")
-    fields = _INFO.unpack(buffer.raw)
-    return int(fields[-2]), int(fields[-1])
+        if libc.getsockopt(raw.fileno(), level, option, buffer, ctypes.byref(length)):
+            reason = os.strerror(ctypes.get_errno())
+            raise KernelRefused(f"the kernel does not tell about a legacy table: {reason}")
+    return buffer.raw

@@ -10,7 +10,7 @@ from queue import Empty, SimpleQueue
 from msgspec import Struct
 
 from kproxy.backend import SyncReport
-from kproxy.errors import BadInput
+from kproxy.errors import BadInput, KernelRefused
 from kproxy.proxy.events import Event, Objects, Rejected, SourceLost, Stop
 from kproxy.proxy.frequency import BoundedFrequency, Due
 from kproxy.proxy.node_proxy import NodeProxy, SyncFailed
@@ -18,6 +18,7 @@ from kproxy.store import Store
 
 DRIFT_INTERVAL_S = 1.0
 DRIFT_SHARE = 0.05  # of the time; where looking takes long, it is done less often
+LEFTOVERS_RETRY_S = 30.0
 
 log = logging.getLogger("kproxy")
 
@@ -44,8 +45,13 @@ class ControlLoop:
         proxy: NodeProxy,
         frequency: BoundedFrequency,
         *,
+        remove_leftovers: Callable[[], float] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`remove_leftovers` is called after the first sync that succeeds. It returns in how many
+        seconds to call it again, 0 for never, and raises KernelRefused to be called some time
+        later.
+        """
         self.counters = Counters()
         self._store = store
         self._proxy = proxy
@@ -53,6 +59,8 @@ class ControlLoop:
         self._clock = clock
         self._inbox: SimpleQueue[Event] = SimpleQueue()  # `put` is safe in a signal handler
         self._check_at = float("inf")  # from the first sync on
+        self._remove_leftovers = remove_leftovers
+        self._leftovers_at = float("inf")  # from the first success on
         self._failures = 0  # in a row
         self._stopped = False
 
@@ -83,7 +91,9 @@ class ControlLoop:
         due = self._frequency.due(self._clock())
         if due is not Due.NOTHING:
             self._sync(full=due is Due.FULL_SYNC)
-        wake_at = min(self._frequency.next_at(), self._check_at)
+        if self._clock() >= self._leftovers_at:
+            self._leave_nothing_behind()
+        wake_at = min(self._frequency.next_at(), self._check_at, self._leftovers_at)
         again_at = self._proxy.again_at
         return min(wake_at, again_at) if again_at > self._clock() else wake_at
 
@@ -135,6 +145,17 @@ class ControlLoop:
         self._check_at = now + DRIFT_INTERVAL_S
         self.counters.syncs += 1
         self._report_success(reports, now - start, first=first)
+        if first:
+            self._leftovers_at = now
+
+    def _leave_nothing_behind(self) -> None:
+        try:
+            again_in_s = self._remove_leftovers()
+        except KernelRefused as error:
+            again_in_s = LEFTOVERS_RETRY_S
+            lines = " | ".join(str(error).splitlines())
+            log.error("leftovers stay, next try in %.0f s: %s", again_in_s, lines)
+        self._leftovers_at = self._clock() + again_in_s if again_in_s else float("inf")
 
     def _check_drift(self) -> None:
         start = self._clock()

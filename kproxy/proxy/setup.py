@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -116,26 +117,32 @@ def cleanup(config: ProxyConfig, options: BackendOptions) -> list[str]:
     here cannot have left anything.
     """
     options = replace(options, ipvs=config.ipvs)
-    backends = [
-        (f"{mode} {family.value}", family, registry.load(mode)(family, options))
-        for mode in registry.modes()
-        for family in Family
-    ]
+    removals: dict[str, Callable[[], None]] = {}
+    for mode in registry.modes():
+        for family in Family:
+            backend = registry.load(mode)(family, options)
+            support = family_support(family, backend)
+            if support.ok:
+                removals[f"{mode} {family.value}"] = backend.cleanup
+            else:
+                log.info("%s %s: nothing to clean: %s", mode, family.value, support.missing)
+    return [f"{name}: {error}" for name, error in remove_in_turn(removals).items()]
+
+
+def remove_in_turn(removals: Mapping[str, Callable[[], None]]) -> dict[str, str]:
+    """Have all of them do their work. Returns the failures by name."""
+    failures: dict[str, str] = {}
     # Modes share names of chains: what one cannot delete for a rule of another goes afterwards.
     for _ in range(2):
-        failures: dict[str, str] = {}
-        for name, family, backend in backends:
-            support = family_support(family, backend)
-            if not support.ok:
-                log.info("%s: nothing to clean: %s", name, support.missing)
-                continue
+        failures = {}
+        for name, remove in removals.items():
             try:
-                backend.cleanup()
-            except (KernelRefused, Unsupported) as error:
+                remove()
+            except (KernelRefused, Unsupported, OSError) as error:  # OSError: no process, ...
                 failures[name] = str(error)
         if not failures:
             break
-    return [f"{name}: {error}" for name, error in failures.items()]
+    return failures
 
 
 def _require_cluster_cidr(config: ProxyConfig, family: Family) -> None:

@@ -1,0 +1,129 @@
+"""Leaving for another mode, whose rules are in force already, without losing connections.
+
+What IPVS forwards, conntrack does not translate: such connections end with their virtual server.
+The successor translates new ones before IPVS would see them. So virtual servers of TCP that have
+connections stay, with weight 0, until these have ended; with them their addresses, and one chain
+that refuses what else is sent there. UDP and SCTP are not waited for, as in `servers`.
+
+kube-proxy v1.36 deletes all of it at once when the nftables mode starts, and nothing when the
+iptables mode does (ipvs/cleanup.go, cmd/kube-proxy/app/server_linux.go: platformCleanup).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Iterator
+from typing import get_args
+
+from kproxy.api.addresses import Network, parse_ip
+from kproxy.backend import Uses
+from kproxy.errors import KernelRefused
+from kproxy.forwarding.plan import Family, NodeSettings
+from kproxy.kernel import addresses, ipset
+from kproxy.kernel.ipvs import Batch, Ipvs, VirtualServer, has_ipvs
+from kproxy.kernel.xtables import Table, Variant, Xtables, installed_variants
+from kproxy_ipvs import cleanup
+from kproxy_ipvs.names import DEVICE, SETS, set_name
+from kproxy_ipvs.servers import DRAIN_INTERVAL_S
+
+_GUARD: tuple[Table, str] = ("filter", "KUBE-IPVS-FILTER")  # no other mode has it
+_GUARDED = "IPVS-IPS"
+
+
+def has_left(family: Family, successor: Uses, mode: str) -> bool:
+    """Whether anything of the mode is here that the successor does not use. Starts no process."""
+    if successor.mode != mode:
+        names = {set_name(family, suffix) for suffix in SETS}
+        if _device_exists() or not names.isdisjoint(_sets()):
+            return True
+    return any(each.has_chain(*_GUARD) for each in _tables_but(family, successor, mode))
+
+
+def leave(
+    family: Family,
+    successor: Uses,
+    mode: str,
+    settings: NodeSettings,
+    excluded: Collection[Network],
+) -> float:
+    """Returns in how many seconds to come again; 0: nothing is left. Raises KernelRefused."""
+    installed = installed_variants()
+    tables = [
+        each
+        for each in _tables_but(family, successor, mode)
+        if each.variant in installed or each.has_chain(*_GUARD)
+    ]
+    if successor.mode == mode:
+        _raise([line for each in tables for line in cleanup.remove_rules(each, successor)])
+        return 0
+    bound = addresses.addresses_of(DEVICE, family)
+    # Without a local detector the successor does not masquerade what the node itself asks a cluster
+    # IP; as long as that is bound, it would be the source, and no other node could answer.
+    needed = bound if settings.detector or settings.masquerade_all else set()
+    busy = _retire(family, excluded, but=bound - needed) if has_ipvs() else set()
+    if not busy:
+        cleanup.remove_but_servers(family, tables, successor)
+        return 0
+    addresses.remove_addresses(DEVICE, bound - {server.address for server in busy})
+    emptied = [set_name(family, suffix) for suffix in SETS if suffix != _GUARDED]
+    present = _sets()
+    ipset.restore(f"flush {name}" for name in emptied if name in present)
+    _raise([line for each in tables for line in cleanup.remove_rules(each, successor, [_GUARD])])
+    return DRAIN_INTERVAL_S
+
+
+def _retire(
+    family: Family, excluded: Collection[Network], but: Collection[str]
+) -> set[VirtualServer]:
+    """Delete the virtual servers without connections, and those of the addresses `but`.
+
+    Returns the others. They take no new connections.
+    """
+    weights, removal = Batch(), Batch()
+    with Ipvs() as ipvs:
+        ours = [
+            key
+            for key in ipvs.virtual_servers(family)
+            if not any(parse_ip(key.address) in network for network in excluded)
+        ]
+        waited_for = [key for key in ours if key.protocol == "TCP" and key.address not in but]
+        for key in waited_for:
+            for real, load in ipvs.real_servers(key).items():
+                if load.weight:
+                    weights.edit_real(key, real, 0)
+        if weights:
+            ipvs.apply(weights)
+        busy = {
+            key
+            for key in waited_for
+            if any(load.active + load.inactive for load in ipvs.real_servers(key).values())
+        }
+        for key in ours:
+            if key not in busy:
+                removal.delete(key)
+        if removal:
+            ipvs.apply(removal)
+    return busy
+
+
+def _tables_but(family: Family, successor: Uses, mode: str) -> Iterator[Xtables]:
+    """Of all variants, but the one that a successor of this mode works with."""
+    for variant in get_args(Variant):
+        if (successor.mode, successor.variant) != (mode, variant):
+            yield Xtables(family, variant)
+
+
+def _device_exists() -> bool:
+    return any(name == DEVICE for _, name in socket.if_nameindex())
+
+
+def _sets() -> Collection[str]:
+    try:
+        return ipset.sizes()
+    except KernelRefused:  # no ipsets in this kernel
+        return ()
+
+
+def _raise(failures: list[str]) -> None:
+    if failures:
+        raise KernelRefused("\n".join(failures))

@@ -1,0 +1,114 @@
+"""What other modes have left on a node, and this one in another variant of iptables.
+
+It is removed when the rules of this mode are in force. For a moment both are, so no connection
+meets a gap. kube-proxy v1.36 removes it before its first sync, nothing between iptables and ipvs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from kproxy import backend as registry
+from kproxy.backend import Backend, BackendOptions, Predecessor, Uses
+from kproxy.config import ProxyConfig
+from kproxy.errors import KernelRefused, KproxyError
+from kproxy.forwarding.plan import Family
+from kproxy.proxy.node_proxy import NodeProxy
+from kproxy.proxy.setup import remove_in_turn
+
+log = logging.getLogger("kproxy")
+
+
+class _Leftover(NamedTuple):
+    """Of one mode and family. `remove` returns in how many seconds it is to be called again."""
+
+    mode: str
+    family: Family
+    remove: Callable[[], float]
+
+    def __str__(self) -> str:
+        return f"{self.mode} {self.family.value}"
+
+
+class Leftovers:
+    """Those of the families that a proxy serves, in the namespace of the thread that calls."""
+
+    def __init__(
+        self,
+        proxy: NodeProxy,
+        backends: Mapping[Family, Backend],
+        config: ProxyConfig,
+        options: BackendOptions,
+    ) -> None:
+        self._proxy = proxy
+        self._backends = backends
+        self._options = replace(options, ipvs=config.ipvs)
+        self._pending: list[_Leftover] | None = None  # None: nobody has looked
+
+    def remove(self) -> float:
+        """To be called when all families are synced. Looks around at the first call only.
+
+        Returns in how many seconds to call again, because open connections still need something;
+        0: nothing is left. Raises KernelRefused after everything has had its turn; call again.
+        """
+        first = self._pending is None
+        if self._pending is None:
+            self._pending = self._find()
+        again_in_s: dict[str, float] = {}
+
+        def remove(leftover: _Leftover) -> None:
+            again_in_s[str(leftover)] = leftover.remove()
+
+        failures = remove_in_turn({str(each): partial(remove, each) for each in self._pending})
+        before = dict.fromkeys(each.mode for each in self._pending)
+        waiting = {each.mode for each in self._pending if again_in_s.get(str(each))}
+        self._pending = [
+            each for each in self._pending if str(each) in failures or again_in_s[str(each)]
+        ]
+        left = {each.mode for each in self._pending}
+        for mode in before:
+            if mode not in left:
+                log.info("removed what %s mode had left", mode)
+            elif first and mode in waiting:
+                log.info("open connections keep a part of what %s mode had left", mode)
+        if failures:
+            raise KernelRefused("\n".join(f"{name}: {error}" for name, error in failures.items()))
+        return max(again_in_s.values(), default=0)
+
+    def _find(self) -> list[_Leftover]:
+        found = []
+        for mode in registry.modes():
+            for family, successor in self._backends.items():
+                try:
+                    remove = self._remover(mode, family, successor)
+                except (KproxyError, OSError) as error:
+                    log.debug("%s %s: nothing is found: %s", mode, family.value, error)
+                    continue
+                if remove:
+                    found.append(_Leftover(mode, family, remove))
+        return found
+
+    def _remover(self, mode: str, family: Family, successor: Backend) -> Callable[[], float] | None:
+        """What removes the leftover of a mode. None if there is none."""
+        if isinstance(successor, Predecessor):
+            uses = successor.uses()
+        elif mode == self._proxy.mode:
+            return None
+        else:
+            uses = Uses(mode=self._proxy.mode)
+        predecessor = registry.load(mode)(family, self._options)
+        if isinstance(predecessor, Predecessor):
+            if not predecessor.has_left(uses):
+                return None
+            return partial(predecessor.leave, uses, self._proxy.plans[family].settings)
+        return partial(_clean, predecessor) if any(predecessor.read().values()) else None
+
+
+def _clean(predecessor: Backend) -> float:
+    predecessor.cleanup()
+    return 0

@@ -1,0 +1,126 @@
+"""Another mode takes over: connections go on, and what they need goes with them."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from kproxy_ipvs.names import DEVICE
+from kproxy_ipvs.servers import DRAIN_INTERVAL_S
+from msgspec.structs import replace
+
+from kproxy.api.types import KubernetesObject
+from kproxy.config import ProxyConfig
+from kproxy.errors import KernelRefused
+from kproxy.forwarding.plan import Family
+from kproxy.kernel import addresses, ipset
+from kproxy.kernel.ipvs import Ipvs, VirtualServer
+from kproxy.kernel.process import run
+from kproxy.proxy import NodeProxy
+from kproxy.proxy.leftovers import Leftovers
+from netns_tests.ipvs.test_draining import reset, speaks
+from netns_tests.modes import Mode
+from netns_tests.node import CONFIG, Bench, bench
+from tests.proxy.objects import DNS, endpoints, service
+
+pytestmark = pytest.mark.ipvs
+
+IPVS, IPTABLES = Mode("ipvs", "legacy"), Mode("iptables", "legacy")
+POD = "10.244.0.1"  # the node's own address plays it
+WEB = service("web", "10.96.0.1")
+OBJECTS: list[KubernetesObject] = [WEB, endpoints("web", POD), DNS, endpoints("dns", POD)]
+WITHOUT_DETECTOR = replace(CONFIG, cluster_cidr="")
+
+
+@contextmanager
+def left(config: ProxyConfig) -> Iterator[tuple[Leftovers, socket.socket, socket.socket]]:
+    """A node that ipvs mode has just left, and both ends of a connection to 10.96.0.1."""
+    with bench(IPVS) as node, ExitStack() as stack:
+        node.sync(OBJECTS)
+        listener = stack.enter_context(socket.create_server((POD, 8080)))
+        client = stack.enter_context(socket.create_connection(("10.96.0.1", 80), timeout=5))
+        server = stack.enter_context(listener.accept()[0])
+        successor = Bench(IPTABLES)
+        successor.store.replace(OBJECTS)
+        proxy = NodeProxy(successor.store, config, successor.backends)
+        proxy.sync()
+        yield Leftovers(proxy, successor.backends, config, IPTABLES.options), client, server
+
+
+def virtual_servers() -> set[VirtualServer]:
+    with Ipvs() as ipvs:
+        return set(ipvs.virtual_servers(Family.IPV4))
+
+
+def nothing_is_left() -> bool:
+    return (
+        not virtual_servers()
+        and not ipset.sizes()
+        and not addresses.addresses_of(DEVICE, Family.IPV4)
+        and "IPVS" not in run(["iptables-legacy-save"]) + run(["ip6tables-legacy-save"])
+    )
+
+
+def test_a_connection_keeps_its_virtual_server_until_it_ends() -> None:
+    with left(CONFIG) as (leftovers, client, server):
+        assert leftovers.remove() == DRAIN_INTERVAL_S
+        assert speaks(client, server)
+        assert virtual_servers() == {VirtualServer("TCP", "10.96.0.1", 80)}
+        assert addresses.addresses_of(DEVICE, Family.IPV4) == {"10.96.0.1"}
+        assert leftovers.remove() == DRAIN_INTERVAL_S
+        assert speaks(client, server)
+        reset(client)
+        _until_idle()
+        assert leftovers.remove() == 0
+        assert nothing_is_left()
+
+
+def test_other_ports_of_an_address_that_stays_are_refused() -> None:
+    with left(CONFIG) as (leftovers, _, _), socket.create_server(("0.0.0.0", 22)):
+        leftovers.remove()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("10.96.0.1", 22), timeout=5)
+
+
+def test_a_successor_that_would_not_hide_the_address_cuts_connections() -> None:
+    with left(WITHOUT_DETECTOR) as (leftovers, _, _):
+        assert leftovers.remove() == 0
+        assert nothing_is_left()
+
+
+def test_back_in_ipvs_mode_it_takes_new_connections_again() -> None:
+    with left(CONFIG) as (leftovers, client, server):
+        leftovers.remove()
+        again = Bench(IPVS)
+        again.sync(OBJECTS)
+        leftovers = Leftovers(again.proxy, again.backends, CONFIG, IPVS.options)
+        assert leftovers.remove() == 0
+        assert speaks(client, server)
+        with Ipvs() as ipvs:
+            loads = ipvs.real_servers(VirtualServer("TCP", "10.96.0.1", 80)).values()
+        assert [load.weight for load in loads] == [1]
+        assert "KUBE-SVC-" not in run(["iptables-legacy-save"])
+
+
+def test_a_chain_that_somebody_else_uses_is_told_and_all_else_goes() -> None:
+    with left(WITHOUT_DETECTOR) as (leftovers, _, _):
+        run(["iptables-legacy", "-t", "nat", "-A", "OUTPUT", "-j", "KUBE-LOAD-BALANCER"])
+        with pytest.raises(KernelRefused, match="ipvs IPv4: nat KUBE-LOAD-BALANCER stays"):
+            leftovers.remove()
+        run(["iptables-legacy", "-t", "nat", "-D", "OUTPUT", "-j", "KUBE-LOAD-BALANCER"])
+        assert not virtual_servers()
+
+
+def _until_idle() -> None:
+    """IPVS forgets a connection that was reset after ten seconds."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with Ipvs() as ipvs:
+            loads = [load for key in virtual_servers() for load in ipvs.real_servers(key).values()]
+        if not any(load.active + load.inactive for load in loads):
+            return
+        time.sleep(0.2)
+    raise AssertionError("connections are never forgotten")

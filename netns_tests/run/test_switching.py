@@ -1,0 +1,271 @@
+"""kproxy started in another mode on a live node: nobody who uses a Service may notice."""
+
+from __future__ import annotations
+
+import json
+import re
+import selectors
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+from msgspec import to_builtins
+
+from kproxy.api.types import Service, ServicePort
+from kproxy.forwarding.network import Packet
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.ipvs import has_ipvs
+from kproxy.lab import service
+from kproxy.probe import Connected, Connection, connect_many
+from kproxy.testing import LabFactory, ProbedLab
+from netns_tests.conformance import dump
+from netns_tests.modes import Mode
+from netns_tests.run.running import PATIENCE_S
+
+HOST_MODES = [
+    Mode("iptables", "legacy"),
+    Mode("iptables", "nft"),
+    Mode("nftables"),
+    Mode("nftables", layout="flat"),
+]
+IPVS = Mode("ipvs", "legacy")
+PAIRS = [
+    *permutations(HOST_MODES, 2),
+    # The kernel that has ip_vs need not have NAT in nf_tables.
+    pytest.param(HOST_MODES[0], IPVS, marks=pytest.mark.ipvs),
+    pytest.param(IPVS, HOST_MODES[0], marks=pytest.mark.ipvs),
+]
+
+CLUSTER_IPS = {Family.IPV4: "10.96.0.10", Family.IPV6: "fd00:10:96::a"}
+ECHO_PORT, ECHO_NODE_PORT, NODE_PORT = 7000, 30007, 30080
+BEFORE_A_SECOND_SYN_S = 0.9  # a lost packet shows
+# Of IPVS while it has connections: virtual servers, real servers without weight, their addresses,
+# the chain that guards these, and sets.
+NEEDED = (
+    r"-A -t|-a -t .* -w 0$|KUBE-IPVS-FILTER|create KUBE-|add KUBE-(6-)?IPVS-IPS |[\da-f.:]+/\d+$"
+)
+
+
+class Echo:
+    """Long-lived connections: a pod that says what it hears, and clients that go on asking."""
+
+    def __init__(self, lab: ProbedLab, pod: str) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._clients: dict[str, socket.socket] = {}
+        self._accepted: list[socket.socket] = []
+        self._stop = threading.Event()
+        self._lab = lab
+        with lab.pods[pod].namespace.entered():
+            self._listeners = [
+                socket.create_server((address, ECHO_PORT), family=number)
+                for number, address in _numbered(lab.pods[pod].addresses)
+            ]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Echo:
+        for listener in self._listeners:
+            self._selector.register(listener, selectors.EVENT_READ, "listener")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        for each in (*self._clients.values(), *self._listeners, *self._accepted):
+            each.close()
+        self._selector.close()
+
+    def connect(self, client: str, address: str, port: int) -> None:
+        with self._lab.hosts[client].namespace.entered():
+            sock = socket.create_connection((address, port), timeout=PATIENCE_S)
+        self._clients[f"{client} -> {address}:{port}"] = sock
+
+    def ask_all(self, text: bytes) -> None:
+        """Every connection that was ever made must answer."""
+        for name, sock in self._clients.items():
+            try:
+                sock.sendall(text)
+                answer = sock.recv(len(text), socket.MSG_WAITALL)
+            except OSError as error:
+                pytest.fail(f"{name}: {error}")
+            assert answer == text, name
+
+    def _serve(self) -> None:
+        while not self._stop.is_set():
+            for key, _ in self._selector.select(0.05):
+                sock = key.fileobj
+                assert isinstance(sock, socket.socket)
+                if key.data == "listener":
+                    accepted = sock.accept()[0]
+                    self._accepted.append(accepted)
+                    self._selector.register(accepted, selectors.EVENT_READ, "connection")
+                    continue
+                try:
+                    heard = sock.recv(4096)
+                    sock.sendall(heard)
+                except ConnectionResetError:
+                    heard = b""
+                if not heard:
+                    self._selector.unregister(sock)
+
+
+class Node:
+    """A lab with one node and no proxy in it: `switch` runs kproxy as people do."""
+
+    def __init__(self, lab: ProbedLab, folder: Path) -> None:
+        self.lab = lab
+        self._manifest = folder / "services.json"
+        services = [
+            _service("web", CLUSTER_IPS.values(), 80, 8080, NODE_PORT),
+            _service("echo", _next(CLUSTER_IPS), 7, ECHO_PORT, ECHO_NODE_PORT),
+        ]
+        objects = [*lab.own_objects()]
+        for each in services:
+            objects += [each, *lab.slices(each)]
+        items = [
+            {
+                "apiVersion": "discovery.k8s.io/v1" if kind == "EndpointSlice" else "v1",
+                "kind": kind,
+                **to_builtins(each),
+            }
+            for each in objects
+            for kind in [type(each).__name__]
+        ]
+        self._manifest.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+
+    def switch(self, mode: Mode, *flags: str) -> str:
+        """What kproxy wrote to its log."""
+        argv = [sys.executable, "-m", "kproxy", "run", "--once", "--hostname-override=node-a"]
+        argv += [f"--proxy-mode={mode.name}", f"--iptables-variant={mode.variant}"]
+        argv += [f"--nftables-layout={mode.layout}", f"--manifests={self._manifest}"]
+        argv += ["--cluster-cidr=10.244.0.0/16,fd00:10:244::/56", "--conntrack-max-per-core=0"]
+        with self.lab.nodes["node-a"].namespace.entered():
+            done = subprocess.run(
+                [*argv, *flags], capture_output=True, text=True, check=False, timeout=PATIENCE_S
+            )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    def packets(self) -> list[Packet]:
+        node = self.lab.nodes["node-a"].addresses
+        return [
+            packet
+            for family in Family
+            for packet in (
+                Packet(client="visitor", address=CLUSTER_IPS[family], port=80),
+                Packet(client="outside", address=node[family], port=NODE_PORT),
+            )
+        ]
+
+    def ask(self) -> list[Connection]:
+        """New connections, one for each packet."""
+        return connect_many(self.lab, self.packets(), timeout_s=BEFORE_A_SECOND_SYN_S)
+
+    def expected(self) -> list[Connection]:
+        visitor, gateway = self.lab.pods["visitor"].addresses, self.lab.nodes["node-a"]
+        return [
+            Connected(pod="shop", source=source, source_port=0)
+            for family in Family
+            for source in (visitor[family], gateway.gateways[family])
+        ]
+
+    def kernel(self) -> str:
+        """What the kernel's own tools print."""
+        with self.lab.nodes["node-a"].namespace.entered():
+            legacy = dump.ipvs("legacy") if has_ipvs() else dump.iptables("legacy")
+            return legacy + dump.iptables("nft") + dump.nftables()
+
+
+@pytest.fixture
+def node(kproxy_lab: LabFactory, tmp_path: Path) -> Node:
+    lab = kproxy_lab(pods={"shop": "node-a", "visitor": "node-a"}, mode=None)
+    return Node(lab, tmp_path)
+
+
+@contextmanager
+def established(node: Node) -> Iterator[Echo]:
+    """Connections through cluster IP and node port, in both families."""
+    with Echo(node.lab, "shop") as echo:
+        addresses = node.lab.nodes["node-a"].addresses
+        for family, cluster_ip in zip(Family, _next(CLUSTER_IPS), strict=True):
+            echo.connect("visitor", cluster_ip, 7)
+            echo.connect("outside", addresses[family], ECHO_NODE_PORT)
+            echo.connect("node-a", cluster_ip, 7)
+        yield echo
+
+
+def switch_while_asked(node: Node, echo: Echo, mode: Mode) -> tuple[str, set[str]]:
+    """The log of the switch, and all different answers that new connections got meanwhile."""
+    logs: list[str] = []
+    thread = threading.Thread(target=lambda: logs.append(node.switch(mode)))
+    thread.start()
+    answers: set[str] = set()
+    while thread.is_alive():
+        answers |= {f"{p.client}: {a}" for p, a in zip(node.packets(), node.ask(), strict=True)}
+        echo.ask_all(b"during")
+    thread.join()
+    assert logs, "kproxy failed"
+    return logs[0], answers
+
+
+@pytest.mark.parametrize(("former", "mode"), PAIRS, ids=str)
+def test_a_switch_is_not_noticed_and_leaves_nothing(node: Node, former: Mode, mode: Mode) -> None:
+    node.switch(mode)
+    alone = _canonical(node.kernel())
+    node.switch(mode, "--cleanup")
+    node.switch(former)
+    expected = node.expected()
+    assert node.ask() == expected
+    with established(node) as echo:
+        if former.name == mode.name == "iptables":
+            echo.connect("node-a", "127.0.0.1", ECHO_NODE_PORT)  # no other mode has that
+        echo.ask_all(b"before")
+        log, answers = switch_while_asked(node, echo, mode)
+        packets = node.packets()
+        assert answers == {f"{p.client}: {a}" for p, a in zip(packets, expected, strict=True)}
+        assert node.ask() == expected
+        echo.ask_all(b"after")
+        if former.name == "ipvs":
+            assert "open connections keep a part of what ipvs mode had left" in log
+            needed = Counter(_canonical(node.kernel()))
+            needed.subtract(alone)
+            assert all(re.search(NEEDED, line) for line, count in needed.items() if count)
+            assert min(needed.values()) == 0
+            return
+        assert _canonical(node.kernel()) == alone
+        same_table = former.name == mode.name == "nftables"
+        assert log.count(f"removed what {former.name} mode had left") == (not same_table)
+
+
+def _service(
+    name: str, cluster_ips: Iterable[str], port: int, target_port: int, node_port: int
+) -> Service:
+    return service(
+        name,
+        cluster_ips=[*cluster_ips],
+        ports=[ServicePort(port=port, target_port=target_port, node_port=node_port)],
+        type="NodePort",
+        selector={"app": "shop"},
+    )
+
+
+def _next(addresses: Mapping[Family, str]) -> list[str]:
+    return [f"{address[:-1]}{'b' if ':' in address else '1'}" for address in addresses.values()]
+
+
+def _numbered(addresses: Mapping[Family, str]) -> Iterator[tuple[int, str]]:
+    for family, address in addresses.items():
+        yield (socket.AF_INET6 if family is Family.IPV6 else socket.AF_INET), address
+
+
+def _canonical(text: str) -> list[str]:
+    """Tables and chains of the system come into being by being looked at."""
+    system = r":(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING)|\*.*"
+    return sorted(line for line in text.splitlines() if not re.fullmatch(system, line))
