@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport
+from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport, Uses
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan, ServicePortName
 from kproxy.forwarding.routing import is_loopback
@@ -41,7 +41,10 @@ log = logging.getLogger("kproxy")
 
 
 class NftablesBackend:
-    """One family's table in the namespace of the calling thread. See kproxy.backend.Backend."""
+    """One family's table in the namespace of the calling thread.
+
+    See kproxy.backend.Backend and Predecessor.
+    """
 
     name = "nftables"
 
@@ -110,6 +113,17 @@ class NftablesBackend:
     def cleanup(self) -> None:
         self._session.commit([self._table.create(), self._table.delete()])
         self._settings = None
+
+    def uses(self) -> Uses:
+        return Uses(mode=self.name)
+
+    def has_left(self, successor: Uses) -> bool:
+        """Not for itself: a sync replaces what the other layout has left."""
+        return successor.mode != self.name and self._reader.exists()
+
+    def leave(self, _successor: Uses, _settings: NodeSettings, /) -> float:
+        self.cleanup()
+        return 0
 
     def _take_over(self, plan: Plan) -> None:
         """Whatever the table holds."""

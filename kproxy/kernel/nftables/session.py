@@ -14,6 +14,7 @@ from kproxy.kernel.nftables.objects import (
     GET_GENERATION,
     GET_RULE,
     GET_SET,
+    GET_TABLE,
     NFPROTO,
 )
 from kproxy.kernel.nftables.types import entries
@@ -56,6 +57,9 @@ class TableReader:
         self._session = session
         self._family = family
         self._name = name.encode() + b"\0"
+
+    def exists(self) -> bool:
+        return any(found[1] == self._name for found in self._dump(GET_TABLE, "list tables"))
 
     def chains(self) -> dict[str, bool]:
         """Names of the chains, and whether each is a base chain."""
