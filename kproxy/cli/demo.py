@@ -57,6 +57,7 @@ def demo(
     Examples:
       kproxy demo
       kproxy demo --mode ipvs
+      kproxy demo --mode nftables --nftables-layout flat
       kproxy demo --keep
       kproxy demo --json > demo.json
 
@@ -150,7 +151,8 @@ def _keep(lab: Lab) -> None:
     from kproxy.lab.names import published
 
     node, pod = published(lab.spec.name, "node-a"), published(lab.spec.name, "shell-c")
-    look = "ipvsadm -Ln" if lab.mode == "ipvs" else "iptables-save -t nat"
+    commands = {"ipvs": "ipvsadm -Ln", "nftables": "nft list table ip kube-proxy"}
+    look = commands.get(lab.mode or "", "iptables-save -t nat")
     # A user-mode kernel has no other terminals, unless the lab was started from a shell on it.
     where = "In the shell of that kernel (ipvs-kernel bash)" if on_uml() else "In another terminal"
     _say(

@@ -13,13 +13,14 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Protocol
 
 from msgspec.structs import replace
 
 from kproxy.forwarding.network import Packet, Verdict
 from kproxy.forwarding.oracle import predict
-from kproxy.forwarding.plan import Family, Plan
+from kproxy.forwarding.plan import Family, NodePortAddresses, NodeSettings, Plan
 from kproxy.probe.chi_square import REJECT_BELOW, p_value
 from kproxy.probe.connection import Connected, Connection, connect, connect_many
 from kproxy.probe.judge import expectation, judge_connection, judge_outcome
@@ -27,7 +28,7 @@ from kproxy.probe.outcome import Delivered, Dropped, Outcome, Refused
 from kproxy.probe.prober import Probed, Prober
 
 CONNECTIONS = 300
-_EXPIRY_MARGIN_S = 0.1  # xt_recent counts in jiffies, of 1 to 10 ms
+_EXPIRY_MARGIN_S = 0.1  # xt_recent and nf_tables count in jiffies, of 1 to 10 ms
 
 
 class Checked(Probed, Protocol):
@@ -85,13 +86,22 @@ def contrast(checked: Checked, packet: Packet) -> str:
         return ""
     family = Family.IPV6 if ":" in packet.address else Family.IPV4
     plans = {
-        node: replace(
-            plan, settings=replace(plan.settings, localhost_node_ports=family is Family.IPV4)
-        )
+        node: replace(plan, settings=_with_defaults_of_iptables_mode(plan.settings))
         for node, plan in checked.plans(family).items()
     }
     there = expectation(predict(checked.network, plans, packet))
     return "" if there == expectation(verdict_for(checked, packet)) else there
+
+
+def _with_defaults_of_iptables_mode(settings: NodeSettings) -> NodeSettings:
+    """Node ports on all addresses, if it was only nftables mode's default to have them on one."""
+    primary = NodePortAddresses((str(ip_network(settings.node_ip)),))
+    selected = settings.node_port_addresses
+    return replace(
+        settings,
+        node_port_addresses=NodePortAddresses() if selected == primary else selected,
+        localhost_node_ports=settings.family is Family.IPV4,
+    )
 
 
 def examine(checked: Checked, prober: Prober, questions: Sequence[Question]) -> list[Finding]:

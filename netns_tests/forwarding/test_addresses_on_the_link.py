@@ -23,6 +23,7 @@ DEADLINE_S = 10.0
     ("mode", "strict_arp", "answers"),
     [
         pytest.param("iptables", False, False, id="iptables"),
+        pytest.param("nftables", False, False, id="nftables"),
         pytest.param("ipvs", False, True, id="ipvs", marks=pytest.mark.ipvs),
         pytest.param("ipvs", True, False, id="ipvs-strictARP", marks=pytest.mark.ipvs),
     ],

@@ -18,7 +18,8 @@ from kproxy.cli.demo import demo
 from kproxy.kernel.netns import Namespace, published_names
 from kproxy.kernel.process import run
 from kproxy.probe import Finding, tour
-from kproxy.testing import LabFactory, ProbedLab
+from kproxy.testing import LabFactory
+from netns_tests.modes import MODES, PACKET_FILTERS, Mode
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CHECKS = {
@@ -32,6 +33,7 @@ CHECKS = {
     "affinity expiry",
     "reject or drop",
 }
+DIFFERENCES = {"iptables": 0, "nftables": 1, "ipvs": 4}  # from iptables mode
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -44,9 +46,10 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("mode", ["iptables", pytest.param("ipvs", marks=pytest.mark.ipvs)])
-def test_the_table_is_for_80_columns(mode: str) -> None:
-    process = start("--mode", mode)
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_the_table_is_for_80_columns(mode: Mode) -> None:
+    flags = ("--iptables-variant", mode.variant, "--nftables-layout", mode.layout)
+    process = start("--mode", mode.name, *flags)
     table, progress = process.communicate()
     assert process.returncode == 0, progress
     assert max(map(len, table.splitlines())) <= 80
@@ -54,7 +57,7 @@ def test_the_table_is_for_80_columns(mode: str) -> None:
     assert len(re.findall(r"yes *$", table, re.MULTILINE)) == 23
     assert "23 of 23 as expected" in progress
     assert "the lab is gone" in progress
-    assert table.count(": in iptables mode ") == (4 if mode == "ipvs" else 0)
+    assert table.count(": in iptables mode ") == DIFFERENCES[mode.name]
 
 
 def test_keep_publishes_the_lab_until_it_is_interrupted() -> None:
@@ -74,31 +77,38 @@ def test_keep_publishes_the_lab_until_it_is_interrupted() -> None:
     assert {finding["check"] for finding in report["findings"]} == CHECKS
 
 
-def test_the_examples_also_work_with_kproxy_run() -> None:
+@pytest.mark.parametrize("mode", PACKET_FILTERS, ids=str)
+def test_the_examples_also_work_with_kproxy_run(mode: Mode) -> None:
+    flags = ["--iptables-variant", mode.variant, "--nftables-layout", mode.layout]
     with Namespace.create("node-a") as namespace, namespace.entered():
-        argv = ["kproxy", "run", "--once"]
+        argv = ["kproxy", "run", "--once", "--proxy-mode", mode.name, *flags]
         run([sys.executable, "-m", *argv, "--manifests", str(EXAMPLES)])
-        assert "default/shop-local:http" in run(["iptables-save", "-t", "nat"])
+        assert "10.96.0.30" in mode.dump()
 
 
-@pytest.fixture
-def example_lab(kproxy_lab: LabFactory) -> ProbedLab:
-    return kproxy_lab(EXAMPLES / "lab" / "demo.yaml", manifests=[EXAMPLES])
+BY_NODE_PORT = {("outside", "192.168.10.11:30080"), ("outside", "192.168.10.11:30090")}
+DAMAGE: dict[str, tuple[str, set[tuple[str, str]]]] = {  # of node ports: how, what it breaks
+    "iptables": (
+        "iptables-{variant} -t nat -F KUBE-NODEPORTS",
+        BY_NODE_PORT | {("node-a", "127.0.0.1:30080")},
+    ),
+    "nftables": ("nft flush map ip kube-proxy service-nodeports", BY_NODE_PORT),
+}
 
 
-def test_broken_rules_are_found(example_lab: ProbedLab) -> None:
-    with example_lab.nodes["node-a"].namespace.entered():
-        run(["iptables", "-t", "nat", "-F", "KUBE-NODEPORTS"])
-    broken = {
+@pytest.mark.parametrize("mode", PACKET_FILTERS, ids=str)
+def test_broken_rules_are_found(kproxy_lab: LabFactory, mode: Mode) -> None:
+    lab = kproxy_lab(
+        EXAMPLES / "lab" / "demo.yaml", manifests=[EXAMPLES], mode=mode.name, options=mode.options
+    )
+    command, broken = DAMAGE[mode.name]
+    with lab.nodes["node-a"].namespace.entered():
+        run(command.format(variant=mode.variant).split())
+    assert broken == {
         (finding.client, finding.asked)
-        for _, findings in tour.walk(example_lab)
+        for _, findings in tour.walk(lab)
         for finding in findings
         if not finding.ok
-    }
-    assert broken == {
-        ("outside", "192.168.10.11:30080"),
-        ("node-a", "127.0.0.1:30080"),
-        ("outside", "192.168.10.11:30090"),
     }
 
 

@@ -27,10 +27,7 @@ from kproxy.proxy import NodeProxy
 from kproxy.store import Store
 from kproxy.testing import LabFactory, ProbedLab
 from netns_tests.forwarding.survey import BOTH, PROTOCOLS
-from netns_tests.modes import IPTABLES, Mode
-
-PACKET_FILTERS = [*IPTABLES, Mode("nftables"), Mode("nftables", layout="flat")]
-MODES = [*PACKET_FILTERS, pytest.param(Mode("ipvs", "legacy"), marks=pytest.mark.ipvs)]
+from netns_tests.modes import MODES, PACKET_FILTERS, Mode
 
 PODS = tuple(f"pod-{number}" for number in range(1, 13))
 CLIENTS = tuple(f"outside-{number}" for number in range(1, 9))

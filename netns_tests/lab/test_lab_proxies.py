@@ -18,6 +18,7 @@ from kproxy.kernel.ownership import claim_namespace
 from kproxy.kernel.process import run
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, service
 from kproxy.lab.objects import pod_object
+from netns_tests.modes import MODES, Mode
 
 PORTS = (PortSpec(port=8080, name="http"),)
 SPEC = LabSpec(
@@ -29,7 +30,11 @@ SPEC = LabSpec(
         ),
         NodeSpec(
             name="node-b",
-            config={"iptables": {"masqueradeAll": True}, "conntrack": {"tcpBeLiberal": True}},
+            config={
+                "iptables": {"masqueradeAll": True},
+                "nftables": {"masqueradeAll": True},
+                "conntrack": {"tcpBeLiberal": True},
+            },
         ),
     ),
     clients=(ClientSpec(name="outside"),),
@@ -47,9 +52,10 @@ def web(name: str = "web", cluster_ips: tuple[str, ...] = CLUSTER_IPS) -> Servic
     )
 
 
-@pytest.fixture(scope="module", params=["iptables", pytest.param("ipvs", marks=pytest.mark.ipvs)])
+@pytest.fixture(scope="module", params=MODES, ids=str)
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with Lab(SPEC, request.param) as lab:
+    mode: Mode = request.param
+    with Lab(SPEC, mode.name, options=mode.options) as lab:
         lab.apply([web(), *lab.slices(web())])
         yield lab
 
@@ -189,6 +195,7 @@ def test_the_machine_has_no_rules_of_the_lab(lab: Lab) -> None:
     assert lab.hosts
     for program in ("iptables-legacy-save", "iptables-nft-save"):
         assert "KUBE-" not in run([program])
+    assert "kube-proxy" not in run(["nft", "list", "tables"])
 
 
 def test_two_labs_with_the_same_services(lab: Lab) -> None:
