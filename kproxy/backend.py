@@ -8,7 +8,8 @@ group `kproxy.backends` whose value is a `BackendFactory`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -133,12 +134,18 @@ class BackendFactory(Protocol):
 
 def modes() -> list[str]:
     """Names of the installed backends, which are the values of `--proxy-mode`."""
-    return sorted(entry.name for entry in entry_points(group="kproxy.backends"))
+    return sorted(_installed())
 
 
 def load(mode: str) -> BackendFactory:
     """The factory of the backend called `mode`. Raises BadInput if none is installed."""
-    for entry in entry_points(group="kproxy.backends", name=mode):
-        factory: BackendFactory = entry.load()
-        return factory
-    raise BadInput([f"no backend called {mode!r}; installed: {', '.join(modes()) or 'none'}"])
+    entry = _installed().get(mode)
+    if entry is None:
+        raise BadInput([f"no backend called {mode!r}; installed: {', '.join(modes()) or 'none'}"])
+    factory: BackendFactory = entry.load()
+    return factory
+
+
+@cache  # looking through all installed packages takes some milliseconds
+def _installed() -> Mapping[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group="kproxy.backends")}

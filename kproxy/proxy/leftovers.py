@@ -83,9 +83,10 @@ class Leftovers:
     def _find(self) -> list[_Leftover]:
         found = []
         for mode in registry.modes():
+            factory = registry.load(mode)
             for family, successor in self._backends.items():
                 try:
-                    remove = self._remover(mode, family, successor)
+                    remove = self._remover(mode, family, factory(family, self._options), successor)
                 except (KproxyError, OSError) as error:
                     log.debug("%s %s: nothing is found: %s", mode, family.value, error)
                     continue
@@ -93,7 +94,9 @@ class Leftovers:
                     found.append(_Leftover(mode, family, remove))
         return found
 
-    def _remover(self, mode: str, family: Family, successor: Backend) -> Callable[[], float] | None:
+    def _remover(
+        self, mode: str, family: Family, predecessor: Backend, successor: Backend
+    ) -> Callable[[], float] | None:
         """What removes the leftover of a mode. None if there is none."""
         if isinstance(successor, Predecessor):
             uses = successor.uses()
@@ -101,7 +104,6 @@ class Leftovers:
             return None
         else:
             uses = Uses(mode=self._proxy.mode)
-        predecessor = registry.load(mode)(family, self._options)
         if isinstance(predecessor, Predecessor):
             if not predecessor.has_left(uses):
                 return None

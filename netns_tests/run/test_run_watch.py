@@ -175,3 +175,28 @@ def test_it_starts_although_the_first_sync_fails(
     broken_restore.unlink()
     running.says("ready:")
     assert "10.96.0.1" in place.rules()
+
+
+@pytest.mark.parametrize("successor", ["--iptables-variant=nft", "--proxy-mode=nftables"])
+def test_what_another_mode_left_is_removed(place: Place, service: Text, successor: str) -> None:
+    path = place.write("web.yaml", service("web", "10.96.0.1"))
+    flags = ("--manifests", str(path))
+    assert place.once(*flags, "--once", "--iptables-variant=legacy").returncode == 0
+    assert "KUBE-" in place.tool("iptables-legacy-save")
+    running = place.start(*flags, successor)
+    running.says("removed what iptables mode had left")
+    assert "KUBE-" not in place.tool("iptables-legacy-save") + place.tool("ip6tables-legacy-save")
+    assert "10.96.0.1" in place.tool("nft", "list", "ruleset")
+
+
+def test_a_leftover_that_somebody_holds_on_to_is_told_and_all_else_goes(
+    place: Place, service: Text
+) -> None:
+    path = place.write("web.yaml", service("web", "10.96.0.1"))
+    flags = ("--manifests", str(path))
+    assert place.once(*flags, "--once", "--iptables-variant=legacy").returncode == 0
+    place.tool("iptables-legacy", "-t", "nat", "-A", "OUTPUT", "-j", "KUBE-MARK-MASQ")
+    running = place.start(*flags, "--iptables-variant=nft")
+    running.says("leftovers stay, next try in 30 s: iptables IPv4: nat KUBE-MARK-MASQ stays, empty")
+    assert "10.96.0.1" not in place.tool("iptables-legacy-save")
+    assert "10.96.0.1" in place.rules()

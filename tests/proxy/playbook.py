@@ -6,17 +6,19 @@
     ])
 
 Between two moments the loop wakes exactly when it asked to. `Expect` names all syncs since the last
-`Expect`, each as `full` or the changed service ports ("" for none); a script must end with one.
+`Expect`, each as `full` or the changed service ports ("" for none), and removals of leftovers; a
+script must end with one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
 from kproxy.api.types import KubernetesObject
 from kproxy.config import ProxyConfig
+from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Delta, Family
 from kproxy.proxy.control_loop import ControlLoop
 from kproxy.proxy.events import Objects, Rejected
@@ -29,12 +31,20 @@ from tests.proxy.memory_backend import MemoryBackend
 class Stage:
     """A control loop with a clock in our hands."""
 
-    def __init__(self, config: ProxyConfig, *, sync_takes_s: float, full_interval_s: float) -> None:
+    def __init__(
+        self,
+        config: ProxyConfig,
+        leftovers: Iterable[float | KernelRefused],
+        *,
+        sync_takes_s: float,
+        full_interval_s: float,
+    ) -> None:
         self.now = 0.0
         self.objects: dict[ObjectKey, KubernetesObject] = {}
         self.heard: list[str] = []
         self.backend = MemoryBackend(Family.IPV4, self._on_sync)
         self._sync_takes_s = sync_takes_s
+        self._leftovers = list(leftovers)
         store = Store()
         self.loop = ControlLoop(
             store,
@@ -44,6 +54,7 @@ class Stage:
                 retry_limit_s=config.timing.sync_period,
                 full_interval_s=full_interval_s,
             ),
+            remove_leftovers=self._remove_leftovers,
             clock=self._clock,
         )
 
@@ -60,12 +71,27 @@ class Stage:
         self.heard.append("full" if delta.full else " ".join(sorted(map(str, delta.before))))
         self.now += self._sync_takes_s
 
+    def _remove_leftovers(self) -> float:
+        if not self._leftovers:
+            return 0
+        self.heard.append("leftovers")
+        outcome = self._leftovers.pop(0)
+        if isinstance(outcome, KernelRefused):
+            raise outcome
+        return outcome
+
 
 def loop_of(
-    config: ProxyConfig | None = None, *, sync_takes_s: float = 0.0, full_interval_s: float = 3600.0
+    config: ProxyConfig | None = None,
+    *,
+    leftovers: Iterable[float | KernelRefused] = (),
+    sync_takes_s: float = 0.0,
+    full_interval_s: float = 3600.0,
 ) -> Stage:
+    """`leftovers`: what becomes of each removal of them, in how many seconds it comes again."""
     return Stage(
         config or ProxyConfig(hostname_override="node-a"),
+        leftovers,
         sync_takes_s=sync_takes_s,
         full_interval_s=full_interval_s,
     )

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from kproxy.config import IptablesSection, ProxyConfig, Seconds
-from kproxy.errors import BadInput
+from kproxy.errors import BadInput, KernelRefused
 from kproxy.proxy.events import SourceLost, Stop
 from tests.proxy.objects import DNS, WEB, WEB_ELSEWHERE, WEB_SLICE, node, service
 from tests.proxy.playbook import (
@@ -95,6 +95,27 @@ def test_a_wish_to_be_called_again_waits_for_its_turn() -> None:
             At(1.0, Expect("full", "")),
             At(9.9, Expect()),
             At(10.0, Expect("")),
+        ],
+    )
+
+
+def test_leftovers_are_removed_after_the_first_success_and_then_as_often_as_they_ask() -> None:
+    play(
+        loop_of(leftovers=[60.0, KernelRefused("busy"), 60.0, 0.0]),
+        [
+            At(0.0, Refuse()),
+            At(0.0, Upsert(WEB)),
+            At(0.9, Expect("full")),  # refused
+            At(1.0, Expect("full", "leftovers")),
+            At(5.0, Upsert(DNS)),
+            At(5.0, Expect(DNS_PORT)),
+            At(60.9, Expect()),
+            At(61.0, Expect("leftovers")),  # refused
+            At(90.9, Expect()),
+            At(91.0, Expect("leftovers")),
+            At(150.9, Expect()),
+            At(151.0, Expect("leftovers")),
+            At(3000.0, Expect()),
         ],
     )
 
