@@ -14,9 +14,11 @@ from typing import NamedTuple
 import pytest
 
 from kproxy.forwarding.network import Packet, Verdict
+from kproxy.forwarding.plan import Family
 from kproxy.probe import (
     Connected,
     Delivered,
+    Dropped,
     Outcome,
     Refused,
     affinity,
@@ -27,7 +29,7 @@ from kproxy.probe.checks import asked
 from kproxy.probe.judge import judge_connection, judge_outcome
 from kproxy.testing import LabFactory, ProbedLab
 from netns_tests.forwarding.random_services import POD_PORTS, ROUTES, Question, RandomServices
-from netns_tests.modes import IPTABLES, Mode
+from netns_tests.modes import PACKET_FILTERS, Mode
 
 SEEDS = [1, 2, 3]
 EDITS = 2
@@ -65,7 +67,7 @@ class History(NamedTuple):
 
 @pytest.fixture(scope="module")
 def labs(kproxy_module_lab: LabFactory) -> Labs:
-    return {str(mode): _lab(kproxy_module_lab, mode) for mode in IPTABLES}
+    return {str(mode): _lab(kproxy_module_lab, mode) for mode in PACKET_FILTERS}
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +126,21 @@ def _history(lab: ProbedLab, seed: int) -> History:
 def _ask(lab: ProbedLab, questions: list[Question]) -> Iterator[Answer]:
     packets = [question.packet for question in questions]
     for packet, outcome in zip(packets, lab.prober.ask_many(packets), strict=True):
-        yield Answer(packet, verdict_for(lab, packet), outcome)
+        yield Answer(packet, verdict_for(lab, packet), _behind_the_link(lab, outcome))
+
+
+def _behind_the_link(lab: ProbedLab, outcome: Outcome) -> Outcome:
+    """What a pod's kernel makes of a packet that was seen on its link.
+
+    It drops an IPv4 packet that comes from its own address. (nftables mode masquerades no pod
+    that asks another node and is answered by itself.)
+    """
+    if (
+        isinstance(outcome, Delivered)
+        and outcome.source == lab.pods[outcome.pod].addresses[Family.IPV4]
+    ):
+        return Dropped(last_seen=outcome.pod, hops=outcome.hops)
+    return outcome
 
 
 def _connect(lab: ProbedLab, answers: list[Answer]) -> Iterator[str]:
