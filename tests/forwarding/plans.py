@@ -126,6 +126,11 @@ def settings(
     )
 
 
+def primary(node: str) -> str:
+    """What `nodePortAddresses: [primary]` selects there, the default of nftables mode."""
+    return f"{NETWORK.hosts[node].addresses[0]}/32"
+
+
 def plan(web: Iterable[Web], node: NodeSettings) -> Plan:
     services = [service_plan(entry, node) for entry in web]
     return Plan(settings=node, services={service.name: service for service in services})
