@@ -19,6 +19,7 @@ from tests.forwarding.plans import (
     node_cidr,
     plan,
     plans_for,
+    primary,
     settings,
 )
 from tests.forwarding.wording import ask
@@ -27,6 +28,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(r"(<!-- table: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 CLIENTS = ("outside", "pod-a", "node-a", "pod-b", "node-b", "pod-c", "node-c")
+MODES = ("iptables", "ipvs", "nftables")
 INSIDE = tuple(client for client in CLIENTS if client != "outside")
 
 
@@ -158,7 +160,7 @@ def host_network() -> str:
 
 
 def differences() -> str:
-    """Every question of these whose answer depends on the mode."""
+    """Every question of these whose answer depends on the mode, with the defaults of each."""
     local = Web(external="Local", internal="Local")
     situations = {
         "Cluster; pod-b": Web(),
@@ -171,21 +173,27 @@ def differences() -> str:
         "cluster IP": "cluster-ip:80",
         "127.0.0.1:nodePort": "127.0.0.1:30080",
         "node-a:nodePort": "node-a:30080",
+        "gw-a:nodePort": "gw-a:30080",
         "load balancer IP": "vip:80",
-        "the same, another port": "vip:81",
+        "load balancer IP, another port": "vip:81",
+        "cluster IP, another port": "cluster-ip:81",
     }
-    elsewhere_the_same = {"127.0.0.1:nodePort", "the same, another port"}
+    elsewhere_the_same = {
+        "127.0.0.1:nodePort",
+        "gw-a:nodePort",
+        "load balancer IP, another port",
+        "cluster IP, another port",
+    }
     rows = [
-        (situation, _client(client), name, in_iptables_mode, in_ipvs_mode)
+        (situation, _client(client), name, *answers)
         for situation, web in situations.items()
         for name, address in asks.items()
         for client in ("outside", "pod-a", "node-a", "pod-b", "node-c")
         if not (name.startswith("127") and client not in NODES)
         and not (name in elsewhere_the_same and situation != "Cluster; pod-b")
-        and (in_iptables_mode := ask(plans_for(web), client, address))
-        != (in_ipvs_mode := ask(plans_for(web), client, address, mode="ipvs"))
+        and len(set(answers := [_in_mode(mode, web, client, address) for mode in MODES])) > 1
     ]
-    return _table(("policies; endpoints", "client", "asks", "iptables", "ipvs"), rows)
+    return _table(("policies; endpoints", "client", "asks", *MODES), rows)
 
 
 PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
@@ -205,6 +213,17 @@ TABLES = {name: make for tables in PAGES.values() for name, make in tables.items
 
 def _asked(columns: Mapping[str, Mapping[str, Plan]], client: str, asks: str) -> list[str]:
     return [ask(plans, client, asks) for plans in columns.values()]
+
+
+def _in_mode(mode: str, web: Web, client: str, asks: str) -> str:
+    plans = {
+        node: plan(
+            [web],
+            settings(node, node_port_addresses=(primary(node),) if mode == "nftables" else ()),
+        )
+        for node in NODES
+    }
+    return ask(plans, client, asks, mode=mode)
 
 
 def _client(name: str) -> str:
