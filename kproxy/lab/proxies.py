@@ -13,6 +13,7 @@ from kproxy.api.types import KubernetesObject
 from kproxy.backend import BackendOptions, SyncReport
 from kproxy.config import ProxyConfig
 from kproxy.config.decode import from_values, to_values
+from kproxy.config.defaults import fill_platform
 from kproxy.config.validation import problems
 from kproxy.errors import BadInput, Unsupported
 from kproxy.forwarding.plan import Family, Plan
@@ -114,7 +115,7 @@ def node_config(spec: LabSpec, node: LabNode, mode: str, config: ProxyConfig) ->
     found = (*read.problems, *problems(read.config, modes=(mode,)))
     if found:
         raise BadInput([problem.at(f"configuration of {node.name}") for problem in found])
-    return read.config
+    return fill_platform(read.config)
 
 
 def _merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

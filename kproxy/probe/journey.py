@@ -70,9 +70,12 @@ def _icmp_entered(client: str, refusals: Iterable[Seen]) -> bool:
 
 
 def _arrived(network: Network, last: Seen) -> bool:
+    """A pod takes what is for it; but over IPv4 nothing that comes from itself (a martian)."""
     host = network.hosts[last.host]
+    martian = last.sighting.source in host.addresses and ":" not in last.sighting.source
     return (
         host.kind is HostKind.POD
         and not last.outgoing
         and last.sighting.destination in host.addresses
+        and not martian
     )

@@ -14,11 +14,9 @@ from typing import NamedTuple
 import pytest
 
 from kproxy.forwarding.network import Packet, Verdict
-from kproxy.forwarding.plan import Family
 from kproxy.probe import (
     Connected,
     Delivered,
-    Dropped,
     Outcome,
     Refused,
     affinity,
@@ -126,21 +124,7 @@ def _history(lab: ProbedLab, seed: int) -> History:
 def _ask(lab: ProbedLab, questions: list[Question]) -> Iterator[Answer]:
     packets = [question.packet for question in questions]
     for packet, outcome in zip(packets, lab.prober.ask_many(packets), strict=True):
-        yield Answer(packet, verdict_for(lab, packet), _behind_the_link(lab, outcome))
-
-
-def _behind_the_link(lab: ProbedLab, outcome: Outcome) -> Outcome:
-    """What a pod's kernel makes of a packet that was seen on its link.
-
-    It drops an IPv4 packet that comes from its own address. (nftables mode masquerades no pod
-    that asks another node and is answered by itself.)
-    """
-    if (
-        isinstance(outcome, Delivered)
-        and outcome.source == lab.pods[outcome.pod].addresses[Family.IPV4]
-    ):
-        return Dropped(last_seen=outcome.pod, hops=outcome.hops)
-    return outcome
+        yield Answer(packet, verdict_for(lab, packet), outcome)
 
 
 def _connect(lab: ProbedLab, answers: list[Answer]) -> Iterator[str]:

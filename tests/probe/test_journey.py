@@ -61,6 +61,11 @@ HAIRPIN = [
     request("node-a", OUT, 63, "172.18.0.1", "10.244.0.2"),
     request("pod-a", IN, 63, "172.18.0.1", "10.244.0.2"),
 ]
+MARTIAN = [
+    *HAIRPIN[:2],
+    request("node-a", OUT, 63, "10.244.0.2", "10.244.0.2"),
+    request("pod-a", IN, 63, "10.244.0.2", "10.244.0.2"),
+]
 REJECTED = [
     refusal("node-a", OUT, 64, How.PORT_UNREACHABLE),
     refusal("router", IN, 64, How.PORT_UNREACHABLE),
@@ -93,6 +98,14 @@ JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Outcome, tuple[str, ...]
         HAIRPIN,
         Role.ANSWER,
         Delivered(pod="pod-a", source="172.18.0.1"),
+        ("pod-a", "node-a", "pod-a"),
+    ),
+    (
+        "a pod reaches itself and sees its own address",
+        "pod-a",
+        MARTIAN,
+        None,
+        Dropped(last_seen="pod-a"),
         ("pod-a", "node-a", "pod-a"),
     ),
     (
