@@ -13,6 +13,7 @@ from msgspec import structs
 from kproxy.forwarding.nat_rules import Hook, hooks, no_endpoints, treat
 from kproxy.forwarding.network import Host, Outcome
 from kproxy.forwarding.plan import Frontend, FrontendKind, Plan, ServicePlan
+from kproxy.forwarding.routing import is_loopback, is_own
 from kproxy.forwarding.rules import (
     Arrival,
     Passage,
@@ -21,6 +22,7 @@ from kproxy.forwarding.rules import (
     admits,
     asked,
     is_local_pod,
+    named,
     not_allowed,
     selected_for_node_ports,
 )
@@ -43,6 +45,12 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
     for service, frontend in found:
         if _is_dispatched(service, frontend):  # services
             translation = treat(service, frontend, plan.settings, passage)
+            if translation and _cannot_leave(passage, translation):
+                return Refusal(
+                    outcome=Outcome.DROPPED,
+                    why=f"{named(service, frontend)} leads to other hosts, and without "
+                    f"route_localnet no packet from {passage.source} may leave",
+                )
             return translation and _masqueraded(plan, passage, translation)
     return None
 
@@ -78,6 +86,12 @@ def _is_dispatched(service: ServicePlan, frontend: Frontend) -> bool:
     if frontend.kind is FrontendKind.CLUSTER_IP:
         return service.serves(frontend)
     return service.has_endpoints
+
+
+def _cannot_leave(passage: Passage, translation: Translation) -> bool:
+    """A loopback source is only for what is on the node, before translation and after it."""
+    own = (is_own(passage.node, each.address) for each in translation.endpoints)
+    return is_loopback(passage.source) and not (is_own(passage.node, passage.address) and any(own))
 
 
 def _masqueraded(plan: Plan, passage: Passage, translation: Translation) -> Translation:

@@ -177,6 +177,20 @@ def test_host_network_endpoint(client: str, asks: str, outcome: str) -> None:
     assert ask(plans_for(Web(on=("node-a",))), client, asks, mode="nftables") == outcome
 
 
+LOOPBACK_SOURCE = [  # endpoints, asks -> what becomes of a packet from 127.0.0.1 of node-a
+    ("pod-b", "cluster-ip:80", "dropped at node-a"),  # the kernel does not even send it
+    ("pod-b", "node-a:30080", "dropped at node-a"),
+    ("node-a", "cluster-ip:80", "dropped at node-a"),
+    ("node-a", "node-a:30080", "node-a sees node-a"),
+]
+
+
+@pytest.mark.parametrize(("on", "asks", "outcome"), LOOPBACK_SOURCE)
+def test_a_loopback_source(on: str, asks: str, outcome: str) -> None:
+    plans = plans_for(Web(on=(on,)))
+    assert ask(plans, "node-a", asks, source="127.0.0.1", mode="nftables") == outcome
+
+
 # What two Services claim is looked up in one map after the other: the first by name has it in each.
 API = Web(name="api", on=("pod-c",), cluster_ip="10.96.0.11", external_ips=(), node_port=30081)
 SHARED = [  # the Services, client, asks -> outcome

@@ -41,6 +41,7 @@ webs = st.builds(
     source_ranges=st.sampled_from(((), ("203.0.113.0/24",), ("10.244.0.0/16", "192.168.0.12"))),
 )
 clients = st.sampled_from(("outside", *NODES, *PODS))
+modes = st.sampled_from(("iptables", "nftables"))
 asks = st.sampled_from(("cluster-ip:80", *EXTERNAL, "vip:81", "pod-c:8080"))
 OTHER = Web(
     name="api", on=("pod-c",), cluster_ip="10.96.0.11", external_ips=(), vips=(), node_port=30081
@@ -69,10 +70,12 @@ def backwards(mapping: Mapping[K, V]) -> dict[K, V]:
     return {key: mapping[key] for key in reversed(list(mapping))}
 
 
-@given(plans=worlds(), client=clients, address=asks)
-def test_only_reachable_endpoints_answer(plans: dict[str, Plan], client: str, address: str) -> None:
+@given(plans=worlds(), client=clients, address=asks, mode=modes)
+def test_only_reachable_endpoints_answer(
+    plans: dict[str, Plan], client: str, address: str, mode: str
+) -> None:
     asked = packet(client, address)
-    verdict = predict(NETWORK, plans, asked)
+    verdict = predict(NETWORK, plans, asked, mode)
     reachable = {
         endpoint.address
         for node in plans.values()
@@ -88,33 +91,37 @@ def test_only_reachable_endpoints_answer(plans: dict[str, Plan], client: str, ad
     assert verdict.at in NETWORK.hosts
 
 
-@given(plans=worlds(), client=clients, address=asks)
-def test_order_does_not_matter(plans: dict[str, Plan], client: str, address: str) -> None:
+@given(plans=worlds(), client=clients, address=asks, mode=modes)
+def test_order_does_not_matter(
+    plans: dict[str, Plan], client: str, address: str, mode: str
+) -> None:
     asked = packet(client, address)
     mirrored = Network(hosts=backwards(NETWORK.hosts), routes=backwards(NETWORK.routes))
     reordered = {
         node: structs.replace(former, services=backwards(former.services))
         for node, former in backwards(plans).items()
     }
-    assert predict(NETWORK, plans, asked) == predict(mirrored, reordered, asked)
+    assert predict(NETWORK, plans, asked, mode) == predict(mirrored, reordered, asked, mode)
 
 
 CLUSTER = st.builds(Web, on=pod_sets)
 LOCAL = st.builds(Web, on=pod_sets, external=st.just("Local"))
 
 
-@given(plans=worlds(CLUSTER), address=st.sampled_from(EXTERNAL))
+@given(plans=worlds(CLUSTER), address=st.sampled_from(EXTERNAL), mode=modes)
 def test_cluster_hides_clients_outside_and_always_answers(
-    plans: dict[str, Plan], address: str
+    plans: dict[str, Plan], address: str, mode: str
 ) -> None:
-    verdict = predict(NETWORK, plans, packet("outside", address))
+    verdict = predict(NETWORK, plans, packet("outside", address), mode)
     assert set(verdict.sources.values()) <= IPV4_OF_NODES
     assert verdict.answered
 
 
-@given(plans=worlds(LOCAL), address=st.sampled_from(EXTERNAL))
-def test_local_keeps_the_address_of_clients_outside(plans: dict[str, Plan], address: str) -> None:
-    verdict = predict(NETWORK, plans, packet("outside", address))
+@given(plans=worlds(LOCAL), address=st.sampled_from(EXTERNAL), mode=modes)
+def test_local_keeps_the_address_of_clients_outside(
+    plans: dict[str, Plan], address: str, mode: str
+) -> None:
+    verdict = predict(NETWORK, plans, packet("outside", address), mode)
     assert set(verdict.sources.values()) <= {"203.0.113.9"}
     assert verdict.answered
     asked_node = {"external-ip:80": "node-a", "vip:80": "node-a", "gw-b:30080": "node-b"}.get(
@@ -123,7 +130,9 @@ def test_local_keeps_the_address_of_clients_outside(plans: dict[str, Plan], addr
     assert all(NETWORK.hosts[pod].node == asked_node for pod in verdict.sources)
 
 
-@given(plans=worlds(), client=clients)
-def test_cluster_ips_answer_whoever_reaches_them(plans: dict[str, Plan], client: str) -> None:
+@given(plans=worlds(), client=clients, mode=modes)
+def test_cluster_ips_answer_whoever_reaches_them(
+    plans: dict[str, Plan], client: str, mode: str
+) -> None:
     """The client's own node translates, and it is on every way back."""
-    assert predict(NETWORK, plans, packet(client, "cluster-ip:80")).answered
+    assert predict(NETWORK, plans, packet(client, "cluster-ip:80"), mode).answered
