@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from kproxy.api.types import KubernetesObject, Protocol, ServicePort
-from kproxy.config import ProxyConfig
-from kproxy.config.defaults import fill_platform
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
 from kproxy.lab import service, slices_for
@@ -181,6 +179,5 @@ def build_lab(factory: LabFactory, mode: Mode) -> ProbedLab:
         clients=("outside", "stranger"),
         routes=dict.fromkeys(_ROUTES, "node-a"),
         mode=mode.name,
-        config=fill_platform(ProxyConfig(mode=mode.name)),  # nodePortAddresses depends on the mode
         options=mode.options,
     )

@@ -114,9 +114,9 @@ def lab(kproxy_module_lab: LabFactory, request: pytest.FixtureRequest) -> Probed
 def test_what_services_share(
     lab: ProbedLab, shops: Sequence[Shop], client: str, asks: str, outcome: Expectation
 ) -> None:
-    """By connections: of a packet that a pod drops on arrival a probe says that it is delivered."""
     lab.replace(
         obj for number, shop in enumerate(shops) for obj in shop.objects(lab, f"shop-{number}")
     )
+    assert lab.ask(client, asks, 80) == outcome
     assert lab.connect(client, asks, 80) == outcome
     assert lab.predict(client, asks, 80) == outcome

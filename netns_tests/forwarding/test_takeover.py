@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 
 import pytest
 
@@ -19,19 +22,23 @@ from netns_tests.node import CONFIG
 
 CROWD = 650  # more Services than fit into two batches of iptables-nft, or into one of new chains
 
-TAKE_OVERS = [  # whose rules, by whom, in how many transactions
-    *((IPTABLES[0], IPTABLES[0], 4), (IPTABLES[1], IPTABLES[1], 1)),
-    *((layout, layout, 1) for layout in NFTABLES),
-    (NFTABLES[1], NFTABLES[0], 4),
-    (NFTABLES[0], NFTABLES[1], 1),
+TURNS = [  # who takes over, in how many transactions; from the one before, at first from the last
+    [(IPTABLES[0], 4)],
+    [(IPTABLES[1], 1)],
+    *([(layout, 1)] for layout in NFTABLES),
+    [(NFTABLES[1], 1), (NFTABLES[0], 4)],
 ]
+ANSWERS = 20  # at least so many, while take-overs follow one another
 
 
-@pytest.mark.parametrize(("former", "mode", "transactions"), TAKE_OVERS, ids=str)
+@pytest.mark.parametrize(
+    "turns", TURNS, ids=lambda turns: "-and-".join(str(mode) for mode, _ in turns)
+)
 def test_taking_over_leaves_no_gap(
-    kproxy_lab: LabFactory, former: Mode, mode: Mode, transactions: int
+    kproxy_lab: LabFactory, turns: Sequence[tuple[Mode, int]]
 ) -> None:
     """The Service that is asked comes last."""
+    former, _ = turns[-1]
     lab = kproxy_lab(
         pods={"shop": "node-a", "visitor": "node-a"}, mode=former.name, options=former.options
     )
@@ -43,24 +50,28 @@ def test_taking_over_leaves_no_gap(
     )
     crowd = [*objects(CROWD, 1), shop, *lab.slices(shop)]
     lab.apply(crowd)
-
     store = Store()
     store.replace(crowd)
-    backend = load(mode.name)(Family.IPV4, mode.options)
-    successor = NodeProxy(store, CONFIG, {Family.IPV4: backend})
-    reports = []
+    enough = threading.Event()
+    finished: list[Mode] = []
 
     def take_over() -> None:
-        with lab.nodes["node-a"].namespace.entered():
-            reports.extend(successor.sync())
+        for mode, transactions in cycle(turns):
+            backend = load(mode.name)(Family.IPV4, mode.options)
+            successor = NodeProxy(store, CONFIG, {Family.IPV4: backend})
+            with lab.nodes["node-a"].namespace.entered():
+                reports = successor.sync()
+            assert [report.transactions for report in reports] == [transactions]
+            finished.append(mode)
+            if enough.is_set():
+                return
 
-    thread = threading.Thread(target=take_over)
-    thread.start()
-    answers = [lab.connect("visitor", "10.200.0.1", 80)]
-    while thread.is_alive():
-        answers.append(lab.connect("visitor", "10.200.0.1", 80))
-    thread.join()
-    assert [report.transactions for report in reports] == [transactions]
+    with ThreadPoolExecutor(1) as pool:
+        task = pool.submit(take_over)
+        answers = [lab.connect("visitor", "10.200.0.1", 80)]
+        while not task.done() and (len(answers) < ANSWERS or len(finished) < len(turns)):
+            answers.append(lab.connect("visitor", "10.200.0.1", 80))
+        enough.set()
+        task.result()
     assert {str(answer) for answer in answers} == {str(answers[0])}
     assert answers[0] == delivered("shop", source="visitor")
-    assert len(answers) > 1
