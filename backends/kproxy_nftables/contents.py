@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from kproxy.claims import Claims
 from kproxy.forwarding.plan import ServicePortName
-from kproxy.kernel.nftables.objects import Set, data_value, element, interval
+from kproxy.kernel.nftables.objects import Set, data_value, element, interval, numbered_elements
 from kproxy_nftables.frame import Chains
 from kproxy_nftables.wanted import Balancer, Element, ElementKey, Wanted
 from kproxy_nftables.words import slot_bytes
@@ -115,10 +115,7 @@ class Contents:
         if not held:
             if wanted:
                 self._slots[key] = wanted
-                self._changes.elements[key.set] += [
-                    element(key.key + slot_bytes(slot), data_value(endpoint))
-                    for slot, endpoint in enumerate(wanted)
-                ]
+                self._changes.elements[key.set] += numbered_elements(key.key, wanted)
                 self.element_counts[key.set] += len(wanted)
             return
         fresh = arranged(held, wanted)

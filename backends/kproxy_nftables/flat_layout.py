@@ -29,7 +29,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from kproxy.forwarding.plan import (
-    Endpoint,
     Family,
     Frontend,
     FrontendKind,
@@ -180,31 +179,31 @@ def wanted(service: ServicePlan, settings: NodeSettings) -> Wanted:
 
 
 def _dispatched(service: ServicePlan, frontend: Frontend, key: bytes) -> Element:
+    family = service.family
     node_port = frontend.kind is FrontendKind.NODE_PORT
     prefix = _NODE_PORT if node_port else ""
     if not frontend.short_circuit:
         pool = service.pool(frontend)
         lb = Balancer("lb", len(pool), node_port)
-        balanced = (Balanced(prefix + _ENDPOINTS, _values(pool)),)
+        balanced = (Balanced(prefix + _ENDPOINTS, words.endpoint_bytes(family, pool)),)
         if frontend.kind is FrontendKind.CLUSTER_IP:
             return Element(goto(lb.name), chains=(lb,), balanced=balanced)
         masquerading = replace(lb, kind="masq-lb")
         return Element(goto(masquerading.name), chains=(lb, masquerading), balanced=balanced)
     local = Balancer("local-lb", len(service.local), node_port)
-    balanced = (Balanced(prefix + _LOCAL_ENDPOINTS, _values(service.local)),)
+    balanced = (Balanced(prefix + _LOCAL_ENDPOINTS, words.endpoint_bytes(family, service.local)),)
     if not service.cluster:
         return Element(goto(local.name), chains=(local,), balanced=balanced)
     lb = Balancer("lb", len(service.cluster), node_port)
     return Element(
         goto(local.name),
         chains=(local, lb),
-        balanced=(*balanced, Balanced(prefix + _ENDPOINTS, _values(service.cluster))),
+        balanced=(
+            *balanced,
+            Balanced(prefix + _ENDPOINTS, words.endpoint_bytes(family, service.cluster)),
+        ),
         others=((ElementKey(prefix + _SHORT_CIRCUIT_IPS, key), goto(lb.name)),),
     )
-
-
-def _values(endpoints: tuple[Endpoint, ...]) -> tuple[bytes, ...]:
-    return tuple(map(words.endpoint_bytes, endpoints))
 
 
 def _intervals(frontend: bytes, cidrs: tuple[str, ...]) -> Iterator[ElementKey]:

@@ -102,7 +102,7 @@ def _external_rules(service: ServicePlan, settings: NodeSettings, base: str) -> 
 
 def _balancing_rule(service: ServicePlan, endpoints: tuple[Endpoint, ...]) -> Rule:
     family = service.family
-    values = (words.endpoint_bytes(endpoint) for endpoint in endpoints)
+    values = words.endpoint_bytes(family, endpoints)
     return Rule(
         (
             words.protocol_is(service.protocol) + words.random_slot(len(endpoints)),

@@ -17,6 +17,7 @@ from kproxy.kernel.nftables.expressions import Ct, Header, Meta, Verdict
 from kproxy.kernel.nftables.objects import AnonymousSet, boundary, data_value, element
 from kproxy.kernel.nftables.types import INTEGER, PORT, address, concatenation
 
+_FAMILIES = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _ADDRESS_BYTES = {Family.IPV4: 4, Family.IPV6: 16}
 _SOURCE = {Family.IPV4: 12, Family.IPV6: 8}
 _DESTINATION = {Family.IPV4: 16, Family.IPV6: 24}
@@ -33,6 +34,7 @@ def address_bytes(text: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
 
 
+@cache
 def port_bytes(port: int) -> bytes:
     return struct.pack(">Hxx", port)
 
@@ -43,9 +45,12 @@ def frontend_bytes(address: str, protocol: str, port: int) -> bytes:
     return address_bytes(address) + tail if address else tail
 
 
-def endpoint_bytes(endpoint: Endpoint) -> bytes:
+def endpoint_bytes(family: Family, endpoints: Iterable[Endpoint]) -> tuple[bytes, ...]:
     """ADDRESS . PORT"""
-    return address_bytes(endpoint.address) + port_bytes(endpoint.port)
+    number, packed = _FAMILIES[family], socket.inet_pton
+    return tuple(
+        [packed(number, endpoint.address) + port_bytes(endpoint.port) for endpoint in endpoints]
+    )
 
 
 @cache

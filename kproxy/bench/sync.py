@@ -33,6 +33,7 @@ from kproxy.bench.results import SyncResult, SyncSize, p99
 from kproxy.bench.subject import new_proxy
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.uml import on_uml
+from kproxy.proxy.garbage import keep_for_good
 
 
 def measure(size: SyncSize) -> SyncResult:
@@ -49,6 +50,7 @@ def measure(size: SyncSize) -> SyncResult:
 
         gc.collect()
         full_s = committed_s()
+        keep_for_good()  # as `kproxy run` does
         current: dict[int, EndpointSlice] = {}
         changes_s = [committed_s(event) for event in replacements(size, current)]
         scale_s = [committed_s(event) for event in additions_and_removals(size, current)]

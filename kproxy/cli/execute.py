@@ -30,6 +30,7 @@ from kproxy.proxy import NodeProxy
 from kproxy.proxy.control_loop import ControlLoop, summary
 from kproxy.proxy.events import SourceLost, Stop
 from kproxy.proxy.frequency import FULL_INTERVAL_S, BoundedFrequency
+from kproxy.proxy.garbage import keep_for_good
 from kproxy.proxy.leftovers import Leftovers
 from kproxy.proxy.setup import cleanup, make_backends, set_conntrack, set_oom_score
 from kproxy.sources.files import Manifests
@@ -156,6 +157,10 @@ def _owning(netns: str) -> Iterator[None]:
 def _serve(
     config: ProxyConfig, store: Store, proxy: NodeProxy, leftovers: Leftovers, source: Manifests
 ) -> None:
+    def settle() -> float:
+        keep_for_good()
+        return leftovers.remove()
+
     loop = ControlLoop(
         store,
         proxy,
@@ -164,7 +169,7 @@ def _serve(
             retry_limit_s=config.timing.sync_period,
             full_interval_s=config.timing.sync_period if config.mode == "ipvs" else FULL_INTERVAL_S,
         ),
-        remove_leftovers=leftovers.remove,
+        remove_leftovers=settle,
     )
     stopped = threading.Event()
     watcher = threading.Thread(target=_watch, args=(source, loop, stopped), daemon=True)

@@ -10,6 +10,7 @@ from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.errors import BadInput, KernelRefused, KproxyError, Unsupported
 from kproxy.forwarding.plan import Delta, Family, Plan
 from kproxy.forwarding.planner import Planner
+from kproxy.proxy.garbage import uncollected
 from kproxy.store import Changes, Store
 
 
@@ -73,6 +74,7 @@ class NodeProxy:
         """When a sync is due even if nothing changes; infinity for never."""
         return min(self._again_at.values(), default=float("inf"))
 
+    @uncollected()
     def sync(self, *, full: bool = False) -> list[SyncReport]:
         """Bring every family up to date with the store; `full` rewrites also what has not changed.
 

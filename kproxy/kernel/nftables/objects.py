@@ -7,8 +7,9 @@ Source: linux/netfilter/nf_tables.h; man 8 nft.
 
 from __future__ import annotations
 
+import itertools
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from hashlib import blake2b
 from typing import NamedTuple
@@ -32,6 +33,8 @@ _ANONYMOUS, _CONSTANT, _INTERVAL, _MAP, _TIMEOUT, _DYNAMIC, _CONCATENATED = (
     *(0x1, 0x2, 0x4, 0x8),
     *(0x10, 0x20, 0x80),
 )
+_NUMBER = struct.Struct("=L")
+_FEW_NUMBERS = [_NUMBER.pack(number) for number in range(100)]
 _INTERVAL_END = 1  # NFT_SET_ELEM_INTERVAL_END
 _ANONYMOUS_PREFIX = "_k"
 DIGEST = 0x6B  # our own, in the user data of a rule; nft passes over what it does not know
@@ -97,6 +100,16 @@ def element(key: bytes, data: bytes = b"", comment: str = "") -> bytes:
     user_data = attribute(6, udata(0, comment.encode() + b"\0")) if comment else b""
     head, middle = _frame(len(key), len(data), len(user_data))
     return head + key + middle + data + user_data
+
+
+def numbered_elements(key: bytes, values: Sequence[bytes]) -> list[bytes]:
+    """Of a map: `key . 0 : value`, `key . 1 : value`, ... All values have the same length."""
+    length = len(values[0])
+    head, middle = _frame(len(key) + 4, length + 4, 0)
+    before, after = head + key, middle + _value_header(length)
+    return [
+        before + number + after + value for number, value in zip(_numbers(), values, strict=False)
+    ]
 
 
 def interval(first: bytes, last: bytes) -> bytes:
@@ -281,6 +294,12 @@ def _number_of(anonymous: str) -> int:
         return int(digits, 16) if digits != anonymous else 0
     except ValueError:
         return 0
+
+
+def _numbers() -> Iterator[bytes]:
+    """0, 1, 2 ... in the byte order of the host."""
+    yield from _FEW_NUMBERS
+    yield from map(_NUMBER.pack, itertools.count(len(_FEW_NUMBERS)))
 
 
 @cache
