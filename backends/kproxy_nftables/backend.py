@@ -68,7 +68,8 @@ class NftablesBackend:
         except Unsupported as error:
             return Support(False, str(error), error.remedy)
         except KernelRefused as error:
-            return Support(False, f"nf_tables of this kernel: {error}", "use Linux 5.13 or newer")
+            refused = str(error).splitlines()[0]
+            return Support(False, f"nf_tables of this kernel: {refused}", "use Linux 5.13 or newer")
         return Support(True)
 
     def prepare(self, _settings: NodeSettings, /) -> None:
