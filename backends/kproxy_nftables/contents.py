@@ -14,10 +14,8 @@ from kproxy.claims import Claims
 from kproxy.forwarding.plan import ServicePortName
 from kproxy.kernel.nftables.objects import Set, data_value, element, interval, numbered_elements
 from kproxy_nftables.frame import Chains
-from kproxy_nftables.wanted import Balancer, Element, ElementKey, Wanted
+from kproxy_nftables.wanted import MEMBER, Balancer, Element, ElementKey, Wanted
 from kproxy_nftables.words import slot_bytes
-
-_ABSENT = Element()
 
 
 class Changes(NamedTuple):
@@ -83,12 +81,15 @@ class Contents:
         return changes
 
     def _replace(self, key: ElementKey, before: Element | None, after: Element | None) -> None:
+        if before is None and after is MEMBER:  # most are
+            self._add(key, b"", "")
+            return
         if not (before and after) or (before.data, before.comment) != (after.data, after.comment):
             if before:
                 self._delete(key)
             if after:
                 self._add(key, after.data, after.comment)
-        before, after = before or _ABSENT, after or _ABSENT
+        before, after = before or MEMBER, after or MEMBER
         if before.others != after.others:
             former, fresh = dict(before.others), dict(after.others)
             for other, data in former.items():

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from msgspec.structs import replace
@@ -184,12 +185,10 @@ def _dispatched(service: ServicePlan, frontend: Frontend, key: bytes) -> Element
     prefix = _NODE_PORT if node_port else ""
     if not frontend.short_circuit:
         pool = service.pool(frontend)
-        lb = Balancer("lb", len(pool), node_port)
         balanced = (Balanced(prefix + _ENDPOINTS, words.endpoint_bytes(family, pool)),)
-        if frontend.kind is FrontendKind.CLUSTER_IP:
-            return Element(goto(lb.name), chains=(lb,), balanced=balanced)
-        masquerading = replace(lb, kind="masq-lb")
-        return Element(goto(masquerading.name), chains=(lb, masquerading), balanced=balanced)
+        masquerade = frontend.kind is not FrontendKind.CLUSTER_IP
+        chains, verdict = _lead(len(pool), node_port=node_port, masquerade=masquerade)
+        return Element(verdict, chains=chains, balanced=balanced)
     local = Balancer("local-lb", len(service.local), node_port)
     balanced = (Balanced(prefix + _LOCAL_ENDPOINTS, words.endpoint_bytes(family, service.local)),)
     if not service.cluster:
@@ -204,6 +203,16 @@ def _dispatched(service: ServicePlan, frontend: Frontend, key: bytes) -> Element
         ),
         others=((ElementKey(prefix + _SHORT_CIRCUIT_IPS, key), goto(lb.name)),),
     )
+
+
+@cache
+def _lead(slots: int, *, node_port: bool, masquerade: bool) -> tuple[tuple[Balancer, ...], bytes]:
+    """The chains behind a frontend, and the way to the first."""
+    lb = Balancer("lb", slots, node_port)
+    if not masquerade:
+        return (lb,), goto(lb.name)
+    masquerading = replace(lb, kind="masq-lb")
+    return (lb, masquerading), goto(masquerading.name)
 
 
 def _intervals(frontend: bytes, cidrs: tuple[str, ...]) -> Iterator[ElementKey]:

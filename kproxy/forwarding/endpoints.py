@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from kproxy.api.types import Endpoint as SliceEndpoint
 from kproxy.api.types import EndpointSlice
-from kproxy.forwarding.plan import Endpoint, NodeSettings
+from kproxy.forwarding.plan import Endpoint, Family, NodeSettings
 
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 
@@ -24,6 +24,9 @@ class Pools(Struct, frozen=True, gc=False):
     local: tuple[Endpoint, ...] = ()
     reachable: tuple[Endpoint, ...] = ()
     has_endpoints: bool = False
+
+
+_TEXTS = {Family.IPV4: "%s:%d", Family.IPV6: "[%s]:%d"}  # as str(Endpoint)
 
 
 class TopologyMode(enum.Enum):
@@ -39,23 +42,25 @@ def endpoints_of(
 
     Of two with the same address and port one that is not terminating wins, else the later.
     """
+    # Most of the time of a cold start is spent here, so little is called for each endpoint.
     found: dict[tuple[str, str], dict[str, Endpoint]] = {}
+    address_type, text = settings.family.value, _TEXTS[settings.family]
     for endpoint_slice in slices:
-        if endpoint_slice.address_type != settings.family.value:
+        if endpoint_slice.address_type != address_type:
             continue
         if HEADLESS_LABEL in endpoint_slice.metadata.labels:  # kube-proxy's watch leaves them out
             continue
         for port in endpoint_slice.ports:
             if not port.port:
                 continue
+            number, node_name = port.port, settings.node_name
             members = found.setdefault((port.name, port.protocol), {})
             for entry in endpoint_slice.endpoints:
                 if not entry.addresses:
                     continue
-                endpoint = _endpoint(entry, port.port, settings.node_name)
-                key = str(endpoint)
-                if key not in members or not endpoint.terminating:
-                    members[key] = endpoint
+                key = text % (entry.addresses[0], number)
+                if key not in members or entry.conditions.terminating is not True:
+                    members[key] = _endpoint(entry, number, node_name)
     return {port: [members[key] for key in sorted(members)] for port, members in found.items()}
 
 

@@ -70,11 +70,13 @@ def policy_of(service: Service, settings: NodeSettings) -> ServicePolicy | None:
     if not cluster_ip:
         return None
     spec = service.spec
-    external_ips = tuple(ip for ip in spec.external_ips if family_of(ip) is family)
+    external_ips = tuple([ip for ip in spec.external_ips if family_of(ip) is family])
     vips = tuple(
-        ingress.ip
-        for ingress in service.status.load_balancer.ingress
-        if ingress.ip and ingress.ip_mode == "VIP" and family_of(ingress.ip) is family
+        [
+            ingress.ip
+            for ingress in service.status.load_balancer.ingress
+            if ingress.ip and ingress.ip_mode == "VIP" and family_of(ingress.ip) is family
+        ]
     )
     external_local = spec.external_traffic_policy == "Local" and (
         spec.type in ("LoadBalancer", "NodePort") or bool(spec.external_ips)
@@ -166,6 +168,8 @@ def family_of(address: str) -> Family:
 def _source_ranges(
     entries: tuple[str, ...], vips: tuple[str, ...], settings: NodeSettings
 ) -> tuple[str, ...]:
+    if not entries:
+        return ()
     ranges = tuple(cidr for cidr in entries if family_of(cidr) is settings.family)
     if any(cidr.endswith("/0") for cidr in ranges):
         return ()
