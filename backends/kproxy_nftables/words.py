@@ -237,7 +237,8 @@ def _ranges(family: Family, cidrs: Iterable[str], *, inverted: bool) -> Anonymou
             merged.append([first, after])
     elements = [] if merged[0][0] == 0 else [boundary(bytes(size), end=True)]
     for first, after in merged:
-        elements.append(boundary(first.to_bytes(size, "big"), end=False))
-        if after < end_of_all:
+        endless = after == end_of_all
+        elements.append(boundary(first.to_bytes(size, "big"), endless=endless))
+        if not endless:
             elements.append(boundary(after.to_bytes(size, "big"), end=True))
     return AnonymousSet(tuple(elements), address(family), ranges=True, inverted=inverted)

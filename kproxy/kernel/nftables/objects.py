@@ -119,10 +119,15 @@ def interval(first: bytes, last: bytes) -> bytes:
     return attribute(LIST_ELEM, ends)
 
 
-def boundary(key: bytes, *, end: bool) -> bytes:
-    """Of a set of ranges over one part: here a range begins, or has just ended."""
+def boundary(key: bytes, *, end: bool = False, endless: bool = False) -> bytes:
+    """Of a set of ranges over one part: here a range begins, or has just ended.
+
+    One that begins here may be `endless`: it goes to the highest value there is.
+    """
     flags = attribute(3, struct.pack(">L", _INTERVAL_END)) if end else b""
-    return attribute(LIST_ELEM, flags + attribute(1 | NESTED, attribute(DATA_VALUE, key)))
+    user_data = attribute(6, udata(1, struct.pack("=L", 1))) if endless else b""
+    key = attribute(1 | NESTED, attribute(DATA_VALUE, key))
+    return attribute(LIST_ELEM, flags + key + user_data)
 
 
 def data_value(value: bytes) -> bytes:
