@@ -1,0 +1,180 @@
+"""What belongs to the backend: it reads it, misses it, removes it, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kproxy_nftables.names import TABLE
+
+from kproxy.errors import KernelRefused
+from kproxy.forwarding.plan import Delta, Family
+from kproxy.kernel.process import run
+from netns_tests.modes import FLAT, NFTABLES, Mode
+from netns_tests.node import Bench, bench, filled, fresh_state
+
+RECORDINGS = Path(__file__).parents[1] / "conformance" / "cases"
+# With names that are ours in another table, and a table of our name in another family.
+EDITS_TO_AFFINITY = 100  # until a Service remembers its clients
+FOREIGN = """\
+table ip mine {
+    map service-ips { type ipv4_addr : verdict; elements = { 192.0.2.1 : drop } }
+    chain services { ip daddr vmap @service-ips; }
+    chain nat-prerouting { type nat hook prerouting priority -100; jump services; }
+}
+table inet kube-proxy {
+    chain filter-input { type filter hook input priority 0; tcp dport 22 accept; }
+}
+"""
+
+
+@pytest.mark.parametrize("mode", NFTABLES, ids=str)
+def test_cleanup_removes_every_trace_and_nothing_else(mode: Mode) -> None:
+    with bench(mode) as node:
+        run(["nft", "-f", "-"], FOREIGN)
+        before = run(["nft", "list", "ruleset"])
+        filled(node)
+        assert run(["nft", "list", "ruleset"]) != before
+        for _ in range(2):  # the second time there is nothing
+            for backend in node.backends.values():
+                backend.cleanup()
+            assert run(["nft", "list", "ruleset"]) == before
+
+
+DAMAGE = [  # what somebody else does
+    "delete table ip kube-proxy",
+    "flush table ip kube-proxy",
+    "flush chain ip kube-proxy services",
+    "flush chain ip kube-proxy nat-prerouting; delete chain ip kube-proxy nat-prerouting",
+    "flush set ip kube-proxy cluster-ips",
+    "flush map ip kube-proxy service-ips",
+    "add element ip kube-proxy cluster-ips { 192.0.2.1 }",
+    "add rule ip kube-proxy services accept",
+    "insert rule ip kube-proxy filter-forward drop",
+]
+
+
+@pytest.mark.parametrize("mode", NFTABLES, ids=str)
+@pytest.mark.parametrize("harm", DAMAGE)
+def test_damage_is_noticed_and_repaired(mode: Mode, harm: str) -> None:
+    with bench(mode) as node:
+        cluster = filled(node)
+        assert node.proxy.damaged() == ()
+        run(["nft", harm])
+        assert node.proxy.damaged() == (Family.IPV4,)
+        node.sync()
+        assert node.proxy.damaged() == ()
+        assert node.state() == fresh_state(mode, cluster.objects.values())
+
+
+@pytest.mark.parametrize("mode", NFTABLES, ids=str)
+def test_somebody_elses_rules_are_no_damage(mode: Mode) -> None:
+    with bench(mode) as node:
+        cluster = filled(node)
+        run(["nft", "-f", "-"], FOREIGN)
+        assert node.proxy.damaged() == ()
+        cluster.edit()
+        node.sync(cluster.objects.values())
+        run(["nft", "delete table ip mine"])
+        assert node.proxy.damaged() == ()
+
+
+@pytest.mark.parametrize("mode", NFTABLES, ids=str)
+def test_a_repair_writes_what_is_missing(mode: Mode) -> None:
+    """Chains that are right are not written again."""
+    with bench(mode) as node:
+        filled(node)
+        run(["nft", "flush chain ip kube-proxy masquerading"])
+        assert node.proxy.damaged() == (Family.IPV4,)
+        reports = node.proxy.sync()
+        assert [report.rules_written for report in reports] == [{TABLE: 2}]
+
+
+PREDECESSORS = {
+    "kube-proxy": (RECORDINGS / "affinity-clientip/kube-proxy.nftables").read_text(),
+    "kube-proxy with source ranges": (
+        RECORDINGS / "loadbalancer-source-ranges/kube-proxy.nftables"
+    ).read_text(),
+    "another version": (  # chains hooked elsewhere, maps of other types
+        "table ip kube-proxy {\n"
+        " map service-ips { type ipv4_addr : verdict; elements = { 10.96.0.1 : goto old } }\n"
+        " chain old { drop; }\n"
+        " chain nat-prerouting { type nat hook prerouting priority -90; }\n"
+        " chain services { type filter hook input priority 5; }\n"
+        "}\n"
+    ),
+    "only rules of others": (
+        'table ip kube-proxy {\n comment "rules for kube-proxy"\n chain mine { accept; }\n}\n'
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", NFTABLES, ids=str)
+@pytest.mark.parametrize("predecessor", PREDECESSORS.values(), ids=PREDECESSORS)
+def test_whatever_the_table_holds_is_taken_over(mode: Mode, predecessor: str) -> None:
+    with bench(mode) as node:
+        run(["nft", "-f", "-"], predecessor.partition("## sysctl")[0])
+        cluster = filled(node)
+        assert node.state() == fresh_state(mode, cluster.objects.values())
+
+
+@pytest.mark.parametrize("former", NFTABLES, ids=lambda mode: f"from {mode.layout}")
+@pytest.mark.parametrize("mode", NFTABLES, ids=lambda mode: f"to {mode.layout}")
+def test_a_layout_takes_over_from_the_other(mode: Mode, former: Mode) -> None:
+    """Back and forth, and over itself."""
+    with bench(former) as node:
+        cluster = filled(node)
+        successor = Bench(mode)
+        successor.sync(cluster.objects.values())
+        assert successor.state() == fresh_state(mode, cluster.objects.values())
+        Bench(former).sync(cluster.objects.values())
+        assert node.state() == fresh_state(former, cluster.objects.values())
+
+
+@pytest.mark.parametrize("mode", NFTABLES, ids=str)
+def test_clients_stay_remembered(mode: Mode) -> None:
+    """When everything is written, by the same proxy or another, in whatever layout."""
+    with bench(mode) as node:
+        cluster = filled(node, edits=EDITS_TO_AFFINITY)
+        listing = node.backends[Family.IPV4].read()[TABLE]
+        affinity = next(name for name in listing if name.startswith("set affinity-"))
+        run(["nft", f"add element ip kube-proxy {affinity.removeprefix('set ')} {{ 10.9.9.9 }}"])
+        node.proxy.sync(full=True)
+        for layout in (*NFTABLES, FLAT):
+            Bench(layout).sync(cluster.objects.values())
+        assert node.backends[Family.IPV4].read()[TABLE][affinity] == ("10.9.9.9",)
+
+
+@pytest.mark.parametrize("mode", NFTABLES, ids=str)
+def test_what_is_read_is_what_nft_prints(mode: Mode) -> None:
+    with bench(mode) as node:
+        filled(node)
+        listing = node.backends[Family.IPV6].read()[TABLE]
+        printed = run(["nft", "--stateless", "list", "table", "ip6", TABLE])
+    for name, lines in listing.items():
+        assert f"\t{name} {{\n" in printed
+        assert all(" ".join(line.split()) in " ".join(printed.split()) for line in lines)
+    assert "jump services" in listing["chain nat-prerouting"]
+    assert listing["set cluster-ips"]
+
+
+@pytest.mark.parametrize("mode", NFTABLES, ids=str)
+def test_a_refused_transaction_leaves_the_rules_and_is_made_up_for(mode: Mode) -> None:
+    with bench(mode) as node:
+        cluster = filled(node)
+        before = node.state()
+        plan, backend = node.proxy.plans[Family.IPV4], node.backends[Family.IPV4]
+        # Somebody else has removed what this change is going to remove.
+        name, gone = next((n, p) for n, p in plan.services.items() if p.has_endpoints)
+        smaller = type(plan)(
+            settings=plan.settings,
+            services={other: p for other, p in plan.services.items() if other != name},
+        )
+        run(["nft", "flush map ip kube-proxy service-ips"])
+        harmed = node.state()
+        with pytest.raises(KernelRefused, match="delete elements ip kube-proxy"):
+            backend.sync(smaller, Delta(before={name: gone}))
+        assert node.state() == harmed
+        assert not backend.intact()
+        backend.sync(plan, Delta(full=True))
+        assert node.state() == before == fresh_state(mode, cluster.objects.values())
