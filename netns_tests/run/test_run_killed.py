@@ -15,6 +15,7 @@ from kproxy.bench.cluster import objects
 from kproxy.forwarding.plan import Family
 from kproxy.kernel import ipset
 from kproxy.kernel.ipvs import Ipvs
+from kproxy.kernel.nftables.session import Session, TableReader
 from netns_tests.conformance import dump
 from netns_tests.conformance.comparison import parse
 from netns_tests.run.running import Place, until
@@ -52,6 +53,38 @@ def test_killed_in_mid_sync(place: Place, written: int) -> None:
     place.once("--cleanup")
     place.once(*flags, "--once")
     assert sorted(place.rules().splitlines()) == taken_over
+
+
+def service_chains() -> int:
+    with Session() as session:
+        reader = TableReader(session, Family.IPV4, "kube-proxy")
+        return sum(1 for name in reader.rules() if "/" in name)
+
+
+def test_killed_before_the_chains_are_led_to(place: Place) -> None:
+    """nftables mode brings new chains by the hundred, and then what leads to them."""
+    flags = ("--manifests", str(write_cluster(place, MANY)), "--proxy-mode", "nftables")
+    for _ in range(ATTEMPTS):
+        running = place.start_without_waiting(*flags)
+        with place.namespace.entered():
+            until("a chain in the kernel", lambda: service_chains() > 0, pause_s=0.001)
+            running.stop(signal.SIGKILL)
+            if service_chains() < MANY:
+                break
+        place.once("--cleanup")
+    else:
+        pytest.fail("it was always faster than us")
+    with place.namespace.entered():
+        assert "goto" not in dump.nftables().partition("chain ")[0]  # in no map
+    done = place.once(*flags, "--once")
+    assert done.returncode == 0, done.stderr
+    with place.namespace.entered():
+        taken_over = parse(dump.nftables())
+        assert service_chains() == MANY
+    assert place.once("--cleanup").returncode == 0
+    place.once(*flags, "--once")
+    with place.namespace.entered():
+        assert parse(dump.nftables()) == taken_over
 
 
 def entries() -> int:
