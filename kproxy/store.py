@@ -12,24 +12,36 @@ from msgspec import Struct
 
 from kproxy.api.mirror import mirror
 from kproxy.api.types import SERVICE_NAME_LABEL as SERVICE_NAME_LABEL
-from kproxy.api.types import Endpoints, EndpointSlice, KubernetesObject, Node, Pod, Service
+from kproxy.api.types import (
+    Endpoints,
+    EndpointSlice,
+    KubernetesObject,
+    Node,
+    Pod,
+    Service,
+    ServiceCIDR,
+)
 
 ServiceKey = tuple[str, str]  # namespace, name
-ObjectKey = tuple[str, str, str]  # kind, namespace, name; the namespace of a Node is ""
+ObjectKey = tuple[str, str, str]  # kind, namespace ("" for a Node or ServiceCIDR), name
 
 
 class Changes(Struct, frozen=True):
-    """What differs since the last `Store.take_changes`: service keys, and names of nodes."""
+    """What differs since the last `Store.take_changes`: service keys, and names of nodes.
+
+    `service_cidrs`: whether any ServiceCIDR does.
+    """
 
     services: frozenset[ServiceKey] = frozenset()
     nodes: frozenset[str] = frozenset()
+    service_cidrs: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.services or self.nodes)
+        return bool(self.services or self.nodes or self.service_cidrs)
 
 
 def object_key(obj: KubernetesObject) -> ObjectKey:
-    namespace = "" if isinstance(obj, Node) else obj.metadata.namespace
+    namespace = "" if isinstance(obj, Node | ServiceCIDR) else obj.metadata.namespace
     return (type(obj).__name__, namespace, obj.metadata.name)
 
 
@@ -41,6 +53,7 @@ class Store:
         self._slices: dict[ServiceKey, dict[str, EndpointSlice]] = {}
         self._services_changed: set[ServiceKey] = set()
         self._nodes_changed: set[str] = set()
+        self._service_cidrs_changed = False
 
     def upsert(self, obj: KubernetesObject) -> None:
         key = object_key(obj)
@@ -70,14 +83,19 @@ class Store:
 
     def take_changes(self) -> Changes:
         """The changes since the last call, which are then forgotten here."""
-        changes = Changes(frozenset(self._services_changed), frozenset(self._nodes_changed))
+        changes = Changes(
+            frozenset(self._services_changed),
+            frozenset(self._nodes_changed),
+            self._service_cidrs_changed,
+        )
         self._services_changed.clear()
         self._nodes_changed.clear()
+        self._service_cidrs_changed = False
         return changes
 
     @property
     def has_changes(self) -> bool:
-        return bool(self._services_changed or self._nodes_changed)
+        return bool(self._services_changed or self._nodes_changed or self._service_cidrs_changed)
 
     def service(self, key: ServiceKey) -> Service | None:
         found = self._objects.get(("Service", *key))
@@ -94,6 +112,15 @@ class Store:
     def node(self, name: str) -> Node | None:
         found = self._objects.get(("Node", "", name))
         return found if isinstance(found, Node) else None
+
+    def service_cidrs(self) -> frozenset[str]:
+        """The CIDRs of all ServiceCIDR objects, of both families."""
+        return frozenset(
+            cidr
+            for obj in self._objects.values()
+            if isinstance(obj, ServiceCIDR)
+            for cidr in obj.spec.cidrs
+        )
 
     def services(self) -> list[ServiceKey]:
         """Keys of all Services."""
@@ -119,6 +146,8 @@ class Store:
                     self._services_changed.add(service)
             case Node():
                 self._nodes_changed.add(obj.metadata.name)
+            case ServiceCIDR():
+                self._service_cidrs_changed = True
 
 
 def service_of(endpoint_slice: EndpointSlice) -> ServiceKey | None:

@@ -20,6 +20,8 @@ from kproxy.api.types import (
     Node,
     Pod,
     Service,
+    ServiceCIDR,
+    ServiceCIDRSpec,
     ServiceSpec,
 )
 from kproxy.store import SERVICE_NAME_LABEL, Changes, Store, object_key, service_of
@@ -59,6 +61,12 @@ def endpoints(*addresses: str, not_ready: tuple[str, ...] = ()) -> Endpoints:
 
 def node(name: str = "node-0", namespace: str = "") -> Node:
     return Node(metadata=Metadata(name=name, namespace=namespace))
+
+
+def service_cidr(*cidrs: str, name: str = "kubernetes", namespace: str = "") -> ServiceCIDR:
+    return ServiceCIDR(
+        metadata=Metadata(name=name, namespace=namespace), spec=ServiceCIDRSpec(cidrs=cidrs)
+    )
 
 
 def pod() -> Pod:
@@ -183,6 +191,40 @@ def test_a_node_has_no_namespace() -> None:
     assert store.node("node-0") == node(namespace="")
     store.delete(("Node", "", "node-0"))
     assert store.node("node-0") is None
+
+
+SERVICE_CIDRS = [  # there before, upserted -> whether that is a change
+    ([], service_cidr("10.96.0.0/12"), True),
+    ([service_cidr("10.96.0.0/12")], service_cidr("10.96.0.0/12"), False),
+    ([service_cidr("10.96.0.0/12")], service_cidr("10.96.0.0/16"), True),
+    ([service_cidr("10.96.0.0/12")], service_cidr("10.96.0.0/12", name="more"), True),
+    ([service_cidr()], service(), False),
+    ([service_cidr()], node(), False),
+]
+
+
+@pytest.mark.parametrize(("before", "upserted", "changed"), SERVICE_CIDRS)
+def test_service_cidrs_change_together(
+    before: list[KubernetesObject], upserted: KubernetesObject, changed: bool
+) -> None:
+    store = filled(*before)
+    store.upsert(upserted)
+    assert store.take_changes().service_cidrs == changed
+    assert not store.take_changes().service_cidrs
+    assert not store.has_changes
+
+
+def test_service_cidrs_are_those_of_all_objects() -> None:
+    ours, more = service_cidr("10.96.0.0/12"), service_cidr("10.9.0.0/16", "fd00::/112", name="b")
+    store = filled(ours, more)
+    assert store.service_cidrs() == {"10.96.0.0/12", "10.9.0.0/16", "fd00::/112"}
+    store.upsert(service_cidr("10.9.0.0/16", namespace="default"))  # it is in none: the same object
+    store.delete(object_key(more))
+    assert store.service_cidrs() == {"10.9.0.0/16"}
+    assert store.take_changes() == Changes(service_cidrs=True)
+    store.delete(("ServiceCIDR", "", "kubernetes"))
+    assert store.service_cidrs() == set()
+    assert store.has_changes
 
 
 def test_replace_deletes_what_is_missing_and_keeps_what_is_equal() -> None:

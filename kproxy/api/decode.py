@@ -19,6 +19,7 @@ from kproxy.api.documents import Item, ListKind, items_of, plain, wrong_version
 from kproxy.api.endpoint_rules import check_endpoint_slice, check_endpoints
 from kproxy.api.node_rules import check_node, check_pod
 from kproxy.api.problems import Problem, Report, shown
+from kproxy.api.service_cidr_rules import check_service_cidr
 from kproxy.api.service_rules import check_service
 from kproxy.api.structure import build
 from kproxy.api.types import (
@@ -28,6 +29,7 @@ from kproxy.api.types import (
     Node,
     Pod,
     Service,
+    ServiceCIDR,
 )
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -59,6 +61,7 @@ _KINDS = {
     "Service": _kind("v1", Service, check_service),
     "EndpointSlice": _kind("discovery.k8s.io/v1", EndpointSlice, check_endpoint_slice),
     "Endpoints": _kind("v1", Endpoints, check_endpoints),
+    "ServiceCIDR": _kind("networking.k8s.io/v1", ServiceCIDR, check_service_cidr),
     "Node": _kind("v1", Node, check_node),
     "Pod": _kind("v1", Pod, check_pod),
 }

@@ -146,6 +146,18 @@ class Endpoints(_Object, frozen=True, kw_only=True):
     subsets: tuple[EndpointSubset, ...] = ()
 
 
+# --- ServiceCIDR (networking.k8s.io/v1) ----------------------------------------------------------
+
+
+class ServiceCIDRSpec(_Object, frozen=True, kw_only=True):
+    cidrs: tuple[str, ...] = ()
+
+
+class ServiceCIDR(_Object, frozen=True, kw_only=True):
+    metadata: Metadata
+    spec: ServiceCIDRSpec = ServiceCIDRSpec()
+
+
 # --- Node ----------------------------------------------------------------------------------------
 
 
@@ -217,4 +229,4 @@ class Pod(_Object, frozen=True, kw_only=True):
     status: PodStatus = PodStatus()
 
 
-KubernetesObject = Service | EndpointSlice | Endpoints | Node | Pod
+KubernetesObject = Service | EndpointSlice | Endpoints | ServiceCIDR | Node | Pod

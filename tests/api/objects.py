@@ -66,6 +66,12 @@ ENDPOINTS: Manifest = {
         }
     ],
 }
+SERVICE_CIDR: Manifest = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "ServiceCIDR",
+    "metadata": {"name": "kubernetes.default"},
+    "spec": {"cidrs": ["10.96.0.0/12", "fd00:10:96::/112"]},
+}
 NODE: Manifest = {
     "apiVersion": "v1",
     "kind": "Node",
@@ -88,7 +94,7 @@ POD: Manifest = {
     },
     "status": {"podIP": "10.244.0.5", "podIPs": [{"ip": "10.244.0.5"}, {"ip": "fd00::5"}]},
 }
-ALL = (SERVICE, SLICE, ENDPOINTS, NODE, POD)
+ALL = (SERVICE, SLICE, ENDPOINTS, SERVICE_CIDR, NODE, POD)
 
 
 def edited(manifest: Manifest, path: str, value: object) -> Manifest:

@@ -13,12 +13,15 @@ from kproxy.api.types import (
     ClientIPConfig,
     EndpointConditions,
     EndpointSlice,
+    Metadata,
     Node,
     Pod,
     Service,
+    ServiceCIDR,
+    ServiceCIDRSpec,
     SessionAffinityConfig,
 )
-from tests.api.objects import ALL, NODE, POD, SERVICE, SLICE, Manifest, edited
+from tests.api.objects import ALL, NODE, POD, SERVICE, SERVICE_CIDR, SLICE, Manifest, edited
 
 DATA = Path(__file__).parent / "data"
 NODE_TEXT = "{apiVersion: v1, kind: Node, metadata: {name: %s}}"
@@ -316,6 +319,13 @@ def test_addresses_are_canonical_afterwards() -> None:
     assert isinstance(pod, Pod)
     assert pod.status.pod_ip == "10.244.0.5"
     assert [each.ip for each in pod.status.pod_ips] == ["10.244.0.5", "fd00::5"]
+
+
+def test_a_service_cidr_is_in_no_namespace() -> None:
+    assert one(edited(SERVICE_CIDR, "metadata.namespace", "shop")) == ServiceCIDR(
+        metadata=Metadata(name="kubernetes.default", namespace=""),
+        spec=ServiceCIDRSpec(cidrs=("10.96.0.0/12", "fd00:10:96::/112")),
+    )
 
 
 def test_nulls_are_absent() -> None:

@@ -35,6 +35,8 @@ PATHS = [  # where something odd is put; the first step is the kind it exists in
     "EndpointSlice.ports[0]",
     "Endpoints.subsets",
     "Endpoints.subsets[0].addresses[0]",
+    "ServiceCIDR.spec.cidrs",
+    "ServiceCIDR.spec.cidrs[1]",
     "Node.spec.podCIDRs",
     "Node.status.addresses[0]",
     "Pod.spec.containers[0].ports",
