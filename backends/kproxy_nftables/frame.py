@@ -111,12 +111,7 @@ def chains(settings: NodeSettings) -> Chains:
                 )
             ),
         ),
-        CLUSTER_IPS_CHECK: (
-            Rule(
-                (words.daddr(family), expr.lookup(CLUSTER_IPS), expr.reject(family)),
-                "Reject traffic to invalid ports of ClusterIPs",
-            ),
-        ),
+        CLUSTER_IPS_CHECK: tuple(_cluster_ips_check(settings)),
         REJECT: (Rule((expr.reject(family),)),),
     }
 
@@ -127,6 +122,18 @@ def _base_chains() -> Chains:
         match = words.ct_state_new() if only_new else b""
         rules[base] += (Rule((match, words.jump(target))),)
     return rules
+
+
+def _cluster_ips_check(settings: NodeSettings) -> Iterator[Rule]:
+    """For new connections that still go to a cluster IP after translation."""
+    family = settings.family
+    yield Rule(
+        (words.daddr(family), expr.lookup(CLUSTER_IPS), expr.reject(family)),
+        "Reject traffic to invalid ports of ClusterIPs",
+    )
+    if settings.service_cidrs:
+        within = words.daddr_within(family, settings.service_cidrs)
+        yield Rule((*within, words.drop()), "Drop traffic to unallocated ClusterIPs")
 
 
 def _services(settings: NodeSettings) -> Iterator[Rule]:

@@ -1,10 +1,11 @@
 """What a configuration means on one node, in each family. Source: semantics of kube-proxy v1.36,
 cmd/kube-proxy/app/server.go (newProxyServer, detectNodeIPs), server_linux.go (getLocalDetectors),
-pkg/proxy/util/nodeport_addresses.go.
+pkg/proxy/util/nodeport_addresses.go, pkg/proxy/config/config.go (ServiceCIDRConfig).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from ipaddress import ip_network
 from itertools import chain
 
@@ -26,9 +27,12 @@ ZONE_LABEL = "topology.kubernetes.io/zone"
 _LOOPBACK_NETWORK = ip_network("127.0.0.0/8")
 
 
-def node_settings(config: ProxyConfig, node: Node | None) -> dict[Family, NodeSettings]:
+def node_settings(
+    config: ProxyConfig, node: Node | None, service_cidrs: Collection[str] = ()
+) -> dict[Family, NodeSettings]:
     """The settings of both families. `node` is this node's object, None while it is not known.
 
+    `service_cidrs`: those of all ServiceCIDR objects, in any order.
     `config` must be valid and hold the node name as `hostname_override`.
     Raises BadInput without a node name, and in detectLocalMode NodeCIDR without pod CIDRs.
     """
@@ -50,6 +54,7 @@ def node_settings(config: ProxyConfig, node: Node | None) -> dict[Family, NodeSe
             node_port_addresses=node_ports,
             localhost_node_ports=_localhost_node_ports(config, family, node_ports),
             allow_external_ips=enabled(config.feature_gates, "AllowServiceExternalIPs"),
+            service_cidrs=_service_cidrs(config, family, service_cidrs),
         )
     return settings
 
@@ -149,3 +154,11 @@ def _localhost_node_ports(
     return node_ports.match_all or any(
         ip_network(cidr).overlaps(_LOOPBACK_NETWORK) for cidr in node_ports.cidrs
     )
+
+
+def _service_cidrs(config: ProxyConfig, family: Family, cidrs: Collection[str]) -> tuple[str, ...]:
+    if config.mode in ("iptables", "ipvs"):  # no rule of theirs depends on them
+        return ()
+    networks = {network for text in cidrs if (network := parse_cidr(text))}
+    own = sorted(str(network) for network in networks if family_of(network) is family)
+    return tuple(own)

@@ -13,7 +13,7 @@ from msgspec import structs
 from kproxy.forwarding.nat_rules import Hook, hooks, no_endpoints, treat
 from kproxy.forwarding.network import Host, Outcome
 from kproxy.forwarding.plan import Frontend, FrontendKind, Plan, ServicePlan
-from kproxy.forwarding.routing import is_loopback, is_own
+from kproxy.forwarding.routing import contains, is_loopback, is_own
 from kproxy.forwarding.rules import (
     Arrival,
     Passage,
@@ -68,12 +68,24 @@ def refuse(plan: Plan, passage: Passage, to_node: bool) -> Refusal | None:
     for service, frontend in found:
         if not service.serves(frontend):
             return no_endpoints(service, frontend)
-    if passed != {Hook.INPUT} and _is_cluster_ip(plan, passage.address):  # cluster-ips-check
+    return None if passed == {Hook.INPUT} else _cluster_ips_check(plan, passage)
+
+
+def _cluster_ips_check(plan: Plan, passage: Passage) -> Refusal | None:
+    """For what still goes to a cluster IP after translation."""
+    if _is_cluster_ip(plan, passage.address):
         return Refusal(
             outcome=Outcome.REFUSED,
             why=f"{passage.address} is a cluster IP, and its Service has no port "
             f"{passage.port}/{passage.protocol} (REJECT)",
         )
+    for cidr in plan.settings.service_cidrs:
+        if contains(cidr, passage.address):
+            return Refusal(
+                outcome=Outcome.DROPPED,
+                why=f"{passage.address} is in the ServiceCIDR {cidr}, but the cluster IP of no "
+                "Service (DROP)",
+            )
     return None
 
 

@@ -207,6 +207,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
     node_port_addresses: NodePortAddresses = NodePortAddresses()
     localhost_node_ports: bool = False  # effective value: always false for IPv6
     allow_external_ips: bool = True  # feature gate AllowServiceExternalIPs
+    service_cidrs: tuple[str, ...] = ()  # effective: always empty in iptables and ipvs mode
 
     @property
     def masquerade_mark(self) -> int:

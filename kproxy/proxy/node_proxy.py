@@ -131,16 +131,18 @@ class NodeProxy:
         return found
 
     def _take_settings(self, changes: Changes) -> set[Family]:
-        """Plan anew the families whose settings the Node object has changed, all at first.
+        """Plan anew the families whose settings Node and ServiceCIDRs have changed, all at first.
 
         Returns those families; their next sync is full.
         """
         planned_anew: set[Family] = set()
-        if self._planners and self._node_name not in changes.nodes:
+        concerned = self._node_name in changes.nodes or changes.service_cidrs
+        if self._planners and not concerned:
             return planned_anew
         self._node_problem = None
+        node = self._store.node(self._node_name)
         try:
-            settings = node_settings(self._config, self._store.node(self._node_name))
+            settings = node_settings(self._config, node, self._store.service_cidrs())
         except BadInput as error:
             if not self._planners:
                 raise

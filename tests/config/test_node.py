@@ -120,6 +120,22 @@ def test_detectors(case: Local) -> None:
     assert (ipv4.detector, ipv6.detector) == (detector(case.ipv4), detector(case.ipv6))
 
 
+SERVICE_CIDRS = [  # mode, CIDRs of all objects -> IPv4, IPv6
+    ("nftables", "", "", ""),
+    ("nftables", "10.96.0.0/12", "10.96.0.0/12", ""),
+    ("nftables", "fd00:9::/112 10.96.0.0/12", "10.96.0.0/12", "fd00:9::/112"),
+    ("nftables", "10.96.0.0/12 10.9.0.0/16 10.96.0.0/12", "10.9.0.0/16 10.96.0.0/12", ""),
+    ("iptables", "fd00:9::/112 10.96.0.0/12", "", ""),
+    ("ipvs", "fd00:9::/112 10.96.0.0/12", "", ""),
+]
+
+
+@pytest.mark.parametrize(("mode", "cidrs", "ipv4", "ipv6"), SERVICE_CIDRS)
+def test_service_cidrs(mode: str, cidrs: str, ipv4: str, ipv6: str) -> None:
+    both = node_settings(config_of(f"mode: {mode}"), None, cidrs.split())
+    assert [" ".join(both[family].service_cidrs) for family in (IPV4, IPV6)] == [ipv4, ipv6]
+
+
 def test_a_single_pod_cidr_field_will_do() -> None:
     node = Node(metadata=Metadata(name="node-a"), spec=NodeSpec(pod_cidr="10.244.1.0/24"))
     assert settings("detectLocalMode: NodeCIDR", node)[0].detector == detector("cidr 10.244.1.0/24")

@@ -115,6 +115,7 @@ def settings(
     masquerade_all: bool = False,
     node_port_addresses: tuple[str, ...] = (),
     localhost_node_ports: bool = True,
+    service_cidrs: tuple[str, ...] = (),
 ) -> NodeSettings:
     return NodeSettings(
         family=family,
@@ -123,6 +124,7 @@ def settings(
         masquerade_all=masquerade_all,
         node_port_addresses=NodePortAddresses(node_port_addresses),
         localhost_node_ports=localhost_node_ports and family is Family.IPV4,
+        service_cidrs=service_cidrs,
     )
 
 

@@ -90,6 +90,45 @@ def test_addresses(client: str, asks: str, outcome: str) -> None:
     assert ask(plans_for(Web()), client, asks, mode="nftables") == outcome
 
 
+CIDRS, TWO_CIDRS = ("10.96.0.0/12",), ("10.8.0.0/16", "10.96.0.0/16")
+SERVICE_CIDRS = [  # endpoints, ServiceCIDRs, client, asks -> outcome
+    ("pod-b", CIDRS, "pod-a", "10.96.0.99:80", "dropped at node-a"),
+    ("pod-b", CIDRS, "node-c", "10.96.0.99:80", "dropped at node-c"),
+    ("pod-b", CIDRS, "outside", "10.96.0.99:80", "refused by router"),  # it comes to no node
+    ("pod-b", TWO_CIDRS, "pod-a", "10.8.0.99:80", "dropped at node-a"),
+    ("pod-b", TWO_CIDRS, "pod-a", "10.97.0.99:80", "refused by router"),
+    ("pod-b", (), "pod-a", "10.96.0.99:80", "refused by router"),
+    # Cluster IPs are allocated, also without endpoints, and have their own rule.
+    ("pod-b", CIDRS, "pod-a", "cluster-ip:80", "pod-b sees pod-a"),
+    ("pod-b", CIDRS, "pod-a", "cluster-ip:81", "refused by node-a"),
+    ("", CIDRS, "pod-a", "cluster-ip:80", "refused by node-a"),
+    # External addresses are not, but what is translated goes elsewhere.
+    ("pod-b", ("198.51.100.0/24",), "pod-a", "vip:80", "pod-b sees node-a"),
+    ("pod-b", ("198.51.100.0/24",), "pod-a", "vip:81", "dropped at node-a"),
+    ("", ("198.51.100.0/24",), "pod-a", "vip:80", "refused by node-a"),
+    (
+        "pod-b",
+        ("10.244.2.0/24",),
+        "pod-a",
+        "cluster-ip:80",
+        "dropped at node-a, 10.244.2.5:8080 dropped",
+    ),
+    # INPUT has no such rule.
+    ("pod-b", ("192.168.0.0/24",), "pod-a", "node-a:9100", "node-a sees pod-a"),
+    ("pod-b", ("192.168.0.0/24",), "pod-a", "node-b:9100", "dropped at node-a"),
+    ("pod-b", ("192.168.0.0/24",), "node-a", "node-a:9100", "dropped at node-a"),
+]
+
+
+@pytest.mark.parametrize(("on", "cidrs", "client", "asks", "outcome"), SERVICE_CIDRS)
+def test_service_cidrs(
+    on: str, cidrs: tuple[str, ...], client: str, asks: str, outcome: str
+) -> None:
+    web = Web(on=tuple(on.split()))
+    plans = {node: plan([web], settings(node, service_cidrs=cidrs)) for node in NODES}
+    assert ask(plans, client, asks, mode="nftables") == outcome
+
+
 NODE_PORT_ADDRESSES = [  # endpoints, externalTrafficPolicy, client, asks -> outcome
     ("pod-b", "Cluster", "outside", "node-a:30080", "pod-b sees node-a"),
     ("pod-b", "Cluster", "outside", "gw-a:30080", "refused by node-a"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from kproxy.api.types import Metadata, ServiceCIDR, ServiceCIDRSpec
 from kproxy.config import ProxyConfig
 from kproxy.forwarding.plan import Delta, Family
 from kproxy.proxy import NodeProxy, SyncFailed
@@ -16,15 +17,19 @@ WEB6 = service("web6", "fd00:96::1")
 IPV4, IPV6 = Family.IPV4, Family.IPV6
 
 
+def service_cidr(name: str, *cidrs: str) -> ServiceCIDR:
+    return ServiceCIDR(metadata=Metadata(name=name), spec=ServiceCIDRSpec(cidrs=cidrs))
+
+
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, mode: str = "iptables") -> None:
         self.told: list[tuple[str, str]] = []
         self.store = Store()
         self.ipv4 = MemoryBackend(IPV4, self._note)
         self.ipv6 = MemoryBackend(IPV6, self._note)
         self.proxy = NodeProxy(
             self.store,
-            ProxyConfig(hostname_override="Node-A "),
+            ProxyConfig(mode=mode, hostname_override="Node-A "),
             {IPV4: self.ipv4, IPV6: self.ipv6},
         )
 
@@ -121,6 +126,33 @@ def test_the_zone_of_this_node_counts_and_other_nodes_do_not(rig: Rig) -> None:
     rig.store.delete(("Node", "", "node-a"))
     assert rig.sync() == [("IPv4", "full"), ("IPv6", "full")]
     assert {plan.settings.zone for plan in rig.proxy.plans.values()} == {""}
+
+
+SERVICE_CIDRS = [  # mode, upserted, deleted -> families written in full
+    ("nftables", [service_cidr("new", "10.9.0.0/16")], "", "IPv4"),
+    ("nftables", [service_cidr("new", "fd00:9::/112")], "", "IPv6"),
+    ("nftables", [service_cidr("new", "10.9.0.0/16", "fd00:9::/112")], "", "IPv4 IPv6"),
+    ("nftables", [service_cidr("kubernetes", "10.9.0.0/16", "fd00::/112")], "", "IPv4"),
+    # What counts is all CIDRs of the family together.
+    ("nftables", [service_cidr("new", "10.96.0.0/12")], "", ""),
+    ("nftables", [service_cidr("new", "fd00::/112", "10.96.0.0/12")], "kubernetes", ""),
+    ("nftables", [], "kubernetes", "IPv4 IPv6"),
+    ("nftables", [service_cidr("new", "10.96.0.0/12")], "kubernetes", "IPv6"),
+    ("iptables", [service_cidr("new", "10.9.0.0/16")], "kubernetes", ""),
+]
+
+
+@pytest.mark.parametrize(("mode", "upserted", "deleted", "families"), SERVICE_CIDRS)
+def test_service_cidrs_of_the_family_count(
+    mode: str, upserted: list[ServiceCIDR], deleted: str, families: str
+) -> None:
+    rig = Rig(mode)
+    rig.store.upsert(service_cidr("kubernetes", "10.96.0.0/12", "fd00::/112"))
+    rig.sync()
+    for obj in upserted:
+        rig.store.upsert(obj)
+    rig.store.delete(("ServiceCIDR", "", deleted))
+    assert rig.sync() == [(family, "full") for family in families.split()]
 
 
 def test_plans_and_durations_are_there_to_be_read(rig: Rig) -> None:
