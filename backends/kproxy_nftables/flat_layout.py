@@ -15,9 +15,10 @@ every lookup and every change costs the same however many Services there are:
 and the same for node ports, whose frontends have no address. Services with session affinity keep
 kube-proxy's chains (docs/nftables-flat.md tells why).
 
-A new connection should hardly notice that it passes. So source ranges are looked at where only the
-first packet of a connection comes, before it is translated; and what is forwarded meets one rule:
-is it for an address that may have to be refused? None of an endpoint is.
+A new connection should hardly notice that it passes. So there are no jumps that always happen;
+source ranges are looked at where only the first packet of a connection comes, before it is
+translated; what is forwarded meets one rule: is it for an address that may have to be refused, as
+those of endpoints are not? And only what comes from an endpoint may meet itself.
 """
 
 from __future__ import annotations
@@ -46,11 +47,9 @@ from kproxy_nftables.names import (
     CLUSTER_IPS,
     CLUSTER_IPS_CHECK,
     FIREWALL_IPS,
-    MASQUERADING,
     NODE_PORT_ENDPOINTS_CHECK,
     REJECT,
     SERVICE_ENDPOINTS_CHECK,
-    SERVICES,
 )
 from kproxy_nftables.wanted import (
     MEMBER,
@@ -68,6 +67,7 @@ from kproxy_nftables.wanted import (
     jump,
 )
 
+_HAIRPIN_IPS = "hairpin-ips"
 _CHECK, _CHECKED_IPS = "checked-ips-check", "checked-ips"
 _SOURCE_RANGES_CHECK, _SOURCE_RANGES = "source-ranges-check", "source-ranges"
 _ENDPOINTS, _LOCAL_ENDPOINTS = "endpoints", "local-endpoints"
@@ -80,6 +80,7 @@ def sets(settings: NodeSettings) -> Iterator[Set]:
     family = settings.family
     ip = address(family)
     yield Set(_CHECKED_IPS, ip, comment="ClusterIPs, and IPs of services with no endpoints")
+    yield Set(_HAIRPIN_IPS, ip, comment="endpoints on this node, which may meet themselves")
     for prefix, parts, typeof in (
         ("", (ip, PROTOCOL, PORT), (types.TYPEOF_DESTINATION[family],)),
         (_NODE_PORT, (PROTOCOL, PORT), ()),
@@ -106,10 +107,9 @@ def chains(settings: NodeSettings) -> Chains:
     """`balancer_rules` has the rest of those that all share."""
     family = settings.family
     theirs = frame.chains(settings)
-    same = (
-        *("filter-input", "nat-prerouting", "nat-output", "nat-postrouting"),
-        *(NODE_PORT_ENDPOINTS_CHECK, SERVICE_ENDPOINTS_CHECK, MASQUERADING, REJECT),
-    )
+    same = ("filter-input", NODE_PORT_ENDPOINTS_CHECK, SERVICE_ENDPOINTS_CHECK, REJECT)
+    services = tuple(_services(settings))
+    local_endpoint = words.saddr(family) + expr.lookup(_HAIRPIN_IPS)
     refuse_closed_port, *drop_unallocated = theirs[CLUSTER_IPS_CHECK]
     check = (
         Rule(
@@ -128,8 +128,13 @@ def chains(settings: NodeSettings) -> Chains:
     return {name: theirs[name] for name in same} | {
         "filter-forward": check,
         "filter-output": check,
+        "nat-prerouting": services,
+        "nat-output": services,
+        "nat-postrouting": (
+            frame.masquerade_marked(settings),
+            frame.masquerade_hairpin(family, local_endpoint),
+        ),
         _CHECK: (*theirs[SERVICE_ENDPOINTS_CHECK], refuse_closed_port),
-        SERVICES: tuple(_services(settings)),
         _SHORT_CIRCUIT: tuple(_short_circuit(settings, node_port=False)),
         _NODE_PORT + _SHORT_CIRCUIT: tuple(_short_circuit(settings, node_port=True)),
         _SOURCE_RANGES_CHECK: (
@@ -172,6 +177,9 @@ def wanted(service: ServicePlan, settings: NodeSettings) -> Wanted:
         cluster_ip = frontend.kind is FrontendKind.CLUSTER_IP
         if cluster_ip or (frontend.address and not service.serves(frontend)):
             own.elements[ElementKey(_CHECKED_IPS, words.address_bytes(frontend.address))] = MEMBER
+    for endpoint in service.reachable:
+        if endpoint.local:
+            own.elements[ElementKey(_HAIRPIN_IPS, words.address_bytes(endpoint.address))] = MEMBER
     for frontend in firewalled(service):
         key = ElementKey(FIREWALL_IPS, frontend_key(service, frontend))
         admitted = ((each, b"") for each in _intervals(key.key, frontend.source_ranges))
@@ -224,7 +232,7 @@ def _intervals(frontend: bytes, cidrs: tuple[str, ...]) -> Iterator[ElementKey]:
 
 
 def _services(settings: NodeSettings) -> Iterator[Rule]:
-    """As in kube-proxy's layout, with the cheaper match first."""
+    """As in kube-proxy's chain of that name, with the cheaper match first."""
     family = settings.family
     yield Rule((frame.frontend_verdict(family, FIREWALL_IPS),))
     to_cluster_ip = words.daddr(family) + expr.lookup(CLUSTER_IPS)

@@ -100,20 +100,20 @@ def chains(settings: NodeSettings) -> Chains:
         SERVICE_ENDPOINTS_CHECK: (Rule((frontend_verdict(family, NO_ENDPOINT_SERVICES),)),),
         FIREWALL_CHECK: (Rule((frontend_verdict(family, FIREWALL_IPS),)),),
         SERVICES: tuple(_services(settings)),
-        MASQUERADING: (
-            Rule((words.marked(settings), words.unmark(settings), expr.masquerade())),
-            Rule(
-                (
-                    words.ct_status_dnat(),
-                    words.both_addresses_and_port(family),
-                    expr.lookup(HAIRPIN),
-                    expr.masquerade(),
-                )
-            ),
-        ),
+        MASQUERADING: (masquerade_marked(settings), masquerade_hairpin(family)),
         CLUSTER_IPS_CHECK: tuple(_cluster_ips_check(settings)),
         REJECT: (Rule((expr.reject(family),)),),
     }
+
+
+def masquerade_marked(settings: NodeSettings) -> Rule:
+    return Rule((words.marked(settings), words.unmark(settings), expr.masquerade()))
+
+
+def masquerade_hairpin(family: Family, match: bytes = b"") -> Rule:
+    """An endpoint that meets itself. `match`: what it must be besides."""
+    known = words.both_addresses_and_port(family) + expr.lookup(HAIRPIN)
+    return Rule((words.ct_status_dnat(), match, known, expr.masquerade()))
 
 
 def _base_chains() -> Chains:

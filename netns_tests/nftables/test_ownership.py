@@ -44,12 +44,12 @@ def test_cleanup_removes_every_trace_and_nothing_else(mode: Mode) -> None:
 DAMAGE = [  # what somebody else does
     "delete table ip kube-proxy",
     "flush table ip kube-proxy",
-    "flush chain ip kube-proxy services",
+    "flush chain ip kube-proxy service-endpoints-check",
     "flush chain ip kube-proxy nat-prerouting; delete chain ip kube-proxy nat-prerouting",
     "flush set ip kube-proxy cluster-ips",
     "flush map ip kube-proxy service-ips",
     "add element ip kube-proxy cluster-ips { 192.0.2.1 }",
-    "add rule ip kube-proxy services accept",
+    "add rule ip kube-proxy nat-prerouting accept",
     "insert rule ip kube-proxy filter-forward drop",
 ]
 
@@ -84,10 +84,10 @@ def test_a_repair_writes_what_is_missing(mode: Mode) -> None:
     """Chains that are right are not written again."""
     with bench(mode) as node:
         filled(node)
-        run(["nft", "flush chain ip kube-proxy masquerading"])
+        run(["nft", "flush chain ip kube-proxy reject-chain"])
         assert node.proxy.damaged() == (Family.IPV4,)
         reports = node.proxy.sync()
-        assert [report.rules_written for report in reports] == [{TABLE: 2}]
+        assert [report.rules_written for report in reports] == [{TABLE: 1}]
 
 
 PREDECESSORS = {
@@ -154,7 +154,7 @@ def test_what_is_read_is_what_nft_prints(mode: Mode) -> None:
     for name, lines in listing.items():
         assert f"\t{name} {{\n" in printed
         assert all(" ".join(line.split()) in " ".join(printed.split()) for line in lines)
-    assert "jump services" in listing["chain nat-prerouting"]
+    assert listing["chain reject-chain"] == ("reject",)
     assert listing["set cluster-ips"]
 
 

@@ -197,6 +197,7 @@ def changes_between(layout: Layout, before: plans.Web, after: plans.Web) -> Chan
 
 ONE = plans.Web(on=("pod-a", "pod-b"), external_ips=(), vips=())
 MORE = plans.Web(on=("pod-a", "pod-b", "pod-c"), external_ips=(), vips=())
+HAIRPIN = {"hairpin-connections": 1, "hairpin-ips": 1}
 REPLACED = plans.Web(on=("pod-c", "pod-b"), external_ips=(), vips=())
 
 
@@ -220,7 +221,7 @@ REPLACED = plans.Web(on=("pod-c", "pod-b"), external_ips=(), vips=())
         ),
         # Another endpoint in the place of one that goes; that one was of this node.
         (
-            *(ONE, REPLACED, {"endpoints": 1, "nodeport-endpoints": 1, "hairpin-connections": 1}),
+            *(ONE, REPLACED, {"endpoints": 1, "nodeport-endpoints": 1} | HAIRPIN),
             {"endpoints": 1, "nodeport-endpoints": 1},
             set(),
         ),
