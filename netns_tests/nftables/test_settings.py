@@ -26,8 +26,22 @@ from tests.forwarding import plans
 
 WORD = {Family.IPV4: "ip", Family.IPV6: "ip6"}
 LENGTHS = {  # nft writes whole bytes of an address, or masks it
-    Family.IPV4: ("0.0.0.0/0", "128.0.0.0/1", "10.0.0.0/8", "10.244.0.0/15", "10.244.1.1/32"),
-    Family.IPV6: ("::/0", "fc00::/7", "fd00::/8", "fd00:244:0:80::/57", "fd00:244::1/128"),
+    Family.IPV4: (
+        "0.0.0.0/0",
+        "128.0.0.0/1",
+        "10.0.0.0/8",
+        "10.240.0.0/12",
+        "10.244.0.0/15",
+        "10.244.1.1/32",
+    ),
+    Family.IPV6: (
+        "::/0",
+        "fc00::/7",
+        "fd00::/8",
+        "fd00:244::/60",
+        "fd00:244:0:80::/57",
+        "fd00:244::1/128",
+    ),
 }
 NAMES = [
     (DetectLocal.BRIDGE, "br0"),
