@@ -13,12 +13,14 @@ from netns_tests.modes import NFTABLES, Mode
 from netns_tests.node import Bench, bench, filled, fresh_state
 
 CHAIN, MAP = "nat-postrouting", "service-ips"  # in both layouts
-HARMS = [  # as many rules and elements as before
+INSTEAD = (  # of an element
+    "delete element ip kube-proxy service-ips {{ {frontend} }};"
+    "add element ip kube-proxy service-ips "
+)
+HARMS = [  # counting rules and elements does not show them
     "replace rule ip kube-proxy {chain} handle {rule} accept",
-    "delete element ip kube-proxy service-ips {{ {frontend} }}; "
-    "add element ip kube-proxy service-ips {{ {frontend} : drop }}",
-    "delete element ip kube-proxy service-ips {{ {frontend} }}; "
-    "add element ip kube-proxy service-ips {{ 192.0.2.1 . tcp . 80 : drop }}",
+    INSTEAD + "{{ {frontend} : drop }}",
+    INSTEAD + "{{ 192.0.2.1 . tcp . 80 : drop }}",
     "add table ip kube-proxy {{ flags dormant; }}",
     "add chain ip kube-proxy mine",
     "add chain ip kube-proxy mine {{ type filter hook forward priority 5; policy drop; }}",
