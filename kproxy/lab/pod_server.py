@@ -3,7 +3,7 @@
 One thread serves the sockets of all pods; each was made in its pod's namespace and stays there.
 An answer is one line of JSON, `{"pod": ..., "source": ..., "source_port": ..., "port": ...}`: over
 TCP and SCTP after a line or the end of input, and then the connection is closed; over UDP for
-each datagram.
+each datagram. If that is a probe, a mark with its tag precedes the line (`kproxy.datagrams`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 
 from kproxy.api.types import Protocol
+from kproxy.datagrams import reply_prefix
 from kproxy.errors import Unsupported
 from kproxy.forwarding.plan import Family
 from kproxy.lab.hosts import LabPod
@@ -117,11 +118,11 @@ class PodServer:
     def _answer_datagrams(self, sock: socket.socket, pod: str) -> None:
         while True:
             try:
-                _, source = sock.recvfrom(_LINE_MAX_BYTES)
+                data, source = sock.recvfrom(_LINE_MAX_BYTES)
             except BlockingIOError:
                 return
             try:
-                sock.sendto(_reply(pod, source, sock), source)
+                sock.sendto(reply_prefix(data) + _reply(pod, source, sock), source)
             except OSError as error:
                 if not _is_peers_doing(error):
                     raise

@@ -1,9 +1,9 @@
 """Probe packets: built and decoded by scapy, recognised by cheap looks at their bytes.
 
 Each probe carries a 32-bit tag that no translation alters: a SYN as its sequence number, a datagram
-in its payload. A SYN-ACK and a reset acknowledge the tag plus one, and an ICMP error quotes
-the packet, so everything that a probe causes can be told from its bytes, whatever NAT did to its
-addresses and ports (kube-proxy masquerades with random ports).
+in its payload. A SYN-ACK and a reset acknowledge the tag plus one, a pod's datagram repeats it, and
+an ICMP error quotes the packet, so everything that a probe causes can be told from its bytes,
+whatever NAT did to its addresses and ports (kube-proxy masquerades with random ports).
 
 Nothing here touches a socket.
 """
@@ -20,11 +20,11 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6
 from scapy.packet import Raw
 
+from kproxy import datagrams
 from kproxy.errors import Unsupported
 from kproxy.probe.outcome import How
 
 HOP_LIMIT = 64
-MAGIC = b"kproxy-probe "
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 _TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
 _IPV6_HEADER_BYTES = 40
@@ -47,7 +47,7 @@ class Role(enum.Enum):
     """What a captured packet is to the probe whose tag it carries."""
 
     REQUEST = "request"  # the probe itself
-    ANSWER = "answer"  # a SYN-ACK
+    ANSWER = "answer"  # a SYN-ACK, or a pod's datagram
     REFUSAL = "refusal"  # a reset or an ICMP error that answers the probe
 
 
@@ -83,7 +83,7 @@ def build(probe: Probe) -> bytes:
         case "TCP":
             packet = network / TCP(**ports, flags="S", seq=probe.tag, options=[("MSS", 1400)])
         case "UDP":
-            packet = network / UDP(**ports) / Raw(MAGIC + probe.tag.to_bytes(4, "big") + b"\n")
+            packet = network / UDP(**ports) / Raw(datagrams.probe(probe.tag))
         case other:
             raise Unsupported(f"probes cannot speak {other}", remedy="probe TCP or UDP")
     return bytes(packet)
@@ -122,18 +122,20 @@ def segment_reply(data: bytes, *, header: bool) -> Reply | None:
     return None
 
 
-def _candidates(data: bytes) -> set[int]:
-    """Every number in `data` that might be a tag. Cheap: it runs for each captured packet."""
+def _candidates(data: bytes, *, quoted: bool = False) -> set[int]:
+    """Every number in `data` that might be a tag. Cheap: it runs for each captured packet.
+
+    `quoted`: `data` is what an ICMP error quotes.
+    """
     if len(data) < 28:
         return set()
-    if data[0] >> 4 == 4:
-        protocol, start = data[9], (data[0] & 0xF) * 4
-    else:
-        protocol, start = data[6], _IPV6_HEADER_BYTES
+    protocol, start = _transport(data)
     if protocol in (_ICMP, _ICMPV6):
-        return _candidates(data[start + 8 :])
+        return _candidates(data[start + 8 :], quoted=True)
     if protocol == _UDP:
-        return _payload_tag(data[start + 8 :])
+        found = datagrams.tagged(data[start + 8 :])
+        # An error about a reply is the pod's business: the probe itself was not refused.
+        return {found.tag} if found and not (quoted and found.reply) else set()
     if protocol == _TCP and len(data) >= start + 8:
         (sequence,) = struct.unpack_from("!I", data, start + 4)
         # A quoted segment may end after eight bytes, before the acknowledgement.
@@ -142,10 +144,11 @@ def _candidates(data: bytes) -> set[int]:
     return set()
 
 
-def _payload_tag(payload: bytes) -> set[int]:
-    if not payload.startswith(MAGIC):
-        return set()
-    return {int.from_bytes(payload[len(MAGIC) : len(MAGIC) + 4], "big")}
+def _transport(data: bytes) -> tuple[int, int]:
+    """The protocol, and where its header starts."""
+    if data[0] >> 4 == 4:
+        return data[9], (data[0] & 0xF) * 4
+    return data[6], _IPV6_HEADER_BYTES
 
 
 def _decode(data: bytes, tags: Set[int]) -> Sighting | None:
@@ -157,9 +160,12 @@ def _decode(data: bytes, tags: Set[int]) -> Sighting | None:
         (tag,) = _candidates(data) & tags
         return Sighting(tag=tag, role=Role.REFUSAL, how=how, **addresses)
     if UDP in packet:
-        (tag,) = _candidates(data) & tags
+        found = datagrams.tagged(data[_transport(data)[1] + 8 :])
+        if found is None:
+            return None
+        role = Role.ANSWER if found.reply else Role.REQUEST
         ports = {"source_port": packet[UDP].sport, "destination_port": packet[UDP].dport}
-        return Sighting(tag=tag, role=Role.REQUEST, **addresses, **ports)
+        return Sighting(tag=found.tag, role=role, **addresses, **ports)
     if TCP not in packet:
         return None
     segment = packet[TCP]

@@ -8,9 +8,10 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6
 from scapy.packet import Packet as ScapyPacket
 from scapy.packet import Raw
 
+from kproxy import datagrams
 from kproxy.errors import Unsupported
 from kproxy.probe.outcome import How
-from kproxy.probe.packets import MAGIC, Probe, Role, Sighting, build, segment_reply, sighting
+from kproxy.probe.packets import Probe, Role, Sighting, build, segment_reply, sighting
 
 TAG = 0xFFFFFFFF  # the hardest: it is acknowledged by 0
 V4 = {"source": "192.0.2.1", "address": "10.96.0.1"}
@@ -38,6 +39,14 @@ def test_a_built_probe_is_seen_as_a_request(protocol: str, addresses: dict[str, 
     )
 
 
+@pytest.mark.parametrize("addresses", [V4, V6], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+def test_a_trace_shows_enough_of_it(protocol: str, addresses: dict[str, str]) -> None:
+    """That of nf_tables ends twenty bytes after the IP header."""
+    whole = build(probe(protocol, addresses))
+    assert see(whole[: (40 if addresses is V6 else 20) + 20]) == see(whole)
+
+
 def test_other_protocols_cannot_be_probed() -> None:
     with pytest.raises(Unsupported, match="SCTP"):
         build(probe("SCTP"))
@@ -55,9 +64,12 @@ def test_a_translated_and_routed_request_is_still_known() -> None:
 
 IPV4 = IP(src="10.0.0.2", dst="192.0.2.1")
 IPV6 = IPv6(src="fd02::2", dst="fd01::1")
+REPLY = UDP(sport=80, dport=20001) / Raw(datagrams.reply_prefix(datagrams.probe(TAG)) + b"{}\n")
 REACTIONS = [  # packet, role, how
     (IPV4 / TCP(flags="SA", seq=5, ack=0), Role.ANSWER, None),
     (IPV6 / TCP(flags="SA", seq=5, ack=0), Role.ANSWER, None),
+    (IPV4 / REPLY, Role.ANSWER, None),
+    (IPV6 / REPLY, Role.ANSWER, None),
     (IPV4 / TCP(flags="RA", seq=0, ack=0), Role.REFUSAL, How.RST),
     (IPV6 / TCP(flags="RA", seq=0, ack=0), Role.REFUSAL, How.RST),
     (IPV4 / ICMP(type=3, code=3), Role.REFUSAL, How.PORT_UNREACHABLE),
@@ -75,7 +87,7 @@ REACTIONS = [  # packet, role, how
 def test_reactions_carry_the_tag(
     packet: ScapyPacket, role: Role, how: How | None, protocol: str
 ) -> None:
-    if TCP not in packet:  # an ICMP error quotes the probe
+    if TCP not in packet and UDP not in packet:  # an ICMP error quotes the probe
         packet = packet / build(probe(protocol, V6 if IPv6 in packet else V4))
     seen = see(packet)
     assert seen is not None
@@ -93,7 +105,9 @@ STRANGERS = [
     IPV4 / TCP(flags="R", seq=0),  # the client's kernel resets the connection it does not know
     IPV4 / TCP(flags="A", seq=7, ack=0),
     IPV4 / UDP() / Raw(b"something else"),
-    IPV4 / UDP() / Raw(MAGIC + bytes(4)),
+    IPV4 / UDP() / Raw(datagrams.probe(0)),
+    IPV4 / UDP() / Raw(datagrams.probe(TAG)[:-2]),
+    IPV4 / ICMP(type=3, code=3) / IPV4 / REPLY,  # the client refuses the answer, not we the probe
     IPV4 / ICMP(type=8) / Raw(b"ping" * 20),
     IPV4,
     b"",
