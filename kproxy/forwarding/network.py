@@ -17,6 +17,7 @@ class HostKind(enum.Enum):
     POD = "pod"
     CLIENT = "client"  # outside the cluster
     ROUTER = "router"
+    EDGE = "edge"  # the internet gateway, a load balancer
 
 
 class Host(Struct, frozen=True, kw_only=True):

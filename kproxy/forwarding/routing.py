@@ -38,7 +38,7 @@ def next_hop(network: Network, host: Host, address: str) -> Host | None:
     match host.kind:
         case HostKind.POD:
             return network.hosts[host.node]
-        case HostKind.CLIENT:
+        case HostKind.CLIENT | HostKind.EDGE:
             return router_of(network)
         case HostKind.NODE:
             pod = _owner(network, address, HostKind.POD)

@@ -1,4 +1,4 @@
-"""Virtual Ethernet pairs, addresses and routes, through pyroute2.
+"""Virtual links (veth, bridge, VXLAN), addresses, routes and neighbours, through pyroute2.
 
 A `Links` talks to one namespace: that of the thread that opened it, and it may be used
 in that thread only. One request takes about half a millisecond. What it alters in a namespace goes
@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Iterable
 from ipaddress import ip_interface, ip_network
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from kproxy.errors import KernelRefused, Unsupported
+from kproxy.forwarding.plan import Family
 from kproxy.kernel.netns import Namespace
 
 _IFA_F_NODAD = 0x02
@@ -29,12 +31,15 @@ class Route(Struct, frozen=True, kw_only=True):
     """Where packets to `destination` (a CIDR) go: out of `link`, through the gateway `via` if set.
 
     `source` is the address this host prefers when it talks to them, "" for the kernel's choice.
+    `on_link`: the gateway is a neighbour, though no route says so. `table` 0 is the main one.
     """
 
     destination: str
     link: str
     via: str = ""
     source: str = ""
+    on_link: bool = False
+    table: int = 0
 
 
 class Links:
@@ -63,6 +68,64 @@ class Links:
             peer={"ifname": peer, "net_ns_fd": peer_namespace.fileno()},
         )
 
+    def add_bridge(self, name: str) -> None:
+        """A bridge without ports, down. It has the carrier of its ports."""
+        self._ask(f"add bridge {name}", self._netlink.link, "add", ifname=name, kind="bridge")
+
+    def add_vxlan(self, name: str, *, vni: int, local: str, port: int, mac: str, mtu: int) -> None:
+        """A VXLAN device that knows only the peers it is told of (RFC 7348), down.
+
+        `local`: the address of this host that its packets come from; `port`: UDP, of both sides.
+        """
+        self._ask(
+            f"add vxlan {name}",
+            self._netlink.link,
+            "add",
+            ifname=name,
+            kind="vxlan",
+            vxlan_id=vni,
+            vxlan_port=port,
+            vxlan_learning=False,
+            **{"vxlan_local6" if ":" in local else "vxlan_local": local},
+            address=mac,
+            mtu=mtu,
+        )
+
+    def add_vxlan_peer(self, name: str, *, mac: str, address: str, hosts: Iterable[str]) -> None:
+        """The device with this `mac` is at the host `address` and has the addresses `hosts`."""
+        index = self._index(name)
+        for host in hosts:
+            self._ask(
+                f"add neighbour {host} to {name}",
+                self._netlink.neigh,
+                "replace",
+                dst=host,
+                lladdr=mac,
+                ifindex=index,
+                family=_family(host),
+                state="permanent",
+            )
+        self._ask(
+            f"send {mac} on {name} to {address}",
+            self._netlink.fdb,
+            "append",
+            ifindex=index,
+            lladdr=mac,
+            dst=address,
+        )
+
+    def set_port(self, name: str, bridge: str, *, hairpin: bool = False) -> None:
+        """Make a link a port of a bridge. `hairpin`: it may send back what came in by it."""
+        what = f"make {name} a port of {bridge}"
+        index = self._index(name)
+        self._ask(what, self._netlink.link, "set", index=index, master=self._index(bridge))
+        if hairpin:
+            self._ask(what, self._netlink.brport, "set", index=index, mode=1)
+
+    def set_mtu(self, name: str, mtu: int) -> None:
+        index = self._index(name)
+        self._ask(f"set mtu of {name}", self._netlink.link, "set", index=index, mtu=mtu)
+
     def up(self, name: str) -> None:
         self._ask(f"set {name} up", self._netlink.link, "set", index=self._index(name), state="up")
 
@@ -79,7 +142,7 @@ class Links:
             self._netlink.addr,
             "add",
             index=self._index(name),
-            family=socket.AF_INET if interface.version == 4 else socket.AF_INET6,
+            family=_family(address),
             address=str(interface.ip),
             prefixlen=interface.network.prefixlen,
             **({} if interface.version == 4 else {"flags": _IFA_F_NODAD}),
@@ -92,6 +155,43 @@ class Links:
     def delete_route(self, route: Route) -> None:
         self._ask(f"remove {_text(route)}", self._netlink.route, "del", **self._request(route))
 
+    def add_blackhole(self, destination: str) -> None:
+        """Drop packets to a CIDR in silence, unless a longer prefix is known."""
+        self._ask(
+            f"route blackhole {destination}",
+            self._netlink.route,
+            "replace",
+            dst=destination,
+            family=_family(destination),
+            type="blackhole",
+        )
+
+    def add_rule(
+        self,
+        family: Family,
+        *,
+        table: int,
+        priority: int,
+        source: str = "",
+        destination: str = "",
+        mark: int = 0,
+    ) -> None:
+        """Look up packets from `source`, to `destination` (CIDRs) or with `mark` in that table.
+
+        The lower the number of the priority the earlier. The main table, 254, has 32766.
+        """
+        self._ask(
+            f"add a rule for table {table}",
+            self._netlink.rule,
+            "add",
+            family=socket.AF_INET if family is Family.IPV4 else socket.AF_INET6,
+            table=table,
+            priority=priority,
+            **({"src": source} if source else {}),
+            **({"dst": destination} if destination else {}),
+            **({"fwmark": mark} if mark else {}),
+        )
+
     def names(self) -> list[str]:
         """Names of all links, `lo` first."""
         return [str(link.get("ifname")) for link in self._netlink.get_links()]
@@ -103,9 +203,16 @@ class Links:
     def all_running(self) -> bool:
         """Whether each link is up and has its carrier: before that, packets sent are lost.
 
-        A veth end gets its carrier a moment after its peer came up, from a kernel worker.
+        A veth end gets its carrier a moment after its peer came up, from a kernel worker. A
+        bridge has that of its ports, or none.
         """
-        return all(link["flags"] & _IFF_RUNNING for link in self._netlink.get_links())
+        links = self._netlink.get_links()
+        ports = {link.get("master") for link in links}
+        return all(
+            link["flags"] & _IFF_RUNNING
+            for link in links
+            if link["index"] in ports or (link.get("linkinfo") or {}).get("kind") != "bridge"
+        )
 
     def close(self) -> None:
         self._netlink.close()
@@ -124,9 +231,13 @@ class Links:
     def _request(self, route: Route) -> dict[str, object]:
         request: dict[str, object] = {
             "dst": route.destination,
-            "family": socket.AF_INET6 if ":" in route.destination else socket.AF_INET,
+            "family": _family(route.destination),
             "oif": self._index(route.link),
         }
+        if route.table:
+            request["table"] = route.table
+        if route.on_link:
+            request["flags"] = ["onlink"]
         if route.via:
             request["gateway"] = route.via
         elif ip_network(route.destination).version == 4:
@@ -157,6 +268,10 @@ class Links:
             if error.code == errno.EOPNOTSUPP:
                 raise Unsupported(message, remedy="this kernel needs CONFIG_VETH") from None
             raise KernelRefused(message) from None
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _text(route: Route) -> str:

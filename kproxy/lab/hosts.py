@@ -1,13 +1,13 @@
-"""The machines of a running lab. Each is one network namespace."""
+"""The machines of a running lab, a network namespace each; pods of the host network share one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.netns import Namespace
-from kproxy.lab.spec import NodeSpec, PodSpec
+from kproxy.lab.spec import BalancerSpec, NodeSpec, PodSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +26,27 @@ class LabClient(LabHost):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabNode(LabHost):
-    """`subnets`: its share of the pod CIDRs; `gateways`: its address on the links to its pods."""
+    """`subnets`: its share of the pod CIDRs; `gateways`: its address on the links to its pods;
+    `public`: its public addresses, if there is an edge.
+    """
 
     spec: NodeSpec
     subnets: Mapping[Family, str]
     gateways: Mapping[Family, str]
+    public: Mapping[Family, str] = field(default_factory=dict)
 
     @property
     def zone(self) -> str:
         return self.spec.zone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabBalancer(LabHost):
+    """A load balancer. `check_sources`: where its health checks come from if not from itself."""
+
+    spec: BalancerSpec
+    public: Mapping[Family, str]
+    check_sources: Mapping[Family, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Self
 
 from kproxy.api.decode import load
 from kproxy.api.types import EndpointSlice, KubernetesObject, Service
-from kproxy.backend import BackendOptions
+from kproxy.backend import BackendOptions, SyncReport
 from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Host, HostKind, Network
@@ -21,8 +21,9 @@ from kproxy.kernel.links import Links
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.ownership import claim_namespace
 from kproxy.lab import leftovers, names, topology, validation
-from kproxy.lab.hosts import LabClient, LabHost, LabNode, LabPod
+from kproxy.lab.hosts import LabBalancer, LabClient, LabHost, LabNode, LabPod
 from kproxy.lab.layout import Layout
+from kproxy.lab.models import MODELS
 from kproxy.lab.objects import node_object, pod_object, selected, slices_for
 from kproxy.lab.pod_server import PodServer
 from kproxy.lab.proxies import Proxies, SyncReports, upsert
@@ -40,7 +41,8 @@ class Lab:
     all of it. Several labs, also with the same addresses, do not notice each other.
     The lab's own Node and Pod objects are in the proxies' stores from the start.
 
-    `hosts` holds everything by name (router included); `nodes`, `pods` and `clients` are its parts.
+    `hosts` holds everything by name (router included); `nodes`, `pods`, `clients` and `balancers`
+    are its parts.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class Lab:
         self.nodes: Mapping[str, LabNode] = {}
         self.pods: Mapping[str, LabPod] = {}
         self.clients: Mapping[str, LabClient] = {}
+        self.balancers: Mapping[str, LabBalancer] = {}
         self.hosts: Mapping[str, LabHost] = {}
         self._config = config or ProxyConfig()
         self._options = options or BackendOptions()
         self._publish = publish
         self._layout = Layout.of(spec)
+        self._model = MODELS[spec.network]
         self._routes: dict[str, str] = {}
         self._proxies: Proxies | None = None
         self._undo = ExitStack()
@@ -119,10 +123,16 @@ class Lab:
             )
             for client in self.clients.values()
         }
+        edge = {
+            name: Host(name=name, kind=HostKind.EDGE, addresses=tuple(host.addresses.values()))
+            for name, host in self.hosts.items()
+            if name in self.balancers or name == names.GATEWAY
+        }
         gateways = (*self._layout.node_gateway.values(), *self._layout.client_gateway.values())
         router = Host(name=names.ROUTER, kind=HostKind.ROUTER, addresses=gateways)
         return Network(
-            hosts={**nodes, **pods, **clients, router.name: router}, routes=dict(self._routes)
+            hosts={**nodes, **pods, **clients, **edge, router.name: router},
+            routes=dict(self._routes),
         )
 
     def plans(self, family: Family) -> dict[str, Plan]:
@@ -132,6 +142,21 @@ class Lab:
     def proxy(self, node: str) -> NodeProxy:
         """The proxy of a node, to be used in a thread that is in the node's namespace."""
         return self._require_proxies().proxy(node)
+
+    def stop_proxy(self, node: str) -> None:
+        """Let a node's proxy end as by a kill: it syncs no more and answers no health check.
+
+        Its rules stay. Harmless if it is stopped. Raises BadInput if there is no such node.
+        """
+        self._require_proxies().stop(node)
+
+    def start_proxy(self, node: str) -> list[SyncReport]:
+        """Start a node's proxy again after `stop_proxy` and sync it to the present objects.
+
+        Nothing is done if it runs. Raises BadInput if there is no such node, and what
+        `NodeProxy.sync` raises.
+        """
+        return self._require_proxies().start(node)
 
     def apply(self, objects: Objects | str | Path) -> SyncReports:
         """Add or alter objects (given, or in a manifest file or folder) and sync all nodes.
@@ -175,7 +200,7 @@ class Lab:
         if found:
             raise BadInput(found)
         cidr = str(ip_network(cidr))
-        route = topology.route_to_node(self._layout, cidr, via)
+        route = topology.route_to_node(self._layout, cidr, via, self._model)
         self._on_router(lambda links: links.add_route(route))
         self._routes[cidr] = via
 
@@ -183,7 +208,7 @@ class Lab:
         """Let the router refuse `cidr` again. Raises BadInput if it has no such route."""
         if cidr not in self._routes:
             raise BadInput([f"unroute: the router has no route to {cidr!r}"])
-        route = topology.route_to_node(self._layout, cidr, self._routes[cidr])
+        route = topology.route_to_node(self._layout, cidr, self._routes[cidr], self._model)
         self._on_router(lambda links: links.delete_route(route))
         del self._routes[cidr]
 
@@ -201,7 +226,8 @@ class Lab:
         }
         if self._publish:
             self._publish_all(undo, namespaces)
-        _apart(lambda: topology.build(self.spec, self._layout, namespaces))
+        variant = self._options.iptables_variant
+        _apart(lambda: topology.build(self.spec, self._layout, namespaces, variant))
         self._name_hosts(namespaces)
         self._routes = {str(ip_network(cidr)): node for cidr, node in self.spec.routes.items()}
         pod_server = PodServer()
@@ -220,10 +246,14 @@ class Lab:
             self.apply(self.own_objects())
 
     def _host_names(self) -> list[str]:
+        """Of all hosts that have a namespace of their own."""
         spec = self.spec
         clients = (client.name for client in spec.clients)
         nodes = (node.name for node in spec.nodes)
-        return [names.ROUTER, *nodes, *(pod.name for pod in spec.pods), *clients]
+        pods = (pod.name for pod in spec.pods if not pod.host_network)
+        balancers = (each.name for each in spec.edge.balancers) if spec.edge else ()
+        edge = [names.GATEWAY, *balancers] if spec.edge else []
+        return [names.ROUTER, *edge, *nodes, *pods, *clients]
 
     def _publish_all(self, undo: ExitStack, namespaces: Mapping[str, Namespace]) -> None:
         wanted = {names.published(self.spec.name, name): ns for name, ns in namespaces.items()}
@@ -245,13 +275,14 @@ class Lab:
                 spec=node,
                 subnets=layout.subnets[node.name],
                 gateways=layout.gateways[node.name],
+                public=layout.public.get(node.name, {}),
             )
             for node in spec.nodes
         }
         self.pods = {
             pod.name: LabPod(
                 name=pod.name,
-                namespace=namespaces[pod.name],
+                namespace=namespaces[node.name if pod.host_network else pod.name],
                 addresses=layout.addresses[pod.name],
                 spec=pod,
                 node=node.name,
@@ -268,12 +299,25 @@ class Lab:
             )
             for client in spec.clients
         }
-        router = LabHost(
-            name=names.ROUTER,
-            namespace=namespaces[names.ROUTER],
-            addresses=layout.node_gateway,
-        )
-        self.hosts = {**self.nodes, **self.pods, **self.clients, names.ROUTER: router}
+        self.balancers = {
+            each.name: LabBalancer(
+                name=each.name,
+                namespace=namespaces[each.name],
+                addresses=layout.addresses[each.name],
+                spec=each,
+                public=layout.public[each.name],
+                check_sources=layout.check_sources[each.name],
+            )
+            for each in (spec.edge.balancers if spec.edge else ())
+        }
+        between = {
+            name: LabHost(name=name, namespace=namespaces[name], addresses=addresses)
+            for name, addresses in (
+                (names.ROUTER, layout.node_gateway),
+                *([(names.GATEWAY, layout.addresses[names.GATEWAY])] if spec.edge else []),
+            )
+        }
+        self.hosts = {**self.nodes, **self.pods, **self.clients, **self.balancers, **between}
 
     def _require_proxies(self) -> Proxies:
         if self._proxies is None:
@@ -281,7 +325,7 @@ class Lab:
         return self._proxies
 
     def _forget(self) -> None:
-        self.nodes, self.pods, self.clients, self.hosts = {}, {}, {}, {}
+        self.nodes, self.pods, self.clients, self.balancers, self.hosts = {}, {}, {}, {}, {}
         self._routes, self._proxies = {}, None
 
 

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from kproxy.forwarding.plan import Family
-from kproxy.lab.spec import ClientSpec, LabSpec
+from kproxy.lab import names
+from kproxy.lab.spec import ClientSpec, EdgeSpec, LabSpec
 
 Addresses = Mapping[Family, str]
 Network = IPv4Network | IPv6Network
 
 MAX_HOSTS = 200  # in one subnet, so that 10+n stays inside a /24
+MAX_EDGE_HOSTS = 80  # nodes, and load balancers: with an edge their public addresses share a /24
 SUBNET_BITS = {Family.IPV4: 24, Family.IPV6: 64}
+_GATEWAY_HOST = 2  # of the balancer CIDR
 _FIRST_HOST = 10
+SHARED_CHECK_CIDRS = ("100.125.0.0/16", "fd00:100:125::/64")  # of shared load balancers
+_FIRST_PUBLIC_BALANCER, _PUBLIC_DNAT = 100, 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +27,9 @@ class Layout:
     """Addresses by family: of each host by name, and of what lies between them.
 
     `subnets` and `gateways` by node name: its share of the pod CIDR, and the address that all its
-    interfaces towards pods have. `node_gateway`, `client_gateway`: the router's addresses.
+    interfaces towards pods have. `node_gateway`: the router's address; `client_gateway`: that of
+    the host clients hang on. `public`: of nodes, load balancers and `DNAT`; empty without an edge.
+    `check_sources`: addresses besides its own that a load balancer sends its health checks from.
     """
 
     addresses: Mapping[str, Addresses]
@@ -30,6 +37,8 @@ class Layout:
     gateways: Mapping[str, Addresses]
     node_gateway: Addresses
     client_gateway: Addresses
+    public: Mapping[str, Addresses]
+    check_sources: Mapping[str, Addresses]
 
     @classmethod
     def of(cls, spec: LabSpec) -> Layout:
@@ -47,18 +56,59 @@ class Layout:
             subnets[node.name] = {family: str(network) for family, network in own.items()}
             gateways[node.name] = _gateways(own)
             for pod_number, pod in enumerate(node.pods, 1):
-                addresses[pod.name] = host_addresses(own, pod_number)
+                addresses[pod.name] = (
+                    addresses[node.name] if pod.host_network else host_addresses(own, pod_number)
+                )
         for client, its_addresses in zip(
             spec.clients, client_addresses(spec.clients, clients), strict=True
         ):
             addresses[client.name] = its_addresses
+        public: dict[str, Addresses] = {}
+        check_sources: dict[str, Addresses] = {}
+        if spec.edge:
+            addresses |= _edge_addresses(spec.families, spec.edge)
+            public = _public_addresses(spec, spec.edge)
+            check_sources = _check_sources(spec.families, spec.edge)
         return cls(
             addresses=addresses,
+            public=public,
+            check_sources=check_sources,
             subnets=subnets,
             gateways=gateways,
             node_gateway=_gateways(nodes),
             client_gateway=_gateways(clients),
         )
+
+
+def _edge_addresses(families: Iterable[Family], edge: EdgeSpec) -> dict[str, Addresses]:
+    inside = by_family(families, edge.balancer_cidrs)
+    found = {names.GATEWAY: _hosts(inside, _GATEWAY_HOST)}
+    for number, balancer in enumerate(edge.balancers, 1):
+        found[balancer.name] = host_addresses(inside, number)
+    return found
+
+
+def _check_sources(families: Iterable[Family], edge: EdgeSpec) -> dict[str, Addresses]:
+    shared = by_family(families, SHARED_CHECK_CIDRS)
+    return {
+        balancer.name: host_addresses(shared, number) if balancer.kind == "shared" else {}
+        for number, balancer in enumerate(edge.balancers, 1)
+    }
+
+
+def _public_addresses(spec: LabSpec, edge: EdgeSpec) -> dict[str, Addresses]:
+    public = by_family(spec.families, edge.public_cidrs)
+    found = {node.name: host_addresses(public, number) for number, node in enumerate(spec.nodes, 1)}
+    for number, balancer in enumerate(edge.balancers, 1):
+        found[balancer.name] = _hosts(public, _FIRST_PUBLIC_BALANCER + number)
+    found[names.DNAT] = _hosts(public, _PUBLIC_DNAT)
+    return found
+
+
+def second_addresses(pod_subnet: str) -> tuple[str, str]:
+    """Of the node's second interface, and of the router's port for it."""
+    network = ip_network(pod_subnet)
+    return _host(network, 2), _host(network, 3)
 
 
 def by_family(families: Iterable[Family], cidrs: Iterable[str]) -> dict[Family, Network]:
@@ -75,7 +125,7 @@ def pod_subnet(network: Network, number: int) -> Network:
 
 
 def host_addresses(networks: Mapping[Family, Network], number: int) -> Addresses:
-    return {family: _host(network, _FIRST_HOST + number) for family, network in networks.items()}
+    return _hosts(networks, _FIRST_HOST + number)
 
 
 def client_addresses(
@@ -104,6 +154,10 @@ def gateway(network: Network) -> str:
 
 def _gateways(networks: Mapping[Family, Network]) -> Addresses:
     return {family: gateway(network) for family, network in networks.items()}
+
+
+def _hosts(networks: Mapping[Family, Network], number: int) -> Addresses:
+    return {family: _host(network, number) for family, network in networks.items()}
 
 
 def _host(network: Network, number: int) -> str:

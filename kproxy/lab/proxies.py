@@ -1,4 +1,7 @@
-"""The proxies of a lab: one for each node, with a store of its own, in its node's namespace."""
+"""The proxies of a lab: one for each node, with a store of its own, in its node's namespace.
+
+One thread answers at the health check node ports of all nodes.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from kproxy import backend
@@ -19,12 +23,25 @@ from kproxy.errors import BadInput, Unsupported
 from kproxy.forwarding.plan import Family, Plan
 from kproxy.lab.hosts import LabNode
 from kproxy.lab.layout import by_family
+from kproxy.lab.profiles import PROFILES
 from kproxy.lab.spec import LabSpec
 from kproxy.proxy import NodeProxy
 from kproxy.proxy.setup import set_conntrack
+from kproxy.serve import HttpServer, ServiceHealth
 from kproxy.store import Store
 
 SyncReports = Mapping[str, list[SyncReport]]
+
+
+class _Node(Struct):
+    """A node with its present proxy, or the last one it had: `running` says which."""
+
+    lab_node: LabNode
+    config: ProxyConfig
+    store: Store
+    proxy: NodeProxy
+    service_health: ServiceHealth
+    running: bool = True
 
 
 class Proxies:
@@ -41,31 +58,32 @@ class Proxies:
         """Raises BadInput for a configuration or mode that cannot be, Unsupported if this machine
         lacks something the mode needs.
         """
-        factory = backend.load(mode)
-        self._nodes = tuple(nodes)
-        self._stores: dict[str, Store] = {}
-        self._proxies: dict[str, NodeProxy] = {}
-        for node in self._nodes:
-            store = self._stores[node.name] = Store()
-            own = node_config(spec, node, mode, config)
-            with node.namespace.entered():
-                set_conntrack(own.conntrack)
-                own_options = replace(options, ipvs=own.ipvs)
-                backends = {family: factory(family, own_options) for family in spec.families}
-                for each in backends.values():
-                    support = each.support()
-                    if not support.ok:
-                        raise Unsupported(f"mode {mode}: {support.missing}", remedy=support.remedy)
-            self._proxies[node.name] = NodeProxy(store, own, backends)
+        self._families = spec.families
+        self._options = options
+        self._server = HttpServer()
+        self._nodes: dict[str, _Node] = {}
+        try:
+            for node in nodes:
+                own = node_config(spec, node, mode, config)
+                self._nodes[node.name] = self._new(node, own, Store())
+        except BaseException:
+            self._server.close()
+            raise
         self._pool = ThreadPoolExecutor(len(self._nodes), thread_name_prefix="kproxy-node")
 
     def sync(self, change: Callable[[Store], None]) -> SyncReports:
         """Change every node's store alike and sync them all. Reports by node name.
 
-        An error of one node does not keep the others from being synced; the first is raised then.
+        A node whose proxy is stopped has no report. An error of one node does not keep the others
+        from being synced; the first is raised then.
         """
+        for node in self._nodes.values():
+            if not node.running:
+                change(node.store)
         tasks = {
-            node.name: self._pool.submit(self._sync_node, node, change) for node in self._nodes
+            name: self._pool.submit(self._sync_node, node, change)
+            for name, node in self._nodes.items()
+            if node.running
         }
         for name, task in tasks.items():
             if error := task.exception():  # waits
@@ -73,19 +91,65 @@ class Proxies:
         return {name: task.result() for name, task in tasks.items()}
 
     def plans(self, family: Family) -> dict[str, Plan]:
-        return {name: proxy.plans[family] for name, proxy in self._proxies.items()}
+        """By node name, also those that stopped proxies have left in force."""
+        return {name: node.proxy.plans[family] for name, node in self._nodes.items()}
 
     def proxy(self, node: str) -> NodeProxy:
-        return self._proxies[node]
+        return self._nodes[node].proxy
+
+    def stop(self, node: str) -> None:
+        """The node's proxy ends as by a kill: its rules stay, nobody answers health checks.
+
+        Harmless if it is stopped. Raises BadInput if there is no such node.
+        """
+        found = self._node(node)
+        found.running = False
+        found.service_health.close()
+
+    def start(self, node: str) -> list[SyncReport]:
+        """A new proxy takes the place of a stopped one and is synced to what objects there are now.
+
+        Nothing is done if it runs. Raises BadInput if there is no such node, and what
+        `NodeProxy.sync` raises.
+        """
+        found = self._node(node)
+        if found.running:
+            return []
+        fresh = self._new(found.lab_node, found.config, found.store)
+        self._nodes[node] = fresh
+        return self._pool.submit(self._sync_node, fresh, lambda _store: None).result()
 
     def close(self) -> None:
         """Stop the threads. The rules stay; they go away with the namespaces."""
         self._pool.shutdown()
+        self._server.close()
 
-    def _sync_node(self, node: LabNode, change: Callable[[Store], None]) -> list[SyncReport]:
-        change(self._stores[node.name])
+    def _node(self, name: str) -> _Node:
+        if name not in self._nodes:
+            raise BadInput([f"{name!r} is not a node; there are: {', '.join(self._nodes)}"])
+        return self._nodes[name]
+
+    def _new(self, node: LabNode, config: ProxyConfig, store: Store) -> _Node:
+        """A node with a proxy that has not synced yet."""
+        factory = backend.load(config.mode)
+        options = replace(self._options, ipvs=config.ipvs)
         with node.namespace.entered():
-            return self._proxies[node.name].sync()
+            set_conntrack(config.conntrack)
+            backends = {family: factory(family, options) for family in self._families}
+            for each in backends.values():
+                support = each.support()
+                if not support.ok:
+                    mode = config.mode
+                    raise Unsupported(f"mode {mode}: {support.missing}", remedy=support.remedy)
+        proxy = NodeProxy(store, config, backends)
+        service_health = ServiceHealth(self._server, lambda: proxy.health.healthy)
+        proxy.on_synced = service_health.update
+        return _Node(node, config, store, proxy, service_health)
+
+    def _sync_node(self, node: _Node, change: Callable[[Store], None]) -> list[SyncReport]:
+        change(node.store)
+        with node.lab_node.namespace.entered():
+            return node.proxy.sync()
 
 
 def upsert(objects: Iterable[KubernetesObject]) -> Callable[[Store], None]:
@@ -99,14 +163,16 @@ def upsert(objects: Iterable[KubernetesObject]) -> Callable[[Store], None]:
 
 
 def node_config(spec: LabSpec, node: LabNode, mode: str, config: ProxyConfig) -> ProxyConfig:
-    """The lab's configuration as it is on one node: its name, the cluster's CIDRs, its overrides.
+    """The lab's configuration as it is on one node: the profile, its name, its overrides.
 
     conntrack.maxPerCore is 0: only the machine's first namespace may change the table's size.
     Raises BadInput if that is not a valid configuration.
     """
-    values = to_values(config)
-    pod_cidrs = by_family(spec.families, spec.pod_cidrs).values()
-    values["clusterCIDR"] = values["clusterCIDR"] or ",".join(map(str, pod_cidrs))
+    profile = PROFILES[spec.profile]
+    values = _merged(to_values(config), profile.config)
+    if profile.detects_local:
+        pod_cidrs = by_family(spec.families, spec.pod_cidrs).values()
+        values["clusterCIDR"] = values["clusterCIDR"] or ",".join(map(str, pod_cidrs))
     values = _merged(values, node.spec.config)
     values = _merged(values, {"conntrack": {"maxPerCore": 0}})
     values |= {"hostnameOverride": node.name, "mode": mode}

@@ -3,6 +3,8 @@
     LabSpec
      ├─ nodes: NodeSpec ── pods: PodSpec ── ports: PortSpec
      ├─ clients: ClientSpec        outside the cluster
+     ├─ network, profile           names, see `kproxy.lab.models` and `kproxy.lab.profiles`
+     ├─ edge: EdgeSpec             public addresses, load balancers
      └─ routes                     CIDRs that the router sends to a node
 
 Names are DNS labels; nodes, pods and clients of a lab share one set of names, so that a name alone
@@ -29,12 +31,16 @@ class PortSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSpec:
-    """`namespace` and `labels` are the Kubernetes ones, for selectors."""
+    """`namespace` and `labels` are the Kubernetes ones, for selectors.
+
+    `host_network`: it lives in its node's network namespace and has the node's addresses.
+    """
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     ports: tuple[PortSpec, ...] = ()
     namespace: str = "default"
+    host_network: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +62,29 @@ class ClientSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BalancerSpec:
+    """A load balancer on layer 4. `kind`: `shared` by all of a region (its health checks come from
+    100.125.0.0/16, and it forwards to nodes alone), or `dedicated` to this VPC.
+    """
+
+    name: str
+    kind: str = "shared"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeSpec:
+    """What lies between the cluster and the internet, and the load balancers.
+
+    Node number i has the public address 10+i of the public CIDR (an EIP), load balancer number k
+    has 100+k there and 10+k in the balancer CIDR, the DNAT gateway has 200.
+    """
+
+    balancers: tuple[BalancerSpec, ...] = ()
+    public_cidrs: tuple[str, ...] = ("203.0.113.0/24", "2001:db8:203::/64")
+    balancer_cidrs: tuple[str, ...] = ("192.168.20.0/24", "fd00:192:20::/64")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LabSpec:
     """A cluster and its surroundings.
 
@@ -64,6 +93,7 @@ class LabSpec:
     pod number j the address 10+j therein, client number k the address 10+k of the client CIDR; .1
     is always the gateway. IPv6 addresses end in the same digits: 192.168.10.11, fd00:192::11.
     `routes`: CIDR -> name of the node that the router sends it to, for external IPs and VIPs.
+    With an `edge`, clients are on the internet, behind its gateway; without, on the router.
     """
 
     nodes: tuple[NodeSpec, ...]
@@ -75,6 +105,9 @@ class LabSpec:
     pod_cidrs: tuple[str, ...] = ("10.244.0.0/16", "fd00:10:244::/56")
     service_cidrs: tuple[str, ...] = ("10.96.0.0/16", "fd00:10:96::/112")
     client_cidrs: tuple[str, ...] = ("198.51.100.0/24", "fd00:198::/64")
+    network: str = "routed"
+    profile: str = "upstream"
+    edge: EdgeSpec | None = None
 
     @property
     def pods(self) -> tuple[PodSpec, ...]:

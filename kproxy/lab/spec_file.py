@@ -14,8 +14,14 @@
       addresses: [198.51.100.7]
     routes: {203.0.113.0/24: node-a}
 
-Besides these: `families` ([IPv4, IPv6]), `nodeCIDRs`, `podCIDRs`, `serviceCIDRs`, `clientCIDRs`,
-and a pod's `namespace`. Only `nodes` is required.
+    network: vpc                        # a name of kproxy.lab.models; routed if it is not there
+    profile: cce                        # a name of kproxy.lab.profiles; upstream
+    edge:
+      balancers: [{name: lb, kind: shared}, {name: elb, kind: dedicated}]
+
+Besides these: `families` ([IPv4, IPv6]), `nodeCIDRs`, `podCIDRs`, `serviceCIDRs`, `clientCIDRs`;
+`publicCIDRs` and `balancerCIDRs` of the edge; a pod's `namespace`, and `hostNetwork: true`. Only
+`nodes` is required.
 """
 
 from __future__ import annotations
@@ -29,7 +35,15 @@ import yaml
 from kproxy.errors import BadInput
 from kproxy.forwarding.plan import Family
 from kproxy.lab import validation
-from kproxy.lab.spec import ClientSpec, LabSpec, NodeSpec, PodSpec, PortSpec
+from kproxy.lab.spec import (
+    BalancerSpec,
+    ClientSpec,
+    EdgeSpec,
+    LabSpec,
+    NodeSpec,
+    PodSpec,
+    PortSpec,
+)
 
 _T = TypeVar("_T")
 _FAMILIES = {family.value: family for family in Family}
@@ -79,15 +93,26 @@ class _Reader:
                 "podCIDRs": self._each(self._text),
                 "serviceCIDRs": self._each(self._text),
                 "clientCIDRs": self._each(self._text),
+                "network": self._text,
+                "profile": self._text,
+                "edge": self._edge,
             },
             required=("nodes",),
         )
-        return LabSpec(
-            **{
-                key.replace("CIDRs", "_cidrs"): value
-                for key, value in ({"nodes": ()} | fields).items()
-            }
-        )
+        return LabSpec(**({"nodes": ()} | _snake_case(fields)))
+
+    def _edge(self, place: str, value: object) -> EdgeSpec:
+        readers: dict[str, Callable[[str, object], Any]] = {
+            "balancers": self._each(self._balancer),
+            "publicCIDRs": self._each(self._text),
+            "balancerCIDRs": self._each(self._text),
+        }
+        return EdgeSpec(**_snake_case(self._fields(place, value, readers, required=())))
+
+    def _balancer(self, place: str, value: object) -> BalancerSpec:
+        readers: dict[str, Callable[[str, object], Any]] = {"name": self._text, "kind": self._text}
+        fields = self._fields(place, value, readers, required=("name",))
+        return BalancerSpec(**({"name": ""} | fields))
 
     def _node(self, place: str, value: object) -> NodeSpec:
         readers: dict[str, Callable[[str, object], Any]] = {
@@ -105,9 +130,10 @@ class _Reader:
             "labels": self._texts,
             "ports": self._each(self._port),
             "namespace": self._text,
+            "hostNetwork": self._truth,
         }
         fields = self._fields(place, value, readers, required=("name",))
-        return PodSpec(**({"name": ""} | fields))
+        return PodSpec(**({"name": ""} | _snake_case(fields)))
 
     def _port(self, place: str, value: object) -> PortSpec:
         """A number stands for a TCP port."""
@@ -184,8 +210,21 @@ class _Reader:
         self.problems.append(f"{place}: expected text, got {value!r}")
         return ""
 
+    def _truth(self, place: str, value: object) -> bool:
+        if isinstance(value, bool):
+            return value
+        self.problems.append(f"{place}: expected true or false, got {value!r}")
+        return False
+
     def _number(self, place: str, value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         self.problems.append(f"{place}: expected a number, got {value!r}")
         return 0
+
+
+def _snake_case(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key.replace("CIDRs", "_cidrs").replace("hostNetwork", "host_network"): value
+        for key, value in fields.items()
+    }

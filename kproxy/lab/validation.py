@@ -12,11 +12,14 @@ from itertools import combinations
 
 from kproxy.config.decode import from_values
 from kproxy.forwarding.plan import Family
-from kproxy.lab.layout import MAX_HOSTS, SUBNET_BITS, Network, gateway
+from kproxy.lab.layout import MAX_EDGE_HOSTS, MAX_HOSTS, SUBNET_BITS, Network, gateway
+from kproxy.lab.models import MODELS
 from kproxy.lab.names import RESERVED, interface
+from kproxy.lab.profiles import PROFILES
 from kproxy.lab.spec import ClientSpec, LabSpec, NodeSpec, PodSpec
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
+BALANCER_KINDS = ("shared", "dedicated")
 
 # kubernetes/apimachinery util/validation: IsDNS1123Label, IsQualifiedName, IsValidLabelValue,
 # IsValidPortName
@@ -40,6 +43,7 @@ def problems(spec: LabSpec) -> list[str]:
         ),
         *_clients(spec),
         *_routes(spec),
+        *_edge(spec),
     ]
 
 
@@ -50,6 +54,10 @@ def _names(spec: LabSpec) -> Iterator[str]:
     for place, number in (("nodes", len(spec.nodes)), ("clients", len(spec.clients))):
         if number > MAX_HOSTS:
             yield f"{place}: {number} are more than {MAX_HOSTS}"
+    if spec.network not in MODELS:
+        yield f"network: {spec.network!r} is none of {', '.join(MODELS)}"
+    if spec.profile not in PROFILES:
+        yield f"profile: {spec.profile!r} is none of {', '.join(PROFILES)}"
     owners: dict[str, str] = {}
     interfaces: dict[str, str] = {}
     for place, name in _hosts(spec):
@@ -71,6 +79,23 @@ def _hosts(spec: LabSpec) -> Iterator[tuple[str, str]]:
             yield f"nodes[{number}].pods[{pod_number}].name", pod.name
     for number, client in enumerate(spec.clients):
         yield f"clients[{number}].name", client.name
+    for number, balancer in enumerate(spec.edge.balancers if spec.edge else ()):
+        yield f"edge.balancers[{number}].name", balancer.name
+
+
+def _edge(spec: LabSpec) -> Iterator[str]:
+    if spec.edge is None:
+        return
+    for number, balancer in enumerate(spec.edge.balancers):
+        if balancer.kind not in BALANCER_KINDS:
+            known = ", ".join(BALANCER_KINDS)
+            yield f"edge.balancers[{number}].kind: {balancer.kind!r} is none of {known}"
+    for place, count in (
+        ("nodes", len(spec.nodes)),
+        ("edge.balancers", len(spec.edge.balancers)),
+    ):
+        if count > MAX_EDGE_HOSTS:
+            yield f"{place}: {count} are more than {MAX_EDGE_HOSTS}, which have public addresses"
 
 
 def _networks(spec: LabSpec) -> Iterator[str]:
@@ -102,11 +127,14 @@ def _networks(spec: LabSpec) -> Iterator[str]:
 
 
 def _cidr_fields(spec: LabSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    edge = spec.edge
     return (
         ("nodeCIDRs", spec.node_cidrs),
         ("podCIDRs", spec.pod_cidrs),
         ("serviceCIDRs", spec.service_cidrs),
         ("clientCIDRs", spec.client_cidrs),
+        *([("edge.publicCIDRs", edge.public_cidrs)] if edge else []),
+        *([("edge.balancerCIDRs", edge.balancer_cidrs)] if edge else []),
     )
 
 

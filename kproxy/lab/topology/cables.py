@@ -1,0 +1,77 @@
+"""Cables (veth pairs) between the hosts of a lab, and the addresses at their ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+
+from kproxy.errors import KernelRefused
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.links import Links, Route
+from kproxy.kernel.netns import Namespace
+from kproxy.lab.layout import Addresses
+from kproxy.lab.names import UPLINK, interface
+
+_CARRIER_TIMEOUT_S = 5.0
+FIRST_INDEX = 100  # of upper ends; never that of an `eth0`, which is 2: see Links.add_veth
+ANYWHERE = {Family.IPV4: "0.0.0.0/0", Family.IPV6: "::/0"}
+_SINGLE = {Family.IPV4: 32, Family.IPV6: 128}
+
+
+def lead_to(
+    links: Links,
+    hosts: Iterable[str],
+    addresses: Mapping[str, Addresses],
+    gateways: Addresses,
+    namespaces: Mapping[str, Namespace],
+    first_index: int,
+) -> None:
+    """A cable to each host. Its upper end has our gateway address and a route to the lower one."""
+    for index, host in enumerate(hosts, first_index):
+        name = interface(host)
+        plug(links, name, UPLINK, namespaces[host], index)
+        for family, address in addresses[host].items():
+            links.add_address(name, alone(family, gateways[family]))
+            links.add_route(
+                Route(destination=alone(family, address), link=name, source=gateways[family])
+            )
+
+
+def plug(links: Links, name: str, peer: str, namespace: Namespace, index: int) -> None:
+    """A cable called `name` here and `peer` in the other namespace; this end is up."""
+    links.add_veth(name, peer=peer, peer_namespace=namespace, index=index)
+    links.up(name)
+
+
+def attach(
+    links: Links,
+    addresses: Addresses,
+    gateways: Addresses,
+    prefixes: Mapping[Family, int] = _SINGLE,
+) -> None:
+    """The lower end of a cable: everything goes out of `eth0`.
+
+    `prefixes`: lengths, where the host has neighbours besides its gateway.
+    """
+    links.up("lo")
+    links.up(UPLINK)
+    for family, address in addresses.items():
+        links.add_address(UPLINK, f"{address}/{prefixes[family]}")
+        if prefixes is _SINGLE:
+            links.add_route(Route(destination=alone(family, gateways[family]), link=UPLINK))
+        links.add_route(Route(destination=ANYWHERE[family], link=UPLINK, via=gateways[family]))
+
+
+def alone(family: Family, address: str) -> str:
+    return f"{address}/{_SINGLE[family]}"
+
+
+def await_carriers(namespaces: Mapping[str, Namespace]) -> None:
+    """The kernel turns carriers on in a worker of its own; usually they are there already."""
+    deadline = time.monotonic() + _CARRIER_TIMEOUT_S
+    for name, namespace in namespaces.items():
+        with namespace.entered(), Links() as links:
+            while not links.all_running():
+                if time.monotonic() > deadline:
+                    raise KernelRefused(f"the links of {name} have no carrier")
+                time.sleep(0.001)

@@ -1,0 +1,222 @@
+"""A node, its pods, and how it reaches the pods of other nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
+
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.links import Links, Route
+from kproxy.kernel.netns import Namespace
+from kproxy.lab.layout import Addresses, Layout, by_family, second_addresses
+from kproxy.lab.models import Attachment, NetworkModel, Transport
+from kproxy.lab.names import POD_BRIDGE, SECOND, TUNNEL, UPLINK, interface
+from kproxy.lab.spec import LabSpec, NodeSpec
+from kproxy.lab.topology.cables import ANYWHERE, FIRST_INDEX, alone, attach, lead_to, plug
+from kproxy.lab.topology.rules import Rules
+
+_VXLAN_PORT = 8472  # of Linux and Flannel; IANA's is 4789
+_VXLAN_MTU = 1450  # 1500 less the outer headers over IPv4
+_VXLAN_MTU_V6 = 1430
+
+# Routing tables and rules of a node whose pods have addresses of its second interface.
+_SECOND_TABLE = 200
+_BY_MARK, _TO_POD, _FROM_POD = 100, 150, 200  # priorities
+_CAME_BY_UPLINK = "0x80"
+_PRIVATE = {
+    Family.IPV4: ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+    Family.IPV6: ("fd00::/8",),
+}
+
+
+def build_node(
+    spec: LabSpec,
+    node: NodeSpec,
+    model: NetworkModel,
+    layout: Layout,
+    namespaces: Mapping[str, Namespace],
+    variant: str,
+) -> None:
+    """Its links, routes and rules, and those of its pods."""
+    pods = [pod.name for pod in node.pods if not pod.host_network]
+    gateways = layout.gateways[node.name]
+    rules = Rules(variant)
+    with namespaces[node.name].entered(), Links() as links:
+        if model.transport is Transport.HOSTS:
+            networks = by_family(spec.families, spec.node_cidrs)
+            prefixes = {family: network.prefixlen for family, network in networks.items()}
+            attach(links, layout.addresses[node.name], layout.node_gateway, prefixes)
+        else:
+            attach(links, layout.addresses[node.name], layout.node_gateway)
+        if model.attachment is Attachment.VETH:
+            lead_to(links, pods, layout.addresses, gateways, namespaces, FIRST_INDEX)
+        elif model.attachment is Attachment.UNDERLAY:
+            _lead_past(links, pods, layout, gateways, namespaces)
+        else:
+            _build_bridge(links, node, pods, model, layout, namespaces)
+        _reach_other_nodes(links, spec, node, model, layout)
+        if model.transport is Transport.UNDERLAY and model.attachment is Attachment.VETH:
+            _use_second_interface(links, rules, node, pods, layout)
+        for family in spec.families:
+            for rule in model.masquerade:
+                for text in _filled(rule, spec, layout, node.name, family):
+                    rules.add(family, "nat", f"POSTROUTING {text}")
+        rules.commit()
+    for pod in pods:
+        with namespaces[pod].entered(), Links() as links:
+            _build_pod(links, spec, node, pod, model, layout)
+
+
+def _build_pod(
+    links: Links, spec: LabSpec, node: NodeSpec, pod: str, model: NetworkModel, layout: Layout
+) -> None:
+    addresses, gateways = layout.addresses[pod], layout.gateways[node.name]
+    match model.attachment:
+        case Attachment.VETH:
+            attach(links, addresses, gateways)
+        case Attachment.UNDERLAY:
+            attach(links, addresses, layout.node_gateway)
+            links.up(SECOND)
+            for family, gateway in gateways.items():
+                # IPv6 is silent when asked for an address of another interface.
+                links.add_address(SECOND, alone(family, addresses[family]))
+                links.add_route(Route(destination=alone(family, gateway), link=SECOND))
+                services = by_family(spec.families, spec.service_cidrs)[family]
+                own_node = alone(family, layout.addresses[node.name][family])
+                for destination in (str(services), own_node):
+                    links.add_route(Route(destination=destination, link=SECOND, via=gateway))
+        case Attachment.BRIDGE | Attachment.FILTERED_BRIDGE:
+            subnets = layout.subnets[node.name]
+            prefixes = {family: ip_network(each).prefixlen for family, each in subnets.items()}
+            attach(links, addresses, gateways, prefixes)
+    if model.transport is Transport.VXLAN:
+        links.set_mtu(UPLINK, _mtu(spec))
+
+
+def _build_bridge(
+    links: Links,
+    node: NodeSpec,
+    pods: Iterable[str],
+    model: NetworkModel,
+    layout: Layout,
+    namespaces: Mapping[str, Namespace],
+) -> None:
+    links.add_bridge(POD_BRIDGE)
+    links.up(POD_BRIDGE)
+    for family, subnet in layout.subnets[node.name].items():
+        prefix = ip_network(subnet).prefixlen
+        links.add_address(POD_BRIDGE, f"{layout.gateways[node.name][family]}/{prefix}")
+    for index, pod in enumerate(pods, FIRST_INDEX):
+        plug(links, interface(pod), UPLINK, namespaces[pod], index)
+        hairpin = model.attachment is Attachment.FILTERED_BRIDGE
+        links.set_port(interface(pod), POD_BRIDGE, hairpin=hairpin)
+
+
+def _lead_past(
+    links: Links,
+    pods: Iterable[str],
+    layout: Layout,
+    gateways: Addresses,
+    namespaces: Mapping[str, Namespace],
+) -> None:
+    """Second cables of pods that have ports of the VPC. The node finds its own pods by them."""
+    for index, pod in enumerate(pods, FIRST_INDEX):
+        name = interface(pod)
+        plug(links, name, SECOND, namespaces[pod], index)
+        for family, address in layout.addresses[pod].items():
+            links.add_address(name, alone(family, gateways[family]))
+            links.add_route(
+                Route(destination=alone(family, address), link=name, source=gateways[family])
+            )
+
+
+def _reach_other_nodes(
+    links: Links, spec: LabSpec, node: NodeSpec, model: NetworkModel, layout: Layout
+) -> None:
+    others = [other for other in spec.nodes if other.name != node.name]
+    if model.transport is Transport.HOSTS:
+        for other in others:
+            for family, subnet in layout.subnets[other.name].items():
+                via = layout.addresses[other.name][family]
+                links.add_route(Route(destination=subnet, link=UPLINK, via=via))
+    elif model.transport is Transport.VXLAN:
+        numbers = {each.name: number for number, each in enumerate(spec.nodes, 1)}
+        local = next(iter(layout.addresses[node.name].values()))
+        links.add_vxlan(
+            TUNNEL,
+            vni=model.vni,
+            local=local,
+            port=_VXLAN_PORT,
+            mac=_mac(numbers[node.name]),
+            mtu=_mtu(spec),
+        )
+        links.up(TUNNEL)
+        for family, address in _vteps(layout, node.name).items():
+            links.add_address(TUNNEL, alone(family, address))
+        for other in others:
+            vteps = _vteps(layout, other.name)
+            links.add_vxlan_peer(
+                TUNNEL,
+                mac=_mac(numbers[other.name]),
+                address=next(iter(layout.addresses[other.name].values())),
+                hosts=vteps.values(),
+            )
+            for family, subnet in layout.subnets[other.name].items():
+                via = vteps[family]
+                links.add_route(Route(destination=subnet, link=TUNNEL, via=via, on_link=True))
+
+
+def _use_second_interface(
+    links: Links, rules: Rules, node: NodeSpec, pods: Iterable[str], layout: Layout
+) -> None:
+    """Pods speak by the second interface, except where the first one was asked.
+
+    An answer to what came by the first leaves by it, or the VPC would not take the
+    node's address for its source; the CNI of AWS marks connections for the same reason.
+    """
+    links.up(SECOND)
+    for family, subnet in layout.subnets[node.name].items():
+        own, via = second_addresses(subnet)
+        links.add_address(SECOND, alone(family, own))
+        links.add_route(Route(destination=alone(family, via), link=SECOND))
+        links.add_route(
+            Route(destination=ANYWHERE[family], link=SECOND, via=via, table=_SECOND_TABLE)
+        )
+        mark = int(_CAME_BY_UPLINK, 16)
+        links.add_rule(family, table=254, priority=_BY_MARK, mark=mark)
+        links.add_rule(family, table=254, priority=_TO_POD, destination=subnet)
+        links.add_rule(family, table=_SECOND_TABLE, priority=_FROM_POD, source=subnet)
+        rules.add(
+            family,
+            "mangle",
+            f"PREROUTING -i {UPLINK} -m addrtype --dst-type LOCAL --limit-iface-in "
+            f"-j CONNMARK --set-xmark {_CAME_BY_UPLINK}/{_CAME_BY_UPLINK}",
+        )
+        for pod in pods:
+            rules.add(
+                family,
+                "mangle",
+                f"PREROUTING -i {interface(pod)} "
+                f"-j CONNMARK --restore-mark --mask {_CAME_BY_UPLINK}",
+            )
+
+
+def _filled(rule: str, spec: LabSpec, layout: Layout, node: str, family: Family) -> Iterable[str]:
+    own = layout.subnets[node][family]
+    pods = by_family(spec.families, spec.pod_cidrs)[family]
+    private = _PRIVATE[family] if "{private}" in rule else ("",)
+    return [rule.format(own=own, pods=pods, private=each) for each in private]
+
+
+def _vteps(layout: Layout, node: str) -> Addresses:
+    """Addresses of the node's tunnel device: the first ones of its pod subnets."""
+    subnets = layout.subnets[node]
+    return {family: str(ip_network(each).network_address) for family, each in subnets.items()}
+
+
+def _mac(number: int) -> str:
+    return f"02:00:00:00:00:{number:02x}"
+
+
+def _mtu(spec: LabSpec) -> int:
+    return _VXLAN_MTU if Family.IPV4 in spec.families else _VXLAN_MTU_V6

@@ -1,0 +1,184 @@
+"""The router of a lab: in a cloud, the VPC's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_network
+
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.links import Links, Route
+from kproxy.kernel.netns import Namespace
+from kproxy.lab.layout import Addresses, Layout, by_family, second_addresses
+from kproxy.lab.models import Attachment, NetworkModel, Transport
+from kproxy.lab.names import GATEWAY, ROUTER, SECOND, SEGMENT, interface, second_port
+from kproxy.lab.spec import EdgeSpec, LabSpec
+from kproxy.lab.topology.cables import ANYWHERE, FIRST_INDEX, alone, lead_to, plug
+from kproxy.lab.topology.rules import Rules, comment
+
+_FIRST_TABLE = 100  # of routes back to load balancers, as the interface indexes
+
+
+def build_router(
+    spec: LabSpec,
+    model: NetworkModel,
+    layout: Layout,
+    namespaces: Mapping[str, Namespace],
+    variant: str,
+) -> None:
+    """Its cables to everybody, its routes and its rules."""
+    nodes = [node.name for node in spec.nodes]
+    balancers = [each.name for each in spec.edge.balancers] if spec.edge else []
+    others = [*balancers, GATEWAY] if spec.edge else [client.name for client in spec.clients]
+    with namespaces[ROUTER].entered(), Links() as links:
+        links.up("lo")
+        if model.transport is Transport.HOSTS:
+            _build_segment(links, spec, nodes, layout, namespaces)
+        else:
+            lead_to(links, nodes, layout.addresses, layout.node_gateway, namespaces, FIRST_INDEX)
+        index = FIRST_INDEX + len(nodes)
+        gateways = layout.node_gateway if spec.edge else layout.client_gateway
+        lead_to(links, others, layout.addresses, gateways, namespaces, index)
+        _route_pods(links, spec, model, layout, namespaces, index + len(others))
+        if spec.edge:
+            _route_outside(links, spec, spec.edge, layout)
+            for number, balancer in enumerate(balancers):
+                _route_back(links, balancer, number, layout)
+        for cidr, name in spec.routes.items():
+            links.add_route(route_to_node(layout, cidr, name, model))
+        rules = Rules(variant)
+        if model.source_check:
+            for port, owner, allowed in _ports(spec, model, layout):
+                _check_sources(rules, port, owner, allowed)
+        for number, balancer in enumerate(balancers):
+            _steer_back(rules, spec.families, balancer, number)
+        rules.commit()
+
+
+def route_to_node(layout: Layout, cidr: str, node: str, model: NetworkModel) -> Route:
+    """The router's route that sends a CIDR to a node."""
+    family = Family.IPV6 if ":" in cidr else Family.IPV4
+    via = layout.addresses[node][family]
+    link = SEGMENT if model.transport is Transport.HOSTS else interface(node)
+    return Route(destination=cidr, link=link, via=via)
+
+
+def _build_segment(
+    links: Links,
+    spec: LabSpec,
+    nodes: Iterable[str],
+    layout: Layout,
+    namespaces: Mapping[str, Namespace],
+) -> None:
+    """One segment for all nodes and the router."""
+    links.add_bridge(SEGMENT)
+    links.up(SEGMENT)
+    for family, network in by_family(spec.families, spec.node_cidrs).items():
+        links.add_address(SEGMENT, f"{layout.node_gateway[family]}/{network.prefixlen}")
+    for index, node in enumerate(nodes, FIRST_INDEX):
+        plug(links, interface(node), "eth0", namespaces[node], index)
+        links.set_port(interface(node), SEGMENT)
+
+
+def _route_pods(
+    links: Links,
+    spec: LabSpec,
+    model: NetworkModel,
+    layout: Layout,
+    namespaces: Mapping[str, Namespace],
+    index: int,
+) -> None:
+    """What the VPC knows of pods. `index`: the first free one of an interface."""
+    if model.transport is Transport.ROUTER:
+        for node in spec.nodes:
+            for subnet in layout.subnets[node.name].values():
+                links.add_route(route_to_node(layout, subnet, node.name, model))
+    elif model.attachment is Attachment.UNDERLAY:
+        pods = [pod.name for pod in spec.pods if not pod.host_network]
+        lead_to(links, pods, layout.addresses, layout.node_gateway, namespaces, index)
+    elif model.transport is Transport.UNDERLAY:
+        for number, node in enumerate(spec.nodes, index):
+            port = second_port(node.name)
+            plug(links, port, SECOND, namespaces[node.name], number)
+            for family, subnet in layout.subnets[node.name].items():
+                theirs, own = second_addresses(subnet)
+                links.add_address(port, alone(family, own))
+                links.add_route(Route(destination=alone(family, theirs), link=port))
+                links.add_route(Route(destination=subnet, link=port, via=theirs))
+
+
+def _route_outside(links: Links, spec: LabSpec, edge: EdgeSpec, layout: Layout) -> None:
+    """Everything else is the internet's, but nothing private leaks there."""
+    gateway = layout.addresses[GATEWAY]
+    private = (spec.pod_cidrs, spec.service_cidrs, spec.node_cidrs, edge.balancer_cidrs)
+    for family in spec.families:
+        links.add_route(Route(destination=ANYWHERE[family], link=GATEWAY, via=gateway[family]))
+        for cidrs in private:
+            links.add_blackhole(str(by_family(spec.families, cidrs)[family]))
+
+
+def _route_back(links: Links, balancer: str, number: int, layout: Layout) -> None:
+    """What `_steer_back` marks goes to the load balancer, and answers to its health checks do."""
+    table = _FIRST_TABLE + number
+    for family, address in layout.addresses[balancer].items():
+        links.add_route(
+            Route(destination=ANYWHERE[family], link=interface(balancer), via=address, table=table)
+        )
+        links.add_rule(family, table=table, priority=table, mark=number + 1)
+    for family, address in layout.check_sources[balancer].items():
+        via = layout.addresses[balancer][family]
+        links.add_route(
+            Route(destination=alone(family, address), link=interface(balancer), via=via)
+        )
+
+
+def _steer_back(rules: Rules, families: Iterable[Family], balancer: str, number: int) -> None:
+    """Replies of what came by a load balancer go back to it, though it has left the source alone.
+
+    It translates destinations, and must see both ways; clouds track such flows in their fabric.
+    """
+    port, mark = interface(balancer), number + 1
+    for family in families:
+        rules.add(
+            family,
+            "mangle",
+            f"PREROUTING -i {port} -m conntrack --ctstate NEW -j CONNMARK --set-mark {mark}",
+        )
+        rules.add(
+            family,
+            "mangle",
+            f"PREROUTING ! -i {port} -m connmark --mark {mark} "
+            f"-m conntrack --ctdir REPLY -j MARK --set-mark {mark}",
+        )
+
+
+def _ports(
+    spec: LabSpec, model: NetworkModel, layout: Layout
+) -> Iterable[tuple[str, str, list[Addresses]]]:
+    """Each port of the VPC: its interface, whose it is, and the addresses allowed as sources."""
+    for node in spec.nodes:
+        allowed = [layout.addresses[node.name]]
+        if model.transport is Transport.ROUTER:
+            allowed.append(layout.subnets[node.name])
+        yield interface(node.name), node.name, allowed
+        if model.transport is Transport.UNDERLAY and model.attachment is Attachment.VETH:
+            yield second_port(node.name), f"{node.name}, second", [layout.subnets[node.name]]
+        if model.attachment is Attachment.UNDERLAY:
+            for pod in node.pods:
+                if not pod.host_network:
+                    yield interface(pod.name), pod.name, [layout.addresses[pod.name]]
+
+
+def _check_sources(rules: Rules, port: str, owner: str, allowed: list[Addresses]) -> None:
+    """The provider's source/destination check of one port."""
+    chain = f"SOURCE-{port}"
+    families = {family for addresses in allowed for family in addresses}
+    for family in sorted(families, key=lambda family: family.value):
+        rules.chain(family, "raw", chain)
+        rules.add(family, "raw", f"PREROUTING -i {port} -j {chain}")
+        sources = [addresses[family] for addresses in allowed]
+        if family is Family.IPV6:  # to find neighbours
+            sources += ["fe80::/10", "::/128"]
+        for source in sources:
+            rules.add(family, "raw", f"{chain} -s {ip_network(source)} -j RETURN")
+        text = f"source/destination check of the port of {owner}"
+        rules.add(family, "raw", f"{chain} {comment(text)} -j DROP")
