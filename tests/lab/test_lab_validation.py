@@ -61,6 +61,7 @@ def test_a_whole_file() -> None:
 
 TOP_LEVEL = ["name", "nodes", "clients", "families", "routes"]
 TOP_LEVEL += ["nodeCIDRs", "podCIDRs", "serviceCIDRs", "clientCIDRs"]
+TOP_LEVEL += ["network", "profile", "edge"]
 SHAPES = [  # the text, its problems
     ("", ["the file: expected a mapping, got None"]),
     ("[]", ["the file: expected a mapping, got []"]),
