@@ -41,3 +41,19 @@ Once with root, please: sudo ${0}"
     quietly apt-get -qq update
     quietly apt-get -qq install --yes --no-install-recommends "$@"
 }
+
+# Installs packages for their programs' sake: their service SERVICE neither starts now nor at boot.
+install_stopped() {
+    local service=$1 policy=/usr/sbin/policy-rc.d made=
+    shift
+    [ $# -gt 0 ] || return 0
+    # Debian asks this program before it starts a service; 101 forbids it (invoke-rc.d(8)).
+    if [ "$(id -u)" = 0 ] && [ ! -e $policy ]; then
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod +x $policy
+        made=yes
+    fi
+    install "$@"
+    [ -z "$made" ] || rm -f $policy
+    ! command -v systemctl >/dev/null || systemctl --quiet disable "$service" 2>/dev/null || true
+}
