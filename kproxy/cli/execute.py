@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -33,6 +33,7 @@ from kproxy.proxy.frequency import FULL_INTERVAL_S, BoundedFrequency
 from kproxy.proxy.garbage import keep_for_good
 from kproxy.proxy.leftovers import Leftovers
 from kproxy.proxy.setup import cleanup, make_backends, set_conntrack, set_oom_score
+from kproxy.serve import HttpServer, ServiceHealth
 from kproxy.sources.files import Manifests
 from kproxy.store import Store
 
@@ -173,7 +174,8 @@ def _serve(
     )
     stopped = threading.Event()
     watcher = threading.Thread(target=_watch, args=(source, loop, stopped), daemon=True)
-    with _stopped_by_signals(loop):
+    with _stopped_by_signals(loop), closing(HttpServer()) as server:
+        proxy.on_synced = ServiceHealth(server, lambda: proxy.health.healthy).update
         watcher.start()
         try:
             loop.run()

@@ -72,7 +72,7 @@ class ControlLoop:
 
         Raises BadInput if this node has no settings to begin with, and the error of a lost source.
         """
-        self._frequency.request()
+        self._request()
         while True:
             wake_at = self.step()
             if self._stopped:
@@ -87,7 +87,7 @@ class ControlLoop:
         if self._clock() >= self._check_at:
             self._check_drift()
         if self._clock() >= self._proxy.again_at:
-            self._frequency.request()
+            self._request()
         due = self._frequency.due(self._clock())
         if due is not Due.NOTHING:
             self._sync(full=due is Due.FULL_SYNC)
@@ -96,6 +96,10 @@ class ControlLoop:
         wake_at = min(self._frequency.next_at(), self._check_at, self._leftovers_at)
         again_at = self._proxy.again_at
         return min(wake_at, again_at) if again_at > self._clock() else wake_at
+
+    def _request(self) -> None:
+        self._frequency.request()
+        self._proxy.health.requested()
 
     def _receive(self, wake_at: float) -> None:
         wait_s = max(0.0, wake_at - self._clock())
@@ -116,7 +120,7 @@ class ControlLoop:
             case Objects(objects):
                 self._store.replace(objects)
                 if self._store.has_changes:
-                    self._frequency.request()
+                    self._request()
             case Rejected(problems):
                 self._reject(problems)
             case SourceLost(error):
@@ -169,7 +173,7 @@ class ControlLoop:
                 " and ".join(family.value for family in damaged),
                 self.counters.repairs,
             )
-            self._frequency.request()
+            self._request()
 
     def _reject(self, problems: tuple[str, ...]) -> None:
         self.counters.rejected += 1

@@ -11,6 +11,7 @@ from kproxy.errors import BadInput, KernelRefused, KproxyError, Unsupported
 from kproxy.forwarding.plan import Delta, Family, Plan
 from kproxy.forwarding.planner import Planner
 from kproxy.proxy.garbage import uncollected
+from kproxy.proxy.health import ProxyHealth
 from kproxy.store import Changes, Store
 
 
@@ -55,6 +56,9 @@ class NodeProxy:
         self._node_problem: BadInput | None = None
         self.durations_s: dict[Family, float] = {}  # of each family's last sync, failed or not
         self._again_at: dict[Family, float] = {}  # what backends have asked for
+        self.health = ProxyHealth(limit_s=2 * config.timing.sync_period, clock=clock)
+        # Told of each family that is in step, after every sync; must not raise.
+        self.on_synced: Callable[[Plan, Delta], None] = lambda _plan, _delta: None
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -83,6 +87,7 @@ class NodeProxy:
         Raises SyncFailed after all families have had their turn; BadInput if the objects leave this
         node without settings (before the first sync there are no others; later the former stay).
         """
+        self.health.requested()
         changes = self._store.take_changes()
         planned_anew = self._take_settings(changes)
         reports: list[SyncReport] = []
@@ -95,6 +100,7 @@ class NodeProxy:
                 delta = Delta(full=True)
             start = self._clock()
             if not delta and start < self._again_at.get(family, float("inf")):
+                self.on_synced(planner.plan, delta)
                 continue
             self._due_full.add(family)
             self._again_at.pop(family, None)
@@ -108,10 +114,13 @@ class NodeProxy:
                 errors[family] = error
             except OSError as error:  # no process, no descriptor, no memory: it may pass
                 errors[family] = KernelRefused(str(error))
+            else:
+                self.on_synced(planner.plan, delta)
             finally:
                 self.durations_s[family] = self._clock() - start
         if errors:
             raise SyncFailed(errors)
+        self.health.synced()
         if problem := self._node_problem:
             self._node_problem = None  # told once
             raise problem

@@ -46,9 +46,10 @@ class Stage:
         self._sync_takes_s = sync_takes_s
         self._leftovers = list(leftovers)
         store = Store()
+        self.proxy = NodeProxy(store, config, {Family.IPV4: self.backend}, clock=self._clock)
         self.loop = ControlLoop(
             store,
-            NodeProxy(store, config, {Family.IPV4: self.backend}, clock=self._clock),
+            self.proxy,
             BoundedFrequency(
                 min_interval_s=config.timing.min_sync_period,
                 retry_limit_s=config.timing.sync_period,
@@ -152,9 +153,18 @@ class Expect:
         assert tuple(heard) == self.syncs, f"at {stage.now:g} s"
 
 
+class Healthy(Struct, frozen=True):
+    """What health checks are told."""
+
+    expected: bool
+
+    def __call__(self, stage: Stage) -> None:
+        assert stage.proxy.health.healthy is self.expected, f"at {stage.now:g} s"
+
+
 class At(Struct, frozen=True):
     moment: float
-    act: Upsert | Delete | Invalid | Refuse | ComeAgain | Flush | Expect
+    act: Upsert | Delete | Invalid | Refuse | ComeAgain | Flush | Healthy | Expect
 
 
 def play(stage: Stage, script: Sequence[At]) -> None:

@@ -17,6 +17,7 @@ from tests.proxy.playbook import (
     Delete,
     Expect,
     Flush,
+    Healthy,
     Invalid,
     Refuse,
     Upsert,
@@ -344,3 +345,22 @@ def test_looking_for_damage_takes_a_small_share_of_the_time() -> None:
     stage.backend.on_look = look
     play(stage, [At(0.0, Upsert(WEB)), At(0.0, Expect("full")), At(30.0, Expect())])
     assert looks == pytest.approx([1.0, 11.5, 22.0])
+
+
+def test_healthy_until_a_change_has_waited_for_two_sync_periods() -> None:
+    play(
+        loop_of(),
+        [
+            At(0.0, Upsert(WEB)),
+            At(0.0, Expect("full")),
+            At(1000.0, Healthy(True)),  # quiet times are healthy
+            At(1000.0, Refuse(times=7)),  # retried after 1, 2, 4, 8, 16, 30 s ...
+            At(1000.0, Upsert(DNS)),
+            At(1059.9, Healthy(True)),
+            At(1060.0, Healthy(False)),
+            At(1060.0, Upsert(WEB_SLICE)),  # does not start anew
+            At(1060.0, Healthy(False)),
+            At(1092.0, Healthy(True)),
+            At(1092.0, Expect(DNS_PORT, *["full"] * 7)),
+        ],
+    )

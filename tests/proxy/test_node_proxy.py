@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from kproxy.api.types import Metadata, ServiceCIDR, ServiceCIDRSpec
 from kproxy.config import ProxyConfig
-from kproxy.forwarding.plan import Delta, Family
+from kproxy.forwarding.plan import Delta, Family, Plan
 from kproxy.proxy import NodeProxy, SyncFailed
 from kproxy.store import Store
 from tests.proxy.memory_backend import MemoryBackend
@@ -161,3 +161,22 @@ def test_plans_and_durations_are_there_to_be_read(rig: Rig) -> None:
     rig.sync()
     assert [str(name) for name in rig.proxy.plans[IPV4].services] == ["default/web:http"]
     assert set(rig.proxy.durations_s) == {IPV4, IPV6}
+
+
+def test_whoever_listens_hears_of_each_family_in_step(rig: Rig) -> None:
+    heard: list[str] = []
+
+    def hear(plan: Plan, delta: Delta) -> None:
+        changed = "full" if delta.full else " ".join(sorted(map(str, delta.before)))
+        heard.append(f"{plan.family.value} {changed}".strip())
+
+    rig.proxy.on_synced = hear
+    rig.store.upsert(WEB)
+    rig.sync()
+    rig.ipv4.refusals = 1
+    rig.store.upsert(DNS)
+    with pytest.raises(SyncFailed):
+        rig.proxy.sync()
+    rig.sync()
+    rig.sync()
+    assert heard == ["IPv4 full", "IPv6 full", "IPv6", "IPv4 full", "IPv6", "IPv4", "IPv6"]
