@@ -52,8 +52,13 @@ install_stopped() {
         printf '#!/bin/sh\nexit 101\n' >$policy
         chmod +x $policy
         made=yes
+        # shellcheck disable=SC2064 # as it is called now
+        trap "rm -f $policy" EXIT
     fi
     install "$@"
-    [ -z "$made" ] || rm -f $policy
+    if [ -n "$made" ]; then
+        rm -f $policy
+        trap - EXIT
+    fi
     ! command -v systemctl >/dev/null || systemctl --quiet disable "$service" 2>/dev/null || true
 }

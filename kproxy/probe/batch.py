@@ -135,7 +135,9 @@ class Batch:
                 continue
             noted = True
             pending = self._by_tag[seen.tag]
-            pending.seen.append(Seen(tap.host, captured.outgoing, seen))
+            pending.seen.append(
+                Seen(tap.host, captured.outgoing, seen, captured.link, captured.time_ns)
+            )
             entered_client = tap.host == pending.client and not captured.outgoing
             if seen.role is Role.REFUSAL and seen.icmp and entered_client:
                 self._undecided.discard(seen.tag)

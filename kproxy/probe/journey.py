@@ -1,7 +1,8 @@
 """From sightings to an outcome: pure, so that it can be tested without a namespace.
 
-Sightings come from many sockets in no particular order. The hop limit orders them: every router
-lowers it by one, and between two routers a packet leaves one host before it enters the next.
+Sightings come from many sockets in no particular order. The kernel's clock orders them, and where
+it has none, the hop limit: every router lowers it by one, and between two routers a packet leaves
+one host before it enters the next.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from kproxy.probe.packets import Role, Sighting
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A sighting, on which host, and whether the packet was leaving it."""
+    """A sighting: when, on which host and link, and whether the packet was leaving there."""
 
     host: str
     outgoing: bool
     sighting: Sighting
+    link: str = ""
+    time_ns: int = 0
 
 
 def conclude(
@@ -52,7 +55,10 @@ def conclude(
 
 
 def _in_order(seen: Iterable[Seen]) -> list[Seen]:
-    return sorted(seen, key=lambda entry: (-entry.sighting.hop_limit, not entry.outgoing))
+    return sorted(
+        seen,
+        key=lambda entry: (entry.time_ns, -entry.sighting.hop_limit, not entry.outgoing),
+    )
 
 
 def _hops(client: str, requests: Sequence[Seen]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ after, so a node shows a translated packet with both of its faces.
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +17,9 @@ from kproxy.probe.packets import ETH_P_IP, ETH_P_IPV6
 
 _ETH_P_ALL = 3
 _SO_RCVBUFFORCE = 33
+_SO_TIMESTAMPNS = 35
+_TIMESPEC = struct.Struct("@ll")
+_ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 _BUFFER_BYTES = 4 << 20  # some thousand packets: a burst must not push a probe out
 _PACKET_OUTGOING = 4
 _SNAPSHOT_BYTES = 2048
@@ -28,10 +32,15 @@ class HasNamespace(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A packet from its IP header on. `outgoing`: it left the host, else it entered."""
+    """A packet from its IP header on. `outgoing`: it left the host by `link`, else it entered.
+
+    `time_ns`: when the kernel heard it, by a clock that all namespaces share.
+    """
 
     host: str
+    link: str
     outgoing: bool
+    time_ns: int
     data: bytes
 
 
@@ -48,6 +57,7 @@ class Tap:
                 socket.htons(_ETH_P_ALL),
             )
         self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -56,11 +66,13 @@ class Tap:
         """The IP packets heard since the last call. Never waits."""
         while True:
             try:
-                data, (_, protocol, direction, _, _) = self.socket.recvfrom(_SNAPSHOT_BYTES)
+                data, ancillary, _, address = self.socket.recvmsg(_SNAPSHOT_BYTES, _ANCILLARY_BYTES)
             except BlockingIOError:
                 return
+            link, protocol, direction, _, _ = address
             if protocol in (ETH_P_IP, ETH_P_IPV6):
-                yield Captured(self.host, direction == _PACKET_OUTGOING, data)
+                outgoing = direction == _PACKET_OUTGOING
+                yield Captured(self.host, link, outgoing, _time_ns(ancillary), data)
 
     def discard(self) -> None:
         """Forget what was heard so far."""
@@ -69,3 +81,11 @@ class Tap:
 
     def close(self) -> None:
         self.socket.close()
+
+
+def _time_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+            seconds, nanoseconds = _TIMESPEC.unpack(data)
+            return int(seconds * 1_000_000_000 + nanoseconds)
+    return 0
