@@ -17,6 +17,7 @@ from kproxy.kernel.netns import Namespace
 from kproxy.probe.journey import Seen
 from kproxy.probe.packets import Probe, Role, build, segment_reply, sighting
 from kproxy.probe.taps import Tap
+from kproxy.probe.vxlan import inner
 
 _FIRST_PORT, _PORTS = 20_000, 10_000  # below the node ports and the kernel's ephemeral ports
 _TAG_STRIDE = 8  # a tag plus one must not be another tag
@@ -130,13 +131,21 @@ class Batch:
     def _read_tap(self, tap: Tap) -> bool:
         noted = False
         for captured in tap.read():
-            seen = sighting(captured.data, self._by_tag.keys())
+            encapsulated = inner(captured.data)
+            seen = sighting(encapsulated or captured.data, self._by_tag.keys())
             if seen is None:
                 continue
             noted = True
             pending = self._by_tag[seen.tag]
             pending.seen.append(
-                Seen(tap.host, captured.outgoing, seen, captured.link, captured.time_ns)
+                Seen(
+                    tap.host,
+                    captured.outgoing,
+                    seen,
+                    captured.link,
+                    captured.time_ns,
+                    encapsulated is not None,
+                )
             )
             entered_client = tap.host == pending.client and not captured.outgoing
             if seen.role is Role.REFUSAL and seen.icmp and entered_client:

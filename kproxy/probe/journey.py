@@ -1,14 +1,14 @@
 """From sightings to an outcome: pure, so that it can be tested without a namespace.
 
-Sightings come from many sockets in no particular order. The kernel's clock orders them, and where
-it has none, the hop limit: every router lowers it by one, and between two routers a packet leaves
-one host before it enters the next.
+Sightings come from many sockets in no particular order. The hop limit orders them, for every router
+lowers it by one, and the kernel's clock those between two routers (bridges, tunnels).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kproxy.forwarding.network import HostKind, Network
 from kproxy.probe.outcome import Delivered, Dropped, How, Outcome, Refused
@@ -17,13 +17,25 @@ from kproxy.probe.packets import Role, Sighting
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A sighting: when, on which host and link, and whether the packet was leaving there."""
+    """A sighting: when, on which host and link, and whether the packet was leaving there.
+
+    `encapsulated`: it was inside another one, of a tunnel.
+    """
 
     host: str
     outgoing: bool
     sighting: Sighting
     link: str = ""
     time_ns: int = 0
+    encapsulated: bool = False
+
+
+class Journey(NamedTuple):
+    """One probe: its tag, everything seen of it in order, and what became of it."""
+
+    tag: int
+    seen: tuple[Seen, ...]
+    outcome: Outcome
 
 
 def conclude(
@@ -35,7 +47,7 @@ def conclude(
     ICMP errors need no `reply`: one that enters the client has reached it. A refusal that the
     client does not hear is silence to it: the packet counts as dropped.
     """
-    ordered = _in_order(seen)
+    ordered = in_order(seen)
     requests = [entry for entry in ordered if entry.sighting.role is Role.REQUEST]
     hops = _hops(client, requests)
     refusals = [entry for entry in ordered if entry.sighting.role is Role.REFUSAL]
@@ -54,10 +66,10 @@ def conclude(
     return Dropped(last_seen=hops[-1], hops=hops)
 
 
-def _in_order(seen: Iterable[Seen]) -> list[Seen]:
+def in_order(seen: Iterable[Seen]) -> list[Seen]:
     return sorted(
         seen,
-        key=lambda entry: (entry.time_ns, -entry.sighting.hop_limit, not entry.outgoing),
+        key=lambda entry: (-entry.sighting.hop_limit, entry.time_ns, not entry.outgoing),
     )
 
 

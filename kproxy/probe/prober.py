@@ -9,16 +9,18 @@ The client's kernel knows nothing of these connections and resets them, which cl
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Protocol, Self
 
 from kproxy.forwarding.network import Network, Packet
 from kproxy.probe.batch import Batch, Pending
-from kproxy.probe.journey import conclude
+from kproxy.probe.journey import Journey, conclude, in_order
 from kproxy.probe.outcome import Dropped, Outcome
 from kproxy.probe.taps import HasNamespace, Tap
 
+_CLOCK_S = 0.01  # the kernel notes times only from a moment after the first socket that asks for it
 SILENCE_S = 0.5  # the kernel needs microseconds: this is for a machine that is busy otherwise
 
 
@@ -65,15 +67,23 @@ class Prober:
 
         Raises Unsupported for protocols that cannot be probed.
         """
+        return [journey.outcome for journey in self.follow_many(packets)]
+
+    def follow_many(self, packets: Sequence[Packet]) -> list[Journey]:
+        """As `ask_many`, with everything that was seen on the way."""
         self._open_taps()
         with Batch(list(self._taps.values()), self._silence_s) as batch:
             sent = [self._send(batch, packet) for packet in packets]
             batch.watch()
         network = self._probed.network
         return [
-            conclude(network, pending.client, pending.seen, pending.reply)
+            Journey(
+                tag=pending.probe.tag,
+                seen=tuple(in_order(pending.seen)),
+                outcome=conclude(network, pending.client, pending.seen, pending.reply),
+            )
             if pending
-            else Dropped(last_seen=packet.client, hops=(packet.client,))
+            else Journey(0, (), Dropped(last_seen=packet.client, hops=(packet.client,)))
             for packet, pending in zip(packets, sent, strict=True)
         ]
 
@@ -89,9 +99,14 @@ class Prober:
                 self._taps.pop(name).close()
             else:
                 tap.discard()
+        first = not self._taps
+        tapped = {tap.namespace for tap in self._taps.values()}
         for name, host in hosts.items():
-            if name not in self._taps:
+            if host.namespace not in tapped:  # pods of the host network share their node's
+                tapped.add(host.namespace)
                 self._taps[name] = Tap(name, host.namespace)
+        if first:
+            time.sleep(_CLOCK_S)
 
 
 def probe_many(probed: Probed, packets: Sequence[Packet]) -> list[Outcome]:
