@@ -15,6 +15,7 @@ from kproxy.api.types import SERVICE_NAME_LABEL as SERVICE_NAME_LABEL
 from kproxy.api.types import (
     Endpoints,
     EndpointSlice,
+    Ingress,
     KubernetesObject,
     Node,
     Pod,
@@ -125,6 +126,11 @@ class Store:
     def services(self) -> list[ServiceKey]:
         """Keys of all Services."""
         return [key[1:] for key in self._objects if key[0] == "Service"]
+
+    def ingresses(self) -> list[Ingress]:
+        """By namespace and name. They concern no service, so altering one is no change."""
+        found = [obj for obj in self._objects.values() if isinstance(obj, Ingress)]
+        return sorted(found, key=lambda obj: (obj.metadata.namespace, obj.metadata.name))
 
     def pods(self) -> list[Pod]:
         return [obj for obj in self._objects.values() if isinstance(obj, Pod)]

@@ -15,6 +15,7 @@ from kproxy.api.types import (
     Endpoints,
     EndpointSlice,
     EndpointSubset,
+    Ingress,
     KubernetesObject,
     Metadata,
     Node,
@@ -73,6 +74,10 @@ def pod() -> Pod:
     return Pod(metadata=Metadata(name="pod", namespace="shop"))
 
 
+def ingress(name: str, namespace: str = "shop") -> Ingress:
+    return Ingress(metadata=Metadata(name=name, namespace=namespace))
+
+
 def filled(*objects: KubernetesObject) -> Store:
     """A store whose changes have been taken."""
     store = Store()
@@ -96,6 +101,7 @@ CHANGES = [  # there before, upserted -> changed services, changed nodes
     ([], node(), set(), {"node-0"}),
     ([node()], node(), set(), set()),
     ([], pod(), set(), set()),
+    ([], ingress("a"), set(), set()),
 ]
 
 
@@ -123,6 +129,7 @@ DELETIONS: list[tuple[KubernetesObject, set[tuple[str, str]], set[str]]] = [
     (endpoints("10.0.0.1"), {WEB}, set()),
     (node(), set(), {"node-0"}),
     (pod(), set(), set()),
+    (ingress("a"), set(), set()),
 ]
 
 
@@ -148,6 +155,11 @@ def test_what_was_put_in_is_found() -> None:
     assert sorted(store.services()) == [API, WEB]
     assert store.node("node-0") == node()
     assert store.pods() == [pod()]
+
+
+def test_ingresses_by_namespace_and_name() -> None:
+    store = filled(ingress("b"), ingress("a"), pod(), ingress("c", namespace="other"))
+    assert store.ingresses() == [ingress("c", namespace="other"), ingress("a"), ingress("b")]
     assert store.service(("default", "web")) is None
     assert store.node("web") is None
 

@@ -17,6 +17,7 @@ from msgspec import Raw, Struct
 from kproxy.api.conflicts import Found, report_conflicts
 from kproxy.api.documents import Item, ListKind, items_of, plain, wrong_version
 from kproxy.api.endpoint_rules import check_endpoint_slice, check_endpoints
+from kproxy.api.ingress_rules import check_ingress
 from kproxy.api.node_rules import check_node, check_pod
 from kproxy.api.problems import Problem, Report, shown
 from kproxy.api.service_cidr_rules import check_service_cidr
@@ -25,6 +26,7 @@ from kproxy.api.structure import build
 from kproxy.api.types import (
     Endpoints,
     EndpointSlice,
+    Ingress,
     KubernetesObject,
     Node,
     Pod,
@@ -62,6 +64,7 @@ _KINDS = {
     "EndpointSlice": _kind("discovery.k8s.io/v1", EndpointSlice, check_endpoint_slice),
     "Endpoints": _kind("v1", Endpoints, check_endpoints),
     "ServiceCIDR": _kind("networking.k8s.io/v1", ServiceCIDR, check_service_cidr),
+    "Ingress": _kind("networking.k8s.io/v1", Ingress, check_ingress),
     "Node": _kind("v1", Node, check_node),
     "Pod": _kind("v1", Pod, check_pod),
 }

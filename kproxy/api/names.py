@@ -1,7 +1,7 @@
 """Which names are allowed. They end up in rules, comments and file names: nothing else gets in.
 
 Source: k8s.io/apimachinery/pkg/util/validation (IsDNS1123Label, IsDNS1123Subdomain,
-IsValidLabelValue)
+IsWildcardDNS1123Subdomain, IsValidLabelValue)
 """
 
 from __future__ import annotations
@@ -52,6 +52,13 @@ def subdomain_problem(text: str) -> str:
             "with a letter or digit at both ends of each part"
         )
     return ""
+
+
+def wildcard_problem(text: str) -> str:
+    """What keeps `text` from being a DNS name with `*` for its first part; "" if nothing."""
+    if not text.startswith("*."):
+        return "has a * that is not the whole first part, as in *.example.com"
+    return subdomain_problem(text.removeprefix("*."))
 
 
 @lru_cache(maxsize=1024)

@@ -1,4 +1,4 @@
-"""The Kubernetes objects a service proxy reads, as far as it reads them.
+"""The Kubernetes objects a service proxy reads, as far as it reads them; and Ingress, for labs.
 
 Attributes are the Kubernetes fields in snake_case (`external_traffic_policy` for
 `externalTrafficPolicy`); fields nobody here reads are dropped while decoding. Instances are frozen,
@@ -158,6 +158,64 @@ class ServiceCIDR(_Object, frozen=True, kw_only=True):
     spec: ServiceCIDRSpec = ServiceCIDRSpec()
 
 
+# --- Ingress (networking.k8s.io/v1) --------------------------------------------------------------
+
+
+class ServiceBackendPort(_Object, frozen=True, kw_only=True):
+    """Either of them."""
+
+    name: str = ""
+    number: int = 0
+
+
+class IngressServiceBackend(_Object, frozen=True, kw_only=True):
+    name: str = ""
+    port: ServiceBackendPort = ServiceBackendPort()
+
+
+class TypedLocalObjectReference(_Object, frozen=True, kw_only=True):
+    kind: str = ""
+    name: str = ""
+
+
+class IngressBackend(_Object, frozen=True, kw_only=True):
+    """Either of them."""
+
+    service: IngressServiceBackend | None = None
+    resource: TypedLocalObjectReference | None = None
+
+
+class HTTPIngressPath(_Object, frozen=True, kw_only=True):
+    path: str = ""
+    path_type: Literal["Exact", "Prefix", "ImplementationSpecific"]
+    backend: IngressBackend
+
+
+class HTTPIngressRuleValue(_Object, frozen=True, kw_only=True):
+    paths: tuple[HTTPIngressPath, ...] = ()
+
+
+class IngressRule(_Object, frozen=True, kw_only=True):
+    host: str = ""
+    http: HTTPIngressRuleValue | None = None
+
+
+class IngressTLS(_Object, frozen=True, kw_only=True):
+    hosts: tuple[str, ...] = ()
+
+
+class IngressSpec(_Object, frozen=True, kw_only=True):
+    ingress_class_name: str | None = None
+    default_backend: IngressBackend | None = None
+    rules: tuple[IngressRule, ...] = ()
+    tls: tuple[IngressTLS, ...] = ()
+
+
+class Ingress(_Object, frozen=True, kw_only=True):
+    metadata: Metadata
+    spec: IngressSpec = IngressSpec()
+
+
 # --- Node ----------------------------------------------------------------------------------------
 
 
@@ -229,4 +287,4 @@ class Pod(_Object, frozen=True, kw_only=True):
     status: PodStatus = PodStatus()
 
 
-KubernetesObject = Service | EndpointSlice | Endpoints | ServiceCIDR | Node | Pod
+KubernetesObject = Service | EndpointSlice | Endpoints | ServiceCIDR | Ingress | Node | Pod

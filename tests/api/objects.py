@@ -72,6 +72,30 @@ SERVICE_CIDR: Manifest = {
     "metadata": {"name": "kubernetes.default"},
     "spec": {"cidrs": ["10.96.0.0/12", "fd00:10:96::/112"]},
 }
+INGRESS: Manifest = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "Ingress",
+    "metadata": {"name": "shop.example", "namespace": "shop"},
+    "spec": {
+        "ingressClassName": "nginx",
+        "defaultBackend": {"service": {"name": "web", "port": {"number": 80}}},
+        "rules": [
+            {
+                "host": "shop.example.com",
+                "http": {
+                    "paths": [
+                        {
+                            "path": "/cart",
+                            "pathType": "Prefix",
+                            "backend": {"service": {"name": "web", "port": {"name": "http"}}},
+                        }
+                    ]
+                },
+            },
+            {"host": "*.example.com"},
+        ],
+    },
+}
 NODE: Manifest = {
     "apiVersion": "v1",
     "kind": "Node",
@@ -94,7 +118,7 @@ POD: Manifest = {
     },
     "status": {"podIP": "10.244.0.5", "podIPs": [{"ip": "10.244.0.5"}, {"ip": "fd00::5"}]},
 }
-ALL = (SERVICE, SLICE, ENDPOINTS, SERVICE_CIDR, NODE, POD)
+ALL = (SERVICE, SLICE, ENDPOINTS, SERVICE_CIDR, INGRESS, NODE, POD)
 
 
 def edited(manifest: Manifest, path: str, value: object) -> Manifest:
