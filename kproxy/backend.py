@@ -45,11 +45,17 @@ Ruleset = Mapping[str, Mapping[str, tuple[str, ...]]]
 
 
 class BackendOptions(Struct, frozen=True, kw_only=True):
-    """Settings that only backends understand, from the configuration and the command line."""
+    """Settings that only backends understand, from the configuration and the command line.
+
+    `ipvs_local_fallback`: with a traffic policy Local and no endpoint on the node, virtual servers
+    lead to all endpoints, as since Kubernetes 1.25; else they are empty and refuse, as before. A
+    backend finds it in the plan, and so does the oracle: `NodeProxy` puts it there.
+    """
 
     iptables_variant: str = "auto"  # auto, nft, legacy
     nftables_layout: str = "kube-proxy"  # kube-proxy, flat
     ipvs: IpvsSection = IpvsSection()
+    ipvs_local_fallback: bool = True
 
 
 class Backend(Protocol):

@@ -11,15 +11,23 @@ from netns_tests.conformance import dump
 
 
 class Mode(Struct, frozen=True):
-    """A proxy mode, the variant of iptables it works with, and the layout in nftables mode."""
+    """A proxy mode, the variant of iptables it works with, and the layout in nftables mode.
+
+    `local_fallback`: of ipvs mode, see BackendOptions.
+    """
 
     name: str
     variant: Variant = "nft"
     layout: str = "kube-proxy"
+    local_fallback: bool = True
 
     @property
     def options(self) -> BackendOptions:
-        return BackendOptions(iptables_variant=self.variant, nftables_layout=self.layout)
+        return BackendOptions(
+            iptables_variant=self.variant,
+            nftables_layout=self.layout,
+            ipvs_local_fallback=self.local_fallback,
+        )
 
     def dump(self) -> str:
         """What a proxy of this mode left in the calling thread's namespace."""

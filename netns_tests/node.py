@@ -40,7 +40,8 @@ class Bench:
         make = load(mode.name)
         options = replace(mode.options, ipvs=ipvs or IpvsSection())
         self.backends = {family: make(family, options) for family in Family}
-        self.proxy = NodeProxy(self.store, replace(CONFIG, mode=mode.name), self.backends)
+        config = replace(CONFIG, mode=mode.name)
+        self.proxy = NodeProxy(self.store, config, self.backends, options=options)
 
     def sync(self, objects: Iterable[KubernetesObject] | None = None) -> None:
         if objects is not None:

@@ -90,7 +90,7 @@ def wanted(service: ServicePlan, place: Place) -> Wanted:
     settings = _settings(service, place)
     node_ports = False
     for frontend in service.frontends:
-        server = Server(settings, _real_servers(service, frontend))
+        server = Server(settings, _real_servers(service, frontend, place.settings))
         if frontend.kind is FrontendKind.NODE_PORT:
             node_ports = True
             addresses = place.node_port_addresses
@@ -119,8 +119,10 @@ def _settings(service: ServicePlan, place: Place) -> Settings:
     return Settings(place.scheduler, flags, service.affinity_timeout_s)
 
 
-def _real_servers(service: ServicePlan, frontend: Frontend) -> tuple[RealServer, ...]:
-    endpoints = service.pool_or_cluster(frontend)
+def _real_servers(
+    service: ServicePlan, frontend: Frontend, node: NodeSettings
+) -> tuple[RealServer, ...]:
+    endpoints = service.real_servers(frontend, node)
     return tuple(RealServer(endpoint.address, endpoint.port) for endpoint in endpoints)
 
 

@@ -39,6 +39,12 @@ LAB = "lab/demo.yaml"  # in examples/; a folder of its own, for it is no Kuberne
     default="kube-proxy",
     help="How the table looks in nftables mode: as kube-proxy's, or made for speed.",
 )
+@click.option(
+    "--ipvs-local-fallback/--no-ipvs-local-fallback",
+    default=True,
+    help="With policy Local and no endpoint here, ipvs mode takes those of other nodes. Without: "
+    "it refuses, as kube-proxy did before 1.25.",
+)
 def demo(
     mode: str,
     kernel: str,
@@ -46,6 +52,7 @@ def demo(
     as_json: bool,
     iptables_variant: str,
     nftables_layout: str,
+    ipvs_local_fallback: bool,
 ) -> None:
     """Build a cluster of namespaces and show what reaches whom.
 
@@ -76,7 +83,11 @@ def demo(
     load(mode)  # imported now, so that the lab's time is its own
     _say("building the lab ...")
     lab_started = time.monotonic()
-    options = BackendOptions(iptables_variant=iptables_variant, nftables_layout=nftables_layout)
+    options = BackendOptions(
+        iptables_variant=iptables_variant,
+        nftables_layout=nftables_layout,
+        ipvs_local_fallback=ipvs_local_fallback,
+    )
     with Lab(spec, mode, options=options, publish=keep) as lab:
         lab_up_s = time.monotonic() - lab_started
         _say(f"lab up in {lab_up_s:.2f} s, applying {folder} ...")

@@ -92,7 +92,7 @@ def execute(request: Request) -> None:
     with _owning(request.netns):
         backends = make_backends(config, store.node(node_name(config)), request.backends)
         set_conntrack(config.conntrack)
-        proxy = NodeProxy(store, config, backends)
+        proxy = NodeProxy(store, config, backends, options=request.backends)
         leftovers = Leftovers(proxy, backends, config, request.backends)
         if request.once:
             start = time.monotonic()

@@ -71,6 +71,12 @@ class _Switch(click.ParamType[bool]):
     help="How the table looks in nftables mode: as kube-proxy's, or made for speed.",
 )
 @click.option(
+    "--ipvs-local-fallback/--no-ipvs-local-fallback",
+    default=True,
+    help="With policy Local and no endpoint here, ipvs mode takes those of other nodes. Without: "
+    "it refuses, as kube-proxy did before 1.25.",
+)
+@click.option(
     "--kernel",
     type=click.Choice(["auto", "host", "uml"]),
     default="auto",
@@ -102,6 +108,7 @@ def run(**parameters: Any) -> None:
             backends=BackendOptions(
                 iptables_variant=parameters.pop("iptables_variant"),
                 nftables_layout=parameters.pop("nftables_layout"),
+                ipvs_local_fallback=parameters.pop("ipvs_local_fallback"),
             ),
             **{name: parameters[name] for name in Request.__struct_fields__ if name in parameters},
         )

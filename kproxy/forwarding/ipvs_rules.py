@@ -48,7 +48,7 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
     from_elsewhere = passage.arrival is not Arrival.PROCESS
     if from_elsewhere and not admits(frontend, passage.source):
         return not_allowed(service, frontend, passage)
-    endpoints = service.pool_or_cluster(frontend)
+    endpoints = service.real_servers(frontend, plan.settings)
     if not endpoints:
         return Refusal(
             outcome=Outcome.REFUSED,

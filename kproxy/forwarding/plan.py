@@ -159,12 +159,13 @@ class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
     def pool(self, frontend: Frontend) -> tuple[Endpoint, ...]:
         return self.local if frontend.pool is Pool.LOCAL else self.cluster
 
-    def pool_or_cluster(self, frontend: Frontend) -> tuple[Endpoint, ...]:
-        """As `pool`, but all endpoints where this node has none: ipvs mode never drops.
+    def real_servers(self, frontend: Frontend, settings: NodeSettings) -> tuple[Endpoint, ...]:
+        """As `pool`, but in ipvs mode all endpoints where this node has none: it never drops.
 
         Source: kube-proxy ipvs/proxier.go, syncEndpoint.
         """
-        return self.pool(frontend) or self.cluster
+        found = self.pool(frontend)
+        return found or self.cluster if settings.ipvs_local_fallback else found
 
     def serves(self, frontend: Frontend) -> bool:
         """Whether a client from outside (for a cluster IP: any client) finds an endpoint."""
@@ -208,6 +209,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
     localhost_node_ports: bool = False  # effective value: always false for IPv6
     allow_external_ips: bool = True  # feature gate AllowServiceExternalIPs
     service_cidrs: tuple[str, ...] = ()  # effective: always empty in iptables and ipvs mode
+    ipvs_local_fallback: bool = True  # see BackendOptions
 
     @property
     def masquerade_mark(self) -> int:

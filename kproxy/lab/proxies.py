@@ -141,7 +141,7 @@ class Proxies:
                 if not support.ok:
                     mode = config.mode
                     raise Unsupported(f"mode {mode}: {support.missing}", remedy=support.remedy)
-        proxy = NodeProxy(store, config, backends)
+        proxy = NodeProxy(store, config, backends, options=options)
         service_health = ServiceHealth(self._server, lambda: proxy.health.healthy)
         proxy.on_synced = service_health.update
         return _Node(node, config, store, proxy, service_health)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from kproxy.backend import Backend, SyncReport
+from msgspec.structs import replace
+
+from kproxy.backend import Backend, BackendOptions, SyncReport
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.errors import BadInput, KernelRefused, KproxyError, Unsupported
 from kproxy.forwarding.plan import Delta, Family, Plan
@@ -44,8 +46,11 @@ class NodeProxy:
         config: ProxyConfig,
         backends: Mapping[Family, Backend],
         *,
+        options: BackendOptions | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`options`: those that the backends were made with."""
+        self._options = options or BackendOptions()
         self._store = store
         self._config = config
         self._node_name = node_name(config)
@@ -151,7 +156,12 @@ class NodeProxy:
         self._node_problem = None
         node = self._store.node(self._node_name)
         try:
-            settings = node_settings(self._config, node, self._store.service_cidrs())
+            settings = {
+                family: replace(each, ipvs_local_fallback=self._options.ipvs_local_fallback)
+                for family, each in node_settings(
+                    self._config, node, self._store.service_cidrs()
+                ).items()
+            }
         except BadInput as error:
             if not self._planners:
                 raise

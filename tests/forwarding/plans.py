@@ -116,6 +116,7 @@ def settings(
     node_port_addresses: tuple[str, ...] = (),
     localhost_node_ports: bool = True,
     service_cidrs: tuple[str, ...] = (),
+    ipvs_local_fallback: bool = True,
 ) -> NodeSettings:
     return NodeSettings(
         family=family,
@@ -125,6 +126,7 @@ def settings(
         node_port_addresses=NodePortAddresses(node_port_addresses),
         localhost_node_ports=localhost_node_ports and family is Family.IPV4,
         service_cidrs=service_cidrs,
+        ipvs_local_fallback=ipvs_local_fallback,
     )
 
 

@@ -37,6 +37,35 @@ def test_policies(on: str, policy: str, client: str, asks: str, outcome: str) ->
     assert ask(plans, client, asks, mode="ipvs") == outcome
 
 
+WITHOUT_FALLBACK = [  # as POLICIES, where Local means this node or nobody
+    ("pod-b", "Local", "pod-a", "cluster-ip:80", "refused by node-a"),
+    ("pod-b", "Local", "outside", "node-a:30080", "refused by node-a"),
+    ("pod-b", "Local", "outside", "vip:80", "refused by node-a"),
+    ("pod-b", "Local", "outside", "external-ip:80", "refused by node-a"),
+    ("pod-b", "Local", "node-a", "vip:80", "refused by node-a"),
+    ("pod-b", "Local", "node-a", "node-a:30080", "refused by node-a"),
+    ("pod-b", "Local", "pod-b", "node-a:30080", "refused by node-a"),
+    ("pod-b", "Local", "pod-b", "cluster-ip:80", "pod-b sees gw-b"),
+    ("pod-b", "Local", "outside", "node-b:30080", "pod-b sees outside"),
+    ("pod-a pod-b", "Local", "outside", "node-a:30080", "pod-a sees outside"),
+    ("pod-b", "Cluster", "outside", "node-a:30080", "pod-b sees node-a"),
+    ("pod-b", "Cluster", "pod-a", "cluster-ip:80", "pod-b sees pod-a"),
+]
+
+
+@pytest.mark.parametrize(("on", "policy", "client", "asks", "outcome"), WITHOUT_FALLBACK)
+def test_policies_without_fallback(
+    on: str, policy: str, client: str, asks: str, outcome: str
+) -> None:
+    web = Web(on=tuple(on.split()), external=policy, internal=policy)
+    plans = {node: plan([web], settings(node, ipvs_local_fallback=False)) for node in NODES}
+    assert ask(plans, client, asks, mode="ipvs") == outcome
+    if outcome.startswith("refused"):
+        why = predict(NETWORK, plans, packet(client, asks), "ipvs").why
+        assert "is empty" in why
+        assert "TrafficPolicy Local uses only endpoints on this node" in why
+
+
 ADDRESSES = [  # client, asks -> outcome with pod-b behind the Service
     # The address of a Service is one of every node: nothing else answers there.
     ("outside", "vip:81", "refused by node-a"),
