@@ -253,7 +253,10 @@ def connections(lab: Lab, count: int) -> Iterator[list[socket.socket]]:
         yield socks
 
 
-def test_silent_clients_are_cut_off_and_hold_nobody_up(plain: Lab) -> None:
+def test_silent_clients_are_cut_off_and_hold_nobody_up(
+    plain: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "TIMEOUT_S", 1.0)
     with connections(plain, server.CONNECTIONS_MAX + 20) as silent:
         silent[-1].sendall(b"GET / HTT")
         assert ask(plain, "node-a") == answer(1)
