@@ -31,9 +31,13 @@ class Seen:
 
 
 class Journey(NamedTuple):
-    """One probe: its tag, everything seen of it in order, and what became of it."""
+    """One probe: its tag, the source it was made with, everything seen of it in order, and what
+    became of it.
+    """
 
     tag: int
+    source: str
+    source_port: int
     seen: tuple[Seen, ...]
     outcome: Outcome
 

@@ -79,11 +79,13 @@ class Prober:
         return [
             Journey(
                 tag=pending.probe.tag,
+                source=pending.probe.source,
+                source_port=pending.probe.source_port,
                 seen=tuple(in_order(pending.seen)),
                 outcome=conclude(network, pending.client, pending.seen, pending.reply),
             )
             if pending
-            else Journey(0, (), Dropped(last_seen=packet.client, hops=(packet.client,)))
+            else Journey(0, "", 0, (), Dropped(last_seen=packet.client, hops=(packet.client,)))
             for packet, pending in zip(packets, sent, strict=True)
         ]
 

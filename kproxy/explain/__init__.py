@@ -1,0 +1,11 @@
+"""Why a packet ended where it did: from what was observed of it, not from what was expected.
+
+    taps of the prober (who saw it, by which link, with which addresses)  ┐
+    traces of netfilter in every host (which rules matched, what they did) ├─> reason
+    what the host says it would do (routes, reverse path, own addresses)   ┘
+
+witness  traces in all hosts of a lab, sorted by probe
+facts    questions that are put to a host after the packet has ended there
+walk     what each host did to a probe
+reason   one sentence
+"""

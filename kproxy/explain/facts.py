@@ -1,0 +1,48 @@
+"""What a host would do with a packet: asked of its kernel, in its namespace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+
+from kproxy.errors import KernelRefused
+from kproxy.kernel import sysctl
+from kproxy.kernel.process import run
+from kproxy.probe.taps import HasNamespace
+
+
+class Facts:
+    """Answers are remembered: use a new one after routes or settings have changed."""
+
+    def __init__(self, hosts: Mapping[str, HasNamespace]) -> None:
+        self._hosts = hosts
+        self.addresses = cache(self._addresses)
+        self.link_towards = cache(self._link_towards)
+        self.is_strict = cache(self._is_strict)
+
+    def _addresses(self, host: str) -> frozenset[str]:
+        """All addresses of the host's links."""
+        links = json.loads(self._ask(host, "ip", "-json", "address", "show"))
+        return frozenset(info["local"] for link in links for info in link["addr_info"])
+
+    def _link_towards(self, host: str, address: str) -> str:
+        """The link by which the host sends packets to an address; "" if it has no route."""
+        try:
+            found = json.loads(self._ask(host, "ip", "-json", "route", "get", address))
+        except KernelRefused:  # unreachable, or a black hole
+            return ""
+        return str(found[0].get("dev", ""))
+
+    def _is_strict(self, host: str, link: str) -> bool:
+        """Whether the link filters by reverse path, strictly (ip-sysctl.rst: rp_filter)."""
+        with self._hosts[host].namespace.entered():
+            settings = [
+                int(sysctl.read(f"net/ipv4/conf/{scope.replace('.', '/')}/rp_filter"))
+                for scope in ("all", link)
+            ]
+        return max(settings) == 1
+
+    def _ask(self, host: str, *command: str) -> str:
+        with self._hosts[host].namespace.entered():
+            return run(command)

@@ -1,0 +1,195 @@
+"""One sentence for what became of a probe, from observations alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kproxy.explain.facts import Facts
+from kproxy.explain.rule_names import name_of
+from kproxy.explain.walk import Flow, Visit, visits
+from kproxy.explain.witness import Deed
+from kproxy.forwarding.network import Packet
+from kproxy.probe.journey import Journey
+from kproxy.probe.outcome import Delivered, Refused
+from kproxy.probe.packets import Role
+
+Describe = Callable[[Deed], str]
+
+
+class Mechanism(StrEnum):
+    """What decided the fate of a packet."""
+
+    ANSWERED = "answered"
+    RULE = "rule"  # a rule of netfilter dropped or rejected it
+    MARTIAN = "martian source"
+    REVERSE_PATH = "reverse path filter"
+    NO_ROUTE = "no route"
+    BYPASS = "answer from elsewhere"  # past the host that would have translated it back
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """`at`: the host where the packet, or its answer, ended. `text`: a sentence for people."""
+
+    mechanism: Mechanism
+    at: str
+    text: str
+
+
+def explain(
+    packet: Packet, journey: Journey, deeds: Sequence[Deed], facts: Facts, describe: Describe
+) -> Reason:
+    """Why the probe of `journey` met its outcome. `deeds`: what was testified about it."""
+    made = Flow(journey.source, journey.source_port, packet.address, packet.port)
+    walked = visits(journey.seen, Role.REQUEST, made)
+    done = _translations(walked, deeds, describe)
+    outcome = journey.outcome
+    if isinstance(outcome, Delivered) and outcome.answered:
+        text = "; ".join(done) or f"{outcome.pod} is reached without any translation"
+        return Reason(mechanism=Mechanism.ANSWERED, at=outcome.pod, text=text)
+    if isinstance(outcome, Refused):
+        end = _refusal(outcome, deeds, describe)
+    elif isinstance(outcome, Delivered):
+        done.append(f"{outcome.pod} gets it from {outcome.source}")
+        end = _lost_answer(packet, outcome, journey, deeds, facts, describe)
+    else:
+        end = _end(Role.REQUEST, walked, packet.client, deeds, facts, describe)
+    return Reason(mechanism=end.mechanism, at=end.at, text="; ".join([*done, end.text]))
+
+
+def _translations(walked: Sequence[Visit], deeds: Sequence[Deed], describe: Describe) -> list[str]:
+    found = []
+    for visit in walked:
+        mine = [deed for deed in deeds if deed.host == visit.host and deed.role is Role.REQUEST]
+        if visit.destination_changed:
+            address, port = visit.after.destination, visit.after.destination_port
+            by = _translating(mine, describe, ("DNAT", "dnat")) or "IPVS"
+            found.append(f"{visit.host} sends it to {_at(address, port)} ({by})")
+        if visit.source_changed:
+            by = _translating(mine, describe, ("MASQUERADE", "SNAT", "masquerade", "snat"))
+            told = f" ({by})" if by else ""
+            found.append(f"{visit.host} lets it come from {visit.after.source}{told}")
+    return found
+
+
+def _translating(deeds: Sequence[Deed], describe: Describe, words: Sequence[str]) -> str:
+    """The name of the rule among these that translates, "" if there is none."""
+    for deed in deeds:
+        if deed.step.kind == "rule" and deed.step.verdict == "accept":
+            text = describe(deed)
+            if any(word in text.split() for word in words):
+                return name_of(deed.step, text)
+    return ""
+
+
+def _refusal(outcome: Refused, deeds: Sequence[Deed], describe: Describe) -> Reason:
+    dropped = _dropping(outcome.by, Role.REQUEST, deeds)
+    by = f": {name_of(dropped.step, describe(dropped))}" if dropped else ""
+    return Reason(
+        mechanism=Mechanism.RULE if dropped else Mechanism.REFUSED,
+        at=outcome.by,
+        text=f"{outcome.by} refuses it with {outcome.how.value}{by}",
+    )
+
+
+def _lost_answer(
+    packet: Packet,
+    outcome: Delivered,
+    journey: Journey,
+    deeds: Sequence[Deed],
+    facts: Facts,
+    describe: Describe,
+) -> Reason:
+    walked = visits(journey.seen, Role.ANSWER)
+    if not walked:
+        return Reason(
+            mechanism=Mechanism.UNKNOWN, at=outcome.pod, text=f"{outcome.pod} does not answer"
+        )
+    last = walked[-1]
+    if last.host != packet.client:
+        return _end(Role.ANSWER, walked, outcome.pod, deeds, facts, describe)
+    source = _at(last.before.source, last.before.source_port)
+    return Reason(
+        mechanism=Mechanism.BYPASS,
+        at=packet.client,
+        text=f"the answer comes to {packet.client} from {source} instead of "
+        f"{_at(packet.address, packet.port)}: it has passed no host that translates it back, "
+        f"and {packet.client} does not know it",
+    )
+
+
+def _end(
+    role: Role,
+    walked: Sequence[Visit],
+    maker: str,
+    deeds: Sequence[Deed],
+    facts: Facts,
+    describe: Describe,
+) -> Reason:
+    """Why a packet that nobody refused was not seen any further. `maker`: the host it is from."""
+    it = "it" if role is Role.REQUEST else "the answer"
+    host = walked[-1].host if walked else maker
+    if dropped := _dropping(host, role, deeds):
+        rule = name_of(dropped.step, describe(dropped))
+        return Reason(mechanism=Mechanism.RULE, at=host, text=f"{host} drops {it}: {rule}")
+    if walked and (last := walked[-1]).exit:
+        return Reason(
+            mechanism=Mechanism.UNKNOWN,
+            at=host,
+            text=f"{it} leaves {host} by {last.exit}, and nobody takes it there",
+        )
+    if walked:
+        found = _not_accepted(it, walked[-1], facts)
+        if found:
+            return found
+    return Reason(
+        mechanism=Mechanism.UNKNOWN, at=host, text=f"{it} ends on {host}, which does not tell why"
+    )
+
+
+def _not_accepted(it: str, visit: Visit, facts: Facts) -> Reason | None:
+    """What the routing decision of the host has against a packet that came in."""
+    host, source, destination = visit.host, visit.before.source, visit.after.destination
+    came = f"{it} comes in by {visit.entry} from {source}"
+    if ":" not in source:
+        if source in facts.addresses(host):
+            return Reason(
+                mechanism=Mechanism.MARTIAN,
+                at=host,
+                text=f"{host} drops it: {came}, an address of its own (martian source)",
+            )
+        back = facts.link_towards(host, source)
+        if facts.is_strict(host, visit.entry) and back != visit.entry:
+            way = f"the way back is {back}" if back else "there is no way back"
+            return Reason(
+                mechanism=Mechanism.REVERSE_PATH,
+                at=host,
+                text=f"{host} drops it: {came}, but {way} (strict reverse path filter)",
+            )
+    if not facts.link_towards(host, destination):
+        return Reason(
+            mechanism=Mechanism.NO_ROUTE,
+            at=host,
+            text=f"{host} drops {it}: it has no route to {destination}",
+        )
+    return None
+
+
+def _dropping(host: str, role: Role, deeds: Sequence[Deed]) -> Deed | None:
+    """The rule or policy that ended a packet there."""
+    return next(
+        (
+            deed
+            for deed in deeds
+            if deed.host == host and deed.role is role and deed.step.verdict == "drop"
+        ),
+        None,
+    )
+
+
+def _at(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -1,0 +1,26 @@
+"""How a rule is called in a sentence: where it stands, and what its author says of it. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from kproxy.kernel.trace import TraceStep
+
+# iptables-save quotes comments that have blanks only; nft quotes all.
+_COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))| comment "([^"]*)"')
+_LONG = 60
+
+
+def name_of(step: TraceStep, text: str) -> str:
+    """`text`: the rule, as iptables-save or nft prints it.
+
+    `filter KUBE-EXTERNAL-SERVICES "default/web:http has no local endpoints"`, or, without a
+    comment, the rule itself if it is short.
+    """
+    place = f"{step.table} {step.chain}"
+    if step.kind == "policy":
+        return f"{place}, its policy"
+    if comment := _COMMENT.search(text):
+        return f'{place} "{comment[1] or comment[2] or comment[3]}"'
+    rule = text.removeprefix(f"-A {step.chain} ")
+    return f"{place}: {rule}" if rule and len(rule) <= _LONG else place

@@ -1,0 +1,73 @@
+"""What each host did to a packet, put together from sightings. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import NamedTuple
+
+from kproxy.probe.journey import Seen
+from kproxy.probe.packets import Role
+
+
+class Flow(NamedTuple):
+    """Addresses and ports of a packet at one place."""
+
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+
+
+class Visit(NamedTuple):
+    """A packet on one host. It came by `entry` ("" if it was made there) as `before`, and left by
+    `exit` ("" if it did not) as `after`. Inside of a tunnel, flows are those of the inner packet.
+    """
+
+    host: str
+    entry: str
+    exit: str
+    before: Flow
+    after: Flow
+
+    @property
+    def destination_changed(self) -> bool:
+        return (self.before.destination, self.before.destination_port) != (
+            self.after.destination,
+            self.after.destination_port,
+        )
+
+    @property
+    def source_changed(self) -> bool:
+        return self.before.source != self.after.source
+
+
+def visits(seen: Iterable[Seen], role: Role, made: Flow | None = None) -> list[Visit]:
+    """The hosts that packets of this role passed, in order.
+
+    `made`: what it was when a process of the first host made it, before that host's own rules.
+    """
+    found: list[Visit] = []
+    for host, group in groupby(_of_role(seen, role), key=lambda entry: entry.host):
+        entries = list(group)
+        first, last = entries[0], entries[-1]
+        before = made if made and not found and first.outgoing else flow(first)
+        found.append(
+            Visit(
+                host=host,
+                entry="" if first.outgoing else first.link,
+                exit=last.link if last.outgoing else "",
+                before=before,
+                after=flow(last),
+            )
+        )
+    return found
+
+
+def flow(seen: Seen) -> Flow:
+    at = seen.sighting
+    return Flow(at.source, at.source_port, at.destination, at.destination_port)
+
+
+def _of_role(seen: Iterable[Seen], role: Role) -> Iterable[Seen]:
+    return (entry for entry in seen if entry.sighting.role is role)

@@ -1,0 +1,65 @@
+"""Traces of netfilter in all hosts of a lab at once, sorted by the probes they are about."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Set
+from contextlib import ExitStack
+from typing import NamedTuple, Self
+
+from kproxy.kernel.trace import Trace, TraceStep
+from kproxy.kernel.xtables import Variant
+from kproxy.probe.packets import Role, sighting
+from kproxy.probe.taps import HasNamespace
+
+
+class Deed(NamedTuple):
+    """A rule (or policy) that a packet of a probe met on `host`."""
+
+    host: str
+    role: Role
+    step: TraceStep
+
+
+class Witness:
+    """Watches from creation to `close`. A context manager. Not thread-safe."""
+
+    def __init__(self, hosts: Mapping[str, HasNamespace], variant: Variant) -> None:
+        """Raises Unsupported if this kernel cannot trace."""
+        self._traces: dict[str, Trace] = {}
+        self._stack = ExitStack()
+        with self._stack:
+            for name, host in hosts.items():
+                with host.namespace.entered():
+                    self._traces[name] = self._stack.enter_context(Trace.start(variant))
+            self._stack = self._stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def testify(self, tags: Set[int]) -> Mapping[int, list[Deed]]:
+        """What happened to the probes with these tags since the last call, host by host in order.
+
+        Raises KernelRefused if the kernel had to drop steps.
+        """
+        found: defaultdict[int, list[Deed]] = defaultdict(list)
+        for name, trace in self._traces.items():
+            seen: dict[bytes, tuple[int, Role] | None] = {}
+            for step in trace.read():
+                if step.packet not in seen:
+                    about = sighting(step.packet, tags)
+                    seen[step.packet] = (about.tag, about.role) if about else None
+                if about_probe := seen[step.packet]:
+                    tag, role = about_probe
+                    found[tag].append(Deed(name, role, step))
+        return found
+
+    def describe(self, deed: Deed) -> str:
+        """The rule as iptables-save or nft prints it; see `Trace.describe`."""
+        return self._traces[deed.host].describe(deed.step)
