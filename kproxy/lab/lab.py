@@ -14,6 +14,7 @@ from kproxy.api.decode import load
 from kproxy.api.types import EndpointSlice, KubernetesObject, Service
 from kproxy.backend import BackendOptions, SyncReport
 from kproxy.config import ProxyConfig
+from kproxy.edge import CHECK_INTERVAL_S, EdgeController, ListenerState
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Host, HostKind, Network
 from kproxy.forwarding.plan import Family, Plan
@@ -21,6 +22,7 @@ from kproxy.kernel.links import Links
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.ownership import claim_namespace
 from kproxy.lab import leftovers, names, topology, validation
+from kproxy.lab.edge import edge_controller
 from kproxy.lab.hosts import LabBalancer, LabClient, LabHost, LabNode, LabPod
 from kproxy.lab.layout import Layout
 from kproxy.lab.models import MODELS
@@ -53,8 +55,11 @@ class Lab:
         config: ProxyConfig | None = None,
         options: BackendOptions | None = None,
         publish: bool = False,
+        check_interval_s: float = CHECK_INTERVAL_S,
     ) -> None:
         """`mode` None: no proxies. `publish`: make the namespaces visible to `ip netns`.
+
+        `check_interval_s`: of load balancers' health checks, where a Service asks for no other.
 
         Raises BadInput if the spec is wrong; nothing is built before the block is entered.
         """
@@ -74,6 +79,8 @@ class Lab:
         self._model = MODELS[spec.network]
         self._routes: dict[str, str] = {}
         self._proxies: Proxies | None = None
+        self._check_interval_s = check_interval_s
+        self._edge: EdgeController | None = None
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -161,10 +168,15 @@ class Lab:
     def apply(self, objects: Objects | str | Path) -> SyncReports:
         """Add or alter objects (given, or in a manifest file or folder) and sync all nodes.
 
-        Returns when every node has its rules, with its reports by node name. Raises BadInput, and
-        what `NodeProxy.sync` raises; all nodes have had their turn then.
+        Returns when every node has its rules, with its reports by node name, and load balancers
+        have theirs. Raises BadInput, and what `NodeProxy.sync` raises; all nodes have had their
+        turn then.
         """
-        return self._require_proxies().sync(upsert(_objects(objects)))
+        self._require_proxies()
+        wanted = _objects(objects)
+        if self._edge:
+            wanted = self._edge.admit(wanted)
+        return self._change(upsert(wanted))
 
     def delete(self, keys: Iterable[ObjectKey]) -> SyncReports:
         """Remove objects by (kind, namespace, name) and sync all nodes."""
@@ -174,12 +186,19 @@ class Lab:
             for key in doomed:
                 store.delete(key)
 
-        return self._require_proxies().sync(change)
+        return self._change(change)
 
     def replace(self, objects: Objects | str | Path) -> SyncReports:
         """Make `objects` all there is besides the lab's own nodes and pods, and sync all nodes."""
-        wanted = (*self.own_objects(), *_objects(objects))
-        return self._require_proxies().sync(lambda store: store.replace(wanted))
+        self._require_proxies()
+        wanted: tuple[KubernetesObject, ...] = (*self.own_objects(), *_objects(objects))
+        if self._edge:
+            wanted = self._edge.admit(wanted, all_there_is=True)
+        return self._change(lambda store: store.replace(wanted))
+
+    def balancer_state(self) -> tuple[ListenerState, ...]:
+        """The listeners of load balancers and the DNAT gateway, as of their last health checks."""
+        return self._edge.state if self._edge else ()
 
     def own_objects(self) -> tuple[KubernetesObject, ...]:
         """The Node and Pod objects that describe the lab."""
@@ -212,6 +231,14 @@ class Lab:
         self._on_router(lambda links: links.delete_route(route))
         del self._routes[cidr]
 
+    def _change(self, change: Callable[[Store], None]) -> SyncReports:
+        """First the nodes, then the load balancers, which ask them."""
+        try:
+            return self._require_proxies().sync(change)
+        finally:
+            if self._edge:
+                self._edge.follow(change)
+
     def _on_router(self, change: Callable[[Links], None]) -> None:
         def enter_and_change() -> None:
             with self.hosts[names.ROUTER].namespace.entered(), Links() as links:
@@ -243,6 +270,17 @@ class Lab:
                 self.spec, self.nodes.values(), self.mode, self._config, self._options
             )
             undo.callback(self._proxies.close)
+            if self.spec.edge:
+                self._edge = edge_controller(
+                    self.spec,
+                    self._layout,
+                    self.nodes.values(),
+                    self.balancers.values(),
+                    self.hosts[names.GATEWAY],
+                    variant,
+                    self._check_interval_s,
+                )
+                undo.callback(self._edge.close)
             self.apply(self.own_objects())
 
     def _host_names(self) -> list[str]:
@@ -326,7 +364,7 @@ class Lab:
 
     def _forget(self) -> None:
         self.nodes, self.pods, self.clients, self.balancers, self.hosts = {}, {}, {}, {}, {}
-        self._routes, self._proxies = {}, None
+        self._routes, self._proxies, self._edge = {}, None, None
 
 
 def _apart(task: Callable[[], None]) -> None:

@@ -1,0 +1,344 @@
+"""The thread that keeps all load balancers of a lab at work: checks, rules, drains."""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
+
+from kproxy.edge.annotations import Algorithm, BalancerClass
+from kproxy.edge.checks import Check
+from kproxy.edge.conntrack import Events, Flow, flows, forget
+from kproxy.edge.health import Health
+from kproxy.edge.listeners import Addresses, Backend, Listener, ListenerKey, Target
+from kproxy.edge.rules import Shares, transaction
+from kproxy.edge.scheduling import slots
+from kproxy.edge.state import BackendState, ListenerState
+from kproxy.errors import KproxyError
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.netns import Namespace
+from kproxy.kernel.xtables import Xtables, open_xtables
+
+_RETRY_S = 1.0  # after rules were refused
+
+log = logging.getLogger("kproxy")
+
+_Table = tuple[str, Family]  # the rules of one place in one family
+_Former = tuple[ListenerKey, str]  # a backend that has left: its listener, its destination
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaceHost:
+    """Where the rules of a place are. `check_sources`: the addresses its checks come from."""
+
+    kind: BalancerClass
+    namespace: Namespace
+    check_sources: Addresses
+
+
+class Balancing:
+    """Its thread starts with the first listener. At the end `close`."""
+
+    def __init__(self, hosts: Mapping[str, PlaceHost], variant: str, drain_s: float) -> None:
+        """`variant`: of iptables. `drain_s`: how long connections of a backend go on that left."""
+        self.state: tuple[ListenerState, ...] = ()
+        self._hosts = hosts
+        self._variant = variant
+        self._drain_s = drain_s
+        self._listeners: dict[ListenerKey, Listener] = {}
+        self._health: dict[Target, Health] = {}
+        self._checks: dict[Target, Check] = {}
+        self._events: dict[str, Events] = {}
+        self._xtables: dict[_Table, Xtables] = {}
+        self._written: dict[_Table, tuple[Shares, ...]] = {}
+        self._loads: dict[_Table, Counter[_Former]] = {}
+        self._stale: set[_Table] = set()
+        self._retry_at = 0.0
+        self._draining: dict[_Former, float] = {}
+        self._waiting: list[Future[None]] = []
+        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._selector = selectors.DefaultSelector()
+        self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._selector.register(self._wake_reader, selectors.EVENT_READ, self._do_tasks)
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+
+    def update(self, listeners: Iterable[Listener]) -> None:
+        """Make these all there are. Returns when backends that are new, or were out, have been
+        checked once and the rules are written. Raises KernelRefused, Unsupported.
+        """
+        wanted = {each.key: each for each in listeners}
+        if self._thread is None:
+            if not wanted:
+                return
+            self._thread = threading.Thread(target=self._run, name="kproxy-edge", daemon=True)
+            self._thread.start()
+        done: Future[None] = Future()
+        self._call(partial(self._follow, wanted, done))
+        done.result()
+
+    def close(self) -> None:
+        """Stop. The rules stay; they go away with the namespaces."""
+        if self._thread is not None:
+            self._call(self._stop)
+            self._thread.join()
+        for check in self._checks.values():
+            check.close()
+        for events in self._events.values():
+            events.close()
+        self._selector.close()
+        os.close(self._wake_reader)
+        os.close(self._wake_writer)
+
+    def _call(self, task: Callable[[], None]) -> None:
+        self._tasks.put(task)
+        with suppress(BlockingIOError):  # a full pipe wakes as well
+            os.write(self._wake_writer, b"\0")
+
+    def _do_tasks(self) -> None:
+        os.read(self._wake_reader, 4096)
+        with suppress(Empty):
+            while True:
+                self._tasks.get_nowait()()
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                for key, _ in self._selector.select(self._pause_s()):
+                    key.data()
+                self._work()
+            except Exception as error:
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Tell who waits, else the log; then try again."""
+        if not self._waiting or not isinstance(error, KproxyError):
+            log.error("load balancers, next try in %g s: %s", _RETRY_S, error)
+        while self._waiting:
+            self._waiting.pop().set_exception(error)
+        self._retry_at = time.monotonic() + _RETRY_S
+
+    def _pause_s(self) -> float | None:
+        """Until something is due."""
+        now = time.monotonic()
+        due = [each.due_s for each in self._health.values() if not each.under_way]
+        due += [check.deadline for check in self._checks.values()]
+        due += self._draining.values()
+        if self._stale:
+            due += [each.awaited_until for each in self._health.values() if each.awaited(now)]
+            due += [self._retry_at] if self._retry_at > now else []
+        return max(min(due) - now, 0.0) if due else None
+
+    def _work(self) -> None:
+        now = time.monotonic()
+        for target, check in list(self._checks.items()):
+            if now >= check.deadline:
+                check.expire()
+                self._conclude(target)
+        for target, health in self._health.items():
+            if not health.under_way and now >= health.due_s:
+                self._start(target, health, now)
+        if any(health.awaited(now) for health in self._health.values()):
+            return
+        if self._stale and now >= self._retry_at:
+            for table in sorted(self._stale, key=lambda each: (each[0], each[1].value)):
+                self._write(table)
+                self._stale.discard(table)
+            self._take_stock()
+        if not self._stale:
+            while self._waiting:
+                self._waiting.pop().set_result(None)
+        self._end_drains(now)
+
+    def _follow(self, wanted: dict[ListenerKey, Listener], done: Future[None]) -> None:
+        self._waiting.append(done)
+        now = time.monotonic()
+        before, self._listeners = self._listeners, wanted
+        self._stale |= {
+            (each.key.place, each.key.family) for each in (*before.values(), *wanted.values())
+        }
+        present = {(key, str(each)) for key in wanted for each in wanted[key].backends}
+        for key, listener in before.items():
+            for backend in listener.backends:
+                self._draining.setdefault((key, str(backend)), now + self._drain_s)
+        for former in present & self._draining.keys():
+            del self._draining[former]
+        targets = {
+            each.target
+            for key in wanted
+            for each in wanted[key].backends
+            if each.target is not None
+        }
+        for target in self._health.keys() - targets:
+            del self._health[target]
+            if check := self._checks.pop(target, None):
+                self._selector.unregister(check.socket)
+                check.close()
+        for target in targets:
+            if target in self._health:
+                self._health[target].hurry(now)
+            else:
+                self._health[target] = Health(target.times, now)
+        self._watch_connections()
+
+    # --- health ------------------------------------------------------------------------------
+
+    def _start(self, target: Target, health: Health, now: float) -> None:
+        host = self._hosts[target.place]
+        family = Family.IPV6 if ":" in target.address else Family.IPV4
+        health.start(now)
+        deadline = now + target.times.timeout_s
+        check = Check(target, host.namespace, host.check_sources[family], deadline)
+        self._checks[target] = check
+        if check.result is None:
+            self._selector.register(check.socket, check.events, partial(self._advance, target))
+        else:
+            self._conclude(target)
+
+    def _advance(self, target: Target) -> None:
+        check = self._checks.get(target)
+        if check is None:  # it was given up in this very round
+            return
+        watched, events = check.socket, check.events
+        self._selector.unregister(watched)
+        check.advance()
+        if check.result is None:
+            self._selector.register(watched, check.events or events, partial(self._advance, target))
+        else:
+            self._conclude(target)
+
+    def _conclude(self, target: Target) -> None:
+        check = self._checks.pop(target)
+        with suppress(KeyError, ValueError):  # it is no longer, or was never, waited for
+            self._selector.unregister(check.socket)
+        health = self._health[target]
+        if health.end(check.result or ""):
+            self._stale |= {
+                (key.place, key.family)
+                for key, listener in self._listeners.items()
+                if any(each.target == target for each in listener.backends)
+            }
+            log.info("%s: %s", target, check.result or "healthy")
+        self._take_stock()
+
+    def _healthy(self, backend: Backend) -> bool:
+        return backend.target is None or self._health[backend.target].healthy
+
+    # --- rules -------------------------------------------------------------------------------
+
+    def _write(self, table: _Table) -> None:
+        place, family = table
+        host = self._hosts[place]
+        here = [
+            each for each in self._listeners.values() if (each.key.place, each.key.family) == table
+        ]
+        with host.namespace.entered():
+            loads: Counter[_Former] = Counter()
+            if any(each.algorithm is Algorithm.LEAST_CONNECTIONS for each in here):
+                loads = self._count(table)
+            shares = tuple(self._share(each, loads) for each in here)
+            before = self._written.get(table)
+            if shares != (before or ()):
+                if table not in self._xtables:
+                    self._xtables[table] = open_xtables(family, self._variant)
+                self._xtables[table].restore(transaction(host.kind, family, shares, before))
+                self._written[table] = shares
+        self._loads[table] = loads
+
+    def _share(self, listener: Listener, loads: Counter[_Former]) -> Shares:
+        backends = [each for each in listener.backends if self._healthy(each)]
+        order = slots(
+            listener.algorithm,
+            [each.weight for each in backends],
+            [loads[listener.key, str(each)] for each in backends],
+        )
+        return Shares(listener=listener, slots=tuple(backends[index] for index in order))
+
+    # --- connections -------------------------------------------------------------------------
+
+    def _watch_connections(self) -> None:
+        """Where connections are counted, their coming and going is."""
+        places = {
+            key.place
+            for key, listener in self._listeners.items()
+            if listener.algorithm is Algorithm.LEAST_CONNECTIONS
+        }
+        for place in self._events.keys() - places:
+            events = self._events.pop(place)
+            self._selector.unregister(events.socket)
+            events.close()
+        for place in places - self._events.keys():
+            with self._hosts[place].namespace.entered():
+                events = self._events[place] = Events()
+            self._selector.register(
+                events.socket, selectors.EVENT_READ, partial(self._recount, place)
+            )
+
+    def _recount(self, place: str) -> None:
+        if place not in self._events:
+            return
+        self._events[place].drain()
+        with self._hosts[place].namespace.entered():
+            for table, loads in self._loads.items():
+                if table[0] == place and self._count(table) != loads:
+                    self._stale.add(table)
+
+    def _count(self, table: _Table) -> Counter[_Former]:
+        """Connections that are alive, by backend; in the namespace of the place."""
+        return Counter(
+            former
+            for flow in flows(table[1])
+            if flow.alive and (former := self._translated(table[0], flow))
+        )
+
+    def _translated(self, place: str, flow: Flow) -> _Former | None:
+        """The listener and backend of a connection, present or former; None if it has none."""
+        key = ListenerKey(
+            place=place,
+            family=flow.family,
+            protocol=flow.protocol,
+            port=flow.destination[1],
+        )
+        address, port = flow.backend
+        if flow.destination == flow.backend:
+            return None
+        return key, f"{address}:{port}" if flow.family is Family.IPV4 else f"[{address}]:{port}"
+
+    def _end_drains(self, now: float) -> None:
+        over = {former for former, until in self._draining.items() if now >= until}
+        for place, family in {(key.place, key.family) for key, _ in over}:
+            with self._hosts[place].namespace.entered():
+                forget(flow for flow in flows(family) if self._translated(place, flow) in over)
+        for former in over:
+            del self._draining[former]
+        if over:
+            self._take_stock()
+
+    def _take_stock(self) -> None:
+        self.state = tuple(
+            ListenerState(
+                listener=listener,
+                backends=tuple(
+                    BackendState(
+                        backend=each,
+                        healthy=self._healthy(each),
+                        reason=self._health[each.target].reason if each.target else "",
+                    )
+                    for each in listener.backends
+                ),
+                draining=tuple(where for former, where in self._draining if former == key),
+            )
+            for key, listener in self._listeners.items()
+        )

@@ -1,0 +1,101 @@
+"""The cloud controller of a lab: gives Services their addresses, and load balancers their work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from kproxy.api.types import KubernetesObject, Service
+from kproxy.edge.balancing import Balancing, PlaceHost
+from kproxy.edge.listeners import (
+    CheckTimes,
+    Edge,
+    concerns,
+    listeners_of,
+    problems_of,
+    with_status,
+)
+from kproxy.edge.state import ListenerState
+from kproxy.errors import BadInput
+from kproxy.store import ObjectKey, Store, object_key
+
+CHECK_INTERVAL_S = 1.0
+DRAIN_S = 300.0
+_THRESHOLD = 2  # with the time-out below, what is dead is out within three intervals
+_TIMEOUT_MIN_S = 0.2
+
+
+def check_times(interval_s: float) -> CheckTimes:
+    """Of health checks in a lab, where no Service asks for others."""
+    return CheckTimes(
+        interval_s=interval_s,
+        timeout_s=max(interval_s / 2, _TIMEOUT_MIN_S),
+        threshold=_THRESHOLD,
+    )
+
+
+class EdgeController:
+    """Keeps load balancers and the DNAT gateway in step with the objects of a cluster."""
+
+    def __init__(
+        self, edge: Edge, hosts: Mapping[str, PlaceHost], variant: str, drain_s: float = DRAIN_S
+    ) -> None:
+        """`hosts` of the edge's places by name. `variant`: of iptables.
+
+        `drain_s`: how long connections of a backend may go on that is none any more.
+        """
+        self._edge = edge
+        self._balancing = Balancing(hosts, variant, drain_s)
+        self._store = Store()
+
+    @property
+    def state(self) -> tuple[ListenerState, ...]:
+        """As of the last health check."""
+        return self._balancing.state
+
+    def admit(
+        self, objects: Iterable[KubernetesObject], *, all_there_is: bool = False
+    ) -> tuple[KubernetesObject, ...]:
+        """The objects as the cluster shall have them: Services with the addresses they get.
+
+        `all_there_is`: what is known so far will be gone. Raises BadInput; nothing is changed.
+        """
+        admitted = tuple(
+            with_status(each, self._edge)
+            if isinstance(each, Service) and concerns(each, self._edge)
+            else each
+            for each in objects
+        )
+        future: dict[ObjectKey, Service] = {} if all_there_is else dict(self._services())
+        future |= {object_key(each): each for each in admitted if isinstance(each, Service)}
+        if found := problems_of(
+            (each for each in future.values() if concerns(each, self._edge)), self._edge
+        ):
+            raise BadInput(found)
+        return admitted
+
+    def follow(self, change: Callable[[Store], None]) -> None:
+        """After the nodes. Returns when backends have been checked once and the rules are there.
+
+        Raises KernelRefused, Unsupported.
+        """
+        change(self._store)
+        self._store.take_changes()
+        self._balancing.update(
+            listener
+            for _, service in self._services()
+            if concerns(service, self._edge)
+            for listener in listeners_of(
+                service,
+                self._store.slices((service.metadata.namespace, service.metadata.name)),
+                self._edge,
+            )
+        )
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._balancing.close()
+
+    def _services(self) -> Iterator[tuple[ObjectKey, Service]]:
+        for key in self._store.services():
+            if service := self._store.service(key):
+                yield object_key(service), service

@@ -1,0 +1,58 @@
+"""The cloud controller of a lab, from what the lab consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kproxy.edge import BalancerClass, Edge, EdgeController, Place, PlaceHost, check_times
+from kproxy.lab import names
+from kproxy.lab.hosts import LabBalancer, LabHost, LabNode
+from kproxy.lab.layout import Layout
+from kproxy.lab.models import MODELS, Transport
+from kproxy.lab.profiles import PROFILES
+from kproxy.lab.spec import LabSpec
+
+_KINDS = {"shared": BalancerClass.SHARED, "dedicated": BalancerClass.DEDICATED}
+
+
+def edge_controller(
+    spec: LabSpec,
+    layout: Layout,
+    nodes: Iterable[LabNode],
+    balancers: Iterable[LabBalancer],
+    gateway: LabHost,
+    variant: str,
+    check_interval_s: float,
+) -> EdgeController:
+    """`variant`: of iptables."""
+    balancers = list(balancers)
+    public = layout.public[names.DNAT]
+    dnat = Place(name=names.DNAT, kind=BalancerClass.DNAT, address=public, public=public)
+    edge = Edge(
+        places=(*map(_place, balancers), dnat),
+        nodes={node.name: node.addresses for node in nodes},
+        reaches_pods=MODELS[spec.network].transport is Transport.UNDERLAY,
+        passes_through_local=PROFILES[spec.profile].passes_through_local,
+        times=check_times(check_interval_s),
+    )
+    hosts = {
+        each.name: PlaceHost(
+            kind=_KINDS[each.spec.kind],
+            namespace=each.namespace,
+            check_sources=each.check_sources or each.addresses,
+        )
+        for each in balancers
+    }
+    hosts[names.DNAT] = PlaceHost(
+        kind=BalancerClass.DNAT, namespace=gateway.namespace, check_sources={}
+    )
+    return EdgeController(edge, hosts, variant)
+
+
+def _place(balancer: LabBalancer) -> Place:
+    return Place(
+        name=balancer.name,
+        kind=_KINDS[balancer.spec.kind],
+        address=balancer.addresses,
+        public=balancer.public,
+    )
