@@ -1,0 +1,145 @@
+"""Tracing in the kernel's own ip_tables: the target TRACE, told through nfnetlink_log.
+
+The kernel says which rule matched, but not what the rule said, and it takes a rule that holds for
+all packets (`-j DROP`) for the end of its chain. So the tables are read, too.
+Source: net/ipv4/netfilter/ip_tables.c (get_chainname_rulenum), linux/netfilter/nfnetlink_log.h.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+from kproxy.errors import KernelRefused, Unsupported
+from kproxy.forwarding.plan import Family
+from kproxy.kernel import sysctl
+from kproxy.kernel.netlink import Request, attribute, attributes
+from kproxy.kernel.process import run
+from kproxy.kernel.trace.listener import FAMILY_NAMES, Listener, text
+from kproxy.kernel.trace.listing import SavedChain, SavedTable, parse_saved, verdict_of
+from kproxy.kernel.trace.steps import Kind, TraceStep
+from kproxy.kernel.xtables import Xtables
+
+_SUBSYSTEM = 4 << 8  # NFNL_SUBSYS_ULOG
+_PACKET, _CONFIG = _SUBSYSTEM | 0, _SUBSYSTEM | 1  # NFULNL_MSG_
+_HEADER_BYTES = 4  # nfgenmsg
+_GROUP = 0  # the kernel's own messages go there
+_BIND, _COPY_PACKET = 1, 2  # NFULNL_CFG_CMD_BIND, NFULNL_COPY_PACKET
+_COPY_BYTES = 128  # an IPv6 header, and an ICMP error that quotes a whole probe
+_A_IIF, _A_OIF, _A_PAYLOAD, _A_PREFIX = 4, 5, 9, 10  # NFULA_
+_PREFIX = re.compile(r"TRACE: (\S+?):(\S+):(rule|return|policy):(\d+) ?")
+_LOGGER = "nfnetlink_log"
+_SETTINGS = ("net/netfilter/nf_log/2", "net/netfilter/nf_log/10")  # by protocol family
+_HOOKS = ("PREROUTING", "OUTPUT")
+_COMMANDS = {"ip": "iptables-legacy-save", "ip6": "ip6tables-legacy-save"}
+_RULE = "-m comment --comment kproxy-trace -j TRACE"
+
+
+class LegacyTrace:
+    """All methods are to be called in the namespace it was made in."""
+
+    def __init__(self, buffer_bytes: int) -> None:
+        self._order = 0
+        self._saved: dict[str, dict[str, SavedTable]] = {}
+        with ExitStack() as undo:
+            self._listener = Listener(buffer_bytes)
+            undo.callback(self._listener.close)
+            try:
+                _listen(self._listener)
+                for setting in _SETTINGS:
+                    undo.callback(sysctl.write, setting, sysctl.read(setting))
+                    sysctl.write(setting, _LOGGER)
+                for family in Family:
+                    Xtables(family, "legacy").restore(_lines(f"-I {hook} 1" for hook in _HOOKS))
+                    undo.callback(_remove, family)
+            except KernelRefused as error:
+                raise Unsupported(
+                    f"cannot trace packets: {error}",
+                    remedy="a kernel with the modules nfnetlink_log, nf_log_syslog and xt_TRACE",
+                ) from None
+            self._undo = undo.pop_all()
+
+    def read(self) -> list[TraceStep]:
+        self._saved.clear()
+        steps = (self._step(message) for message in self._listener.heard(_PACKET))
+        return [step for step in steps if step]
+
+    def describe(self, step: TraceStep) -> str:
+        chain = self._tables(step.family).get(step.table, {}).get(step.chain)
+        if chain is None:
+            return ""
+        if step.kind == "policy":
+            return f"-P {step.chain} {chain.policy}"
+        rules = [rule for rule in chain.rules if not _is_ours(rule)]
+        return rules[step.rule - 1] if 0 < step.rule <= len(rules) else ""
+
+    def close(self) -> None:
+        self._undo.close()
+
+    def _step(self, message: memoryview) -> TraceStep | None:
+        """None for what is not of a trace, and for rules of ours."""
+        found = dict(attributes(message[_HEADER_BYTES:]))
+        told = _PREFIX.fullmatch(text(found[_A_PREFIX])) if _A_PREFIX in found else None
+        if not told:
+            return None
+        family, table, name, number = FAMILY_NAMES[message[0]], told[1], told[2], int(told[4])
+        chains = self._tables(family).get(table, {})
+        chain = chains.get(name, SavedChain("", []))
+        kind: Kind = "policy" if told[3] == "policy" else "return"
+        verdict, rule = chain.policy.lower() if kind == "policy" else "continue", 0
+        if number <= len(chain.rules):
+            if _is_ours(chain.rules[number - 1]):
+                return None
+            kind, verdict = "rule", verdict_of(chain.rules[number - 1], chains)
+            rule = number - sum(map(_is_ours, chain.rules[:number]))
+        elif told[3] == "rule":  # it is gone
+            kind, verdict, rule = "rule", "", number
+        self._order += 1
+        return TraceStep(
+            order=self._order,
+            family=family,
+            table=table,
+            chain=name,
+            kind=kind,
+            verdict=verdict,
+            rule=rule,
+            packet=bytes(found.get(_A_PAYLOAD, b"")),
+            iif=self._listener.link_name(found.get(_A_IIF)),
+            oif=self._listener.link_name(found.get(_A_OIF)),
+        )
+
+    def _tables(self, family: str) -> dict[str, SavedTable]:
+        if family not in self._saved:
+            self._saved[family] = parse_saved(run([_COMMANDS[family]]))
+        return self._saved[family]
+
+
+def _listen(listener: Listener) -> None:
+    """Every message at once, with the beginning of the packet. It ends with the socket."""
+    copy = struct.pack(">LBx", _COPY_BYTES, _COPY_PACKET)
+    settings = (
+        attribute(1, bytes([_BIND])),
+        attribute(2, copy),
+        attribute(5, (1).to_bytes(4, "big")),  # how many messages wait for each other
+    )
+    what = ("listen to group", _GROUP, "of nfnetlink_log")
+    header = struct.pack(">BBH", 0, 0, _GROUP)
+    listener.send(Request(_CONFIG, header + setting, what) for setting in settings)
+
+
+def _lines(edits: Iterable[str]) -> list[str]:
+    return ["*raw\n", *(f"{edit} {_RULE}\n" for edit in edits), "COMMIT\n"]
+
+
+def _remove(family: Family) -> None:
+    """Our rules; somebody may have removed one already."""
+    command = _COMMANDS["ip" if family is Family.IPV4 else "ip6"]
+    raw = parse_saved(run([command, "-t", "raw"])).get("raw", {})
+    edits = [f"-D {hook}" for hook in _HOOKS for rule in raw[hook].rules if _is_ours(rule)]
+    Xtables(family, "legacy").restore(_lines(edits))
+
+
+def _is_ours(rule: str) -> bool:
+    return rule.endswith(_RULE)

@@ -1,0 +1,74 @@
+"""One namespace's trace, by the way its tables need."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from kproxy.kernel.netns import Namespace
+from kproxy.kernel.trace.legacy import LegacyTrace
+from kproxy.kernel.trace.nf_tables import NfTablesTrace
+from kproxy.kernel.trace.steps import TraceStep
+from kproxy.kernel.xtables import Variant
+
+BUFFER_BYTES = 32 << 20  # twenty thousand steps and more; the kernel takes only what they need
+
+
+class Trace:
+    """From `start` to `close`, the steps of all packets in one namespace. A context manager.
+
+    Its methods may be called from any namespace. Not thread-safe. It keeps the namespace alive.
+    """
+
+    def __init__(self, namespace: Namespace, way: NfTablesTrace | LegacyTrace) -> None:
+        """Use `start`."""
+        self._namespace = namespace
+        self._way = way
+        self._open = True
+
+    @classmethod
+    def start(cls, variant: Variant, *, buffer_bytes: int = BUFFER_BYTES) -> Self:
+        """Trace the packets in the namespace of the calling thread from now on.
+
+        `variant`: whose tables are told of: `nft` for those of nf_tables (iptables' nft variant and
+        nftables), `legacy` for those of legacy iptables. One trace at a time for each.
+        `buffer_bytes`: room for steps that were not read yet, of which each needs up to 1500.
+        Raises Unsupported if this kernel or the privilege does not allow it.
+        """
+        namespace = Namespace.current()
+        try:
+            way = (NfTablesTrace if variant == "nft" else LegacyTrace)(buffer_bytes)
+        except BaseException:
+            namespace.close()
+            raise
+        return cls(namespace, way)
+
+    def read(self) -> list[TraceStep]:
+        """The steps since the last call, in order. Never waits for packets.
+
+        Raises KernelRefused if steps were lost because too many waited; the next call starts anew.
+        """
+        with self._namespace.entered():
+            return self._way.read()
+
+    def describe(self, step: TraceStep) -> str:
+        """The rule as its tool prints it: iptables-save, or nft for what is not iptables'.
+
+        A policy as `iptables -S` or nft prints it; "" for the end of a chain, and for a rule that
+        is gone. Tables are looked at once after each `read`: ask before the rules change.
+        """
+        with self._namespace.entered():
+            return "" if step.kind == "return" else self._way.describe(step)
+
+    def close(self) -> None:
+        """Remove everything that `start` has made. An empty legacy table `raw` cannot go again."""
+        if self._open:
+            self._open = False
+            with self._namespace.entered():
+                self._way.close()
+            self._namespace.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
