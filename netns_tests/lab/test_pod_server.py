@@ -1,0 +1,37 @@
+"""What a pod answers to datagrams."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from kproxy.datagrams import probe, reply_prefix, tagged
+from kproxy.forwarding.plan import Family
+from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec
+
+SPEC = LabSpec(
+    nodes=(
+        NodeSpec(
+            name="node-a", pods=(PodSpec(name="web", ports=(PortSpec(port=53, protocol="UDP"),)),)
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize("datagram", [b"kproxy\n", probe(0x0A0B0C0D)])
+def test_a_probe_is_told_that_it_is_answered(datagram: bytes) -> None:
+    with Lab(SPEC, mode=None) as lab:
+        for family, kind in ((Family.IPV4, socket.AF_INET), (Family.IPV6, socket.AF_INET6)):
+            with lab.nodes["node-a"].namespace.entered():
+                sock = socket.socket(kind, socket.SOCK_DGRAM)
+            with sock:
+                sock.settimeout(5)
+                sock.connect((lab.pods["web"].addresses[family], 53))
+                sock.send(datagram)
+                answer = sock.recv(1000)
+            mark = reply_prefix(datagram)
+            assert answer.startswith(mark)
+            assert json.loads(answer.removeprefix(mark))["pod"] == "web"
+            assert bool(tagged(answer)) == bool(mark)
