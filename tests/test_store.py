@@ -155,13 +155,13 @@ def test_what_was_put_in_is_found() -> None:
     assert sorted(store.services()) == [API, WEB]
     assert store.node("node-0") == node()
     assert store.pods() == [pod()]
+    assert store.service(("default", "web")) is None
+    assert store.node("web") is None
 
 
 def test_ingresses_by_namespace_and_name() -> None:
     store = filled(ingress("b"), ingress("a"), pod(), ingress("c", namespace="other"))
     assert store.ingresses() == [ingress("c", namespace="other"), ingress("a"), ingress("b")]
-    assert store.service(("default", "web")) is None
-    assert store.node("web") is None
 
 
 def test_slices_are_in_order_of_name_whatever_their_history() -> None:

@@ -24,6 +24,7 @@ from kproxy.kernel.ownership import claim_namespace
 from kproxy.lab import leftovers, names, topology, validation
 from kproxy.lab.edge import edge_controller
 from kproxy.lab.hosts import LabBalancer, LabClient, LabHost, LabNode, LabPod
+from kproxy.lab.ingress import IngressController
 from kproxy.lab.layout import Layout
 from kproxy.lab.models import MODELS
 from kproxy.lab.objects import node_object, pod_object, selected, slices_for
@@ -79,6 +80,7 @@ class Lab:
         self._model = MODELS[spec.network]
         self._routes: dict[str, str] = {}
         self._proxies: Proxies | None = None
+        self._ingress: IngressController | None = None
         self._check_interval_s = check_interval_s
         self._edge: EdgeController | None = None
         self._undo = ExitStack()
@@ -232,12 +234,14 @@ class Lab:
         del self._routes[cidr]
 
     def _change(self, change: Callable[[Store], None]) -> SyncReports:
-        """First the nodes, then the load balancers, which ask them."""
-        try:
-            return self._require_proxies().sync(change)
-        finally:
+        """First the nodes, then the ingress pods, then the load balancers, which ask them."""
+        proxies = self._require_proxies()
+        with ExitStack() as others:
             if self._edge:
-                self._edge.follow(change)
+                others.callback(self._edge.follow, change)
+            if self._ingress:
+                others.callback(self._ingress.sync, change)
+            return proxies.sync(change)
 
     def _on_router(self, change: Callable[[Links], None]) -> None:
         def enter_and_change() -> None:
@@ -260,8 +264,11 @@ class Lab:
         pod_server = PodServer()
         undo.callback(pod_server.close)
         for pod in self.pods.values():
-            pod_server.listen(pod)
+            if not pod.spec.runs:
+                pod_server.listen(pod)
         pod_server.start()
+        self._ingress = IngressController(pod for pod in self.pods.values() if pod.spec.runs)
+        undo.callback(self._ingress.close)
         if self.mode is not None:
             for node in self.nodes.values():
                 with node.namespace.entered():

@@ -3,7 +3,8 @@
 One thread serves the sockets of all pods; each was made in its pod's namespace and stays there.
 An answer is one line of JSON, `{"pod": ..., "source": ..., "source_port": ..., "port": ...}`: over
 TCP and SCTP after a line or the end of input, and then the connection is closed; over UDP for
-each datagram. If that is a probe, a mark with its tag precedes the line (`kproxy.datagrams`).
+each datagram. If that is a probe, a mark with its tag precedes the line (`kproxy.datagrams`). A
+line that begins an HTTP request is answered in HTTP (`kproxy.lab.pod_http`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Callable
+from email.utils import formatdate
 from functools import partial
 
 from kproxy.api.types import Protocol
@@ -22,6 +24,7 @@ from kproxy.datagrams import reply_prefix
 from kproxy.errors import Unsupported
 from kproxy.forwarding.plan import Family
 from kproxy.lab.hosts import LabPod
+from kproxy.lab.pod_http import answer_http, is_http
 
 _BACKLOG = 1024
 _LINE_MAX_BYTES = 65536
@@ -96,16 +99,20 @@ class PodServer:
             return
         self._sockets.add(connection)
         connection.setblocking(False)
-        reply = _reply(pod, source, listener)
-        self._watch(connection, partial(self._answer_line, connection, bytearray(), reply))
+        answer = _answer(pod, source, listener)
+        self._watch(connection, partial(self._answer_line, connection, bytearray(), answer))
 
-    def _answer_line(self, connection: socket.socket, received: bytearray, reply: bytes) -> None:
+    def _answer_line(
+        self, connection: socket.socket, received: bytearray, answer: dict[str, object]
+    ) -> None:
         try:
             data = connection.recv(_LINE_MAX_BYTES)
             received += data
-            if data and b"\n" not in received and len(received) < _LINE_MAX_BYTES:
+            reply = _reply_to(received, answer)
+            if data and reply is None and len(received) < _LINE_MAX_BYTES:
                 return
-            connection.send(reply)  # far smaller than an empty send buffer
+            # Far smaller than an empty send buffer.
+            connection.send(_line(answer) if reply is None else reply)
         except BlockingIOError:
             return
         except OSError as error:
@@ -122,20 +129,32 @@ class PodServer:
             except BlockingIOError:
                 return
             try:
-                sock.sendto(reply_prefix(data) + _reply(pod, source, sock), source)
+                sock.sendto(reply_prefix(data) + _line(_answer(pod, source, sock)), source)
             except OSError as error:
                 if not _is_peers_doing(error):
                     raise
 
 
-def _reply(pod: str, source: tuple[str, int], sock: socket.socket) -> bytes:
-    answer = {
+def _answer(pod: str, source: tuple[str, int], sock: socket.socket) -> dict[str, object]:
+    return {
         "pod": pod,
         "source": source[0],
         "source_port": source[1],
         "port": sock.getsockname()[1],
     }
+
+
+def _line(answer: dict[str, object]) -> bytes:
     return json.dumps(answer).encode() + b"\n"
+
+
+def _reply_to(received: bytearray, answer: dict[str, object]) -> bytes | None:
+    """None if more must come."""
+    if b"\n" not in received:
+        return None
+    if is_http(bytes(received)):
+        return answer_http(bytes(received), answer, formatdate(usegmt=True))
+    return _line(answer)
 
 
 def _open(family: socket.AddressFamily, protocol: Protocol, pod: str) -> socket.socket:

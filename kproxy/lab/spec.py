@@ -34,6 +34,8 @@ class PodSpec:
     """`namespace` and `labels` are the Kubernetes ones, for selectors.
 
     `host_network`: it lives in its node's network namespace and has the node's addresses.
+    `runs`: what serves its ports; "" is the server of `kproxy.lab.pod_server`, which tells whom it
+    saw, "nginx" an ingress (`kproxy.lab.ingress`).
     """
 
     name: str
@@ -41,6 +43,7 @@ class PodSpec:
     ports: tuple[PortSpec, ...] = ()
     namespace: str = "default"
     host_network: bool = False
+    runs: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,8 +20,8 @@
       balancers: [{name: lb, kind: shared}, {name: elb, kind: dedicated}]
 
 Besides these: `families` ([IPv4, IPv6]), `nodeCIDRs`, `podCIDRs`, `serviceCIDRs`, `clientCIDRs`;
-`publicCIDRs` and `balancerCIDRs` of the edge; a pod's `namespace`, and `hostNetwork: true`. Only
-`nodes` is required.
+`publicCIDRs` and `balancerCIDRs` of the edge; a pod's `namespace`, `hostNetwork: true`, and
+`runs: nginx` for an ingress. Only `nodes` is required.
 """
 
 from __future__ import annotations
@@ -131,6 +131,7 @@ class _Reader:
             "ports": self._each(self._port),
             "namespace": self._text,
             "hostNetwork": self._truth,
+            "runs": self._text,
         }
         fields = self._fields(place, value, readers, required=("name",))
         return PodSpec(**({"name": ""} | _snake_case(fields)))

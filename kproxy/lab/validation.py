@@ -19,6 +19,7 @@ from kproxy.lab.profiles import PROFILES
 from kproxy.lab.spec import ClientSpec, LabSpec, NodeSpec, PodSpec
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
+PROGRAMS = ("nginx",)
 BALANCER_KINDS = ("shared", "dedicated")
 
 # kubernetes/apimachinery util/validation: IsDNS1123Label, IsQualifiedName, IsValidLabelValue,
@@ -168,6 +169,10 @@ def _pod(place: str, pod: PodSpec) -> Iterator[str]:
             yield f"{place}.labels: {key!r} is not a label name"
         if not _VALUE.fullmatch(value):
             yield f"{place}.labels.{key}: {value!r} is not a label value"
+    if pod.runs and pod.runs not in PROGRAMS:
+        yield f"{place}.runs: {pod.runs!r} is none of {', '.join(PROGRAMS)}"
+    if pod.runs and not pod.ports:
+        yield f"{place}.ports: at least one is needed, where {pod.runs} listens"
     numbers: set[tuple[int, str]] = set()
     names: set[str] = set()
     for number, port in enumerate(pod.ports):
@@ -176,6 +181,8 @@ def _pod(place: str, pod: PodSpec) -> Iterator[str]:
             yield f"{here}.port: {port.port} is not in 1..65535"
         if port.protocol not in PROTOCOLS:
             yield f"{here}.protocol: {port.protocol!r} is none of {', '.join(PROTOCOLS)}"
+        elif pod.runs and port.protocol != "TCP":
+            yield f"{here}.protocol: {pod.runs} serves TCP only, not {port.protocol}"
         if (port.port, port.protocol) in numbers:
             yield f"{here}: {port.port}/{port.protocol} is served already"
         numbers.add((port.port, port.protocol))

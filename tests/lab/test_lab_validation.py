@@ -22,6 +22,7 @@ nodes:
     namespace: shop
     labels: {app: web, example.com/tier: front}
     ports: [8080, {port: 5353, protocol: UDP, name: dns}]
+  - {name: front, runs: nginx, ports: [80]}
 - name: node-b
 clients:
 - {name: outside, addresses: [198.51.100.7]}
@@ -49,6 +50,7 @@ def test_a_whole_file() -> None:
                             PortSpec(port=5353, protocol="UDP", name="dns"),
                         ),
                     ),
+                    PodSpec(name="front", runs="nginx", ports=(PortSpec(port=80),)),
                 ),
             ),
             NodeSpec(name="node-b"),
@@ -183,6 +185,18 @@ WRONG = [  # fields of the spec, its problems
             "nodes[0].pods[0].ports[3].name: 'web' is used twice",
             "nodes[0].pods[0].ports[4].name: 'Web' is not a port name",
         ],
+    ),
+    (
+        {"nodes": pod(runs="apache", ports=(PortSpec(port=80),))},
+        ["nodes[0].pods[0].runs: 'apache' is none of nginx"],
+    ),
+    (
+        {"nodes": pod(runs="nginx")},
+        ["nodes[0].pods[0].ports: at least one is needed, where nginx listens"],
+    ),
+    (
+        {"nodes": pod(runs="nginx", ports=(PortSpec(port=80), PortSpec(port=80, protocol="UDP")))},
+        ["nodes[0].pods[0].ports[1].protocol: nginx serves TCP only, not UDP"],
     ),
     ({"nodes": (A,), "families": ()}, ["families: at least one is needed"]),
     (

@@ -1,0 +1,38 @@
+"""File systems in memory that are mounted nowhere, so that nothing has to be removed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from kproxy.errors import KernelRefused
+
+# include/uapi/asm-generic/unistd.h (the same on all architectures), linux/mount.h. By number, since
+# the functions of these names came with glibc 2.36 only.
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
+_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
+_FSCONFIG_CMD_CREATE = 6
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def open_tmpfs() -> int:
+    """A descriptor of an empty folder, which has no name; below /proc/self/fd it is a path.
+
+    The folder and all in it vanish with the last process that has the descriptor, however that
+    ends. Needs Linux 5.2. Raises KernelRefused.
+    """
+    context = _call(_FSOPEN, b"tmpfs", _FSOPEN_CLOEXEC)
+    try:
+        _call(_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        return _call(_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
+    finally:
+        os.close(context)
+
+
+def _call(number: int, *arguments: object) -> int:
+    result = int(_libc.syscall(number, *arguments))
+    if result < 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise KernelRefused(f"cannot make a file system in memory: {reason}")
+    return result
