@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_network
 
 from kproxy.forwarding.plan import Family
+from kproxy.kernel import sysctl
 from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.layout import Addresses, Layout, by_family, second_addresses
@@ -175,6 +176,9 @@ def _use_second_interface(
     node's address for its source; the CNI of AWS marks connections for the same reason.
     """
     links.up(SECOND)
+    # What comes by the first interface for a pod looks as if it came the wrong way: its reply is
+    # known by a mark that the check does not see. The CNI of AWS sets 2 (loose) as well.
+    sysctl.write(f"net/ipv4/conf/{UPLINK}/rp_filter", 2)
     for family, subnet in layout.subnets[node.name].items():
         own, via = second_addresses(subnet)
         links.add_address(SECOND, alone(family, own))

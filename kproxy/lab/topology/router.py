@@ -40,7 +40,7 @@ def build_router(
         lead_to(links, others, layout.addresses, gateways, namespaces, index)
         _route_pods(links, spec, model, layout, namespaces, index + len(others))
         if spec.edge:
-            _route_outside(links, spec, spec.edge, layout)
+            _route_outside(links, spec, spec.edge, model, layout)
             for number, balancer in enumerate(balancers):
                 _route_back(links, balancer, number, layout)
         for cidr, name in spec.routes.items():
@@ -106,10 +106,14 @@ def _route_pods(
                 links.add_route(Route(destination=subnet, link=port, via=theirs))
 
 
-def _route_outside(links: Links, spec: LabSpec, edge: EdgeSpec, layout: Layout) -> None:
+def _route_outside(
+    links: Links, spec: LabSpec, edge: EdgeSpec, model: NetworkModel, layout: Layout
+) -> None:
     """Everything else is the internet's, but nothing private leaks there."""
     gateway = layout.addresses[GATEWAY]
-    private = (spec.pod_cidrs, spec.service_cidrs, spec.node_cidrs, edge.balancer_cidrs)
+    private = [spec.pod_cidrs, spec.service_cidrs, edge.balancer_cidrs]
+    if model.transport is not Transport.HOSTS:  # the segment is a route to all of them
+        private.append(spec.node_cidrs)
     for family in spec.families:
         links.add_route(Route(destination=ANYWHERE[family], link=GATEWAY, via=gateway[family]))
         for cidrs in private:
