@@ -34,6 +34,12 @@ class Algorithm(enum.Enum):
     ROUND_ROBIN = "rr"
     WEIGHTED_ROUND_ROBIN = "wrr"
     LEAST_CONNECTIONS = "lc"
+    WEIGHTED_LEAST_CONNECTIONS = "wlc"
+
+    @property
+    def counts(self) -> bool:
+        """Whether it must know how many connections there are."""
+        return self in (Algorithm.LEAST_CONNECTIONS, Algorithm.WEIGHTED_LEAST_CONNECTIONS)
 
 
 class BalancerClass(enum.Enum):
@@ -82,7 +88,7 @@ _ALGORITHMS = {
 _SCHEDULERS = {
     "rr": Algorithm.ROUND_ROBIN,
     "wrr": Algorithm.WEIGHTED_ROUND_ROBIN,
-    "wlc": Algorithm.LEAST_CONNECTIONS,
+    "wlc": Algorithm.WEIGHTED_LEAST_CONNECTIONS,
 }
 _PASS_THROUGH: dict[str, PassThrough] = {"true": "true", "onlyLocal": "onlyLocal"}
 _T = TypeVar("_T")

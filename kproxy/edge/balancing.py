@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 
-from kproxy.edge.annotations import Algorithm, BalancerClass
+from kproxy.edge.annotations import BalancerClass
 from kproxy.edge.checks import Check
 from kproxy.edge.conntrack import Events, Flow, flows, forget
 from kproxy.edge.health import Health
@@ -246,7 +246,7 @@ class Balancing:
         ]
         with host.namespace.entered():
             loads: Counter[_Former] = Counter()
-            if any(each.algorithm is Algorithm.LEAST_CONNECTIONS for each in here):
+            if any(each.algorithm.counts for each in here):
                 loads = self._count(table)
             shares = tuple(self._share(each, loads) for each in here)
             before = self._written.get(table)
@@ -271,9 +271,7 @@ class Balancing:
     def _watch_connections(self) -> None:
         """Where connections are counted, their coming and going is."""
         places = {
-            key.place
-            for key, listener in self._listeners.items()
-            if listener.algorithm is Algorithm.LEAST_CONNECTIONS
+            key.place for key, listener in self._listeners.items() if listener.algorithm.counts
         }
         for place in self._events.keys() - places:
             events = self._events.pop(place)

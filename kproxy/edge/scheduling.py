@@ -19,6 +19,8 @@ def slots(algorithm: Algorithm, weights: Sequence[int], loads: Sequence[int]) ->
         case Algorithm.WEIGHTED_ROUND_ROBIN:
             return _smooth(weights)
         case Algorithm.LEAST_CONNECTIONS:
+            return _least([1] * len(weights), loads)
+        case Algorithm.WEIGHTED_LEAST_CONNECTIONS:
             return _least(weights, loads)
 
 
