@@ -11,7 +11,7 @@ from itertools import product
 
 import pytest
 
-from kproxy.errors import KernelRefused
+from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Family
 from kproxy.kernel import sysctl
 from kproxy.kernel.links import Links, Route
@@ -382,6 +382,18 @@ def test_closing_removes_the_tables_of_nf_tables(net: Net) -> None:
         assert run(["nft", "list", "ruleset"]) == before
         crashed.close()
         assert run(["nft", "list", "ruleset"]) == before
+
+
+@pytest.mark.parametrize("variant", VARIANTS[1:])
+def test_the_legacy_variant_tells_only_one(net: Net, variant: Variant) -> None:
+    with net.node.entered():
+        before = everything()
+        with Trace.start(variant):
+            during = everything()
+            with pytest.raises(Unsupported, match="group 0") as refused:
+                Trace.start(variant)
+            assert "nobody else listens" in refused.value.remedy
+            assert everything() == during != before
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

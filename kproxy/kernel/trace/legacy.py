@@ -126,7 +126,12 @@ def _listen(listener: Listener) -> None:
     )
     what = ("listen to group", _GROUP, "of nfnetlink_log")
     header = struct.pack(">BBH", 0, 0, _GROUP)
-    listener.send(Request(_CONFIG, header + setting, what) for setting in settings)
+    try:
+        listener.send(Request(_CONFIG, header + setting, what) for setting in settings)
+    except Unsupported as error:  # of a group that is taken the kernel says the same
+        raise Unsupported(
+            str(error), remedy="run as root, while nobody else listens to this group here"
+        ) from None
 
 
 def _lines(edits: Iterable[str]) -> list[str]:
