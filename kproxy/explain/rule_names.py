@@ -8,6 +8,7 @@ from kproxy.kernel.trace import TraceStep
 
 # iptables-save quotes comments that have blanks only; nft quotes all.
 _COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))| comment "([^"]*)"')
+_VERDICT_MAP = re.compile(r" vmap @(\S+)")
 _LONG = 60
 
 
@@ -22,5 +23,7 @@ def name_of(step: TraceStep, text: str) -> str:
         return f"{place}, its policy"
     if comment := _COMMENT.search(text):
         return f'{place} "{comment[1] or comment[2] or comment[3]}"'
+    if verdicts := _VERDICT_MAP.search(text):
+        return f"{place}, by map {verdicts[1]}"
     rule = text.removeprefix(f"-A {step.chain} ")
     return f"{place}: {rule}" if rule and len(rule) <= _LONG else place

@@ -21,7 +21,7 @@ class Flow(NamedTuple):
 
 class Visit(NamedTuple):
     """A packet on one host. It came by `entry` ("" if it was made there) as `before`, and left by
-    `exit` ("" if it did not) as `after`. Inside of a tunnel, flows are those of the inner packet.
+    `exit` ("" if it did not) as `after`.
     """
 
     host: str
@@ -50,7 +50,9 @@ def visits(seen: Iterable[Seen], role: Role, made: Flow | None = None) -> list[V
     found: list[Visit] = []
     for host, group in groupby(_of_role(seen, role), key=lambda entry: entry.host):
         entries = list(group)
-        first, last = entries[0], entries[-1]
+        # Of what a tunnel wraps and unwraps, the bare packet counts.
+        bare = [entry for entry in entries if not entry.encapsulated] or entries
+        first, last = bare[0], bare[-1]
         before = made if made and not found and first.outgoing else flow(first)
         found.append(
             Visit(

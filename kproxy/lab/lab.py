@@ -144,6 +144,11 @@ class Lab:
             routes=dict(self._routes),
         )
 
+    @property
+    def public(self) -> Mapping[str, Mapping[Family, str]]:
+        """Public addresses by name: of nodes, load balancers, and `dnat`; empty without an edge."""
+        return self._layout.public
+
     def plans(self, family: Family) -> dict[str, Plan]:
         """Node name -> what its proxy was last told to be. Empty without proxies."""
         return self._proxies.plans(family) if self._proxies else {}

@@ -1,0 +1,195 @@
+"""One setting, measured: every question by a connection and by a traced probe."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from ipaddress import ip_network
+
+from msgspec import Struct
+
+from kproxy.api.types import Service
+from kproxy.backend import BackendOptions
+from kproxy.explain.facts import Facts
+from kproxy.explain.reason import explain
+from kproxy.explain.witness import Witness
+from kproxy.forwarding.network import Packet
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.xtables import choose_variant
+from kproxy.lab import Lab
+from kproxy.lab.names import DNAT
+from kproxy.matrix.places import (
+    HOSTS,
+    OTHER_NODE,
+    SERVER_NODE,
+    THIRD_NODE,
+    Kind,
+    Question,
+    Target,
+    questions,
+)
+from kproxy.matrix.setting import (
+    BALANCERS,
+    NODE_PORTS,
+    PORT,
+    Setting,
+    cluster_ip,
+    objects,
+    spec,
+)
+from kproxy.probe import Connected, Delivered, Failure, Prober, connect_many
+from kproxy.probe.connection import Connection
+
+_CHECK_INTERVAL_S = 0.2
+
+
+class Cell(Struct, frozen=True, kw_only=True):
+    """What was found for one question and protocol.
+
+    `outcome`: success, refused or timeout, of a connection. `source`: the address that the server
+    saw (the ingress, if there is one between), and what it is: pod, node, eip, gateway (of the
+    server's node, towards its pods), tunnel, client. `at`: the host where it ended, `mechanism` and
+    `reason`: why. `steady`: the probe met the same fate as the connection.
+    """
+
+    question: Question
+    protocol: str
+    asked: str
+    outcome: str
+    source: str
+    source_is: str
+    hops: tuple[str, ...]
+    at: str
+    mechanism: str
+    reason: str
+    steady: bool
+
+    @property
+    def success(self) -> bool:
+        return self.outcome == "success"
+
+
+_OUTCOMES = {
+    Failure.REFUSED: "refused",
+    Failure.UNREACHABLE: "refused",
+    Failure.TIMED_OUT: "timeout",
+}
+
+
+def measure(
+    setting: Setting,
+    kinds: Collection[Kind] = tuple(Kind),
+    protocols: Sequence[str] = ("TCP", "UDP"),
+) -> list[Cell]:
+    """Build the lab, ask everything at once, take it down.
+
+    Raises Unsupported if this machine lacks what the setting needs, and what `Lab` raises.
+    """
+    options = BackendOptions(ipvs_local_fallback=setting.local_fallback)
+    lab = Lab(
+        spec(setting, kinds), setting.mode, options=options, check_interval_s=_CHECK_INTERVAL_S
+    )
+    with lab:
+        wanted = objects(setting, kinds)
+        services = [each for each in wanted if isinstance(each, Service)]
+        lab.apply([*wanted, *(each for made in services for each in lab.slices(made))])
+        return _ask(lab, setting, kinds, protocols)
+
+
+def _ask(
+    lab: Lab, setting: Setting, kinds: Collection[Kind], protocols: Sequence[str]
+) -> list[Cell]:
+    asked = [
+        (question, protocol)
+        for question in questions(kinds)
+        for protocol in protocols
+        if not (question.kind is Kind.NGINX and protocol == "UDP")
+    ]
+    packets = [
+        Packet(
+            client=HOSTS[question.client],
+            address=_address(lab, setting, question),
+            port=NODE_PORTS[Kind.NODE_PORT] if question.kind is Kind.NODE_PORT else PORT,
+            protocol=protocol,
+        )
+        for question, protocol in asked
+    ]
+    connections = connect_many(lab, packets)
+    # Only these decide anything; pods and clients just send and receive.
+    deciding = {name: host for name, host in lab.hosts.items() if name not in lab.clients}
+    family = Family(setting.family)
+    with lab.hosts[SERVER_NODE].namespace.entered():
+        variant = choose_variant(family)
+    facts, names = Facts(lab.hosts), _names(lab, family)
+    cells = []
+    with Prober(lab) as prober, Witness(deciding, variant) as witness:
+        journeys = prober.follow_many(packets)
+        testimony = witness.testify({journey.tag for journey in journeys})
+        for (question, protocol), packet, journey, connection in zip(
+            asked, packets, journeys, connections, strict=True
+        ):
+            deeds = testimony.get(journey.tag, [])
+            reason = explain(packet, journey, deeds, facts, witness.describe)
+            answered = isinstance(journey.outcome, Delivered) and journey.outcome.answered
+            source = connection.source if isinstance(connection, Connected) else ""
+            cells.append(
+                Cell(
+                    question=question,
+                    protocol=protocol,
+                    asked=f"{packet.address}:{packet.port}",
+                    outcome=_outcome(connection),
+                    source=source,
+                    source_is=names.get(source, ""),
+                    hops=journey.outcome.hops,
+                    at=reason.at,
+                    mechanism=reason.mechanism,
+                    reason=reason.text,
+                    steady=answered == isinstance(connection, Connected),
+                )
+            )
+    return cells
+
+
+def _outcome(connection: Connection) -> str:
+    return "success" if isinstance(connection, Connected) else _OUTCOMES[connection.how]
+
+
+def _address(lab: Lab, setting: Setting, question: Question) -> str:
+    """Of the target, as the client writes it."""
+    family = Family(setting.family)
+    own = OTHER_NODE  # only clients there are asked for their own node
+    match question.target:
+        case Target.CLUSTER_IP:
+            return cluster_ip(setting, question.kind)
+        case Target.SERVER_PRIVATE:
+            return lab.nodes[SERVER_NODE].addresses[family]
+        case Target.SERVER_PUBLIC:
+            return lab.nodes[SERVER_NODE].public[family]
+        case Target.OWN_PRIVATE:
+            return lab.nodes[own].addresses[family]
+        case Target.OWN_PUBLIC:
+            return lab.nodes[own].public[family]
+        case Target.ANOTHER_PRIVATE:
+            return lab.nodes[THIRD_NODE].addresses[family]
+        case Target.ANOTHER_PUBLIC:
+            return lab.nodes[THIRD_NODE].public[family]
+        case Target.LB_PRIVATE:
+            return lab.balancers[BALANCERS[question.kind]].addresses[family]
+        case Target.LB_PUBLIC:
+            return lab.balancers[BALANCERS[question.kind]].public[family]
+        case Target.DNAT_PUBLIC:
+            return lab.public[DNAT][family]
+
+
+def _names(lab: Lab, family: Family) -> dict[str, str]:
+    """What each address is to the server that sees it as a source."""
+    found = {client.addresses[family]: "client" for client in lab.clients.values()}
+    for pod in lab.pods.values():
+        found[pod.addresses[family]] = "pod"
+    for balancer in lab.balancers.values():
+        found[balancer.addresses[family]] = "balancer"
+    for node in lab.nodes.values():
+        found[node.gateways[family]] = "gateway"
+        found[str(ip_network(node.subnets[family]).network_address)] = "tunnel"
+        found[node.addresses[family]] = "node"
+        found[node.public[family]] = "eip"
+    return found
