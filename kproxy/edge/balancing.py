@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import selectors
@@ -135,24 +136,26 @@ class Balancing:
         now = time.monotonic()
         due = [each.due_s for each in self._health.values() if not each.under_way]
         due += [check.deadline for check in self._checks.values()]
-        due += self._draining.values()
+        due += [max(until, self._retry_at) for until in self._draining.values()]
         if self._stale:
             due += [each.awaited_until for each in self._health.values() if each.awaited(now)]
-            due += [self._retry_at] if self._retry_at > now else []
+            due.append(self._retry_at)
         return max(min(due) - now, 0.0) if due else None
 
     def _work(self) -> None:
         now = time.monotonic()
         for target, check in list(self._checks.items()):
             if now >= check.deadline:
-                check.expire()
-                self._conclude(target)
+                self._give_up(target)
+                self._conclude(target, "no answer in time")
         for target, health in self._health.items():
             if not health.under_way and now >= health.due_s:
-                self._start(target, health, now)
+                self._start(target, now)
+        if now < self._retry_at:
+            return
         if any(health.awaited(now) for health in self._health.values()):
             return
-        if self._stale and now >= self._retry_at:
+        if self._stale:
             for table in sorted(self._stale, key=lambda each: (each[0], each[1].value)):
                 self._write(table)
                 self._stale.discard(table)
@@ -183,9 +186,7 @@ class Balancing:
         }
         for target in self._health.keys() - targets:
             del self._health[target]
-            if check := self._checks.pop(target, None):
-                self._selector.unregister(check.socket)
-                check.close()
+            self._give_up(target)
         for target in targets:
             if target in self._health:
                 self._health[target].hurry(now)
@@ -195,42 +196,44 @@ class Balancing:
 
     # --- health ------------------------------------------------------------------------------
 
-    def _start(self, target: Target, health: Health, now: float) -> None:
+    def _start(self, target: Target, now: float) -> None:
         host = self._hosts[target.place]
         family = Family.IPV6 if ":" in target.address else Family.IPV4
-        health.start(now)
+        self._health[target].start(now)
         deadline = now + target.times.timeout_s
-        check = Check(target, host.namespace, host.check_sources[family], deadline)
+        try:
+            check = Check(target, host.namespace, host.check_sources[family], deadline)
+        except OSError as error:
+            self._conclude(target, os.strerror(error.errno or errno.EIO))
+            return
         self._checks[target] = check
-        if check.result is None:
-            self._selector.register(check.socket, check.events, partial(self._advance, target))
-        else:
-            self._conclude(target)
+        self._selector.register(check.socket, check.events, partial(self._advance, target))
 
     def _advance(self, target: Target) -> None:
-        check = self._checks.get(target)
-        if check is None:  # it was given up in this very round
+        if target not in self._checks:  # it was given up in this very round
             return
-        watched, events = check.socket, check.events
-        self._selector.unregister(watched)
+        check = self._checks[target]
         check.advance()
         if check.result is None:
-            self._selector.register(watched, check.events or events, partial(self._advance, target))
+            self._selector.modify(check.socket, check.events, partial(self._advance, target))
         else:
-            self._conclude(target)
+            self._give_up(target)
+            self._conclude(target, check.result)
 
-    def _conclude(self, target: Target) -> None:
-        check = self._checks.pop(target)
-        with suppress(KeyError, ValueError):  # it is no longer, or was never, waited for
+    def _give_up(self, target: Target) -> None:
+        """End a check that may be under way."""
+        if check := self._checks.pop(target, None):
             self._selector.unregister(check.socket)
-        health = self._health[target]
-        if health.end(check.result or ""):
+            check.close()
+
+    def _conclude(self, target: Target, result: str) -> None:
+        if self._health[target].end(result):
             self._stale |= {
                 (key.place, key.family)
                 for key, listener in self._listeners.items()
                 if any(each.target == target for each in listener.backends)
             }
-            log.info("%s: %s", target, check.result or "healthy")
+            log.info("%s: %s", target, result or "healthy")
         self._take_stock()
 
     def _healthy(self, backend: Backend) -> bool:

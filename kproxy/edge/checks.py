@@ -23,7 +23,10 @@ class Check:
     """
 
     def __init__(self, target: Target, namespace: Namespace, source: str, deadline: float) -> None:
-        """`source`: the address it comes from. `deadline`: when it has failed, for the caller."""
+        """`source`: the address it comes from. `deadline`: when it has failed, for the caller.
+
+        Raises OSError if it fails at once.
+        """
         self.target = target
         self.deadline = deadline
         self.result: str | None = None
@@ -41,10 +44,11 @@ class Check:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self.socket.bind((source, 0))
             code = self.socket.connect_ex((target.address, target.port))
-        except OSError as error:
-            code = error.errno or errno.EIO
-        if code not in (0, errno.EINPROGRESS):
-            self._end(os.strerror(code))
+            if code not in (0, errno.EINPROGRESS):
+                raise OSError(code, os.strerror(code))
+        except OSError:
+            self.close()
+            raise
 
     @property
     def events(self) -> int:
@@ -58,10 +62,7 @@ class Check:
         except BlockingIOError:
             pass
         except OSError as error:
-            self._end(os.strerror(error.errno or errno.EIO))
-
-    def expire(self) -> None:
-        self._end("no answer in time")
+            self.result = os.strerror(error.errno or errno.EIO)
 
     def close(self) -> None:
         self.socket.close()
@@ -72,15 +73,11 @@ class Check:
             self._answer += received
             if not received or b"\r\n" in self._answer or len(self._answer) > _ANSWER_MAX_BYTES:
                 status = self._answer.partition(b"\r\n")[0].decode(errors="replace")
-                self._end("" if status.split(" ")[1:2] == ["200"] else f"answer {status!r}")
+                self.result = "" if status.split(" ")[1:2] == ["200"] else f"answer {status!r}"
             return
         if code := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._end(os.strerror(code))
+            self.result = os.strerror(code)
         elif self._request:
             self._request = self._request[self.socket.send(self._request) :]
         else:
-            self._end("")
-
-    def _end(self, result: str) -> None:
-        self.result = result
-        self.close()
+            self.result = ""
