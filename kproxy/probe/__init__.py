@@ -1,7 +1,8 @@
 """Probes: real packets and real connections, and checks that hold them against the oracle.
 
 `Prober` sends packets that scapy made from inside the clients, and reports what became of each;
-`connect_many` makes kernel connections. `checks` compares both with the predictions.
+`connect_many` makes kernel connections. `checks` compares both with the predictions. `fetch_many`
+asks in HTTP, for instance an ingress.
 Importing this package imports scapy, which takes a quarter of a second.
 """
 
@@ -22,6 +23,7 @@ from kproxy.probe.connection import (
     connect,
     connect_many,
 )
+from kproxy.probe.http import Fetched, HttpRequest, fetch, fetch_many
 from kproxy.probe.outcome import Delivered, Dropped, How, Outcome, Refused
 from kproxy.probe.prober import Probed, Prober, probe_many
 
@@ -31,8 +33,10 @@ __all__ = [
     "Delivered",
     "Dropped",
     "Failure",
+    "Fetched",
     "Finding",
     "How",
+    "HttpRequest",
     "NotConnected",
     "Outcome",
     "Probed",
@@ -45,6 +49,8 @@ __all__ = [
     "connect_many",
     "distribution",
     "examine",
+    "fetch",
+    "fetch_many",
     "probe_many",
     "verdict_for",
 ]

@@ -1,5 +1,7 @@
 """Real kernel connections: connect, send a line, read the pod's answer, close.
 
+`connect_many` asks with a line and expects the pod's; `exchange_many` asks whatever one likes.
+
 Half a handshake can lie, so each thing that a packet showed is shown again by the kernel's own TCP
 or UDP. The sockets are made inside the client's namespace and served by one loop, so hundreds
 run at once.
@@ -13,10 +15,10 @@ import json
 import selectors
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from kproxy.errors import Unsupported
 from kproxy.forwarding.network import Packet
@@ -29,6 +31,7 @@ The first may be refused in vain: an ICMP error that returns while connect() sti
 is lost (LockDroppedIcmps), and in a lab it returns within microseconds.
 """
 
+_Answer = TypeVar("_Answer")
 _GREETING = b"kproxy\n"
 _ANSWER_BYTES = 4096
 # EACCES: ICMPv6 "prohibited"; ENOPROTOOPT: ICMP protocol unreachable.
@@ -80,11 +83,32 @@ def connect_many(
     UDP: a connected socket sends the line and waits for the answer.
     `timeout_s` holds for the whole batch. Raises Unsupported for a protocol that this kernel lacks.
     """
+    exchanges = [Exchange(packet=packet, question=_GREETING, read=_line) for packet in packets]
+    return exchange_many(probed, exchanges, timeout_s=timeout_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange(Generic[_Answer]):
+    """`question` is sent on the connection that `packet` begins. `read` makes the answer of what
+    was received until now, and of whether that is all; None: more must come.
+    """
+
+    packet: Packet
+    question: bytes
+    read: Callable[[bytes, bool], _Answer | None]
+
+
+def exchange_many(
+    probed: Probed, exchanges: Sequence[Exchange[_Answer]], *, timeout_s: float = TIMEOUT_S
+) -> list[_Answer | NotConnected]:
+    """As `connect_many`, with questions of the caller's. All that came without being an answer is
+    a refusal.
+    """
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
-        attempts = [_Attempt(packet) for packet in packets]
+        attempts = [_Attempt(exchange) for exchange in exchanges]
         for attempt in attempts:
-            sock = stack.enter_context(_open(probed, attempt.packet))
+            sock = stack.enter_context(_open(probed, attempt.exchange.packet))
             attempt.start(sock)
             if attempt.result is None:
                 selector.register(sock, attempt.interest, attempt)
@@ -100,17 +124,25 @@ def connect_many(
     return [attempt.result or NotConnected(how=Failure.TIMED_OUT) for attempt in attempts]
 
 
+def _line(received: bytes, _ended: bool) -> Connected | None:
+    if not received.endswith(b"\n"):
+        return None
+    answer: dict[str, Any] = json.loads(received)
+    return Connected(pod=answer["pod"], source=answer["source"], source_port=answer["source_port"])
+
+
 @dataclass(slots=True)
-class _Attempt:
+class _Attempt(Generic[_Answer]):
     """One connection under way: connecting (waits to write), then asking (waits to read)."""
 
-    packet: Packet
-    result: Connection | None = None
+    exchange: Exchange[_Answer]
+    result: _Answer | NotConnected | None = None
     interest: int = selectors.EVENT_WRITE
     received: bytes = b""
 
     def start(self, sock: socket.socket) -> None:
-        code = sock.connect_ex((self.packet.address, self.packet.port))
+        packet = self.exchange.packet
+        code = sock.connect_ex((packet.address, packet.port))
         if code not in (0, errno.EINPROGRESS):
             self._fail(code)
 
@@ -120,7 +152,7 @@ class _Attempt:
                 if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                     self._fail(code)
                     return
-                sock.send(_GREETING)
+                sock.send(self.exchange.question)  # far smaller than an empty send buffer
                 self.interest = selectors.EVENT_READ
                 return
             data = sock.recv(_ANSWER_BYTES)
@@ -135,13 +167,9 @@ class _Attempt:
 
     def _take(self, data: bytes) -> None:
         self.received += data
-        if not data:
+        self.result = self.exchange.read(self.received, not data)
+        if self.result is None and not data:
             self._fail(errno.ECONNRESET)
-        elif self.received.endswith(b"\n"):
-            answer: dict[str, Any] = json.loads(self.received)
-            self.result = Connected(
-                pod=answer["pod"], source=answer["source"], source_port=answer["source_port"]
-            )
 
     def _fail(self, code: int) -> None:
         if code in _REFUSED:
@@ -151,7 +179,8 @@ class _Attempt:
         elif code == errno.ETIMEDOUT:
             how = Failure.TIMED_OUT
         else:
-            raise OSError(code, f"connection to {self.packet.address} port {self.packet.port}")
+            packet = self.exchange.packet
+            raise OSError(code, f"connection to {packet.address} port {packet.port}")
         self.result = NotConnected(how=how, errno=code)
 
 
