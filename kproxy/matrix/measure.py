@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_network
 
 from msgspec import Struct
@@ -29,6 +30,7 @@ from kproxy.matrix.places import (
 )
 from kproxy.matrix.setting import (
     BALANCERS,
+    HOST,
     NODE_PORTS,
     PORT,
     Setting,
@@ -36,8 +38,9 @@ from kproxy.matrix.setting import (
     objects,
     spec,
 )
-from kproxy.probe import Connected, Delivered, Failure, Prober, connect_many
-from kproxy.probe.connection import Connection
+from kproxy.probe import Connected, Delivered, Failure, NotConnected, Prober, connect_many
+from kproxy.probe.connection import TIMEOUT_S, Connection
+from kproxy.probe.http import Fetched, HttpRequest, fetch_many
 
 _CHECK_INTERVAL_S = 0.2
 
@@ -113,7 +116,7 @@ def _ask(
         )
         for question, protocol in asked
     ]
-    connections = connect_many(lab, packets)
+    connections = _connect(lab, asked, packets)
     # Only these decide anything; pods and clients just send and receive.
     deciding = {name: host for name, host in lab.hosts.items() if name not in lab.clients}
     family = Family(setting.family)
@@ -130,7 +133,7 @@ def _ask(
             deeds = testimony.get(journey.tag, [])
             reason = explain(packet, journey, deeds, facts, witness.describe)
             answered = isinstance(journey.outcome, Delivered) and journey.outcome.answered
-            source = connection.source if isinstance(connection, Connected) else ""
+            source = "" if isinstance(connection, NotConnected) else _seen_source(connection)
             cells.append(
                 Cell(
                     question=question,
@@ -143,14 +146,43 @@ def _ask(
                     at=reason.at,
                     mechanism=reason.mechanism,
                     reason=reason.text,
-                    steady=answered == isinstance(connection, Connected),
+                    steady=answered == (_outcome(connection) == "success"),
                 )
             )
     return cells
 
 
-def _outcome(connection: Connection) -> str:
-    return "success" if isinstance(connection, Connected) else _OUTCOMES[connection.how]
+def _connect(
+    lab: Lab, asked: Sequence[tuple[Question, str]], packets: Sequence[Packet]
+) -> list[Connection | Fetched]:
+    """A connection for each; through the ingress, an HTTP request."""
+    by_http = [question.kind is Kind.NGINX for question, _ in asked]
+    plain = [packet for packet, http in zip(packets, by_http, strict=True) if not http]
+    requests = [
+        HttpRequest(client=packet.client, address=packet.address, port=packet.port, host=HOST)
+        for packet, http in zip(packets, by_http, strict=True)
+        if http
+    ]
+    with ThreadPoolExecutor(2) as pool:  # they wait for what is dropped at the same time
+        fetched = pool.submit(fetch_many, lab, requests, timeout_s=TIMEOUT_S)
+        connected = iter(pool.submit(connect_many, lab, plain).result())
+        fetched_in_turn = iter(fetched.result())
+    return [next(fetched_in_turn) if http else next(connected) for http in by_http]
+
+
+def _outcome(connection: Connection | Fetched) -> str:
+    match connection:
+        case NotConnected(how=how):
+            return _OUTCOMES[how]
+        case Fetched(pod=""):  # the ingress has nobody to ask
+            return "refused"
+        case _:
+            return "success"
+
+
+def _seen_source(connection: Connected | Fetched) -> str:
+    """Where the first one to answer saw the client: the server, or the ingress before it."""
+    return connection.forwarded_for if isinstance(connection, Fetched) else connection.source
 
 
 def _address(lab: Lab, setting: Setting, question: Question) -> str:

@@ -1,0 +1,72 @@
+"""Documented against measured, cell by cell. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from kproxy.matrix.measure import Cell
+from kproxy.matrix.places import Question
+from kproxy.matrix.seeds import Revision, Statement
+from kproxy.matrix.setting import Setting
+
+Measured = Mapping[Setting, Mapping[Question, Cell]]
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """One statement and what was measured for it."""
+
+    statement: Statement
+    cell: Cell
+
+    @property
+    def agrees(self) -> bool:
+        return self.cell.success == (self.statement.expect == "success") and self.cell.steady
+
+    @property
+    def disappoints(self) -> bool:
+        """It disagrees, though kube-proxy can do what is said."""
+        return not self.agrees and not self.statement.unreproducible
+
+
+class Count(Struct, frozen=True, kw_only=True):
+    """How many statements of a kind agree."""
+
+    agreed: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.agreed}/{self.of}"
+
+
+def compare(revision: Revision, measured: Measured) -> list[Comparison]:
+    """Every statement of the revision, in its order."""
+    return [
+        Comparison(
+            statement=statement,
+            cell=measured[revision.settings[statement.column]][statement.question],
+        )
+        for statement in revision.statements
+    ]
+
+
+def count(comparisons: Iterable[Comparison]) -> Count:
+    found = list(comparisons)
+    return Count(agreed=sum(each.agrees for each in found), of=len(found))
+
+
+def by_question(cells: Iterable[Cell], protocol: str = "TCP") -> dict[Question, Cell]:
+    return {cell.question: cell for cell in cells if cell.protocol == protocol}
+
+
+def differing(
+    one: Mapping[Question, Cell], other: Mapping[Question, Cell]
+) -> list[tuple[Cell, Cell]]:
+    """Cells of the same question with another outcome, or with another kind of source."""
+    return [
+        (cell, other[question])
+        for question, cell in one.items()
+        if question in other
+        and (cell.outcome, cell.source_is) != (other[question].outcome, other[question].source_is)
+    ]

@@ -1,0 +1,81 @@
+"""Settings that need IPVS, where the running kernel has none: measured on user-mode Linux.
+
+python -m kproxy.matrix.elsewhere REQUEST    # JSON in, JSON out; runs there
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import msgspec
+from msgspec import Struct
+
+from kproxy.errors import KproxyError
+from kproxy.kernel.ipvs import has_ipvs
+from kproxy.kernel.process import run
+from kproxy.matrix.measure import Cell, measure
+from kproxy.matrix.places import Kind
+from kproxy.matrix.setting import Setting
+
+Measurements = dict[Setting, list[Cell]]
+
+_TIMEOUT_S = 600
+
+
+class _Request(Struct, frozen=True):
+    settings: tuple[Setting, ...]
+    kinds: tuple[Kind, ...]
+    protocols: tuple[str, ...]
+
+
+def measure_all(
+    settings: Iterable[Setting],
+    kinds: Collection[Kind] = tuple(Kind),
+    protocols: Sequence[str] = ("TCP", "UDP"),
+) -> Measurements:
+    """Each setting on a kernel that can do it; both kernels work at the same time.
+
+    Raises what `measure` raises, and KernelRefused with its words if the other kernel fails.
+    """
+    wanted = list(dict.fromkeys(settings))
+    there = [] if has_ipvs() else [each for each in wanted if each.mode == "ipvs"]
+    with ThreadPoolExecutor(1) as pool:
+        elsewhere: Future[Measurements] | None = None
+        if there:
+            request = _Request(tuple(there), tuple(kinds), tuple(protocols))
+            elsewhere = pool.submit(_measure_there, request)
+        found = {each: measure(each, kinds, protocols) for each in wanted if each not in there}
+        if elsewhere:
+            found |= elsewhere.result()
+    return {each: found[each] for each in wanted}
+
+
+def _measure_there(request: _Request) -> Measurements:
+    argv = [
+        sys.executable,
+        "-m",
+        "kproxy.kernel.uml",
+        sys.executable,
+        "-m",
+        "kproxy.matrix.elsewhere",
+    ]
+    text = run([*argv, msgspec.json.encode(request).decode()], timeout_s=_TIMEOUT_S)
+    return dict(msgspec.json.decode(text, type=list[tuple[Setting, list[Cell]]]))
+
+
+def _be_there() -> None:
+    request = msgspec.json.decode(sys.argv[1], type=_Request)
+    try:
+        found = [
+            (setting, measure(setting, request.kinds, request.protocols))
+            for setting in request.settings
+        ]
+    except KproxyError as error:
+        sys.exit(f"{error}\n{error.remedy}".strip())
+    sys.stdout.write(msgspec.json.encode(found).decode())
+
+
+if __name__ == "__main__":
+    _be_there()

@@ -1,0 +1,1 @@
+"""What the vendors' documents say, as data; read by `kproxy.matrix.seeds`."""
