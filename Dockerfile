@@ -26,7 +26,7 @@ FROM ${BASE}
 # user-mode-linux (116 MB, x86-64 only) is for ipvs mode where the machine's kernel has no IPVS.
 RUN apt-get -q update \
     && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends \
-        conntrack iproute2 ipset iptables ipvsadm kmod nftables python3 \
+        conntrack iproute2 ipset iptables ipvsadm kmod nftables nginx-light python3 \
         $(if [ "$(dpkg --print-architecture)" = amd64 ]; then echo user-mode-linux; fi) \
     && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/*.log /var/log/apt
 COPY --from=wheels /opt/kproxy /opt/kproxy
