@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kproxy.explain.facts import Facts
@@ -33,11 +33,15 @@ class Mechanism(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """`at`: the host where the packet, or its answer, ended. `text`: a sentence for people."""
+    """`at`: the host where the packet, or its answer, ended. `text`: a sentence for people.
+
+    `way`: what was done to the packet before that, a clause for each translation, in order.
+    """
 
     mechanism: Mechanism
     at: str
     text: str
+    way: tuple[str, ...] = ()
 
 
 def explain(
@@ -46,19 +50,19 @@ def explain(
     """Why the probe of `journey` met its outcome. `deeds`: what was testified about it."""
     made = Flow(journey.source, journey.source_port, packet.address, packet.port)
     walked = visits(journey.seen, Role.REQUEST, made)
-    done = _translations(walked, deeds, describe)
+    way = _translations(walked, deeds, describe)
     outcome = journey.outcome
     if isinstance(outcome, Delivered) and outcome.answered:
-        text = "; ".join(done) or f"{outcome.pod} is reached without any translation"
-        return Reason(mechanism=Mechanism.ANSWERED, at=outcome.pod, text=text)
+        text = "; ".join(way) or f"{outcome.pod} is reached without any translation"
+        return Reason(mechanism=Mechanism.ANSWERED, at=outcome.pod, text=text, way=tuple(way))
     if isinstance(outcome, Refused):
         end = _refusal(outcome, deeds, describe)
     elif isinstance(outcome, Delivered):
-        done.append(f"{outcome.pod} gets it from {outcome.source}")
+        way.append(f"{outcome.pod} gets it from {outcome.source}")
         end = _lost_answer(packet, outcome, journey, deeds, facts, describe)
     else:
         end = _end(Role.REQUEST, walked, packet.client, deeds, facts, describe)
-    return Reason(mechanism=end.mechanism, at=end.at, text="; ".join([*done, end.text]))
+    return replace(end, way=tuple(way))
 
 
 def _translations(walked: Sequence[Visit], deeds: Sequence[Deed], describe: Describe) -> list[str]:

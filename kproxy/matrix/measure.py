@@ -51,7 +51,8 @@ class Cell(Struct, frozen=True, kw_only=True):
     `outcome`: success, refused or timeout, of a connection. `source`: the address that the server
     saw (the ingress, if there is one between), and what it is: pod, node, eip, gateway (of the
     server's node, towards its pods), tunnel, client. `at`: the host where it ended, `mechanism` and
-    `reason`: why. `steady`: the probe met the same fate as the connection.
+    `reason`: why; `way`: what was done to it before. `steady`: the probe met the same fate as the
+    connection.
     """
 
     question: Question
@@ -64,6 +65,7 @@ class Cell(Struct, frozen=True, kw_only=True):
     at: str
     mechanism: str
     reason: str
+    way: tuple[str, ...]
     steady: bool
 
     @property
@@ -146,6 +148,7 @@ def _ask(
                     at=reason.at,
                     mechanism=reason.mechanism,
                     reason=reason.text,
+                    way=reason.way,
                     steady=answered == (_outcome(connection) == "success"),
                 )
             )
