@@ -63,6 +63,7 @@ class Balancing:
         self._written: dict[_Table, tuple[Shares, ...]] = {}
         self._loads: dict[_Table, Counter[_Former]] = {}
         self._stale: set[_Table] = set()
+        self._changed = False
         self._retry_at = 0.0
         self._draining: dict[_Former, float] = {}
         self._waiting: list[Future[None]] = []
@@ -159,14 +160,17 @@ class Balancing:
             for table in sorted(self._stale, key=lambda each: (each[0], each[1].value)):
                 self._write(table)
                 self._stale.discard(table)
-            self._take_stock()
-        if not self._stale:
-            while self._waiting:
-                self._waiting.pop().set_result(None)
+            self._changed = True
         self._end_drains(now)
+        if self._changed:  # only now: the state is what the rules are
+            self._changed = False
+            self._take_stock()
+        while self._waiting:
+            self._waiting.pop().set_result(None)
 
     def _follow(self, wanted: dict[ListenerKey, Listener], done: Future[None]) -> None:
         self._waiting.append(done)
+        self._changed = True
         now = time.monotonic()
         before, self._listeners = self._listeners, wanted
         self._stale |= {
@@ -234,7 +238,7 @@ class Balancing:
                 if any(each.target == target for each in listener.backends)
             }
             log.info("%s: %s", target, result or "healthy")
-        self._take_stock()
+        self._changed = True
 
     def _healthy(self, backend: Backend) -> bool:
         return backend.target is None or self._health[backend.target].healthy
@@ -324,8 +328,7 @@ class Balancing:
                 forget(flow for flow in flows(family) if self._translated(place, flow) in over)
         for former in over:
             del self._draining[former]
-        if over:
-            self._take_stock()
+            self._changed = True
 
     def _take_stock(self) -> None:
         self.state = tuple(
@@ -336,6 +339,9 @@ class Balancing:
                         backend=each,
                         healthy=self._healthy(each),
                         reason=self._health[each.target].reason if each.target else "",
+                        connections=self._loads.get((key.place, key.family), Counter())[
+                            key, str(each)
+                        ],
                     )
                     for each in listener.backends
                 ),

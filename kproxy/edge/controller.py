@@ -37,7 +37,7 @@ class EdgeController:
     """Keeps load balancers and the DNAT gateway in step with the objects of a cluster."""
 
     def __init__(
-        self, edge: Edge, hosts: Mapping[str, PlaceHost], variant: str, drain_s: float = DRAIN_S
+        self, edge: Edge, hosts: Mapping[str, PlaceHost], variant: str, drain_s: float
     ) -> None:
         """`hosts` of the edge's places by name. `variant`: of iptables.
 

@@ -9,11 +9,15 @@ from kproxy.edge.listeners import Backend, Listener
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendState:
-    """`reason`: why it is out; "" while it is in and its last check was good."""
+    """`reason`: what was wrong at its last check, or "".
+
+    `connections`: that are not closing yet; 0 where the schedule does not need them.
+    """
 
     backend: Backend
     healthy: bool
     reason: str = ""
+    connections: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,9 @@ def edge_controller(
     gateway: LabHost,
     variant: str,
     check_interval_s: float,
+    drain_s: float,
 ) -> EdgeController:
-    """`variant`: of iptables."""
+    """`variant`: of iptables. `drain_s`: see `EdgeController`."""
     balancers = list(balancers)
     public = layout.public[names.DNAT]
     dnat = Place(name=names.DNAT, kind=BalancerClass.DNAT, address=public, public=public)
@@ -46,7 +47,7 @@ def edge_controller(
     hosts[names.DNAT] = PlaceHost(
         kind=BalancerClass.DNAT, namespace=gateway.namespace, check_sources={}
     )
-    return EdgeController(edge, hosts, variant)
+    return EdgeController(edge, hosts, variant, drain_s)
 
 
 def _place(balancer: LabBalancer) -> Place:

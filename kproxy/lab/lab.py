@@ -14,7 +14,7 @@ from kproxy.api.decode import load
 from kproxy.api.types import EndpointSlice, KubernetesObject, Service
 from kproxy.backend import BackendOptions, SyncReport
 from kproxy.config import ProxyConfig
-from kproxy.edge import CHECK_INTERVAL_S, EdgeController, ListenerState
+from kproxy.edge import CHECK_INTERVAL_S, DRAIN_S, EdgeController, ListenerState
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Host, HostKind, Network
 from kproxy.forwarding.plan import Family, Plan
@@ -57,10 +57,12 @@ class Lab:
         options: BackendOptions | None = None,
         publish: bool = False,
         check_interval_s: float = CHECK_INTERVAL_S,
+        drain_s: float = DRAIN_S,
     ) -> None:
         """`mode` None: no proxies. `publish`: make the namespaces visible to `ip netns`.
 
         `check_interval_s`: of load balancers' health checks, where a Service asks for no other.
+        `drain_s`: how long connections of a backend go on that is none any more.
 
         Raises BadInput if the spec is wrong; nothing is built before the block is entered.
         """
@@ -81,7 +83,7 @@ class Lab:
         self._routes: dict[str, str] = {}
         self._proxies: Proxies | None = None
         self._ingress: IngressController | None = None
-        self._check_interval_s = check_interval_s
+        self._check_interval_s, self._drain_s = check_interval_s, drain_s
         self._edge: EdgeController | None = None
         self._undo = ExitStack()
 
@@ -291,6 +293,7 @@ class Lab:
                     self.hosts[names.GATEWAY],
                     variant,
                     self._check_interval_s,
+                    self._drain_s,
                 )
                 undo.callback(self._edge.close)
             self.apply(self.own_objects())
