@@ -21,7 +21,7 @@ from kproxy.store import ObjectKey, Store, object_key
 CHECK_INTERVAL_S = 1.0
 DRAIN_S = 300.0
 _THRESHOLD = 2  # with the time-out below, what is dead is out within three intervals
-_TIMEOUT_MIN_S = 0.2
+_TIMEOUT_MIN_S = 0.15
 
 
 def check_times(interval_s: float) -> CheckTimes:
