@@ -60,13 +60,12 @@ def by_question(cells: Iterable[Cell], protocol: str = "TCP") -> dict[Question, 
     return {cell.question: cell for cell in cells if cell.protocol == protocol}
 
 
-def differing(
-    one: Mapping[Question, Cell], other: Mapping[Question, Cell]
-) -> list[tuple[Cell, Cell]]:
+def differing(one: Iterable[Cell], other: Iterable[Cell]) -> list[tuple[Cell, Cell]]:
     """Cells of the same question with another outcome, or with another kind of source."""
+    known = {(cell.question, cell.protocol): cell for cell in other}
+    pairs = [(cell, known[cell.question, cell.protocol]) for cell in one]
     return [
-        (cell, other[question])
-        for question, cell in one.items()
-        if question in other
-        and (cell.outcome, cell.source_is) != (other[question].outcome, other[question].source_is)
+        (cell, twin)
+        for cell, twin in pairs
+        if (cell.outcome, cell.source_is) != (twin.outcome, twin.source_is)
     ]

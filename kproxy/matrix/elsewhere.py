@@ -6,7 +6,7 @@ python -m kproxy.matrix.elsewhere REQUEST    # JSON in, JSON out; runs there
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
@@ -34,10 +34,13 @@ def measure_all(
     settings: Iterable[Setting],
     kinds: Collection[Kind] = tuple(Kind),
     protocols: Sequence[str] = ("TCP", "UDP"),
+    *,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Measurements:
     """Each setting on a kernel that can do it; both kernels work at the same time.
 
-    Raises what `measure` raises, and KernelRefused with its words if the other kernel fails.
+    `tell` hears of progress. Raises what `measure` raises, and KernelRefused with its words if the
+    other kernel fails.
     """
     wanted = list(dict.fromkeys(settings))
     there = [] if has_ipvs() else [each for each in wanted if each.mode == "ipvs"]
@@ -45,9 +48,15 @@ def measure_all(
         elsewhere: Future[Measurements] | None = None
         if there:
             request = _Request(tuple(there), tuple(kinds), tuple(protocols))
+            tell(f"on user-mode Linux: {', '.join(map(str, there))}")
             elsewhere = pool.submit(_measure_there, request)
-        found = {each: measure(each, kinds, protocols) for each in wanted if each not in there}
+        found: Measurements = {}
+        for setting in wanted:
+            if setting not in there:
+                tell(str(setting))
+                found[setting] = measure(setting, kinds, protocols)
         if elsewhere:
+            tell("waiting for user-mode Linux")
             found |= elsewhere.result()
     return {each: found[each] for each in wanted}
 

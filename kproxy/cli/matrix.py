@@ -1,0 +1,292 @@
+"""`kproxy matrix`: who reaches what, measured, and held against what vendors document."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from msgspec.structs import replace
+
+from kproxy.backend import modes as installed_modes
+from kproxy.errors import BadInput
+from kproxy.lab.models import MODELS
+from kproxy.lab.profiles import PROFILES
+
+if TYPE_CHECKING:
+    from kproxy.matrix.places import Kind
+    from kproxy.matrix.setting import Setting
+    from kproxy.report.boards import Chapter
+
+_SERVICES = {
+    "clusterip": "clusterip",
+    "nodeport": "nodeport",
+    "lb": "loadbalancer",
+    "dnat": "dnat-gateway",
+    "ingress": "nginx-ingress-loadbalancer",
+}
+_NETWORKS = [name for name in MODELS if name != "routed"]
+
+
+@click.command()
+@click.option(
+    "--service",
+    "services",
+    type=click.Choice([*_SERVICES]),
+    multiple=True,
+    help="How the server is asked; may be repeated. Default: all.",
+)
+@click.option(
+    "--mode",
+    "modes",
+    type=click.Choice(installed_modes()),
+    multiple=True,
+    help="The proxy mode; may be repeated. Default: iptables.",
+)
+@click.option(
+    "--network",
+    "networks",
+    type=click.Choice(_NETWORKS),
+    multiple=True,
+    help="The network model; may be repeated. Default: vpc.",
+)
+@click.option(
+    "--policy",
+    "policies",
+    type=click.Choice(["Local", "Cluster"]),
+    multiple=True,
+    help="externalTrafficPolicy; may be repeated. Default: Local.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice([*PROFILES]),
+    default="upstream",
+    show_default=True,
+    help="How kube-proxy and load balancers are set up.",
+)
+@click.option(
+    "--compare",
+    type=click.Choice([*PROFILES]),
+    help="Show only what is different with this profile.",
+)
+@click.option(
+    "--protocol",
+    "protocols",
+    type=click.Choice(["TCP", "UDP"]),
+    multiple=True,
+    help="May be repeated. Default: both.",
+)
+@click.option(
+    "--family",
+    type=click.Choice(["IPv4", "IPv6"]),
+    default="IPv4",
+    show_default=True,
+    help="Of the lab's addresses.",
+)
+@click.option(
+    "--ipvs-local-fallback/--no-ipvs-local-fallback",
+    default=True,
+    help="Without: ipvs mode as before Kubernetes 1.25.",
+)
+@click.option("--seed", is_flag=True, help="Measure the documented tables and compare.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
+@click.option("--html", type=click.Path(dir_okay=False), help="Write a page to this file.")
+@click.option("--svg", type=click.Path(dir_okay=False), help="Write a picture to this file.")
+def matrix(
+    services: tuple[str, ...],
+    modes: tuple[str, ...],
+    networks: tuple[str, ...],
+    policies: tuple[str, ...],
+    profile: str,
+    compare: str | None,
+    protocols: tuple[str, ...],
+    family: str,
+    ipvs_local_fallback: bool,
+    seed: bool,
+    as_json: bool,
+    as_markdown: bool,
+    html: str | None,
+    svg: str | None,
+) -> None:
+    """Measure who reaches a Service from where, and why not.
+
+    For each network and mode a lab of three nodes with a cloud's edge is built. Clients on nodes,
+    in pods and on the internet ask node ports, load balancers, a DNAT gateway and an
+    ingress by real connections. Each cell tells the outcome, the source address that
+    the server saw, and if it failed where and why, as observed by taps and traces.
+
+    ipvs mode is measured on user-mode Linux if the running kernel has no IPVS. Needs root.
+
+    \b
+    Examples:
+      kproxy matrix
+      kproxy matrix --service lb --network tunnel --mode iptables --mode nftables
+      kproxy matrix --profile cce --compare upstream
+      kproxy matrix --network eni --policy Cluster --html eni.html
+      kproxy matrix --seed
+      kproxy matrix --seed --json > agreement.json
+
+    \b
+    Exit status:
+      0  measured; with --seed: and all that can be reproduced agrees
+      1  something documented, and reproducible, was measured otherwise
+    """
+    form = _Form(as_json, as_markdown, html, svg)
+    if seed:
+        if any((services, modes, networks, policies, protocols, compare)) or profile != "upstream":
+            raise BadInput(
+                ["--seed: the documents say what is measured"],
+                remedy="only --json, --markdown, --html and --svg go with --seed",
+            )
+        sys.exit(_seed(form))
+    from kproxy.matrix.places import Kind
+    from kproxy.matrix.setting import Setting
+
+    settings = [
+        Setting(
+            mode=mode,
+            network=network,
+            profile=profile,
+            policy=policy,
+            family=family,
+            local_fallback=ipvs_local_fallback or mode != "ipvs",
+        )
+        for network in networks or ("vpc",)
+        for mode in modes or ("iptables",)
+        for policy in policies or ("Local",)
+    ]
+    kinds = [Kind(_SERVICES[name]) for name in services or _SERVICES]
+    _show(settings, kinds, protocols or ("TCP", "UDP"), compare, form)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """Where the result goes: standard output, and files for people who look at it later."""
+
+    as_json: bool
+    as_markdown: bool
+    html: str | None
+    svg: str | None
+
+    def __post_init__(self) -> None:
+        if self.as_json and self.as_markdown:
+            raise BadInput(["--json, --markdown: only one of them can be standard output"])
+
+    def put(self, title: str, chapters: Sequence[Chapter], legend: str, values: object) -> None:
+        from kproxy.report import boards
+
+        if self.as_json:
+            click.echo(json.dumps(values, indent=2))
+        elif self.as_markdown:
+            click.echo(boards.markdown(chapters, legend))
+        else:
+            boards.print_chapters(chapters, legend)
+        if self.html:
+            _write(self.html, boards.page(title, chapters, legend))
+        if self.svg:
+            _write(self.svg, boards.picture(chapters, legend))
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput([f"{path}: {error.strerror}"]) from None
+    _say(f"wrote {path}")
+
+
+def _show(
+    settings: Sequence[Setting],
+    kinds: Sequence[Kind],
+    protocols: Sequence[str],
+    compare: str | None,
+    form: _Form,
+) -> None:
+    from kproxy.matrix.agreement import differing
+    from kproxy.matrix.elsewhere import measure_all
+    from kproxy.report import matrix as report
+
+    started = time.monotonic()
+    others = [replace(setting, profile=compare) for setting in settings] if compare else []
+    measured = measure_all([*settings, *others], kinds, protocols, tell=_measuring)
+    values = [report.cell_values(setting, cells) for setting, cells in measured.items()]
+    if compare:
+        chapters = [
+            report.differences(
+                f"{report.title_of(setting)} and profile {compare}",
+                differing(measured[setting], measured[other]),
+                setting.profile,
+                compare,
+            )
+            for setting, other in zip(settings, others, strict=True)
+        ]
+    else:
+        chapters = report.chapters(measured)
+    form.put("Access matrix", chapters, report.LEGEND, values)
+    _say(f"\n{sum(map(len, measured.values()))} cells in {time.monotonic() - started:.1f} s")
+
+
+def _seed(form: _Form) -> int:
+    """The exit status."""
+    from kproxy.matrix.agreement import by_question, compare, differing
+    from kproxy.matrix.elsewhere import measure_all
+    from kproxy.matrix.seeds import node_level_affinity
+    from kproxy.report import matrix as report
+
+    started = time.monotonic()
+    revisions = node_level_affinity()
+    documented = [each for revision in revisions for each in revision.settings.values()]
+    twins = {
+        setting: replace(setting, mode="nftables")
+        for setting in dict.fromkeys(documented)
+        if setting.mode == "iptables"
+    }
+    found = measure_all([*documented, *twins.values()], protocols=("TCP",), tell=_measuring)
+    measured = {setting: by_question(cells) for setting, cells in found.items()}
+    compared = {revision: compare(revision, measured) for revision in revisions}
+    chapters = [report.comparison(revision, compared[revision], measured) for revision in revisions]
+    unlike = [
+        report.differences(
+            f"{report.title_of(setting)} and nftables mode", pairs, "iptables", "nftables"
+        )
+        for setting, twin in twins.items()
+        if (pairs := differing(found[setting], found[twin]))
+    ]
+    values = {
+        "comparisons": [
+            value for each in compared.values() for value in report.comparison_values(each)
+        ],
+        "measured": [report.cell_values(setting, cells) for setting, cells in found.items()],
+    }
+    form.put("Documented and measured", [*chapters, *unlike], report.SEED_LEGEND, values)
+    for revision, comparisons in compared.items():
+        for line in report.summary(revision, comparisons):
+            _say(line)
+    alike = "not equal to" if unlike else "equal to"
+    _say(f"nftables columns: {alike} the iptables ones")
+    _say(f"{time.monotonic() - started:.1f} s in all")
+    bad = [each for comparisons in compared.values() for each in comparisons if each.disappoints]
+    for each in bad:
+        statement = each.statement
+        _say(
+            f"DISAGREES: {statement.revision}, {statement.column}: "
+            f"{statement.question.client} asks {statement.question.target} "
+            f"({statement.question.kind}): documented "
+            f"{statement.expect}, measured {each.cell.outcome}: {each.cell.reason}"
+        )
+    return 1 if bad or unlike else 0
+
+
+def _measuring(what: str) -> None:
+    _say(f"measuring: {what} ...")
+
+
+def _say(text: str) -> None:
+    """Progress, for people: standard output is for the result."""
+    click.echo(text, err=True)

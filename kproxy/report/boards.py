@@ -1,0 +1,233 @@
+"""Boards: tables of short words in a tone, with numbered notes; for a terminal, Markdown, a page.
+
+What a board is about is for those who make it; here it is only drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from typing import Literal, TextIO
+
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kproxy.report.findings import WIDTH
+
+Tone = Literal["good", "bad", "odd", "dim"]
+
+
+class Mark(Struct, frozen=True):
+    """One word of a board. `story`: the whole of it, where there is room."""
+
+    text: str
+    tone: Tone
+    story: str = ""
+
+
+class Board(Struct, frozen=True):
+    """`rows`: what is left of the marks, and a mark (or nothing) for each column.
+
+    `heads`: of the words on the left, with their widths; `columns`: two lines each.
+    """
+
+    title: str
+    heads: tuple[tuple[str, int], ...]
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[tuple[str, ...], tuple[Mark | None, ...]], ...]
+
+
+class Chapter(Struct, frozen=True):
+    """Boards under one title, and the notes that their numbers lead to."""
+
+    title: str
+    boards: tuple[Board, ...]
+    notes: tuple[str, ...] = ()
+
+
+_STYLES = {"good": "green", "bad": "red", "odd": "bold yellow", "dim": "dim"}
+
+
+def print_chapters(chapters: Iterable[Chapter], legend: str, file: TextIO | None = None) -> None:
+    """At most 80 columns. Colours only on a terminal, and not with NO_COLOR."""
+    console = Console(file=file, width=WIDTH, highlight=False)
+    for chapter in chapters:
+        console.print(Text(f"\n{chapter.title}", style="bold"))
+        for board in chapter.boards:
+            console.print(Text(f"\n{board.title}"))
+            console.print(_table(board))
+        for number, note in enumerate(chapter.notes, 1):
+            console.print(_numbered(number, note))
+    console.print(Text(f"\n{legend}", style="dim"))
+
+
+def _table(board: Board) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    left = sum(width + 1 for _, width in board.heads)
+    width = min(14, (WIDTH - left) // len(board.columns) - 1)
+    for head, own_width in board.heads:
+        table.add_column(f"\n{head}", width=own_width, overflow="fold")
+    for above, below in board.columns:
+        table.add_column(f"{above}\n{below}", width=width, overflow="fold")
+    for left_words, marks in board.rows:
+        words = (Text(mark.text, style=_STYLES[mark.tone]) if mark else "" for mark in marks)
+        table.add_row(*left_words, *words)
+    return table
+
+
+def _numbered(number: int, note: str) -> Table:
+    """A hanging paragraph."""
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    table.add_column(width=3, justify="right")
+    table.add_column(width=WIDTH - 5, overflow="fold")
+    table.add_row(str(number), Text(note))
+    return table
+
+
+def markdown(chapters: Iterable[Chapter], legend: str) -> str:
+    """What is not good stands out."""
+    lines: list[str] = []
+    for chapter in chapters:
+        lines += [f"## {chapter.title}", ""]
+        for board in chapter.boards:
+            lines += [f"### {board.title}", "", *_markdown_rows(board), ""]
+        lines += [f"{number}. {_plain(note)}" for number, note in enumerate(chapter.notes, 1)]
+        lines.append("")
+    return "\n".join([*lines, legend, ""])
+
+
+def _markdown_rows(board: Board) -> Iterator[str]:
+    heads = [head for head, _ in board.heads]
+    yield "| " + " | ".join([*heads, *(" ".join(column) for column in board.columns)]) + " |"
+    yield "|" + " --- |" * (len(heads) + len(board.columns))
+    for left, marks in board.rows:
+        yield "| " + " | ".join([*left, *(_markdown_mark(mark) for mark in marks)]) + " |"
+
+
+def _markdown_mark(mark: Mark | None) -> str:
+    if mark is None:
+        return ""
+    text = _plain(mark.text)
+    return text if mark.tone in ("good", "dim") else f"**{text}**"
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*")
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; }}
+table {{ border-collapse: collapse; margin: .5rem 0 1.5rem; }}
+th, td {{ border: 1px solid #d0d0d0; padding: .3rem .6rem; text-align: left; }}
+th {{ background: #f4f4f4; font-weight: 600; }}
+td.good {{ background: #dff2e1; }} td.bad {{ background: #fbe0dd; }}
+td.odd {{ background: #fff1c9; font-weight: 600; }} td.dim {{ color: #777; }}
+td[title] {{ cursor: help; }}
+caption {{ text-align: left; font-weight: 600; padding: .3rem 0; }}
+</style></head><body>
+<h1>{title}</h1>
+{body}
+<p>{legend}</p>
+</body></html>
+"""
+
+
+def page(title: str, chapters: Iterable[Chapter], legend: str) -> str:
+    """HTML that needs no other file. A mark's story is shown when the pointer is over it."""
+    body = "\n".join(_section(chapter) for chapter in chapters)
+    return _PAGE.format(title=escape(title), body=body, legend=escape(legend))
+
+
+def _section(chapter: Chapter) -> str:
+    notes = "".join(f"<li>{escape(note)}</li>" for note in chapter.notes)
+    boards = "\n".join(_html_board(board) for board in chapter.boards)
+    listed = f"<ol>{notes}</ol>" if notes else ""
+    return f"<h2>{escape(chapter.title)}</h2>\n{boards}\n{listed}"
+
+
+def _html_board(board: Board) -> str:
+    heads = [head for head, _ in board.heads] + [" ".join(column) for column in board.columns]
+    rows = "\n".join(
+        f"<tr>{''.join(f'<th>{escape(word)}</th>' for word in left)}"
+        f"{''.join(map(_html_mark, marks))}</tr>"
+        for left, marks in board.rows
+    )
+    head = "".join(f"<th>{escape(word)}</th>" for word in heads)
+    return f"<table><caption>{escape(board.title)}</caption>\n<tr>{head}</tr>\n{rows}\n</table>"
+
+
+def _html_mark(mark: Mark | None) -> str:
+    if mark is None:
+        return "<td></td>"
+    story = f' title="{escape(mark.story)}"' if mark.story else ""
+    return f'<td class="{mark.tone}"{story}>{escape(mark.text)}</td>'
+
+
+_FILLS = {"good": "#cdeccf", "bad": "#f8d0cb", "odd": "#ffe9a8", "dim": "#eeeeee"}
+_ROW, _GAP, _CHARACTER = 24, 10, 7.4
+
+
+def picture(chapters: Sequence[Chapter], legend: str = "") -> str:
+    """The boards as SVG, one below the other."""
+    shapes: list[str] = []
+    y, width = 0.0, 0.0
+    for chapter in chapters:
+        shapes.append(_svg_text(0, y, chapter.title, "bold"))
+        y += _ROW
+        for board in chapter.boards:
+            board_width = _draw(board, y, shapes)
+            y += _ROW * (len(board.rows) + 2) + 2 * _GAP
+            width = max(width, board_width, len(chapter.title) * _CHARACTER)
+    if legend:
+        for line in _wrapped(legend, int(width / _CHARACTER * 1.08)):
+            shapes.append(_svg_text(0, y, line, "normal"))
+            y += _ROW * 0.8
+    size = f"{width + 2 * _GAP:.0f} {y + 2 * _GAP:.0f}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-{_GAP} -{_GAP} {size}" '
+        f'width="{width + 2 * _GAP:.0f}" font-size="13" '
+        'font-family="Helvetica, Arial, sans-serif">\n'
+        f'<rect x="-{_GAP}" y="-{_GAP}" width="100%" height="100%" fill="white"/>\n'
+        + "\n".join(shapes)
+        + "\n</svg>\n"
+    )
+
+
+def _draw(board: Board, y: float, shapes: list[str]) -> float:
+    """Adds the board's shapes below `y`; how wide it is."""
+    widths = [(width + 2) * _CHARACTER for _, width in board.heads]
+    longest = max((len(mark.text) for _, marks in board.rows for mark in marks if mark), default=6)
+    column = max(longest + 3, *(len(word) + 2 for pair in board.columns for word in pair))
+    shapes.append(_svg_text(0, y, board.title, "600"))
+    starts = [sum(widths[:index]) for index in range(len(widths) + 1)]
+    across = [starts[-1] + index * column * _CHARACTER for index in range(len(board.columns))]
+    for x, head in zip(across, board.columns, strict=True):
+        shapes.append(_svg_text(x + 4, y + _ROW, " ".join(filter(None, head)), "600"))
+    for number, (left, marks) in enumerate(board.rows, 2):
+        top = y + number * _ROW
+        for x, word in zip(starts, left, strict=False):
+            shapes.append(_svg_text(x, top, word, "normal"))
+        for x, mark in zip(across, marks, strict=True):
+            if mark:
+                shapes.append(
+                    f'<rect x="{x:.0f}" y="{top - 2:.0f}" width="{column * _CHARACTER - 3:.0f}" '
+                    f'height="{_ROW - 3}" rx="3" fill="{_FILLS[mark.tone]}">'
+                    f"<title>{escape(mark.story)}</title></rect>"
+                )
+                shapes.append(_svg_text(x + 4, top, mark.text, "normal"))
+    return across[-1] + column * _CHARACTER if across else starts[-1]
+
+
+def _svg_text(x: float, y: float, text: str, weight: str) -> str:
+    return f'<text x="{x:.0f}" y="{y + 13:.0f}" font-weight="{weight}">{escape(text)}</text>'
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, max(width, 40))

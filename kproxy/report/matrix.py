@@ -1,0 +1,259 @@
+"""Access matrices as boards and as plain values. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+
+from kproxy.matrix.agreement import Comparison, Measured, count
+from kproxy.matrix.measure import Cell
+from kproxy.matrix.places import Client, Kind, Target
+from kproxy.matrix.seeds import Revision
+from kproxy.matrix.setting import Setting
+from kproxy.report.boards import Board, Chapter, Mark
+
+_SOURCES = {
+    "pod": "the address of the client's pod",
+    "node": "that of the client's node",
+    "eip": "the public one of the client's node",
+    "gateway": "the server node's on the link to its pods",
+    "tunnel": "a node's on its tunnel device",
+    "client": "that of the client outside",
+}
+LEGEND = (
+    "A word: it is reached, and this is the source that the server saw: "
+    + "; ".join(f"{word}, {meaning}" for word, meaning in _SOURCES.items())
+    + ". timeout and refused: it is not; the number leads to the reason, as observed."
+)
+SEED_LEGEND = (
+    "documented/measured: ok or F(ails), and the source that the server saw (gw: gateway, vtep: "
+    "tunnel). *: implied, for the document lists only what may fail; -: it does not say. "
+    "!: they disagree; x: they disagree, and no kube-proxy does what is said."
+)
+_SHORT = {"gateway": "gw", "tunnel": "vtep"}
+_CLIENTS = {
+    Client.NODE_SAME: "process, server's node",
+    Client.NODE_OTHER: "process, another node",
+    Client.CONTAINER_SAME: "pod, server's node",
+    Client.CONTAINER_OTHER: "pod, another node",
+    Client.OUTSIDE: "internet",
+}
+_TARGETS = {
+    Target.CLUSTER_IP: ("cluster", "IP"),
+    Target.SERVER_PRIVATE: ("its node", "private"),
+    Target.SERVER_PUBLIC: ("its node", "public"),
+    Target.OWN_PRIVATE: ("own node", "private"),
+    Target.OWN_PUBLIC: ("own node", "public"),
+    Target.ANOTHER_PRIVATE: ("third node", "private"),
+    Target.ANOTHER_PUBLIC: ("third node", "public"),
+    Target.LB_PRIVATE: ("balancer", "private"),
+    Target.LB_PUBLIC: ("balancer", "public"),
+    Target.DNAT_PUBLIC: ("DNAT", "gateway"),
+}
+_KINDS = {
+    Kind.CLUSTER_IP: "cluster IP",
+    Kind.NODE_PORT: "NodePort",
+    Kind.LOAD_BALANCER: "shared load balancer",
+    Kind.DNAT_GATEWAY: "DNAT gateway",
+    Kind.NGINX: "NGINX ingress behind a dedicated load balancer",
+}
+_BOARDS = (
+    (Kind.NODE_PORT,),
+    (Kind.CLUSTER_IP, Kind.LOAD_BALANCER, Kind.DNAT_GATEWAY),
+    (Kind.NGINX,),
+)
+
+
+def chapters(measured: Mapping[Setting, Sequence[Cell]]) -> list[Chapter]:
+    """One for each setting and protocol; one for both protocols where they do not differ."""
+    return [
+        _chapter(f"{title_of(setting)}, {protocols}", cells)
+        for setting, found in measured.items()
+        for protocols, cells in _by_protocol(found)
+    ]
+
+
+def title_of(setting: Setting) -> str:
+    old = "" if setting.local_fallback else " (as before 1.25)"
+    return (
+        f"{setting.network}, {setting.mode} mode{old}, profile {setting.profile}, "
+        f"policy {setting.policy}, {setting.family}"
+    )
+
+
+def _by_protocol(cells: Sequence[Cell]) -> list[tuple[str, list[Cell]]]:
+    found = {
+        name: [cell for cell in cells if cell.protocol == name]
+        for name in dict.fromkeys(cell.protocol for cell in cells)
+    }
+    if len(found) == 2 and _alike(*found.values()):
+        return [(" and ".join(found), next(iter(found.values())))]
+    return [*found.items()]
+
+
+def _alike(one: Iterable[Cell], other: Iterable[Cell]) -> bool:
+    """Whether what both have is the same. (Through an ingress only TCP can be asked.)"""
+    known = {cell.question: cell for cell in one}
+    return all(
+        (cell.outcome, cell.source_is)
+        == (known[cell.question].outcome, known[cell.question].source_is)
+        for cell in other
+    )
+
+
+def _chapter(title: str, cells: Sequence[Cell]) -> Chapter:
+    notes: dict[str, int] = {}
+    marks = {
+        (cell.question.kind, cell.question.target, cell.question.client): cell for cell in cells
+    }
+    present = {key[:2] for key in marks}
+    boards = []
+    for kinds in _BOARDS:
+        columns = [
+            (kind, target) for kind in kinds for target in Target if (kind, target) in present
+        ]
+        if columns:
+            rows = tuple(
+                (
+                    (words,),
+                    tuple(_mark(marks.get((*column, client)), notes) for column in columns),
+                )
+                for client, words in _CLIENTS.items()
+            )
+            heads = (("who", 14 if len(columns) > 4 else 22),)
+            name = ", ".join(_KINDS[kind] for kind in dict.fromkeys(kind for kind, _ in columns))
+            boards.append(Board(name, heads, tuple(_TARGETS[each] for _, each in columns), rows))
+    return Chapter(title, tuple(boards), tuple(notes))
+
+
+def _mark(cell: Cell | None, notes: dict[str, int]) -> Mark | None:
+    if cell is None:
+        return None
+    doubt = "" if cell.steady else "?"
+    story = "; ".join([cell.asked, *cell.way, cell.reason])
+    if cell.success:
+        return Mark(f"{cell.source_is or cell.source}{doubt}", "good", story)
+    number = notes.setdefault(cell.reason, len(notes) + 1)
+    return Mark(f"{cell.outcome} {number}{doubt}", "bad", story)
+
+
+def differences(title: str, pairs: Sequence[tuple[Cell, Cell]], one: str, other: str) -> Chapter:
+    """Cells that are not alike in two measurements."""
+    notes: dict[str, int] = {}
+    rows = tuple(
+        (
+            (first.question.kind.value, first.question.client.value, first.question.target.value),
+            (_mark(first, notes), _mark(second, notes)),
+        )
+        for first, second in pairs
+    )
+    heads = (("", 14), ("client", 15), ("target", 20))
+    board = Board(f"{len(rows)} cells differ", heads, (("", one), ("", other)), rows)
+    return Chapter(title, (board,), tuple(notes))
+
+
+def comparison(
+    revision: Revision, comparisons: Sequence[Comparison], measured: Measured
+) -> Chapter:
+    """Documented against measured, cell by cell."""
+    said = {(each.statement.question, each.statement.column): each for each in comparisons}
+    questions = dict.fromkeys(each.statement.question for each in comparisons)
+    columns = tuple(
+        (network, mode) for network, _, mode in (c.partition("-") for c in revision.settings)
+    )
+    boards = []
+    for kind, group in groupby(questions, key=lambda question: question.kind):
+        rows = tuple(
+            (
+                (question.client.value, question.target.value),
+                tuple(
+                    _compared(said.get((question, column)), measured[setting][question])
+                    for column, setting in revision.settings.items()
+                ),
+            )
+            for question in group
+        )
+        boards.append(Board(_KINDS[kind], (("client", 15), ("target", 20)), columns, rows))
+    notes = tuple(
+        dict.fromkeys(each.statement.unreproducible for each in comparisons if not each.agrees)
+    )
+    return Chapter(f"{revision.name} revision", tuple(boards), tuple(filter(None, notes)))
+
+
+def _compared(comparison: Comparison | None, cell: Cell) -> Mark:
+    found = f"ok {_SHORT.get(cell.source_is, cell.source_is)}" if cell.success else "F"
+    story = "; ".join([cell.asked, *cell.way, cell.reason])
+    if comparison is None:
+        return Mark(f"-/{found}", "dim", story)
+    statement = comparison.statement
+    documented = ("ok" if statement.expect == "success" else "F") + "*" * statement.implied
+    if comparison.agrees:
+        return Mark(f"{documented}/{found}", "good" if cell.success else "bad", story)
+    return Mark(f"{documented}/{found} {'!' if comparison.disappoints else 'x'}", "odd", story)
+
+
+def summary(revision: Revision, comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """How much agrees: in all, and by column."""
+    stated = [each for each in comparisons if not each.statement.implied]
+    implied = [each for each in comparisons if each.statement.implied]
+    yield (
+        f"{revision.name} revision: {count(stated)} stated cells agree, "
+        f"{count(implied)} implied ones"
+    )
+    by_column = {
+        column: [each for each in stated if each.statement.column == column]
+        for column in revision.settings
+    }
+    yield "  " + ", ".join(f"{column} {count(each)}" for column, each in by_column.items())
+
+
+def cell_values(setting: Setting, cells: Iterable[Cell]) -> Mapping[str, object]:
+    """Plain values for JSON."""
+    return {
+        "mode": setting.mode,
+        "network": setting.network,
+        "profile": setting.profile,
+        "policy": setting.policy,
+        "family": setting.family,
+        "ipvs_local_fallback": setting.local_fallback,
+        "cells": [
+            {
+                "service": cell.question.kind,
+                "client": cell.question.client,
+                "target": cell.question.target,
+                "protocol": cell.protocol,
+                "asked": cell.asked,
+                "outcome": cell.outcome,
+                "source": cell.source,
+                "source_is": cell.source_is,
+                "hops": cell.hops,
+                "at": cell.at,
+                "mechanism": cell.mechanism,
+                "reason": cell.reason,
+                "way": cell.way,
+                "steady": cell.steady,
+            }
+            for cell in cells
+        ],
+    }
+
+
+def comparison_values(comparisons: Iterable[Comparison]) -> list[Mapping[str, object]]:
+    return [
+        {
+            "revision": each.statement.revision,
+            "column": each.statement.column,
+            "service": each.statement.question.kind,
+            "client": each.statement.question.client,
+            "target": each.statement.question.target,
+            "documented": each.statement.expect,
+            "basis": each.statement.basis,
+            "measured": each.cell.outcome,
+            "source_is": each.cell.source_is,
+            "agrees": each.agrees,
+            "unreproducible": each.statement.unreproducible,
+            "at": each.cell.at,
+            "reason": each.cell.reason,
+        }
+        for each in comparisons
+    ]
