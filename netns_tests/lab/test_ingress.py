@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 import signal
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -135,7 +137,7 @@ def test_a_service_in_front(lab: Lab) -> None:
     assert (fetched.status, fetched.forwarded_for) == (200, "198.51.100.11")
 
 
-# --- with a lab of their own, of one node ---------------------------------------------------------
+# --- with a lab of their own ----------------------------------------------------------------------
 
 PORTS = (PortSpec(port=80),)
 PODS = (
@@ -145,7 +147,8 @@ PODS = (
     PodSpec(name="two", ports=PORTS, labels={"app": "two"}),
     PodSpec(name="shell"),
 )
-SMALL = LabSpec(nodes=(NodeSpec(name="node-a", pods=PODS),))
+FAR = PodSpec(name="far", ports=PORTS, labels={"app": "far"})
+SMALL = LabSpec(nodes=(NodeSpec(name="node-a", pods=PODS), NodeSpec(name="node-b", pods=(FAR,))))
 ONE = service(
     "one", cluster_ips=["10.96.0.1"], ports=[ServicePort(port=80)], selector={"app": "one"}
 )
@@ -213,6 +216,19 @@ def test_it_follows_the_objects(small: Lab) -> None:
     small.apply([ingress("one")])
     small.replace([TWO, *small.slices(TWO)])
     assert ask(small) == 404
+
+
+UNANSWERED = [  # how the Service is -> status
+    ({"ports": [ServicePort(port=80, target_port=81)]}, 502),  # its pod refuses
+    ({"ports": [ServicePort(port=80)], "internal_traffic_policy": "Local"}, 504),  # node-a drops
+]
+
+
+@pytest.mark.parametrize(("fields", "status"), UNANSWERED, ids=["refused", "dropped"])
+def test_a_service_that_does_not_answer(small: Lab, fields: dict[str, Any], status: int) -> None:
+    far = service("far", cluster_ips=["10.96.0.3"], selector={"app": "far"}, **fields)
+    small.apply([far, *small.slices(far), ingress("far")])
+    assert ask(small) == status
 
 
 def test_every_path_is_a_path_to_nginx(small: Lab) -> None:
@@ -369,6 +385,19 @@ def test_nginx_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
     assert caught.value.remedy == "apt-get install nginx-light"
     assert lab.hosts == {}
+
+
+def test_the_example_of_the_documentation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = EXAMPLES.parent
+    text = (root / "docs" / "ingress.md").read_text()
+    program, output = re.findall(r"^```(?:python|text)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(root)
+    exec(compile(program, "ingress.md", "exec"), {})
+    printed = capsys.readouterr().out
+    any_pod = re.compile(r"-> (shop|web)-[abc]")
+    assert any_pod.sub(r"-> \1", printed) == any_pod.sub(r"-> \1", output)
 
 
 def test_the_example_is_decoded_without_a_word() -> None:
