@@ -161,6 +161,8 @@ class Balancing:
                 self._write(table)
                 self._stale.discard(table)
             self._changed = True
+            for check in self._checks.values():  # nobody has listened to them meanwhile
+                check.deadline += time.monotonic() - now
         self._end_drains(now)
         if self._changed:  # only now: the state is what the rules are
             self._changed = False
@@ -203,8 +205,7 @@ class Balancing:
     def _start(self, target: Target, now: float) -> None:
         host = self._hosts[target.place]
         family = Family.IPV6 if ":" in target.address else Family.IPV4
-        self._health[target].start(now)
-        deadline = now + target.times.timeout_s
+        deadline = now + self._health[target].start(now)
         try:
             check = Check(target, host.namespace, host.check_sources[family], deadline)
         except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kproxy.edge.listeners import CheckTimes
 
+_FIRST_CHECK_MIN_S = 1.0
 _FIRST_ROUND_MAX_S = 2.0  # how long a target may keep others waiting for its first verdict
 
 
@@ -31,9 +32,12 @@ class Health:
             self.due_s = now
             self.awaited_until = now + _FIRST_ROUND_MAX_S
 
-    def start(self, now: float) -> None:
+    def start(self, now: float) -> float:
+        """A check begins. Returns how long it may take: more, while others wait for the verdict."""
         self.under_way = True
         self.due_s = now + self.times.interval_s
+        patience_s = _FIRST_CHECK_MIN_S if self.awaited(now) else 0.0
+        return max(self.times.timeout_s, patience_s)
 
     def end(self, reason: str) -> bool:
         """A check has ended; `reason` "" for success. Returns whether the target came or went."""

@@ -39,8 +39,10 @@ def test_a_new_target_is_awaited_until_its_first_verdict() -> None:
     assert health.awaited(10.0)
     assert health.awaited(11.9)
     assert not health.awaited(12.0)  # not for ever
+    assert health.start(10.0) == 1.0
     health.end("refused")
     assert not health.awaited(10.5)
+    assert health.start(11.0) == TIMES.timeout_s
 
 
 @pytest.mark.parametrize("reason", ["", "refused"])
