@@ -8,4 +8,5 @@ witness  traces in all hosts of a lab, sorted by probe
 facts    questions that are put to a host after the packet has ended there
 walk     what each host did to a probe
 reason   one sentence
+inquiry  all of it for many questions at once, and the connections that they are about
 """

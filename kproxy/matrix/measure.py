@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from ipaddress import ip_network
 
 from msgspec import Struct
 
 from kproxy.api.types import Service
 from kproxy.backend import BackendOptions
-from kproxy.explain.facts import Facts
-from kproxy.explain.reason import explain
-from kproxy.explain.witness import Witness
+from kproxy.explain.inquiry import SUCCESS, Inquiry, inquire, sources
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
-from kproxy.kernel.xtables import choose_variant
 from kproxy.lab import Lab
 from kproxy.lab.names import DNAT
 from kproxy.matrix.places import (
@@ -38,9 +33,6 @@ from kproxy.matrix.setting import (
     objects,
     spec,
 )
-from kproxy.probe import Connected, Delivered, Failure, NotConnected, Prober, connect_many
-from kproxy.probe.connection import TIMEOUT_S, Connection
-from kproxy.probe.http import Fetched, HttpRequest, fetch_many
 
 _CHECK_INTERVAL_S = 0.2
 
@@ -70,14 +62,7 @@ class Cell(Struct, frozen=True, kw_only=True):
 
     @property
     def success(self) -> bool:
-        return self.outcome == "success"
-
-
-_OUTCOMES = {
-    Failure.REFUSED: "refused",
-    Failure.UNREACHABLE: "refused",
-    Failure.TIMED_OUT: "timeout",
-}
+        return self.outcome == SUCCESS
 
 
 def measure(
@@ -109,83 +94,38 @@ def _ask(
         for protocol in protocols
         if not (question.kind is Kind.NGINX and protocol == "UDP")
     ]
-    packets = [
-        Packet(
-            client=HOSTS[question.client],
-            address=_address(lab, setting, question),
-            port=NODE_PORTS[Kind.NODE_PORT] if question.kind is Kind.NODE_PORT else PORT,
-            protocol=protocol,
+    inquiries = [
+        Inquiry(
+            packet=Packet(
+                client=HOSTS[question.client],
+                address=_address(lab, setting, question),
+                port=NODE_PORTS[Kind.NODE_PORT] if question.kind is Kind.NODE_PORT else PORT,
+                protocol=protocol,
+            ),
+            host=HOST if question.kind is Kind.NGINX else "",
         )
         for question, protocol in asked
     ]
-    connections = _connect(lab, asked, packets)
-    # Only these decide anything; pods and clients just send and receive.
-    deciding = {name: host for name, host in lab.hosts.items() if name not in lab.clients}
     family = Family(setting.family)
-    with lab.hosts[SERVER_NODE].namespace.entered():
-        variant = choose_variant(family)
-    facts, names = Facts(lab.hosts), _names(lab, family)
-    cells = []
-    with Prober(lab) as prober, Witness(deciding, variant) as witness:
-        journeys = prober.follow_many(packets)
-        testimony = witness.testify({journey.tag for journey in journeys})
-        for (question, protocol), packet, journey, connection in zip(
-            asked, packets, journeys, connections, strict=True
-        ):
-            deeds = testimony.get(journey.tag, [])
-            reason = explain(packet, journey, deeds, facts, witness.describe)
-            answered = isinstance(journey.outcome, Delivered) and journey.outcome.answered
-            source = "" if isinstance(connection, NotConnected) else _seen_source(connection)
-            cells.append(
-                Cell(
-                    question=question,
-                    protocol=protocol,
-                    asked=f"{packet.address}:{packet.port}",
-                    outcome=_outcome(connection),
-                    source=source,
-                    source_is=names.get(source, ""),
-                    hops=journey.outcome.hops,
-                    at=reason.at,
-                    mechanism=reason.mechanism,
-                    reason=reason.text,
-                    way=reason.way,
-                    steady=answered == (_outcome(connection) == "success"),
-                )
-            )
-    return cells
-
-
-def _connect(
-    lab: Lab, asked: Sequence[tuple[Question, str]], packets: Sequence[Packet]
-) -> list[Connection | Fetched]:
-    """A connection for each; through the ingress, an HTTP request."""
-    by_http = [question.kind is Kind.NGINX for question, _ in asked]
-    plain = [packet for packet, http in zip(packets, by_http, strict=True) if not http]
-    requests = [
-        HttpRequest(client=packet.client, address=packet.address, port=packet.port, host=HOST)
-        for packet, http in zip(packets, by_http, strict=True)
-        if http
+    known = sources(lab, family)
+    answers = inquire(lab, inquiries, family)
+    return [
+        Cell(
+            question=question,
+            protocol=protocol,
+            asked=f"{inquiry.packet.address}:{inquiry.packet.port}",
+            outcome=answer.outcome,
+            source=answer.source,
+            source_is=known[answer.source].kind if answer.source in known else "",
+            hops=answer.hops,
+            at=answer.reason.at,
+            mechanism=answer.reason.mechanism,
+            reason=answer.reason.text,
+            way=answer.reason.way,
+            steady=answer.steady,
+        )
+        for (question, protocol), inquiry, answer in zip(asked, inquiries, answers, strict=True)
     ]
-    with ThreadPoolExecutor(2) as pool:  # they wait for what is dropped at the same time
-        fetched = pool.submit(fetch_many, lab, requests, timeout_s=TIMEOUT_S)
-        connected = iter(pool.submit(connect_many, lab, plain).result())
-        fetched_in_turn = iter(fetched.result())
-    return [next(fetched_in_turn) if http else next(connected) for http in by_http]
-
-
-def _outcome(connection: Connection | Fetched) -> str:
-    match connection:
-        case NotConnected(how=how):
-            return _OUTCOMES[how]
-        case Fetched(pod=""):  # the ingress has nobody to ask
-            return "refused"
-        case _:
-            return "success"
-
-
-def _seen_source(connection: Connected | Fetched) -> str:
-    """Where the first one to answer saw the client: the server, or the ingress before it."""
-    return connection.forwarded_for if isinstance(connection, Fetched) else connection.source
 
 
 def _address(lab: Lab, setting: Setting, question: Question) -> str:
@@ -213,18 +153,3 @@ def _address(lab: Lab, setting: Setting, question: Question) -> str:
             return lab.balancers[BALANCERS[question.kind]].public[family]
         case Target.DNAT_PUBLIC:
             return lab.public[DNAT][family]
-
-
-def _names(lab: Lab, family: Family) -> dict[str, str]:
-    """What each address is to the server that sees it as a source."""
-    found = {client.addresses[family]: "client" for client in lab.clients.values()}
-    for pod in lab.pods.values():
-        found[pod.addresses[family]] = "pod"
-    for balancer in lab.balancers.values():
-        found[balancer.addresses[family]] = "balancer"
-    for node in lab.nodes.values():
-        found[node.gateways[family]] = "gateway"
-        found[str(ip_network(node.subnets[family]).network_address)] = "tunnel"
-        found[node.addresses[family]] = "node"
-        found[node.public[family]] = "eip"
-    return found

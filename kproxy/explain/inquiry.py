@@ -1,0 +1,152 @@
+"""Questions to a running lab: by a connection, for what comes of it, and by a probe, for why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from kproxy.explain.facts import Facts
+from kproxy.explain.reason import Reason, explain
+from kproxy.explain.witness import Witness
+from kproxy.forwarding.network import Packet
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.xtables import choose_variant
+from kproxy.lab import Lab
+from kproxy.probe import Connected, Delivered, Failure, NotConnected, Prober, connect_many
+from kproxy.probe.connection import TIMEOUT_S, Connection
+from kproxy.probe.http import Fetched, HttpRequest, fetch_many
+
+SUCCESS, REFUSED, TIMEOUT = "success", "refused", "timeout"
+_OUTCOMES = {
+    Failure.REFUSED: REFUSED,
+    Failure.UNREACHABLE: REFUSED,
+    Failure.TIMED_OUT: TIMEOUT,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inquiry:
+    """The packet that begins it. `host`: ask in HTTP for that host, as an ingress wants it."""
+
+    packet: Packet
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of an inquiry.
+
+    `outcome` of the connection: success, refused or timeout. `pod`: who answered, and `source`: the
+    address that the first one to answer saw (the server, or the ingress before it); "" if none did.
+    `hops` and `reason` of the probe; `steady`: it met the same fate as the connection.
+    """
+
+    outcome: str
+    pod: str
+    source: str
+    hops: tuple[str, ...]
+    reason: Reason
+    steady: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What an address is to the server that sees it: pod, node, eip (its public one), gateway (of a
+    node, towards its pods), tunnel (a node's device), balancer or client; and whose it is.
+    """
+
+    kind: str
+    owner: str
+
+    def __str__(self) -> str:
+        own = self.kind in ("pod", "node", "client", "balancer")
+        return self.owner if own else f"{self.kind} of {self.owner}"
+
+
+def inquire(lab: Lab, inquiries: Sequence[Inquiry], family: Family) -> list[Answer]:
+    """All at once; answers in their order. `family`: of every inquiry.
+
+    Raises Unsupported if this kernel cannot trace.
+    """
+    packets = [inquiry.packet for inquiry in inquiries]
+    connections = _connect(lab, inquiries)
+    # Only these decide anything; pods and clients just send and receive.
+    deciding = {name: host for name, host in lab.hosts.items() if name not in lab.clients}
+    with next(iter(lab.nodes.values())).namespace.entered():
+        variant = choose_variant(family)
+    facts = Facts(lab.hosts)
+    answers = []
+    with Prober(lab) as prober, Witness(deciding, variant) as witness:
+        journeys = prober.follow_many(packets)
+        testimony = witness.testify({journey.tag for journey in journeys})
+        for packet, journey, connection in zip(packets, journeys, connections, strict=True):
+            deeds = testimony.get(journey.tag, [])
+            outcome, way = _outcome(connection), journey.outcome
+            arrived = isinstance(way, Delivered) and way.answered
+            answers.append(
+                Answer(
+                    outcome=outcome,
+                    pod="" if isinstance(connection, NotConnected) else connection.pod,
+                    source=_seen_source(connection),
+                    hops=way.hops,
+                    reason=explain(packet, journey, deeds, facts, witness.describe),
+                    steady=arrived == (outcome == SUCCESS),
+                )
+            )
+    return answers
+
+
+def sources(lab: Lab, family: Family) -> dict[str, Source]:
+    """By address, those that a server may see."""
+    found = {each.addresses[family]: Source("client", each.name) for each in lab.clients.values()}
+    for pod in lab.pods.values():
+        found[pod.addresses[family]] = Source("pod", pod.name)
+    for balancer in lab.balancers.values():
+        found[balancer.addresses[family]] = Source("balancer", balancer.name)
+    for node in lab.nodes.values():
+        found[node.gateways[family]] = Source("gateway", node.name)
+        tunnel = str(ip_network(node.subnets[family]).network_address)
+        found[tunnel] = Source("tunnel", node.name)
+        found[node.addresses[family]] = Source("node", node.name)
+        if family in node.public:
+            found[node.public[family]] = Source("eip", node.name)
+    return found
+
+
+def _connect(lab: Lab, inquiries: Sequence[Inquiry]) -> list[Connection | Fetched]:
+    plain = [inquiry.packet for inquiry in inquiries if not inquiry.host]
+    requests = [
+        HttpRequest(
+            client=inquiry.packet.client,
+            address=inquiry.packet.address,
+            port=inquiry.packet.port,
+            host=inquiry.host,
+        )
+        for inquiry in inquiries
+        if inquiry.host
+    ]
+    with ThreadPoolExecutor(2) as pool:  # they wait for what is dropped at the same time
+        fetched = pool.submit(fetch_many, lab, requests, timeout_s=TIMEOUT_S)
+        connected = iter(pool.submit(connect_many, lab, plain).result())
+        fetched_in_turn = iter(fetched.result())
+    return [next(fetched_in_turn) if each.host else next(connected) for each in inquiries]
+
+
+def _outcome(connection: Connection | Fetched) -> str:
+    match connection:
+        case NotConnected(how=how):
+            return _OUTCOMES[how]
+        case Fetched(pod=""):  # the ingress has nobody to ask
+            return REFUSED
+        case _:
+            return SUCCESS
+
+
+def _seen_source(connection: Connection | Fetched) -> str:
+    match connection:
+        case Connected(source=source) | Fetched(forwarded_for=source):
+            return source
+        case _:
+            return ""
