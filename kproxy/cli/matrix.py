@@ -249,8 +249,8 @@ def _seed(form: _Form) -> int:
     }
     found = measure_all([*documented, *twins.values()], protocols=("TCP",), tell=_measuring)
     measured = {setting: by_question(cells) for setting, cells in found.items()}
-    compared = {revision: compare(revision, measured) for revision in revisions}
-    chapters = [report.comparison(revision, compared[revision], measured) for revision in revisions]
+    compared = [(revision, compare(revision, measured)) for revision in revisions]
+    chapters = [report.comparison(*each, measured) for each in compared]
     unlike = [
         report.differences(
             f"{report.title_of(setting)} and nftables mode", pairs, "iptables", "nftables"
@@ -259,19 +259,17 @@ def _seed(form: _Form) -> int:
         if (pairs := differing(found[setting], found[twin]))
     ]
     values = {
-        "comparisons": [
-            value for each in compared.values() for value in report.comparison_values(each)
-        ],
+        "comparisons": [value for _, each in compared for value in report.comparison_values(each)],
         "measured": [report.cell_values(setting, cells) for setting, cells in found.items()],
     }
     form.put("Documented and measured", [*chapters, *unlike], report.SEED_LEGEND, values)
-    for revision, comparisons in compared.items():
+    for revision, comparisons in compared:
         for line in report.summary(revision, comparisons):
             _say(line)
     alike = "not equal to" if unlike else "equal to"
     _say(f"nftables columns: {alike} the iptables ones")
     _say(f"{time.monotonic() - started:.1f} s in all")
-    bad = [each for comparisons in compared.values() for each in comparisons if each.disappoints]
+    bad = [each for _, comparisons in compared for each in comparisons if each.disappoints]
     for each in bad:
         statement = each.statement
         _say(

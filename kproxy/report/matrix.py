@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 
 from kproxy.matrix.agreement import Comparison, Measured, count
 from kproxy.matrix.measure import Cell
@@ -162,18 +161,20 @@ def comparison(
         (network, mode) for network, _, mode in (c.partition("-") for c in revision.settings)
     )
     boards = []
-    for kind, group in groupby(questions, key=lambda question: question.kind):
+    for kind in _KINDS:
         rows = tuple(
             (
-                (question.client.value, question.target.value),
+                (question.client.value, question.target.replace("-node-", " ")),
                 tuple(
                     _compared(said.get((question, column)), measured[setting][question])
                     for column, setting in revision.settings.items()
                 ),
             )
-            for question in group
+            for question in questions
+            if question.kind is kind
         )
-        boards.append(Board(_KINDS[kind], (("client", 15), ("target", 20)), columns, rows))
+        if rows:
+            boards.append(Board(_KINDS[kind], (("client", 15), ("target", 15)), columns, rows))
     notes = tuple(
         dict.fromkeys(each.statement.unreproducible for each in comparisons if not each.agrees)
     )
