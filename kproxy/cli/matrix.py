@@ -97,7 +97,7 @@ _NETWORKS = [name for name in MODELS if name != "routed"]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
 @click.option("--html", type=click.Path(dir_okay=False), help="Write a page to this file.")
-@click.option("--svg", type=click.Path(dir_okay=False), help="Write a picture to this file.")
+@click.option("--svg", type=click.Path(dir_okay=False), help="Write the first table as a picture.")
 def matrix(
     services: tuple[str, ...],
     modes: tuple[str, ...],
@@ -190,7 +190,7 @@ class _Form:
         if self.html:
             _write(self.html, boards.page(title, chapters, legend))
         if self.svg:
-            _write(self.svg, boards.picture(chapters, legend))
+            _write(self.svg, boards.picture(chapters[0], legend))
 
 
 def _write(path: str, text: str) -> None:

@@ -5,7 +5,8 @@ What a board is about is for those who make it; here it is only drawn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Literal, TextIO
 
@@ -172,62 +173,61 @@ _FILLS = {"good": "#cdeccf", "bad": "#f8d0cb", "odd": "#ffe9a8", "dim": "#eeeeee
 _ROW, _GAP, _CHARACTER = 24, 10, 7.4
 
 
-def picture(chapters: Sequence[Chapter], legend: str = "") -> str:
+def picture(chapter: Chapter, legend: str) -> str:
     """The boards as SVG, one below the other."""
-    shapes: list[str] = []
-    y, width = 0.0, 0.0
-    for chapter in chapters:
-        shapes.append(_svg_text(0, y, chapter.title, "bold"))
-        y += _ROW
-        for board in chapter.boards:
-            board_width = _draw(board, y, shapes)
-            y += _ROW * (len(board.rows) + 2) + 2 * _GAP
-            width = max(width, board_width, len(chapter.title) * _CHARACTER)
-    if legend:
-        for line in _wrapped(legend, int(width / _CHARACTER * 1.08)):
-            shapes.append(_svg_text(0, y, line, "normal"))
-            y += _ROW * 0.8
-    size = f"{width + 2 * _GAP:.0f} {y + 2 * _GAP:.0f}"
+    shapes = [_svg_text(0, 0, chapter.title, "bold")]
+    y, width = float(_ROW), len(chapter.title) * _CHARACTER
+    column = _CHARACTER * max(
+        max(len(word) for board in chapter.boards for pair in board.columns for word in pair) + 2,
+        max(len(mark.text) for board in chapter.boards for mark in _marks(board)) + 3,
+    )
+    for board in chapter.boards:
+        width = max(width, _draw(board, y, column, shapes))
+        y += _ROW * (len(board.rows) + 2.8) + _GAP
+    for line in textwrap.wrap(legend, max(40, int(width / _CHARACTER * 1.15))):
+        shapes.append(_svg_text(0, y, line, "normal"))
+        y += _ROW * 0.75
+    width, height = width + 2 * _GAP, y + 2 * _GAP
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-{_GAP} -{_GAP} {size}" '
-        f'width="{width + 2 * _GAP:.0f}" font-size="13" '
-        'font-family="Helvetica, Arial, sans-serif">\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="-{_GAP} -{_GAP} {width:.0f} {height:.0f}" '
+        'font-family="Helvetica, Arial, sans-serif" font-size="13">\n'
         f'<rect x="-{_GAP}" y="-{_GAP}" width="100%" height="100%" fill="white"/>\n'
         + "\n".join(shapes)
         + "\n</svg>\n"
     )
 
 
-def _draw(board: Board, y: float, shapes: list[str]) -> float:
-    """Adds the board's shapes below `y`; how wide it is."""
-    widths = [(width + 2) * _CHARACTER for _, width in board.heads]
-    longest = max((len(mark.text) for _, marks in board.rows for mark in marks if mark), default=6)
-    column = max(longest + 3, *(len(word) + 2 for pair in board.columns for word in pair))
+def _draw(board: Board, y: float, column: float, shapes: list[str]) -> float:
+    """Adds the board's shapes below `y`; how wide it is. `column`: the width of one."""
     shapes.append(_svg_text(0, y, board.title, "600"))
-    starts = [sum(widths[:index]) for index in range(len(widths) + 1)]
-    across = [starts[-1] + index * column * _CHARACTER for index in range(len(board.columns))]
-    for x, head in zip(across, board.columns, strict=True):
-        shapes.append(_svg_text(x + 4, y + _ROW, " ".join(filter(None, head)), "600"))
-    for number, (left, marks) in enumerate(board.rows, 2):
-        top = y + number * _ROW
-        for x, word in zip(starts, left, strict=False):
+    lefts = [0.0]
+    for number in range(len(board.heads)):
+        longest = max(len(left[number]) for left, _ in board.rows)
+        lefts.append(lefts[-1] + (longest + 2) * _CHARACTER)
+    across = [lefts[-1] + index * column for index in range(len(board.columns))]
+    for x, (above, below) in zip(across, board.columns, strict=True):
+        shapes.append(_svg_text(x + 4, y + 0.85 * _ROW, above, "600"))
+        shapes.append(_svg_text(x + 4, y + 1.45 * _ROW, below, "600"))
+    top = y + 2.3 * _ROW
+    for left, marks in board.rows:
+        for x, word in zip(lefts, left, strict=False):
             shapes.append(_svg_text(x, top, word, "normal"))
         for x, mark in zip(across, marks, strict=True):
             if mark:
                 shapes.append(
-                    f'<rect x="{x:.0f}" y="{top - 2:.0f}" width="{column * _CHARACTER - 3:.0f}" '
+                    f'<rect x="{x:.0f}" y="{top - 2:.0f}" width="{column - 3:.0f}" '
                     f'height="{_ROW - 3}" rx="3" fill="{_FILLS[mark.tone]}">'
                     f"<title>{escape(mark.story)}</title></rect>"
                 )
                 shapes.append(_svg_text(x + 4, top, mark.text, "normal"))
-    return across[-1] + column * _CHARACTER if across else starts[-1]
+        top += _ROW
+    return max(across[-1] + column, len(board.title) * _CHARACTER)
+
+
+def _marks(board: Board) -> Iterator[Mark]:
+    return (mark for _, marks in board.rows for mark in marks if mark)
 
 
 def _svg_text(x: float, y: float, text: str, weight: str) -> str:
     return f'<text x="{x:.0f}" y="{y + 13:.0f}" font-weight="{weight}">{escape(text)}</text>'
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, max(width, 40))

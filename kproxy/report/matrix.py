@@ -178,7 +178,8 @@ def comparison(
     notes = tuple(
         dict.fromkeys(each.statement.unreproducible for each in comparisons if not each.agrees)
     )
-    return Chapter(f"{revision.name} revision", tuple(boards), tuple(filter(None, notes)))
+    title = f"externalTrafficPolicy Local, as documented ({revision.name} revision) and measured"
+    return Chapter(title, tuple(boards), tuple(filter(None, notes)))
 
 
 def _compared(comparison: Comparison | None, cell: Cell) -> Mark:
