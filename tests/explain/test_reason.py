@@ -1,0 +1,344 @@
+"""Each mechanism, from journeys and rules written by hand.
+
+Clients ask 10.96.0.10:80. The pod is web on node-a, the client is client on node-b.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import pytest
+
+from kproxy.explain.facts import Facts
+from kproxy.explain.reason import Mechanism, Reason, explain
+from kproxy.explain.walk import Flow
+from kproxy.explain.witness import Deed
+from kproxy.forwarding.network import Packet
+from kproxy.kernel.trace import TraceStep
+from kproxy.kernel.trace.steps import Kind
+from kproxy.probe.journey import Journey, Seen
+from kproxy.probe.outcome import Delivered, Dropped, How, Outcome, Refused
+from kproxy.probe.packets import Role
+from tests.explain.journeys import (
+    ANSWER,
+    ANSWERS,
+    ASKS,
+    CLIENT,
+    POD,
+    REQUEST,
+    A,
+    B,
+    seen,
+)
+
+
+@dataclass
+class KnownFacts:
+    """What hosts would say. Routes: (host, address) -> link."""
+
+    own: dict[str, frozenset[str]] = field(default_factory=dict)
+    routes: dict[tuple[str, str], str] = field(default_factory=dict)
+    strict: frozenset[str] = frozenset()
+
+    def addresses(self, host: str) -> frozenset[str]:
+        return self.own.get(host, frozenset())
+
+    def link_towards(self, host: str, address: str) -> str:
+        return self.routes.get((host, address), "")
+
+    def is_strict(self, host: str, _link: str) -> bool:
+        return host in self.strict
+
+
+def deed(
+    host: str,
+    verdict: str,
+    table: str,
+    chain: str,
+    text: str = "",
+    role: Role = Role.REQUEST,
+    kind: Kind = "rule",
+) -> Deed:
+    """A step that carries its rule in place of its packet."""
+    step = TraceStep(
+        order=1,
+        family="ip",
+        table=table,
+        chain=chain,
+        kind=kind,
+        verdict=verdict,
+        rule=1,
+        packet=text.encode(),
+    )
+    return Deed(host, role, step)
+
+
+def reason(
+    outcome: Outcome,
+    walked: tuple[Seen, ...],
+    deeds: tuple[Deed, ...] = (),
+    facts: KnownFacts | None = None,
+    made: Flow = ASKS,
+    client: str = "client",
+) -> Reason:
+    """Of deeds made by `deed`."""
+    return explain(
+        Packet(client=client, address=made.destination, port=made.destination_port),
+        Journey(8, made.source, made.source_port, walked, outcome),
+        deeds,
+        cast(Facts, facts or KnownFacts()),
+        lambda deed: deed.step.packet.decode(),
+    )
+
+
+DNAT = deed("node-b", "accept", "nat", "KUBE-SEP-X", "-A KUBE-SEP-X -j DNAT --to-destination ...")
+MASQUERADE = deed("node-b", "accept", "nat", "KUBE-POSTROUTING", '-j MASQUERADE comment "SNAT"')
+NFT = deed("node-b", "accept", "kube-proxy", "service-x", "ip daddr 10.96.0.10 dnat to ...")
+MARK = deed("node-b", "continue", "nat", "KUBE-MARK-MASQ", "-A KUBE-MARK-MASQ -j MARK DNAT")
+DROP = deed("node-a", "drop", "filter", "KUBE-FORWARD", "-A KUBE-FORWARD -j DROP")
+LOST = Dropped(last_seen="node-a")
+TRANSLATED = "node-b sends it to 10.244.1.11:8080"
+BY_DNAT = f"{TRANSLATED} (nat KUBE-SEP-X: -j DNAT --to-destination ...)"
+FROM_B = "node-b lets it come from 192.168.10.12"
+
+SENT_ON = seen("node-b:eth0>", Flow(B, 4711, POD, 8080))
+ANSWERED = [  # what was seen, rules -> what was done
+    (REQUEST[:1], (), "web is reached without any translation"),
+    (REQUEST, (DNAT,), BY_DNAT),
+    (
+        REQUEST,
+        (MARK, NFT),
+        f"{TRANSLATED} (kube-proxy service-x: ip daddr 10.96.0.10 dnat to ...)",
+    ),
+    (REQUEST, (MARK,), f"{TRANSLATED} (IPVS)"),
+    (REQUEST, (deed("node-a", *("accept", "nat", "X", "-A X -j DNAT")),), f"{TRANSLATED} (IPVS)"),
+    (REQUEST, (DNAT._replace(role=Role.ANSWER),), f"{TRANSLATED} (IPVS)"),
+    (
+        (*REQUEST[:2], SENT_ON),
+        (DNAT, MASQUERADE),
+        f'{BY_DNAT}; {FROM_B} (nat KUBE-POSTROUTING "SNAT")',
+    ),
+    (
+        (*REQUEST[:2], SENT_ON),
+        (),
+        f"{TRANSLATED} (IPVS); {FROM_B}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("walked", "deeds", "text"), ANSWERED)
+def test_answered(walked: tuple[Seen, ...], deeds: tuple[Deed, ...], text: str) -> None:
+    found = reason(Delivered(pod="web", source=CLIENT), walked, deeds)
+    assert (found.mechanism, found.at, found.text) == (Mechanism.ANSWERED, "web", text)
+
+
+def test_what_was_done_before_the_end_stands_beside_it() -> None:
+    found = reason(LOST, REQUEST[:8], (DNAT, DROP))
+    assert found.text == "node-a drops it: filter KUBE-FORWARD: -j DROP"
+    assert found.way == (BY_DNAT,)
+
+
+POLICY = deed("node-a", "drop", "filter", "FORWARD", kind="policy")
+DROPPED_BY = [  # where it was seen, rules -> where and why it ended
+    (REQUEST[:8], (DROP,), "node-a", "node-a drops it: filter KUBE-FORWARD: -j DROP"),
+    (REQUEST[:8], (POLICY,), "node-a", "node-a drops it: filter FORWARD, its policy"),
+    (  # it was not seen to leave its maker
+        (),
+        (DROP._replace(host="client"),),
+        "client",
+        "client drops it: filter KUBE-FORWARD: -j DROP",
+    ),
+]
+
+
+@pytest.mark.parametrize(("walked", "deeds", "at", "text"), DROPPED_BY)
+def test_rule(walked: tuple[Seen, ...], deeds: tuple[Deed, ...], at: str, text: str) -> None:
+    found = reason(LOST, walked, deeds)
+    assert (found.mechanism, found.at, found.text) == (Mechanism.RULE, at, text)
+
+
+NOT_ITS_RULES = [  # of another host, of another packet, not a drop
+    DROP._replace(host="router"),
+    DROP._replace(role=Role.ANSWER),
+    deed("node-a", "accept", "filter", "KUBE-FORWARD", "-A KUBE-FORWARD -j ACCEPT"),
+]
+
+
+@pytest.mark.parametrize("other", NOT_ITS_RULES)
+def test_other_rules_are_not_blamed(other: Deed) -> None:
+    facts = KnownFacts(routes={("node-a", POD): "web"})
+    found = reason(LOST, REQUEST[:8], (other,), facts)
+    assert (found.mechanism, found.at) == (Mechanism.UNKNOWN, "node-a")
+
+
+# A packet on its way from node-b to a pod, which node-a got by vx0 and does not pass on.
+V6_POD, V6_B = "fd00:10:244:1::11", "fd00:192::12"
+FROM_NODE = Flow(B, 20000, POD, 8080)
+FROM_NODE_V6 = Flow(V6_B, 20000, V6_POD, 8080)
+TO_POD = {("node-a", POD): "web", ("node-a", V6_POD): "web"}
+BACK_BY_ETH0 = {("node-a", B): "eth0", ("node-a", V6_B): "eth0"}
+BACK_BY_VX0 = {("node-a", B): "vx0", ("node-a", V6_B): "vx0"}
+STRICT = frozenset({"node-a"})
+CAME = "it comes in by vx0 from 192.168.10.12"
+MARTIAN = "node-a drops it: {}, an address of its own (martian source)".format
+REVERSE = "node-a drops it: {}, but {} (strict reverse path filter)".format
+SILENT = "it ends on node-a, which does not tell why"
+
+REFUSED_ENTRY = [  # the packet, its own addresses, routes, strict -> mechanism, text
+    (FROM_NODE, {B}, TO_POD, STRICT, Mechanism.MARTIAN, MARTIAN(CAME)),
+    (FROM_NODE, {B}, {}, frozenset(), Mechanism.MARTIAN, MARTIAN(CAME)),  # also if not strict
+    (
+        FROM_NODE,
+        {A},
+        TO_POD | BACK_BY_ETH0,
+        STRICT,
+        Mechanism.REVERSE_PATH,
+        REVERSE(CAME, "the way back is eth0"),
+    ),
+    (
+        FROM_NODE,
+        {A},
+        TO_POD,
+        STRICT,
+        Mechanism.REVERSE_PATH,
+        REVERSE(CAME, "there is no way back"),
+    ),
+    (FROM_NODE, {A}, TO_POD | BACK_BY_VX0, STRICT, Mechanism.UNKNOWN, SILENT),
+    (FROM_NODE, {A}, TO_POD | BACK_BY_ETH0, frozenset(), Mechanism.UNKNOWN, SILENT),
+    (
+        FROM_NODE,
+        {A},
+        BACK_BY_VX0,
+        STRICT,
+        Mechanism.NO_ROUTE,
+        "node-a drops it: it has no route to 10.244.1.11",
+    ),
+    # IPv6 knows neither of the two checks.
+    (FROM_NODE_V6, {V6_B}, TO_POD, STRICT, Mechanism.UNKNOWN, SILENT),
+    (FROM_NODE_V6, {A}, TO_POD | BACK_BY_ETH0, STRICT, Mechanism.UNKNOWN, SILENT),
+    (
+        FROM_NODE_V6,
+        {A},
+        {},
+        STRICT,
+        Mechanism.NO_ROUTE,
+        "node-a drops it: it has no route to fd00:10:244:1::11",
+    ),
+]
+
+
+@pytest.mark.parametrize(("flow", "own", "routes", "strict", "mechanism", "text"), REFUSED_ENTRY)
+def test_what_a_host_does_not_take(
+    flow: Flow,
+    own: set[str],
+    routes: dict[tuple[str, str], str],
+    strict: frozenset[str],
+    mechanism: Mechanism,
+    text: str,
+) -> None:
+    facts = KnownFacts({"node-a": frozenset(own)}, routes, strict)
+    walked = (seen("node-b:vx0>", flow), seen("node-a:vx0", flow))
+    found = reason(LOST, walked, facts=facts, made=flow, client="node-b")
+    assert (found.mechanism, found.at, found.text) == (mechanism, "node-a", text)
+
+
+def test_a_rule_that_dropped_it_goes_before_what_the_host_would_say() -> None:
+    facts = KnownFacts({"node-a": frozenset({CLIENT})}, strict=STRICT)
+    assert reason(LOST, REQUEST[:8], (DROP,), facts).mechanism is Mechanism.RULE
+
+
+UNANSWERED = Delivered(pod="web", source=CLIENT, answered=False)
+CHECK = deed("router", "drop", "raw", "SOURCE-node-a", '-j DROP comment "check"', role=Role.ANSWER)
+AT_ROUTER = (*ANSWER[:1], seen("router:node-a", ANSWERS, Role.ANSWER))
+ELSEWHERE = (*ANSWER[:5], seen("client:eth0", ANSWERS, Role.ANSWER))
+ANSWERS_PAST = "the answer comes to client from 10.244.1.11:8080 instead of 10.96.0.10:80"
+LOST_ANSWERS = [  # seen of the answer, rules -> mechanism, where, text
+    ((), (), Mechanism.UNKNOWN, "web", "web does not answer"),
+    (
+        AT_ROUTER,
+        (CHECK,),
+        Mechanism.RULE,
+        "router",
+        'router drops the answer: raw SOURCE-node-a "check"',
+    ),
+    (
+        AT_ROUTER,
+        (CHECK._replace(role=Role.REQUEST),),
+        Mechanism.NO_ROUTE,
+        "router",
+        "router drops the answer: it has no route to 10.244.2.11",
+    ),
+    (
+        ANSWER[:3],
+        (),
+        Mechanism.UNKNOWN,
+        "node-a",
+        "the answer leaves node-a by vx0, and nobody takes it there",
+    ),
+    (
+        ELSEWHERE,
+        (),
+        Mechanism.BYPASS,
+        "client",
+        f"{ANSWERS_PAST}: it has passed no host that translates it back, and client does not know it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("back", "deeds", "mechanism", "at", "text"), LOST_ANSWERS)
+def test_lost_answers(
+    back: tuple[Seen, ...], deeds: tuple[Deed, ...], mechanism: Mechanism, at: str, text: str
+) -> None:
+    found = reason(UNANSWERED, (*REQUEST, *back), deeds)
+    assert (found.mechanism, found.at, found.text) == (mechanism, at, text)
+    assert found.way[-1] == f"web gets it from {CLIENT}"
+
+
+REJECT = deed("node-a", "drop", "filter", "KUBE-SERVICES", '-j REJECT comment "no endpoints"')
+REFUSALS = [  # how, rules -> mechanism, text
+    (
+        How.PORT_UNREACHABLE,
+        (REJECT,),
+        Mechanism.RULE,
+        'node-a refuses it with ICMP port unreachable: filter KUBE-SERVICES "no endpoints"',
+    ),
+    (
+        How.PORT_UNREACHABLE,
+        (),
+        Mechanism.REFUSED,
+        "node-a refuses it with ICMP port unreachable",
+    ),
+    (
+        How.RST,
+        (REJECT._replace(host="node-b"),),
+        Mechanism.REFUSED,
+        "node-a refuses it with RST",
+    ),
+]
+
+
+@pytest.mark.parametrize(("how", "deeds", "mechanism", "text"), REFUSALS)
+def test_refusals(how: How, deeds: tuple[Deed, ...], mechanism: Mechanism, text: str) -> None:
+    found = reason(Refused(by="node-a", how=how), REQUEST[:8], deeds)
+    assert (found.mechanism, found.at, found.text) == (mechanism, "node-a", text)
+
+
+UNKNOWN = [  # seen -> where, text
+    ((), "client", "it ends on client, which does not tell why"),
+    (REQUEST[:3], "node-b", "it leaves node-b by vx0, and nobody takes it there"),
+]
+
+
+@pytest.mark.parametrize(("walked", "at", "text"), UNKNOWN)
+def test_unknown(walked: tuple[Seen, ...], at: str, text: str) -> None:
+    found = reason(Dropped(last_seen=at), walked)
+    assert (found.mechanism, found.at, found.text) == (Mechanism.UNKNOWN, at, text)
+
+
+def test_addresses_of_ipv6_stand_in_brackets() -> None:
+    asks = Flow("fd00:10:244:2::11", 20000, "fd00:10:96::10", 80)
+    gives = asks._replace(destination=V6_POD, destination_port=8080)
+    walked = (seen("client:eth0>", asks), seen("node-b:client", asks), seen("node-b:vx0>", gives))
+    found = reason(Delivered(pod="web", source=asks.source), walked, made=asks)
+    assert found.text == "node-b sends it to [fd00:10:244:1::11]:8080 (IPVS)"

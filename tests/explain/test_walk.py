@@ -1,0 +1,83 @@
+"""What each host did, from sightings."""
+
+from __future__ import annotations
+
+import pytest
+
+from kproxy.explain.walk import Flow, Visit, visits
+from kproxy.probe.packets import Role
+from tests.explain.journeys import (
+    ANSWER,
+    ANSWERS,
+    ASKS,
+    GIVES,
+    POD,
+    REQUEST,
+    RETURNS,
+    SERVICE,
+    A,
+    B,
+    seen,
+)
+
+
+def test_a_way_there() -> None:
+    """On nodes the bare packet counts; the router sees what the tunnel made of it."""
+    assert visits((*REQUEST, *ANSWER), Role.REQUEST, ASKS) == [
+        Visit("client", "", "eth0", ASKS, ASKS),
+        Visit("node-b", "client", "vx0", ASKS, GIVES),
+        Visit("router", "node-b", "node-a", GIVES, GIVES),
+        Visit("node-a", "vx0", "web", GIVES, GIVES),
+        Visit("web", "eth0", "", GIVES, GIVES),
+    ]
+
+
+def test_a_way_back() -> None:
+    assert visits((*REQUEST, *ANSWER), Role.ANSWER) == [
+        Visit("web", "", "eth0", ANSWERS, ANSWERS),
+        Visit("node-a", "web", "vx0", ANSWERS, ANSWERS),
+        Visit("node-b", "vx0", "client", ANSWERS, RETURNS),
+        Visit("client", "eth0", "", RETURNS, RETURNS),
+    ]
+
+
+OWN = Flow(B, 20000, SERVICE, 80)
+CHANGED = Flow(B, 20000, POD, 8080)
+MASQUERADED = Flow(A, 4711, POD, 8080)
+CHANGES = [  # before, after -> the destination has changed, the source has
+    (OWN, OWN, False, False),
+    (OWN, CHANGED, True, False),
+    (OWN, OWN._replace(destination_port=30080), True, False),
+    (OWN, OWN._replace(source_port=4711), False, False),  # as masquerading may do besides
+    (OWN, MASQUERADED, True, True),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "destination", "source"), CHANGES)
+def test_changes(before: Flow, after: Flow, destination: bool, source: bool) -> None:
+    visit = Visit("node-b", "", "eth0", before, after)
+    assert (visit.destination_changed, visit.source_changed) == (destination, source)
+
+
+MADE = [  # the first sighting -> as what the packet was made
+    ("node-b:eth0>", OWN),  # its own rules have changed it before anybody could see it
+    ("node-b:client", CHANGED),  # it came from elsewhere
+]
+
+
+@pytest.mark.parametrize(("first", "before"), MADE)
+def test_who_made_a_packet_knows_what_it_was(first: str, before: Flow) -> None:
+    (visit,) = visits([seen(first, CHANGED)], Role.REQUEST, OWN)
+    assert visit.before == before
+
+
+def test_a_host_that_is_crossed_twice_is_visited_twice() -> None:
+    there = [seen("node-b:eth0>", ASKS), seen("router:node-b", ASKS), seen("router:lb>", ASKS)]
+    by_the_balancer = [seen("lb:eth0", ASKS), seen("lb:eth0>", GIVES)]
+    on = [seen("router:lb", GIVES), seen("router:node-a>", GIVES)]
+    walked = visits([*there, *by_the_balancer, *on], Role.REQUEST, ASKS)
+    assert [visit.host for visit in walked] == ["node-b", "router", "lb", "router"]
+
+
+def test_nothing_was_seen() -> None:
+    assert visits(REQUEST, Role.ANSWER) == []
