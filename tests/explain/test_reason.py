@@ -252,7 +252,10 @@ UNANSWERED = Delivered(pod="web", source=CLIENT, answered=False)
 CHECK = deed("router", "drop", "raw", "SOURCE-node-a", '-j DROP comment "check"', role=Role.ANSWER)
 AT_ROUTER = (*ANSWER[:1], seen("router:node-a", ANSWERS, Role.ANSWER))
 ELSEWHERE = (*ANSWER[:5], seen("client:eth0", ANSWERS, Role.ANSWER))
-ANSWERS_PAST = "the answer comes to client from 10.244.1.11:8080 instead of 10.96.0.10:80"
+ANSWERS_PAST = (
+    "the answer comes to client from 10.244.1.11:8080 instead of 10.96.0.10:80: "
+    "it has passed no host that translates it back"
+)
 LOST_ANSWERS = [  # seen of the answer, rules -> mechanism, where, text
     ((), (), Mechanism.UNKNOWN, "web", "web does not answer"),
     (
@@ -281,7 +284,7 @@ LOST_ANSWERS = [  # seen of the answer, rules -> mechanism, where, text
         (),
         Mechanism.BYPASS,
         "client",
-        f"{ANSWERS_PAST}: it has passed no host that translates it back, and client does not know it",
+        f"{ANSWERS_PAST}, and client does not know it",
     ),
 ]
 
