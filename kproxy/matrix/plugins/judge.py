@@ -1,0 +1,287 @@
+"""One statement against what was observed. Pure.
+
+Shares are judged by chance (`kproxy.probe.chi_square`); all the rest has to hold for every
+connection.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from kproxy.matrix.plugins.seen import Answers, Inside, Observed
+from kproxy.matrix.plugins.table import PluginStatement, Row
+from kproxy.probe.chi_square import REJECT_BELOW, p_value
+
+SINGLE, SEVERAL, BOTH = "sticky-single", "sticky", "sticky-both"
+NEITHER = "neither"
+
+
+class PluginFinding(Struct, frozen=True, kw_only=True):
+    """What was measured for a statement, in words, and what it is read from.
+
+    `found`: the measured counterpart of the statement's `expect`. `unreproducible`: why
+    it could not be as documented, as it was seen; "" if it agrees, and if nothing seen tells why.
+    """
+
+    statement: PluginStatement
+    found: str
+    measured: str
+    evidence: tuple[str, ...]
+    unreproducible: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        return self.found == self.statement.expect
+
+    @property
+    def disappoints(self) -> bool:
+        """It disagrees, and nothing was observed that would explain it."""
+        return not self.agrees and not self.unreproducible
+
+
+class _Verdict(NamedTuple):
+    found: str
+    measured: str
+    evidence: tuple[str, ...]
+    why: str = ""
+
+
+def judge(statement: PluginStatement, observed: Observed) -> PluginFinding:
+    """`observed` with the plugin and policy of the statement, which is no EXAMPLE."""
+    return _finding(statement, _JUDGES[statement.row](observed))
+
+
+def judge_example(
+    statement: PluginStatement, older: Sequence[Inside], newer: Sequence[Inside]
+) -> PluginFinding:
+    """An access that "may vary or even fail": with kube-proxy before 1.25, and since then."""
+    failing = [_failing(older), _failing(newer)]
+    found = "fails" if any(failing) else "works"
+    if failing[0] != failing[1]:
+        measured = "it depends on the version of kube-proxy"
+    else:
+        measured = f"with every version it {found}"
+    evidence = [
+        f"{version}: {_tell(clients)}"
+        for version, clients in (("before 1.25", older), ("since 1.25", newer))
+    ]
+    return _finding(statement, _Verdict(found, measured, tuple(evidence)))
+
+
+def _finding(statement: PluginStatement, verdict: _Verdict) -> PluginFinding:
+    return PluginFinding(
+        statement=statement,
+        found=verdict.found,
+        measured=verdict.measured,
+        evidence=verdict.evidence,
+        unreproducible="" if verdict.found == statement.expect else verdict.why,
+    )
+
+
+def _backends(seen: Observed) -> _Verdict:
+    """Who is attached, and whether it is they who got the connections."""
+    attached = set(seen.backends)
+    passed = _passed(seen)
+    kinds = {
+        "pods": set(seen.pods),
+        "pod-nodes": set(seen.pods.values()),
+        "all-nodes": set(seen.nodes),
+    }
+    found = next((kind for kind, its in kinds.items() if attached == its), NEITHER)
+    measured = f"attached: {_names(seen.backends)}"
+    if passed.keys() != attached or seen.plain.failed:
+        found, measured = NEITHER, f"{measured}; but connections pass {_names(passed)}"
+    return _Verdict(found, measured, (f"connections from outside pass {_counts(passed)}",))
+
+
+def _quota(seen: Observed) -> _Verdict:
+    attached, nodes = len(seen.backends), len(seen.nodes)
+    found = "fewer-than-nodes" if attached < nodes else "as-many-as-nodes"
+    return _Verdict(
+        found,
+        f"{attached} backends in a cluster of {nodes} nodes and {len(seen.pods)} pods",
+        (f"attached: {_names(seen.backends)}",),
+    )
+
+
+def _path(seen: Observed) -> _Verdict:
+    """Where what comes from inside is translated."""
+    reached = [each for each in seen.inside if each.answers.by]
+    around = [each for each in reached if each.passed_balancer]
+    by_node = [
+        each for each in reached if each.way and each.way[0].startswith(f"{each.node} sends it to ")
+    ]
+    clients = _names(dict.fromkeys(each.answers.client for each in reached))
+    if not around and by_node == reached:
+        measured = "the client's own node translates; the load balancer sees nothing"
+        return _Verdict("node", measured, (f"clients: {clients}", f"e.g. {reached[0].way[0]}"))
+    measured = (
+        f"by the load balancer: {_names(dict.fromkeys(each.answers.client for each in around))}"
+    )
+    return _Verdict("balancer" if around == reached else NEITHER, measured, ())
+
+
+def _inside(seen: Observed) -> _Verdict:
+    reaching, failing = _reaching(seen.inside), _failing(seen.inside)
+    with_pods = set(seen.pods.values())
+    if not failing:
+        found = "all-nodes"
+    elif reaching == with_pods and not (reaching & failing):
+        found = "pod-nodes"
+    else:
+        found = NEITHER
+    strangers = [each for each in seen.inside if each.node not in with_pods and each.answers.by]
+    why = ""
+    if found != "pod-nodes" and strangers:
+        # One process and one pod are enough: the same rules are on all nodes.
+        told = {each.answers.client == each.node: each for each in reversed(strangers)}
+        why = "; ".join(
+            f"{told[kind].node} runs no pod of it, yet {_why(told[kind])}"
+            for kind in (True, False)
+            if kind in told
+        )
+    return _Verdict(found, _tell(seen.inside), tuple(_access(seen.inside)), why)
+
+
+def _balance(seen: Observed) -> _Verdict:
+    plain, weighted = (_shares(seen, each) for each in (seen.plain, seen.weighted))
+    default, by_weight = (p_value(each) >= REJECT_BELOW for each in (plain, weighted))
+    if default:
+        found, measured = "by-default", "every pod gets an even share"
+    elif by_weight:
+        found, measured = "weighted", "nodes get even shares, pods do not; with wrr pods do"
+    else:
+        found, measured = NEITHER, "pods get uneven shares, also with wrr"
+    evidence = [
+        f"{name}: pods {_counts(answers.pods)} (p={p_value(shares):.2g}), "
+        f"backends {_counts(_passed_by(seen, answers))}"
+        for name, answers, shares in (
+            ("rr", seen.plain, plain),
+            ("wrr", seen.weighted, weighted),
+        )
+    ]
+    return _Verdict(found, measured, tuple(evidence))
+
+
+def _source(seen: Observed) -> _Verdict:
+    owners: Counter[str] = Counter()
+    for source, count in seen.plain.sources.items():
+        owners[seen.hosts[source]] += count
+    if seen.plain.failed or not owners:
+        return _Verdict(NEITHER, f"connections fail: {_counts(dict(seen.plain.failed))}", ())
+    client = seen.plain.client
+    found = "kept" if owners.keys() == {client} else NEITHER if client in owners else "lost"
+    measured = {
+        "kept": "pods see the client's address",
+        "lost": "pods see addresses of nodes",
+    }.get(found, "pods see the client's address at times")
+    return _Verdict(found, measured, (f"{client} is seen as {_counts(owners)}",))
+
+
+def _persistence(seen: Observed) -> _Verdict:
+    """Judged where a node has one pod at most: the load balancer's persistence ends at the node."""
+    alone = len(seen.plain.pods) == 1
+    kept = _stay(seen.sticky[SINGLE]) and not alone
+    names = {
+        SINGLE: "persistence, one pod on a node",
+        SEVERAL: "persistence, several pods on a node",
+        BOTH: "the same, and sessionAffinity ClientIP",
+    }
+    evidence = [
+        f"{text}: {_each(seen.sticky[name])}" for name, text in names.items() if name in seen.sticky
+    ]
+    evidence.append(f"without persistence: {_each([seen.plain])}")
+    return _Verdict("kept" if kept else "lost", _persistence_told(seen), tuple(evidence))
+
+
+def _persistence_told(seen: Observed) -> str:
+    if _stay(seen.sticky[SEVERAL]):
+        return "a client returns to its pod"
+    remedy = "; with sessionAffinity ClientIP to its pod" if _stay(seen.sticky[BOTH]) else ""
+    if not _stay(seen.sticky[SINGLE]):
+        return f"a client meets pods of all nodes{remedy}"
+    return f"a client returns to its node, and to its pod if that is the only one{remedy}"
+
+
+_JUDGES: Mapping[Row, Callable[[Observed], _Verdict]] = {
+    Row.BACKENDS: _backends,
+    Row.QUOTA: _quota,
+    Row.PATH: _path,
+    Row.INSIDE: _inside,
+    Row.BALANCE: _balance,
+    Row.SOURCE: _source,
+    Row.PERSISTENCE: _persistence,
+}
+
+
+def _passed(seen: Observed) -> Counter[str]:
+    return _passed_by(seen, seen.plain)
+
+
+def _passed_by(seen: Observed, answers: Answers) -> Counter[str]:
+    """Which backend took how many: the pod, its node, or the node whose address the pod saw."""
+    found: Counter[str] = Counter()
+    for pod, source, count in answers.by:
+        owner = seen.hosts[source]
+        node = owner if owner in seen.nodes else seen.pods[pod]
+        found[pod if pod in seen.backends else node] += count
+    return found
+
+
+def _shares(seen: Observed, answers: Answers) -> list[int]:
+    return [answers.pods[pod] for pod in seen.pods]
+
+
+def _stay(clients: Iterable[Answers]) -> bool:
+    return all(len(each.pods) == 1 and not each.failed for each in clients)
+
+
+def _reaching(clients: Iterable[Inside]) -> set[str]:
+    """Nodes that some connection succeeds from."""
+    return {each.node for each in clients if each.answers.by}
+
+
+def _failing(clients: Iterable[Inside]) -> set[str]:
+    """Nodes that some connection fails from."""
+    return {each.node for each in clients if each.answers.failed}
+
+
+def _tell(clients: Sequence[Inside]) -> str:
+    failing = _failing(clients)
+    reaching = _reaching(clients) - failing
+    if not failing:
+        return f"reached from every node: {_names(sorted(reaching))}"
+    how = Counter(how for each in clients for how, _ in each.answers.failed)
+    return f"reached from {_names(sorted(reaching))}; from {_names(sorted(failing))}: {_names(how)}"
+
+
+def _access(clients: Iterable[Inside]) -> list[str]:
+    """A line for each client; its answers by both addresses together."""
+    pods: dict[str, Counter[str]] = {}
+    for each in clients:
+        its = pods.setdefault(each.answers.client, Counter())
+        its.update(each.answers.pods)
+        its.update(dict(each.answers.failed))
+    return [f"{client}: {_counts(counts)}" for client, counts in pods.items()]
+
+
+def _why(client: Inside) -> str:
+    rule = f" ({client.rule})" if client.rule else ""
+    what = "its own traffic" if client.answers.client == client.node else "its pods' traffic"
+    return f"{what} is not held to the policy{rule}: {'; '.join(client.way)}"
+
+
+def _each(clients: Iterable[Answers]) -> str:
+    return ", ".join(f"{each.client} meets {_names(sorted(each.pods))}" for each in clients)
+
+
+def _names(names: Iterable[str]) -> str:
+    return " ".join(names) or "nobody"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return " ".join(f"{name}:{counts[name]}" for name in sorted(counts)) or "nobody"

@@ -1,0 +1,245 @@
+"""What one network plugin does to LoadBalancer Services: observed in a lab, by connections.
+
+Three pods of the application run on node-a, one on node-b, and three nodes have none: a load
+balancer that shares out evenly among nodes is seen not to do so among pods. All Services that are
+needed stand side by side, so one lab tells everything about a plugin.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from ipaddress import ip_address, ip_network
+
+from msgspec.structs import replace
+
+from kproxy.api.types import Service, ServicePort
+from kproxy.backend import BackendOptions
+from kproxy.edge.annotations import PERSISTENCE, SCHEDULER
+from kproxy.explain.facts import Facts
+from kproxy.explain.reason import explain
+from kproxy.explain.rule_names import name_of
+from kproxy.explain.witness import Deed, Witness
+from kproxy.forwarding.network import Packet
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.xtables import choose_variant
+from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec
+from kproxy.lab.models import MODELS, Transport
+from kproxy.lab.objects import service
+from kproxy.lab.spec import BalancerSpec, ClientSpec, EdgeSpec
+from kproxy.matrix.plugins.seen import Answers, Inside, Observed
+from kproxy.probe import Connected, Prober, connect_many
+from kproxy.probe.packets import Role
+
+POLICIES = ("Local", "Cluster")
+CLIENTS = ("outside-1", "outside-2", "outside-3", "outside-4")
+_FAMILY = Family.IPV4
+_BALANCER = "lb"
+_POD_PORT = 8080
+_MANY, _EACH = 400, 20  # connections to count shares of; of one client that shall stay
+# Slow checks cost nothing, since nothing fails here; quick ones fail on a kernel that is slow.
+_CHECK_INTERVAL_S = 4.0
+_STICKY = {PERSISTENCE: "600"}
+_SERVICES: Mapping[str, Mapping[str, object]] = {
+    "plain": {},
+    "weighted": {"annotations": {SCHEDULER: "wrr"}},
+    "sticky-single": {"annotations": _STICKY, "app": "single"},
+    "sticky": {"annotations": _STICKY},
+    "sticky-both": {"annotations": _STICKY, "session_affinity": "ClientIP"},
+}
+
+
+def observe(network: str, mode: str, *, local_fallback: bool = True) -> dict[str, Observed]:
+    """By policy. Raises what `Lab` raises, and Unsupported if this kernel cannot trace."""
+    with running(network, mode, local_fallback=local_fallback) as lab:
+        inside = _ask_inside(lab)
+        return {policy: _observe(lab, policy, inside[policy]) for policy in POLICIES}
+
+
+def observe_inside(
+    network: str, mode: str, *, local_fallback: bool = True
+) -> dict[str, tuple[Inside, ...]]:
+    """By policy, only who reaches the load balancer from inside. Raises as `observe` does."""
+    with running(network, mode, local_fallback=local_fallback) as lab:
+        return _ask_inside(lab)
+
+
+@contextmanager
+def running(network: str, mode: str, *, local_fallback: bool = True) -> Iterator[Lab]:
+    """The lab with its Services."""
+    options = BackendOptions(ipvs_local_fallback=local_fallback)
+    with Lab(_spec(network), mode, options=options, check_interval_s=_CHECK_INTERVAL_S) as lab:
+        made = [_service(name, policy) for policy in POLICIES for name in _SERVICES]
+        lab.apply([*made, *(each for one in made for each in lab.slices(one))])
+        yield lab
+
+
+def port_of(name: str, policy: str) -> int:
+    """Where the load balancer has a Service; its node port is 30000 more."""
+    return 80 + 100 * POLICIES.index(policy) + [*_SERVICES].index(name)
+
+
+def _spec(network: str) -> LabSpec:
+    def web(name: str, app: str = "") -> PodSpec:
+        labels = {"app": "web", **({"single": "yes"} if app == "single" else {})}
+        return PodSpec(name=name, labels=labels, ports=(PortSpec(port=_POD_PORT),))
+
+    def shell(node: str) -> PodSpec:
+        return PodSpec(name=f"shell-{node[-1]}")
+
+    by_node = {
+        "node-a": (web("web-a1", "single"), web("web-a2"), web("web-a3"), shell("node-a")),
+        "node-b": (web("web-b", "single"), shell("node-b")),
+        "node-c": (shell("node-c"),),
+        "node-d": (),
+        "node-e": (),
+    }
+    # Only a dedicated load balancer reaches pods; where pods have no addresses of the VPC, nodes.
+    kind = "dedicated" if MODELS[network].transport is Transport.UNDERLAY else "shared"
+    return LabSpec(
+        name="plugins",
+        families=(_FAMILY,),
+        network=network,
+        nodes=tuple(NodeSpec(name=name, pods=pods) for name, pods in by_node.items()),
+        clients=tuple(ClientSpec(name=name) for name in CLIENTS),
+        edge=EdgeSpec(balancers=(BalancerSpec(name=_BALANCER, kind=kind),)),
+    )
+
+
+def _service(name: str, policy: str) -> Service:
+    special = _SERVICES[name]
+    port = port_of(name, policy)
+    made = service(
+        f"{name}-{policy.lower()}",
+        type="LoadBalancer",
+        cluster_ips=[f"10.96.0.{port}"],
+        ports=[ServicePort(port=port, target_port=_POD_PORT, node_port=30000 + port)],
+        selector={"single": "yes"} if special.get("app") else {"app": "web"},
+        external_traffic_policy=policy,
+        health_check_node_port=31000 + port if policy == "Local" else 0,
+        session_affinity=special.get("session_affinity", "None"),
+    )
+    annotations = special.get("annotations", {})
+    return replace(made, metadata=replace(made.metadata, annotations=annotations))
+
+
+def _observe(lab: Lab, policy: str, inside: tuple[Inside, ...]) -> Observed:
+    pods = {pod.name: pod.node for pod in lab.pods.values() if pod.spec.labels.get("app") == "web"}
+    (listener,) = (
+        each.listener
+        for each in lab.balancer_state()
+        if each.listener.key.port == port_of("plain", policy)
+    )
+    by_address = {pod.addresses[_FAMILY]: pod.name for pod in lab.pods.values()}
+    sticky = {
+        name: tuple(_ask(lab, CLIENTS, port_of(name, policy), _EACH))
+        for name in _SERVICES
+        if name.startswith("sticky")
+    }
+    (plain,) = _ask(lab, CLIENTS[:1], port_of("plain", policy), _MANY)
+    (weighted,) = _ask(lab, CLIENTS[:1], port_of("weighted", policy), _MANY)
+    sources = {*plain.sources, *(lab.clients[each].addresses[_FAMILY] for each in CLIENTS)}
+    return Observed(
+        policy=policy,
+        nodes=tuple(lab.nodes),
+        pods=pods,
+        hosts={source: _owner(lab, source) for source in sources},
+        backends=tuple(by_address.get(each.address, each.name) for each in listener.backends),
+        plain=plain,
+        weighted=weighted,
+        sticky=sticky,
+        inside=inside,
+    )
+
+
+def _ask(lab: Lab, clients: Iterable[str], port: int, count: int) -> list[Answers]:
+    """Each client the public address, as the internet does."""
+    public = lab.balancers[_BALANCER].public[_FAMILY]
+    packets = [Packet(client=client, address=public, port=port) for client in clients]
+    return _connect(lab, packets, count)
+
+
+def _connect(lab: Lab, packets: Sequence[Packet], count: int) -> list[Answers]:
+    """`count` connections for each packet, all at once."""
+    found = connect_many(lab, [packet for packet in packets for _ in range(count)])
+    answers = []
+    for index, packet in enumerate(packets):
+        its = found[index * count : (index + 1) * count]
+        by = Counter((each.pod, each.source) for each in its if isinstance(each, Connected))
+        failed = Counter(each.how.value for each in its if not isinstance(each, Connected))
+        answers.append(
+            Answers(
+                client=packet.client,
+                by=tuple((pod, source, times) for (pod, source), times in sorted(by.items())),
+                failed=tuple(sorted(failed.items())),
+            )
+        )
+    return answers
+
+
+def _owner(lab: Lab, address: str) -> str:
+    """Who sends from an address: a client, else the node, by itself or from its pod subnet."""
+    for host in (*lab.clients.values(), *lab.nodes.values()):
+        if host.addresses[_FAMILY] == address:
+            return host.name
+    for node in lab.nodes.values():
+        if ip_address(address) in ip_network(node.subnets[_FAMILY]):
+            return node.name
+    return address
+
+
+def _ask_inside(lab: Lab) -> dict[str, tuple[Inside, ...]]:
+    """Every node and every pod that serves nobody, by both addresses of the load balancer."""
+    where = {name: name for name in lab.nodes}
+    where |= {pod.name: pod.node for pod in lab.pods.values() if not pod.spec.labels}
+    balancer = lab.balancers[_BALANCER]
+    packets = {
+        policy: [
+            Packet(client=client, address=address, port=port_of("plain", policy))
+            for client in where
+            for address in (balancer.addresses[_FAMILY], balancer.public[_FAMILY])
+        ]
+        for policy in POLICIES
+    }
+    asked = [packet for each in packets.values() for packet in each]
+    answers = dict(zip(asked, _connect(lab, asked, _EACH), strict=True))
+    inside = dict(zip(asked, _follow(lab, asked, where, answers), strict=True))
+    return {policy: tuple(inside[each] for each in its) for policy, its in packets.items()}
+
+
+def _follow(
+    lab: Lab,
+    asked: Sequence[Packet],
+    where: Mapping[str, str],
+    answers: Mapping[Packet, Answers],
+) -> Iterator[Inside]:
+    """A traced probe for each, beside the connections."""
+    deciding = {name: host for name, host in lab.hosts.items() if name not in lab.clients}
+    with next(iter(lab.nodes.values())).namespace.entered():
+        variant = choose_variant(_FAMILY)
+    facts = Facts(lab.hosts)
+    with Prober(lab) as prober, Witness(deciding, variant) as witness:
+        journeys = prober.follow_many(asked)
+        testimony = witness.testify({journey.tag for journey in journeys})
+        for packet, journey in zip(asked, journeys, strict=True):
+            deeds = testimony.get(journey.tag, [])
+            node = where[packet.client]
+            yield Inside(
+                node=node,
+                answers=answers[packet],
+                way=explain(packet, journey, deeds, facts, witness.describe).way,
+                rule=_choosing_rule(node, deeds, witness),
+                passed_balancer=_BALANCER in journey.outcome.hops,
+            )
+
+
+def _choosing_rule(node: str, deeds: Iterable[Deed], witness: Witness) -> str:
+    """The rule on the client's node that left the chain of external destinations, "" if none."""
+    for deed in deeds:
+        ours = deed.host == node and deed.role is Role.REQUEST and deed.step.kind == "rule"
+        if ours and deed.step.chain.startswith(("KUBE-EXT-", "external-")):
+            verdict, _, chain = deed.step.verdict.partition(" ")
+            if verdict in ("jump", "goto") and chain.startswith(("KUBE-SVC-", "service-")):
+                return name_of(deed.step, witness.describe(deed))
+    return ""

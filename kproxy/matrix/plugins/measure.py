@@ -1,0 +1,94 @@
+"""All statements about network plugins, measured on a kernel that can do it.
+
+python -m kproxy.matrix.plugins.measure REQUEST    # JSON in, JSON out; runs where IPVS is
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from kproxy.errors import KproxyError
+from kproxy.kernel.ipvs import has_ipvs
+from kproxy.kernel.process import run
+from kproxy.matrix.plugins.judge import PluginFinding, judge, judge_example
+from kproxy.matrix.plugins.lab import observe, observe_inside
+from kproxy.matrix.plugins.table import NETWORKS, PluginStatement, Row, documented
+
+_TIMEOUT_S = 600
+
+
+class _Request(Struct, frozen=True):
+    """`mode` "": the example."""
+
+    mode: str
+    local_fallback: bool
+    networks: dict[str, str]
+
+
+def measure_plugins(
+    mode: str = "iptables",
+    *,
+    local_fallback: bool = True,
+    networks: Mapping[str, str] = NETWORKS,
+) -> list[PluginFinding]:
+    """Every statement but the example, in the document's order. `networks`: model by plugin.
+
+    `local_fallback`: as kube-proxy since 1.25, in ipvs mode. That runs on user-mode Linux if this
+    kernel has no IPVS. Raises Unsupported, KernelRefused, and what `Lab` raises.
+    """
+    request = _Request(mode, local_fallback, dict(networks))
+    if mode == "ipvs" and not has_ipvs():
+        return _measure_there(request)
+    return _measure(request)
+
+
+def measure_example() -> PluginFinding:
+    """The failure that the document names, in ipvs mode; where, and raises: as above."""
+    request = _Request("", True, dict(NETWORKS))
+    (finding,) = _measure(request) if has_ipvs() else _measure_there(request)
+    return finding
+
+
+def _measure(request: _Request) -> list[PluginFinding]:
+    if not request.mode:
+        return [_measure_example(each) for each in documented() if each.row is Row.EXAMPLE]
+    observed = {
+        plugin: observe(network, request.mode, local_fallback=request.local_fallback)
+        for plugin, network in request.networks.items()
+    }
+    return [
+        judge(each, observed[each.plugin][each.policy])
+        for each in documented()
+        if each.row is not Row.EXAMPLE and each.plugin in observed
+    ]
+
+
+def _measure_example(statement: PluginStatement) -> PluginFinding:
+    older, newer = (
+        observe_inside(NETWORKS[statement.plugin], "ipvs", local_fallback=fallback)
+        for fallback in (False, True)
+    )
+    return judge_example(statement, older[statement.policy], newer[statement.policy])
+
+
+def _measure_there(request: _Request) -> list[PluginFinding]:
+    module = "kproxy.matrix.plugins.measure"
+    argv = [sys.executable, "-m", "kproxy.kernel.uml", sys.executable, "-m", module]
+    text = run([*argv, msgspec.json.encode(request).decode()], timeout_s=_TIMEOUT_S)
+    return msgspec.json.decode(text, type=list[PluginFinding])
+
+
+def _be_there(arguments: Sequence[str]) -> None:
+    try:
+        found = _measure(msgspec.json.decode(arguments[0], type=_Request))
+    except KproxyError as error:
+        sys.exit(f"{error}\n{error.remedy}".strip())
+    sys.stdout.write(msgspec.json.encode(found).decode())
+
+
+if __name__ == "__main__":
+    _be_there(sys.argv[1:])

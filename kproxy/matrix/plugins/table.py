@@ -1,0 +1,68 @@
+"""The documented table of network plugins, read from `tables/ack.yaml`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from importlib.resources import files
+
+import yaml
+from msgspec import Struct, convert, field
+
+
+class Row(StrEnum):
+    """What is said something about."""
+
+    BACKENDS = "backends"  # who is attached to the load balancer
+    QUOTA = "quota"  # how many are
+    PATH = "path"  # of traffic from inside to the load balancer's address
+    INSIDE = "inside"  # who reaches that address from inside the cluster
+    BALANCE = "balance"  # whether pods get equal shares
+    SOURCE = "source"  # whether pods see the client's address
+    PERSISTENCE = "persistence"  # whether a client returns to its pod
+    EXAMPLE = "example"  # of a failure that the document names; of ipvs mode alone
+
+
+NETWORKS = {"flannel": "flannel-vxlan", "terway-eniip": "eni-shared"}
+"""The network model that stands for a plugin, unless told otherwise."""
+
+
+class PluginStatement(Struct, frozen=True, kw_only=True):
+    """One cell. `says`: the document's words. `expect`: what must be measured if it is so."""
+
+    plugin: str
+    row: Row
+    policy: str
+    says: str
+    expect: str
+
+    def __str__(self) -> str:
+        return f"{self.plugin} {self.policy} {self.row}"
+
+
+class _Cell(Struct, frozen=True, forbid_unknown_fields=True):
+    says: str
+    expect: str
+
+
+class _Row(Struct, frozen=True, forbid_unknown_fields=True):
+    row: Row
+    local: _Cell | None = field(name="Local", default=None)
+    cluster: _Cell | None = field(name="Cluster", default=None)
+
+
+class _Table(Struct, frozen=True, forbid_unknown_fields=True):
+    plugins: dict[str, tuple[_Row, ...]]
+
+
+def documented() -> list[PluginStatement]:
+    """All of them, plugin by plugin and row by row."""
+    text = files("kproxy.matrix.tables").joinpath("ack.yaml").read_text(encoding="utf-8")
+    return [
+        PluginStatement(
+            plugin=plugin, row=row.row, policy=policy, says=cell.says, expect=cell.expect
+        )
+        for plugin, rows in convert(yaml.safe_load(text), _Table).plugins.items()
+        for row in rows
+        for policy, cell in (("Local", row.local), ("Cluster", row.cluster))
+        if cell
+    ]
