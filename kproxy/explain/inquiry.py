@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from kproxy.explain.facts import Facts
-from kproxy.explain.reason import Reason, explain
+from kproxy.explain.reason import Mechanism, Reason, explain
 from kproxy.explain.witness import Witness
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.xtables import choose_variant
 from kproxy.lab import Lab
+from kproxy.lab.layout import second_addresses
 from kproxy.probe import Connected, Delivered, Failure, NotConnected, Prober, connect_many
 from kproxy.probe.connection import TIMEOUT_S, Connection
 from kproxy.probe.http import Fetched, HttpRequest, fetch_many
@@ -54,7 +55,7 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Source:
     """What an address is to the server that sees it: pod, node, eip (its public one), gateway (of a
-    node, towards its pods), tunnel (a node's device), balancer or client; and whose it is.
+    node, towards its pods), tunnel (a node's device), second (a node's second interface), balancer or client; and whose.
     """
 
     kind: str
@@ -81,17 +82,20 @@ def inquire(lab: Lab, inquiries: Sequence[Inquiry], family: Family) -> list[Answ
     with Prober(lab) as prober, Witness(deciding, variant) as witness:
         journeys = prober.follow_many(packets)
         testimony = witness.testify({journey.tag for journey in journeys})
-        for packet, journey, connection in zip(packets, journeys, connections, strict=True):
-            deeds = testimony.get(journey.tag, [])
+        for inquiry, journey, connection in zip(inquiries, journeys, connections, strict=True):
+            packet, deeds = inquiry.packet, testimony.get(journey.tag, [])
             outcome, way = _outcome(connection), journey.outcome
             arrived = isinstance(way, Delivered) and way.answered
+            reason = explain(packet, journey, deeds, facts, witness.describe)
+            if inquiry.host and arrived and outcome != SUCCESS:
+                arrived, reason = False, _ingress_alone(reason)
             answers.append(
                 Answer(
                     outcome=outcome,
                     pod="" if isinstance(connection, NotConnected) else connection.pod,
                     source=_seen_source(connection),
                     hops=way.hops,
-                    reason=explain(packet, journey, deeds, facts, witness.describe),
+                    reason=reason,
                     steady=arrived == (outcome == SUCCESS),
                 )
             )
@@ -109,6 +113,8 @@ def sources(lab: Lab, family: Family) -> dict[str, Source]:
         found[node.gateways[family]] = Source("gateway", node.name)
         tunnel = str(ip_network(node.subnets[family]).network_address)
         found[tunnel] = Source("tunnel", node.name)
+        second, _ = second_addresses(node.subnets[family])
+        found[second] = Source("second", node.name)
         found[node.addresses[family]] = Source("node", node.name)
         if family in node.public:
             found[node.public[family]] = Source("eip", node.name)
@@ -142,6 +148,12 @@ def _outcome(connection: Connection | Fetched) -> str:
             return REFUSED
         case _:
             return SUCCESS
+
+
+def _ingress_alone(reason: Reason) -> Reason:
+    """Of a request that an ingress took, as it takes all, and could not have served in time."""
+    text = f"{reason.at} takes it, but gets no answer from the Service behind it"
+    return replace(reason, mechanism=Mechanism.UNSERVED, text=text)
 
 
 def _seen_source(connection: Connection | Fetched) -> str:

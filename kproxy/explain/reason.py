@@ -28,6 +28,7 @@ class Mechanism(StrEnum):
     NO_ROUTE = "no route"
     BYPASS = "answer from elsewhere"  # past the host that would have translated it back
     REFUSED = "refused"
+    UNSERVED = "not served"  # an ingress took it, and could not have it answered
     UNKNOWN = "unknown"
 
 

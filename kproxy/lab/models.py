@@ -120,6 +120,9 @@ _DECLARED = (
         summary="pods have ports of the VPC (Cloud Native Network 2.0, Terway ENI)",
         attachment=Attachment.UNDERLAY,
         transport=Transport.UNDERLAY,
+        # Of what pods send, only what is for Services passes the node; and the VPC takes nothing
+        # from a node's port that comes from a pod.
+        masquerade=("-s {own} -j MASQUERADE",),
     ),
     NetworkModel(
         name="eni-shared",

@@ -17,6 +17,7 @@ _SOURCES = {
     "eip": "the public one of the client's node",
     "gateway": "the server node's on the link to its pods",
     "tunnel": "a node's on its tunnel device",
+    "second": "a node's on its second interface",
     "client": "that of the client outside",
 }
 LEGEND = (
@@ -119,7 +120,7 @@ def _chapter(title: str, cells: Sequence[Cell]) -> Chapter:
                 )
                 for client, words in _CLIENTS.items()
             )
-            heads = (("who", 14 if len(columns) > 4 else 22),)
+            heads = (("who", 13 if len(columns) > 4 else 22),)
             name = ", ".join(_KINDS[kind] for kind in dict.fromkeys(kind for kind, _ in columns))
             boards.append(Board(name, heads, tuple(_TARGETS[each] for _, each in columns), rows))
     return Chapter(title, tuple(boards), tuple(notes))
