@@ -54,8 +54,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What an address is to the server that sees it: pod, node, eip (its public one), gateway (of a
-    node, towards its pods), tunnel (a node's device), second (a node's second interface), balancer or client; and whose.
+    """What an address is to the server that sees it, and whose it is.
+
+    `kind`: pod, node, eip (a node's public one), gateway (a node's towards its pods), tunnel (that
+    of its VXLAN device), second (that of its second interface), balancer or client.
     """
 
     kind: str
