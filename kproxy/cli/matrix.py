@@ -219,7 +219,7 @@ def _show(
     if compare:
         chapters = [
             report.differences(
-                f"{report.title_of(setting)} and profile {compare}",
+                f"{report.title_of(setting)}; and profile {compare}",
                 differing(measured[setting], measured[other]),
                 setting.profile,
                 compare,
@@ -253,7 +253,7 @@ def _seed(form: _Form) -> int:
     chapters = [report.comparison(*each, measured) for each in compared]
     unlike = [
         report.differences(
-            f"{report.title_of(setting)} and nftables mode", pairs, "iptables", "nftables"
+            f"{report.title_of(setting)}; and nftables mode", pairs, "iptables", "nftables"
         )
         for setting, twin in twins.items()
         if (pairs := differing(found[setting], found[twin]))

@@ -57,6 +57,13 @@ _KINDS = {
     Kind.DNAT_GATEWAY: "DNAT gateway",
     Kind.NGINX: "NGINX ingress behind a dedicated load balancer",
 }
+_ASKED = {
+    Kind.CLUSTER_IP: "clusterip",
+    Kind.NODE_PORT: "nodeport",
+    Kind.LOAD_BALANCER: "lb",
+    Kind.DNAT_GATEWAY: "dnat",
+    Kind.NGINX: "ingress",
+}
 _BOARDS = (
     (Kind.NODE_PORT,),
     (Kind.CLUSTER_IP, Kind.LOAD_BALANCER, Kind.DNAT_GATEWAY),
@@ -138,17 +145,24 @@ def _mark(cell: Cell | None, notes: dict[str, int]) -> Mark | None:
 
 
 def differences(title: str, pairs: Sequence[tuple[Cell, Cell]], one: str, other: str) -> Chapter:
-    """Cells that are not alike in two measurements."""
+    """Cells that are not alike in two measurements. Both protocols share a row if they can."""
     notes: dict[str, int] = {}
-    rows = tuple(
-        (
-            (first.question.kind.value, first.question.client.value, first.question.target.value),
+    rows = {}
+    for first, second in pairs:
+        question = first.question
+        difference = (first.outcome, first.source_is, second.outcome, second.source_is)
+        row = (
+            (_ASKED[question.kind], question.client.value, question.target.value),
             (_mark(first, notes), _mark(second, notes)),
         )
-        for first, second in pairs
+        rows.setdefault((question, difference), row)
+    heads = (("service", 9), ("client", 15), ("target", 20))
+    board = Board(
+        f"{len(rows)} questions are answered otherwise",
+        heads,
+        (("in", one), ("in", other)),
+        tuple(rows.values()),
     )
-    heads = (("", 14), ("client", 15), ("target", 20))
-    board = Board(f"{len(rows)} cells differ", heads, (("", one), ("", other)), rows)
     return Chapter(title, (board,), tuple(notes))
 
 
