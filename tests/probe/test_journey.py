@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from itertools import permutations
 
 import pytest
 
 from kproxy.forwarding.network import Host, HostKind, Network
-from kproxy.probe.journey import Seen, conclude
+from kproxy.probe.journey import Seen, conclude, in_order
 from kproxy.probe.outcome import Delivered, Dropped, How, Outcome, Refused
 from kproxy.probe.packets import Role, Sighting
 
@@ -176,3 +177,43 @@ def test_journey(
     concluded = conclude(NETWORK, client, shuffled, reply)
     assert concluded == outcome
     assert concluded.hops == hops
+
+
+def passing(place: str, hop_limit: int, time_ns: int, *, encapsulated: bool = False) -> Seen:
+    """`place`: host:link, and `>` if it leaves there."""
+    host, link = place.rstrip(">").split(":")
+    found = request(host, place.endswith(">"), hop_limit, "10.244.2.11", "10.244.1.11")
+    return Seen(host, found.outgoing, found.sighting, link, time_ns, encapsulated)
+
+
+ORDERED = {
+    "the hop limit goes before the clock": [
+        passing("client:eth0>", 64, 9),
+        passing("node-b:client", 64, 10),
+        passing("node-b:eth0>", 63, 1),
+        passing("router:node-b", 63, 2),
+    ],
+    "a tunnel lowers nothing: the clock tells": [
+        passing("node-b:vx0>", 63, 1),
+        passing("node-b:eth0>", 63, 2, encapsulated=True),
+        passing("router:node-b", 63, 3, encapsulated=True),
+        passing("router:node-a>", 63, 4, encapsulated=True),
+        passing("node-a:eth0", 63, 5, encapsulated=True),
+        passing("node-a:vx0", 63, 6),
+    ],
+    "a bridge lowers nothing either": [
+        passing("node-a:cni0>", 62, 1),
+        passing("node-a:web>", 62, 2),
+        passing("web:eth0", 62, 3),
+    ],
+    "it leaves before it arrives, though the clock is too coarse": [
+        passing("client:eth0>", 64, 5),
+        passing("node-b:client", 64, 5),
+    ],
+}
+
+
+@pytest.mark.parametrize("ordered", ORDERED.values(), ids=ORDERED.keys())
+def test_order(ordered: list[Seen]) -> None:
+    for shuffled in permutations(ordered):
+        assert in_order(shuffled) == ordered
