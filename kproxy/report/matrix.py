@@ -147,7 +147,7 @@ def _mark(cell: Cell | None, notes: dict[str, int]) -> Mark | None:
 def differences(title: str, pairs: Sequence[tuple[Cell, Cell]], one: str, other: str) -> Chapter:
     """Cells that are not alike in two measurements. Both protocols share a row if they can."""
     notes: dict[str, int] = {}
-    rows = {}
+    rows: dict[object, tuple[tuple[str, ...], tuple[Mark | None, ...]]] = {}
     for first, second in pairs:
         question = first.question
         difference = (first.outcome, first.source_is, second.outcome, second.source_is)
