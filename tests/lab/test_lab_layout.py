@@ -3,9 +3,9 @@
 import pytest
 
 from kproxy.forwarding.plan import Family
-from kproxy.lab.layout import Layout
-from kproxy.lab.names import interface, published
-from kproxy.lab.spec import ClientSpec, LabSpec, NodeSpec, PodSpec
+from kproxy.lab.layout import MAX_EDGE_HOSTS, Layout, second_addresses
+from kproxy.lab.names import interface, published, second_port
+from kproxy.lab.spec import BalancerSpec, ClientSpec, EdgeSpec, LabSpec, NodeSpec, PodSpec
 
 PODS = tuple(PodSpec(name=f"web-{number}") for number in range(1, 5))
 SPEC = LabSpec(
@@ -52,6 +52,93 @@ def test_one_family() -> None:
     assert layout.node_gateway == {Family.IPV6: "fd00:192::1"}
 
 
+EDGE = LabSpec(
+    nodes=(
+        NodeSpec(
+            name="node-a", pods=(PodSpec(name="web"), PodSpec(name="host", host_network=True))
+        ),
+        NodeSpec(name="node-b", pods=(PodSpec(name="host-b", host_network=True),)),
+    ),
+    clients=(ClientSpec(name="outside"),),
+    edge=EdgeSpec(balancers=(BalancerSpec(name="lb"), BalancerSpec(name="elb", kind="dedicated"))),
+)
+EDGE_ADDRESSES = [  # host, IPv4, IPv6
+    ("gateway", "192.168.20.2", "fd00:192:20::2"),
+    ("lb", "192.168.20.11", "fd00:192:20::11"),
+    ("elb", "192.168.20.12", "fd00:192:20::12"),
+    ("outside", "198.51.100.11", "fd00:198::11"),
+    ("web", "10.244.1.11", "fd00:10:244:1::11"),
+    ("host", "192.168.10.11", "fd00:192::11"),  # its node's
+    ("host-b", "192.168.10.12", "fd00:192::12"),
+]
+PUBLIC_ADDRESSES = [
+    ("node-a", "203.0.113.11", "2001:db8:203::11"),
+    ("node-b", "203.0.113.12", "2001:db8:203::12"),
+    ("lb", "203.0.113.101", "2001:db8:203::101"),
+    ("elb", "203.0.113.102", "2001:db8:203::102"),
+    ("dnat", "203.0.113.200", "2001:db8:203::200"),
+]
+
+
+@pytest.mark.parametrize(("host", "ipv4", "ipv6"), EDGE_ADDRESSES)
+def test_addresses_with_an_edge(host: str, ipv4: str, ipv6: str) -> None:
+    assert Layout.of(EDGE).addresses[host] == {Family.IPV4: ipv4, Family.IPV6: ipv6}
+
+
+def test_public_addresses() -> None:
+    public = Layout.of(EDGE).public
+    assert [(name, *addresses.values()) for name, addresses in public.items()] == PUBLIC_ADDRESSES
+
+
+def test_shared_load_balancers_check_from_addresses_of_their_own() -> None:
+    assert Layout.of(EDGE).check_sources["lb"] == {
+        Family.IPV4: "100.125.0.11",
+        Family.IPV6: "fd00:100:125::11",
+    }
+
+
+def test_other_networks_of_an_edge() -> None:
+    edge = EdgeSpec(
+        balancers=(BalancerSpec(name="lb"),),
+        public_cidrs=("192.0.2.0/24",),
+        balancer_cidrs=("10.0.0.0/24",),
+    )
+    layout = Layout.of(LabSpec(nodes=(NodeSpec(name="a"),), families=(Family.IPV4,), edge=edge))
+    assert (layout.public["a"], layout.addresses["lb"]) == (
+        {Family.IPV4: "192.0.2.11"},
+        {Family.IPV4: "10.0.0.11"},
+    )
+
+
+def test_no_edge_no_public_addresses() -> None:
+    layout = Layout.of(SPEC)
+    assert (layout.public, layout.check_sources) == ({}, {})
+
+
+def test_the_largest_edge_gives_no_address_twice() -> None:
+    largest = LabSpec(
+        nodes=tuple(NodeSpec(name=f"node-{number}") for number in range(MAX_EDGE_HOSTS)),
+        edge=EdgeSpec(
+            balancers=tuple(BalancerSpec(name=f"lb-{number}") for number in range(MAX_EDGE_HOSTS))
+        ),
+    )
+    layout = Layout.of(largest)
+    for given in (layout.public, layout.addresses):
+        found = [address for addresses in given.values() for address in addresses.values()]
+        assert len(set(found)) == len(found)
+
+
+SECOND = [
+    ("10.244.1.0/24", "10.244.1.2", "10.244.1.3"),
+    ("fd00:10:244:1::/64", "fd00:10:244:1::2", "fd00:10:244:1::3"),
+]
+
+
+@pytest.mark.parametrize(("subnet", "nodes", "routers"), SECOND)
+def test_second_interfaces(subnet: str, nodes: str, routers: str) -> None:
+    assert second_addresses(subnet) == (nodes, routers)
+
+
 @pytest.mark.parametrize(
     ("host", "name"),
     [
@@ -67,3 +154,9 @@ def test_interface_names(host: str, name: str) -> None:
 
 def test_published_names() -> None:
     assert published("demo", "node-a") == "demo-node-a"
+
+
+@pytest.mark.parametrize("node", ["node-a", "fifteen-letters", "a-very-long-node-name"])
+def test_second_ports_fit_an_interface_and_are_no_host(node: str) -> None:
+    assert len(second_port(node)) <= 15
+    assert "." in second_port(node)

@@ -6,7 +6,17 @@ import pytest
 
 from kproxy.errors import BadInput
 from kproxy.forwarding.plan import Family
-from kproxy.lab.spec import ClientSpec, LabSpec, NodeSpec, PodSpec, PortSpec
+from kproxy.lab.models import MODELS
+from kproxy.lab.profiles import PROFILES
+from kproxy.lab.spec import (
+    BalancerSpec,
+    ClientSpec,
+    EdgeSpec,
+    LabSpec,
+    NodeSpec,
+    PodSpec,
+    PortSpec,
+)
 from kproxy.lab.spec_file import load_spec, parse_spec
 from kproxy.lab.validation import problems
 
@@ -23,11 +33,18 @@ nodes:
     labels: {app: web, example.com/tier: front}
     ports: [8080, {port: 5353, protocol: UDP, name: dns}]
   - {name: front, runs: nginx, ports: [80]}
+  - {name: agent, hostNetwork: true}
 - name: node-b
 clients:
 - {name: outside, addresses: [198.51.100.7]}
-routes: {203.0.113.0/24: node-b}
+routes: {192.0.2.0/24: node-b}
 podCIDRs: [10.20.0.0/16]
+network: vpc
+profile: cce
+edge:
+  balancers: [{name: lb}, {name: elb, kind: dedicated}]
+  publicCIDRs: [203.0.113.0/24]
+  balancerCIDRs: [192.168.30.0/24]
 """
 
 
@@ -51,19 +68,28 @@ def test_a_whole_file() -> None:
                         ),
                     ),
                     PodSpec(name="front", runs="nginx", ports=(PortSpec(port=80),)),
+                    PodSpec(name="agent", host_network=True),
                 ),
             ),
             NodeSpec(name="node-b"),
         ),
         clients=(ClientSpec(name="outside", addresses=("198.51.100.7",)),),
-        routes={"203.0.113.0/24": "node-b"},
+        routes={"192.0.2.0/24": "node-b"},
         pod_cidrs=("10.20.0.0/16",),
+        network="vpc",
+        profile="cce",
+        edge=EdgeSpec(
+            balancers=(BalancerSpec(name="lb"), BalancerSpec(name="elb", kind="dedicated")),
+            public_cidrs=("203.0.113.0/24",),
+            balancer_cidrs=("192.168.30.0/24",),
+        ),
     )
 
 
 TOP_LEVEL = ["name", "nodes", "clients", "families", "routes"]
 TOP_LEVEL += ["nodeCIDRs", "podCIDRs", "serviceCIDRs", "clientCIDRs"]
 TOP_LEVEL += ["network", "profile", "edge"]
+POD = ["name", "labels", "ports", "namespace", "hostNetwork", "runs"]
 SHAPES = [  # the text, its problems
     ("", ["the file: expected a mapping, got None"]),
     ("[]", ["the file: expected a mapping, got []"]),
@@ -87,6 +113,32 @@ SHAPES = [  # the text, its problems
             "nodes[0].pods[0].ports[1].prot: unknown; known are port, protocol, name",
             "nodes[0].pods[0].ports[1].port: missing",
             "nodes[0].pods[0].ports[2]: expected a number, got True",
+        ],
+    ),
+    (
+        "nodes: [{name: a}]\nnetwork: 1\nprofile: [cce]",
+        [
+            "network: expected text, got 1",
+            "profile: expected text, got ['cce']",
+        ],
+    ),
+    (
+        "nodes: [{name: a, pods: [{name: p, hostNetwork: 'yes', hostnetwork: true}]}]",
+        [
+            f"nodes[0].pods[0].hostnetwork: unknown; known are {', '.join(POD)}",
+            "nodes[0].pods[0].hostNetwork: expected true or false, got 'yes'",
+        ],
+    ),
+    ("nodes: [{name: a}]\nedge:", ["edge: expected a mapping, got None"]),
+    (
+        "nodes: [{name: a}]\nedge: {balancers: [{kind: 7, type: x}, lb], publicCIDRs: 1, nat: {}}",
+        [
+            "edge.nat: unknown; known are balancers, publicCIDRs, balancerCIDRs",
+            "edge.balancers[0].type: unknown; known are name, kind",
+            "edge.balancers[0].name: missing",
+            "edge.balancers[0].kind: expected text, got 7",
+            "edge.balancers[1]: expected a mapping, got 'lb'",
+            "edge.publicCIDRs: expected a list, got 1",
         ],
     ),
     ("nodes: [{name: a}]\nfamilies: [ipv4]", ["families[0]: 'ipv4' is none of IPv4, IPv6"]),
@@ -117,6 +169,7 @@ def test_a_file(tmp_path: Path) -> None:
 
 A = NodeSpec(name="a")
 LONG_NAMES = ("long-names-110-of-pods", "long-names-116-of-pods")
+BOTH = "would both have the"
 LONG = "interface long-names-8cc9"
 LABEL_RULE = "is not a DNS label (a-z, 0-9, '-', at most 63 characters)"
 
@@ -128,6 +181,22 @@ def pod(**fields: object) -> tuple[NodeSpec, ...]:
 def clients(*addresses: str) -> dict[str, object]:
     return {"nodes": (A,), "clients": (ClientSpec(name="c", addresses=addresses),)}
 
+
+def nodes(count: int) -> tuple[NodeSpec, ...]:
+    return tuple(NodeSpec(name=f"n{number}") for number in range(count))
+
+
+def edge(*names: str, **fields: object) -> dict[str, object]:
+    balancers = tuple(BalancerSpec(name=name) for name in names)
+    return {"nodes": (A,), "edge": EdgeSpec(balancers=balancers, **fields)}  # type: ignore[arg-type]
+
+
+NETWORKS = "routed, vpc, tunnel, flannel-vxlan, flannel-host-gw, eni, eni-shared"
+PUBLIC = "which have public addresses"
+LARGE = {
+    "pod_cidrs": ("10.0.0.0/8", "fd00:10:200::/48"),
+    "service_cidrs": ("172.16.0.0/16", "fd01::/112"),
+}
 
 WRONG = [  # fields of the spec, its problems
     ({"nodes": ()}, ["nodes: at least one is needed"]),
@@ -145,9 +214,7 @@ WRONG = [  # fields of the spec, its problems
     ),
     (
         {"nodes": tuple(NodeSpec(name=name) for name in LONG_NAMES)},
-        [
-            f"nodes[1].name: {LONG_NAMES[1]!r} and {LONG_NAMES[0]!r} would both have the {LONG}",
-        ],
+        [f"nodes[1].name: {LONG_NAMES[1]!r} and {LONG_NAMES[0]!r} {BOTH} {LONG}"],
     ),
     ({"nodes": (NodeSpec(name="a", zone="x y"),)}, ["nodes[0].zone: 'x y' is not a label value"]),
     (
@@ -269,6 +336,77 @@ WRONG = [  # fields of the spec, its problems
         ],
     ),
     (
+        {"nodes": (A,), "network": "vxlan", "profile": "Upstream"},
+        [
+            f"network: 'vxlan' is none of {NETWORKS}",
+            "profile: 'Upstream' is none of upstream, cce",
+        ],
+    ),
+    (
+        {"nodes": tuple(NodeSpec(name=name) for name in ("gateway", "dnat", "cni0", "eth1"))},
+        [
+            "nodes[0].name: 'gateway' is reserved",
+            "nodes[1].name: 'dnat' is reserved",
+            "nodes[2].name: 'cni0' is reserved",
+            "nodes[3].name: 'eth1' is reserved",
+        ],
+    ),
+    (
+        edge("lb", "lb", "a", "segment", "LB"),
+        [
+            "edge.balancers[1].name: 'lb' is also edge.balancers[0].name",
+            "edge.balancers[2].name: 'a' is also nodes[0].name",
+            "edge.balancers[3].name: 'segment' is reserved",
+            f"edge.balancers[4].name: 'LB' {LABEL_RULE}",
+        ],
+    ),
+    (
+        edge(*LONG_NAMES),
+        [
+            f"edge.balancers[1].name: {LONG_NAMES[1]!r} and {LONG_NAMES[0]!r} {BOTH} {LONG}",
+        ],
+    ),
+    (
+        {"nodes": (A,), "edge": EdgeSpec(balancers=(BalancerSpec(name="lb", kind="classic"),))},
+        ["edge.balancers[0].kind: 'classic' is none of shared, dedicated"],
+    ),
+    (
+        edge(public_cidrs=("198.51.100.0/24", "2001:db8::/64")),
+        ["edge.publicCIDRs: 198.51.100.0/24 overlaps 198.51.100.0/24 of clientCIDRs"],
+    ),
+    (
+        edge(balancer_cidrs=("192.168.0.0/16", "2001:db8:203::/48")),
+        [
+            "edge.balancerCIDRs: 192.168.0.0/16 overlaps 192.168.10.0/24 of nodeCIDRs",
+            "edge.balancerCIDRs: 2001:db8:203::/48 overlaps 2001:db8:203::/64 of edge.publicCIDRs",
+        ],
+    ),
+    (
+        edge(public_cidrs=("203.0.113.0/25", "2001:db8::/120"), balancer_cidrs=("10.1.1.1/24",)),
+        [
+            "edge.publicCIDRs[0]: 203.0.113.0/25 is smaller than a /24",
+            "edge.publicCIDRs[1]: 2001:db8::/120 is smaller than a /112",
+            "edge.balancerCIDRs[0]: '10.1.1.1/24' is not a CIDR such as 10.0.0.0/16",
+        ],
+    ),
+    (edge(public_cidrs=("203.0.113.0/24",)), ["edge.publicCIDRs: no CIDR of IPv6"]),
+    (
+        {"nodes": nodes(81), **LARGE, "edge": EdgeSpec()},
+        [f"nodes: 81 are more than 80, {PUBLIC}"],
+    ),
+    (
+        edge(*(f"lb-{number}" for number in range(81))),
+        [f"edge.balancers: 81 are more than 80, {PUBLIC}"],
+    ),
+    ({"nodes": nodes(201), **LARGE}, ["nodes: 201 are more than 200"]),
+    (
+        {**edge(), "routes": {"203.0.113.0/28": "a", "192.168.20.0/24": "a"}},
+        [
+            "routes[203.0.113.0/28]: overlaps 203.0.113.0/24 of edge.publicCIDRs",
+            "routes[192.168.20.0/24]: overlaps 192.168.20.0/24 of edge.balancerCIDRs",
+        ],
+    ),
+    (
         {"nodes": (A,), "routes": {"10.244.7.0/24": "a"}},
         ["routes[10.244.7.0/24]: overlaps 10.244.0.0/16 of podCIDRs"],
     ),
@@ -282,6 +420,14 @@ def test_wrong_contents(fields: dict[str, object], expected: list[str]) -> None:
 
 RIGHT = [
     {"nodes": (A,)},
+    *({"nodes": (A,), "network": name} for name in MODELS),
+    *({"nodes": (A,), "profile": name} for name in PROFILES),
+    {"nodes": nodes(200), **LARGE},
+    {**edge(*(f"lb-{number}" for number in range(80))), "nodes": nodes(80)},
+    {"nodes": pod(host_network=True, ports=(PortSpec(port=80),))},
+    # Public addresses of an edge that is not there overlap nothing.
+    {"nodes": (A,), "client_cidrs": ("203.0.113.0/24", "fd00:198::/64")},
+    {**edge(public_cidrs=("203.0.113.0/24",)), "families": (Family.IPV4,)},
     {"nodes": (A,), "routes": {"203.0.113.0/24": "a", "10.96.0.0/16": "a", "2001:db8::/64": "a"}},
     {"nodes": (A,), "families": (Family.IPV6,), "pod_cidrs": ("fd00:1::/56",)},
     clients("198.51.100.7", "fd00:198::7"),
