@@ -5,14 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from kproxy.backend import BackendOptions, load, modes
 from kproxy.cli import kernel as kernel_choice
-from kproxy.errors import Unsupported
+from kproxy.cli.examples import examples
 
 if TYPE_CHECKING:
     from kproxy.lab import Lab
@@ -78,7 +77,7 @@ def demo(
     from kproxy.lab import Lab, load_spec
 
     started = time.monotonic()
-    folder = _examples()
+    folder = examples()
     spec = load_spec(folder / LAB)
     load(mode)  # imported now, so that the lab's time is its own
     _say("building the lab ...")
@@ -181,18 +180,6 @@ def _keep(lab: Lab) -> None:
     enough.wait()
     for number, handler in former.items():
         signal.signal(number, handler)
-
-
-def _examples() -> Path:
-    """The folder examples/: inside an installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "examples", package.parent / "examples"):
-        if (folder / LAB).is_file():
-            return folder
-    raise Unsupported(
-        "the folder examples/ is missing from this installation",
-        remedy="install kproxy again from a complete checkout",
-    )
 
 
 def _say(text: str) -> None:

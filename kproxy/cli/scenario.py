@@ -1,0 +1,137 @@
+"""`kproxy scenario`: documented cases of who reaches a Service from where, with remedies."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kproxy.cli import kernel as kernel_choice
+from kproxy.cli.examples import examples
+from kproxy.errors import BadInput
+
+if TYPE_CHECKING:
+    from kproxy.scenario.files import Scenario
+
+
+@click.group()
+def scenario() -> None:
+    """Play documented cases of who reaches a Service from where.
+
+    Vendors publish tables of what fails with externalTrafficPolicy Local, and what to do then. Each
+    row is a folder in examples/scenarios/: a cluster, its manifests, questions, remedies.
+
+    \b
+    Examples:
+      kproxy scenario list
+      kproxy scenario run lb-local-from-same-node
+    """
+
+
+@scenario.command("list")
+def list_() -> None:
+    """Print the names, each with its title.
+
+    \b
+    Examples:
+      kproxy scenario list
+    """
+    from kproxy.scenario.files import load, names
+
+    folder = _folder()
+    found = [load(folder / name) for name in names(folder)]
+    formatter = click.HelpFormatter(width=80)
+    formatter.write_dl([(each.name, each.form.title) for each in found], col_max=60)
+    click.echo(formatter.getvalue(), nl=False)
+
+
+@scenario.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Print what scenario NAME asks, what is expected and the remedies. Measures nothing.
+
+    \b
+    Examples:
+      kproxy scenario show nodeport-local-from-same-node
+    """
+    found = _load(name)
+    from kproxy.report.scenario import print_scenario
+
+    print_scenario(found)
+
+
+@scenario.command()
+@click.argument("name")
+@click.option("--mode", help="The proxy mode. Default: the first that the scenario is for.")
+@click.option("--network", help="The network model. Default: the first that it is for.")
+@kernel_choice.option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: bool) -> None:
+    """Play scenario NAME: ask its questions by real packets, then with each remedy.
+
+    NAME is one of `kproxy scenario list`, or the path of a folder such as those. A lab is built
+    for it and removed afterwards. For each question it prints what came of it, the source
+    address that the server saw, and where and why it ended, as observed by taps and
+    traces. Needs root.
+
+    \b
+    Examples:
+      kproxy scenario run lb-local-from-same-node
+      kproxy scenario run nodeport-local-from-another-node --mode ipvs
+      kproxy scenario run nodeport-local-from-container-on-same-node --network tunnel
+      kproxy scenario run ./my-scenario --json
+
+    \b
+    Exit status:
+      0  everything was as expected
+      1  something was not (it is marked), or the lab cannot run here
+      2  there is no such scenario, or its files are wrong
+    """
+    started = time.monotonic()
+    found = _load(name)
+    mode = _chosen("--mode", mode, found.form.modes)
+    network = _chosen("--network", network, found.networks)
+    if kernel_choice.is_needed(kernel, mode):
+        kernel_choice.rerun()
+    # Imports scapy and rich, a quarter of a second each.
+    from kproxy.report.scenario import as_values, print_run
+    from kproxy.scenario.play import play
+
+    result = play(found, mode, network, tell=_say)
+    _say(f"the lab is gone; {time.monotonic() - started:.1f} s in all")
+    if as_json:
+        click.echo(json.dumps(as_values(result), indent=2))
+    else:
+        print_run(result)
+    if result.as_expected != result.expected:
+        raise click.exceptions.Exit(1)
+
+
+def _folder() -> Path:
+    return examples() / "scenarios"
+
+
+def _load(name: str) -> Scenario:
+    """By name, or by the path of a folder, which has a slash. Raises BadInput."""
+    from kproxy.scenario.files import load, names
+
+    if "/" in name:
+        return load(Path(name))
+    known = names(_folder())
+    if name not in known:
+        raise BadInput([f"no scenario {name!r}"], remedy=f"one of: {', '.join(known)}")
+    return load(_folder() / name)
+
+
+def _chosen(option: str, value: str | None, known: tuple[str, ...]) -> str:
+    if value is not None and value not in known:
+        raise BadInput([f"{option} {value}: this scenario is for {', '.join(known)}"])
+    return value or known[0]
+
+
+def _say(text: str) -> None:
+    """Progress, for people: standard output is for the result."""
+    click.echo(text, err=True)

@@ -1,0 +1,240 @@
+"""Folders to scenarios, and everything that is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import msgspec
+from msgspec import Struct
+
+from kproxy import backend
+from kproxy.api.decode import load as load_manifests
+from kproxy.api.problems import Problem, shown, step
+from kproxy.api.structure import build
+from kproxy.api.types import KubernetesObject, Service
+from kproxy.api.yaml_documents import documents
+from kproxy.errors import BadInput
+from kproxy.forwarding.plan import Family
+from kproxy.lab import LabSpec, load_spec, validation
+from kproxy.lab.models import MODELS
+from kproxy.lab.names import DNAT
+from kproxy.scenario.form import Attached, Form, Question, Target
+from kproxy.store import object_key
+
+LAB, SERVICE, FORM = "lab.yaml", "service.yaml", "scenario.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A folder's content, checked. `objects` are those of service.yaml; `remedies` has all that
+    there is with each remedy: these, and on top of them its own.
+    """
+
+    name: str
+    form: Form
+    spec: LabSpec
+    objects: tuple[KubernetesObject, ...]
+    remedies: tuple[tuple[KubernetesObject, ...], ...]
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """It applies to; the usual one first."""
+        return self.form.networks or (self.spec.network,)
+
+
+def names(folder: Path) -> list[str]:
+    """Of the scenarios in a folder."""
+    return sorted(file.parent.name for file in folder.glob(f"*/{FORM}"))
+
+
+def load(folder: Path) -> Scenario:
+    """Raises BadInput with every problem of every file, each with file and place."""
+    problems: list[str] = []
+    form = _form(folder / FORM, problems)
+    objects = _objects(folder / SERVICE, problems)
+    spec: LabSpec | None = None
+    try:
+        spec = load_spec(folder / LAB)
+    except BadInput as error:
+        problems += error.problems
+    remedies = []
+    for remedy in form.remedies if form else ():
+        own = _objects(folder / remedy.manifest, problems) if remedy.manifest else ()
+        remedies.append(_on_top(objects, own))
+    if form and spec:
+        checker = _Checker(spec, form)
+        problems += (
+            problem.at(str(folder / FORM)) for problem in checker.problems(objects, remedies)
+        )
+    if problems or not form or not spec:
+        raise BadInput(problems)
+    return Scenario(
+        name=folder.name, form=form, spec=spec, objects=objects, remedies=tuple(remedies)
+    )
+
+
+def _form(file: Path, problems: list[str]) -> Form | None:
+    """What could be read of it; fields that are wrong hold stand-ins, and nothing more is said."""
+    try:
+        found = list(documents(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{file}: {getattr(error, 'strerror', None) or error}")
+        return None
+    if len(found) != 1:
+        problems.append(f"{file}: expected one document, got {len(found)}")
+        return None
+    document = found[0]
+    form, malformed = build(document.value, Form)
+    faults = [*document.problems, *malformed, *_unknown(document.value, Form, "")]
+    problems += (fault.at(str(file)) for fault in faults)
+    return None if faults else form
+
+
+def _unknown(value: object, kind: Any, path: str) -> Iterator[Problem]:
+    """Keys that are no fields."""
+    if get_origin(kind) is tuple and isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _unknown(item, get_args(kind)[0], f"{path}[{number}]")
+    elif isinstance(kind, type) and issubclass(kind, Struct) and isinstance(value, dict):
+        known = {info.encode_name: info.type for info in msgspec.structs.fields(kind)}
+        for key, item in value.items():
+            place = f"{path}{step(key)}".lstrip(".")
+            if key in known:
+                yield from _unknown(item, known[key], place)
+            else:
+                yield Problem(place, f"unknown; known are {', '.join(known)}")
+
+
+def _objects(file: Path, problems: list[str]) -> tuple[KubernetesObject, ...]:
+    decoded = load_manifests([file])
+    problems += decoded.problems
+    return tuple(_stored(each) for each in decoded.objects)
+
+
+def _stored(obj: KubernetesObject) -> KubernetesObject:
+    """As the API server stores it: a Service has the families of its cluster IPs."""
+    if not isinstance(obj, Service) or obj.spec.ip_families:
+        return obj
+    families = tuple(
+        Family.IPV6.value if ":" in address else Family.IPV4.value
+        for address in obj.spec.cluster_ips
+    )
+    return msgspec.structs.replace(
+        obj, spec=msgspec.structs.replace(obj.spec, ip_families=families)
+    )
+
+
+def _on_top(
+    objects: Iterable[KubernetesObject], others: Iterable[KubernetesObject]
+) -> tuple[KubernetesObject, ...]:
+    """As `kubectl apply` of the one and then the others."""
+    both = {object_key(each): each for each in objects}
+    return tuple((both | {object_key(each): each for each in others}).values())
+
+
+class _Checker:
+    """Holds a form against the lab and the objects that it speaks of."""
+
+    def __init__(self, spec: LabSpec, form: Form) -> None:
+        self._spec, self._form = spec, form
+        self._nodes = [node.name for node in spec.nodes]
+        self._pods = [pod.name for pod in spec.pods]
+        self._clients = [client.name for client in spec.clients]
+        self._balancers = [each.name for each in spec.edge.balancers] if spec.edge else []
+        self._public = [*self._nodes, *self._balancers, DNAT] if spec.edge else []
+        self._sources = [
+            *self._nodes,
+            *self._pods,
+            *self._clients,
+            *self._balancers,
+            *(f"{kind} of {node}" for kind in ("eip", "gateway", "tunnel") for node in self._nodes),
+        ]
+
+    def problems(
+        self,
+        objects: Iterable[KubernetesObject],
+        remedies: Iterable[Iterable[KubernetesObject]],
+    ) -> Iterator[Problem]:
+        yield from self._settings()
+        yield from self._part("", self._form.questions, self._form.attached, objects)
+        for number, (remedy, there) in enumerate(zip(self._form.remedies, remedies, strict=True)):
+            place = f"remedies[{number}]."
+            yield from self._part(place, remedy.questions, remedy.attached, there)
+
+    def _settings(self) -> Iterator[Problem]:
+        form = self._form
+        if not form.modes:
+            yield Problem("modes", "at least one is needed")
+        for number, mode in enumerate(form.modes):
+            yield from _one_of(f"modes[{number}]", mode, backend.modes())
+        for number, network in enumerate(form.networks):
+            wrong = list(_one_of(f"networks[{number}]", network, [*MODELS]))
+            if not wrong:
+                spec = replace(self._spec, network=network)
+                wrong = [Problem(f"networks[{number}]", e) for e in validation.problems(spec)]
+            yield from wrong
+
+    def _part(
+        self,
+        place: str,
+        questions: tuple[Question, ...],
+        attached: tuple[Attached, ...],
+        objects: Iterable[KubernetesObject],
+    ) -> Iterator[Problem]:
+        services = [
+            each.metadata.name
+            for each in objects
+            if isinstance(each, Service) and each.spec.cluster_ips
+        ]
+        if not questions and not attached:
+            yield Problem(f"{place}questions", "at least one is needed")
+        for number, question in enumerate(questions):
+            yield from self._question(f"{place}questions[{number}]", question, services)
+        for number, each in enumerate(attached):
+            here = f"{place}attached[{number}]"
+            yield from _one_of(f"{here}.balancer", each.balancer, self._balancers)
+            yield from _port(f"{here}.port", each.port)
+            for index, name in enumerate(each.backends):
+                yield from _one_of(f"{here}.backends[{index}]", name, [*self._nodes, *self._pods])
+
+    def _question(self, place: str, question: Question, services: list[str]) -> Iterator[Problem]:
+        clients = [*self._nodes, *self._pods, *self._clients]
+        yield from _one_of(f"{place}.client", question.client, clients)
+        yield from self._target(f"{place}.asks", question.asks, services)
+        if question.source:
+            yield from _one_of(f"{place}.source", question.source, self._sources)
+        modes, networks = self._form.modes, self._form.networks or (self._spec.network,)
+        columns = [*modes, *networks, *(f"{each}-{mode}" for each in networks for mode in modes)]
+        for number, other in enumerate(question.otherwise):
+            here = f"{place}.otherwise[{number}]"
+            yield from _one_of(f"{here}.in", other.column, columns)
+            if other.source:
+                yield from _one_of(f"{here}.source", other.source, self._sources)
+
+    def _target(self, place: str, target: Target, services: list[str]) -> Iterator[Problem]:
+        yield from _port(f"{place}.port", target.port)
+        if len(target.named) != 1:
+            yield Problem(place, "exactly one of node, eip, service and balancer is needed")
+        known = {
+            "node": self._nodes,
+            "eip": self._public,
+            "service": services,
+            "balancer": self._balancers,
+        }
+        for kind, name in target.named.items():
+            yield from _one_of(f"{place}.{kind}", name, known[kind])
+
+
+def _one_of(place: str, name: str, known: Iterable[str]) -> Iterator[Problem]:
+    choices = list(dict.fromkeys(known))
+    if name not in choices:
+        text = f"is none of {', '.join(choices)}" if choices else "there is none"
+        yield Problem(place, f"{shown(name)} {text}" if choices else f"{shown(name)}: {text}")
+
+
+def _port(place: str, port: int) -> Iterator[Problem]:
+    if not 1 <= port <= 65535:
+        yield Problem(place, f"{port} is not in 1..65535")
