@@ -40,7 +40,7 @@ def edge_controller(
         each.name: PlaceHost(
             kind=_KINDS[each.spec.kind],
             namespace=each.namespace,
-            check_sources=each.check_sources or each.addresses,
+            check_sources=each.check_sources,
         )
         for each in balancers
     }

@@ -42,7 +42,7 @@ class LabNode(LabHost):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabBalancer(LabHost):
-    """A load balancer. `check_sources`: where its health checks come from if not from itself."""
+    """A load balancer. `check_sources`: the addresses its health checks come from."""
 
     spec: BalancerSpec
     public: Mapping[Family, str]

@@ -20,6 +20,7 @@ _GATEWAY_HOST = 2  # of the balancer CIDR
 _FIRST_HOST = 10
 SHARED_CHECK_CIDRS = ("100.125.0.0/16", "fd00:100:125::/64")  # of shared load balancers
 _FIRST_PUBLIC_BALANCER, _PUBLIC_DNAT = 100, 200
+_FIRST_DEDICATED_CHECK = 100  # of the balancer CIDR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +30,7 @@ class Layout:
     `subnets` and `gateways` by node name: its share of the pod CIDR, and the address that all its
     interfaces towards pods have. `node_gateway`: the router's address; `client_gateway`: that of
     the host clients hang on. `public`: of nodes, load balancers and `DNAT`; empty without an edge.
-    `check_sources`: addresses besides its own that a load balancer sends its health checks from.
+    `check_sources`: what a load balancer sends its health checks from, besides its own addresses.
     """
 
     addresses: Mapping[str, Addresses]
@@ -89,9 +90,13 @@ def _edge_addresses(families: Iterable[Family], edge: EdgeSpec) -> dict[str, Add
 
 
 def _check_sources(families: Iterable[Family], edge: EdgeSpec) -> dict[str, Addresses]:
+    """Never the address that nodes may have as a virtual one: to them it would be a martian."""
     shared = by_family(families, SHARED_CHECK_CIDRS)
+    own = by_family(families, edge.balancer_cidrs)
     return {
-        balancer.name: host_addresses(shared, number) if balancer.kind == "shared" else {}
+        balancer.name: host_addresses(shared, number)
+        if balancer.kind == "shared"
+        else _hosts(own, _FIRST_DEDICATED_CHECK + number)
         for number, balancer in enumerate(edge.balancers, 1)
     }
 

@@ -79,7 +79,8 @@ class EdgeSpec:
     """What lies between the cluster and the internet, and the load balancers.
 
     Node number i has the public address 10+i of the public CIDR (an EIP), load balancer number k
-    has 100+k there and 10+k in the balancer CIDR, the DNAT gateway has 200.
+    has 100+k there and 10+k in the balancer CIDR, the DNAT gateway has 200. A dedicated one sends
+    its health checks from 100+k of the balancer CIDR.
     """
 
     balancers: tuple[BalancerSpec, ...] = ()
