@@ -148,6 +148,8 @@ def _inside(seen: Observed) -> _Verdict:
 
 
 def _balance(seen: Observed) -> _Verdict:
+    if seen.plain.failed or seen.weighted.failed:
+        return _broken(seen.plain, seen.weighted)
     plain, weighted = (_shares(seen, each) for each in (seen.plain, seen.weighted))
     default, by_weight = (p_value(each) >= REJECT_BELOW for each in (plain, weighted))
     if default:
@@ -168,11 +170,11 @@ def _balance(seen: Observed) -> _Verdict:
 
 
 def _source(seen: Observed) -> _Verdict:
+    if seen.plain.failed:
+        return _broken(seen.plain)
     owners: Counter[str] = Counter()
     for source, count in seen.plain.sources.items():
         owners[seen.hosts[source]] += count
-    if seen.plain.failed or not owners:
-        return _Verdict(NEITHER, f"connections fail: {_counts(dict(seen.plain.failed))}", ())
     client = seen.plain.client
     found = "kept" if owners.keys() == {client} else NEITHER if client in owners else "lost"
     measured = {
@@ -184,16 +186,16 @@ def _source(seen: Observed) -> _Verdict:
 
 def _persistence(seen: Observed) -> _Verdict:
     """Judged where a node has one pod at most: the load balancer's persistence ends at the node."""
-    alone = len(seen.plain.pods) == 1
-    kept = _stay(seen.sticky[SINGLE]) and not alone
+    asked = [seen.plain, *(each for clients in seen.sticky.values() for each in clients)]
+    if any(each.failed for each in asked):
+        return _broken(*asked)
+    kept = _stay(seen.sticky[SINGLE]) and len(seen.plain.pods) > 1
     names = {
         SINGLE: "persistence, one pod on a node",
         SEVERAL: "persistence, several pods on a node",
         BOTH: "the same, and sessionAffinity ClientIP",
     }
-    evidence = [
-        f"{text}: {_each(seen.sticky[name])}" for name, text in names.items() if name in seen.sticky
-    ]
+    evidence = [f"{text}: {_each(seen.sticky[name])}" for name, text in names.items()]
     evidence.append(f"without persistence: {_each([seen.plain])}")
     return _Verdict("kept" if kept else "lost", _persistence_told(seen), tuple(evidence))
 
@@ -218,6 +220,11 @@ _JUDGES: Mapping[Row, Callable[[Observed], _Verdict]] = {
 }
 
 
+def _broken(*asked: Answers) -> _Verdict:
+    failed = sum((Counter(dict(each.failed)) for each in asked), Counter[str]())
+    return _Verdict(NEITHER, f"connections from outside fail: {_counts(failed)}", ())
+
+
 def _passed(seen: Observed) -> Counter[str]:
     return _passed_by(seen, seen.plain)
 
@@ -237,7 +244,7 @@ def _shares(seen: Observed, answers: Answers) -> list[int]:
 
 
 def _stay(clients: Iterable[Answers]) -> bool:
-    return all(len(each.pods) == 1 and not each.failed for each in clients)
+    return all(len(each.pods) == 1 for each in clients)
 
 
 def _reaching(clients: Iterable[Inside]) -> set[str]:
