@@ -43,10 +43,12 @@ class Network(Struct, frozen=True, kw_only=True):
 
     They are for VIPs, external IPs and the nodes' pod subnets (an address there that no pod has
     still goes to that node). Addresses of hosts need no route. There is exactly one router.
+    `routed`: it is such a lab. Of any other, `predict` knows nothing; probes need only the hosts.
     """
 
     hosts: Mapping[str, Host]
     routes: Mapping[str, str]
+    routed: bool = True
 
 
 class Packet(Struct, frozen=True, kw_only=True):

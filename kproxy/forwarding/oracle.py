@@ -54,8 +54,10 @@ def predict(
     backend of somebody else) is taken to do what iptables mode does.
     `plans`: node name -> plan in the packet's family; a node that is missing has no service proxy.
     A client without session affinity history is assumed: all candidates are named.
-    Raises BadInput if the network has no such client.
+    Raises BadInput if the network has no such client, or is not one that the oracle knows.
     """
+    if not network.routed:
+        raise BadInput(["the oracle knows the network `routed` without an edge, and no other"])
     rules = _RULES.get(mode or "", iptables_rules)
     network = _with_bound_addresses(network, plans, rules)
     client = network.hosts.get(packet.client)

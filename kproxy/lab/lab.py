@@ -144,6 +144,7 @@ class Lab:
         return Network(
             hosts={**nodes, **pods, **clients, **edge, router.name: router},
             routes=dict(self._routes),
+            routed=self.spec.network == "routed" and self.spec.edge is None,
         )
 
     @property

@@ -70,7 +70,7 @@ class Fate:
     """What one witness says of one packet. Equal to each expectation that it meets.
 
     `sources`: pod -> source it saw. `hops` and `text` are what the witness saw, for people.
-    `verdict`: the oracle's opinion of the same packet.
+    `verdict`: the oracle's opinion of the same packet, None if it has none of this network.
     """
 
     witness: Witness
@@ -81,12 +81,12 @@ class Fate:
     at: str = ""
     hops: tuple[str, ...] = ()
     text: str
-    verdict: Verdict
+    verdict: Verdict | None
     network: Network
 
     @classmethod
     def of_probe(
-        cls, packet: Packet, seen: ProbeOutcome, verdict: Verdict, network: Network
+        cls, packet: Packet, seen: ProbeOutcome, verdict: Verdict | None, network: Network
     ) -> Fate:
         match seen:
             case Delivered():
@@ -111,7 +111,7 @@ class Fate:
 
     @classmethod
     def of_connection(
-        cls, packet: Packet, seen: Connection, verdict: Verdict, network: Network
+        cls, packet: Packet, seen: Connection, verdict: Verdict | None, network: Network
     ) -> Fate:
         if isinstance(seen, Connected):
             outcome, sources = Outcome.DELIVERED, {seen.pod: seen.source}
@@ -189,7 +189,7 @@ def explain(left: object, right: object) -> list[str] | None:
         lines.append(f"  answered by: {seen}")
     if left.hops:
         lines.append(f"  hops: {' -> '.join(left.hops)}")
-    if left.witness is not Witness.ORACLE:
+    if left.witness is not Witness.ORACLE and left.verdict:
         lines.append(f"  the oracle: {left.verdict.outcome.value} at {left.verdict.at}")
         lines.append(f"    {left.verdict.why}")
     return lines

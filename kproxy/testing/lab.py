@@ -14,7 +14,7 @@ from kproxy.api.types import KubernetesObject
 from kproxy.backend import BackendOptions
 from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput, Unsupported
-from kproxy.forwarding.network import Packet
+from kproxy.forwarding.network import Packet, Verdict
 from kproxy.forwarding.plan import Family
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec
 from kproxy.probe import Prober, connect_many, verdict_for
@@ -46,7 +46,10 @@ class ProbedLab(Lab):
     def predict(
         self, client: str, address: str, port: int, protocol: str = "TCP", source: str = ""
     ) -> Fate:
-        """What the oracle says must become of the packet, with the rules as they are."""
+        """What the oracle says must become of the packet, with the rules as they are.
+
+        Raises BadInput in a network that it does not know: any but `routed`.
+        """
         packet = _packet(client, address, port, protocol, source)
         return Fate.of_verdict(packet, verdict_for(self, packet), self.network)
 
@@ -54,7 +57,7 @@ class ProbedLab(Lab):
         """Like `ask`, all at once: what is dropped then costs its time-out only once."""
         network = self.network
         return [
-            Fate.of_probe(packet, seen, verdict_for(self, packet), network)
+            Fate.of_probe(packet, seen, self._verdict(packet), network)
             for packet, seen in zip(packets, self.prober.ask_many(packets), strict=True)
         ]
 
@@ -62,9 +65,13 @@ class ProbedLab(Lab):
         """Like `connect`, all at once."""
         network = self.network
         return [
-            Fate.of_connection(packet, seen, verdict_for(self, packet), network)
+            Fate.of_connection(packet, seen, self._verdict(packet), network)
             for packet, seen in zip(packets, connect_many(self, packets), strict=True)
         ]
+
+    def _verdict(self, packet: Packet) -> Verdict | None:
+        """The oracle's opinion, if it has one of this network."""
+        return verdict_for(self, packet) if self.network.routed else None
 
     def __enter__(self) -> Self:
         super().__enter__()
