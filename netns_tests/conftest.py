@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from kproxy.kernel.ipvs import has_ipvs
+
+
+@pytest.hookimpl(trylast=True)  # after -m and -k
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep one part of the tests, as KPROXY_TEST_PART says: `1/2` is the first of two.
+
+    A part has whole files, so that what a file's tests share is built once. The parts are about
+    as large as each other, counting tests that are asked for (`-m`, `-k`).
+    """
+    part, _, parts = os.environ.get("KPROXY_TEST_PART", "").partition("/")
+    if not parts:
+        return
+    files = Counter(item.path for item in items)
+    shares: list[list[Path]] = [[] for _ in range(int(parts))]
+    sizes = [0] * int(parts)
+    for path, count in sorted(files.items(), key=lambda each: (-each[1], each[0])):
+        smallest = sizes.index(min(sizes))
+        shares[smallest].append(path)
+        sizes[smallest] += count
+    kept = set(shares[int(part) - 1])
+    config.hook.pytest_deselected(items=[item for item in items if item.path not in kept])
+    items[:] = [item for item in items if item.path in kept]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
