@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import NamedTuple
 
 from kproxy.probe.journey import Seen
@@ -21,7 +21,7 @@ class Flow(NamedTuple):
 
 class Visit(NamedTuple):
     """A packet on one host. It came by `entry` ("" if it was made there) as `before`, and left by
-    `exit` ("" if it did not) as `after`.
+    `exit` ("" if it did not) as `after`. Of a bridge and its port, `entry` is the bridge.
     """
 
     host: str
@@ -53,11 +53,13 @@ def visits(seen: Iterable[Seen], role: Role, made: Flow | None = None) -> list[V
         # Of what a tunnel wraps and unwraps, the bare packet counts.
         bare = [entry for entry in entries if not entry.encapsulated] or entries
         first, last = bare[0], bare[-1]
+        # On a bridge it comes in by the port, and then by the bridge, which is what routing knows.
+        came = list(takewhile(lambda entry: not entry.outgoing, bare))
         before = made if made and not found and first.outgoing else flow(first)
         found.append(
             Visit(
                 host=host,
-                entry="" if first.outgoing else first.link,
+                entry=came[-1].link if came else "",
                 exit=last.link if last.outgoing else "",
                 before=before,
                 after=flow(last),

@@ -79,5 +79,26 @@ def test_a_host_that_is_crossed_twice_is_visited_twice() -> None:
     assert [visit.host for visit in walked] == ["node-b", "router", "lb", "router"]
 
 
+BRIDGED = [  # on a node with a bridge -> it came by, it left by
+    (("node-a:web", "node-a:cni0"), "cni0", ""),
+    (("node-a:web", "node-a:cni0", "node-a:eth0>"), "cni0", "eth0"),
+    (("node-a:eth0", "node-a:cni0>", "node-a:web>"), "eth0", "web"),
+    (("node-a:web", "node-a:side>"), "web", "side"),  # it stays on the bridge
+    (("node-a:cni0>", "node-a:web>"), "", "web"),
+]
+
+
+@pytest.mark.parametrize(("places", "entry", "exit_"), BRIDGED)
+def test_links_of_a_bridge(places: tuple[str, ...], entry: str, exit_: str) -> None:
+    (visit,) = visits([seen(place, ASKS) for place in places], Role.REQUEST)
+    assert (visit.entry, visit.exit) == (entry, exit_)
+
+
+def test_a_bridge_may_translate_before_routing() -> None:
+    """Where netfilter sees bridged packets."""
+    (visit,) = visits([seen("node-b:client", ASKS), seen("node-b:cni0", GIVES)], Role.REQUEST)
+    assert (visit.before, visit.after) == (ASKS, GIVES)
+
+
 def test_nothing_was_seen() -> None:
     assert visits(REQUEST, Role.ANSWER) == []
