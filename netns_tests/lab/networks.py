@@ -1,0 +1,99 @@
+"""A cluster on any network, with an edge, and what its hosts say of packets that end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+
+from kproxy.explain.facts import Facts
+from kproxy.explain.reason import Reason, explain
+from kproxy.explain.witness import Witness
+from kproxy.forwarding.network import Packet
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.xtables import choose_variant
+from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec
+from kproxy.lab.spec import EdgeSpec
+from kproxy.probe import Connected, Prober, connect_many
+from kproxy.probe.connection import Connection
+from kproxy.probe.journey import Journey
+
+V4, V6 = Family.IPV4, Family.IPV6
+BOTH = (V4, V6)
+PORTS = (PortSpec(port=80), PortSpec(port=80, protocol="UDP"))
+
+
+def pod(name: str, *, host_network: bool = False) -> PodSpec:
+    return PodSpec(name=name, ports=PORTS, host_network=host_network)
+
+
+def spec(network: str, families: tuple[Family, ...] = BOTH) -> LabSpec:
+    """Two pods and one of the host network on node-a, one of each on node-b.
+
+    The internet has no private addresses, which networks may leave unmasqueraded.
+    """
+    return LabSpec(
+        network=network,
+        families=families,
+        nodes=(
+            NodeSpec(
+                name="node-a", pods=(pod("a-1"), pod("a-2"), pod("host-a", host_network=True))
+            ),
+            NodeSpec(name="node-b", pods=(pod("b-1"), pod("host-b", host_network=True))),
+        ),
+        clients=(ClientSpec(name="outside"),),
+        client_cidrs=("198.51.100.0/24", "2001:db8:198::/64"),
+        edge=EdgeSpec(),
+    )
+
+
+def names(lab: Lab, family: Family) -> dict[str, str]:
+    """What an address is called. Pods of the host network are their nodes."""
+    found = {host.addresses[family]: host.name for host in lab.clients.values()}
+    found |= {each.addresses[family]: each.name for each in lab.pods.values()}
+    for node in lab.nodes.values():
+        found[node.addresses[family]] = node.name
+        found[node.gateways[family]] = f"gateway of {node.name}"
+        found[str(ip_network(node.subnets[family]).network_address)] = f"tunnel of {node.name}"
+        found[node.public[family]] = f"EIP of {node.name}"
+    return found
+
+
+def address(lab: Lab, name: str, family: Family) -> str:
+    """Of a host, or `EIP of` a node."""
+    if name.startswith("EIP of "):
+        return lab.nodes[name.removeprefix("EIP of ")].public[family]
+    return lab.hosts[name].addresses[family]
+
+
+def met(
+    lab: Lab, asked: Sequence[tuple[str, str]], family: Family, protocol: str
+) -> dict[tuple[str, str], tuple[str, str] | str]:
+    """For each client and target who answered, and whom it saw; or how it failed."""
+    packets = [
+        Packet(client=client, address=address(lab, target, family), port=80, protocol=protocol)
+        for client, target in asked
+    ]
+    called = names(lab, family)
+
+    def read(seen: Connection) -> tuple[str, str] | str:
+        if isinstance(seen, Connected):
+            return seen.pod, called.get(seen.source, seen.source)
+        return seen.how.value
+
+    return dict(zip(asked, map(read, connect_many(lab, packets)), strict=True))
+
+
+def followed(lab: Lab, packets: Sequence[Packet]) -> list[tuple[Journey, Reason]]:
+    """What became of probes, and why. All of one family."""
+    family = V6 if ":" in packets[0].address else V4
+    watched = {name: host for name, host in lab.hosts.items() if name not in lab.clients}
+    with lab.hosts["router"].namespace.entered():
+        variant = choose_variant(family)
+    facts = Facts(lab.hosts)
+    with Prober(lab) as prober, Witness(watched, variant) as witness:
+        journeys = prober.follow_many(packets)
+        deeds = witness.testify({journey.tag for journey in journeys})
+        return [
+            (journey, explain(packet, journey, deeds.get(journey.tag, []), facts, witness.describe))
+            for packet, journey in zip(packets, journeys, strict=True)
+        ]
