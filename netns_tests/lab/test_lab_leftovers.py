@@ -20,18 +20,21 @@ from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, leftovers
 from kproxy.lab.leftovers import RECORDS
+from kproxy.lab.spec import BalancerSpec, EdgeSpec
 
 # They count or describe what the kernel has done, or change with time; no setting lives there.
 UNSTABLE = {"nf_conntrack_count", "fdb-count", "random"}
 
 
-def spec(name: str) -> LabSpec:
+def spec(name: str, network: str = "routed", edge: EdgeSpec | None = None) -> LabSpec:
     pods = tuple(PodSpec(name=f"web-{n}", ports=(PortSpec(port=80),)) for n in (1, 2))
     return LabSpec(
         name=name,
         nodes=(NodeSpec(name="node-a", pods=pods), NodeSpec(name="node-b")),
         clients=(ClientSpec(name="outside"),),
-        routes={"203.0.113.0/24": "node-a"},
+        routes={"192.0.2.0/24": "node-a"},
+        network=network,
+        edge=edge,
     )
 
 
@@ -85,14 +88,26 @@ def _settings() -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("publish", [False, True])
-def test_the_machine_is_as_before(name: str, publish: bool) -> None:
-    with Lab(spec("warm"), mode=None, publish=publish):
+BALANCED = EdgeSpec(balancers=(BalancerSpec(name="lb"),))
+LABS: list[tuple[str, bool, EdgeSpec | None]] = [
+    ("routed", False, None),
+    ("routed", True, None),
+    ("flannel-vxlan", False, BALANCED),  # tunnels, bridges with netfilter
+    ("flannel-host-gw", True, BALANCED),
+    ("eni-shared", False, BALANCED),  # rules of routing, marks
+]
+
+
+@pytest.mark.parametrize(("network", "publish", "edge"), LABS)
+def test_the_machine_is_as_before(
+    name: str, network: str, publish: bool, edge: EdgeSpec | None
+) -> None:
+    with Lab(spec("warm", network, edge), mode=None, publish=publish):
         pass  # what is loaded or made once per machine: modules, the folder /run/netns
     before = machine(name)
-    with Lab(spec(name), mode=None, publish=publish) as lab:
+    with Lab(spec(name, network, edge), mode=None, publish=publish) as lab:
         during = machine(name)
-        lab.route("203.0.113.0/25", via="node-b")
+        lab.route("192.0.2.0/25", via="node-b")
     after = machine(name)
     assert after == before
     own = {"names", "records", "mounts", "threads", "descriptors"}
@@ -164,15 +179,19 @@ def test_an_error_inside_the_block_undoes_all(name: str) -> None:
     assert machine(name) == before
 
 
+CHILDS_HOSTS = ("router", "gateway", "lb", "node-a", "node-b", "web-1")
 CHILD = """
 import socket, sys
 from contextlib import ExitStack
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec
+from kproxy.lab.spec import BalancerSpec, EdgeSpec
 pods = (PodSpec(name="web-1", ports=(PortSpec(port=80),)),)
+edge = EdgeSpec(balancers=(BalancerSpec(name="lb"),))
 name = sys.argv[1]
 with ExitStack() as stack:
     for lab, publish in ((f"{name}-anonymous", False), (f"{name}-published", True)):
-        spec = LabSpec(name=lab, nodes=(NodeSpec(name="node-a", pods=pods),))
+        nodes = (NodeSpec(name="node-a", pods=pods), NodeSpec(name="node-b"))
+        spec = LabSpec(name=lab, nodes=nodes, network="flannel-vxlan", edge=edge)
         up = stack.enter_context(Lab(spec, mode=None, publish=publish))
         for host in up.hosts.values():
             with host.namespace.entered(), socket.socket() as sock:
@@ -209,12 +228,12 @@ def child(name: str) -> Iterator[tuple[subprocess.Popen[str], dict[int, int]]]:
 def test_nothing_is_left_after_a_kill_and_the_next_start(name: str) -> None:
     before = machine(name)
     with child(name) as (process, namespaces):
-        assert len(namespaces) == 6
+        assert len(namespaces) == 2 * len(CHILDS_HOSTS)
         assert _living(namespaces) == set(namespaces.values())
         os.kill(process.pid, signal.SIGKILL)
         process.wait(10)
         left = {each for each in netns.published_names() if each.startswith(name)}
-        assert left == {f"{name}-published-{host}" for host in ("router", "node-a", "web-1")}
+        assert left == {f"{name}-published-{host}" for host in CHILDS_HOSTS}
         with Namespace.create() as stranger:  # not recorded anywhere: not ours to remove
             stranger.publish(f"{name}-stranger")
             with Lab(spec("next"), mode=None):
@@ -285,8 +304,8 @@ def test_two_labs_with_the_same_addresses(name: str) -> None:
         assert one.pods["web-1"].namespace.inode != two.pods["web-1"].namespace.inode
         for lab in (one, two, one):
             assert _answers(lab)
-        one.unroute("203.0.113.0/24")
-        assert "203.0.113.0/24" in two.network.routes
+        one.unroute("192.0.2.0/24")
+        assert "192.0.2.0/24" in two.network.routes
         one.__exit__(None, None, None)
         assert _answers(two)
 
