@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from kproxy.lab.profiles import PROFILES
 
 if TYPE_CHECKING:
     from kproxy.matrix.places import Kind
+    from kproxy.matrix.plugins import PluginFinding
     from kproxy.matrix.setting import Setting
     from kproxy.report.boards import Chapter
 
@@ -238,6 +240,7 @@ def _seed(form: _Form) -> int:
     from kproxy.matrix.elsewhere import measure_all
     from kproxy.matrix.seeds import node_level_affinity
     from kproxy.report import matrix as report
+    from kproxy.report import plugins as plugin_report
 
     started = time.monotonic()
     revisions = node_level_affinity()
@@ -247,7 +250,10 @@ def _seed(form: _Form) -> int:
         for setting in dict.fromkeys(documented)
         if setting.mode == "iptables"
     }
-    found = measure_all([*documented, *twins.values()], protocols=("TCP",), tell=_measuring)
+    with ThreadPoolExecutor(1) as pool:
+        plugins_later = pool.submit(_measure_plugins)
+        found = measure_all([*documented, *twins.values()], protocols=("TCP",), tell=_measuring)
+        plugins = plugins_later.result()
     measured = {setting: by_question(cells) for setting, cells in found.items()}
     compared = [(revision, compare(revision, measured)) for revision in revisions]
     chapters = [report.comparison(*each, measured) for each in compared]
@@ -258,16 +264,21 @@ def _seed(form: _Form) -> int:
         for setting, twin in twins.items()
         if (pairs := differing(found[setting], found[twin]))
     ]
+    table = plugin_report.chapter("externalTrafficPolicy, by network plugin", plugins)
     values = {
+        "plugins": plugin_report.values(plugins),
         "comparisons": [value for _, each in compared for value in report.comparison_values(each)],
         "measured": [report.cell_values(setting, cells) for setting, cells in found.items()],
     }
-    form.put("Documented and measured", [*chapters, *unlike], report.SEED_LEGEND, values)
+    legend = f"{report.SEED_LEGEND} Network plugins: {plugin_report.LEGEND}"
+    form.put("Documented and measured", [*chapters, *unlike, table], legend, values)
     for revision, comparisons in compared:
         for line in report.summary(revision, comparisons):
             _say(line)
     alike = "not equal to" if unlike else "equal to"
     _say(f"nftables columns: {alike} the iptables ones")
+    for line in plugin_report.summary(plugins):
+        _say(line)
     _say(f"{time.monotonic() - started:.1f} s in all")
     bad = [each for _, comparisons in compared for each in comparisons if each.disappoints]
     for each in bad:
@@ -278,7 +289,24 @@ def _seed(form: _Form) -> int:
             f"({statement.question.kind}): documented "
             f"{statement.expect}, measured {each.cell.outcome}: {each.cell.reason}"
         )
-    return 1 if bad or unlike else 0
+    doubtful = [each for its in plugins.values() for each in its if each.disappoints]
+    for finding in doubtful:
+        said = finding.statement
+        _say(f"DISAGREES: {said.plugin}, {said.row}, {said.policy}: {finding.measured}")
+    return 1 if bad or unlike or doubtful else 0
+
+
+def _measure_plugins() -> dict[str, list[PluginFinding]]:
+    """By column. What the document says of Flannel is how ipvs mode was before Kubernetes 1.25."""
+    from kproxy.matrix.plugins import measure_example, measure_plugins
+    from kproxy.matrix.plugins.table import NETWORKS
+
+    _measuring("network plugins, iptables")
+    found = {"iptables mode": measure_plugins("iptables")}
+    _measuring("network plugins, ipvs")
+    flannel = {"flannel": NETWORKS["flannel"]}
+    older = measure_plugins("ipvs", local_fallback=False, networks=flannel)
+    return {**found, "ipvs before 1.25": [*older, measure_example()]}
 
 
 def _measuring(what: str) -> None:
