@@ -31,6 +31,7 @@ def test_inner_packet(carrier: Packet, carried: Packet) -> None:
 OTHERS = {
     "another port": V4 / DNS / HEADERS / SYN,
     "no VNI": V4 / LINUX / VXLAN(flags=0) / Ether() / SYN,
+    "other flags": V4 / LINUX / VXLAN(flags=0xF7) / Ether() / SYN,
     "TCP": V4 / TCP(dport=8472) / HEADERS / SYN,
     "nothing inside": V4 / LINUX / HEADERS,
     "cut off": V4 / LINUX / Raw(b"\x08"),
