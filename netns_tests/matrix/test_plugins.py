@@ -19,7 +19,7 @@ from kproxy.matrix.plugins import (
     measure_example,
     measure_plugins,
 )
-from kproxy.matrix.plugins.lab import port_of, running
+from kproxy.matrix.plugins.lab import PLAIN, port_of, running
 from kproxy.probe import connect_many
 from kproxy.probe.connection import Connected
 
@@ -43,14 +43,12 @@ Findings = Callable[[Proxies], Mapping[str, PluginFinding]]
 SHORT_CIRCUITS = {
     "iptables": ("route LOCAL traffic for", "pod traffic for"),
     "nftables": ("short-circuit local traffic", "short-circuit pod traffic"),
-    "ipvs": ("node-c sends it to 10.244.", "(IPVS)"),
 }
 PROXIES = (
     Proxies("iptables"),
     Proxies("nftables"),
     Proxies("iptables", flannel="flannel-host-gw"),
     Proxies("ipvs", before_125=True),
-    Proxies("ipvs"),
 )
 STATEMENTS = [each for each in documented() if each.row is not Row.EXAMPLE]
 
@@ -123,8 +121,8 @@ def test_flannel_makes_a_cluster_of_local(
     """What comes to a node without pods is passed on in ipvs mode, from the client's address. It
     is Flannel's rule for traffic into the pods' range that makes it succeed, and takes the source.
     """
-    with running(network, mode) as lab:
-        port = 30000 + port_of("plain", "Local")
+    with running(network, mode, services=(PLAIN,)) as lab:
+        port = 30000 + port_of(PLAIN, "Local")
         node = lab.nodes["node-c"]
         names = {
             lab.clients[CLIENT].addresses[V4]: CLIENT,

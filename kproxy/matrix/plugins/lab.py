@@ -8,7 +8,7 @@ needed stand side by side, so one lab tells everything about a plugin.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import ip_address, ip_network
 
@@ -41,8 +41,9 @@ _MANY, _EACH = 400, 20  # connections to count shares of; of one client that sha
 # Slow checks cost nothing, since nothing fails here; quick ones fail on a kernel that is slow.
 _CHECK_INTERVAL_S = 4.0
 _STICKY = {PERSISTENCE: "600"}
+PLAIN = "plain"
 _SERVICES: Mapping[str, Mapping[str, object]] = {
-    "plain": {},
+    PLAIN: {},
     "weighted": {"annotations": {SCHEDULER: "wrr"}},
     "sticky-single": {"annotations": _STICKY, "app": "single"},
     "sticky": {"annotations": _STICKY},
@@ -61,16 +62,22 @@ def observe_inside(
     network: str, mode: str, *, local_fallback: bool = True
 ) -> dict[str, tuple[Inside, ...]]:
     """By policy, only who reaches the load balancer from inside. Raises as `observe` does."""
-    with running(network, mode, local_fallback=local_fallback) as lab:
+    with running(network, mode, local_fallback=local_fallback, services=(PLAIN,)) as lab:
         return _ask_inside(lab)
 
 
 @contextmanager
-def running(network: str, mode: str, *, local_fallback: bool = True) -> Iterator[Lab]:
-    """The lab with its Services."""
+def running(
+    network: str,
+    mode: str,
+    *,
+    local_fallback: bool = True,
+    services: Collection[str] = tuple(_SERVICES),
+) -> Iterator[Lab]:
+    """The lab with these Services, for each policy."""
     options = BackendOptions(ipvs_local_fallback=local_fallback)
     with Lab(_spec(network), mode, options=options, check_interval_s=_CHECK_INTERVAL_S) as lab:
-        made = [_service(name, policy) for policy in POLICIES for name in _SERVICES]
+        made = [_service(name, policy) for policy in POLICIES for name in services]
         lab.apply([*made, *(each for one in made for each in lab.slices(one))])
         yield lab
 
@@ -129,7 +136,7 @@ def _observe(lab: Lab, policy: str, inside: tuple[Inside, ...]) -> Observed:
     (listener,) = (
         each.listener
         for each in lab.balancer_state()
-        if each.listener.key.port == port_of("plain", policy)
+        if each.listener.key.port == port_of(PLAIN, policy)
     )
     by_address = {pod.addresses[_FAMILY]: pod.name for pod in lab.pods.values()}
     sticky = {
@@ -137,7 +144,7 @@ def _observe(lab: Lab, policy: str, inside: tuple[Inside, ...]) -> Observed:
         for name in _SERVICES
         if name.startswith("sticky")
     }
-    (plain,) = _ask(lab, CLIENTS[:1], port_of("plain", policy), _MANY)
+    (plain,) = _ask(lab, CLIENTS[:1], port_of(PLAIN, policy), _MANY)
     (weighted,) = _ask(lab, CLIENTS[:1], port_of("weighted", policy), _MANY)
     sources = {*plain.sources, *(lab.clients[each].addresses[_FAMILY] for each in CLIENTS)}
     return Observed(
@@ -196,7 +203,7 @@ def _ask_inside(lab: Lab) -> dict[str, tuple[Inside, ...]]:
     balancer = lab.balancers[_BALANCER]
     packets = {
         policy: [
-            Packet(client=client, address=address, port=port_of("plain", policy))
+            Packet(client=client, address=address, port=port_of(PLAIN, policy))
             for client in where
             for address in (balancer.addresses[_FAMILY], balancer.public[_FAMILY])
         ]
