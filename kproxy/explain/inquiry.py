@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
+from typing import Self
 
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import Mechanism, Reason, explain
@@ -68,22 +70,32 @@ class Source:
         return self.owner if own else f"{self.kind} of {self.owner}"
 
 
-def inquire(lab: Lab, inquiries: Sequence[Inquiry], family: Family) -> list[Answer]:
-    """All at once; answers in their order. `family`: of every inquiry.
+class Inquirer:
+    """Asks questions of one lab, batch by batch. A context manager; not thread-safe.
 
-    Raises Unsupported if this kernel cannot trace.
+    Taps and traces stay open between batches: to open them takes longer than to ask.
     """
-    packets = [inquiry.packet for inquiry in inquiries]
-    connections = _connect(lab, inquiries)
-    # Only these decide anything; pods and clients just send and receive.
-    deciding = {name: host for name, host in lab.hosts.items() if name not in lab.clients}
-    with next(iter(lab.nodes.values())).namespace.entered():
-        variant = choose_variant(family)
-    facts = Facts(lab.hosts)
-    answers = []
-    with Prober(lab) as prober, Witness(deciding, variant) as witness:
-        journeys = prober.follow_many(packets)
+
+    def __init__(self, lab: Lab, family: Family) -> None:
+        """`family`: of every inquiry."""
+        self._lab, self._family = lab, family
+        self._open = ExitStack()
+        self._watching: tuple[Prober, Witness] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def ask(self, inquiries: Sequence[Inquiry]) -> list[Answer]:
+        """All at once; answers in their order. Raises Unsupported if this kernel cannot trace."""
+        connections = _connect(self._lab, inquiries)
+        prober, witness = self._watch()
+        journeys = prober.follow_many([inquiry.packet for inquiry in inquiries])
         testimony = witness.testify({journey.tag for journey in journeys})
+        facts = Facts(self._lab.hosts)
+        answers = []
         for inquiry, journey, connection in zip(inquiries, journeys, connections, strict=True):
             packet, deeds = inquiry.packet, testimony.get(journey.tag, [])
             outcome, way = _outcome(connection), journey.outcome
@@ -101,7 +113,23 @@ def inquire(lab: Lab, inquiries: Sequence[Inquiry], family: Family) -> list[Answ
                     steady=arrived == (outcome == SUCCESS),
                 )
             )
-    return answers
+        return answers
+
+    def _watch(self) -> tuple[Prober, Witness]:
+        """From the first probe on: a trace of many connections would be long, and tell nothing."""
+        if self._watching is None:
+            lab = self._lab
+            with next(iter(lab.nodes.values())).namespace.entered():
+                variant = choose_variant(self._family)
+            # Only these decide anything; pods and clients have no rules, they send and receive.
+            deciding = {
+                name: host
+                for name, host in lab.hosts.items()
+                if name not in lab.clients and name not in lab.pods
+            }
+            prober = self._open.enter_context(Prober(lab))
+            self._watching = prober, self._open.enter_context(Witness(deciding, variant))
+        return self._watching
 
 
 def sources(lab: Lab, family: Family) -> dict[str, Source]:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from kproxy.api.types import Service
 from kproxy.backend import BackendOptions
-from kproxy.explain.inquiry import SUCCESS, Inquiry, inquire, sources
+from kproxy.explain.inquiry import SUCCESS, Inquirer, Inquiry, sources
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
 from kproxy.lab import Lab
@@ -108,7 +108,8 @@ def _ask(
     ]
     family = Family(setting.family)
     known = sources(lab, family)
-    answers = inquire(lab, inquiries, family)
+    with Inquirer(lab, family) as inquirer:
+        answers = inquirer.ask(inquiries)
     return [
         Cell(
             question=question,

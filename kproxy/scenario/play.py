@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.backend import BackendOptions
-from kproxy.explain.inquiry import Answer, Inquiry, inquire, sources
+from kproxy.explain.inquiry import Answer, Inquirer, Inquiry, sources
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
 from kproxy.lab import Lab
@@ -93,7 +93,7 @@ def play(
         check_interval_s=_CHECK_INTERVAL_S,
     )
     tell("building the lab ...")
-    with lab:
+    with lab, Inquirer(lab, lab.spec.families[0]) as inquirer:
         scenes = []
         parts: list[tuple[Remedy | None, tuple[KubernetesObject, ...]]] = [
             (None, scenario.objects),
@@ -107,7 +107,7 @@ def play(
             scenes.append(
                 Scene(
                     remedy=remedy,
-                    asked=tuple(_ask(lab, mode, network, objects, part.questions)),
+                    asked=tuple(_ask(lab, inquirer, mode, network, objects, part.questions)),
                     attached=tuple(
                         Backends(expected=each, found=_backends(lab, each))
                         for each in part.attached
@@ -134,6 +134,7 @@ def _slices(lab: Lab, objects: Iterable[KubernetesObject]) -> list[KubernetesObj
 
 def _ask(
     lab: Lab,
+    inquirer: Inquirer,
     mode: str,
     network: str,
     objects: Iterable[KubernetesObject],
@@ -154,7 +155,7 @@ def _ask(
         for question, address in zip(questions, addresses, strict=True)
     ]
     known = sources(lab, family)
-    answers = inquire(lab, inquiries, family) if inquiries else []
+    answers = inquirer.ask(inquiries) if inquiries else []
     return [
         Asked(
             question=question,
