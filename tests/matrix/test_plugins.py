@@ -121,7 +121,7 @@ OTHERWISE = [  # what is seen, of which row, what is found
     (replace(LOCAL, backends=("node-a", "node-c")), Row.BACKENDS, "neither"),
     (replace(LOCAL, plain=answers(web_a1=20)), Row.BACKENDS, "neither"),
     (replace(LOCAL, plain=FAILED), Row.BACKENDS, "neither"),
-    (CLUSTER, Row.QUOTA, "as-many-as-nodes"),
+    (CLUSTER, Row.QUOTA, "one-per-node"),
     (CLUSTER, Row.INSIDE, "all-nodes"),
     (replace(LOCAL, inside=everyone(failing=NODES)), Row.INSIDE, "neither"),
     (replace(LOCAL, inside=everyone(failing=NODES[1:])), Row.INSIDE, "neither"),

@@ -100,7 +100,7 @@ def _backends(seen: Observed) -> _Verdict:
 
 def _quota(seen: Observed) -> _Verdict:
     attached, nodes = len(seen.backends), len(seen.nodes)
-    found = "fewer-than-nodes" if attached < nodes else "as-many-as-nodes"
+    found = "fewer" if attached < nodes else "one-per-node"
     return _Verdict(
         found,
         f"{attached} backends in a cluster of {nodes} nodes and {len(seen.pods)} pods",
