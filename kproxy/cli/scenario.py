@@ -43,9 +43,8 @@ def list_() -> None:
 
     folder = _folder()
     found = [load(folder / name) for name in names(folder)]
-    formatter = click.HelpFormatter(width=80)
-    formatter.write_dl([(each.name, each.form.title) for each in found], col_max=60)
-    click.echo(formatter.getvalue(), nl=False)
+    for each in found:
+        click.echo(f"{each.name}\n    {each.form.title}")
 
 
 @scenario.command()
@@ -98,9 +97,11 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
         kernel_choice.rerun()
     # Imports scapy and rich, a quarter of a second each.
     from kproxy.report.scenario import as_values, print_run
-    from kproxy.scenario.play import play
+    from kproxy.scenario.play import Stage, play
 
-    result = play(found, mode, network, tell=_say)
+    _say("building the lab ...")
+    with Stage(found, mode, network) as stage:
+        result = play(found, stage, tell=_say)
     _say(f"the lab is gone; {time.monotonic() - started:.1f} s in all")
     if as_json:
         click.echo(json.dumps(as_values(result), indent=2))

@@ -35,7 +35,8 @@ def print_scenario(scenario: Scenario, file: TextIO | None = None) -> None:
     for remedy in form.remedies:
         paper.line()
         paper.line(f"Remedy: {remedy.title}", "bold")
-        paper.paragraph(f"The document: {remedy.says}")
+        if remedy.says:
+            paper.paragraph(f"The document: {remedy.says}")
         if remedy.manifest:
             paper.paragraph(f"applied: {remedy.manifest}", "dim")
         for question in remedy.questions:
@@ -52,7 +53,8 @@ def print_run(run: Run, file: TextIO | None = None) -> None:
         paper.line()
         if scene.remedy:
             paper.line(f"Remedy: {scene.remedy.title}{_worth(scene)}", "bold")
-            paper.paragraph(f"The document: {scene.remedy.says}")
+            if scene.remedy.says:
+                paper.paragraph(f"The document: {scene.remedy.says}")
             if scene.remedy.manifest:
                 paper.paragraph(f"applied: {scene.remedy.manifest}", "dim")
         for asked in scene.asked:

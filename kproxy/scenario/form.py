@@ -20,7 +20,7 @@
     explanation: what one sees
     remedies:
       - title: Use the cluster IP
-        says: what the document says of it
+        says: what the document says of it  # nothing, if it is not from there
         manifest: cluster.yaml            # applied on top of service.yaml; none: nothing is
         questions: [...]
         explanation: what one sees then
@@ -117,9 +117,9 @@ class Attached(Struct, frozen=True):
 
 class Remedy(Struct, frozen=True):
     title: str
-    says: str
     questions: tuple[Question, ...]
     explanation: str
+    says: str = ""
     manifest: str = ""
     attached: tuple[Attached, ...] = ()
 

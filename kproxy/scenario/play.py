@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Self
 
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.backend import BackendOptions
@@ -78,43 +80,60 @@ class Run:
         )
 
 
-def play(
-    scenario: Scenario, mode: str, network: str, *, tell: Callable[[str], None] = lambda _: None
-) -> Run:
-    """Build the lab, ask, apply each remedy for itself and ask again, take the lab down.
-
-    `tell` hears of progress. Raises what `Lab` raises, Unsupported if this kernel cannot trace.
+class Stage:
+    """A lab, and who asks questions of it. A context manager. It fits all scenarios whose lab and
+    settings are equal.
     """
-    form = scenario.form
-    lab = Lab(
-        replace(scenario.spec, network=network),
-        mode,
-        options=BackendOptions(ipvs_local_fallback=form.ipvs_local_fallback),
-        check_interval_s=_CHECK_INTERVAL_S,
-    )
-    tell("building the lab ...")
-    with lab, Inquirer(lab, lab.spec.families[0]) as inquirer:
-        scenes = []
-        parts: list[tuple[Remedy | None, tuple[KubernetesObject, ...]]] = [
-            (None, scenario.objects),
-            *zip(form.remedies, scenario.remedies, strict=True),
-        ]
-        for number, (remedy, objects) in enumerate(parts, 1):
-            title = f"remedy: {remedy.title}" if remedy else form.title
-            tell(f"[{number}/{len(parts)}] {title}")
-            lab.replace([*objects, *_slices(lab, objects)])
-            part = remedy or form
-            scenes.append(
-                Scene(
-                    remedy=remedy,
-                    asked=tuple(_ask(lab, inquirer, mode, network, objects, part.questions)),
-                    attached=tuple(
-                        Backends(expected=each, found=_backends(lab, each))
-                        for each in part.attached
-                    ),
-                )
+
+    def __init__(self, scenario: Scenario, mode: str, network: str) -> None:
+        """Nothing is built before the block is entered. Raises BadInput."""
+        self.mode, self.network = mode, network
+        self.lab = Lab(
+            replace(scenario.spec, network=network),
+            mode,
+            options=BackendOptions(ipvs_local_fallback=scenario.form.ipvs_local_fallback),
+            check_interval_s=_CHECK_INTERVAL_S,
+        )
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Raises what entering a `Lab` raises."""
+        with ExitStack() as undo:
+            undo.enter_context(self.lab)
+            self.inquirer = undo.enter_context(Inquirer(self.lab, self.lab.spec.families[0]))
+            self._open = undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+
+def play(scenario: Scenario, stage: Stage, *, tell: Callable[[str], None] = lambda _: None) -> Run:
+    """Ask, then apply each remedy for itself and ask again. `tell` hears of progress.
+
+    Raises what `Lab.replace` raises, and Unsupported if this kernel cannot trace.
+    """
+    form, lab = scenario.form, stage.lab
+    parts: list[tuple[Remedy | None, tuple[KubernetesObject, ...]]] = [
+        (None, scenario.objects),
+        *zip(form.remedies, scenario.remedies, strict=True),
+    ]
+    scenes = []
+    for number, (remedy, objects) in enumerate(parts, 1):
+        title = f"remedy: {remedy.title}" if remedy else form.title
+        tell(f"[{number}/{len(parts)}] {title}")
+        lab.replace([*objects, *_slices(lab, objects)])
+        part = remedy or form
+        scenes.append(
+            Scene(
+                remedy=remedy,
+                asked=tuple(_ask(stage, objects, part.questions)),
+                attached=tuple(
+                    Backends(expected=each, found=_backends(lab, each)) for each in part.attached
+                ),
             )
-    return Run(scenario=scenario, mode=mode, network=network, scenes=tuple(scenes))
+        )
+    return Run(scenario=scenario, mode=stage.mode, network=stage.network, scenes=tuple(scenes))
 
 
 def _slices(lab: Lab, objects: Iterable[KubernetesObject]) -> list[KubernetesObject]:
@@ -133,13 +152,9 @@ def _slices(lab: Lab, objects: Iterable[KubernetesObject]) -> list[KubernetesObj
 
 
 def _ask(
-    lab: Lab,
-    inquirer: Inquirer,
-    mode: str,
-    network: str,
-    objects: Iterable[KubernetesObject],
-    questions: Sequence[Question],
+    stage: Stage, objects: Iterable[KubernetesObject], questions: Sequence[Question]
 ) -> list[Asked]:
+    lab = stage.lab
     family = lab.spec.families[0]
     cluster_ips = {
         each.metadata.name: each.spec.cluster_ips[0]
@@ -155,11 +170,11 @@ def _ask(
         for question, address in zip(questions, addresses, strict=True)
     ]
     known = sources(lab, family)
-    answers = inquirer.ask(inquiries) if inquiries else []
+    answers = stage.inquirer.ask(inquiries) if inquiries else []
     return [
         Asked(
             question=question,
-            expected=question.expected(network, mode),
+            expected=question.expected(stage.network, stage.mode),
             address=address,
             answer=answer,
             source=str(known.get(answer.source, answer.source)),

@@ -1,0 +1,165 @@
+"""Every scenario in each of its modes, and the command that plays them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from kproxy.backend import modes
+from kproxy.cli.scenario import scenario as scenario_command
+from kproxy.explain.reason import Mechanism
+from kproxy.scenario.files import Scenario, load, names
+from kproxy.scenario.play import Run, Stage, play
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "scenarios"
+SCENARIOS = [load(EXAMPLES / name) for name in names(EXAMPLES)]
+
+
+def lab_of(scenario: Scenario) -> str:
+    """Equal for scenarios that fit the same stage, in a mode and a network."""
+    return f"{scenario.spec} {scenario.form.ipvs_local_fallback}"
+
+
+PLAYS: list[Any] = [
+    pytest.param(
+        scenario,
+        mode,
+        # There each takes long; netns_tests/matrix asks the same in all networks.
+        scenario.networks[:1] if mode == "ipvs" else scenario.networks,
+        marks=[pytest.mark.ipvs] if mode == "ipvs" else [],
+        id=f"{scenario.name}-{mode}",
+    )
+    for mode in modes()
+    for scenario in sorted(SCENARIOS, key=lab_of)
+    if mode in scenario.form.modes
+]
+
+
+class Stages:
+    """One for each network, as long as the next scenario fits it."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[str, Stage]] = {}
+
+    def of(self, scenario: Scenario, mode: str, network: str) -> Stage:
+        key = f"{mode} {lab_of(scenario)}"
+        if self._open.get(network, ("",))[0] != key:
+            self.close(network)
+            self._open[network] = (key, Stage(scenario, mode, network).__enter__())
+        return self._open[network][1]
+
+    def close(self, *networks: str) -> None:
+        """All of them, if none is named."""
+        for network in networks or list(self._open):
+            if network in self._open:
+                self._open.pop(network)[1].__exit__()
+
+
+@pytest.fixture(scope="module")
+def stages() -> Iterator[Stages]:
+    made = Stages()
+    yield made
+    made.close()
+
+
+def surprises(run: Run) -> list[str]:
+    return [
+        f"{run.network}: {asked.question.client} asks {asked.question.asks}: "
+        f"{asked.answer.outcome} {asked.source}: {asked.answer.reason.text}"
+        for scene in run.scenes
+        for asked in scene.asked
+        if not (asked.ok and asked.answer.reason.mechanism is not Mechanism.UNKNOWN)
+    ] + [
+        f"{run.network}: {each.expected} has {each.found}"
+        for scene in run.scenes
+        for each in scene.attached
+        if not each.ok
+    ]
+
+
+@pytest.mark.parametrize(("scenario", "mode", "networks"), PLAYS)
+def test_it_goes_as_the_documents_say(
+    stages: Stages, scenario: Scenario, mode: str, networks: tuple[str, ...]
+) -> None:
+    """In all networks at once: they wait for the same time-outs."""
+
+    def run(network: str) -> Run:
+        return play(scenario, stages.of(scenario, mode, network))
+
+    with ThreadPoolExecutor() as pool:
+        runs = list(pool.map(run, networks))
+    assert [surprise for each in runs for surprise in surprises(each)] == []
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "kproxy", "scenario", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+
+
+def test_the_command_prints_80_columns() -> None:
+    done = command("run", "lb-local-from-same-node")
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "an address of its own (martian source)" in " ".join(done.stdout.split())
+    assert "Remedy: Pass-through - does not help here" in done.stdout
+    assert done.stdout.splitlines()[-1] == "7 of 7 as expected"
+
+
+def test_the_command_prints_json() -> None:
+    done = command("run", "flannel-cluster", "--mode", "nftables", "--json")
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)
+    assert (values["mode"], values["network"], values["ok"]) == ("nftables", "flannel-vxlan", True)
+    assert [each["found"] for each in values["attached"]] == [["node-a", "node-b", "node-c"]]
+
+
+def test_what_is_not_as_expected_is_marked(tmp_path: Path) -> None:
+    for file in (EXAMPLES / "flannel-cluster").iterdir():
+        text = file.read_text().replace("source: tunnel of node-b", "source: outside")
+        (tmp_path / file.name).write_text(text)
+    done = command("run", f"{tmp_path}", "--mode", "iptables")
+    assert done.returncode == 1
+    assert "NOT AS EXPECTED\n    expected: success, source outside" in done.stdout
+    assert "6 of 7 as expected" in done.stdout
+
+
+def test_list() -> None:
+    done = CliRunner().invoke(scenario_command, ["list"])
+    assert set(names(EXAMPLES)) <= set(done.output.splitlines())
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.name))
+def test_show(scenario: Scenario) -> None:
+    done = CliRunner().invoke(scenario_command, ["show", scenario.name])
+    assert done.exit_code == 0
+    assert max(map(len, done.output.splitlines())) <= 80
+    assert done.output.count("Remedy: ") == len(scenario.form.remedies)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "lb"), "no scenario 'lb'"),
+        (("show", "./none"), "none/scenario.yaml"),
+        (("run", "flannel-local", "--mode", "ebpf"), "--mode ebpf: this scenario is for ipvs, "),
+        (("run", "flannel-local", "--network", "vpc"), "this scenario is for flannel-vxlan"),
+    ],
+)
+def test_bad_input_is_refused(arguments: tuple[str, ...], said: str) -> None:
+    done = command(*arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
