@@ -27,14 +27,18 @@ _INTERFACE_MAX = 15  # IFNAMSIZ - 1
 
 def interface(host: str) -> str:
     """The interface that leads to `host`. At most 15 characters."""
-    if len(host) <= _INTERFACE_MAX:
-        return host
-    return f"{host[:10]}-{sha256(host.encode()).hexdigest()[:4]}"
+    return _fitting(host, _INTERFACE_MAX)
 
 
 def second_port(node: str) -> str:
     """The router's interface that leads to the node's second one. No host can be called so."""
-    return f"{interface(node)[:11]}.eni"
+    return f"{_fitting(node, _INTERFACE_MAX - 4)}.eni"
+
+
+def _fitting(host: str, longest: int) -> str:
+    if len(host) <= longest:
+        return host
+    return f"{host[: longest - 5]}-{sha256(host.encode()).hexdigest()[:4]}"
 
 
 def published(lab: str, host: str) -> str:

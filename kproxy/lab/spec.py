@@ -108,7 +108,7 @@ class LabSpec:
     node_cidrs: tuple[str, ...] = ("192.168.10.0/24", "fd00:192::/64")
     pod_cidrs: tuple[str, ...] = ("10.244.0.0/16", "fd00:10:244::/56")
     service_cidrs: tuple[str, ...] = ("10.96.0.0/16", "fd00:10:96::/112")
-    client_cidrs: tuple[str, ...] = ("198.51.100.0/24", "fd00:198::/64")
+    client_cidrs: tuple[str, ...] = ("198.51.100.0/24", "2001:db8:198::/64")
     network: str = "routed"
     profile: str = "upstream"
     edge: EdgeSpec | None = None

@@ -12,7 +12,14 @@ from itertools import combinations
 
 from kproxy.config.decode import from_values
 from kproxy.forwarding.plan import Family
-from kproxy.lab.layout import MAX_EDGE_HOSTS, MAX_HOSTS, SUBNET_BITS, Network, gateway
+from kproxy.lab.layout import (
+    MAX_EDGE_HOSTS,
+    MAX_HOSTS,
+    SHARED_CHECK_CIDRS,
+    SUBNET_BITS,
+    Network,
+    gateway,
+)
 from kproxy.lab.models import MODELS
 from kproxy.lab.names import RESERVED, interface
 from kproxy.lab.profiles import PROFILES
@@ -136,6 +143,7 @@ def _cidr_fields(spec: LabSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
         ("clientCIDRs", spec.client_cidrs),
         *([("edge.publicCIDRs", edge.public_cidrs)] if edge else []),
         *([("edge.balancerCIDRs", edge.balancer_cidrs)] if edge else []),
+        *([("edge (health checks)", SHARED_CHECK_CIDRS)] if edge else []),
     )
 
 
@@ -160,6 +168,18 @@ def _node(place: str, node: NodeSpec) -> Iterator[str]:
         yield problem.at(f"{place}.config")
     for number, pod in enumerate(node.pods):
         yield from _pod(f"{place}.pods[{number}]", pod)
+    yield from _shared_ports(place, node)
+
+
+def _shared_ports(place: str, node: NodeSpec) -> Iterator[str]:
+    """Pods of the host network share the ports of their node."""
+    taken: dict[tuple[int, str], str] = {}
+    for number, pod in enumerate(node.pods):
+        for port_number, port in enumerate(pod.ports if pod.host_network else ()):
+            owner = taken.setdefault((port.port, port.protocol), pod.name)
+            if owner != pod.name:
+                here = f"{place}.pods[{number}].ports[{port_number}]"
+                yield f"{here}: {port.port}/{port.protocol} of the node is served by {owner}"
 
 
 def _pod(place: str, pod: PodSpec) -> Iterator[str]:

@@ -25,7 +25,7 @@ ONLY_TCP: tuple[Protocol, ...] = ("TCP",)
 BOTH = (Family.IPV4, Family.IPV6)
 ONLY_IPV4, ONLY_IPV6 = (Family.IPV4,), (Family.IPV6,)
 PORT, CLOSED_PORT = 80, 81
-ADMITTED = ("198.51.100.11/32", "fd00:198::11/128")  # the address of `outside`
+ADMITTED = ("198.51.100.11/32", "2001:db8:198::11/128")  # the address of `outside`
 
 _ADDRESSES = {  # what is asked -> the prefix to which the number of the Service is added
     "cluster IP": {Family.IPV4: "10.96.0.", Family.IPV6: "fd00:10:96::"},

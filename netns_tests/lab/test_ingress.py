@@ -99,7 +99,7 @@ def test_routes(lab: Lab) -> None:
 CLIENTS = [  # client -> what the ingress sees
     ("shell-c", "10.244.3.12", "fd00:10:244:3::12"),
     ("web-a", "10.244.1.11", "fd00:10:244:1::11"),
-    ("outside", "198.51.100.11", "fd00:198::11"),
+    ("outside", "198.51.100.11", "2001:db8:198::11"),
     ("node-b", "192.168.10.12", "fd00:192::12"),
 ]
 

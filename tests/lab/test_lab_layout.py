@@ -12,7 +12,7 @@ SPEC = LabSpec(
     nodes=(NodeSpec(name="node-a", pods=PODS[:2]), NodeSpec(name="node-b", pods=PODS[2:])),
     clients=(
         ClientSpec(name="near"),
-        ClientSpec(name="fixed", addresses=("198.51.100.13", "FD00:198:0::77")),
+        ClientSpec(name="fixed", addresses=("198.51.100.13", "2001:DB8:198:0::77")),
         ClientSpec(name="far"),
     ),
 )
@@ -24,9 +24,9 @@ ADDRESSES = [  # host, IPv4, IPv6
     ("web-2", "10.244.1.12", "fd00:10:244:1::12"),
     ("web-3", "10.244.2.11", "fd00:10:244:2::11"),
     ("web-4", "10.244.2.12", "fd00:10:244:2::12"),
-    ("near", "198.51.100.11", "fd00:198::11"),
-    ("fixed", "198.51.100.13", "fd00:198::77"),
-    ("far", "198.51.100.14", "fd00:198::13"),  # .13 is taken
+    ("near", "198.51.100.11", "2001:db8:198::11"),
+    ("fixed", "198.51.100.13", "2001:db8:198::77"),
+    ("far", "198.51.100.14", "2001:db8:198::13"),  # .13 is taken
 ]
 
 
@@ -43,7 +43,7 @@ def test_what_lies_between_the_hosts() -> None:
     }
     assert layout.gateways["node-b"] == {Family.IPV4: "10.244.2.1", Family.IPV6: "fd00:10:244:2::1"}
     assert layout.node_gateway == {Family.IPV4: "192.168.10.1", Family.IPV6: "fd00:192::1"}
-    assert layout.client_gateway == {Family.IPV4: "198.51.100.1", Family.IPV6: "fd00:198::1"}
+    assert layout.client_gateway == {Family.IPV4: "198.51.100.1", Family.IPV6: "2001:db8:198::1"}
 
 
 def test_one_family() -> None:
@@ -66,7 +66,7 @@ EDGE_ADDRESSES = [  # host, IPv4, IPv6
     ("gateway", "192.168.20.2", "fd00:192:20::2"),
     ("lb", "192.168.20.11", "fd00:192:20::11"),
     ("elb", "192.168.20.12", "fd00:192:20::12"),
-    ("outside", "198.51.100.11", "fd00:198::11"),
+    ("outside", "198.51.100.11", "2001:db8:198::11"),
     ("web", "10.244.1.11", "fd00:10:244:1::11"),
     ("host", "192.168.10.11", "fd00:192::11"),  # its node's
     ("host-b", "192.168.10.12", "fd00:192::12"),
@@ -160,3 +160,7 @@ def test_published_names() -> None:
 def test_second_ports_fit_an_interface_and_are_no_host(node: str) -> None:
     assert len(second_port(node)) <= 15
     assert "." in second_port(node)
+
+
+def test_second_ports_differ_where_long_names_do() -> None:
+    assert second_port("worker-node-1") != second_port("worker-node-2")

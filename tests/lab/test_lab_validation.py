@@ -186,6 +186,10 @@ def nodes(count: int) -> tuple[NodeSpec, ...]:
     return tuple(NodeSpec(name=f"n{number}") for number in range(count))
 
 
+def agent(name: str, port: int = 80) -> PodSpec:
+    return PodSpec(name=name, ports=(PortSpec(port=port),), host_network=True)
+
+
 def edge(*names: str, **fields: object) -> dict[str, object]:
     balancers = tuple(BalancerSpec(name=name) for name in names)
     return {"nodes": (A,), "edge": EdgeSpec(balancers=balancers, **fields)}  # type: ignore[arg-type]
@@ -302,10 +306,10 @@ WRONG = [  # fields of the spec, its problems
     ),
     (clients("198.51.100"), ["clients[0].addresses[0]: '198.51.100' is not an IP address"]),
     (
-        clients("203.0.113.1", "fd00:198::1"),
+        clients("203.0.113.1", "2001:db8:198::1"),
         [
             "clients[0].addresses[0]: 203.0.113.1 is not in 198.51.100.0/24",
-            "clients[0].addresses[1]: fd00:198::1 is the router's or the network's own",
+            "clients[0].addresses[1]: 2001:db8:198::1 is the router's or the network's own",
         ],
     ),
     (
@@ -315,12 +319,12 @@ WRONG = [  # fields of the spec, its problems
     (
         {
             "nodes": (A,),
-            "clients": tuple(ClientSpec(name=name, addresses=("fd00:198::7",)) for name in "cd"),
+            "clients": tuple(ClientSpec(name=name, addresses=("2001:db8:198::7",)) for name in "cd"),
         },
-        ["clients[1].addresses[0]: fd00:198::7 belongs to c"],
+        ["clients[1].addresses[0]: 2001:db8:198::7 belongs to c"],
     ),
     (
-        {**clients("fd00:198::7"), "families": (Family.IPV4,)},
+        {**clients("2001:db8:198::7"), "families": (Family.IPV4,)},
         ["clients[0].addresses[0]: the lab has no IPv6"],
     ),
     (
@@ -391,6 +395,14 @@ WRONG = [  # fields of the spec, its problems
     ),
     (edge(public_cidrs=("203.0.113.0/24",)), ["edge.publicCIDRs: no CIDR of IPv6"]),
     (
+        {**edge("lb"), "node_cidrs": ("100.125.0.0/24", "fd00:192::/64")},
+        ["edge (health checks): 100.125.0.0/16 overlaps 100.125.0.0/24 of nodeCIDRs"],
+    ),
+    (
+        {"nodes": (NodeSpec(name="a", pods=(agent("one"), agent("two"), agent("three", 81))),)},
+        ["nodes[0].pods[1].ports[0]: 80/TCP of the node is served by one"],
+    ),
+    (
         {"nodes": nodes(81), **LARGE, "edge": EdgeSpec()},
         [f"nodes: 81 are more than 80, {PUBLIC}"],
     ),
@@ -426,11 +438,11 @@ RIGHT = [
     {**edge(*(f"lb-{number}" for number in range(80))), "nodes": nodes(80)},
     {"nodes": pod(host_network=True, ports=(PortSpec(port=80),))},
     # Public addresses of an edge that is not there overlap nothing.
-    {"nodes": (A,), "client_cidrs": ("203.0.113.0/24", "fd00:198::/64")},
+    {"nodes": (A,), "client_cidrs": ("203.0.113.0/24", "2001:db8:198::/64")},
     {**edge(public_cidrs=("203.0.113.0/24",)), "families": (Family.IPV4,)},
     {"nodes": (A,), "routes": {"203.0.113.0/24": "a", "10.96.0.0/16": "a", "2001:db8::/64": "a"}},
     {"nodes": (A,), "families": (Family.IPV6,), "pod_cidrs": ("fd00:1::/56",)},
-    clients("198.51.100.7", "fd00:198::7"),
+    clients("198.51.100.7", "2001:db8:198::7"),
     {"nodes": pod(ports=(PortSpec(port=53), PortSpec(port=53, protocol="UDP", name="dns-1")))},
 ]
 
