@@ -1,6 +1,7 @@
 """A lab touches nothing but its own namespaces, and nothing outlives it."""
 
 import json
+import gc
 import os
 import select
 import signal
@@ -48,6 +49,7 @@ def machine(name: str) -> dict[str, object]:
 
     Of the shared folders only what bears `name` or belongs to this process: others may be at work.
     """
+    gc.collect()  # what earlier tests left to it may hold descriptors
     rules = [
         "iptables-legacy-save",
         "ip6tables-legacy-save",
