@@ -1,7 +1,7 @@
 """A lab touches nothing but its own namespaces, and nothing outlives it."""
 
-import json
 import gc
+import json
 import os
 import select
 import signal
