@@ -80,7 +80,7 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
     Examples:
       kproxy scenario run lb-local-from-same-node
       kproxy scenario run nodeport-local-from-another-node --mode ipvs
-      kproxy scenario run nodeport-local-from-container-on-same-node --network tunnel
+      kproxy scenario run lb-local-from-same-node --network tunnel
       kproxy scenario run ./my-scenario --json
 
     \b

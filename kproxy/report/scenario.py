@@ -41,6 +41,7 @@ def print_scenario(scenario: Scenario, file: TextIO | None = None) -> None:
             paper.paragraph(f"applied: {remedy.manifest}", "dim")
         for question in remedy.questions:
             _planned(paper, question)
+        paper.line()
         paper.paragraph(remedy.explanation)
 
 
@@ -61,6 +62,7 @@ def print_run(run: Run, file: TextIO | None = None) -> None:
             _print_asked(paper, asked)
         for backends in scene.attached:
             _print_backends(paper, backends)
+        paper.line()
         paper.paragraph((scene.remedy or form).explanation)
     paper.line()
     paper.line(f"{run.as_expected} of {run.expected} as expected")

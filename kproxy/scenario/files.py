@@ -150,7 +150,11 @@ class _Checker:
             *self._pods,
             *self._clients,
             *self._balancers,
-            *(f"{kind} of {node}" for kind in ("eip", "gateway", "tunnel") for node in self._nodes),
+            *(
+                f"{kind} of {node}"
+                for kind in ("eip", "gateway", "tunnel", "second")
+                for node in self._nodes
+            ),
         ]
 
     def problems(

@@ -11,17 +11,17 @@
       - client: node-b
         asks: {node: node-b, port: 30080}
         expect: success
-        source: node-b                    # or eip, gateway or tunnel `of node-b`
+        source: node-b                    # or eip, gateway, tunnel, second `of node-b`
         otherwise:                        # all that fit hold, the last one most
           - {in: tunnel, source: tunnel of node-b}
           - {in: tunnel-ipvs, expect: timeout}
-    attached:                             # backends of a load balancer: nodes, or pods
+    attached:                             # healthy backends of a load balancer: nodes, or pods
       - {balancer: lb, port: 80, backends: [node-a]}
     explanation: what one sees
     remedies:
       - title: Use the cluster IP
         says: what the document says of it  # nothing, if it is not from there
-        manifest: cluster.yaml            # applied on top of service.yaml; none: nothing is
+        manifest: cluster.yaml            # applied on top of service.yaml
         questions: [...]
         explanation: what one sees then
 

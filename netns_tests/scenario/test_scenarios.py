@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
 from kproxy.backend import modes
-from kproxy.cli.scenario import scenario as scenario_command
 from kproxy.explain.reason import Mechanism
 from kproxy.scenario.files import Scenario, load, names
 from kproxy.scenario.play import Run, Stage, play
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scenarios"
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "scenarios.md"
 SCENARIOS = [load(EXAMPLES / name) for name in names(EXAMPLES)]
 
 
@@ -119,6 +119,16 @@ def test_the_command_prints_80_columns() -> None:
     assert done.stdout.splitlines()[-1] == "7 of 7 as expected"
 
 
+def test_the_documentation_shows_what_is_printed() -> None:
+    printed = command("run", "lb-local-from-same-node").stdout.strip()
+    assert f"\n{printed}\n" in DOCUMENTATION.read_text()
+
+
+def test_the_documentation_names_them_all() -> None:
+    named = re.findall(r"^\| `([a-z-]+)` \|", DOCUMENTATION.read_text(), re.MULTILINE)
+    assert sorted(named) == names(EXAMPLES)
+
+
 def test_the_command_prints_json() -> None:
     done = command("run", "flannel-cluster", "--mode", "nftables", "--json")
     assert done.returncode == 0, done.stderr
@@ -135,31 +145,3 @@ def test_what_is_not_as_expected_is_marked(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "NOT AS EXPECTED\n    expected: success, source outside" in done.stdout
     assert "6 of 7 as expected" in done.stdout
-
-
-def test_list() -> None:
-    done = CliRunner().invoke(scenario_command, ["list"])
-    assert set(names(EXAMPLES)) <= set(done.output.splitlines())
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.name))
-def test_show(scenario: Scenario) -> None:
-    done = CliRunner().invoke(scenario_command, ["show", scenario.name])
-    assert done.exit_code == 0
-    assert max(map(len, done.output.splitlines())) <= 80
-    assert done.output.count("Remedy: ") == len(scenario.form.remedies)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("run", "lb"), "no scenario 'lb'"),
-        (("show", "./none"), "none/scenario.yaml"),
-        (("run", "flannel-local", "--mode", "ebpf"), "--mode ebpf: this scenario is for ipvs, "),
-        (("run", "flannel-local", "--network", "vpc"), "this scenario is for flannel-vxlan"),
-    ],
-)
-def test_bad_input_is_refused(arguments: tuple[str, ...], said: str) -> None:
-    done = command(*arguments)
-    assert done.returncode == 2
-    assert said in done.stderr
