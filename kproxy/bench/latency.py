@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from random import Random
 
-from kproxy.bench.apart import answer
+from kproxy.apart import answer
 from kproxy.bench.cluster import (
     CLUSTER_IPS,
     ENDPOINT_PORT,

@@ -20,8 +20,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from kproxy.apart import answer
 from kproxy.api.types import EndpointSlice
-from kproxy.bench.apart import answer
 from kproxy.bench.cluster import (
     endpoint_slice,
     objects,

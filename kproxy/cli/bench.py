@@ -109,7 +109,7 @@ def sync(
         kernel_choice.rerun()
     import msgspec
 
-    from kproxy.bench.apart import measure_apart
+    from kproxy.apart import measure_apart
     from kproxy.bench.results import SyncResult, SyncSize
     from kproxy.bench.subject import variants
     from kproxy.bench.tables import SYNC_HEADING, sync_row
@@ -176,7 +176,7 @@ def latency(
         kernel_choice.rerun()
     import msgspec
 
-    from kproxy.bench.apart import measure_apart
+    from kproxy.apart import measure_apart
     from kproxy.bench.results import LatencyResult, LatencySize
     from kproxy.bench.subject import variants
     from kproxy.bench.tables import LATENCY_HEADING, latency_row

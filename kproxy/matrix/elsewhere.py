@@ -5,22 +5,21 @@ python -m kproxy.matrix.elsewhere REQUEST    # JSON in, JSON out; runs there
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import msgspec
 from msgspec import Struct
 
-from kproxy.errors import KproxyError
+from kproxy.apart import answer, measure_apart
 from kproxy.kernel.ipvs import has_ipvs
-from kproxy.kernel.process import run
 from kproxy.matrix.measure import Cell, measure
 from kproxy.matrix.places import Kind
 from kproxy.matrix.setting import Setting
 
 Measurements = dict[Setting, list[Cell]]
 
+_Pairs = list[tuple[Setting, list[Cell]]]
+_MODULE = "kproxy.matrix.elsewhere"
 _TIMEOUT_S = 600
 
 
@@ -62,29 +61,16 @@ def measure_all(
 
 
 def _measure_there(request: _Request) -> Measurements:
-    argv = [
-        sys.executable,
-        "-m",
-        "kproxy.kernel.uml",
-        sys.executable,
-        "-m",
-        "kproxy.matrix.elsewhere",
+    pairs = measure_apart(_MODULE, request, _Pairs, on_uml=True, timeout_s=_TIMEOUT_S)
+    return dict(pairs)
+
+
+def _be_there(request: _Request) -> _Pairs:
+    return [
+        (setting, measure(setting, request.kinds, request.protocols))
+        for setting in request.settings
     ]
-    text = run([*argv, msgspec.json.encode(request).decode()], timeout_s=_TIMEOUT_S)
-    return dict(msgspec.json.decode(text, type=list[tuple[Setting, list[Cell]]]))
-
-
-def _be_there() -> None:
-    request = msgspec.json.decode(sys.argv[1], type=_Request)
-    try:
-        found = [
-            (setting, measure(setting, request.kinds, request.protocols))
-            for setting in request.settings
-        ]
-    except KproxyError as error:
-        sys.exit(f"{error}\n{error.remedy}".strip())
-    sys.stdout.write(msgspec.json.encode(found).decode())
 
 
 if __name__ == "__main__":
-    _be_there()
+    answer(_be_there, _Request)

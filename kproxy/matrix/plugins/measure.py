@@ -5,19 +5,17 @@ python -m kproxy.matrix.plugins.measure REQUEST    # JSON in, JSON out; runs whe
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import msgspec
 from msgspec import Struct
 
-from kproxy.errors import KproxyError
+from kproxy.apart import answer, measure_apart
 from kproxy.kernel.ipvs import has_ipvs
-from kproxy.kernel.process import run
 from kproxy.matrix.plugins.judge import PluginFinding, judge, judge_example
 from kproxy.matrix.plugins.lab import observe, observe_inside
 from kproxy.matrix.plugins.table import NETWORKS, PluginStatement, Row, documented
 
+_MODULE = "kproxy.matrix.plugins.measure"
 _TIMEOUT_S = 600
 
 
@@ -76,19 +74,8 @@ def _measure_example(statement: PluginStatement) -> PluginFinding:
 
 
 def _measure_there(request: _Request) -> list[PluginFinding]:
-    module = "kproxy.matrix.plugins.measure"
-    argv = [sys.executable, "-m", "kproxy.kernel.uml", sys.executable, "-m", module]
-    text = run([*argv, msgspec.json.encode(request).decode()], timeout_s=_TIMEOUT_S)
-    return msgspec.json.decode(text, type=list[PluginFinding])
-
-
-def _be_there(arguments: Sequence[str]) -> None:
-    try:
-        found = _measure(msgspec.json.decode(arguments[0], type=_Request))
-    except KproxyError as error:
-        sys.exit(f"{error}\n{error.remedy}".strip())
-    sys.stdout.write(msgspec.json.encode(found).decode())
+    return measure_apart(_MODULE, request, list[PluginFinding], on_uml=True, timeout_s=_TIMEOUT_S)
 
 
 if __name__ == "__main__":
-    _be_there(sys.argv[1:])
+    answer(_measure, _Request)

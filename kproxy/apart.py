@@ -1,0 +1,43 @@
+"""A measurement in a process of its own, `python -m MODULE REQUEST`: JSON in, JSON out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from kproxy.errors import KproxyError
+from kproxy.kernel.process import run
+
+_Request = TypeVar("_Request", bound=Struct)
+_Result = TypeVar("_Result")
+
+
+def measure_apart(
+    module: str,
+    request: Struct,
+    result: type[_Result],
+    *,
+    on_uml: bool = False,
+    timeout_s: float = 3600,
+) -> _Result:
+    """What `module` measures. `on_uml`: on user-mode Linux, a kernel that has IPVS.
+
+    Raises KernelRefused, with its error message, if it fails.
+    """
+    python = [sys.executable, "-m"]
+    there = [*python, "kproxy.kernel.uml"] if on_uml else []
+    argv = [*there, *python, module, msgspec.json.encode(request).decode()]
+    return msgspec.json.decode(run(argv, timeout_s=timeout_s), type=result)
+
+
+def answer(measure: Callable[[_Request], object], request: type[_Request]) -> None:
+    """Be that process."""
+    try:
+        result = measure(msgspec.json.decode(sys.argv[1], type=request))
+    except KproxyError as error:
+        sys.exit(f"{error}\n{error.remedy}".strip())
+    sys.stdout.write(msgspec.json.encode(result).decode())
