@@ -54,6 +54,7 @@ def load(folder: Path) -> Scenario:
     """Raises BadInput with every problem of every file, each with file and place."""
     problems: list[str] = []
     form = _form(folder / FORM, problems)
+    sound = not problems  # else stand-ins would be held against the lab
     objects = _objects(folder / SERVICE, problems)
     spec: LabSpec | None = None
     try:
@@ -64,7 +65,7 @@ def load(folder: Path) -> Scenario:
     for remedy in form.remedies if form else ():
         own = _objects(folder / remedy.manifest, problems) if remedy.manifest else ()
         remedies.append(_on_top(objects, own))
-    if form and spec:
+    if form and spec and sound:
         checker = _Checker(spec, form)
         problems += (
             problem.at(str(folder / FORM)) for problem in checker.problems(objects, remedies)
@@ -77,7 +78,7 @@ def load(folder: Path) -> Scenario:
 
 
 def _form(file: Path, problems: list[str]) -> Form | None:
-    """What could be read of it; fields that are wrong hold stand-ins, and nothing more is said."""
+    """What could be read of it; fields that are wrong hold stand-ins."""
     try:
         found = list(documents(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
@@ -90,7 +91,7 @@ def _form(file: Path, problems: list[str]) -> Form | None:
     form, malformed = build(document.value, Form)
     faults = [*document.problems, *malformed, *_unknown(document.value, Form, "")]
     problems += (fault.at(str(file)) for fault in faults)
-    return None if faults else form
+    return form
 
 
 def _unknown(value: object, kind: Any, path: str) -> Iterator[Problem]:

@@ -156,13 +156,17 @@ def test_a_wrong_form(tmp_path: Path, old: str, new: str, said: str) -> None:
 
 
 def test_all_problems_of_all_files_are_told(tmp_path: Path) -> None:
+    wrong_service = GOOD[SERVICE].replace("10.96.0.10", "10.96.0.300")
+    (tmp_path / "other.yaml").write_text(wrong_service)
+    remedy = "remedies: [{title: T, explanation: E, questions: [], manifest: other.yaml}]"
     folder = written(
         tmp_path,
         lab="nodes: [{name: node-a, colour: red}]\nnetwork: wifi\n",
-        service=GOOD[SERVICE].replace("10.96.0.10", "10.96.0.300"),
-        scenario=form("title: A node asks", "titel: A"),
+        service=wrong_service,
+        scenario=form("title: A node asks", f"titel: A\n        {remedy}"),
     )
-    assert {problem.partition(":")[0] for problem in problems(folder)} == {LAB, SERVICE, FORM}
+    files = {problem.partition(":")[0] for problem in problems(folder)}
+    assert files == {LAB, SERVICE, FORM, "other.yaml"}
 
 
 @pytest.mark.parametrize("name", GOOD)
