@@ -59,7 +59,10 @@ def _translate(rules: Rules, spec: LabSpec, edge: EdgeSpec, layout: Layout, fami
         rules.add(family, "nat", f"POSTROUTING -s {private} {told} -j SNAT --to {public[family]}")
     new = "-m conntrack --ctstate NEW"
     rules.chain(family, "filter", "OUTWARDS")
-    rules.add(family, "filter", f"FORWARD -i {UPLINK} {new} -j OUTWARDS")
+    # INVALID: an answer that belongs to no connection here, because it has passed no load balancer
+    # or node that would have made it one.
+    outwards = f"FORWARD -i {UPLINK} -m conntrack --ctstate NEW,INVALID -j OUTWARDS"
+    rules.add(family, "filter", outwards)
     for node in spec.nodes:
         rules.add(family, "filter", f"OUTWARDS -s {layout.addresses[node.name][family]} -j RETURN")
     rules.add(family, "filter", f"OUTWARDS {comment('the source has no public address')} -j DROP")
