@@ -13,7 +13,8 @@ from kproxy.api.checks import (
 )
 from kproxy.api.names import label_value_problem, subdomain_problem
 from kproxy.api.problems import Report, shown, step
-from kproxy.api.types import Node, NodeSpec, Pod, PodIP, PodStatus
+from kproxy.api.quantities import milli_units
+from kproxy.api.types import Node, NodeSpec, NodeStatus, Pod, PodIP, PodStatus, ResourceList
 
 _IP_TYPES = ("InternalIP", "ExternalIP")  # the other addresses of a node are names
 
@@ -33,7 +34,9 @@ def check_node(node: Node, report: Report) -> Node:
         node,
         metadata=altered(node.metadata, namespace=""),  # nodes are in none
         spec=_node_spec(node.spec, report),
-        status=altered(node.status, addresses=addresses),
+        status=altered(
+            node.status, addresses=addresses, allocatable=_allocatable(node.status, report)
+        ),
     )
 
 
@@ -42,6 +45,9 @@ def check_pod(pod: Pod, report: Report) -> Pod:
     metadata = check_metadata(report, pod.metadata)
     if pod.spec.node_name:
         check_name(report, "spec.nodeName", pod.spec.node_name, subdomain_problem)
+    for field in ("hostname", "subdomain"):
+        if text := getattr(pod.spec, field):
+            check_name(report, f"spec.{field}", text)
     for i, container in enumerate(pod.spec.containers):
         path = f"spec.containers[{i}]"
         check_name(report, f"{path}.name", container.name)
@@ -50,6 +56,15 @@ def check_pod(pod: Pod, report: Report) -> Pod:
                 check_name(report, f"{path}.ports[{j}].name", port.name)
             check_port(report, f"{path}.ports[{j}].containerPort", port.container_port)
     return altered(pod, metadata=metadata, status=_pod_status(pod.status, report))
+
+
+def _allocatable(status: NodeStatus, report: Report) -> ResourceList:
+    """What a node does not say of its allocatable resources is its capacity."""
+    for field in ("capacity", "allocatable"):
+        cpu = getattr(status, field).cpu
+        if cpu != "" and milli_units(cpu) is None:
+            report.add(f"status.{field}.cpu", f"{shown(cpu)} is not a quantity such as 4 or 3920m")
+    return status.capacity if status.allocatable.cpu == "" else status.allocatable
 
 
 def _node_spec(spec: NodeSpec, report: Report) -> NodeSpec:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from functools import cache
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT, Struct
@@ -16,6 +16,7 @@ from msgspec import NODEFAULT, Struct
 from kproxy.api.problems import Problem, shown, step
 
 _S = TypeVar("_S", bound=Struct)
+_UNIONS = (types.UnionType, Union)  # which of them `Literal[...] | None` is depends on the Python
 _NAMES = {int: "an integer", str: "a string", bool: "true or false"}
 
 
@@ -34,7 +35,7 @@ def _read(value: object, hint: Any, path: str, problems: list[Problem]) -> Any:
         return _read_struct(value, hint, path, problems)
     arguments = get_args(hint)
     match get_origin(hint):
-        case types.UnionType:
+        case origin if origin in _UNIONS:
             return _read_union(value, arguments, path, problems)
         case origin if origin is tuple:
             if isinstance(value, list):
@@ -96,7 +97,7 @@ def _stand_in(hint: Any) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return arguments[0]
-    if origin is types.UnionType:
+    if origin in _UNIONS:
         return _stand_in(arguments[0])
     if isinstance(hint, type) and issubclass(hint, Struct):
         return hint(**{i.name: _stand_in(i.type) for i in _fields(hint) if i.required})

@@ -29,6 +29,12 @@ class Metadata(_Object, frozen=True, kw_only=True):
     deletion_timestamp: str | None = None
 
 
+class ObjectReference(_Object, frozen=True, kw_only=True):
+    kind: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
 # --- Service -------------------------------------------------------------------------------------
 
 
@@ -62,8 +68,10 @@ class ServiceSpec(_Object, frozen=True, kw_only=True):
     internal_traffic_policy: Literal["Cluster", "Local"] = "Cluster"
     health_check_node_port: int = 0
     load_balancer_source_ranges: tuple[str, ...] = ()
+    publish_not_ready_addresses: bool = False
     session_affinity: Literal["None", "ClientIP"] = "None"
     session_affinity_config: SessionAffinityConfig | None = None
+    traffic_distribution: Literal["PreferClose", "PreferSameZone", "PreferSameNode"] | None = None
 
 
 class LoadBalancerIngress(_Object, frozen=True, kw_only=True):
@@ -109,6 +117,8 @@ class EndpointHints(_Object, frozen=True, kw_only=True):
 class Endpoint(_Object, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     conditions: EndpointConditions = EndpointConditions()
+    hostname: str | None = None
+    target_ref: ObjectReference | None = None
     node_name: str | None = None
     zone: str | None = None
     hints: EndpointHints | None = None
@@ -132,7 +142,9 @@ class EndpointSlice(_Object, frozen=True, kw_only=True):
 
 class EndpointAddress(_Object, frozen=True, kw_only=True):
     ip: str
+    hostname: str = ""
     node_name: str | None = None
+    target_ref: ObjectReference | None = None
 
 
 class EndpointSubset(_Object, frozen=True, kw_only=True):
@@ -235,8 +247,20 @@ class NodeSpec(_Object, frozen=True, kw_only=True):
     taints: tuple[Taint, ...] = ()
 
 
+class NodeCondition(_Object, frozen=True, kw_only=True):
+    type: str
+    status: str
+
+
+class ResourceList(_Object, frozen=True, kw_only=True):
+    cpu: int | str = ""  # a quantity such as 4, "4" or "3920m"; "" if it is not known
+
+
 class NodeStatus(_Object, frozen=True, kw_only=True):
     addresses: tuple[NodeAddress, ...] = ()
+    conditions: tuple[NodeCondition, ...] = ()
+    capacity: ResourceList = ResourceList()
+    allocatable: ResourceList = ResourceList()
 
 
 class Node(_Object, frozen=True, kw_only=True):
@@ -262,6 +286,8 @@ class Container(_Object, frozen=True, kw_only=True):
 class PodSpec(_Object, frozen=True, kw_only=True):
     node_name: str = ""
     host_network: bool = False
+    hostname: str = ""
+    subdomain: str = ""
     containers: tuple[Container, ...] = ()
 
 

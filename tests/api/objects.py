@@ -105,7 +105,8 @@ NODE: Manifest = {
         "addresses": [
             {"type": "InternalIP", "address": "192.168.0.1"},
             {"type": "Hostname", "address": "Whatever It Is"},
-        ]
+        ],
+        "capacity": {"cpu": 4, "memory": "8Gi"},
     },
 }
 POD: Manifest = {

@@ -79,6 +79,18 @@ INVALID: list[tuple[Manifest, str, object, str]] = [  # object, path, value -> w
         86401,
         "86401 is not in 1..86400",
     ),
+    (
+        SERVICE,
+        "spec.ipFamilyPolicy",
+        "DualStack",
+        "expected SingleStack, PreferDualStack or RequireDualStack, got 'DualStack'",
+    ),
+    (
+        SERVICE,
+        "spec.trafficDistribution",
+        "Local",
+        "expected PreferClose, PreferSameZone or PreferSameNode, got 'Local'",
+    ),
     (SERVICE, "spec.ports", [], "at least one port is needed"),
     (SERVICE, "spec.ports", None, "at least one port is needed"),
     (SERVICE, "spec.ports", {"port": 80}, "expected a list, got an object"),
@@ -149,6 +161,14 @@ INVALID: list[tuple[Manifest, str, object, str]] = [  # object, path, value -> w
     (NODE, "spec.podCIDR", "10.0.0.0/24", "'10.0.0.0/24' is not the first of spec.podCIDRs"),
     (NODE, "spec.podCIDRs[1]", "fd00:1::", f"'fd00:1::' {WANTED_CIDR}"),
     (NODE, "status.addresses[0].address", "node-0", f"'node-0' {WANTED_IP}"),
+    (
+        NODE,
+        "status.capacity.cpu",
+        "4 cores",
+        "'4 cores' is not a quantity such as 4 or 3920m",
+    ),
+    (NODE, "status.capacity.cpu", [4], "expected an integer or a string, got a list"),
+    (POD, "spec.hostname", "a.b", f"'a.b' {NOT_A_LABEL}"),
     (POD, "status.podIP", "10.244.0.6", "'10.244.0.6' is not the first of status.podIPs"),
     (POD, "status.podIPs[1].ip", "fd00::5::", f"'fd00::5::' {WANTED_IP}"),
     (POD, "spec.containers[0].ports[0].containerPort", 0, f"0 {RANGE}"),
@@ -171,7 +191,9 @@ VALID: list[tuple[Manifest, str, object]] = [
     (SERVICE, "spec.ports[0].nodePort", 0),
     (SERVICE, "spec.ports[1].nodePort", 30500),  # UDP; the health checks are TCP
     (SERVICE, "spec.loadBalancerSourceRanges", [" ", "", " 10.1.2.3/8 ", "fd00::/8"]),
-    (SERVICE, "spec.trafficDistribution", {"anything": "that is not read"}),
+    (SERVICE, "spec.trafficDistribution", None),
+    (SERVICE, "spec.trafficDistribution", "PreferSameNode"),
+    (SERVICE, "status.conditions", {"anything": "that is not read"}),
     (SERVICE, "status", None),
     (SLICE, "endpoints", None),
     (SLICE, "ports", None),
@@ -189,6 +211,7 @@ VALID: list[tuple[Manifest, str, object]] = [
     (SERVICE_CIDR, "spec.cidrs", ["fd00:10:96::/112"]),
     (NODE, "metadata.namespace", "Not Read"),
     (NODE, "status", ABSENT),
+    (NODE, "status.capacity.cpu", "3920m"),
     (POD, "status", {"phase": "Pending"}),
 ]
 
