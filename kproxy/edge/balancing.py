@@ -18,7 +18,6 @@ from queue import Empty, SimpleQueue
 
 from kproxy.edge.annotations import BalancerClass
 from kproxy.edge.checks import Check
-from kproxy.edge.conntrack import Events, Flow, flows, forget
 from kproxy.edge.health import Health
 from kproxy.edge.listeners import Addresses, Backend, Listener, ListenerKey, Target
 from kproxy.edge.rules import Shares, transaction
@@ -26,6 +25,7 @@ from kproxy.edge.scheduling import slots
 from kproxy.edge.state import BackendState, ListenerState
 from kproxy.errors import KproxyError
 from kproxy.forwarding.plan import Family
+from kproxy.kernel.conntrack import Events, Flow, flows, forget
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.xtables import Xtables, open_xtables
 
