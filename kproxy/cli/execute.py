@@ -33,6 +33,7 @@ from kproxy.proxy.frequency import FULL_INTERVAL_S, BoundedFrequency
 from kproxy.proxy.garbage import keep_for_good
 from kproxy.proxy.leftovers import Leftovers
 from kproxy.proxy.setup import cleanup, make_backends, set_conntrack, set_oom_score
+from kproxy.proxy.udp_flows import cut_stale_flows
 from kproxy.serve import HttpServer, ServiceHealth
 from kproxy.sources.files import Manifests
 from kproxy.store import Store
@@ -93,6 +94,7 @@ def execute(request: Request) -> None:
         backends = make_backends(config, store.node(node_name(config)), request.backends)
         set_conntrack(config.conntrack)
         proxy = NodeProxy(store, config, backends, options=request.backends)
+        proxy.on_udp_changed = cut_stale_flows
         leftovers = Leftovers(proxy, backends, config, request.backends)
         if request.once:
             start = time.monotonic()

@@ -27,6 +27,7 @@ from kproxy.lab.profiles import PROFILES
 from kproxy.lab.spec import LabSpec
 from kproxy.proxy import NodeProxy
 from kproxy.proxy.setup import set_conntrack
+from kproxy.proxy.udp_flows import cut_stale_flows
 from kproxy.serve import HttpServer, ServiceHealth
 from kproxy.store import Store
 
@@ -144,6 +145,7 @@ class Proxies:
         proxy = NodeProxy(store, config, backends, options=options)
         service_health = ServiceHealth(self._server, lambda: proxy.health.healthy)
         proxy.on_synced = service_health.update
+        proxy.on_udp_changed = cut_stale_flows
         return _Node(node, config, store, proxy, service_health)
 
     def _sync_node(self, node: _Node, change: Callable[[Store], None]) -> list[SyncReport]:

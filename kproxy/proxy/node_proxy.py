@@ -12,6 +12,7 @@ from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.errors import BadInput, KernelRefused, KproxyError, Unsupported
 from kproxy.forwarding.plan import Delta, Family, Plan
 from kproxy.forwarding.planner import Planner
+from kproxy.forwarding.stale_flows import Serving, UdpEndpoints
 from kproxy.proxy.garbage import uncollected
 from kproxy.proxy.health import ProxyHealth
 from kproxy.store import Changes, Store
@@ -64,6 +65,9 @@ class NodeProxy:
         self.health = ProxyHealth(limit_s=2 * config.timing.sync_period, clock=clock)
         # Told of each family that is in step, after every sync; must not raise.
         self.on_synced: Callable[[Plan, Delta], None] = lambda _plan, _delta: None
+        # Told after that of each family in step whose UDP endpoints have changed; must not raise.
+        self.on_udp_changed: Callable[[Plan, Serving], None] = lambda _plan, _serving: None
+        self._udp_endpoints: dict[Family, UdpEndpoints] = {}
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -101,11 +105,13 @@ class NodeProxy:
             planner = self._planners[family]
             known = family in planned_anew
             delta = Delta() if known else planner.update(self._store, changes.services)
+            # As in kube-proxy a change is told after its own sync or never: not if that fails.
+            udp_changed = self._udp_changed(family, changes)
             if full or family in self._due_full:
                 delta = Delta(full=True)
             start = self._clock()
             if not delta and start < self._again_at.get(family, float("inf")):
-                self.on_synced(planner.plan, delta)
+                self._tell(family, delta, udp_changed=udp_changed)
                 continue
             self._due_full.add(family)
             self._again_at.pop(family, None)
@@ -120,7 +126,7 @@ class NodeProxy:
             except OSError as error:  # no process, no descriptor, no memory: it may pass
                 errors[family] = KernelRefused(str(error))
             else:
-                self.on_synced(planner.plan, delta)
+                self._tell(family, delta, udp_changed=udp_changed)
             finally:
                 self.durations_s[family] = self._clock() - start
         if errors:
@@ -143,6 +149,21 @@ class NodeProxy:
         )
         self._due_full.update(found)
         return found
+
+    def _udp_changed(self, family: Family, changes: Changes) -> bool:
+        known = self._udp_endpoints.get(family)
+        if known is None:
+            known = self._udp_endpoints[family] = UdpEndpoints()
+            services = changes.services | {*self._store.services()}
+        else:
+            services = changes.services
+        return known.update(self._store, services, self._planners[family].plan.settings)
+
+    def _tell(self, family: Family, delta: Delta, *, udp_changed: bool) -> None:
+        plan = self._planners[family].plan
+        self.on_synced(plan, delta)
+        if udp_changed:
+            self.on_udp_changed(plan, self._udp_endpoints[family].serving)
 
     def _take_settings(self, changes: Changes) -> set[Family]:
         """Plan anew the families whose settings Node and ServiceCIDRs have changed, all at first.

@@ -1,0 +1,120 @@
+"""UDP flows that conntrack would keep on endpoints that are none any more. Pure.
+
+A UDP flow has no end that conntrack could see, and only the first packet of a flow meets the rules:
+a client that goes on sending from one port would stay on a removed endpoint for as long as it does.
+So a proxy cuts such flows after a sync.
+Source: kube-proxy v1.36 conntrack/cleanup.go, CleanStaleEntries; endpointschangetracker.go, Update
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol, TypeVar
+
+from kproxy.api.types import EndpointSlice
+from kproxy.forwarding.endpoints import HEADLESS_LABEL, endpoints_of
+from kproxy.forwarding.plan import FrontendKind, NodeSettings, Plan, ServicePortName
+from kproxy.store import ServiceKey, Store
+
+Place = tuple[str, int]  # address, port
+Serving = Mapping[ServicePortName, frozenset[Place]]
+
+
+class UdpFlow(Protocol):
+    """`destination`: whom the client asked. `backend`: who answers, the same if untranslated."""
+
+    @property
+    def destination(self) -> Place: ...
+
+    @property
+    def backend(self) -> Place: ...
+
+
+_Flow = TypeVar("_Flow", bound=UdpFlow)
+
+
+class UdpEndpoints:
+    """Which UDP endpoints of one family serve, by service port, and when flows must be looked at.
+
+    An endpoint serves by its condition alone: also if it is not ready, terminating, or not for
+    this node. A service port is not in `serving` if none does.
+    """
+
+    def __init__(self) -> None:
+        self.serving: dict[ServicePortName, frozenset[Place]] = {}
+        self._slices: dict[ServiceKey, list[EndpointSlice]] = {}  # of Services that have UDP
+        self._ports: dict[ServiceKey, tuple[ServicePortName, ...]] = {}
+
+    def update(self, store: Store, services: Iterable[ServiceKey], settings: NodeSettings) -> bool:
+        """Look at the named Services again. Returns whether UDP endpoints may have gone or come.
+
+        That is so if any slice of a Service has changed that has UDP endpoints, or had: a change of
+        the Service itself is none.
+        """
+        changed = False
+        for key in services:
+            slices = _with_udp(store.slices(key), settings)
+            if slices == self._slices.get(key, []):
+                continue
+            changed = True
+            for name in self._ports.pop(key, ()):
+                del self.serving[name]
+            self._slices.pop(key, None)
+            if slices:
+                self._slices[key] = slices
+                found = _serving(key, slices, settings)
+                self._ports[key] = tuple(found)
+                self.serving |= found
+        return changed
+
+
+def stale(plan: Plan, serving: Serving, flows: Iterable[_Flow]) -> list[_Flow]:
+    """Those of the UDP `flows` that lead to an address of a Service, but to none of its endpoints.
+
+    A service port without a serving endpoint keeps its flows: there is nobody else to go to. A
+    number that is some node port's is taken for that whatever the address, as kube-proxy does, and
+    so is a flow that was never translated.
+    """
+    by_place: dict[Place, frozenset[Place]] = {}
+    by_node_port: dict[int, frozenset[Place]] = {}
+    for name, endpoints in serving.items():
+        service = plan.services.get(name)
+        for frontend in service.frontends if service else ():
+            if frontend.kind is FrontendKind.NODE_PORT:
+                by_node_port[frontend.port] = endpoints
+            else:
+                by_place[frontend.address, frontend.port] = endpoints
+    found: list[_Flow] = []
+    for flow in flows:
+        wanted = by_place.get(flow.destination)
+        if wanted is None:
+            wanted = by_node_port.get(flow.destination[1])
+        if wanted is not None and flow.backend not in wanted:
+            found.append(flow)
+    return found
+
+
+def _with_udp(slices: list[EndpointSlice], settings: NodeSettings) -> list[EndpointSlice]:
+    """A Service's slices of the family, if any of them has a UDP endpoint."""
+    own = [
+        each
+        for each in slices
+        if each.address_type == settings.family.value and HEADLESS_LABEL not in each.metadata.labels
+    ]
+    udp = any(
+        port.protocol == "UDP" and port.port and any(entry.addresses for entry in each.endpoints)
+        for each in own
+        for port in each.ports
+    )
+    return own if udp else []
+
+
+def _serving(
+    service: ServiceKey, slices: list[EndpointSlice], settings: NodeSettings
+) -> dict[ServicePortName, frozenset[Place]]:
+    found: dict[ServicePortName, frozenset[Place]] = {}
+    for (port, protocol), members in endpoints_of(slices, settings).items():
+        places = frozenset((each.address, each.port) for each in members if each.serving)
+        if protocol == "UDP" and places:
+            found[ServicePortName(*service, port, protocol)] = places
+    return found
