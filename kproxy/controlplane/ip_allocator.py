@@ -1,0 +1,68 @@
+"""Cluster IPs from one service CIDR.
+
+Source: pkg/registry/core/service/ipallocator of Kubernetes; KEP-3070 for the bands
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from random import Random
+
+from kproxy.api.addresses import parse_cidr
+from kproxy.controlplane.pool import Pool, static_band
+from kproxy.errors import BadInput
+
+MOST_IPV6_ADDRESSES = 1 << 16  # the API server's bitmap had no more, however wide the range
+
+
+class IPAllocator:
+    """Addresses of `cidr`, in canonical form.
+
+    The network address is never given out, nor is the broadcast address of an IPv4 range. Of an
+    IPv6 range only the first 65536 addresses are used. Refusals are `BadInput` in the words of
+    Kubernetes, without the field, which the caller knows.
+    """
+
+    def __init__(self, cidr: str, random: Random) -> None:
+        network = parse_cidr(cidr)
+        if network is None:
+            raise BadInput([f"invalid CIDR address: {cidr}"])
+        self.cidr = str(network)
+        self.family = "IPv6" if network.version == 6 else "IPv4"
+        self._first = network.network_address + 1
+        size = network.num_addresses
+        usable = min(size, MOST_IPV6_ADDRESSES) - 1 if network.version == 6 else max(size - 2, 0)
+        self._pool = Pool(usable, static_band(size, divisor=16, most=256), random)
+
+    @property
+    def free(self) -> int:
+        return self._pool.free
+
+    def allocate(self, address: str) -> None:
+        """Take this address; `BadInput` if it is taken or none of the range."""
+        offset = self._offset(address)
+        if offset is None:
+            outside = f"the provided IP ({address}) is not in the valid range"
+            raise BadInput([f"{outside}. The range of valid IPs is {self.cidr}"])
+        if not self._pool.take(offset):
+            raise BadInput(["provided IP is already allocated"])
+
+    def allocate_next(self) -> str:
+        """Any free address, from the upper band while it lasts; `BadInput` if there is none."""
+        offset = self._pool.take_next()
+        if offset is None:
+            raise BadInput(["range is full"])
+        return str(self._first + offset)
+
+    def release(self, address: str) -> None:
+        """An address that is free, or none of the range, is no error."""
+        offset = self._offset(address)
+        if offset is not None:
+            self._pool.give_back(offset)
+
+    def _offset(self, address: str) -> int | None:
+        parsed = ip_address(address)
+        if parsed.version != self._first.version:
+            return None
+        offset = int(parsed) - int(self._first)
+        return offset if offset in self._pool else None

@@ -1,0 +1,56 @@
+"""Numbers to give out, dynamic ones from the upper band first: it leaves static ones room."""
+
+from __future__ import annotations
+
+from itertools import chain
+from random import Random
+
+
+def static_band(size: int, divisor: int, most: int) -> int:
+    """How many of `size` numbers are kept for static requests: size / divisor within 16..most.
+
+    A range of 16 or fewer has no such band. Source: KEP-3070, KEP-3668 (calculateRangeOffset)
+    """
+    least = 16
+    return min(max(least, size // divisor), most) if size > least else 0
+
+
+class Pool:
+    """The numbers 0..size-1, each taken or free. The lower `reserved` are given out last."""
+
+    def __init__(self, size: int, reserved: int, random: Random) -> None:
+        self._size = size
+        self._bands = (range(min(reserved, size), size), range(min(reserved, size)))
+        self._taken: set[int] = set()
+        self._random = random
+
+    @property
+    def free(self) -> int:
+        return self._size - len(self._taken)
+
+    def __contains__(self, number: int) -> bool:
+        return 0 <= number < self._size
+
+    def take(self, number: int) -> bool:
+        """Whether it was free; it is taken now."""
+        if number in self._taken:
+            return False
+        self._taken.add(number)
+        return True
+
+    def take_next(self) -> int | None:
+        """The first free number from a random one on, or None if all are taken."""
+        if not self.free:
+            return None
+        for band in self._bands:
+            if not band:
+                continue
+            start = self._random.randrange(len(band))
+            for number in chain(band[start:], band[:start]):
+                if self.take(number):
+                    return number
+        return None
+
+    def give_back(self, number: int) -> None:
+        """A number that is free already stays free."""
+        self._taken.discard(number)
