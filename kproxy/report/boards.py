@@ -104,7 +104,11 @@ def _markdown_rows(board: Board) -> Iterator[str]:
     yield "| " + " | ".join([*heads, *(" ".join(column) for column in board.columns)]) + " |"
     yield "|" + " --- |" * (len(heads) + len(board.columns))
     for left, marks in board.rows:
-        yield "| " + " | ".join([*left, *(_markdown_mark(mark) for mark in marks)]) + " |"
+        yield (
+            "| "
+            + " | ".join([*map(_plain, left), *(_markdown_mark(mark) for mark in marks)])
+            + " |"
+        )
 
 
 def _markdown_mark(mark: Mark | None) -> str:

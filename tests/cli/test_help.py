@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from kproxy.cli import COMMANDS
+
 HEAVY = ("scapy", "rich", "watchfiles", "pyroute2", "yaml", "kproxy.lab", "kproxy.forwarding")
 
 
@@ -26,6 +28,8 @@ def kproxy(*arguments: str) -> subprocess.CompletedProcess[str]:
     [
         ("--help",),
         ("run", "--help"),
+        ("matrix", "--help"),
+        ("scenario", "run", "--help"),
         ("bench", "sync", "--help"),
         ("bench", "latency", "--help"),
     ],
@@ -39,7 +43,7 @@ def test_help_has_examples_and_fits_80_columns(arguments: tuple[str, ...]) -> No
 
 def test_help_lists_every_command() -> None:
     listed = kproxy("--help").stdout
-    assert all(f"  {command} " in listed for command in ("run", "demo", "bench"))
+    assert all(f"  {command} " in listed for command in COMMANDS)
 
 
 def test_help_imports_nothing_heavy() -> None:
