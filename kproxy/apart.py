@@ -12,6 +12,8 @@ from msgspec import Struct
 from kproxy.errors import KproxyError
 from kproxy.kernel.process import run
 
+_ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
+
 _Request = TypeVar("_Request", bound=Struct)
 _Result = TypeVar("_Result")
 
@@ -30,7 +32,8 @@ def measure_apart(
     """
     python = [sys.executable, "-m"]
     there = [*python, "kproxy.kernel.uml"] if on_uml else []
-    argv = [*there, *python, module, msgspec.json.encode(request).decode()]
+    # Ended, however we end: a thread waits for it until then.
+    argv = [*_ENDS_WITH_US, *there, *python, module, msgspec.json.encode(request).decode()]
     return msgspec.json.decode(run(argv, timeout_s=timeout_s), type=result)
 
 

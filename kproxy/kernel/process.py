@@ -22,6 +22,7 @@ _PACKAGES = {
     "modprobe": "kmod",
     "nfacct": "nfacct",
     "nft": "nftables",
+    "setpriv": "util-linux",
     "xtables": "iptables",
 }
 

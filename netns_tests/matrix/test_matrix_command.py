@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 from xml.etree import ElementTree
 
 import pytest
+
+_T = TypeVar("_T")
 
 SMALL = ("--service", "nodeport", "--protocol", "TCP")
 
@@ -68,3 +73,33 @@ def test_wrong_arguments(arguments: tuple[str, ...], message: str) -> None:
     done = matrix(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_a_measurement_elsewhere_ends_with_the_one_who_waits_for_it() -> None:
+    """Also if that one is killed."""
+    code = (
+        "from msgspec import Struct\n"
+        "from kproxy.apart import measure_apart\n"
+        "class Nothing(Struct): pass\n"
+        "measure_apart('netns_tests.matrix.endless', Nothing(), Nothing)"
+    )
+    waiting = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    try:
+        child = _await(lambda: _children(waiting.pid))[0]
+        _await(lambda: "endless" in Path(f"/proc/{child}/cmdline").read_text())
+    finally:
+        waiting.kill()
+        waiting.wait()
+    _await(lambda: not Path(f"/proc/{child}").exists())
+
+
+def _children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _await(condition: Callable[[], _T]) -> _T:
+    deadline = time.monotonic() + 20
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
