@@ -130,7 +130,7 @@ def forget(doomed: Iterable[Flow]) -> None:
 
 
 def _identity(entry: memoryview) -> bytes:
-    """Of an entry, as the kernel wants it back. A new entry of the same ends has another one."""
+    """Of an entry, as the kernel wants it back."""
     return b"".join(
         attribute(kind | _NESTED if kind == _ORIGINAL else kind, bytes(payload))
         for kind, payload in attributes(entry[4:])

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from kproxy.api.types import Metadata, ServiceCIDR, ServiceCIDRSpec
+from kproxy.api.types import EndpointPort, Metadata, ServiceCIDR, ServiceCIDRSpec
 from kproxy.config import ProxyConfig
 from kproxy.forwarding.plan import Delta, Family, Plan
+from kproxy.forwarding.stale_flows import Serving
 from kproxy.proxy import NodeProxy, SyncFailed
 from kproxy.store import Store
 from tests.proxy.memory_backend import MemoryBackend
-from tests.proxy.objects import DNS, WEB, WEB_SLICE, node, service
+from tests.proxy.objects import DNS, WEB, WEB_SLICE, endpoints, node, service
 
 WEB6 = service("web6", "fd00:96::1")
 IPV4, IPV6 = Family.IPV4, Family.IPV6
@@ -180,3 +181,39 @@ def test_whoever_listens_hears_of_each_family_in_step(rig: Rig) -> None:
     rig.sync()
     rig.sync()
     assert heard == ["IPv4 full", "IPv6 full", "IPv6", "IPv4 full", "IPv6", "IPv4", "IPv6"]
+
+
+def test_udp_endpoints_that_changed_are_told_once_and_not_after_a_failure(rig: Rig) -> None:
+    heard: list[str] = []
+
+    def changed(*addresses: str) -> None:
+        found = endpoints("dns", *addresses)
+        port = EndpointPort(name="dns", protocol="UDP", port=53)
+        rig.store.upsert(replace(found, ports=(port,)))
+
+    def hear(plan: Plan, serving: Serving) -> None:
+        places = {address for places in serving.values() for address, _ in places}
+        heard.append(" ".join((plan.family.value, *sorted(places))))
+
+    rig.proxy.on_synced = lambda plan, _delta: heard.append(f"{plan.family.value} synced")
+    rig.proxy.on_udp_changed = hear
+    rig.store.upsert(WEB_SLICE)
+    changed("10.244.1.1")
+    rig.sync()
+    assert heard == ["IPv4 synced", "IPv4 10.244.1.1", "IPv6 synced"]
+    rig.proxy.on_synced = lambda _plan, _delta: None
+    heard.clear()
+    rig.sync()
+    rig.store.upsert(WEB)
+    rig.proxy.sync(full=True)
+    assert not heard
+    changed("10.244.1.2")
+    rig.ipv4.refusals = 1
+    rig.store.upsert(DNS)
+    with pytest.raises(SyncFailed):
+        rig.proxy.sync()
+    rig.sync()
+    assert not heard
+    changed("10.244.1.2", "10.244.1.3")
+    rig.sync()
+    assert heard == ["IPv4 10.244.1.2 10.244.1.3"]

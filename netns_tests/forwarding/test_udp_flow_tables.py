@@ -1,0 +1,131 @@
+"""Tables of conntrack before and after the stale UDP flows are cut."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from kproxy.api.types import Endpoint, EndpointPort, EndpointSlice, Metadata, ServicePort
+from kproxy.forwarding.plan import Family, NodeSettings
+from kproxy.forwarding.planner import Planner
+from kproxy.forwarding.stale_flows import UdpEndpoints
+from kproxy.kernel import conntrack
+from kproxy.kernel.netns import Namespace
+from kproxy.lab import service
+from kproxy.proxy.udp_flows import cut_stale_flows
+from kproxy.store import SERVICE_NAME_LABEL, Store
+from netns_tests.conntrack_entries import Entry, ends, write
+from netns_tests.forwarding.survey import BOTH
+
+NODE_PORT = 30053
+CLIENTS, ENDPOINTS = 500, 10
+
+
+@pytest.fixture(autouse=True)
+def _own_namespace() -> Iterator[None]:
+    with Namespace.create() as namespace, namespace.entered():
+        yield
+
+
+def address(family: Family, kind: int, number: int = 0) -> str:
+    if family is Family.IPV4:
+        return f"10.{kind}.{number >> 8}.{number & 255}"
+    return f"fd00::{kind}:{number + 1:x}"
+
+
+def cut(family: Family) -> None:
+    """The node knows one Service, asked on address 96 or a node port: all of kind 244 answer."""
+    made = service(
+        "dns",
+        cluster_ips=[address(family, 96)],
+        ports=[ServicePort(name="dns", protocol="UDP", port=53, node_port=NODE_PORT)],
+        type="NodePort",
+    )
+    slices = EndpointSlice(
+        metadata=Metadata(name="dns-1", labels={SERVICE_NAME_LABEL: "dns"}),
+        address_type=family.value,
+        ports=(EndpointPort(name="dns", protocol="UDP", port=53),),
+        endpoints=tuple(
+            Endpoint(addresses=(address(family, 244, number),)) for number in range(ENDPOINTS)
+        ),
+    )
+    store, settings = Store(), NodeSettings(family=family, node_name="node-a")
+    store.replace([made, slices])
+    planner, known = Planner(settings), UdpEndpoints()
+    planner.replan(store)
+    known.update(store, store.services(), settings)
+    cut_stale_flows(planner.plan, known.serving)
+
+
+@pytest.mark.parametrize("family", BOTH)
+def test_of_thousands_only_the_stale_ones_go(family: Family) -> None:
+    asked = [(address(family, 96), 53), (address(family, 192), NODE_PORT)]
+    kept, stale = [], []
+    for number in range(CLIENTS):
+        client = address(family, 1, number)
+        present = (address(family, 244, number % ENDPOINTS), 53)
+        former = (address(family, 244, ENDPOINTS + number % ENDPOINTS), 53)
+        for port, destination in enumerate(asked, 1000):
+            kept.append(Entry((client, port), destination, present))
+            stale.append(Entry((client, port + 1000), destination, former))
+            kept.append(Entry((client, port + 1000), destination, former, "TCP"))
+        other = (address(family, 8), 53)
+        kept.append(Entry((client, 1000), other, other))
+    write([*kept, *stale])
+    of_the_other = (address(family.other, 96), 53)
+    write([Entry((address(family.other, 1), 1), of_the_other, of_the_other)])
+    assert len(conntrack.flows(family, "UDP")) == 2 * CLIENTS + CLIENTS + len(stale)
+    cut(family)
+    assert ends(conntrack.flows(family)) == sorted((each[1], each[2]) for each in kept)
+    assert len(conntrack.flows(family.other)) == 1
+
+
+CASES = [  # of one client; whether it stays
+    (Entry(("10.1.0.0", 1), ("10.96.0.0", 53), ("10.244.9.9", 53)), False),
+    (Entry(("10.1.0.0", 1), ("10.96.0.0", 53), ("10.244.9.9", 53), zone=7), False),
+    (Entry(("10.1.0.0", 1), ("10.96.0.0", 53), ("10.96.0.0", 53)), False),
+    (Entry(("10.1.0.0", 1), ("8.8.8.8", NODE_PORT), ("8.8.8.8", NODE_PORT)), False),
+    (Entry(("10.1.0.0", 1), ("10.96.0.0", 54), ("10.244.9.9", 53)), True),
+    (Entry(("10.1.0.0", 1), ("10.96.0.0", 53), ("10.244.9.9", 53), "TCP"), True),
+]
+
+
+@pytest.mark.parametrize(("entry", "stays"), CASES)
+def test_single_entries(entry: Entry, stays: bool) -> None:
+    write([entry])
+    cut(Family.IPV4)
+    assert len(conntrack.flows(Family.IPV4)) == stays
+
+
+def test_an_entry_that_is_gone_already_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    write([CASES[0][0]])
+    found = conntrack.flows(Family.IPV4)
+    conntrack.forget(found)
+    conntrack.forget(found)
+    write([CASES[0][0]])
+    caplog.set_level(logging.INFO, "kproxy")
+    cut(Family.IPV4)
+    assert caplog.messages == ["IPv4: cut 1 UDP flows to removed endpoints"]
+
+
+UNPRIVILEGED = """
+import logging, os
+from kproxy.forwarding.plan import Family, NodeSettings, Plan
+from kproxy.proxy.udp_flows import cut_stale_flows
+os.setgid(65534); os.setuid(65534)
+logging.basicConfig(format="%(levelname)s %(message)s")
+cut_stale_flows(Plan(settings=NodeSettings(family=Family.IPV4, node_name=""), services={}), {})
+"""
+
+
+def test_a_failure_is_logged_and_no_more() -> None:
+    argv = [sys.executable, "-c", UNPRIVILEGED]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stderr == (
+        "ERROR IPv4: UDP flows to removed endpoints go on: list connections: "
+        "Operation not permitted\n"
+    )

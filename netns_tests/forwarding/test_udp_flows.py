@@ -1,0 +1,194 @@
+"""UDP clients that go on sending from one port while the endpoints of their Service change."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+import pytest
+
+from kproxy.api.types import EndpointConditions, KubernetesObject, Protocol, ServicePort
+from kproxy.forwarding.plan import Family
+from kproxy.kernel import conntrack
+from kproxy.lab import service, slices_for
+from kproxy.lab.objects import NOT_READY, TERMINATING
+from kproxy.testing import LabFactory, ProbedLab
+from netns_tests.conntrack_entries import ends
+from netns_tests.forwarding.survey import BOTH
+from netns_tests.modes import MODES, PACKET_FILTERS, Mode
+
+PODS = {"pod-a": "node-a", "pod-b": "node-b", "pod-c": "node-c"}
+CLUSTER_IP = {Family.IPV4: "10.96.0.10", Family.IPV6: "fd00:10:96::10"}
+EXTERNAL_IP = {Family.IPV4: "203.0.113.10", Family.IPV6: "fd00:203::10"}
+NODE_PORT = 30053
+DEADLINE_S = 5
+
+ASKED = [  # client, asks; whose conntrack translates
+    ("visitor", "cluster IP", "node-c"),
+    ("node-c", "cluster IP", "node-c"),
+    ("outside", "node port", "node-b"),
+    ("outside", "external IP", "node-a"),
+]
+
+
+class Client:
+    """A UDP socket in a host's namespace, connected: it sends from one port to one address."""
+
+    def __init__(
+        self, lab: ProbedLab, host: str, address: str, port: int, protocol: Protocol = "UDP"
+    ) -> None:
+        kind = socket.SOCK_DGRAM if protocol == "UDP" else socket.SOCK_STREAM
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with lab.hosts[host].namespace.entered():
+            self.socket = socket.socket(family, kind)
+        self.socket.settimeout(DEADLINE_S)
+        self.socket.connect((address, port))
+
+    def ask(self) -> str:
+        """The pod that answers one line, or one datagram."""
+        self.socket.sendall(b"who?\n")
+        pod: str = json.loads(self.socket.recv(4096))["pod"]
+        return pod
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module", params=MODES, ids=str)
+def lab(kproxy_module_lab: LabFactory, request: pytest.FixtureRequest) -> ProbedLab:
+    return build_lab(kproxy_module_lab, request.param)
+
+
+def build_lab(factory: LabFactory, mode: Mode) -> ProbedLab:
+    return factory(
+        nodes=("node-a", "node-b", "node-c"),
+        pods=PODS | {"visitor": "node-c"},
+        mode=mode.name,
+        options=mode.options,
+        routes={"203.0.113.10/32": "node-a", "fd00:203::10/128": "node-a"},
+    )
+
+
+def objects(
+    lab: ProbedLab, pods: Sequence[str], conditions: EndpointConditions | None = None
+) -> list[KubernetesObject]:
+    made = service(
+        "dns",
+        cluster_ips=[*CLUSTER_IP.values()],
+        ports=[
+            ServicePort(
+                name=protocol.lower(),
+                protocol=protocol,
+                port=53,
+                target_port=8080,
+                node_port=NODE_PORT,
+            )
+            for protocol in ("TCP", "UDP")
+        ],
+        type="NodePort",
+        external_ips=(*EXTERNAL_IP.values(),),
+    )
+    states = dict.fromkeys(pods, conditions) if conditions else {}
+    return [
+        made,
+        *slices_for(made, [lab.pods[name] for name in pods], conditions=states),
+    ]
+
+
+def place(lab: ProbedLab, asks: str, family: Family, node: str) -> tuple[str, int]:
+    match asks:
+        case "cluster IP":
+            return CLUSTER_IP[family], 53
+        case "external IP":
+            return EXTERNAL_IP[family], 53
+        case _:
+            return lab.nodes[node].addresses[family], NODE_PORT
+
+
+def remembered(lab: ProbedLab, node: str, family: Family) -> set[tuple[object, object]]:
+    """Destination and backend of the UDP flows that a node knows."""
+    with lab.nodes[node].namespace.entered():
+        return {*ends(conntrack.flows(family, "UDP"))}
+
+
+def client(
+    stack: ExitStack, lab: ProbedLab, host: str, at: tuple[str, int], protocol: Protocol = "UDP"
+) -> Client:
+    made = Client(lab, host, *at, protocol)
+    stack.enter_context(made.socket)
+    return made
+
+
+@pytest.mark.parametrize("family", BOTH)
+@pytest.mark.parametrize(("host", "asks", "node"), ASKED)
+def test_the_next_datagram_reaches_the_new_endpoint(
+    stack: ExitStack, lab: ProbedLab, host: str, asks: str, node: str, family: Family
+) -> None:
+    lab.apply(objects(lab, ["pod-a"]))
+    at = place(lab, asks, family, node)
+    talker = client(stack, lab, host, at)
+    assert talker.ask() == "pod-a"
+    assert (at, (lab.pods["pod-a"].addresses[family], 8080)) in remembered(lab, node, family)
+    lab.apply(objects(lab, ["pod-b"]))
+    assert talker.ask() == "pod-b"
+    lab.apply(objects(lab, ["pod-a"]))
+    assert talker.ask() == "pod-a"
+
+
+@pytest.mark.parametrize("mode", PACKET_FILTERS, ids=str)
+@pytest.mark.parametrize("family", BOTH)
+def test_without_that_it_would_not(
+    stack: ExitStack, kproxy_lab: LabFactory, mode: Mode, family: Family
+) -> None:
+    lab = build_lab(kproxy_lab, mode)
+    for name in lab.nodes:
+        lab.proxy(name).on_udp_changed = lambda _plan, _serving: None
+    lab.apply(objects(lab, ["pod-a"]))
+    talkers = [client(stack, lab, host, place(lab, asks, family, at)) for host, asks, at in ASKED]
+    assert [talker.ask() for talker in talkers] == ["pod-a"] * 4
+    lab.apply(objects(lab, ["pod-b"]))
+    assert [talker.ask() for talker in talkers] == ["pod-a"] * 4
+
+
+@pytest.mark.parametrize("family", BOTH)
+def test_what_need_not_be_cut_goes_on(stack: ExitStack, lab: ProbedLab, family: Family) -> None:
+    """Flows to endpoints that stay, flows of no Service, and TCP."""
+    lab.apply(objects(lab, ["pod-a", "pod-b", "pod-c"]))
+    at = place(lab, "cluster IP", family, "")
+    talkers = [client(stack, lab, "visitor", at) for _ in range(30)]
+    before = [talker.ask() for talker in talkers]
+    assert {*before} == {"pod-a", "pod-b", "pod-c"}
+    direct = (lab.pods["pod-a"].addresses[family], 8080)
+    assert client(stack, lab, "visitor", direct).ask() == "pod-a"
+    lasting = client(stack, lab, "visitor", at, "TCP")
+    lasting.socket.sendall(b"who")
+    lab.apply(objects(lab, ["pod-b", "pod-c"]))
+    known = remembered(lab, "node-c", family)
+    assert (direct, direct) in known
+    assert (at, direct) not in known
+    after = [talker.ask() for talker in talkers]
+    assert {*after} == {"pod-b", "pod-c"}
+    assert all(pod in ("pod-a", now) for pod, now in zip(before, after, strict=True))
+    assert lasting.ask() in {"pod-a", "pod-b", "pod-c"}
+
+
+@pytest.mark.parametrize("mode", PACKET_FILTERS, ids=str)
+@pytest.mark.parametrize("family", BOTH)
+def test_conditions(stack: ExitStack, kproxy_lab: LabFactory, mode: Mode, family: Family) -> None:
+    """An endpoint keeps its flows as long as it serves, and longer if no other does."""
+    lab = build_lab(kproxy_lab, mode)
+    lab.apply(objects(lab, ["pod-a"]))
+    talker = client(stack, lab, "visitor", place(lab, "cluster IP", family, ""))
+    assert talker.ask() == "pod-a"
+    for conditions in (TERMINATING, NOT_READY):
+        lab.apply(objects(lab, ["pod-a"], conditions))
+        assert talker.ask() == "pod-a"
+    lab.apply(objects(lab, []))
+    assert talker.ask() == "pod-a"
+    lab.apply(objects(lab, ["pod-b"]))
+    assert talker.ask() == "pod-b"

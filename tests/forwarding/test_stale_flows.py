@@ -1,0 +1,193 @@
+"""Which UDP flows are cut, and when somebody looks for them."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import pytest
+from msgspec.structs import replace
+
+from kproxy.api.types import (
+    Endpoint,
+    EndpointConditions,
+    EndpointPort,
+    EndpointSlice,
+    KubernetesObject,
+    Metadata,
+    Service,
+    ServicePort,
+)
+from kproxy.forwarding.plan import Family, NodeSettings
+from kproxy.forwarding.planner import Planner
+from kproxy.forwarding.stale_flows import UdpEndpoints, stale
+from kproxy.lab import service
+from kproxy.lab.objects import NOT_READY, READY, TERMINATING
+from kproxy.store import SERVICE_NAME_LABEL, Store
+
+IPV4 = NodeSettings(family=Family.IPV4, node_name="node-a", node_ip="192.168.10.11")
+IPV6 = NodeSettings(family=Family.IPV6, node_name="node-a")
+SERVES_UNREADY = EndpointConditions(ready=False, serving=True, terminating=False)
+UDP, TCP = EndpointPort(name="dns", protocol="UDP", port=5353), EndpointPort(name="tcp", port=8080)
+
+DNS = service(
+    "dns",
+    cluster_ips=["10.96.0.10", "fd00:10:96::10"],
+    ports=[
+        ServicePort(name="dns", protocol="UDP", port=53, node_port=30053),
+        ServicePort(name="tcp", port=53, node_port=30054),
+    ],
+    type="LoadBalancer",
+    external_ips=("203.0.113.5",),
+    load_balancer_ips=["203.0.113.9"],
+)
+NOBODY = service(
+    "nobody",
+    cluster_ips=["10.96.0.20"],
+    ports=[ServicePort(name="dns", protocol="UDP", port=53)],
+)
+
+
+class Flow(NamedTuple):
+    destination: tuple[str, int]
+    backend: tuple[str, int]
+
+
+def endpoints(
+    of: str = "dns",
+    *addresses: str,
+    ports: tuple[EndpointPort, ...] = (UDP, TCP),
+    conditions: EndpointConditions = READY,
+    name: str = "",
+    node: str = "node-b",
+    family: Literal["IPv4", "IPv6"] = "IPv4",
+) -> EndpointSlice:
+    return EndpointSlice(
+        metadata=Metadata(name=name or f"{of}-1", labels={SERVICE_NAME_LABEL: of}),
+        address_type=family,
+        ports=ports,
+        endpoints=tuple(
+            Endpoint(addresses=(address,), conditions=conditions, node_name=node)
+            for address in addresses
+        ),
+    )
+
+
+CLUSTER: list[KubernetesObject] = [
+    DNS,
+    NOBODY,
+    endpoints("dns", "10.244.1.1"),
+    endpoints("dns", "10.244.1.2", conditions=TERMINATING, name="dns-2"),
+    endpoints("dns", "10.244.1.3", conditions=SERVES_UNREADY, name="dns-3"),
+    endpoints("dns", "10.244.1.4", conditions=NOT_READY, name="dns-4"),
+    endpoints("dns", "10.244.1.8", ports=(TCP,), name="dns-5"),
+    endpoints("nobody", "10.244.1.4", conditions=NOT_READY),
+    endpoints("dns", "fd00::1", family="IPv6", name="dns-6"),
+]
+
+FLOWS = [  # destination, who answers -> cut
+    ("10.96.0.10", 53, "10.244.1.1", 5353, False),
+    ("10.96.0.10", 53, "10.244.1.2", 5353, False),  # terminating, but it serves
+    ("10.96.0.10", 53, "10.244.1.3", 5353, False),  # not ready, but it serves
+    ("10.96.0.10", 53, "10.244.1.4", 5353, True),
+    ("10.96.0.10", 53, "10.244.1.8", 5353, True),  # of another port of the Service
+    ("10.96.0.10", 53, "10.244.9.9", 5353, True),
+    ("10.96.0.10", 53, "10.244.1.1", 5354, True),  # the pod lives, its port is another
+    ("10.96.0.10", 53, "10.96.0.10", 53, True),  # never translated: older than the rules
+    ("10.96.0.10", 54, "10.244.9.9", 5353, False),  # no port of the Service
+    ("203.0.113.5", 53, "10.244.1.1", 5353, False),
+    ("203.0.113.5", 53, "10.244.9.9", 5353, True),
+    ("203.0.113.9", 53, "10.244.1.1", 5353, False),
+    ("203.0.113.9", 53, "10.244.9.9", 5353, True),
+    ("192.168.10.11", 30053, "10.244.1.1", 5353, False),
+    ("192.168.10.11", 30053, "10.244.9.9", 5353, True),
+    ("198.51.100.7", 30053, "198.51.100.7", 30053, True),  # not ours, but of the same number
+    ("192.168.10.11", 30054, "10.244.9.9", 8080, False),  # a node port of TCP
+    ("10.96.0.20", 53, "10.244.1.4", 5353, False),  # nobody serves there
+    ("192.168.10.11", 53, "192.168.10.11", 53, False),
+    ("10.244.9.9", 5353, "10.244.9.9", 5353, False),  # asked without a Service
+]
+
+
+@pytest.mark.parametrize(("address", "port", "backend", "backend_port", "cut"), FLOWS)
+def test_flows(address: str, port: int, backend: str, backend_port: int, cut: bool) -> None:
+    store, planner, known = Store(), Planner(IPV4), UdpEndpoints()
+    store.replace(CLUSTER)
+    changes = store.take_changes().services
+    planner.update(store, changes)
+    known.update(store, changes, IPV4)
+    flow = Flow((address, port), (backend, backend_port))
+    assert stale(planner.plan, known.serving, [flow]) == [flow] * cut
+
+
+def test_a_service_that_is_gone_keeps_its_flows() -> None:
+    store, planner, known = Store(), Planner(IPV4), UdpEndpoints()
+    store.replace([each for each in CLUSTER if each is not DNS])
+    known.update(store, [("default", "dns")], IPV4)
+    planner.update(store, [("default", "dns")])
+    assert not stale(planner.plan, known.serving, [Flow(("10.96.0.10", 53), ("10.244.9.9", 5353))])
+
+
+FIRST = endpoints("dns", "10.244.1.1")
+FIRST_6 = endpoints("dns", "fd00::1", family="IPv6", name="dns-6")
+HEADLESS = Metadata(
+    name="dns-1", labels={SERVICE_NAME_LABEL: "dns", "service.kubernetes.io/headless": ""}
+)
+WITHOUT_EXTERNAL_IP: Service = replace(DNS, spec=replace(DNS.spec, external_ips=()))
+TRIGGERS: list[tuple[str, list[KubernetesObject], list[KubernetesObject], str]] = [
+    # what changes, before, after -> families that look
+    ("nothing", [DNS, FIRST], [DNS, FIRST], ""),
+    ("an endpoint", [DNS, FIRST], [DNS, endpoints("dns", "10.244.1.2")], "IPv4"),
+    ("the last endpoint", [DNS, FIRST], [DNS, endpoints("dns")], "IPv4"),
+    ("the last slice", [DNS, FIRST], [DNS], "IPv4"),
+    ("the first slice", [DNS], [DNS, FIRST], "IPv4"),
+    ("a condition", [DNS, FIRST], [DNS, endpoints("dns", "10.244.1.1", node="node-c")], "IPv4"),
+    ("the Service", [DNS, FIRST], [WITHOUT_EXTERNAL_IP, FIRST], ""),
+    ("the Service goes", [DNS, FIRST], [FIRST], ""),
+    ("the Service comes", [FIRST], [DNS, FIRST], ""),
+    (
+        "TCP only",
+        [DNS, endpoints("dns", "10.244.1.1", ports=(TCP,))],
+        [DNS, endpoints("dns", "10.244.1.2", ports=(TCP,))],
+        "",
+    ),
+    (
+        "TCP, in a Service with UDP",
+        [DNS, FIRST, endpoints("dns", "10.244.1.1", ports=(TCP,), name="dns-2")],
+        [DNS, FIRST, endpoints("dns", "10.244.1.2", ports=(TCP,), name="dns-2")],
+        "IPv4",
+    ),
+    ("UDP goes", [DNS, FIRST], [DNS, endpoints("dns", "10.244.1.1", ports=(TCP,))], "IPv4"),
+    ("no address", [DNS, endpoints("dns")], [DNS, endpoints("dns", name="dns-2")], ""),
+    (
+        "headless",
+        [DNS, replace(FIRST, metadata=HEADLESS)],
+        [DNS, replace(endpoints("dns", "10.244.1.2"), metadata=HEADLESS)],
+        "",
+    ),
+    ("IPv6", [DNS, FIRST], [DNS, FIRST, FIRST_6], "IPv6"),
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "families"), [pytest.param(*row[1:], id=row[0]) for row in TRIGGERS]
+)
+def test_when_flows_are_looked_at(
+    before: list[KubernetesObject], after: list[KubernetesObject], families: str
+) -> None:
+    store = Store()
+    known = {settings: UdpEndpoints() for settings in (IPV4, IPV6)}
+    store.replace(before)
+    changes = store.take_changes().services
+    for settings, endpoints_known in known.items():
+        endpoints_known.update(store, changes, settings)
+    store.replace(after)
+    changes = store.take_changes().services
+    looking = [
+        settings.family.value
+        for settings, endpoints_known in known.items()
+        if endpoints_known.update(store, changes, settings)
+    ]
+    assert looking == families.split()
+    afresh = UdpEndpoints()
+    afresh.update(store, [("default", "dns")], IPV4)
+    assert known[IPV4].serving == afresh.serving  # whatever came before
