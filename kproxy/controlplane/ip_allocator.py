@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from random import Random
 
 from kproxy.api.addresses import parse_cidr
+from kproxy.controlplane.families import family_of
 from kproxy.controlplane.pool import Pool, static_band
 from kproxy.errors import BadInput
 
@@ -28,7 +29,7 @@ class IPAllocator:
         if network is None:
             raise BadInput([f"invalid CIDR address: {cidr}"])
         self.cidr = str(network)
-        self.family = "IPv6" if network.version == 6 else "IPv4"
+        self.family = family_of(str(network.network_address))
         self._first = network.network_address + 1
         size = network.num_addresses
         usable = min(size, MOST_IPV6_ADDRESSES) - 1 if network.version == 6 else max(size - 2, 0)

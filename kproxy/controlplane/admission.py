@@ -1,0 +1,308 @@
+"""A Service as somebody wrote it becomes the Service that the API server would store.
+
+What is checked in `kproxy.api` is not checked again: Services come from there.
+Source: pkg/registry/core/service/storage/alloc.go of Kubernetes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from random import Random
+
+from msgspec.structs import replace
+
+from kproxy.api.checks import altered
+from kproxy.api.types import LoadBalancerStatus, Service, ServicePort, ServiceSpec
+from kproxy.controlplane.families import (
+    CLUSTER_IPS,
+    Families,
+    Family,
+    assign_families,
+    family_of,
+    is_headless,
+)
+from kproxy.controlplane.field_errors import exhausted, invalid, refusal
+from kproxy.controlplane.ip_allocator import IPAllocator
+from kproxy.controlplane.port_allocator import NODE_PORTS, PortAllocator
+from kproxy.controlplane.service_updates import (
+    HEALTH_CHECK,
+    drop_unused,
+    keep_allocated,
+    needs_cluster_ip,
+    needs_health_check,
+    needs_node_ports,
+    node_port_numbers,
+    type_problems,
+    update_problems,
+)
+from kproxy.errors import BadInput
+
+CIDRS_FLAG = "--service-cluster-ip-range"
+
+
+class Allocator:
+    """Gives Services of one cluster their cluster IPs, node ports and health check node ports.
+
+    `service_cidrs` are one, or two of different families; the first is the default family. Who
+    calls keeps the Services: `former` must be what `admit` answered last for that Service, or what
+    was remembered. Every refusal is `BadInput` and leaves all allocations as they were.
+    """
+
+    def __init__(
+        self, service_cidrs: Sequence[str], random: Random, node_ports: range = NODE_PORTS
+    ) -> None:
+        ranges = [IPAllocator(cidr, random) for cidr in service_cidrs]
+        if not 1 <= len(ranges) <= 2:
+            raise BadInput([f"{CIDRS_FLAG} must contain one or two entries"])
+        self._ips: dict[Family, IPAllocator] = {each.family: each for each in ranges}
+        if len(self._ips) < len(ranges):
+            which = f"{CIDRS_FLAG}[0] and {CIDRS_FLAG}[1]"
+            raise BadInput([f"{which} must be of different IP family"])
+        self._families: Families = tuple(self._ips)
+        self._ports = PortAllocator(random, node_ports)
+
+    def admit(
+        self,
+        service: Service,
+        former: Service | None = None,
+        *,
+        allocate_load_balancer_node_ports: bool = True,
+    ) -> Service:
+        """`service` with defaults and all that it needs allocated; `former` is None for a new one.
+
+        What `former` has and the new one does not need is free afterwards.
+        """
+        before = former.spec if former else None
+        spec = keep_allocated(service.spec, before)
+        problems: list[str] = []
+        spec = assign_families(spec, before, self._families, problems)
+        if problems:
+            raise refusal(service, problems)
+        change = _Change(service, self._ips, self._ports)
+        try:
+            spec = change.cluster_ips(spec, before)
+            dynamic = spec.type == "NodePort" or allocate_load_balancer_node_ports
+            spec = change.node_ports(spec, before, dynamic=dynamic)
+            spec = change.health_check(spec, before)
+            spec = drop_unused(spec, before)
+            problems = update_problems(spec, before) if before else []
+            problems += type_problems(spec)
+            if problems:
+                raise refusal(service, problems)
+        except BadInput:
+            change.revert()
+            raise
+        change.commit()
+        return _stored(service, spec, former)
+
+    def release(self, service: Service) -> None:
+        """All that an admitted Service holds is free again."""
+        self._release(_addresses(service.spec), _numbers(service.spec))
+
+    def remember(self, services: Iterable[Service]) -> None:
+        """Take what these hold, as stored. `BadInput` names all that two claim or no range has."""
+        problems: list[str] = []
+        changes: list[_Change] = []
+        for service in services:
+            change = _Change(service, self._ips, self._ports)
+            changes.append(change)
+            problems += change.claim()
+        if problems:
+            for change in changes:
+                change.revert()
+            raise BadInput(problems)
+
+    def _release(self, addresses: Iterable[str], numbers: Iterable[int]) -> None:
+        for address in addresses:
+            if allocator := self._ips.get(family_of(address)):
+                allocator.release(address)
+        for number in numbers:
+            self._ports.release(number)
+
+
+class _Change:
+    """What one Service takes at once, and what it gives back once it is accepted."""
+
+    def __init__(
+        self, service: Service, ips: dict[Family, IPAllocator], ports: PortAllocator
+    ) -> None:
+        self._service = service
+        self._ips = ips
+        self._ports = ports
+        self._undo: list[Callable[[], None]] = []
+        self._finish: list[Callable[[], None]] = []
+
+    def commit(self) -> None:
+        for each in self._finish:
+            each()
+
+    def revert(self) -> None:
+        for each in self._undo:
+            each()
+
+    def cluster_ips(self, spec: ServiceSpec, former: ServiceSpec | None) -> ServiceSpec:
+        held = _addresses(former) if former else ()
+        if not needs_cluster_ip(spec) or is_headless(spec) or (former and is_headless(former)):
+            self._free_addresses(held if not needs_cluster_ip(spec) else ())
+            return spec
+        addresses = list(spec.cluster_ips)
+        # A held address that differs is refused later, so only what is beyond is taken.
+        for i, family in enumerate(spec.ip_families[len(held) :], len(held)):
+            if i < len(addresses):
+                self._take_address(addresses[i], spec.cluster_ips)
+            else:
+                addresses.append(self._next_address(family))
+        self._free_addresses(held[len(spec.ip_families) :])
+        return altered(spec, cluster_ips=tuple(addresses))
+
+    def node_ports(
+        self, spec: ServiceSpec, former: ServiceSpec | None, *, dynamic: bool
+    ) -> ServiceSpec:
+        held = frozenset[int]()
+        if former and needs_node_ports(former):
+            held = node_port_numbers(former)
+        if needs_node_ports(spec):
+            self._explicit_ports(spec, held, new=former is None)
+            if dynamic:
+                spec = altered(spec, ports=self._dynamic_ports(spec.ports, new=former is None))
+            self._free_ports(held - node_port_numbers(spec))
+        else:
+            self._free_ports(held)
+        return spec
+
+    def health_check(self, spec: ServiceSpec, former: ServiceSpec | None) -> ServiceSpec:
+        needed = former is not None and needs_health_check(former)
+        if former and needed and not needs_health_check(spec):
+            self._free_ports([former.health_check_node_port])
+        if needed or not needs_health_check(spec):
+            return spec
+        number = spec.health_check_node_port
+        if number:
+            told = f"failed to allocate requested HealthCheck NodePort {number}"
+            try:
+                self._take_port(number)
+            except BadInput as error:
+                raise exhausted(told, error) from None
+            return spec
+        number = self._next_port("failed to allocate a HealthCheck NodePort 0")
+        return altered(spec, health_check_node_port=number)
+
+    def claim(self) -> list[str]:
+        """Take all that the Service holds; the problems of what cannot be taken."""
+        spec = self._service.spec
+        wanted = [partial(self._take_address, each, spec.cluster_ips) for each in _addresses(spec)]
+        if needs_node_ports(spec):
+            wanted.append(partial(self._explicit_ports, spec, frozenset[int](), new=False))
+        if needs_health_check(spec) and spec.health_check_node_port:
+            wanted.append(
+                partial(self._take_stated_port, HEALTH_CHECK, spec.health_check_node_port)
+            )
+        problems: list[str] = []
+        for take in wanted:
+            try:
+                take()
+            except BadInput as error:
+                problems += error.problems
+        return problems
+
+    def _explicit_ports(self, spec: ServiceSpec, held: frozenset[int], *, new: bool) -> None:
+        """A new Service may repeat a node port only for one port number, as the API server rules.
+
+        An update may repeat any; two of one protocol are refused before.
+        """
+        taken: set[tuple[int, int]] = set()
+        for i, port in enumerate(spec.ports):
+            number = port.node_port
+            key = (number, port.port if new else 0)
+            if not number or number in held or key in taken:
+                continue
+            self._take_stated_port(f"spec.ports[{i}].nodePort", number)
+            taken.add(key)
+
+    def _dynamic_ports(
+        self, ports: tuple[ServicePort, ...], *, new: bool
+    ) -> tuple[ServicePort, ...]:
+        """A new Service has one node port for all protocols of one port number."""
+        known = {port.port: port.node_port for port in reversed(ports) if new and port.node_port}
+        numbered = []
+        for port in ports:
+            number = port.node_port or known.get(port.port, 0)
+            if not number:
+                number = self._next_port("failed to allocate a nodePort")
+                if new:
+                    known[port.port] = number
+            numbered.append(altered(port, node_port=number))
+        return tuple(numbered)
+
+    def _take_address(self, address: str, shown: tuple[str, ...]) -> None:
+        family = family_of(address)
+        if family not in self._ips:
+            told = f"{family} is not configured on this cluster"
+            raise refusal(self._service, [invalid(CLUSTER_IPS, shown, told)])
+        try:
+            self._ips[family].allocate(address)
+        except BadInput as error:
+            told = f"failed to allocate IP {address}: {error}"
+            raise refusal(self._service, [invalid(CLUSTER_IPS, shown, told)]) from None
+        self._undo.append(partial(self._ips[family].release, address))
+
+    def _next_address(self, family: Family) -> str:
+        allocator = self._ips[family]
+        try:
+            address = allocator.allocate_next()
+        except BadInput as error:
+            raise exhausted("failed to allocate a serviceIP", error) from None
+        self._undo.append(partial(allocator.release, address))
+        return address
+
+    def _take_stated_port(self, field: str, number: int) -> None:
+        try:
+            self._take_port(number)
+        except BadInput as error:
+            raise refusal(self._service, [invalid(field, number, str(error))]) from None
+
+    def _take_port(self, number: int) -> None:
+        self._ports.allocate(number)
+        self._undo.append(partial(self._ports.release, number))
+
+    def _next_port(self, told: str) -> int:
+        try:
+            number = self._ports.allocate_next()
+        except BadInput as error:
+            raise exhausted(told, error) from None
+        self._undo.append(partial(self._ports.release, number))
+        return number
+
+    def _free_addresses(self, addresses: Iterable[str]) -> None:
+        for address in addresses:
+            if allocator := self._ips.get(family_of(address)):
+                self._finish.append(partial(allocator.release, address))
+
+    def _free_ports(self, numbers: Iterable[int]) -> None:
+        self._finish += [partial(self._ports.release, number) for number in numbers]
+
+
+def _addresses(spec: ServiceSpec) -> tuple[str, ...]:
+    """The cluster IPs that `spec` holds."""
+    return spec.cluster_ips if needs_cluster_ip(spec) and not is_headless(spec) else ()
+
+
+def _numbers(spec: ServiceSpec) -> frozenset[int]:
+    """The node ports that `spec` holds, the one for health checks among them."""
+    numbers = node_port_numbers(spec) if needs_node_ports(spec) else frozenset[int]()
+    return numbers | {spec.health_check_node_port} if needs_health_check(spec) else numbers
+
+
+def _stored(service: Service, spec: ServiceSpec, former: Service | None) -> Service:
+    """With `clusterIP` and target ports filled in; a status without a load balancer is dropped."""
+    status = service.status
+    if spec.type != "LoadBalancer":
+        status = altered(status, load_balancer=LoadBalancerStatus())
+    elif former and not status.load_balancer.ingress:
+        status = former.status
+    ports = tuple(
+        port if port.target_port else replace(port, target_port=port.port) for port in spec.ports
+    )
+    first = spec.cluster_ips[0] if spec.cluster_ips else ""
+    return altered(service, spec=altered(spec, cluster_ip=first, ports=ports), status=status)

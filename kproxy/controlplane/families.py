@@ -1,0 +1,146 @@
+"""The IP families of a Service, from what it asks for and what the cluster has.
+
+Source: pkg/registry/core/service/storage/alloc.go (initIPFamilyFields) of Kubernetes
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from kproxy.api.checks import altered, family_name
+from kproxy.api.service_rules import HEADLESS
+from kproxy.api.types import ServiceSpec
+from kproxy.controlplane.field_errors import invalid
+
+Family = Literal["IPv4", "IPv6"]
+Families = tuple[Family, ...]
+
+FAMILIES = "spec.ipFamilies"
+POLICY = "spec.ipFamilyPolicy"
+CLUSTER_IPS = "spec.clusterIPs"
+
+
+def family_of(address: str) -> Family:
+    return cast("Family", family_name(address))
+
+
+def is_headless(spec: ServiceSpec) -> bool:
+    return spec.cluster_ips == (HEADLESS,)
+
+
+def assign_families(
+    spec: ServiceSpec, former: ServiceSpec | None, configured: Families, problems: list[str]
+) -> ServiceSpec:
+    """`spec` with its policy and its families; what is wrong with them goes to `problems`.
+
+    `configured` are the cluster's families, the default first. A released secondary family is gone
+    from `cluster_ips` too; an added one has no address there yet.
+    """
+    if spec.type == "ExternalName" or stays_as_preferred(spec, former):
+        return spec
+    spec = altered(spec, ip_family_policy=_policy(spec, former))
+    single = spec.ip_family_policy == "SingleStack"
+    _check_matching(spec, problems)
+    if former is not None:
+        if single:
+            spec = _downgraded(spec, former)
+        else:
+            _check_not_reduced(spec, former, problems)
+    if single:
+        _check_single(spec, problems)
+    if not is_headless(spec):
+        spec = _inferred(spec, configured, problems)
+    if problems:
+        return spec
+    if is_headless(spec) and not spec.selector:
+        return _extended(spec, configured[:1], extend=not single)
+    if spec.ip_family_policy == "RequireDualStack" and len(configured) < 2:
+        dual = "this cluster is not configured for dual-stack services"
+        problems.append(invalid(POLICY, spec.ip_family_policy, dual))
+    problems += [
+        invalid(f"{FAMILIES}[{i}]", family, "not configured on this cluster")
+        for i, family in enumerate(spec.ip_families)
+        if family not in configured
+    ]
+    return _extended(spec, configured[:1], extend=not single and len(configured) == 2)
+
+
+def stays_as_preferred(spec: ServiceSpec, former: ServiceSpec | None) -> bool:
+    """Whether a PreferDualStack Service is left as it is, though the cluster may have changed."""
+    return (
+        former is not None
+        and spec.type == former.type != "ExternalName"
+        and spec.ip_family_policy == "PreferDualStack"
+        and former.ip_family_policy in (None, "PreferDualStack")
+        and spec.cluster_ips == former.cluster_ips
+        and spec.ip_families == former.ip_families
+    )
+
+
+def _policy(spec: ServiceSpec, former: ServiceSpec | None) -> str:
+    if spec.ip_family_policy:
+        return spec.ip_family_policy
+    if former is not None and former.ip_family_policy:
+        return former.ip_family_policy
+    if is_headless(spec) and not spec.selector:
+        return "RequireDualStack"  # whatever addresses its hand-written endpoints have
+    return "SingleStack"
+
+
+def _check_matching(spec: ServiceSpec, problems: list[str]) -> None:
+    """Addresses kept from the former Service may not fit the families asked for now."""
+    if is_headless(spec):
+        return
+    for i, (address, family) in enumerate(zip(spec.cluster_ips, spec.ip_families, strict=False)):
+        if family_of(address) != family:
+            expected = f"expected an {family} value as indicated by `ipFamilies[{i}]`"
+            problems.append(invalid(f"{CLUSTER_IPS}[{i}]", address, expected))
+
+
+def _downgraded(spec: ServiceSpec, former: ServiceSpec) -> ServiceSpec:
+    """Fields left as they were do not speak against the policy."""
+    if spec.cluster_ips == former.cluster_ips:
+        spec = altered(spec, cluster_ips=spec.cluster_ips[:1])
+    if spec.ip_families == former.ip_families:
+        spec = altered(spec, ip_families=spec.ip_families[:1])
+    return spec
+
+
+def _check_not_reduced(spec: ServiceSpec, former: ServiceSpec, problems: list[str]) -> None:
+    for now, before, what in (
+        (spec.cluster_ips, former.cluster_ips, "cluster IP"),
+        (spec.ip_families, former.ip_families, "IP family"),
+    ):
+        if 0 < len(now) < len(before):
+            needed = f"must be 'SingleStack' to release the secondary {what}"
+            problems.append(invalid(POLICY, spec.ip_family_policy, needed))
+
+
+def _check_single(spec: ServiceSpec, problems: list[str]) -> None:
+    needed = "must be 'RequireDualStack' or 'PreferDualStack' when multiple"
+    if len(spec.cluster_ips) == 2:
+        told = f"{needed} cluster IPs are specified"
+        problems.append(invalid(POLICY, spec.ip_family_policy, told))
+    if len(spec.ip_families) == 2:
+        told = f"{needed} IP families are specified"
+        problems.append(invalid(POLICY, spec.ip_family_policy, told))
+
+
+def _inferred(spec: ServiceSpec, configured: Families, problems: list[str]) -> ServiceSpec:
+    """Families of the addresses that have none yet."""
+    families = list(spec.ip_families)
+    for i, address in enumerate(spec.cluster_ips[len(families) :], len(families)):
+        family = family_of(address)
+        if family in configured:
+            families.append(family)
+        else:
+            told = f"{family} is not configured on this cluster"
+            problems.append(invalid(f"{CLUSTER_IPS}[{i}]", spec.cluster_ips, told))
+    return altered(spec, ip_families=tuple(families))
+
+
+def _extended(spec: ServiceSpec, default: Families, *, extend: bool) -> ServiceSpec:
+    families: Families = spec.ip_families or default
+    if extend and len(families) == 1:
+        families += ("IPv6",) if families == ("IPv4",) else ("IPv4",)
+    return altered(spec, ip_families=families)

@@ -1,0 +1,167 @@
+"""What a Service keeps of its former self, what it loses, and what may not change.
+
+Source: pkg/registry/core/service/storage/storage.go (patchAllocatedValues, normalizeClusterIPs),
+pkg/registry/core/service/strategy.go (dropTypeDependentFields) and
+pkg/apis/core/validation/validation.go (ValidateServiceUpdate, ValidateService) of Kubernetes
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from kproxy.api.checks import altered
+from kproxy.api.types import ServicePort, ServiceSpec
+from kproxy.controlplane.families import CLUSTER_IPS, FAMILIES, POLICY, is_headless
+from kproxy.controlplane.field_errors import FieldValue, forbidden, invalid
+
+HEALTH_CHECK = "spec.healthCheckNodePort"
+FIXED = "may not change once set"
+
+
+def needs_cluster_ip(spec: ServiceSpec) -> bool:
+    """Headless ones too: "None" is a value like an address."""
+    return spec.type != "ExternalName"
+
+
+def needs_node_ports(spec: ServiceSpec) -> bool:
+    return spec.type in ("NodePort", "LoadBalancer")
+
+
+def needs_health_check(spec: ServiceSpec) -> bool:
+    return spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local"
+
+
+def node_port_numbers(spec: ServiceSpec) -> frozenset[int]:
+    return frozenset(port.node_port for port in spec.ports if port.node_port)
+
+
+def keep_allocated(spec: ServiceSpec, former: ServiceSpec | None) -> ServiceSpec:
+    """`spec` with what was allocated to `former` and is not mentioned now.
+
+    So the manifest that made a Service may be applied again. The first cluster IP alone is the
+    `clusterIP` of such a manifest, unless SingleStack asks for the other one to be released.
+    """
+    addresses = spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
+    if former is None:
+        return altered(spec, cluster_ips=addresses)
+    if needs_cluster_ip(spec) and needs_cluster_ip(former):
+        first_only = addresses == former.cluster_ips[:1]
+        if not addresses or (first_only and spec.ip_family_policy != "SingleStack"):
+            addresses = former.cluster_ips
+    ports = spec.ports
+    if needs_node_ports(spec) and needs_node_ports(former):
+        ports = _with_former_node_ports(spec, former)
+    health_check = spec.health_check_node_port
+    if needs_health_check(spec) and needs_health_check(former):
+        health_check = health_check or former.health_check_node_port
+    return altered(spec, cluster_ips=addresses, ports=ports, health_check_node_port=health_check)
+
+
+def _with_former_node_ports(spec: ServiceSpec, former: ServiceSpec) -> tuple[ServicePort, ...]:
+    """By name: the port may have got another number or protocol."""
+    used = node_port_numbers(former) & node_port_numbers(spec)
+    known = {port.name: port.node_port for port in former.ports if port.node_port not in used}
+    return tuple(
+        replace(port, node_port=known[port.name])
+        if not port.node_port and known.get(port.name)
+        else port
+        for port in spec.ports
+    )
+
+
+def drop_unused(spec: ServiceSpec, former: ServiceSpec | None) -> ServiceSpec:
+    """`spec` without what `former` needed, still states, and its new type has no use for."""
+    if former is None:
+        return spec
+    if needs_cluster_ip(former) and not needs_cluster_ip(spec):
+        if spec.cluster_ips == former.cluster_ips:
+            spec = altered(spec, cluster_ips=())
+        if spec.ip_families == former.ip_families:
+            spec = altered(spec, ip_families=())
+        if spec.ip_family_policy == former.ip_family_policy:
+            spec = altered(spec, ip_family_policy=None)
+    if (
+        needs_node_ports(former)
+        and not needs_node_ports(spec)
+        and node_port_numbers(spec) <= node_port_numbers(former)
+    ):
+        spec = altered(spec, ports=tuple(altered(port, node_port=0) for port in spec.ports))
+    if (
+        needs_health_check(former)
+        and not needs_health_check(spec)
+        and spec.health_check_node_port == former.health_check_node_port
+    ):
+        spec = altered(spec, health_check_node_port=0)
+    return spec
+
+
+def update_problems(spec: ServiceSpec, former: ServiceSpec) -> list[str]:
+    """What may not have changed, or not without saying so."""
+    problems: list[str] = []
+    if needs_cluster_ip(spec) and needs_cluster_ip(former):
+        if not (is_headless(spec) and is_headless(former)):
+            problems += _changed_addresses(spec, former)
+        if not (is_headless(spec) or is_headless(former)):
+            problems += _changed_families(spec, former)
+    if needs_health_check(spec) and needs_health_check(former):
+        port = spec.health_check_node_port
+        if port != former.health_check_node_port:
+            problems.append(invalid(HEALTH_CHECK, port, "field is immutable"))
+    return problems
+
+
+def _changed_addresses(spec: ServiceSpec, former: ServiceSpec) -> list[str]:
+    now, before = spec.cluster_ips, former.cluster_ips
+    compared = len(before) if len(now) == len(before) else 1
+    problems = [
+        invalid(f"{CLUSTER_IPS}[{i}]", now, FIXED)
+        for i, (old, new) in enumerate(zip(before[:compared], now, strict=False))
+        if old != new
+    ]
+    if len(now) < len(before) and spec.ip_family_policy != "SingleStack":
+        needed = "must be set to 'SingleStack' when releasing the secondary clusterIP"
+        problems.append(invalid(POLICY, spec.ip_family_policy, needed))
+    return problems
+
+
+def _changed_families(spec: ServiceSpec, former: ServiceSpec) -> list[str]:
+    now, before = spec.ip_families, former.ip_families
+    # The API server names the first family whichever changed, and shows the addresses
+    # where the number of families changed too.
+    compared = len(before) if len(now) == len(before) else 1
+    shown: FieldValue = now if len(now) == len(before) else spec.cluster_ips
+    return [
+        invalid(f"{FAMILIES}[0]", shown, FIXED)
+        for old, new in zip(before[:compared], now, strict=False)
+        if old != new
+    ]
+
+
+def type_problems(spec: ServiceSpec) -> list[str]:
+    """What does not go with the type, as far as it could be allocated."""
+    problems: list[str] = []
+    if needs_node_ports(spec) and is_headless(spec):
+        none = f"may not be set to 'None' for {spec.type} services"
+        problems.append(invalid(f"{CLUSTER_IPS}[0]", spec.cluster_ips[0], none))
+    if spec.type == "ExternalName":
+        problems += [
+            forbidden(field, "may not be set for ExternalName services")
+            for field, value in (
+                (CLUSTER_IPS, spec.cluster_ips),
+                (FAMILIES, spec.ip_families),
+                (POLICY, spec.ip_family_policy),
+            )
+            if value
+        ]
+    if spec.type == "ClusterIP":
+        problems += [
+            forbidden(f"spec.ports[{i}].nodePort", "may not be used when `type` is 'ClusterIP'")
+            for i, port in enumerate(spec.ports)
+            if port.node_port
+        ]
+    if spec.health_check_node_port and not needs_health_check(spec):
+        only = (
+            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        )
+        problems.append(invalid(HEALTH_CHECK, spec.health_check_node_port, only))
+    return problems
