@@ -1,0 +1,99 @@
+"""Which Pods are endpoints of a Service, and what they offer: for slices and for Endpoints alike.
+
+Source: k8s.io/endpointslice util/controller_utils.go and utils.go, v1.36
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from kproxy.api.checks import family_name
+from kproxy.api.service_rules import HEADLESS
+from kproxy.api.types import (
+    EndpointPort,
+    ObjectReference,
+    Pod,
+    Service,
+    ServicePort,
+)
+
+Family = Literal["IPv4", "IPv6"]
+HEADLESS_LABEL = "service.kubernetes.io/headless"
+_TERMINAL = ("Failed", "Succeeded")
+
+
+def has_controller(service: Service) -> bool:
+    """Whether endpoints come from Pods; else they are written by hand, or there are none."""
+    return bool(service.spec.selector) and service.spec.type != "ExternalName"
+
+
+def selected(service: Service, pods: Iterable[Pod]) -> list[Pod]:
+    """The Pods of its namespace that have all labels of its selector; none without a selector."""
+    wanted, namespace = service.spec.selector.items(), service.metadata.namespace
+    return [
+        pod
+        for pod in pods
+        if wanted and pod.metadata.namespace == namespace and wanted <= pod.metadata.labels.items()
+    ]
+
+
+def is_terminal(pod: Pod) -> bool:
+    """Its containers have ended for good; whether it is being deleted is another question."""
+    return pod.status.phase in _TERMINAL
+
+
+def is_ready(pod: Pod) -> bool:
+    return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions)
+
+
+def is_terminating(pod: Pod) -> bool:
+    return pod.metadata.deletion_timestamp is not None
+
+
+def addresses(pod: Pod, family: Family) -> tuple[str, ...]:
+    return tuple(each.ip for each in pod.status.pod_ips if family_name(each.ip) == family)
+
+
+def families(service: Service) -> tuple[Family, ...]:
+    """The families it has; if it does not say so, that of its cluster IP; both if headless."""
+    if service.spec.ip_families:
+        return service.spec.ip_families
+    if is_headless(service):
+        return ("IPv4", "IPv6")
+    return ("IPv6",) if family_name(service.spec.cluster_ip) == "IPv6" else ("IPv4",)
+
+
+def is_headless(service: Service) -> bool:
+    """Without a cluster IP, also if one is still to be allocated, as the controllers see it."""
+    return service.spec.cluster_ip in ("", HEADLESS)
+
+
+def hostname(service: Service, pod: Pod) -> str:
+    """The name that the Pod has below the Service's in DNS, "" if none."""
+    return pod.spec.hostname if pod.spec.subdomain == service.metadata.name else ""
+
+
+def reference(pod: Pod) -> ObjectReference:
+    return ObjectReference(kind="Pod", namespace=pod.metadata.namespace, name=pod.metadata.name)
+
+
+def endpoint_ports(service: Service, pod: Pod) -> tuple[EndpointPort, ...]:
+    """The Pod's ports behind those of the Service; a named one that it lacks is left out."""
+    found = ((port, target_port(port, pod)) for port in service.spec.ports)
+    return tuple(
+        EndpointPort(name=port.name, protocol=port.protocol, port=number)
+        for port, number in found
+        if number
+    )
+
+
+def target_port(port: ServicePort, pod: Pod) -> int:
+    """0 if the Pod has no port of that name and protocol."""
+    if not isinstance(port.target_port, str) or not port.target_port:
+        return port.target_port or port.port
+    for container in pod.spec.containers:
+        for own in container.ports:
+            if own.name == port.target_port and own.protocol == port.protocol:
+                return own.container_port
+    return 0
