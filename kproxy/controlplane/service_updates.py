@@ -39,15 +39,14 @@ def keep_allocated(spec: ServiceSpec, former: ServiceSpec | None) -> ServiceSpec
     """`spec` with what was allocated to `former` and is not mentioned now.
 
     So the manifest that made a Service may be applied again. The first cluster IP alone is the
-    `clusterIP` of such a manifest, unless SingleStack asks for the other one to be released.
+    `clusterIP` of such a manifest: only the policy can release the other one.
     """
     addresses = spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
     if former is None:
         return altered(spec, cluster_ips=addresses)
-    if needs_cluster_ip(spec) and needs_cluster_ip(former):
-        first_only = addresses == former.cluster_ips[:1]
-        if not addresses or (first_only and spec.ip_family_policy != "SingleStack"):
-            addresses = former.cluster_ips
+    both_have_ips = needs_cluster_ip(spec) and needs_cluster_ip(former)
+    if both_have_ips and addresses in ((), former.cluster_ips[:1]):
+        addresses = former.cluster_ips
     ports = spec.ports
     if needs_node_ports(spec) and needs_node_ports(former):
         ports = _with_former_node_ports(spec, former)

@@ -18,6 +18,7 @@ from tests.controlplane.services import (
     REQUIRE,
     SINGLE,
     TYPES,
+    V4,
     allocator,
     free,
     kinds,
@@ -187,3 +188,22 @@ def test_node_ports_follow_the_names_of_ports() -> None:
     assert stored.spec.ports[1].node_port not in (0, http, https)
     again = service("other", type="NodePort", ports=[{**HTTP, "nodePort": http}])
     assert cluster.admit(again).spec.ports[0].node_port == http
+
+
+def test_a_node_port_goes_to_the_port_that_states_it() -> None:
+    cluster = allocator()
+    former = cluster.admit(service(type="NodePort"))
+    number = former.spec.ports[0].node_port
+    ports = [{"name": "web", "port": 8080, "nodePort": number}, HTTP]
+    web, http = cluster.admit(service(type="NodePort", ports=ports), former).spec.ports
+    assert web.node_port == number
+    assert http.node_port not in (0, number)
+
+
+def test_a_preferred_second_family_is_not_added_because_the_cluster_has_it_now() -> None:
+    stored = allocator(V4).admit(service(**PREFER))
+    cluster = allocator(*DUAL)
+    cluster.remember([stored])
+    assert cluster.admit(stored, stored) == stored
+    required = cluster.admit(service(**REQUIRE), stored)
+    assert kinds(required.spec) == ("v4", "v6")
