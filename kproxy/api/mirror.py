@@ -31,6 +31,8 @@ def mirror(endpoints: Endpoints) -> list[EndpointSlice]:
                     Endpoint(
                         addresses=(address.ip,),
                         conditions=EndpointConditions(ready=ready),
+                        hostname=address.hostname or None,
+                        target_ref=address.target_ref,
                         node_name=address.node_name,
                     )
                 )
