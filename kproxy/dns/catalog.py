@@ -65,9 +65,8 @@ class Catalog:
         endpoints: dict[str, dict[tuple[str, ...], None]] = {}
         for namespace, name in self._slices:
             for _, address, host in self._ready((namespace, name)):
-                if address not in found:
-                    endpoints.setdefault(address, {})[(host, name, namespace)] = None
-        return found | {address: tuple(names) for address, names in endpoints.items()}
+                endpoints.setdefault(address, {})[(host, name, namespace)] = None
+        return {address: tuple(names) for address, names in endpoints.items()} | found
 
     @cached_property
     def reverse_prefixes(self) -> frozenset[tuple[str, ...]]:
@@ -154,10 +153,10 @@ def _is_ready(conditions: EndpointConditions) -> bool:
 
 def _host(endpoint: Endpoint, address: str) -> str:
     """As CoreDNS names them, unless it is told to use the names of pods."""
-    return (endpoint.hostname or "").lower() or dashed(address)
+    return (endpoint.hostname or "").lower() or _dashed(address)
 
 
-def dashed(address: str) -> str:
+def _dashed(address: str) -> str:
     return address.replace(".", "-").replace(":", "-")
 
 

@@ -7,7 +7,9 @@ sets it up. NXDOMAIN and NODATA as RFC 2308 and RFC 8020 have it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
 from itertools import islice
 
 import dns.exception
@@ -32,7 +34,7 @@ from msgspec import Struct
 
 from kproxy.api.addresses import canonical_ip
 from kproxy.api.types import EndpointSlice, Service
-from kproxy.dns.catalog import Catalog, Hit, PortLabels, dashed, reverse_labels
+from kproxy.dns.catalog import Catalog, Hit, PortLabels, reverse_labels
 from kproxy.errors import BadInput
 
 TTL_S = 5  # CoreDNS's default
@@ -44,6 +46,7 @@ _IN = dns.rdataclass.IN
 _CHAIN_MAX = 8  # CNAMEs in a row; CoreDNS has the same limit
 _REVERSE_4 = dns.name.from_text("in-addr.arpa.")
 _REVERSE_6 = dns.name.from_text("ip6.arpa.")
+_DASHED = re.compile(r"[0-9a-f-]+")
 _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
@@ -270,9 +273,14 @@ def _external(name: str) -> _Found | None:
 
 def _pod(label: str, rdtype: RdataType) -> _Found | None:
     """Any address in any namespace: what the specification calls deprecated but required."""
+    if not _DASHED.fullmatch(label):
+        return None
     separator = "." if label.count("-") == 3 and "--" not in label else ":"
-    address = canonical_ip(label.replace("-", separator))
-    return _of_type(rdtype, [_address(address)]) if dashed(address) == label else None
+    try:
+        address = str(ip_address(label.replace("-", separator)))
+    except ValueError:
+        return None
+    return _of_type(rdtype, [_address(address)])
 
 
 def _reverse_address(labels: list[str], zone: Name) -> str:

@@ -64,6 +64,7 @@ def test_the_upstream_zone_is_not_ours() -> None:
 TRUNCATION = [  # name, what the client can take over UDP (None: no EDNS) -> records, TC
     (MANY_NAME, None, 0, True),
     (MANY_NAME, 1232, 0, True),
+    (MANY_NAME, 0, 0, True),
     (MANY_NAME, 3300, 200, False),
     (MANY_NAME, 65535, 200, False),
     (FEW_NAME, None, 10, False),
@@ -143,3 +144,14 @@ def test_any_damage_may_be_done(at_byte: int, damage: bytes) -> None:
     query = WIRE[:at_byte] + damage + WIRE[at_byte + len(damage) :]
     response = respond(ALL, query, udp=True)
     assert response is None or response[:2] == query[:2]
+
+
+def test_more_than_a_message_can_hold_is_cut_also_over_tcp() -> None:
+    slices = [
+        slice_of("many", *(at(f"10.{high}.{n // 250}.{n % 250}") for n in range(2500)))
+        for high in (1, 2)
+    ]
+    of = Records([named("many", cluster_ips=("None",))], slices)
+    response = exchange(question(MANY_NAME), of, udp=False)
+    assert response.flags & dns.flags.TC
+    assert not response.answer

@@ -97,6 +97,7 @@ ANSWERS = [  # name, type -> records
     # pods, whether there are any or not
     ("10-244-9-9.default.pod.cluster.local.", "A", ["A 10.244.9.9"]),
     ("fd00--9.default.pod.cluster.local.", "AAAA", ["AAAA fd00::9"]),
+    ("FD00-0-0-0-0-0-0-9.default.pod.cluster.local.", "AAAA", ["AAAA fd00::9"]),
     # the zones
     ("dns-version.cluster.local.", "TXT", ['TXT "1.1.0"']),
     ("cluster.local.", "SOA", [f"SOA {SOA}"]),
@@ -143,6 +144,9 @@ NXDOMAIN = [
     ("nowhere.pod.cluster.local.", "A", "cluster.local."),
     ("10-0-0-1.nowhere.pod.cluster.local.", "A", "cluster.local."),
     ("no-address.default.pod.cluster.local.", "A", "cluster.local."),
+    ("10-244-09-9.default.pod.cluster.local.", "A", "cluster.local."),
+    (r"10\.244\.9\.9.default.pod.cluster.local.", "A", "cluster.local."),
+    ("fe80--1%eth0.default.pod.cluster.local.", "AAAA", "cluster.local."),
     ("web.default.cluster.local.", "A", "cluster.local."),
     (
         "www.example.com.default.svc.cluster.local.",
