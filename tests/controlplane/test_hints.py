@@ -97,6 +97,12 @@ def test_cpu_ratios(nodes: tuple[Node, ...], ratios: dict[str, float]) -> None:
 
 
 BIG_B = (TWO[0], node("node-b", "zone-b", "12"))
+UNEVEN = (node("node-a", "zone-a", "45"), node("node-b", "zone-b", "55"))
+THIRDS = (
+    node("node-a", "zone-a", "35"),
+    node("node-b", "zone-b", "35"),
+    node("node-c", "zone-c", "30"),
+)
 ALLOCATIONS = [  # nodes, where pods are -> endpoints for each zone
     (TWO, "ab", {"zone-a": 1, "zone-b": 1}),
     (TWO, "aabb", {"zone-a": 2, "zone-b": 2}),
@@ -105,6 +111,8 @@ ALLOCATIONS = [  # nodes, where pods are -> endpoints for each zone
     (BIG_B, "aabb", {"zone-a": 1, "zone-b": 3}),
     (BIG_B, "aaaaaaaa", {"zone-a": 2, "zone-b": 6}),
     (THREE, "aaaaaabbb", {"zone-a": 3, "zone-b": 3, "zone-c": 3}),
+    (UNEVEN, "ab", {"zone-a": 1, "zone-b": 1}),  # this and the next: TestAddHints of Kubernetes
+    (THIRDS, "abccaaabca", {"zone-a": 4, "zone-b": 3, "zone-c": 3}),
 ]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import accumulate, pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from kproxy.api.types import Endpoint, EndpointSlice, Metadata
 from kproxy.controlplane.packing import Packing, pack, recycled
@@ -113,6 +115,30 @@ def test_a_slice_to_delete_is_used_again(
     assert Counter(e for each in written for e in each.endpoints) == Counter(
         e for each in new for e in each.endpoints
     )
+
+
+GROWN = [  # pods in each slice before, pods then -> in each slice, created, updated
+    ([], 250, [100, 100, 50], 3, 0),
+    ([62, 61], 250, [100, 89, 61], 1, 1),  # what is left goes where it makes the fullest slice
+    ([80, 80], 250, [90, 80, 80], 1, 0),  # no slice has room for all 90
+]
+
+
+@pytest.mark.parametrize(("before", "pods", "sizes", "created", "updated"), GROWN)
+def test_as_the_tests_of_kubernetes_have_it(
+    before: list[int], pods: int, sizes: list[int], created: int, updated: int
+) -> None:
+    """Source: k8s.io/endpointslice reconciler_test.go (TestReconcileManyPods and the next two)"""
+    endpoints = [Endpoint(addresses=(ips_of(i)[0],)) for i in range(pods)]
+    places = [0, *accumulate(before)]
+    old = [
+        replace(BLANK, metadata=Metadata(name=str(i)), endpoints=tuple(endpoints[start:end]))
+        for i, (start, end) in enumerate(pairwise(places))
+    ]
+    packing = pack(old, endpoints, blank=BLANK, most=100)
+    assert (len(packing.create), len(packing.update), len(packing.delete)) == (created, updated, 0)
+    present = (*packing.create, *packing.update, *packing.unchanged)
+    assert sorted((len(each.endpoints) for each in present), reverse=True) == sizes
 
 
 # --- any history of pods -------------------------------------------------------------------------
