@@ -33,7 +33,7 @@ TEXTS = [
 ]
 
 MOST_LINES = 450
-PURE = ("kproxy.api", "kproxy.errors", "kproxy.forwarding", "kproxy.store")
+PURE = ("kproxy.api", "kproxy.controlplane", "kproxy.errors", "kproxy.forwarding", "kproxy.store")
 NOT_PURE = {"asyncio", "os", "pyroute2", "scapy", "select", "socket", "subprocess", "threading"}
 PURE_FUNCTIONS = {"socket.AF_INET", "socket.AF_INET6", "socket.inet_ntop", "socket.inet_pton"}
 HEAVY = {  # the command line -> what it must not import, to answer at once and to stay small
