@@ -75,7 +75,7 @@ def recycled(packing: Packing) -> Packing:
         update=packing.update
         + tuple(
             replace(new, metadata=replace(new.metadata, name=old.metadata.name))
-            for new, old in zip(reversed(packing.create[kept:]), packing.delete, strict=False)
+            for new, old in zip(packing.create[kept:], packing.delete, strict=False)
         ),
         delete=packing.delete[pairs:],
         unchanged=packing.unchanged,

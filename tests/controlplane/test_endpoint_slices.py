@@ -230,6 +230,13 @@ def test_steps(
     assert counts(cluster.sync(then[0], numbered(then[1]))) == (0, 0, 0)
 
 
+def test_a_pod_of_the_same_name_on_another_node_of_the_zone() -> None:
+    cluster, nodes = Cluster(), [node("node-a"), node("node-b")]
+    for where, changed in (("node-a", (1, 0, 0)), ("node-b", (0, 1, 0))):
+        found = cluster.sync(service(), [pod("db-0", "10.244.0.1", node=where)], nodes)
+        assert counts(found) == changed
+
+
 WARNINGS = [
     (service(), [], ["spec.selector matches no Pod"]),
     (service(), [pod("a", *A, phase="Failed")], []),

@@ -103,6 +103,11 @@ THIRDS = (
     node("node-b", "zone-b", "35"),
     node("node-c", "zone-c", "30"),
 )
+TINY_A = (
+    node("node-a", "zone-a", "3"),
+    node("node-b", "zone-b", "46"),
+    node("node-c", "zone-c", "51"),
+)
 ALLOCATIONS = [  # nodes, where pods are -> endpoints for each zone
     (TWO, "ab", {"zone-a": 1, "zone-b": 1}),
     (TWO, "aabb", {"zone-a": 2, "zone-b": 2}),
@@ -112,6 +117,7 @@ ALLOCATIONS = [  # nodes, where pods are -> endpoints for each zone
     (BIG_B, "aaaaaaaa", {"zone-a": 2, "zone-b": 6}),
     (THREE, "aaaaaabbb", {"zone-a": 3, "zone-b": 3, "zone-c": 3}),
     (UNEVEN, "ab", {"zone-a": 1, "zone-b": 1}),  # this and the next: TestAddHints of Kubernetes
+    (TINY_A, "abbbbbcccc", {"zone-a": 1, "zone-b": 5, "zone-c": 4}),  # one is the least for a zone
     (THIRDS, "abccaaabca", {"zone-a": 4, "zone-b": 3, "zone-c": 3}),
 ]
 
@@ -191,6 +197,14 @@ def test_a_zone_without_nodes_keeps_its_endpoints_until_others_need_them() -> No
     cluster.sync(AUTO, members, nodes)
     assert Counter(hints(cluster)) == {"zone-a": 2, "zone-b": 2, "zone-c": 2}
     assert counts(cluster.sync(AUTO, members, nodes)) == (0, 0, 0)
+
+
+def test_hints_follow_the_cpus() -> None:
+    """Only of a slice that gives its zone too many."""
+    cluster, members = Cluster(most=2), pods("aabb")
+    cluster.sync(AUTO, members, TWO)
+    assert counts(cluster.sync(AUTO, members, BIG_B)) == (0, 1, 0)
+    assert Counter(hints(cluster)) == {"zone-a": 1, "zone-b": 3}
 
 
 def test_a_flip_leaves_other_slices_alone() -> None:

@@ -63,7 +63,9 @@ PACKINGS = [  # most, slices, wanted -> created, updated, deleted
     (4, ["ab", "bc"], "abc", [], ["1:c"], []),  # no endpoint twice
     (4, ["ab"], "cd", [":cd"], [], ["0:ab"]),
     (4, ["ab"], "Ab", [], ["0:Ab"], []),  # the same endpoint, but in another zone
+    (4, ["ab", "cdef"], "acdeg", [], ["1:cdeg", "0:a"], []),  # of those that change, the fullest
     (4, [""], "a", [], ["0:a"], []),
+    (4, [""], "abcd", [":abcd"], [], []),  # Kubernetes leaves the empty one, too
     (4, ["a"], "abcde", [":bcde"], [], []),  # what fills a slice gets a new one
 ]
 
