@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from kproxy.api.problems import Report
+from kproxy.api.problems import Report, shown
 from kproxy.api.types import KubernetesObject, Service
 
 Owner = tuple[str, str]  # what the object uses it as, and where the object is
@@ -81,4 +81,5 @@ def _report_addresses(
 def _name(obj: KubernetesObject) -> str:
     meta = obj.metadata
     name = "/".join(part for part in (meta.namespace, meta.name) if part)
-    return f"{type(obj).__name__} {name}"
+    # A name may be wrong in its own right, and is told of as such elsewhere.
+    return f"{type(obj).__name__} {name if name.isprintable() else shown(name)}"
