@@ -230,14 +230,22 @@ def running(*command: str, **settings: Any) -> Iterator[tuple[subprocess.Popen[b
         try:
             assert launcher.stdout
             assert launcher.stdout.readline() == b"ready\n"
-            guest = sorted(
+            guest = (
                 int(path.parent.name)
                 for path in Path("/proc").glob("[0-9]*/environ")
                 if marker.encode() in contents(path) and int(path.parent.name) != launcher.pid
             )
-            yield launcher, sorted({os.getpgid(pid) for pid in guest})
+            yield launcher, sorted({group for pid in guest for group in groups_of(pid)})
         finally:
             launcher.kill()
+
+
+def groups_of(pid: int) -> list[int]:
+    """The process group of a process, none if it is gone: a guest's processes come and go."""
+    try:
+        return [os.getpgid(pid)]
+    except ProcessLookupError:
+        return []
 
 
 def contents(path: Path) -> bytes:
