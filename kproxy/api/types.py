@@ -21,11 +21,17 @@ class _Object(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """Kubernetes spelling on the wire, no garbage collector overhead (objects hold no cycles)."""
 
 
-class Metadata(_Object, frozen=True, kw_only=True):
+class OwnerReference(_Object, frozen=True, kw_only=True):
+    kind: str
     name: str
+
+
+class Metadata(_Object, frozen=True, kw_only=True):
+    name: str = ""
     namespace: str = "default"
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
+    owner_references: tuple[OwnerReference, ...] = ()
     deletion_timestamp: str | None = None
 
 
@@ -68,6 +74,9 @@ class ServiceSpec(_Object, frozen=True, kw_only=True):
     internal_traffic_policy: Literal["Cluster", "Local"] = "Cluster"
     health_check_node_port: int = 0
     load_balancer_source_ranges: tuple[str, ...] = ()
+    load_balancer_class: str | None = None
+    load_balancer_ip: str = field(default="", name="loadBalancerIP")
+    allocate_load_balancer_node_ports: bool = True
     publish_not_ready_addresses: bool = False
     session_affinity: Literal["None", "ClientIP"] = "None"
     session_affinity_config: SessionAffinityConfig | None = None
@@ -278,16 +287,57 @@ class ContainerPort(_Object, frozen=True, kw_only=True):
     protocol: Protocol = "TCP"
 
 
+class HTTPGetAction(_Object, frozen=True, kw_only=True):
+    path: str = "/"
+    port: int | str
+    host: str = ""
+    scheme: Literal["HTTP", "HTTPS"] = "HTTP"
+
+
+class TCPSocketAction(_Object, frozen=True, kw_only=True):
+    port: int | str
+    host: str = ""
+
+
+class Probe(_Object, frozen=True, kw_only=True):
+    """Exactly one of the first two is given."""
+
+    http_get: HTTPGetAction | None = None
+    tcp_socket: TCPSocketAction | None = None
+    initial_delay_seconds: int = 0
+    period_seconds: int = 10
+    timeout_seconds: int = 1
+    success_threshold: int = 1
+    failure_threshold: int = 3
+
+
+class SleepAction(_Object, frozen=True, kw_only=True):
+    seconds: int
+
+
+class LifecycleHandler(_Object, frozen=True, kw_only=True):
+    sleep: SleepAction | None = None
+
+
+class Lifecycle(_Object, frozen=True, kw_only=True):
+    pre_stop: LifecycleHandler | None = None
+
+
 class Container(_Object, frozen=True, kw_only=True):
     name: str
+    image: str = ""
     ports: tuple[ContainerPort, ...] = ()
+    readiness_probe: Probe | None = None
+    lifecycle: Lifecycle | None = None
 
 
 class PodSpec(_Object, frozen=True, kw_only=True):
     node_name: str = ""
+    node_selector: dict[str, str] = {}
     host_network: bool = False
     hostname: str = ""
     subdomain: str = ""
+    termination_grace_period_seconds: int = 30
     containers: tuple[Container, ...] = ()
 
 
@@ -313,4 +363,49 @@ class Pod(_Object, frozen=True, kw_only=True):
     status: PodStatus = PodStatus()
 
 
-KubernetesObject = Service | EndpointSlice | Endpoints | ServiceCIDR | Ingress | Node | Pod
+# --- Deployment (apps/v1) ------------------------------------------------------------------------
+
+
+class LabelSelector(_Object, frozen=True, kw_only=True):
+    match_labels: dict[str, str] = {}
+
+
+class PodTemplateSpec(_Object, frozen=True, kw_only=True):
+    metadata: Metadata = Metadata()
+    spec: PodSpec = PodSpec()
+
+
+class RollingUpdateDeployment(_Object, frozen=True, kw_only=True):
+    """Numbers of Pods, or percentages of `replicas` such as "25%"."""
+
+    max_surge: int | str = "25%"
+    max_unavailable: int | str = "25%"
+
+
+class DeploymentStrategy(_Object, frozen=True, kw_only=True):
+    type: Literal["RollingUpdate", "Recreate"] = "RollingUpdate"
+    rolling_update: RollingUpdateDeployment = RollingUpdateDeployment()
+
+
+class DeploymentSpec(_Object, frozen=True, kw_only=True):
+    replicas: int = 1
+    selector: LabelSelector = LabelSelector()
+    template: PodTemplateSpec = PodTemplateSpec()
+    strategy: DeploymentStrategy = DeploymentStrategy()
+
+
+class DeploymentStatus(_Object, frozen=True, kw_only=True):
+    replicas: int = 0
+    updated_replicas: int = 0
+    ready_replicas: int = 0
+
+
+class Deployment(_Object, frozen=True, kw_only=True):
+    metadata: Metadata
+    spec: DeploymentSpec = DeploymentSpec()
+    status: DeploymentStatus = DeploymentStatus()
+
+
+KubernetesObject = (
+    Service | EndpointSlice | Endpoints | ServiceCIDR | Ingress | Node | Pod | Deployment
+)
