@@ -98,6 +98,12 @@ class LabSpec:
     is always the gateway. IPv6 addresses end in the same digits: 192.168.10.11, fd00:192::11.
     `routes`: CIDR -> name of the node that the router sends it to, for external IPs and VIPs.
     With an `edge`, clients are on the internet, behind its gateway; without, on the router.
+
+    `control_plane`: the lab allocates addresses and ports, runs Pods and Deployments, makes
+    EndpointSlices and answers DNS; else it takes objects as an API server would have stored them.
+    Then these count: `load_balancer_cidrs`, of the load balancers' addresses where there is no
+    `edge`; `node_port_range`, first and last; `upstream`: names outside of the cluster that its DNS
+    knows -> addresses, or the one name that it is an alias of.
     """
 
     nodes: tuple[NodeSpec, ...]
@@ -112,7 +118,16 @@ class LabSpec:
     network: str = "routed"
     profile: str = "upstream"
     edge: EdgeSpec | None = None
+    control_plane: bool = False
+    load_balancer_cidrs: tuple[str, ...] = ("192.168.30.0/24", "fd00:192:30::/64")
+    node_port_range: tuple[int, int] = (30000, 32767)
+    upstream: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def pods(self) -> tuple[PodSpec, ...]:
         return tuple(pod for node in self.nodes for pod in node.pods)
+
+    @property
+    def assigns_balancers(self) -> bool:
+        """Whether the control plane assigns load balancers' addresses: there is no cloud to."""
+        return self.control_plane and self.edge is None

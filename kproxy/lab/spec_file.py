@@ -18,14 +18,18 @@
     profile: cce                        # a name of kproxy.lab.profiles; upstream
     edge:
       balancers: [{name: lb, kind: shared}, {name: elb, kind: dedicated}]
+    controlPlane: true
+    upstream: {www.example.com: [198.51.100.7]} # names outside, for the cluster's DNS
 
 Besides these: `families` ([IPv4, IPv6]), `nodeCIDRs`, `podCIDRs`, `serviceCIDRs`, `clientCIDRs`;
-`publicCIDRs` and `balancerCIDRs` of the edge; a pod's `namespace`, `hostNetwork: true`, and
-`runs: nginx` for an ingress. Only `nodes` is required.
+`loadBalancerCIDRs` and `nodePortRange` (30000-32767) of the control plane; `publicCIDRs` and
+`balancerCIDRs` of the edge; a pod's `namespace`, `hostNetwork: true`, and `runs: nginx` for an
+ingress. Only `nodes` is required.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -96,6 +100,10 @@ class _Reader:
                 "network": self._text,
                 "profile": self._text,
                 "edge": self._edge,
+                "controlPlane": self._truth,
+                "loadBalancerCIDRs": self._each(self._text),
+                "nodePortRange": self._range,
+                "upstream": self._lists,
             },
             required=("nodes",),
         )
@@ -198,6 +206,19 @@ class _Reader:
         self.problems.append(f"{place or 'the file'}: expected a mapping, got {value!r}")
         return {}
 
+    def _range(self, place: str, value: object) -> tuple[int, int]:
+        first, _, last = value.partition("-") if isinstance(value, str) else ("", "", "")
+        if first.isascii() and first.isdecimal() and last.isascii() and last.isdecimal():
+            return int(first), int(last)
+        self.problems.append(f"{place}: expected a range such as 30000-32767, got {value!r}")
+        return 0, 0
+
+    def _lists(self, place: str, value: object) -> dict[str, tuple[str, ...]]:
+        read = self._each(self._text)
+        return {
+            key: read(f"{place}[{key}]", item) for key, item in self._mapping(place, value).items()
+        }
+
     def _texts(self, place: str, value: object) -> dict[str, str]:
         return dict(self._text_items(place, self._mapping(place, value)))
 
@@ -225,7 +246,9 @@ class _Reader:
 
 
 def _snake_case(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key.replace("CIDRs", "_cidrs").replace("hostNetwork", "host_network"): value
-        for key, value in fields.items()
-    }
+    return {_snake(key): value for key, value in fields.items()}
+
+
+def _snake(key: str) -> str:
+    """`hostNetwork` -> `host_network`, `loadBalancerCIDRs` -> `load_balancer_cidrs`."""
+    return re.sub(r"(?<=[a-z])[A-Z]", r"_\g<0>", key.replace("CIDRs", "Cidrs")).lower()

@@ -28,6 +28,7 @@ from kproxy.lab.spec import ClientSpec, LabSpec, NodeSpec, PodSpec
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 PROGRAMS = ("nginx",)
 BALANCER_KINDS = ("shared", "dedicated")
+_ANY_SIZE = ("serviceCIDRs", "loadBalancerCIDRs")  # no host is numbered there
 
 # kubernetes/apimachinery util/validation: IsDNS1123Label, IsQualifiedName, IsValidLabelValue,
 # IsValidPortName
@@ -52,6 +53,7 @@ def problems(spec: LabSpec) -> list[str]:
         *_clients(spec),
         *_routes(spec),
         *_edge(spec),
+        *_control_plane(spec),
     ]
 
 
@@ -106,6 +108,14 @@ def _edge(spec: LabSpec) -> Iterator[str]:
             yield f"{place}: {count} are more than {MAX_EDGE_HOSTS}, which have public addresses"
 
 
+def _control_plane(spec: LabSpec) -> Iterator[str]:
+    first, last = spec.node_port_range
+    if not 1 <= first <= last <= 65535:
+        yield f"nodePortRange: {first}-{last} is no range of ports, first and last of 1..65535"
+    if spec.upstream and not spec.control_plane:
+        yield "upstream: only with a control plane (controlPlane: true), which answers DNS"
+
+
 def _networks(spec: LabSpec) -> Iterator[str]:
     if not spec.families:
         yield "families: at least one is needed"
@@ -144,6 +154,7 @@ def _cidr_fields(spec: LabSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
         *([("edge.publicCIDRs", edge.public_cidrs)] if edge else []),
         *([("edge.balancerCIDRs", edge.balancer_cidrs)] if edge else []),
         *([("edge (health checks)", SHARED_CHECK_CIDRS)] if edge else []),
+        *([("loadBalancerCIDRs", spec.load_balancer_cidrs)] if spec.assigns_balancers else []),
     )
 
 
@@ -152,9 +163,9 @@ def _room(place: str, kind: str, network: Network, nodes: int) -> Iterator[str]:
     if kind == "podCIDRs":
         if network.prefixlen > bits or 1 << (bits - network.prefixlen) <= nodes:
             yield f"{place}: {network} has no /{bits} subnets numbered from 1 to {nodes}"
-    elif kind != "serviceCIDRs" and network.max_prefixlen - network.prefixlen < 8:
+    elif kind not in _ANY_SIZE and network.max_prefixlen - network.prefixlen < 8:
         yield f"{place}: {network} is smaller than a /{network.max_prefixlen - 8}"
-    elif network.version == 6 and kind != "serviceCIDRs" and network.prefixlen > 112:
+    elif network.version == 6 and kind not in _ANY_SIZE and network.prefixlen > 112:
         yield f"{place}: {network} is smaller than a /112"
 
 

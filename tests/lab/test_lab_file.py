@@ -42,6 +42,10 @@ edge:
   balancers: [{name: lb}, {name: elb, kind: dedicated}]
   publicCIDRs: [203.0.113.0/24]
   balancerCIDRs: [192.168.30.0/24]
+controlPlane: true
+loadBalancerCIDRs: [192.168.40.0/24]
+nodePortRange: 30000-30099
+upstream: {www.example.com: [198.51.100.7, "2001:db8:198::7"]}
 """
 
 
@@ -80,12 +84,17 @@ def test_a_whole_file() -> None:
             public_cidrs=("203.0.113.0/24",),
             balancer_cidrs=("192.168.30.0/24",),
         ),
+        control_plane=True,
+        load_balancer_cidrs=("192.168.40.0/24",),
+        node_port_range=(30000, 30099),
+        upstream={"www.example.com": ("198.51.100.7", "2001:db8:198::7")},
     )
 
 
 TOP_LEVEL = ["name", "nodes", "clients", "families", "routes"]
 TOP_LEVEL += ["nodeCIDRs", "podCIDRs", "serviceCIDRs", "clientCIDRs"]
 TOP_LEVEL += ["network", "profile", "edge"]
+TOP_LEVEL += ["controlPlane", "loadBalancerCIDRs", "nodePortRange", "upstream"]
 POD = ["name", "labels", "ports", "namespace", "hostNetwork", "runs"]
 SHAPES = [  # the text, its problems
     ("", ["the file: expected a mapping, got None"]),
@@ -124,6 +133,14 @@ SHAPES = [  # the text, its problems
         [
             f"nodes[0].pods[0].hostnetwork: unknown; known are {', '.join(POD)}",
             "nodes[0].pods[0].hostNetwork: expected true or false, got 'yes'",
+        ],
+    ),
+    (
+        "nodes: [{name: a}]\ncontrolPlane: 1\nnodePortRange: 7\nupstream: {www: 198.51.100.7}",
+        [
+            "controlPlane: expected true or false, got 1",
+            "nodePortRange: expected a range such as 30000-32767, got 7",
+            "upstream[www]: expected a list, got '198.51.100.7'",
         ],
     ),
     ("nodes: [{name: a}]\nedge:", ["edge: expected a mapping, got None"]),

@@ -273,6 +273,18 @@ WRONG = [  # fields of the spec, its problems
         {"nodes": (A,), "routes": {"10.244.7.0/24": "a"}},
         ["routes[10.244.7.0/24]: overlaps 10.244.0.0/16 of podCIDRs"],
     ),
+    (
+        {"nodes": (A,), "control_plane": True, "routes": {"192.168.30.7/32": "a"}},
+        ["routes[192.168.30.7/32]: overlaps 192.168.30.0/24 of loadBalancerCIDRs"],
+    ),
+    (
+        {"nodes": (A,), "control_plane": True, "node_port_range": (30000, 29999)},
+        ["nodePortRange: 30000-29999 is no range of ports, first and last of 1..65535"],
+    ),
+    (
+        {"nodes": (A,), "upstream": {"www.example.com": ("192.0.2.1",)}},
+        ["upstream: only with a control plane (controlPlane: true), which answers DNS"],
+    ),
 ]
 
 
@@ -288,6 +300,13 @@ RIGHT = [
     {"nodes": nodes(200), **LARGE},
     {**edge(*(f"lb-{number}" for number in range(80))), "nodes": nodes(80)},
     {"nodes": pod(host_network=True, ports=(PortSpec(port=80),))},
+    {"nodes": (A,), "routes": {"192.168.30.7/32": "a"}},
+    {
+        "nodes": (A,),
+        "control_plane": True,
+        "families": (Family.IPV4,),
+        "load_balancer_cidrs": ("192.168.30.7/32",),
+    },
     # Public addresses of an edge that is not there overlap nothing.
     {"nodes": (A,), "client_cidrs": ("203.0.113.0/24", "2001:db8:198::/64")},
     {**edge(public_cidrs=("203.0.113.0/24",)), "families": (Family.IPV4,)},
