@@ -50,7 +50,13 @@ class Links:
         self._indexes: dict[str, int] = {}
 
     def add_veth(
-        self, name: str, *, peer: str, peer_namespace: Namespace, index: int | None = None
+        self,
+        name: str,
+        *,
+        peer: str,
+        peer_namespace: Namespace,
+        index: int | None = None,
+        peer_mac: str = "",
     ) -> None:
         """A pair whose other end is born in `peer_namespace` under the name `peer`; both down.
 
@@ -65,12 +71,26 @@ class Links:
             ifname=name,
             kind="veth",
             **({"index": index} if index else {}),
-            peer={"ifname": peer, "net_ns_fd": peer_namespace.fileno()},
+            peer={
+                "ifname": peer,
+                "net_ns_fd": peer_namespace.fileno(),
+                **({"address": peer_mac} if peer_mac else {}),
+            },
         )
 
-    def add_bridge(self, name: str) -> None:
-        """A bridge without ports, down. It has the carrier of its ports."""
-        self._ask(f"add bridge {name}", self._netlink.link, "add", ifname=name, kind="bridge")
+    def add_bridge(self, name: str, *, mac: str = "") -> None:
+        """A bridge without ports, down. It has the carrier of its ports.
+
+        Without a `mac` of its own it has that of one of its ports.
+        """
+        self._ask(
+            f"add bridge {name}",
+            self._netlink.link,
+            "add",
+            ifname=name,
+            kind="bridge",
+            **({"address": mac} if mac else {}),
+        )
 
     def add_vxlan(self, name: str, *, vni: int, local: str, port: int, mac: str, mtu: int) -> None:
         """A VXLAN device that knows only the peers it is told of (RFC 7348), down.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Family
@@ -18,29 +19,61 @@ ANYWHERE = {Family.IPV4: "0.0.0.0/0", Family.IPV6: "::/0"}
 _SINGLE = {Family.IPV4: 32, Family.IPV6: 128}
 
 
-def lead_to(
-    links: Links,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cable:
+    """From the host that it hangs on: `name` and `index` are those of the upper end, there.
+
+    `namespace` and `addresses`: of the host at its lower end.
+    """
+
+    name: str
+    index: int
+    namespace: Namespace
+    addresses: Addresses
+
+
+def cables_to(
     hosts: Iterable[str],
     addresses: Mapping[str, Addresses],
-    gateways: Addresses,
     namespaces: Mapping[str, Namespace],
     first_index: int,
-) -> None:
-    """A cable to each host. Its upper end has our gateway address and a route to the lower one."""
-    for index, host in enumerate(hosts, first_index):
-        name = interface(host)
-        plug(links, name, UPLINK, namespaces[host], index)
-        for family, address in addresses[host].items():
-            links.add_address(name, alone(family, gateways[family]))
+) -> list[Cable]:
+    """A cable to each host."""
+    return [
+        Cable(
+            name=interface(host),
+            index=index,
+            namespace=namespaces[host],
+            addresses=addresses[host],
+        )
+        for index, host in enumerate(hosts, first_index)
+    ]
+
+
+def lead_to(links: Links, cables: Iterable[Cable], gateways: Addresses, peer: str = UPLINK) -> None:
+    """Upper ends that have our gateway address, and a route to the address of the lower end.
+
+    `peer`: the name of the lower ends.
+    """
+    for cable in cables:
+        plug(links, cable, peer)
+        for family, address in cable.addresses.items():
+            links.add_address(cable.name, alone(family, gateways[family]))
             links.add_route(
-                Route(destination=alone(family, address), link=name, source=gateways[family])
+                Route(destination=alone(family, address), link=cable.name, source=gateways[family])
             )
 
 
-def plug(links: Links, name: str, peer: str, namespace: Namespace, index: int) -> None:
-    """A cable called `name` here and `peer` in the other namespace; this end is up."""
-    links.add_veth(name, peer=peer, peer_namespace=namespace, index=index)
-    links.up(name)
+def plug(links: Links, cable: Cable, peer: str, mac: str = "") -> None:
+    """Lay the cable; its lower end is called `peer` and has that MAC. The upper one is up."""
+    links.add_veth(
+        cable.name,
+        peer=peer,
+        peer_namespace=cable.namespace,
+        index=cable.index,
+        peer_mac=mac,
+    )
+    links.up(cable.name)
 
 
 def attach(

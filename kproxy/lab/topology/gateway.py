@@ -14,7 +14,7 @@ from kproxy.kernel.netns import Namespace
 from kproxy.lab.layout import Layout, by_family
 from kproxy.lab.names import DNAT, GATEWAY, UPLINK
 from kproxy.lab.spec import EdgeSpec, LabSpec
-from kproxy.lab.topology.cables import FIRST_INDEX, alone, lead_to
+from kproxy.lab.topology.cables import FIRST_INDEX, alone, cables_to, lead_to
 from kproxy.lab.topology.rules import Rules, comment
 
 
@@ -40,7 +40,8 @@ def build_gateway(
                 if (":" in cidr) == (family is Family.IPV6):
                     links.add_route(Route(destination=cidr, link=UPLINK, via=router))
             _translate(rules, spec, edge, layout, family)
-        lead_to(links, clients, layout.addresses, layout.client_gateway, namespaces, FIRST_INDEX)
+        cables = cables_to(clients, layout.addresses, namespaces, FIRST_INDEX)
+        lead_to(links, cables, layout.client_gateway)
         rules.commit()
 
 

@@ -11,19 +11,18 @@ from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.layout import Addresses, Layout, by_family, second_addresses
 from kproxy.lab.models import Attachment, NetworkModel, Transport
-from kproxy.lab.names import POD_BRIDGE, SECOND, TUNNEL, UPLINK, interface
+from kproxy.lab.names import POD_BRIDGE, SECOND, TUNNEL, UPLINK
 from kproxy.lab.spec import LabSpec, NodeSpec
-from kproxy.lab.topology.cables import ANYWHERE, FIRST_INDEX, alone, attach, lead_to, plug
+from kproxy.lab.topology.cables import ANYWHERE, FIRST_INDEX, alone, attach, cables_to
+from kproxy.lab.topology.pods import CAME_BY_UPLINK, PodNetwork, tunnel_mtu
 from kproxy.lab.topology.rules import Rules
 
 _VXLAN_PORT = 8472  # of Linux and Flannel; IANA's is 4789
-_VXLAN_MTU = 1450  # 1500 less the outer headers over IPv4
-_VXLAN_MTU_V6 = 1430
+_BRIDGE_MAC = "02:00:00:00:ff:01"  # a bridge's neighbours are the pods of its node alone
 
 # Routing tables and rules of a node whose pods have addresses of its second interface.
 _SECOND_TABLE = 200
 _BY_MARK, _TO_POD, _FROM_POD = 100, 150, 200  # priorities
-_CAME_BY_UPLINK = "0x80"
 _PRIVATE = {
     Family.IPV4: ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
     Family.IPV6: ("fd00::/8",),
@@ -40,7 +39,8 @@ def build_node(
 ) -> None:
     """Its links, routes and rules, and those of its pods."""
     pods = [pod.name for pod in node.pods if not pod.host_network]
-    gateways = layout.gateways[node.name]
+    cables = cables_to(pods, layout.addresses, namespaces, FIRST_INDEX)
+    network = PodNetwork(spec=spec, model=model, layout=layout)
     rules = Rules(variant)
     with namespaces[node.name].entered(), Links() as links:
         if model.transport is Transport.HOSTS:
@@ -49,15 +49,14 @@ def build_node(
             attach(links, layout.addresses[node.name], layout.node_gateway, prefixes)
         else:
             attach(links, layout.addresses[node.name], layout.node_gateway)
-        if model.attachment is Attachment.VETH:
-            lead_to(links, pods, layout.addresses, gateways, namespaces, FIRST_INDEX)
-        elif model.attachment is Attachment.UNDERLAY:
-            _lead_past(links, pods, layout, gateways, namespaces)
-        else:
-            _build_bridge(links, node, pods, model, layout, namespaces)
+        if model.attachment in (Attachment.BRIDGE, Attachment.FILTERED_BRIDGE):
+            _build_bridge(links, node, layout)
+        network.hang_on_node(links, node.name, cables)
         _reach_other_nodes(links, spec, node, model, layout)
-        if model.transport is Transport.UNDERLAY and model.attachment is Attachment.VETH:
-            _use_second_interface(links, rules, node, pods, layout)
+        if network.has_node_rules:
+            _use_second_interface(links, rules, node, layout)
+        for cable in cables:
+            network.node_rules(rules, cable.name)
         for family in spec.families:
             for rule in model.masquerade:
                 for text in _filled(rule, spec, layout, node.name, family):
@@ -65,70 +64,16 @@ def build_node(
         rules.commit()
     for pod in pods:
         with namespaces[pod].entered(), Links() as links:
-            _build_pod(links, spec, node, pod, model, layout)
+            network.set_up_pod(links, node.name, layout.addresses[pod])
 
 
-def _build_pod(
-    links: Links, spec: LabSpec, node: NodeSpec, pod: str, model: NetworkModel, layout: Layout
-) -> None:
-    addresses, gateways = layout.addresses[pod], layout.gateways[node.name]
-    match model.attachment:
-        case Attachment.VETH:
-            attach(links, addresses, gateways)
-        case Attachment.UNDERLAY:
-            attach(links, addresses, layout.node_gateway)
-            links.up(SECOND)
-            for family, gateway in gateways.items():
-                # IPv6 is silent when asked for an address of another interface.
-                links.add_address(SECOND, alone(family, addresses[family]))
-                links.add_route(Route(destination=alone(family, gateway), link=SECOND))
-                services = by_family(spec.families, spec.service_cidrs)[family]
-                own_node = alone(family, layout.addresses[node.name][family])
-                for destination in (str(services), own_node):
-                    links.add_route(Route(destination=destination, link=SECOND, via=gateway))
-        case Attachment.BRIDGE | Attachment.FILTERED_BRIDGE:
-            subnets = layout.subnets[node.name]
-            prefixes = {family: ip_network(each).prefixlen for family, each in subnets.items()}
-            attach(links, addresses, gateways, prefixes)
-    if model.transport is Transport.VXLAN:
-        links.set_mtu(UPLINK, _mtu(spec))
-
-
-def _build_bridge(
-    links: Links,
-    node: NodeSpec,
-    pods: Iterable[str],
-    model: NetworkModel,
-    layout: Layout,
-    namespaces: Mapping[str, Namespace],
-) -> None:
-    links.add_bridge(POD_BRIDGE)
+def _build_bridge(links: Links, node: NodeSpec, layout: Layout) -> None:
+    """Without ports. Its own MAC, else that of a port, which may go: neighbours remember it."""
+    links.add_bridge(POD_BRIDGE, mac=_BRIDGE_MAC)
     links.up(POD_BRIDGE)
     for family, subnet in layout.subnets[node.name].items():
         prefix = ip_network(subnet).prefixlen
         links.add_address(POD_BRIDGE, f"{layout.gateways[node.name][family]}/{prefix}")
-    for index, pod in enumerate(pods, FIRST_INDEX):
-        plug(links, interface(pod), UPLINK, namespaces[pod], index)
-        hairpin = model.attachment is Attachment.FILTERED_BRIDGE
-        links.set_port(interface(pod), POD_BRIDGE, hairpin=hairpin)
-
-
-def _lead_past(
-    links: Links,
-    pods: Iterable[str],
-    layout: Layout,
-    gateways: Addresses,
-    namespaces: Mapping[str, Namespace],
-) -> None:
-    """Second cables of pods that have ports of the VPC. The node finds its own pods by them."""
-    for index, pod in enumerate(pods, FIRST_INDEX):
-        name = interface(pod)
-        plug(links, name, SECOND, namespaces[pod], index)
-        for family, address in layout.addresses[pod].items():
-            links.add_address(name, alone(family, gateways[family]))
-            links.add_route(
-                Route(destination=alone(family, address), link=name, source=gateways[family])
-            )
 
 
 def _reach_other_nodes(
@@ -149,7 +94,7 @@ def _reach_other_nodes(
             local=local,
             port=_VXLAN_PORT,
             mac=_mac(numbers[node.name]),
-            mtu=_mtu(spec),
+            mtu=tunnel_mtu(spec),
         )
         links.up(TUNNEL)
         for family, address in _vteps(layout, node.name).items():
@@ -167,9 +112,7 @@ def _reach_other_nodes(
                 links.add_route(Route(destination=subnet, link=TUNNEL, via=via, on_link=True))
 
 
-def _use_second_interface(
-    links: Links, rules: Rules, node: NodeSpec, pods: Iterable[str], layout: Layout
-) -> None:
+def _use_second_interface(links: Links, rules: Rules, node: NodeSpec, layout: Layout) -> None:
     """Pods speak by the second interface, except where the first one was asked.
 
     An answer to what came by the first leaves by it, or the VPC would not take the
@@ -186,7 +129,7 @@ def _use_second_interface(
         links.add_route(
             Route(destination=ANYWHERE[family], link=SECOND, via=via, table=_SECOND_TABLE)
         )
-        mark = int(_CAME_BY_UPLINK, 16)
+        mark = int(CAME_BY_UPLINK, 16)
         links.add_rule(family, table=254, priority=_BY_MARK, mark=mark)
         links.add_rule(family, table=254, priority=_TO_POD, destination=subnet)
         links.add_rule(family, table=_SECOND_TABLE, priority=_FROM_POD, source=subnet)
@@ -194,15 +137,8 @@ def _use_second_interface(
             family,
             "mangle",
             f"PREROUTING -i {UPLINK} -m addrtype --dst-type LOCAL --limit-iface-in "
-            f"-j CONNMARK --set-xmark {_CAME_BY_UPLINK}/{_CAME_BY_UPLINK}",
+            f"-j CONNMARK --set-xmark {CAME_BY_UPLINK}/{CAME_BY_UPLINK}",
         )
-        for pod in pods:
-            rules.add(
-                family,
-                "mangle",
-                f"PREROUTING -i {interface(pod)} "
-                f"-j CONNMARK --restore-mark --mask {_CAME_BY_UPLINK}",
-            )
 
 
 def _filled(rule: str, spec: LabSpec, layout: Layout, node: str, family: Family) -> Iterable[str]:
@@ -220,7 +156,3 @@ def _vteps(layout: Layout, node: str) -> Addresses:
 
 def _mac(number: int) -> str:
     return f"02:00:00:00:00:{number:02x}"
-
-
-def _mtu(spec: LabSpec) -> int:
-    return _VXLAN_MTU if Family.IPV4 in spec.families else _VXLAN_MTU_V6

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_network
 
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.layout import Addresses, Layout, by_family, second_addresses
 from kproxy.lab.models import Attachment, NetworkModel, Transport
-from kproxy.lab.names import GATEWAY, ROUTER, SECOND, SEGMENT, interface, second_port
+from kproxy.lab.names import GATEWAY, ROUTER, SECOND, SEGMENT, UPLINK, interface, second_port
 from kproxy.lab.spec import EdgeSpec, LabSpec
-from kproxy.lab.topology.cables import ANYWHERE, FIRST_INDEX, alone, lead_to, plug
-from kproxy.lab.topology.rules import Rules, comment
+from kproxy.lab.topology.cables import (
+    ANYWHERE,
+    FIRST_INDEX,
+    Cable,
+    alone,
+    cables_to,
+    lead_to,
+    plug,
+)
+from kproxy.lab.topology.pods import PodNetwork
+from kproxy.lab.topology.rules import Rules
+from kproxy.lab.topology.source_check import check_sources
 
 _FIRST_TABLE = 100  # of routes back to load balancers, as the interface indexes
 
@@ -34,10 +43,11 @@ def build_router(
         if model.transport is Transport.HOSTS:
             _build_segment(links, spec, nodes, layout, namespaces)
         else:
-            lead_to(links, nodes, layout.addresses, layout.node_gateway, namespaces, FIRST_INDEX)
+            cables = cables_to(nodes, layout.addresses, namespaces, FIRST_INDEX)
+            lead_to(links, cables, layout.node_gateway)
         index = FIRST_INDEX + len(nodes)
         gateways = layout.node_gateway if spec.edge else layout.client_gateway
-        lead_to(links, others, layout.addresses, gateways, namespaces, index)
+        lead_to(links, cables_to(others, layout.addresses, namespaces, index), gateways)
         _route_pods(links, spec, model, layout, namespaces, index + len(others))
         if spec.edge:
             _route_outside(links, spec, spec.edge, model, layout)
@@ -48,7 +58,10 @@ def build_router(
         rules = Rules(variant)
         if model.source_check:
             for port, owner, allowed in _ports(spec, model, layout):
-                _check_sources(rules, port, owner, allowed)
+                check_sources(rules, port, owner, allowed)
+        network = PodNetwork(spec=spec, model=model, layout=layout)
+        for pod in _own_pods(spec):
+            network.router_rules(rules, pod, interface(pod), layout.addresses[pod])
         for number, balancer in enumerate(balancers):
             _steer_back(rules, spec.families, balancer, number)
         rules.commit()
@@ -74,9 +87,9 @@ def _build_segment(
     links.up(SEGMENT)
     for family, network in by_family(spec.families, spec.node_cidrs).items():
         links.add_address(SEGMENT, f"{layout.node_gateway[family]}/{network.prefixlen}")
-    for index, node in enumerate(nodes, FIRST_INDEX):
-        plug(links, interface(node), "eth0", namespaces[node], index)
-        links.set_port(interface(node), SEGMENT)
+    for cable in cables_to(nodes, layout.addresses, namespaces, FIRST_INDEX):
+        plug(links, cable, UPLINK)
+        links.set_port(cable.name, SEGMENT)
 
 
 def _route_pods(
@@ -93,12 +106,19 @@ def _route_pods(
             for subnet in layout.subnets[node.name].values():
                 links.add_route(route_to_node(layout, subnet, node.name, model))
     elif model.attachment is Attachment.UNDERLAY:
-        pods = [pod.name for pod in spec.pods if not pod.host_network]
-        lead_to(links, pods, layout.addresses, layout.node_gateway, namespaces, index)
+        network = PodNetwork(spec=spec, model=model, layout=layout)
+        cables = cables_to(_own_pods(spec), layout.addresses, namespaces, index)
+        network.hang_on_router(links, cables)
     elif model.transport is Transport.UNDERLAY:
         for number, node in enumerate(spec.nodes, index):
             port = second_port(node.name)
-            plug(links, port, SECOND, namespaces[node.name], number)
+            cable = Cable(
+                name=port,
+                index=number,
+                namespace=namespaces[node.name],
+                addresses=layout.subnets[node.name],
+            )
+            plug(links, cable, SECOND)
             for family, subnet in layout.subnets[node.name].items():
                 theirs, own = second_addresses(subnet)
                 links.add_address(port, alone(family, own))
@@ -155,10 +175,15 @@ def _steer_back(rules: Rules, families: Iterable[Family], balancer: str, number:
         )
 
 
+def _own_pods(spec: LabSpec) -> list[str]:
+    """Those with a network namespace of their own."""
+    return [pod.name for pod in spec.pods if not pod.host_network]
+
+
 def _ports(
     spec: LabSpec, model: NetworkModel, layout: Layout
 ) -> Iterable[tuple[str, str, list[Addresses]]]:
-    """Each port of the VPC: its interface, whose it is, and the addresses allowed as sources."""
+    """Each port of a node: its interface, whose it is, and the addresses allowed as sources."""
     for node in spec.nodes:
         allowed = [layout.addresses[node.name]]
         if model.transport is Transport.ROUTER:
@@ -166,23 +191,3 @@ def _ports(
         yield interface(node.name), node.name, allowed
         if model.transport is Transport.UNDERLAY and model.attachment is Attachment.VETH:
             yield second_port(node.name), f"{node.name}, second", [layout.subnets[node.name]]
-        if model.attachment is Attachment.UNDERLAY:
-            for pod in node.pods:
-                if not pod.host_network:
-                    yield interface(pod.name), pod.name, [layout.addresses[pod.name]]
-
-
-def _check_sources(rules: Rules, port: str, owner: str, allowed: list[Addresses]) -> None:
-    """The provider's source/destination check of one port."""
-    chain = f"SOURCE-{port}"
-    families = {family for addresses in allowed for family in addresses}
-    for family in sorted(families, key=lambda family: family.value):
-        rules.chain(family, "raw", chain)
-        rules.add(family, "raw", f"PREROUTING -i {port} -j {chain}")
-        sources = [addresses[family] for addresses in allowed]
-        if family is Family.IPV6:  # to find neighbours
-            sources += ["fe80::/10", "::/128"]
-        for source in sources:
-            rules.add(family, "raw", f"{chain} -s {ip_network(source)} -j RETURN")
-        text = f"source/destination check of the port of {owner}"
-        rules.add(family, "raw", f"{chain} {comment(text)} -j DROP")
