@@ -32,14 +32,7 @@ SYSCTLS = (
 def iptables(variant: Variant) -> str:
     """The tables of both families. Asking for a legacy table makes it."""
     return "".join(
-        _section(
-            command,
-            (
-                line
-                for table in TABLES
-                for line in _chains_and_rules(run([f"{command}-{variant}-save", "-t", table]))
-            ),
-        )
+        _section(command, _chains_and_rules(_tables(f"{command}-{variant}-save")))
         for command in ("iptables", "ip6tables")
     )
 
@@ -68,6 +61,16 @@ def sysctls() -> str:
 
 def _section(name: str, lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in [f"## {name}", *lines])
+
+
+def _tables(command: str) -> str:
+    """The tables there are cost one process, each of the others one more."""
+    saved = run([command])
+    found = (re.search(rf"^\*{table}$.*?^COMMIT$", saved, re.DOTALL | re.M) for table in TABLES)
+    return "\n".join(
+        there[0] if there else run([command, "-t", table])
+        for table, there in zip(TABLES, found, strict=True)
+    )
 
 
 def _chains_and_rules(saved: str) -> Iterator[str]:

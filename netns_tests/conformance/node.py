@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from kproxy.kernel import sysctl
 from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace
-from kproxy.kernel.process import run
 
 # A new namespace takes over some of these from the machine's own.
 SYSCTLS_OFF = (
@@ -37,7 +36,7 @@ def recorded_node() -> Iterator[None]:
             for name in SYSCTLS_OFF:
                 sysctl.write(name, 0)
             links.add_veth("eth0", peer="e0", peer_namespace=router)
-            run(["ip", "link", "add", "cni0", "type", "bridge"])
+            links.add_bridge("cni0")
             for name in ("lo", "eth0", "cni0"):
                 links.up(name)
             links.add_address("eth0", "192.168.10.10/24")
