@@ -17,7 +17,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from kproxy.edge.annotations import BalancerClass
-from kproxy.edge.checks import Check
+from kproxy.edge.checks import HealthCheck
 from kproxy.edge.health import Health
 from kproxy.edge.listeners import Addresses, Backend, Listener, ListenerKey, Target
 from kproxy.edge.rules import Shares, transaction
@@ -57,7 +57,7 @@ class Balancing:
         self._drain_s = drain_s
         self._listeners: dict[ListenerKey, Listener] = {}
         self._health: dict[Target, Health] = {}
-        self._checks: dict[Target, Check] = {}
+        self._checks: dict[Target, HealthCheck] = {}
         self._events: dict[str, Events] = {}
         self._xtables: dict[_Table, Xtables] = {}
         self._written: dict[_Table, tuple[Shares, ...]] = {}
@@ -207,7 +207,7 @@ class Balancing:
         family = Family.IPV6 if ":" in target.address else Family.IPV4
         deadline = now + self._health[target].start(now)
         try:
-            check = Check(target, host.namespace, host.check_sources[family], deadline)
+            check = HealthCheck(target, host.namespace, host.check_sources[family], deadline)
         except OSError as error:
             self._conclude(target, os.strerror(error.errno or errno.EIO))
             return
@@ -219,11 +219,11 @@ class Balancing:
             return
         check = self._checks[target]
         check.advance()
-        if check.result is None:
-            self._selector.modify(check.socket, check.events, partial(self._advance, target))
-        else:
+        if check.over:
             self._give_up(target)
             self._conclude(target, check.result)
+        else:
+            self._selector.modify(check.socket, check.events, partial(self._advance, target))
 
     def _give_up(self, target: Target) -> None:
         """End a check that may be under way."""
