@@ -1,0 +1,382 @@
+"""What the API server of a cluster holds, and what its controllers make of it.
+
+    manifests -> apply, delete, scale ---+
+    kubelet   -> set_pod_status, pod_gone +-> Registry -> dirty keys -> reconcile -> take_changes
+    cloud     -> set_service_status -----+
+
+A write notes which controllers it concerns; `reconcile` lets these work until nothing is due. So
+its cost is that of what changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from random import Random
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from kproxy.api.checks import altered
+from kproxy.api.types import (
+    Deployment,
+    Endpoints,
+    EndpointSlice,
+    KubernetesObject,
+    Node,
+    Pod,
+    PodStatus,
+    Service,
+    ServiceStatus,
+)
+from kproxy.controlplane import deployments, members, object_updates, service_endpoints
+from kproxy.controlplane.load_balancers import LoadBalancers
+from kproxy.controlplane.port_allocator import NODE_PORTS
+from kproxy.controlplane.registry import DEPLOYMENT, Changed, Registry, owner_of
+from kproxy.controlplane.scheduler import Scheduler
+from kproxy.controlplane.service_allocation import ServiceAllocation
+from kproxy.errors import BadInput
+from kproxy.store import ObjectKey, ServiceKey, object_key, service_of
+
+_T = TypeVar("_T", bound=KubernetesObject)
+_RESOURCES = {  # as the API server names them where it cannot find one
+    "Deployment": "deployments.apps",
+    "Endpoints": "endpoints",
+    "EndpointSlice": "endpointslices.discovery.k8s.io",
+    "Ingress": "ingresses.networking.k8s.io",
+    "Node": "nodes",
+    "Pod": "pods",
+    "Service": "services",
+    "ServiceCIDR": "servicecidrs.networking.k8s.io",
+}
+
+
+class Cluster:
+    """Objects as stored, valid as `kproxy.api` leaves them, and the controllers over them.
+
+    `balancer_cidrs` are pools of the built-in load balancer controller, at most one for each
+    family; without them LoadBalancers stay pending. With `assign_elsewhere` somebody else gives
+    them their addresses, by `set_service_status`. Not thread-safe. Every verb either does all that
+    it is asked for or raises BadInput and does nothing.
+    """
+
+    def __init__(
+        self,
+        service_cidrs: Sequence[str],
+        *,
+        random: Random,
+        node_ports: range = NODE_PORTS,
+        balancer_cidrs: Sequence[str] = (),
+        assign_elsewhere: bool = False,
+    ) -> None:
+        self._random = random
+        self._allocation = ServiceAllocation(service_cidrs, random, node_ports)
+        self._balancers = None if assign_elsewhere else LoadBalancers(balancer_cidrs)
+        self._registry = Registry()
+        self._elsewhere: set[ObjectKey] = set()  # Pods that somebody else runs
+        self._services_due: set[ServiceKey] = set()
+        self._balancers_due: set[ServiceKey] = set()
+        self._deployments_due: set[ObjectKey] = set()
+        self._scheduling_due = False
+        self._endpoint_warnings: dict[ServiceKey, tuple[str, ...]] = {}
+        self._balancer_warnings: dict[ServiceKey, tuple[str, ...]] = {}
+        self._unscheduled: dict[ObjectKey, str] = {}
+
+    # --- people ----------------------------------------------------------------------------------
+
+    def apply(self, objects: Iterable[KubernetesObject]) -> None:
+        """Create or update. What they say of a status is ignored, with three exceptions.
+
+        That of a Node is its word. A new Service may bring its load balancer's addresses. A new Pod
+        with `status.podIPs` runs elsewhere, here and now: its status is what its manifest says.
+        """
+        fresh: dict[ObjectKey, KubernetesObject] = {}
+        services: list[Service] = []
+        elsewhere = set[ObjectKey]()
+        problems: list[str] = []
+        for obj in objects:
+            key = object_key(obj)
+            former = fresh.get(key) or self._registry.get(key)
+            try:
+                match obj:
+                    case Service():
+                        services.append(obj)
+                    case Pod():
+                        before = former if isinstance(former, Pod) else None
+                        if before is None and obj.status.pod_ips:
+                            elsewhere.add(key)
+                        away = key in elsewhere or key in self._elsewhere
+                        fresh[key] = object_updates.pod(obj, before, elsewhere=away)
+                    case Deployment():
+                        of = former if isinstance(former, Deployment) else None
+                        fresh[key] = object_updates.deployment(obj, of)
+                    case _:
+                        fresh[key] = obj
+            except BadInput as error:
+                problems += error.problems
+        admitted = self._allocation.admit(services, self._registry.service, problems)
+        if problems:
+            self._allocation.revert(self._registry.all(Service))
+            raise BadInput(problems)
+        self._elsewhere |= elsewhere
+        for each in (*fresh.values(), *admitted):
+            self._write(each)
+
+    def delete(self, keys: Iterable[ObjectKey], now: str) -> None:
+        """`now` becomes the `deletionTimestamp` of Pods that have to be stopped.
+
+        A Deployment takes its Pods along, a Service its Endpoints and the slices that controllers
+        wrote for it. Deleting what terminates already changes nothing.
+        """
+        keys = list(dict.fromkeys(keys))
+        if unknown := [each for each in keys if self._registry.get(each) is None]:
+            raise BadInput([_not_found(each) for each in unknown])
+        for key in keys:
+            obj = self._registry.get(key)
+            match obj:
+                case None:
+                    pass  # gone with another one
+                case Pod():
+                    self._delete_pod(obj, now)
+                case Deployment():
+                    self._remove(key)
+                    for pod in self._registry.owned(key):
+                        self._delete_pod(pod, now)
+                case Service():
+                    self._allocation.release(obj)
+                    if self._balancers:
+                        self._balancers.release((key[1], key[2]))
+                    self._remove(key)
+                    self._registry.remove(("Endpoints", *key[1:]))
+                case _:
+                    self._remove(key)
+
+    def scale(self, namespace: str, name: str, replicas: int) -> None:
+        """Of a Deployment."""
+        key = (DEPLOYMENT, namespace, name)
+        found = self._registry.get(key)
+        if not isinstance(found, Deployment):
+            raise BadInput([_not_found(key)])
+        if replicas < 0:
+            least = "must be greater than or equal to 0"
+            told = f"spec.replicas: Invalid value: {replicas}: {least}"
+            raise object_updates.refused(found, [told])
+        self._write(altered(found, spec=altered(found.spec, replicas=replicas)))
+
+    # --- the kubelet and the cloud ---------------------------------------------------------------
+
+    def set_pod_status(self, key: ObjectKey, status: PodStatus) -> None:
+        """From the kubelet. A Pod that is gone by now has none."""
+        if pod := self._registry.pod(key):
+            self._write(altered(pod, status=status))
+
+    def pod_gone(self, key: ObjectKey) -> None:
+        """Its kubelet has stopped it, whether it was asked to or not."""
+        self._remove(key)
+
+    def set_service_status(self, key: ServiceKey, status: ServiceStatus) -> None:
+        """From a load balancer controller elsewhere. A Service that is gone by now has none."""
+        if service := self._registry.service(key):
+            self._write(altered(service, status=status))
+
+    # --- the controllers -------------------------------------------------------------------------
+
+    def reconcile(self, now: str) -> bool:
+        """Let all controllers work until nothing is left to do; whether anything changed.
+
+        `now` becomes the `deletionTimestamp` of the Pods that a Deployment gives up.
+        """
+        before = self._registry.revision
+        while self._deployments_due or self._scheduling_due:
+            due, self._deployments_due = sorted(self._deployments_due), set()
+            for key in due:
+                self._run_deployment(key, now)
+            if self._scheduling_due:
+                self._scheduling_due = False
+                self._schedule()
+        self._assign_balancers()
+        due_services, self._services_due = sorted(self._services_due), set()
+        for service in due_services:
+            self._run_service(service)
+        return self._registry.revision != before
+
+    def _run_deployment(self, key: ObjectKey, now: str) -> None:
+        deployment = self._registry.get(key)
+        if not isinstance(deployment, Deployment):
+            return
+        namespace = deployment.metadata.namespace
+        owned = self._registry.owned(key)
+        step = deployments.next_step(
+            deployment,
+            owned,
+            lambda name: self._registry.get(("Pod", namespace, name)) is not None,
+        )
+        for pod in step.release:
+            self._write(deployments.without_owner(pod))
+        for pod in step.delete:
+            self._delete_pod(pod, now)
+        for pod in step.create:
+            self._write(pod)
+        status = deployments.status_of(deployment, self._registry.owned(key))
+        self._registry.put(altered(deployment, status=status))
+
+    def _schedule(self) -> None:
+        self._unscheduled = {}
+        waiting = [
+            pod
+            for pod in self._registry.without_ip()
+            if not members.is_terminating(pod) and not members.is_terminal(pod)
+        ]
+        for pod in waiting:
+            if (name := pod.spec.node_name) and not self._registry.node(name):
+                self._unscheduled[object_key(pod)] = (
+                    f"spec.nodeName: Node {name!r} does not exist; it stays Pending"
+                    " (a real cluster deletes such a Pod)"
+                )
+        homeless = [pod for pod in waiting if not pod.spec.node_name]
+        if not homeless:
+            return
+        placed = [pod for pod in self._registry.all(Pod) if pod.spec.node_name]
+        scheduler = Scheduler(self._registry.all(Node), placed)
+        for pod in homeless:
+            if name := scheduler.place(pod):
+                self._write(replace(pod, spec=replace(pod.spec, node_name=name)))
+            else:
+                self._unscheduled[object_key(pod)] = scheduler.why_not(pod)
+
+    def _assign_balancers(self) -> None:
+        """What is given back may be what a pending one waits for, so those are tried again."""
+        if self._balancers is None:
+            return
+        altered_any = bool(self._balancers_due)
+        while altered_any:
+            altered_any = False
+            keys, self._balancers_due = self._balancers_due | self._balancer_warnings.keys(), set()
+            found = [(key, self._registry.service(key)) for key in keys]
+            for key, service in sorted(found, key=_balancer_order):
+                warnings: tuple[str, ...] = ()
+                if service:
+                    assigned, warnings = self._balancers.assign(service)
+                    altered_any |= self._registry.put(assigned)
+                _set(self._balancer_warnings, key, warnings)
+
+    def _run_service(self, key: ServiceKey) -> None:
+        edits = service_endpoints.edits(key, self._registry, self._random)
+        for obj in edits.write:
+            self._registry.put(obj)
+        for gone in edits.delete:
+            self._registry.remove(gone)
+        _set(self._endpoint_warnings, key, edits.warnings)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def take_changes(self) -> Changed:
+        """What differs since the last call."""
+        return self._registry.take_changes()
+
+    def object(self, key: ObjectKey) -> KubernetesObject | None:
+        return self._registry.get(key)
+
+    def objects(self, kind: type[_T]) -> list[_T]:
+        """By namespace and name."""
+        return sorted(self._registry.all(kind), key=object_key)
+
+    def pods_to_run(self) -> list[Pod]:
+        """Those that a kubelet has to start: on a Node that exists, without an address yet."""
+        return [
+            pod
+            for pod in self._registry.without_ip()
+            if not members.is_terminating(pod)
+            and not members.is_terminal(pod)
+            and self._registry.node(pod.spec.node_name)
+        ]
+
+    @property
+    def warnings(self) -> Mapping[ObjectKey, tuple[str, ...]]:
+        """As of the last `reconcile`: what people may not expect, by the object it is about.
+
+        A Pod of a Deployment that has no Node is told of with the Deployment.
+        """
+        found: dict[ObjectKey, tuple[str, ...]] = {}
+        for of in (self._endpoint_warnings, self._balancer_warnings):
+            for service, told in of.items():
+                key = ("Service", *service)
+                found[key] = (*found.get(key, ()), *told)
+        for pod_key, why in self._unscheduled.items():
+            pod = self._registry.pod(pod_key)
+            owner = owner_of(pod) if pod else None
+            key, line = (owner, f"Pod {pod_key[2]}: {why}") if owner else (pod_key, why)
+            found[key] = (*found.get(key, ()), line)
+        return {key: found[key] for key in sorted(found)}
+
+    # --- writes, and whom they concern -----------------------------------------------------------
+
+    def _write(self, obj: KubernetesObject) -> None:
+        former = self._registry.get(object_key(obj))
+        if self._registry.put(obj):
+            self._note(obj)
+            if former is not None:
+                self._note(former)
+
+    def _remove(self, key: ObjectKey) -> None:
+        self._elsewhere.discard(key)
+        if former := self._registry.remove(key):
+            self._note(former)
+
+    def _delete_pod(self, pod: Pod, now: str) -> None:
+        """At once if no kubelet has to stop it."""
+        key = object_key(pod)
+        if key in self._elsewhere or not pod.status.pod_ips:
+            self._remove(key)
+        elif not members.is_terminating(pod):
+            self._write(replace(pod, metadata=replace(pod.metadata, deletion_timestamp=now)))
+
+    def _note(self, obj: KubernetesObject) -> None:
+        meta = obj.metadata
+        match obj:
+            case Pod():
+                self._services_due.update(self._registry.selecting(obj))
+                if owner := owner_of(obj):
+                    self._deployments_due.add(owner)
+                self._scheduling_due |= not obj.status.pod_ips
+            case Service():
+                self._services_due.add((meta.namespace, meta.name))
+                self._balancers_due.add((meta.namespace, meta.name))
+            case Endpoints():
+                self._services_due.add((meta.namespace, meta.name))
+            case EndpointSlice():
+                if of := service_of(obj):
+                    self._services_due.add(of)
+            case Deployment():
+                self._deployments_due.add(object_key(obj))
+            case Node():
+                self._scheduling_due = True
+                self._services_due.update(
+                    (each.metadata.namespace, each.metadata.name)
+                    for each in self._registry.all(Service)
+                )
+
+
+def _balancer_order(
+    found: tuple[ServiceKey, Service | None],
+) -> tuple[bool, bool, bool, ServiceKey]:
+    """What gives back goes first, then those that have or ask for an address."""
+    key, service = found
+    if service is None or service.spec.type != "LoadBalancer":
+        return False, False, False, key
+    has = bool(service.status.load_balancer.ingress)
+    return True, not has, not service.spec.load_balancer_ip, key
+
+
+def _set(
+    warnings: dict[ServiceKey, tuple[str, ...]], key: ServiceKey, told: tuple[str, ...]
+) -> None:
+    if told:
+        warnings[key] = told
+    else:
+        warnings.pop(key, None)
+
+
+def _not_found(key: ObjectKey) -> str:
+    kind, namespace, name = key
+    where = f" in namespace {namespace!r}" if namespace not in ("", "default") else ""
+    return f'{_RESOURCES.get(kind, kind)} "{name}" not found{where}'

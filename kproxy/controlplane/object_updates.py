@@ -1,0 +1,96 @@
+"""What the API server stores when somebody writes a Pod, a Deployment or a Service again.
+
+A write by a person changes no status, and of what the system has added it keeps what it does not
+mention: the Node of a Pod, its owner.
+Source: pkg/apis/core/validation (ValidatePodUpdate), pkg/apis/apps/validation
+(ValidateDeploymentUpdate) and the strategies in pkg/registry of Kubernetes
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.json import encode
+from msgspec.structs import fields, replace
+
+from kproxy.api.checks import altered
+from kproxy.api.types import (
+    Deployment,
+    DeploymentStatus,
+    KubernetesObject,
+    Pod,
+    PodSpec,
+    PodStatus,
+    Service,
+    ServiceStatus,
+)
+from kproxy.controlplane.field_errors import forbidden
+from kproxy.errors import BadInput
+
+_POD_FIXED = (
+    "pod updates may not change fields other than `spec.containers[*].image`, `metadata.labels`"
+    " and `metadata.annotations`"
+)
+
+
+def pod(wanted: Pod, former: Pod | None, *, elsewhere: bool) -> Pod:
+    """The Pod to store. BadInput if fields change that may not.
+
+    `elsewhere`: somebody else runs it, and its status and its end are what the manifest says.
+    """
+    if former is None:
+        status = wanted.status if elsewhere else PodStatus(phase="Pending")
+        ended = wanted.metadata.deletion_timestamp if elsewhere else None
+        metadata = altered(wanted.metadata, deletion_timestamp=ended)
+        return altered(wanted, metadata=metadata, status=status)
+    spec = altered(wanted.spec, node_name=wanted.spec.node_name or former.spec.node_name)
+    if found := _fixed(spec, former.spec):
+        raise refused(wanted, [forbidden(each, _POD_FIXED) for each in found])
+    said = elsewhere and bool(wanted.status.pod_ips)
+    ended = (wanted if said else former).metadata.deletion_timestamp
+    owners = wanted.metadata.owner_references or former.metadata.owner_references
+    metadata = altered(wanted.metadata, owner_references=owners, deletion_timestamp=ended)
+    return replace(wanted, metadata=metadata, spec=spec, status=(wanted if said else former).status)
+
+
+def deployment(wanted: Deployment, former: Deployment | None) -> Deployment:
+    """The Deployment to store. BadInput if its selector changes."""
+    metadata = altered(wanted.metadata, deletion_timestamp=None)
+    status = former.status if former else DeploymentStatus()
+    if former and wanted.spec.selector != former.spec.selector:
+        selector = encode(wanted.spec.selector).decode()
+        told = f"spec.selector: Invalid value: {selector}: field is immutable"
+        raise refused(wanted, [told])
+    return altered(wanted, metadata=metadata, status=status)
+
+
+def service(wanted: Service, former: Service | None) -> Service:
+    """The Service to admit. A new one may bring the status that some load balancer gave it."""
+    status = former.status if former else wanted.status
+    if wanted.spec.type != "LoadBalancer":
+        status = ServiceStatus()
+    metadata = altered(wanted.metadata, deletion_timestamp=None)
+    return altered(wanted, metadata=metadata, status=status)
+
+
+def refused(obj: KubernetesObject, problems: list[str]) -> BadInput:
+    """In the words of the API server."""
+    what = f'{type(obj).__name__} "{obj.metadata.name}" is invalid'
+    return BadInput([f"{what}: {each}" for each in problems])
+
+
+def _fixed(spec: PodSpec, former: PodSpec) -> list[str]:
+    """The fields that differ and may not."""
+    if len(spec.containers) != len(former.containers):
+        return ["spec.containers"]
+    found = _differing("spec", altered(spec, containers=former.containers), former)
+    for i, (new, old) in enumerate(zip(spec.containers, former.containers, strict=True)):
+        found += _differing(f"spec.containers[{i}]", altered(new, image=old.image), old)
+    return found
+
+
+def _differing(path: str, one: Struct, other: Struct) -> list[str]:
+    return [
+        f"{path}.{each.encode_name}"
+        for each in fields(one)
+        if getattr(one, each.name) != getattr(other, each.name)
+    ]

@@ -1,0 +1,84 @@
+"""Several Services admitted at once: all of them or none, and what they state comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from random import Random
+
+from kproxy.api.types import Metadata, Service, ServicePort, ServiceSpec
+from kproxy.controlplane import object_updates
+from kproxy.controlplane.admission import Allocator
+from kproxy.controlplane.families import is_headless
+from kproxy.controlplane.service_updates import needs_cluster_ip, needs_node_ports
+from kproxy.errors import BadInput
+from kproxy.store import ServiceKey
+
+
+class ServiceAllocation:
+    """Admits Services with the allocator of a cluster."""
+
+    def __init__(self, service_cidrs: Sequence[str], random: Random, node_ports: range) -> None:
+        def fresh() -> Allocator:
+            return Allocator(service_cidrs, random, node_ports)
+
+        self._fresh: Callable[[], Allocator] = fresh
+        self._allocator = fresh()
+
+    def admit(
+        self,
+        services: Iterable[Service],
+        stored: Callable[[ServiceKey], Service | None],
+        problems: list[str],
+    ) -> list[Service]:
+        """The Services as they shall be stored; what is refused goes to `problems`.
+
+        Then call `revert`, unless there are none. Addresses and ports that a Service states are
+        not given to another one before its turn, so their order does not matter.
+        """
+        services = list(services)
+        held = [self._hold(service) for service in services]
+        admitted: dict[ServiceKey, Service] = {}
+        for service, holds in zip(services, held, strict=True):
+            for each in holds:
+                self._allocator.release(each)
+            key = (service.metadata.namespace, service.metadata.name)
+            former = admitted.get(key) or stored(key)
+            try:
+                wanted = object_updates.service(service, former)
+                admitted[key] = self._allocator.admit(wanted, former)
+            except BadInput as error:
+                problems += error.problems
+        return list(admitted.values())
+
+    def release(self, service: Service) -> None:
+        self._allocator.release(service)
+
+    def revert(self, stored: Iterable[Service]) -> None:
+        """To what these hold, which is all that there is."""
+        self._allocator = self._fresh()
+        self._allocator.remember(stored)
+
+    def _hold(self, service: Service) -> list[Service]:
+        """Stand-ins that hold what the Service states and is free."""
+        held = []
+        for each in _stated(service.spec):
+            stand_in = Service(metadata=Metadata(name=service.metadata.name), spec=each)
+            try:
+                self._allocator.remember([stand_in])
+            except BadInput:
+                continue  # of another one, or of no range: admission says so in its turn
+            held.append(stand_in)
+        return held
+
+
+def _stated(spec: ServiceSpec) -> Iterator[ServiceSpec]:
+    """Each address and port for itself."""
+    addresses = spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
+    if needs_cluster_ip(spec) and not is_headless(spec):
+        for address in addresses:
+            if address != "None":
+                yield ServiceSpec(cluster_ips=(address,))
+    if needs_node_ports(spec):
+        numbers = {each.node_port for each in spec.ports} | {spec.health_check_node_port}
+        for number in sorted(numbers - {0}):
+            yield ServiceSpec(type="NodePort", ports=(ServicePort(port=1, node_port=number),))
