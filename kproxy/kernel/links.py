@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 from collections.abc import Iterable
+from fcntl import ioctl
 from ipaddress import ip_interface, ip_network
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +27,8 @@ from kproxy.kernel.netns import Namespace
 
 _IFA_F_NODAD = 0x02
 _IFF_RUNNING = 0x40
+_SIOCGIFFLAGS = 0x8913
+_IFREQ = struct.Struct("=16sH22x")  # ifr_name, ifr_flags
 
 
 class Route(Struct, frozen=True, kw_only=True):
@@ -233,6 +237,15 @@ class Links:
             for link in links
             if link["index"] in ports or (link.get("linkinfo") or {}).get("kind") != "bridge"
         )
+
+    def is_running(self, name: str) -> bool:
+        """As `all_running` says of all. False where there is no such link."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            try:
+                answer = ioctl(asking, _SIOCGIFFLAGS, _IFREQ.pack(name.encode(), 0))
+            except OSError:
+                return False
+        return bool(_IFREQ.unpack(answer)[1] & _IFF_RUNNING)
 
     def close(self) -> None:
         self._netlink.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -18,6 +19,7 @@ MAX_EDGE_HOSTS = 80  # nodes, and load balancers: with an edge their public addr
 SUBNET_BITS = {Family.IPV4: 24, Family.IPV6: 64}
 _GATEWAY_HOST = 2  # of the balancer CIDR
 _FIRST_HOST = 10
+_LAST_POD = 254  # .255 is IPv4's broadcast address
 SHARED_CHECK_CIDRS = ("100.125.0.0/16", "fd00:100:125::/64")  # of shared load balancers
 _FIRST_PUBLIC_BALANCER, _PUBLIC_DNAT = 100, 200
 _FIRST_DEDICATED_CHECK = 100  # of the balancer CIDR
@@ -79,6 +81,30 @@ class Layout:
             node_gateway=_gateways(nodes),
             client_gateway=_gateways(clients),
         )
+
+
+class PodAddresses:
+    """Free addresses of one node's subnets, for pods that come to a running lab.
+
+    In order, from after those of the spec's pods to .254; one that was free again is given once all
+    others were. The families go by the same digits.
+    """
+
+    def __init__(self, subnets: Addresses, pods: int) -> None:
+        """`pods`: how many the spec has on that node, whichever network they are in."""
+        self._networks = {family: ip_network(subnet) for family, subnet in subnets.items()}
+        self._free = deque(range(_FIRST_HOST + pods + 1, _LAST_POD + 1))
+
+    def __len__(self) -> int:
+        return len(self._free)
+
+    def take(self) -> tuple[int, Addresses]:
+        """A number, to be freed, and the addresses that go with it. Not if none is left."""
+        number = self._free.popleft()
+        return number, _hosts(self._networks, number)
+
+    def free(self, number: int) -> None:
+        self._free.append(number)
 
 
 def _edge_addresses(families: Iterable[Family], edge: EdgeSpec) -> dict[str, Addresses]:

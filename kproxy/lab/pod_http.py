@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from kproxy.serve.http import Response, encode, read_request
 
@@ -17,11 +17,17 @@ def is_http(line: bytes) -> bool:
     return line.startswith(_METHODS)
 
 
-def answer_http(received: bytes, answer: Mapping[str, object], date: str) -> bytes | None:
+def answer_http(
+    received: bytes,
+    answer: Mapping[str, object],
+    date: str,
+    failing: Container[tuple[object, str]] = (),
+) -> bytes | None:
     """What to send back, as `kproxy.serve.http.encode` has it; None if more must come.
 
     The body is the JSON line `answer` with three more: `host` and `path` of the request, and
-    `forwarded_for`, the field X-Forwarded-For; "" is a field that is not there.
+    `forwarded_for`, the field X-Forwarded-For; "" is a field that is not there. Where the port of
+    `answer` and the path are `failing`, it is a 503 that says which pod is not ready.
     """
     request = read_request(received)
     if request is None:
@@ -36,14 +42,20 @@ def answer_http(received: bytes, answer: Mapping[str, object], date: str) -> byt
     length = fields.get("content-length", "")
     if length.isdecimal() and len(body) < int(length):
         return None
+    path = first.split(" ")[1]
+    if (answer["port"], path) in failing:
+        return encode(_response(503, {"pod": answer["pod"], "ready": False}), request, date)
     more = {
         "host": fields.get("host", ""),
-        "path": first.split(" ")[1],
+        "path": path,
         "forwarded_for": fields.get("x-forwarded-for", ""),
     }
-    response = Response(
-        status=200,
+    return encode(_response(200, {**answer, **more}), request, date)
+
+
+def _response(status: int, body: Mapping[str, object]) -> Response:
+    return Response(
+        status=status,
         headers=(("Content-Type", "application/json"),),
-        body=json.dumps({**answer, **more}).encode() + b"\n",
+        body=json.dumps(body).encode() + b"\n",
     )
-    return encode(response, request, date)

@@ -15,51 +15,116 @@ import os
 import selectors
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import partial
+from itertools import chain
 
 from kproxy.api.types import Protocol
 from kproxy.datagrams import reply_prefix
-from kproxy.errors import Unsupported
+from kproxy.errors import BadInput, Unsupported
 from kproxy.forwarding.plan import Family
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.pod_http import answer_http, is_http
+from kproxy.lab.spec import PortSpec
 
 _BACKLOG = 1024
 _LINE_MAX_BYTES = 65536
 _FAMILY = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 
 
+@dataclass(slots=True, kw_only=True)
+class _Served:
+    """A pod that is served. `failing`: where it answers 503, as port and path."""
+
+    pod: LabPod
+    listeners: dict[PortSpec, list[socket.socket]] = field(default_factory=dict)
+    connections: set[socket.socket] = field(default_factory=set)
+    failing: set[tuple[int, str]] = field(default_factory=set)
+    accepting: bool = True
+
+    def sockets(self) -> list[socket.socket]:
+        return [*chain.from_iterable(self.listeners.values()), *self.connections]
+
+
 class PodServer:
-    """First `listen` for each pod, then `start`, at the end `close`."""
+    """`start`, and at the end `close`; pods come and go before and in between, by any thread.
+
+    Their names are those of hosts.
+    """
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._sockets: set[socket.socket] = set()
+        self._served: dict[str, _Served] = {}
+        # Of whoever watches or closes sockets. The serving thread has it but while it waits.
+        self._lock = threading.Lock()
         self._stop_reader, self._stop_writer = os.pipe2(os.O_CLOEXEC)
         self._thread = threading.Thread(target=self._serve, name="kproxy-pods", daemon=True)
         self._failure: BaseException | None = None
 
     def listen(self, pod: LabPod) -> None:
-        """Open the pod's ports on its addresses, in its namespace.
+        """Open the pod's ports on its addresses, in its namespace; none if it runs a program.
 
-        Raises Unsupported for an SCTP port on a kernel without SCTP sockets.
+        Raises Unsupported for an SCTP port on a kernel without SCTP sockets, BadInput for a port
+        that is taken, as on the host network; none is open then.
         """
-        with pod.namespace.entered():
-            for port in pod.spec.ports:
-                for family, address in pod.addresses.items():
-                    sock = _open(_FAMILY[family], port.protocol, pod.name)
-                    self._sockets.add(sock)
-                    sock.setblocking(False)
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    sock.bind((address, port.port))
-                    if port.protocol == "UDP":
-                        ready = partial(self._answer_datagrams, sock, pod.name)
-                    else:
-                        sock.listen(_BACKLOG)
-                        ready = partial(self._accept, sock, pod.name)
-                    self._watch(sock, ready)
+        served = _Served(pod=pod)
+        with ExitStack() as undo:
+            for port in () if pod.spec.runs else pod.spec.ports:
+                served.listeners[port] = _open_port(pod, port)
+                for sock in served.listeners[port]:
+                    undo.enter_context(sock)
+            with self._lock:
+                self._served[pod.name] = served
+                for port in served.listeners:
+                    self._watch_port(served, port)
+            undo.pop_all()
+
+    def unlisten(self, name: str) -> None:
+        """Close all sockets of a pod. Harmless if it is not served."""
+        with self._lock:
+            served = self._served.pop(name, None)
+            for sock in served.sockets() if served else ():
+                self._close(sock)
+
+    def stop_accepting(self, name: str) -> None:
+        """As a server does at SIGTERM: its ports are closed, open connections go on."""
+        with self._lock:
+            served = self._served[name]
+            served.accepting = False
+            for port in served.listeners:
+                self._close_port(served, port)
+
+    def open_connections(self, name: str) -> int:
+        """How many clients have no answer yet, whether they have asked or not."""
+        with self._lock:
+            return len(self._served[name].connections)
+
+    def set_path(self, name: str, port: int, path: str, *, fails: bool) -> None:
+        """Answer HTTP requests for `path` (with its query) with 503 from now on, or as usual."""
+        with self._lock:
+            failing = self._served[name].failing
+            (failing.add if fails else failing.discard)((port, path))
+
+    def set_port(self, name: str, number: int, *, closed: bool) -> None:
+        """Refuse new connections to a TCP port from now on, or take them again.
+
+        Nothing happens where the pod does not serve the port, or accepts no more.
+        """
+        with self._lock:
+            served = self._served[name]
+            port = next(
+                (p for p in served.listeners if (p.port, p.protocol) == (number, "TCP")), None
+            )
+            if port is None:
+                return
+            if closed:
+                self._close_port(served, port)
+            elif served.accepting and not served.listeners[port]:
+                served.listeners[port] = _open_port(served.pod, port)
+                self._watch_port(served, port)
 
     def start(self) -> None:
         self._selector.register(self._stop_reader, selectors.EVENT_READ, None)
@@ -71,9 +136,10 @@ class PodServer:
         if self._thread.ident is not None:
             self._thread.join()
         self._selector.close()
-        for sock in self._sockets:
-            sock.close()
-        self._sockets.clear()
+        for served in self._served.values():
+            for sock in served.sockets():
+                sock.close()
+        self._served.clear()
         os.close(self._stop_reader)
         if self._failure:
             raise self._failure
@@ -81,34 +147,67 @@ class PodServer:
     def _serve(self) -> None:
         try:
             while True:
-                for key, _ in self._selector.select():
-                    ready: Callable[[], None] | None = key.data
-                    if ready is None:
-                        return
-                    ready()
+                events = self._selector.select()
+                with self._lock:
+                    for key, _ in events:
+                        ready: Callable[[], object] | None = key.data
+                        if ready is None:
+                            return
+                        # Its pod may have gone meanwhile.
+                        if self._selector.get_map().get(key.fd) is key:
+                            ready()
         except BaseException as error:
             self._failure = error  # raised again by close()
 
-    def _watch(self, sock: socket.socket, ready: Callable[[], None]) -> None:
+    def _watch_port(self, served: _Served, port: PortSpec) -> None:
+        for sock in served.listeners[port]:
+            if port.protocol == "UDP":
+                self._watch(sock, partial(self._answer_datagrams, sock, served.pod.name))
+            else:
+                self._watch(sock, partial(self._accept, sock, served))
+
+    def _close_port(self, served: _Served, port: PortSpec) -> None:
+        """Whose connection the kernel has accepted already is not turned away."""
+        for sock in served.listeners[port]:
+            if port.protocol != "UDP":
+                while self._accept(sock, served):
+                    pass
+            self._close(sock)
+        served.listeners[port] = []
+
+    def _watch(self, sock: socket.socket, ready: Callable[[], object]) -> None:
         self._selector.register(sock, selectors.EVENT_READ, ready)
 
-    def _accept(self, listener: socket.socket, pod: str) -> None:
+    def _close(self, sock: socket.socket) -> None:
+        self._selector.unregister(sock)
+        sock.close()
+
+    def _accept(self, listener: socket.socket, served: _Served) -> bool:
+        """Whether there was one."""
         try:
             connection, source = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):  # given up before we came
-            return
-        self._sockets.add(connection)
+        except BlockingIOError:
+            return False
+        except ConnectionAbortedError:  # given up before we came
+            return True
+        served.connections.add(connection)
         connection.setblocking(False)
-        answer = _answer(pod, source, listener)
-        self._watch(connection, partial(self._answer_line, connection, bytearray(), answer))
+        answer = _answer(served.pod.name, source, listener)
+        ready = partial(self._answer_line, connection, served, bytearray(), answer)
+        self._watch(connection, ready)
+        return True
 
     def _answer_line(
-        self, connection: socket.socket, received: bytearray, answer: dict[str, object]
+        self,
+        connection: socket.socket,
+        served: _Served,
+        received: bytearray,
+        answer: dict[str, object],
     ) -> None:
         try:
             data = connection.recv(_LINE_MAX_BYTES)
             received += data
-            reply = _reply_to(received, answer)
+            reply = _reply_to(received, answer, served.failing)
             if data and reply is None and len(received) < _LINE_MAX_BYTES:
                 return
             # Far smaller than an empty send buffer.
@@ -118,9 +217,8 @@ class PodServer:
         except OSError as error:
             if not _is_peers_doing(error):
                 raise
-        self._selector.unregister(connection)
-        self._sockets.discard(connection)
-        connection.close()
+        served.connections.discard(connection)
+        self._close(connection)
 
     def _answer_datagrams(self, sock: socket.socket, pod: str) -> None:
         while True:
@@ -148,13 +246,37 @@ def _line(answer: dict[str, object]) -> bytes:
     return json.dumps(answer).encode() + b"\n"
 
 
-def _reply_to(received: bytearray, answer: dict[str, object]) -> bytes | None:
+def _reply_to(
+    received: bytearray, answer: dict[str, object], failing: Container[tuple[int, str]]
+) -> bytes | None:
     """None if more must come."""
     if b"\n" not in received:
         return None
     if is_http(bytes(received)):
-        return answer_http(bytes(received), answer, formatdate(usegmt=True))
+        return answer_http(bytes(received), answer, formatdate(usegmt=True), failing)
     return _line(answer)
+
+
+def _open_port(pod: LabPod, port: PortSpec) -> list[socket.socket]:
+    """One socket for each family."""
+    with pod.namespace.entered(), ExitStack() as undo:
+        opened = []
+        for family, address in pod.addresses.items():
+            sock = undo.enter_context(_open(_FAMILY[family], port.protocol, pod.name))
+            sock.setblocking(False)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind((address, port.port))
+                if port.protocol != "UDP":
+                    sock.listen(_BACKLOG)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                where = f"{port.port}/{port.protocol} of {pod.namespace.label}"
+                raise BadInput([f"pod {pod.name}: {where} is taken"]) from None
+            opened.append(sock)
+        undo.pop_all()
+    return opened
 
 
 def _open(family: socket.AddressFamily, protocol: Protocol, pod: str) -> socket.socket:

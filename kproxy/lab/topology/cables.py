@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Family
@@ -101,10 +102,20 @@ def alone(family: Family, address: str) -> str:
 
 def await_carriers(namespaces: Mapping[str, Namespace]) -> None:
     """The kernel turns carriers on in a worker of its own; usually they are there already."""
-    deadline = time.monotonic() + _CARRIER_TIMEOUT_S
     for name, namespace in namespaces.items():
         with namespace.entered(), Links() as links:
-            while not links.all_running():
-                if time.monotonic() > deadline:
-                    raise KernelRefused(f"the links of {name} have no carrier")
-                time.sleep(0.001)
+            _await(links.all_running, f"the links of {name} have no carrier")
+
+
+def await_running(links: Links, names: Iterable[str]) -> None:
+    """As `await_carriers`, for some links of one namespace, whatever others there are."""
+    for name in names:
+        _await(partial(links.is_running, name), f"the link {name} has no carrier")
+
+
+def _await(running: Callable[[], bool], complaint: str) -> None:
+    deadline = time.monotonic() + _CARRIER_TIMEOUT_S
+    while not running():
+        if time.monotonic() > deadline:
+            raise KernelRefused(complaint)
+        time.sleep(0.001)

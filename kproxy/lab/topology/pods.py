@@ -47,6 +47,17 @@ class PodNetwork:
         model = self.model
         return model.transport is Transport.UNDERLAY and model.attachment is Attachment.VETH
 
+    @property
+    def pod_links(self) -> tuple[str, ...]:
+        """Of a pod, its `lo` aside."""
+        return (UPLINK, SECOND) if self.uses_router else (UPLINK,)
+
+    @property
+    def node_links(self) -> tuple[str, ...]:
+        """Of a node, those that have a carrier only while it has pods."""
+        bridged = self.model.attachment in (Attachment.BRIDGE, Attachment.FILTERED_BRIDGE)
+        return (POD_BRIDGE,) if bridged else ()
+
     def hang_on_node(self, links: Links, node: str, cables: Iterable[Cable]) -> None:
         """In the node's namespace; the bridge, if there is one, is there."""
         match self.model.attachment:

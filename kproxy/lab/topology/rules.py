@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 
 from kproxy.forwarding.plan import Family
-from kproxy.kernel.xtables import Xtables, open_xtables
+from kproxy.kernel.xtables import open_xtables
 
 _COMMENT_MAX = 255  # XT_MAX_COMMENT_LEN - 1
 
@@ -31,33 +32,48 @@ class Rules:
         self._rules[family, table].append(f"-A {rule}\n")
 
     def commit(self) -> None:
-        """Add them. Raises KernelRefused, Unsupported."""
-        self._restore(lambda key: [*self._chains[key], *self._rules[key]])
+        """Add them, or none. Raises KernelRefused, Unsupported."""
+        with ExitStack() as undo:
+            for family, tables in self._by_family().items():
+                self._restore(family, tables, self._additions)
+                undo.callback(self._restore, family, tables, self._deletions)
+            undo.pop_all()
 
     def revoke(self) -> None:
         """Delete the rules and the chains that are collected; all of them are there.
 
         Raises KernelRefused, Unsupported.
         """
-        self._restore(self._deletions)
+        for family, tables in self._by_family().items():
+            self._restore(family, tables, self._deletions)
 
-    def _deletions(self, key: tuple[Family, str]) -> list[str]:
+    def _by_family(self) -> dict[Family, list[str]]:
+        """Tables that are concerned."""
+        found: dict[Family, list[str]] = defaultdict(list)
+        for family, table in dict.fromkeys([*self._chains, *self._rules]):
+            found[family].append(table)
+        return found
+
+    def _additions(self, family: Family, table: str) -> list[str]:
+        return [*self._chains[family, table], *self._rules[family, table]]
+
+    def _deletions(self, family: Family, table: str) -> list[str]:
         """Jumps first, then the chains, which need not be emptied rule by rule."""
-        chains = [chain.split(maxsplit=1)[0].removeprefix(":") for chain in self._chains[key]]
-        jumps = [rule for rule in self._rules[key] if rule.split(maxsplit=2)[1] not in chains]
+        chains = [line[1:].split()[0] for line in self._chains[family, table]]
+        jumps = [rule for rule in self._rules[family, table] if rule.split()[1] not in chains]
         return [
             *(f"-D {rule.removeprefix('-A ')}" for rule in jumps),
-            *self._chains[key],
+            *self._chains[family, table],
             *(f"-X {chain}\n" for chain in chains),
         ]
 
-    def _restore(self, lines: Callable[[tuple[Family, str]], list[str]]) -> None:
-        tables: dict[Family, list[str]] = defaultdict(list)
-        for family, table in dict.fromkeys([*self._chains, *self._rules]):
-            tables[family] += [f"*{table}\n", *lines((family, table)), "COMMIT\n"]
-        for family, pieces in tables.items():
-            xtables: Xtables = open_xtables(family, self._variant)
-            xtables.restore(pieces)
+    def _restore(
+        self, family: Family, tables: Iterable[str], lines: Callable[[Family, str], list[str]]
+    ) -> None:
+        pieces: list[str] = []
+        for table in tables:
+            pieces += [f"*{table}\n", *lines(family, table), "COMMIT\n"]
+        open_xtables(family, self._variant).restore(pieces)
 
 
 def comment(text: str) -> str:

@@ -1,0 +1,288 @@
+"""Pods that come and go while a lab runs: a namespace, cables, addresses and a server for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from itertools import count, groupby
+from operator import attrgetter
+from typing import TypeVar
+
+from kproxy.api.types import Probe
+from kproxy.errors import BadInput
+from kproxy.kernel.links import Links
+from kproxy.kernel.netns import Namespace
+from kproxy.lab.hosts import LabPod
+from kproxy.lab.layout import Layout, PodAddresses
+from kproxy.lab.models import MODELS
+from kproxy.lab.names import RESERVED, ROUTER, free_interface, interface
+from kproxy.lab.pod_server import PodServer
+from kproxy.lab.spec import LabSpec, PodSpec
+from kproxy.lab.topology.cables import Cable, await_running
+from kproxy.lab.topology.kernel_settings import set_up_kernel
+from kproxy.lab.topology.pods import PodNetwork
+from kproxy.lab.topology.rules import Rules
+
+# Of interfaces: far above those of a lab's build and those that the kernel gives.
+_FIRST_INDEX = 1 << 20
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sandbox:
+    """A pod with a namespace of its own. `number`: of its addresses, on its node.
+
+    `cable`: as it is called on the node, and on the router if the model has one there.
+    """
+
+    pod: LabPod
+    number: int
+    cable: Cable
+
+    @property
+    def node(self) -> str:
+        return self.pod.node
+
+
+class PodRuntime:
+    """Runs pods on the nodes of a lab that is up. Used by one thread at a time."""
+
+    def __init__(
+        self,
+        spec: LabSpec,
+        layout: Layout,
+        namespaces: Mapping[str, Namespace],
+        variant: str,
+        server: PodServer,
+    ) -> None:
+        """`namespaces`: of the nodes and the router, by name. `variant`: of iptables.
+
+        What `server` serves besides is not touched.
+        """
+        self._spec = spec
+        self._nodes = {node.name: node for node in spec.nodes}
+        self._layout = layout
+        self._network = PodNetwork(spec=spec, model=MODELS[spec.network], layout=layout)
+        self._namespaces = namespaces
+        self._variant = variant
+        self._server = server
+        self._pods: dict[str, LabPod] = {}
+        self._sandboxes: dict[str, _Sandbox] = {}
+        self._hosts = {*layout.addresses, *RESERVED}
+        self._interfaces = {*map(interface, layout.addresses), *RESERVED}
+        self._indexes = count(_FIRST_INDEX)
+        self._free = {
+            node.name: PodAddresses(layout.subnets[node.name], len(node.pods))
+            for node in spec.nodes
+        }
+
+    def start(self, wanted: Sequence[tuple[PodSpec, str]]) -> list[LabPod]:
+        """Run pods on nodes, all in one go; in the order of `wanted`, pod and name of its node.
+
+        Returns when their links carry packets and their servers listen. `PodSpec.name` is the
+        host's name (`kproxy.lab.names.host_name`). Raises BadInput where there is no such node, a
+        name or a port is taken or a node has no address left, Unsupported and KernelRefused;
+        nothing of any of them is left then.
+        """
+        return _apart(partial(self._start, wanted))
+
+    def stop(self, *names: str) -> None:
+        """End pods, also in the middle of connections; their addresses are the last to be reused.
+
+        All that they had on node and router is gone. Raises KernelRefused.
+        """
+        _apart(partial(self._stop, names))
+
+    def _start(self, wanted: Sequence[tuple[PodSpec, str]]) -> list[LabPod]:
+        self._check(wanted)
+        with ExitStack() as undo:
+            sandboxes = [
+                self._sandbox(undo, pod, node) for pod, node in wanted if not pod.host_network
+            ]
+            self._connect(undo, sandboxes)
+            own = {each.pod.name: each.pod for each in sandboxes}
+            pods = [own.get(pod.name) or self._on_host(pod, node) for pod, node in wanted]
+            for pod in pods:
+                self._server.listen(pod)
+                undo.callback(self._server.unlisten, pod.name)
+            undo.pop_all()
+        self._sandboxes |= {each.pod.name: each for each in sandboxes}
+        self._pods |= {pod.name: pod for pod in pods}
+        return pods
+
+    def _stop(self, names: Iterable[str]) -> None:
+        """Each step is taken, whichever fails."""
+        with ExitStack() as steps:
+            sandboxes = []
+            for name in names:
+                del self._pods[name]
+                self._server.unlisten(name)
+                if sandbox := self._sandboxes.pop(name, None):
+                    sandboxes.append(sandbox)
+                    steps.callback(self._release, sandbox)
+            for place, group in self._places(sandboxes):
+                steps.callback(self._revoke, place, group)
+                steps.callback(self._unplug, place, group)
+
+    def stop_accepting(self, name: str) -> None:
+        """As SIGTERM does: its ports are closed, open connections may end."""
+        self._server.stop_accepting(name)
+
+    def open_connections(self, name: str) -> int:
+        """Of clients that have no answer yet."""
+        return self._server.open_connections(name)
+
+    def set_health(self, name: str, probe: Probe, *, healthy: bool) -> None:
+        """Let a pod fail or pass such a probe from now on.
+
+        HTTP: it answers 503 at that port and path. TCP: it refuses connections to that port.
+        """
+        if probe.http_get:
+            path = "/" + probe.http_get.path.removeprefix("/")
+            port = self._port(name, probe.http_get.port)
+            self._server.set_path(name, port, path, fails=not healthy)
+        elif probe.tcp_socket:
+            port = self._port(name, probe.tcp_socket.port)
+            self._server.set_port(name, port, closed=not healthy)
+
+    def close(self) -> None:
+        """End all pods, with the nodes: their links go with the namespaces, and nothing is left."""
+        for name in self._pods:
+            self._server.unlisten(name)
+        for sandbox in self._sandboxes.values():
+            sandbox.pod.namespace.close()
+        self._pods.clear()
+        self._sandboxes.clear()
+
+    def _port(self, name: str, wanted: int | str) -> int:
+        """Raises BadInput if the pod has no port of that name."""
+        if isinstance(wanted, int):
+            return wanted
+        for port in self._pods[name].spec.ports:
+            if port.name == wanted:
+                return port.port
+        raise BadInput([f"pod {name} has no port called {wanted!r}"])
+
+    def _check(self, wanted: Iterable[tuple[PodSpec, str]]) -> None:
+        found: list[str] = []
+        seen = {*self._hosts, *self._pods}
+        needed: dict[str, int] = dict.fromkeys(self._nodes, 0)
+        for pod, node in wanted:
+            if pod.name in seen:
+                found.append(f"pod {pod.name}: this name of a host is taken")
+            seen.add(pod.name)
+            if node not in self._nodes:
+                found.append(f"pod {pod.name}: {node!r} is not a node")
+            elif not pod.host_network:
+                needed[node] += 1
+        for node, number in needed.items():
+            if number > len(self._free[node]):
+                left = len(self._free[node])
+                found.append(f"node {node} has {left} addresses left, not {number}")
+        if found:
+            raise BadInput(found)
+
+    def _sandbox(self, undo: ExitStack, pod: PodSpec, node: str) -> _Sandbox:
+        """Nothing but the namespace and what is set aside."""
+        number, addresses = self._free[node].take()
+        undo.callback(self._free[node].free, number)
+        name = free_interface(pod.name, self._interfaces)
+        self._interfaces.add(name)
+        undo.callback(self._interfaces.discard, name)
+        namespace = undo.enter_context(Namespace.create(f"{self._spec.name}-{pod.name}"))
+        return _Sandbox(
+            pod=LabPod(
+                name=pod.name,
+                namespace=namespace,
+                addresses=addresses,
+                spec=pod,
+                node=node,
+                zone=self._nodes[node].zone,
+            ),
+            number=number,
+            cable=Cable(
+                name=name, index=next(self._indexes), namespace=namespace, addresses=addresses
+            ),
+        )
+
+    def _release(self, sandbox: _Sandbox) -> None:
+        sandbox.pod.namespace.close()
+        self._interfaces.discard(sandbox.cable.name)
+        self._free[sandbox.node].free(sandbox.number)
+
+    def _on_host(self, pod: PodSpec, node: str) -> LabPod:
+        return LabPod(
+            name=pod.name,
+            namespace=self._namespaces[node],
+            addresses=self._layout.addresses[node],
+            spec=pod,
+            node=node,
+            zone=self._nodes[node].zone,
+        )
+
+    def _connect(self, undo: ExitStack, sandboxes: Sequence[_Sandbox]) -> None:
+        network = self._network
+        for each in sandboxes:
+            with each.pod.namespace.entered():
+                set_up_kernel(self._spec.families, forwards=False)
+        for place, group in self._places(sandboxes):
+            cables = [each.cable for each in group]
+            rules = self._rules(place, group)
+            with self._namespaces[place].entered(), Links() as links:
+                undo.callback(self._unplug, place, group)
+                if place == ROUTER:
+                    network.hang_on_router(links, cables)
+                else:
+                    network.hang_on_node(links, place, cables)
+                rules.commit()
+            undo.callback(self._revoke, place, group)
+        for each in sandboxes:
+            with each.pod.namespace.entered(), Links() as links:
+                network.set_up_pod(links, each.node, each.cable.addresses)
+                await_running(links, network.pod_links)
+        for place, group in self._places(sandboxes):
+            with self._namespaces[place].entered(), Links() as links:
+                upper = [each.cable.name for each in group]
+                await_running(links, [*upper, *(network.node_links if place != ROUTER else ())])
+
+    def _places(self, sandboxes: Sequence[_Sandbox]) -> Iterator[tuple[str, list[_Sandbox]]]:
+        """Where cables of pods end, and of which."""
+        if self._network.uses_router and sandboxes:
+            yield ROUTER, list(sandboxes)
+        in_order = sorted(sandboxes, key=attrgetter("node"))
+        for node, group in groupby(in_order, attrgetter("node")):
+            yield node, list(group)
+
+    def _rules(self, place: str, sandboxes: Iterable[_Sandbox]) -> Rules:
+        rules = Rules(self._variant)
+        for each in sandboxes:
+            if place == ROUTER:
+                self._network.router_rules(
+                    rules, each.pod.name, each.cable.name, each.cable.addresses
+                )
+            else:
+                self._network.node_rules(rules, each.cable.name)
+        return rules
+
+    def _revoke(self, place: str, sandboxes: Iterable[_Sandbox]) -> None:
+        with self._namespaces[place].entered():
+            self._rules(place, sandboxes).revoke()
+
+    def _unplug(self, place: str, sandboxes: Iterable[_Sandbox]) -> None:
+        """Both ends of the cables are gone then, with their addresses and routes."""
+        with self._namespaces[place].entered(), Links() as links:
+            there = set(links.names())
+            for each in sandboxes:
+                if each.cable.name in there:
+                    links.delete(each.cable.name)
+
+
+def _apart(task: Callable[[], _T]) -> _T:
+    """In a thread of its own: pyroute2 runs an event loop, and ours may be inside one already."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(task).result()
