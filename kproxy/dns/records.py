@@ -8,7 +8,7 @@ sets it up. NXDOMAIN and NODATA as RFC 2308 and RFC 8020 have it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 from itertools import islice
 
@@ -78,9 +78,10 @@ _NODATA = _Found()
 class Records:
     """The names of one cluster at one moment.
 
-    `upstream`: the world outside, a name -> its addresses, or the one name it is an alias of. A
-    namespace exists if it is in `namespaces` or a Service is in it. `serial`: of the zones; the
-    caller lets it grow with each change, if anybody cares.
+    `upstream`: the world outside, a name -> its addresses, or the one name it is an alias of. There
+    is nothing else: what a program in a pod mistypes does not exist, as in a real cluster, whose
+    DNS asks the Internet. A namespace exists if it is in `namespaces` or a Service is in it.
+    `serial`: of the zones; the caller lets it grow with each change, if anybody cares.
     """
 
     def __init__(
@@ -96,15 +97,18 @@ class Records:
         """Raises BadInput for a domain or an upstream zone that cannot be."""
         self._catalog = Catalog(services, slices)
         self._domain = dns.name.from_text(domain)
+        self._zones = (self._domain, _REVERSE_4, _REVERSE_6)
         self._namespaces = {*namespaces, *(key[0] for key in self._catalog.services)}
         self._upstream = _upstream_zone(upstream or {})
+        self._above = {
+            parent for name in (*self._zones, *self._upstream) for parent in _above(name)
+        }
         self._serial = serial
 
     def answer(self, name: Name, rdtype: RdataType) -> Answer:
         """The answer to a question of class IN. Names are compared without regard to case.
 
-        A name outside of the cluster that the upstream zone does not have is REFUSED, not
-        SERVFAIL: nothing is out of order here, this server just does not do recursion.
+        Of names outside of the cluster there is no SOA, so nobody remembers that they do not exist.
         """
         chain: list[RRset] = []
         authoritative = self._zone(name) is not None
@@ -112,16 +116,11 @@ class Records:
             zone = self._zone(name)
             found = self._find(name, rdtype, zone)
             if found is None:
-                if zone is None:  # an alias is an answer, even if nobody here knows what it means
-                    rcode = Rcode.NOERROR if chain else Rcode.REFUSED
-                else:
-                    rcode = Rcode.NXDOMAIN  # of the last name in the chain: RFC 6604
-                authority = self._soa(zone) if zone is not None else ()
                 return Answer(
-                    rcode=rcode,
+                    rcode=Rcode.NXDOMAIN,  # of the last name in the chain: RFC 6604
                     authoritative=authoritative,
                     answer=tuple(chain),
-                    authority=authority,
+                    authority=self._soa(zone) if zone is not None else (),
                 )
             if found.cname is not None:
                 chain.append(_rrset(name, [_cname(found.cname)]))
@@ -147,8 +146,7 @@ class Records:
         return Answer(rcode=Rcode.SERVFAIL, authoritative=False)
 
     def _zone(self, name: Name) -> Name | None:
-        zones = (self._domain, _REVERSE_4, _REVERSE_6)
-        return next((zone for zone in zones if name.is_subdomain(zone)), None)
+        return next((zone for zone in self._zones if name.is_subdomain(zone)), None)
 
     def _find(self, name: Name, rdtype: RdataType, zone: Name | None) -> _Found | None:
         """None if there is no such name."""
@@ -238,8 +236,10 @@ class Records:
 
     def _in_upstream(self, name: Name, rdtype: RdataType) -> _Found | None:
         there = self._upstream.get(name)
-        if there is None or isinstance(there, Name):
-            return None if there is None else _Found(cname=there)
+        if there is None:
+            return _NODATA if name in self._above else None
+        if isinstance(there, Name):
+            return _Found(cname=there)
         return _of_type(rdtype, there)
 
     def _service_name(self, labels: Iterable[str]) -> Name | None:
@@ -312,6 +312,12 @@ def _upstream_zone(upstream: Mapping[str, Sequence[str]]) -> dict[Name, Name | l
     if problems:
         raise BadInput(problems)
     return zone
+
+
+def _above(name: Name) -> Iterator[Name]:
+    while name != dns.name.root:
+        name = name.parent()
+        yield name
 
 
 def _of_type(rdtype: RdataType, rdatas: Iterable[Rdata]) -> _Found:

@@ -1,8 +1,9 @@
-"""Namespaces that labs published, so that the next lab removes those of labs that were killed.
+"""Names that labs published, so that the next lab removes those of labs that were killed.
 
 A record lies in /run/kproxy/labs/<pid>-<lab>.json before the first name is published. Its
 process is dead if the pid is gone or belongs to a process started at another time. Only names that
-still stand for the recorded namespaces are removed: what else is under /run/netns is not ours.
+still stand for the recorded namespaces are removed: what else is under /run/netns is not ours. With
+a name goes its resolv.conf (`kproxy.lab.netns_files`), which is there no longer than the name.
 Anonymous namespaces need none of this.
 """
 
@@ -16,6 +17,7 @@ from msgspec import DecodeError, Struct
 from msgspec import json as msgspec_json
 
 from kproxy.kernel import netns
+from kproxy.lab import netns_files
 
 RECORDS = Path("/run/kproxy/labs")
 
@@ -76,7 +78,11 @@ def sweep() -> list[str]:
         if found.pid_namespace != _pid_namespace() or _started(found.pid) == found.started:
             continue
         for name, inode in found.namespaces.items():
-            if _is_leftover(netns.RUN_DIR / name, inode):
+            path = netns.RUN_DIR / name
+            is_leftover = _is_leftover(path, inode)
+            if is_leftover or not path.exists():
+                netns_files.remove_resolv_conf(name)
+            if is_leftover:
                 netns.remove_published(name)
                 removed.append(name)
         forget(path)

@@ -156,7 +156,7 @@ STATUS = [  # question -> status, records in the authority section
     ([WEB, "MX"], "NOERROR", 1),
     ([DB, "AAAA"], "NOERROR", 1),
     (["default.svc.cluster.local", "A"], "NOERROR", 1),
-    (["www.example.org", "A"], "REFUSED", 0),
+    (["www.example.org", "A"], "NXDOMAIN", 0),
 ]
 
 

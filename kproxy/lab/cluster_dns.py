@@ -1,0 +1,160 @@
+"""The cluster's DNS as pods behind a Service, as kubeadm sets it up.
+
+Services, EndpointSlices -> ClusterDns.follow -> Records, made at the next query after a change
+a pod of kube-system/coredns -> ClusterDns.start: a server in the pod's namespace
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from ipaddress import ip_network
+
+from kproxy.api.types import (
+    Container,
+    ContainerPort,
+    Deployment,
+    DeploymentSpec,
+    EndpointSlice,
+    KubernetesObject,
+    LabelSelector,
+    Metadata,
+    PodSpec,
+    PodTemplateSpec,
+    Service,
+    ServicePort,
+    ServiceSpec,
+)
+from kproxy.dns import DnsServer, Records
+from kproxy.errors import BadInput
+from kproxy.lab.hosts import LabPod
+from kproxy.store import ObjectKey, object_key
+
+NAMESPACE = "kube-system"
+SERVICE, DEPLOYMENT = "kube-dns", "coredns"
+LABELS = {"k8s-app": "kube-dns"}
+IMAGE = "registry.k8s.io/coredns/coredns"
+_PORT = 53
+_NUMBER = 10  # of its address in the service CIDR
+
+
+def dns_addresses(service_cidrs: Iterable[str]) -> tuple[str, ...]:
+    """The cluster IPs of kube-dns: the 10th address of each CIDR, as kubeadm chooses it.
+
+    10.96.0.0/16 -> 10.96.0.10; fd00:10:96::/112 -> fd00:10:96::a. Raises BadInput for a CIDR that
+    has none.
+    """
+    networks = [ip_network(cidr) for cidr in service_cidrs]
+    if small := [network for network in networks if network.num_addresses <= _NUMBER]:
+        raise BadInput(
+            [f"service CIDR {each}: has no 10th address for {SERVICE}" for each in small]
+        )
+    return tuple(str(network[_NUMBER]) for network in networks)
+
+
+def dns_objects(service_cidrs: Sequence[str]) -> tuple[Service, Deployment]:
+    """kube-system/kube-dns and kube-system/coredns.
+
+    `service_cidrs`: one of each family of the cluster, the primary family's first. Raises BadInput.
+    """
+    addresses = dns_addresses(service_cidrs)
+    service = Service(
+        metadata=Metadata(name=SERVICE, namespace=NAMESPACE, labels=LABELS),
+        spec=ServiceSpec(
+            cluster_ip=addresses[0],
+            cluster_ips=addresses,
+            ip_families=tuple("IPv6" if ":" in address else "IPv4" for address in addresses),
+            ip_family_policy="PreferDualStack",
+            selector=LABELS,
+            ports=(
+                ServicePort(name="dns", port=_PORT, protocol="UDP", target_port=_PORT),
+                ServicePort(name="dns-tcp", port=_PORT, protocol="TCP", target_port=_PORT),
+            ),
+        ),
+    )
+    container = Container(
+        name=DEPLOYMENT,
+        image=IMAGE,
+        ports=(
+            ContainerPort(name="dns", container_port=_PORT, protocol="UDP"),
+            ContainerPort(name="dns-tcp", container_port=_PORT, protocol="TCP"),
+        ),
+    )
+    deployment = Deployment(
+        metadata=Metadata(name=DEPLOYMENT, namespace=NAMESPACE, labels=LABELS),
+        spec=DeploymentSpec(
+            replicas=1,
+            selector=LabelSelector(match_labels=LABELS),
+            template=PodTemplateSpec(
+                metadata=Metadata(labels=LABELS),
+                spec=PodSpec(containers=(container,)),
+            ),
+        ),
+    )
+    return service, deployment
+
+
+class ClusterDns:
+    """The DNS servers of a lab's coredns pods; all answer by the same records.
+
+    `follow` may be called while servers answer. Of `start`, `stop` and `close` one at a time.
+    """
+
+    def __init__(self, upstream: Mapping[str, Sequence[str]]) -> None:
+        """`upstream`: the world outside, as `Records` has it. Raises BadInput."""
+        self._upstream = upstream
+        self._lock = threading.Lock()
+        self._objects: dict[ObjectKey, Service | EndpointSlice] = {}
+        self._serial = 1
+        self._records = Records([], [], upstream=upstream)
+        self._changed = False
+        self._servers: dict[str, DnsServer] = {}
+
+    def follow(self, upserts: Iterable[KubernetesObject], deletes: Iterable[ObjectKey]) -> None:
+        """From now on queries are answered by these objects, too. Of other kinds: no matter."""
+        with self._lock:
+            for obj in upserts:
+                if isinstance(obj, Service | EndpointSlice):
+                    key = object_key(obj)
+                    self._changed |= self._objects.get(key) != obj
+                    self._objects[key] = obj
+            for key in deletes:
+                self._changed |= self._objects.pop(key, None) is not None
+
+    def records(self) -> Records:
+        """The present ones. 1,000 endpoints in 100 Services of both families take 0.5 ms."""
+        with self._lock:
+            if self._changed:
+                self._serial += 1
+                self._records = Records(
+                    [each for each in self._objects.values() if isinstance(each, Service)],
+                    [each for each in self._objects.values() if isinstance(each, EndpointSlice)],
+                    upstream=self._upstream,
+                    serial=self._serial,
+                )
+                self._changed = False
+            return self._records
+
+    def start(self, pod: LabPod) -> None:
+        """Answer on the pod's addresses. Raises OSError if port 53 of one is taken."""
+        if pod.name in self._servers:
+            raise RuntimeError(f"pod {pod.name} is a DNS server already")
+        server = DnsServer(self.records)
+        with ExitStack() as undo:
+            undo.callback(server.close)
+            with pod.namespace.entered():
+                server.listen(pod.addresses.values())
+            server.start()
+            undo.pop_all()
+        self._servers[pod.name] = server
+
+    def stop(self, name: str) -> None:
+        """Close the server of the pod `name`; if there is none, nothing is done."""
+        if server := self._servers.pop(name, None):
+            server.close()
+
+    def close(self) -> None:
+        """Close all servers. Harmless when repeated."""
+        for name in [*self._servers]:
+            self.stop(name)

@@ -1,0 +1,208 @@
+"""Programs that run in a pod and see of the network what a container would see.
+
+A program is in the pod's network namespace, and in namespaces of its own for
+
+- mounts: /etc/resolv.conf is the pod's, /etc/hosts as kubelet writes it, /sys shows the pod's
+  interfaces, and names are looked up in those two files alone, whatever the machine's
+  /etc/nsswitch.conf and nscd would do. A file that is a symbolic link is covered where the link
+  leads; where there is none, or the link leads nowhere, an overlay of /etc has it.
+- its host name, which is the pod's;
+- processes: what it starts ends with it, and it ends with us, however that happens.
+
+Nothing of this is seen by anybody else, and all of it is gone with the program. The other files are
+the machine's; the environment is not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from subprocess import CompletedProcess, Popen
+
+from kproxy.errors import KernelRefused, Unsupported
+from kproxy.forwarding.plan import Family
+from kproxy.lab.hosts import LabPod
+
+_CLONE_NEWNS, _CLONE_NEWUTS = 0x00020000, 0x04000000  # linux/sched.h
+_MS_BIND, _MS_REC, _MS_SLAVE, _MNT_DETACH = 0x1000, 0x4000, 0x80000, 2  # linux/mount.h
+
+# setpriv becomes unshare: killed when the thread that started it ends. The program is the first of
+# its process namespace: killed when unshare ends, and with it all others there.
+_CONTAINED = (
+    *("setpriv", "--pdeathsig", "KILL", "--"),
+    *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
+)
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_STAGE = Path("/tmp")  # any folder that every machine has; covered for a moment only
+_NSCD = Path("/run/nscd")
+_HOSTS_LINE = re.compile(r"^hosts:.*$", re.MULTILINE)
+_HOSTS = """\
+# Kubernetes-managed hosts file.
+127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::0\tip6-localnet
+fe00::0\tip6-mcastprefix
+fe00::1\tip6-allnodes
+fe00::2\tip6-allrouters
+"""
+_FAMILIES = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
+# Addresses in libc's order, a line each; a failure is told by its number, for the words vary.
+_LOOK_UP = """\
+import socket, sys
+try:
+    found = socket.getaddrinfo(sys.argv[1], None, int(sys.argv[2]), socket.SOCK_STREAM)
+except socket.gaierror as error:
+    sys.exit(f"{error.errno} {error.strerror}")
+print(*(each[4][0] for each in found), sep="\\n")
+"""
+_NOT_FOUND = {socket.EAI_NONAME, socket.EAI_NODATA}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def run_in_pod(
+    pod: LabPod, command: Sequence[str], *, resolv_conf: str, timeout_s: float = 60
+) -> CompletedProcess[str]:
+    """What the program wrote, and its exit status: 127 if there is none of that name.
+
+    `resolv_conf` is the text of the pod's /etc/resolv.conf (`kproxy.dns.resolv_conf`). Standard
+    input is empty. Raises KernelRefused if it is not done after `timeout_s` (it is killed then),
+    Unsupported without the privilege.
+    """
+    started: Future[Popen[str]] = Future()
+    # It stays in its namespaces to its end; and as long as the program, which would end with it.
+    keeper = threading.Thread(
+        target=_start_and_stay, args=(started, pod, command, resolv_conf), name="kproxy-in-pod"
+    )
+    keeper.start()
+    try:
+        with started.result() as process:
+            try:
+                output, errors = process.communicate(timeout=timeout_s)
+            except BaseException:
+                process.kill()
+                raise
+    except subprocess.TimeoutExpired:
+        said = f"{shlex.join(command)} in {pod.name}: not done after {timeout_s:g} s"
+        raise KernelRefused(said) from None
+    finally:
+        keeper.join()
+    return CompletedProcess(list(command), process.returncode, output, errors)
+
+
+def resolve(
+    pod: LabPod, name: str, *, resolv_conf: str, family: Family | None = None, timeout_s: float = 60
+) -> list[str]:
+    """The addresses that libc's getaddrinfo finds in the pod, in its order; [] if there are none.
+
+    Raises KernelRefused with its words for every other failure, such as no answer.
+    """
+    wanted = _FAMILIES[family] if family else socket.AF_UNSPEC
+    command = (sys.executable, "-I", "-S", "-c", _LOOK_UP, name, str(int(wanted)))
+    done = run_in_pod(pod, command, resolv_conf=resolv_conf, timeout_s=timeout_s)
+    if not done.returncode:
+        return done.stdout.split()
+    number, _, words = done.stderr.strip().partition(" ")
+    if number.lstrip("-").isdigit():
+        if int(number) in _NOT_FOUND:
+            return []
+        raise KernelRefused(f"{name} in {pod.name}: {words}")
+    raise KernelRefused(f"{name} in {pod.name}: {done.stderr.strip()}")
+
+
+def hostname(pod: LabPod) -> str:
+    """What `hostname` says in the pod: its own name, or of the host network its node's."""
+    if pod.spec.host_network:
+        return pod.node
+    return pod.name.removesuffix(f".{pod.spec.namespace}")
+
+
+def hosts_file(pod: LabPod) -> str:
+    """The pod's /etc/hosts. Source: pkg/kubelet/kubelet_pods.go (managedHostsFileContent)."""
+    name = hostname(pod)
+    return _HOSTS + "".join(f"{address}\t{name}\n" for address in pod.addresses.values())
+
+
+def _start_and_stay(
+    started: Future[Popen[str]], pod: LabPod, command: Sequence[str], resolv_conf: str
+) -> None:
+    """In a thread of its own, which does not come back from where it goes."""
+    try:
+        _unshare()
+        _mount_files({"resolv.conf": resolv_conf, "hosts": hosts_file(pod)})
+        socket.sethostname(hostname(pod))
+        with pod.namespace.entered():
+            _mount("sysfs", Path("/sys"), kind="sysfs")
+            process = Popen(
+                [*_CONTAINED, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                env=_environment(pod),
+            )
+    except BaseException as error:
+        started.set_exception(error)
+        return
+    started.set_result(process)
+    process.wait()
+
+
+def _environment(pod: LabPod) -> dict[str, str]:
+    """A container's: the machine's may name proxies, search domains and settings of curl."""
+    return {"PATH": _PATH, "HOME": "/", "HOSTNAME": hostname(pod), "LC_ALL": "C"}
+
+
+def _mount_files(files: Mapping[str, str]) -> None:
+    """Let /etc have these files, in the calling thread's own mount namespace."""
+    if (switch := Path("/etc/nsswitch.conf")).exists():
+        files = {**files, switch.name: _HOSTS_LINE.sub("hosts: files dns", switch.read_text())}
+    if _NSCD.is_dir():
+        _mount("tmpfs", _NSCD, kind="tmpfs")
+    _mount("tmpfs", _STAGE, kind="tmpfs", data="mode=755")
+    for name, text in files.items():
+        (_STAGE / name).write_text(text)
+    if all(Path("/etc", name).exists() for name in files):
+        for name in files:
+            _mount(str(_STAGE / name), Path("/etc", name), flags=_MS_BIND)
+    else:
+        _mount("overlay", Path("/etc"), kind="overlay", data=f"lowerdir={_STAGE}:/etc")
+    if _libc.umount2(os.fsencode(_STAGE), _MNT_DETACH):
+        raise _failure(f"unmount {_STAGE}")
+
+
+def _unshare() -> None:
+    """Of mounts and the host name. Mounts made here stay here; the machine's unmounts arrive."""
+    if _libc.unshare(_CLONE_NEWNS | _CLONE_NEWUTS):
+        raise _failure("make a mount namespace")
+    _mount("", Path("/"), flags=_MS_REC | _MS_SLAVE)
+
+
+def _mount(source: str, target: Path, *, kind: str = "", flags: int = 0, data: str = "") -> None:
+    if _libc.mount(
+        source.encode(),
+        os.fsencode(target),
+        kind.encode(),
+        ctypes.c_ulong(flags),
+        data.encode() or None,
+    ):
+        raise _failure(f"mount {source or 'no more mounts of others'} at {target}")
+
+
+def _failure(what: str) -> Unsupported | KernelRefused:
+    code = ctypes.get_errno()
+    message = f"cannot {what}: {os.strerror(code)}"
+    if code in (errno.EPERM, errno.EACCES):
+        return Unsupported(message, remedy="run as root; in a container with --privileged")
+    return KernelRefused(message)
