@@ -11,28 +11,33 @@ from types import TracebackType
 from typing import Self
 
 from kproxy.api.decode import load
-from kproxy.api.types import EndpointSlice, KubernetesObject, Service
+from kproxy.api.types import Deployment, EndpointSlice, KubernetesObject, Service
 from kproxy.backend import BackendOptions, SyncReport
 from kproxy.config import ProxyConfig
 from kproxy.edge import CHECK_INTERVAL_S, DRAIN_S, EdgeController, ListenerState
 from kproxy.errors import BadInput
-from kproxy.forwarding.network import Host, HostKind, Network
+from kproxy.forwarding.network import Network
 from kproxy.forwarding.plan import Family, Plan
 from kproxy.kernel.links import Links
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.ownership import claim_namespace
 from kproxy.lab import leftovers, names, topology, validation
+from kproxy.lab.cluster_setup import pod_manifest, set_up_control_plane, without_pods
+from kproxy.lab.control_plane import ControlPlane
 from kproxy.lab.edge import edge_controller
 from kproxy.lab.hosts import LabBalancer, LabClient, LabHost, LabNode, LabPod
 from kproxy.lab.ingress import IngressController
+from kproxy.lab.inventory import Inventory, oracle_network
 from kproxy.lab.layout import Layout
 from kproxy.lab.models import MODELS
 from kproxy.lab.objects import node_object, pod_object, selected, slices_for
+from kproxy.lab.pod_handle import PodHandle
+from kproxy.lab.pod_runtime import PodRuntime
 from kproxy.lab.pod_server import PodServer
 from kproxy.lab.proxies import Proxies, SyncReports, upsert
 from kproxy.lab.spec import LabSpec
 from kproxy.proxy import NodeProxy
-from kproxy.store import ObjectKey, Store
+from kproxy.store import ObjectKey, Store, object_key
 
 Objects = Iterable[KubernetesObject]
 
@@ -45,7 +50,8 @@ class Lab:
     The lab's own Node and Pod objects are in the proxies' stores from the start.
 
     `hosts` holds everything by name (router included); `nodes`, `pods`, `clients` and `balancers`
-    are its parts.
+    are its parts. Where there is a control plane (`LabSpec.control_plane`), it runs the pods, those
+    of the spec, too, and they come and go.
     """
 
     def __init__(
@@ -70,21 +76,19 @@ class Lab:
             raise BadInput(found)
         self.spec = spec
         self.mode = mode
-        self.nodes: Mapping[str, LabNode] = {}
-        self.pods: Mapping[str, LabPod] = {}
-        self.clients: Mapping[str, LabClient] = {}
-        self.balancers: Mapping[str, LabBalancer] = {}
-        self.hosts: Mapping[str, LabHost] = {}
+        self._inventory = Inventory()
         self._config = config or ProxyConfig()
         self._options = options or BackendOptions()
         self._publish = publish
-        self._layout = Layout.of(spec)
+        self._built = without_pods(spec) if spec.control_plane else spec
+        self._layout = Layout.of(self._built)
         self._model = MODELS[spec.network]
         self._routes: dict[str, str] = {}
         self._proxies: Proxies | None = None
         self._ingress: IngressController | None = None
         self._check_interval_s, self._drain_s = check_interval_s, drain_s
         self._edge: EdgeController | None = None
+        self._plane: ControlPlane | None = None
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -107,45 +111,33 @@ class Lab:
         self._undo.close()
 
     @property
+    def nodes(self) -> Mapping[str, LabNode]:
+        return self._inventory.nodes
+
+    @property
+    def pods(self) -> Mapping[str, LabPod]:
+        """Those that run, by host name: a Pod `web-1` of the namespace `prod` is `web-1.prod`."""
+        if self._plane is None:
+            return self._inventory.pods
+        return {**self._inventory.pods, **self._plane.pods}
+
+    @property
+    def clients(self) -> Mapping[str, LabClient]:
+        return self._inventory.clients
+
+    @property
+    def balancers(self) -> Mapping[str, LabBalancer]:
+        return self._inventory.balancers
+
+    @property
+    def hosts(self) -> Mapping[str, LabHost]:
+        found = self._inventory
+        return {**found.nodes, **self.pods, **found.clients, **found.balancers, **found.between}
+
+    @property
     def network(self) -> Network:
         """What the oracle must know: everybody's addresses and the router's present routes."""
-        nodes = {
-            node.name: Host(
-                name=node.name,
-                kind=HostKind.NODE,
-                addresses=(*node.addresses.values(), *node.gateways.values()),
-                gateways=tuple(node.gateways.values()),
-            )
-            for node in self.nodes.values()
-        }
-        pods = {
-            pod.name: Host(
-                name=pod.name,
-                kind=HostKind.POD,
-                addresses=tuple(pod.addresses.values()),
-                node=pod.node,
-                listens=tuple((port.protocol, port.port) for port in pod.spec.ports),
-            )
-            for pod in self.pods.values()
-        }
-        clients = {
-            client.name: Host(
-                name=client.name, kind=HostKind.CLIENT, addresses=tuple(client.addresses.values())
-            )
-            for client in self.clients.values()
-        }
-        edge = {
-            name: Host(name=name, kind=HostKind.EDGE, addresses=tuple(host.addresses.values()))
-            for name, host in self.hosts.items()
-            if name in self.balancers or name == names.GATEWAY
-        }
-        gateways = (*self._layout.node_gateway.values(), *self._layout.client_gateway.values())
-        router = Host(name=names.ROUTER, kind=HostKind.ROUTER, addresses=gateways)
-        return Network(
-            hosts={**nodes, **pods, **clients, **edge, router.name: router},
-            routes=dict(self._routes),
-            routed=self.spec.network == "routed" and self.spec.edge is None,
-        )
+        return oracle_network(self.spec, self._layout, self._inventory, self.pods, self._routes)
 
     @property
     def public(self) -> Mapping[str, Mapping[Family, str]]:
@@ -179,18 +171,38 @@ class Lab:
         """Add or alter objects (given, or in a manifest file or folder) and sync all nodes.
 
         Returns when every node has its rules, with its reports by node name, and load balancers
-        have theirs. Raises BadInput, and what `NodeProxy.sync` raises; all nodes have had their
-        turn then.
+        have theirs. With a control plane also when all Pods run that can, and are ready if they
+        have no probe or it succeeds at once; without one, objects are taken as they are.
+        Raises BadInput; nothing is changed then. Raises what `NodeProxy.sync` raises; all nodes
+        have had their turn then.
         """
-        self._require_proxies()
         wanted = _objects(objects)
+        if self._plane:
+            return self._plane.apply(wanted)
+        self._require_proxies()
+        wanted = tuple(wanted)
+        if workloads := [each for each in wanted if isinstance(each, Deployment)]:
+            raise BadInput(
+                [f"Deployment {each.metadata.name}: nobody runs it" for each in workloads],
+                remedy="a lab with a control plane: LabSpec(control_plane=True, ...)",
+            )
         if self._edge:
             wanted = self._edge.admit(wanted)
         return self._change(upsert(wanted))
 
-    def delete(self, keys: Iterable[ObjectKey]) -> SyncReports:
-        """Remove objects by (kind, namespace, name) and sync all nodes."""
-        doomed = tuple(keys)
+    def delete(self, objects: Iterable[ObjectKey] | Objects | str | Path) -> SyncReports:
+        """Remove objects, by (kind, namespace, name) or as `apply` takes them, and sync all nodes.
+
+        A Pod that terminates gracefully goes on after that for as long as it wants to. Raises
+        BadInput if a control plane has no such object; nothing is changed then.
+        """
+        given = objects if isinstance(objects, str | Path) else tuple(objects)
+        doomed = [
+            each if isinstance(each, tuple) else object_key(each)
+            for each in (_objects(given) if isinstance(given, str | Path) else given)
+        ]
+        if self._plane:
+            return self._plane.delete(doomed)
 
         def change(store: Store) -> None:
             for key in doomed:
@@ -198,8 +210,48 @@ class Lab:
 
         return self._change(change)
 
+    def scale(self, name: str, replicas: int, *, namespace: str = "default") -> SyncReports:
+        """Let a Deployment have so many Pods. Returns when they are as with `apply`.
+
+        Raises BadInput if there is no such Deployment, or no control plane.
+        """
+        return self._require_plane().scale(namespace, name, replicas)
+
+    def pod(self, name: str, *, namespace: str = "default") -> PodHandle:
+        """A pod of the control plane, to be tampered with. Raises BadInput if none runs so."""
+        plane = self._require_plane()
+        host = names.host_name(name, namespace)
+        if host not in plane.pods:
+            running = ", ".join(plane.pods) or "none"
+            raise BadInput([f"no pod {name} of namespace {namespace} runs; there are: {running}"])
+        return PodHandle(plane, host)
+
+    def get(self, kind: str, name: str, *, namespace: str = "default") -> KubernetesObject:
+        """An object as the control plane has stored it: with what was allocated, and its status.
+
+        `namespace` of a Node is "". Raises BadInput if there is none, or no control plane.
+        """
+        found = self._require_plane().object((kind, namespace, name))
+        if found is None:
+            raise BadInput([f"there is no {kind} {name} in namespace {namespace!r}"])
+        return found
+
+    @property
+    def warnings(self) -> Mapping[ObjectKey, tuple[str, ...]]:
+        """What may surprise about objects of the control plane; it goes away with its cause."""
+        return self._plane.warnings if self._plane else {}
+
+    def wait_for(self, comes_true: Callable[[], bool], *, timeout_s: float = 30) -> bool:
+        """Whether something comes true in time. It is asked whenever an object has changed.
+
+        Raises what has gone wrong meanwhile, and BadInput without a control plane.
+        """
+        return self._require_plane().wait_for(comes_true, timeout_s)
+
     def replace(self, objects: Objects | str | Path) -> SyncReports:
         """Make `objects` all there is besides the lab's own nodes and pods, and sync all nodes."""
+        if self._plane:
+            return self._plane.replace(_objects(objects))
         self._require_proxies()
         wanted: tuple[KubernetesObject, ...] = (*self.own_objects(), *_objects(objects))
         if self._edge:
@@ -211,10 +263,10 @@ class Lab:
         return self._edge.state if self._edge else ()
 
     def own_objects(self) -> tuple[KubernetesObject, ...]:
-        """The Node and Pod objects that describe the lab."""
+        """The Node objects that describe the lab, and those of the Pods of its spec."""
         return (
             *(node_object(node) for node in self.nodes.values()),
-            *(pod_object(pod) for pod in self.pods.values()),
+            *(pod_object(pod) for pod in self._inventory.pods.values()),
         )
 
     def slices(self, service: Service) -> tuple[EndpointSlice, ...]:
@@ -228,18 +280,13 @@ class Lab:
             found.append(f"route: {via!r} is not a node")
         if found:
             raise BadInput(found)
-        cidr = str(ip_network(cidr))
-        route = topology.route_to_node(self._layout, cidr, via, self._model)
-        self._on_router(lambda links: links.add_route(route))
-        self._routes[cidr] = via
+        self._add_route(str(ip_network(cidr)), via)
 
     def unroute(self, cidr: str) -> None:
         """Let the router refuse `cidr` again. Raises BadInput if it has no such route."""
         if cidr not in self._routes:
             raise BadInput([f"unroute: the router has no route to {cidr!r}"])
-        route = topology.route_to_node(self._layout, cidr, self._routes[cidr], self._model)
-        self._on_router(lambda links: links.delete_route(route))
-        del self._routes[cidr]
+        self._delete_route(cidr, self._routes[cidr])
 
     def _change(self, change: Callable[[Store], None]) -> SyncReports:
         """First the nodes, then the ingress pods, then the load balancers, which ask them."""
@@ -250,6 +297,16 @@ class Lab:
             if self._ingress:
                 others.callback(self._ingress.sync, change)
             return proxies.sync(change)
+
+    def _add_route(self, cidr: str, node: str) -> None:
+        route = topology.route_to_node(self._layout, cidr, node, self._model)
+        self._on_router(lambda links: links.add_route(route))
+        self._routes[cidr] = node
+
+    def _delete_route(self, cidr: str, node: str) -> None:
+        route = topology.route_to_node(self._layout, cidr, node, self._model)
+        self._on_router(lambda links: links.delete_route(route))
+        del self._routes[cidr]
 
     def _on_router(self, change: Callable[[Links], None]) -> None:
         def enter_and_change() -> None:
@@ -266,8 +323,8 @@ class Lab:
         if self._publish:
             self._publish_all(undo, namespaces)
         variant = self._options.iptables_variant
-        _apart(lambda: topology.build(self.spec, self._layout, namespaces, variant))
-        self._name_hosts(namespaces)
+        _apart(lambda: topology.build(self._built, self._layout, namespaces, variant))
+        self._inventory = Inventory.of(self._built, self._layout, namespaces)
         self._routes = {str(ip_network(cidr)): node for cidr, node in self.spec.routes.items()}
         pod_server = PodServer()
         undo.callback(pod_server.close)
@@ -297,11 +354,39 @@ class Lab:
                     self._drain_s,
                 )
                 undo.callback(self._edge.close)
+        if self.spec.control_plane:
+            self._plane = self._start_control_plane(undo, pod_server, namespaces)
+        elif self.mode is not None:
             self.apply(self.own_objects())
 
+    def _start_control_plane(
+        self, undo: ExitStack, pod_server: PodServer, namespaces: Mapping[str, Namespace]
+    ) -> ControlPlane:
+        runtime = PodRuntime(
+            self._built, self._layout, namespaces, self._options.iptables_variant, pod_server
+        )
+        undo.callback(runtime.close)
+        pods = [
+            pod_manifest(pod, node.name)
+            for node in self.spec.nodes
+            for pod in node.pods
+            if not pod.runs
+        ]
+        return set_up_control_plane(
+            undo,
+            self.spec,
+            self.nodes,
+            runtime,
+            spread=self._change if self._proxies else lambda _change: {},
+            admit=self._edge.admit if self._edge else lambda objects: objects,
+            own=(*self.own_objects(), *pods),
+            route=self._add_route,
+            unroute=self._delete_route,
+        )
+
     def _host_names(self) -> list[str]:
-        """Of all hosts that have a namespace of their own."""
-        spec = self.spec
+        """Of all hosts that have a namespace of their own from the start."""
+        spec = self._built
         clients = (client.name for client in spec.clients)
         nodes = (node.name for node in spec.nodes)
         pods = (pod.name for pod in spec.pods if not pod.host_network)
@@ -319,59 +404,13 @@ class Lab:
             namespace.publish(name)
             undo.callback(namespace.unpublish)
 
-    def _name_hosts(self, namespaces: Mapping[str, Namespace]) -> None:
-        layout, spec = self._layout, self.spec
-        self.nodes = {
-            node.name: LabNode(
-                name=node.name,
-                namespace=namespaces[node.name],
-                addresses=layout.addresses[node.name],
-                spec=node,
-                subnets=layout.subnets[node.name],
-                gateways=layout.gateways[node.name],
-                public=layout.public.get(node.name, {}),
+    def _require_plane(self) -> ControlPlane:
+        if self._plane is None:
+            raise BadInput(
+                ["this lab has no control plane, or is not up"],
+                remedy="LabSpec(control_plane=True, ...)",
             )
-            for node in spec.nodes
-        }
-        self.pods = {
-            pod.name: LabPod(
-                name=pod.name,
-                namespace=namespaces[node.name if pod.host_network else pod.name],
-                addresses=layout.addresses[pod.name],
-                spec=pod,
-                node=node.name,
-                zone=node.zone,
-            )
-            for node in spec.nodes
-            for pod in node.pods
-        }
-        self.clients = {
-            client.name: LabClient(
-                name=client.name,
-                namespace=namespaces[client.name],
-                addresses=layout.addresses[client.name],
-            )
-            for client in spec.clients
-        }
-        self.balancers = {
-            each.name: LabBalancer(
-                name=each.name,
-                namespace=namespaces[each.name],
-                addresses=layout.addresses[each.name],
-                spec=each,
-                public=layout.public[each.name],
-                check_sources=layout.check_sources[each.name],
-            )
-            for each in (spec.edge.balancers if spec.edge else ())
-        }
-        between = {
-            name: LabHost(name=name, namespace=namespaces[name], addresses=addresses)
-            for name, addresses in (
-                (names.ROUTER, layout.node_gateway),
-                *([(names.GATEWAY, layout.addresses[names.GATEWAY])] if spec.edge else []),
-            )
-        }
-        self.hosts = {**self.nodes, **self.pods, **self.clients, **self.balancers, **between}
+        return self._plane
 
     def _require_proxies(self) -> Proxies:
         if self._proxies is None:
@@ -379,8 +418,8 @@ class Lab:
         return self._proxies
 
     def _forget(self) -> None:
-        self.nodes, self.pods, self.clients, self.balancers, self.hosts = {}, {}, {}, {}, {}
-        self._routes, self._proxies, self._edge = {}, None, None
+        self._inventory, self._routes = Inventory(), {}
+        self._proxies, self._edge, self._plane = None, None, None
 
 
 def _apart(task: Callable[[], None]) -> None:

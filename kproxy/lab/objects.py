@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
+from kproxy.api.checks import ZONE_LABEL
 from kproxy.api.types import (
     Container,
     ContainerPort,
@@ -19,6 +20,7 @@ from kproxy.api.types import (
     Metadata,
     Node,
     NodeAddress,
+    NodeCondition,
     NodeSpec,
     NodeStatus,
     Pod,
@@ -26,6 +28,7 @@ from kproxy.api.types import (
     PodIP,
     PodSpec,
     PodStatus,
+    ResourceList,
     Service,
     ServicePort,
     ServiceSpec,
@@ -35,7 +38,8 @@ from kproxy.forwarding.plan import Family
 from kproxy.lab.hosts import LabNode, LabPod
 from kproxy.store import SERVICE_NAME_LABEL
 
-ZONE_LABEL = "topology.kubernetes.io/zone"
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+_CPUS = 4  # of every node: topology hints go by the zones' shares
 READY = EndpointConditions(ready=True, serving=True, terminating=False)
 NOT_READY = EndpointConditions(ready=False, serving=False, terminating=False)
 TERMINATING = EndpointConditions(ready=False, serving=True, terminating=True)
@@ -129,10 +133,9 @@ def slices_for(
 
 
 def node_object(node: LabNode) -> Node:
+    labels = {HOSTNAME_LABEL: node.name} | ({ZONE_LABEL: node.zone} if node.zone else {})
     return Node(
-        metadata=Metadata(
-            name=node.name, namespace="", labels={ZONE_LABEL: node.zone} if node.zone else {}
-        ),
+        metadata=Metadata(name=node.name, namespace="", labels=labels),
         spec=NodeSpec(
             pod_cidr=next(iter(node.subnets.values())), pod_cidrs=tuple(node.subnets.values())
         ),
@@ -140,7 +143,9 @@ def node_object(node: LabNode) -> Node:
             addresses=tuple(
                 NodeAddress(type="InternalIP", address=address)
                 for address in node.addresses.values()
-            )
+            ),
+            conditions=(NodeCondition(type="Ready", status="True"),),
+            allocatable=ResourceList(cpu=_CPUS),
         ),
     )
 

@@ -186,7 +186,12 @@ def test_nodes_and_pods_describe_themselves(here: Namespace, pods: dict[str, Lab
             gateways=layout.gateways["node-a"],
         )
     )
-    assert node.metadata.labels == {"topology.kubernetes.io/zone": "east"}
+    assert node.metadata.labels == {
+        "kubernetes.io/hostname": "node-a",
+        "topology.kubernetes.io/zone": "east",
+    }
+    assert [(each.type, each.status) for each in node.status.conditions] == [("Ready", "True")]
+    assert node.status.allocatable.cpu
     assert node.spec.pod_cidrs == ("10.244.1.0/24", "fd00:10:244:1::/64")
     assert [(a.type, a.address) for a in node.status.addresses] == [
         ("InternalIP", "192.168.10.11"),

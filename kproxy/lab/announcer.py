@@ -1,0 +1,76 @@
+"""Where load balancers' addresses lead without a cloud: the router sends each one to a node.
+
+As MetalLB does on layer 2: with policy Local only a node with a ready endpoint of its own will do.
+Source: https://metallb.io/concepts/layer2/, https://metallb.io/usage/#traffic-policies
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address, ip_network
+
+from kproxy.api.types import EndpointSlice, Service
+from kproxy.lab.spec import LabSpec
+from kproxy.store import ServiceKey, Store
+
+
+class Announcer:
+    """Follows the Services of a lab; those of the lab's own pools have their routes from here."""
+
+    def __init__(
+        self,
+        spec: LabSpec,
+        route: Callable[[str, str], None],
+        unroute: Callable[[str, str], None],
+    ) -> None:
+        """`route` and `unroute` take a CIDR and a node."""
+        cidrs = spec.load_balancer_cidrs if spec.assigns_balancers else ()
+        self._pools = tuple(map(ip_network, cidrs))
+        self._nodes = tuple(node.name for node in spec.nodes)
+        self._route, self._unroute = route, unroute
+        self._store = Store()
+        self._announced: dict[ServiceKey, dict[str, str]] = {}  # address -> node
+
+    def follow(self, change: Callable[[Store], None]) -> None:
+        """After the nodes, so that no packet comes before its rule. Raises KernelRefused."""
+        change(self._store)
+        for key in self._store.take_changes().services:
+            former = self._announced.pop(key, {})
+            wanted = self._wanted(key)
+            for address, node in former.items():
+                if wanted.get(address) != node:
+                    self._unroute(_alone(address), node)
+            for address, node in wanted.items():
+                if former.get(address) != node:
+                    self._route(_alone(address), node)
+            if wanted:
+                self._announced[key] = wanted
+
+    def _wanted(self, key: ServiceKey) -> dict[str, str]:
+        service = self._store.service(key)
+        if service is None:
+            return {}
+        node = announcing_node(service, self._store.slices(key), self._nodes)
+        addresses = (each.ip for each in service.status.load_balancer.ingress if each.ip)
+        return {address: node for address in addresses if node and self._is_ours(address)}
+
+    def _is_ours(self, address: str) -> bool:
+        parsed = ip_address(address)
+        return any(parsed in pool for pool in self._pools)
+
+
+def announcing_node(service: Service, slices: Iterable[EndpointSlice], nodes: Sequence[str]) -> str:
+    """The first node that may have the Service's addresses; "" if none may."""
+    if service.spec.external_traffic_policy == "Cluster":
+        return nodes[0]
+    serving = {
+        endpoint.node_name
+        for each in slices
+        for endpoint in each.endpoints
+        if endpoint.conditions.ready is not False
+    }
+    return next((node for node in nodes if node in serving), "")
+
+
+def _alone(address: str) -> str:
+    return str(ip_network(address))

@@ -1,0 +1,89 @@
+"""The control plane of a lab, from what the lab consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from random import Random
+
+from kproxy.api.types import Container, ContainerPort, KubernetesObject, Metadata, Pod
+from kproxy.api.types import PodSpec as PodManifestSpec
+from kproxy.controlplane.cluster import Cluster
+from kproxy.lab.announcer import Announcer
+from kproxy.lab.cluster_dns import ClusterDns, dns_addresses, dns_objects
+from kproxy.lab.control_plane import ControlPlane
+from kproxy.lab.hosts import LabNode
+from kproxy.lab.kubelet import Kubelet
+from kproxy.lab.layout import by_family
+from kproxy.lab.pod_runtime import PodRuntime
+from kproxy.lab.proxies import SyncReports
+from kproxy.lab.readiness import ReadinessProbes
+from kproxy.lab.spec import LabSpec, PodSpec
+from kproxy.store import Store
+
+
+def set_up_control_plane(
+    undo: ExitStack,
+    spec: LabSpec,
+    nodes: Mapping[str, LabNode],
+    runtime: PodRuntime,
+    *,
+    spread: Callable[[Callable[[Store], None]], SyncReports],
+    admit: Callable[[Iterable[KubernetesObject]], Iterable[KubernetesObject]],
+    own: Iterable[KubernetesObject],
+    route: Callable[[str, str], None],
+    unroute: Callable[[str, str], None],
+) -> ControlPlane:
+    """It runs until `undo` is closed. For the arguments see `ControlPlane` and `Announcer`.
+
+    `own`: objects of the lab besides those of its DNS. Raises BadInput for names outside
+    (`upstream`) that cannot be, and what `ControlPlane.start` raises.
+    """
+    first, last = spec.node_port_range
+    cidrs = _cidrs(spec, spec.service_cidrs)
+    cluster = Cluster(
+        cidrs,
+        random=Random(spec.name),  # so that the same lab gets the same addresses again
+        node_ports=range(first, last + 1),
+        balancer_cidrs=_cidrs(spec, spec.load_balancer_cidrs) if spec.assigns_balancers else (),
+        assign_elsewhere=spec.edge is not None,
+    )
+    dns = ClusterDns(spec.upstream)
+    undo.callback(dns.close)
+    probes = ReadinessProbes(lambda name, ready: plane.probe_changed(name, ready))
+    undo.callback(probes.close)
+    kubelet = Kubelet(cluster, runtime, probes, dns, nodes)
+    announcer = Announcer(spec, route, unroute)
+    plane = ControlPlane(cluster, kubelet, dns, announcer, spread, admit, dns_addresses(cidrs))
+    undo.callback(plane.close)
+    plane.start([*own, *dns_objects(cidrs)])
+    return plane
+
+
+def without_pods(spec: LabSpec) -> LabSpec:
+    """What is built before there is a control plane, which runs the pods; not those that run a
+    program of their own, such as an ingress.
+    """
+    nodes = (replace(node, pods=tuple(pod for pod in node.pods if pod.runs)) for node in spec.nodes)
+    return replace(spec, nodes=tuple(nodes))
+
+
+def pod_manifest(pod: PodSpec, node: str) -> Pod:
+    """What somebody would have written to get a pod of the spec."""
+    ports = tuple(
+        ContainerPort(name=port.name, container_port=port.port, protocol=port.protocol)
+        for port in pod.ports
+    )
+    return Pod(
+        metadata=Metadata(name=pod.name, namespace=pod.namespace, labels=dict(pod.labels)),
+        spec=PodManifestSpec(
+            node_name=node,
+            host_network=pod.host_network,
+            containers=(Container(name="answer", ports=ports),),
+        ),
+    )
+
+
+def _cidrs(spec: LabSpec, cidrs: Iterable[str]) -> list[str]:
+    return [str(network) for network in by_family(spec.families, cidrs).values()]

@@ -1,0 +1,273 @@
+"""The control plane of a lab: what is written comes true, on every node.
+
+    apply, delete, scale ──> Cluster: objects and controllers ──> Kubelet: pods run, or end
+                               ^                                     |
+                               +──────────── statuses ───────────────+
+                               |
+                               +──> changes: every node's proxy, load balancers, DNS
+
+Each verb goes round until nothing changes any more; so it returns when all that needs no waiting
+is done, and the kernel of every node has it. What needs waiting (probes' periods, preStop hooks,
+open connections) a thread of its own goes on with, in the same way, under the same lock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from math import inf
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+from kproxy.api.types import EndpointSlice, Ingress, KubernetesObject, Node, Service
+from kproxy.backend import SyncReport
+from kproxy.controlplane.cluster import Cluster
+from kproxy.controlplane.registry import Changed
+from kproxy.dns.resolv import resolv_conf
+from kproxy.lab.announcer import Announcer
+from kproxy.lab.cluster_dns import ClusterDns
+from kproxy.lab.hosts import LabPod
+from kproxy.lab.kubelet import Kubelet
+from kproxy.lab.proxies import SyncReports
+from kproxy.store import ObjectKey, Store, object_key
+
+_T = TypeVar("_T", bound=KubernetesObject)
+_WATCHED = (Service, EndpointSlice, Node, Ingress)  # by proxies, load balancers and ingresses
+_WATCHED_KINDS = frozenset(each.__name__ for each in _WATCHED)
+_CLOSE = ("", False)
+
+
+class ControlPlane:
+    """Made when the lab's hosts and proxies are there; `start` begins, `close` ends it."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        kubelet: Kubelet,
+        dns: ClusterDns,
+        announcer: Announcer,
+        spread: Callable[[Callable[[Store], None]], SyncReports],
+        admit: Callable[[Iterable[KubernetesObject]], Iterable[KubernetesObject]],
+        nameservers: Sequence[str],
+    ) -> None:
+        """`spread` changes every node's store and syncs. `admit`: what a cloud makes of objects: it
+        gives Services their addresses, and raises BadInput for those that it cannot serve.
+        `nameservers`: addresses of the cluster's DNS.
+        """
+        self._cluster = cluster
+        self._kubelet = kubelet
+        self._dns = dns
+        self._announcer = announcer
+        self._spread = spread
+        self._admit = admit
+        self._nameservers = tuple(nameservers)
+        self._written: set[ObjectKey] = set()  # by people
+        self._settled = threading.Condition(threading.RLock())  # its lock guards all of this
+        self._news: SimpleQueue[tuple[str, bool] | None] = SimpleQueue()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._go_on, name="kproxy-control", daemon=True)
+
+    def start(self, own: Iterable[KubernetesObject]) -> None:
+        """`own`: the lab's objects. Raises BadInput, and what syncing raises."""
+        self._thread.start()
+        with self._changing():
+            self._cluster.apply(own)
+
+    def close(self) -> None:
+        """Raises what the thread has died of, if it did and nobody was told."""
+        if self._thread.ident is not None:
+            self._news.put(_CLOSE)
+            self._thread.join()
+        self._raise_failure()
+
+    def probe_changed(self, name: str, ready: bool) -> None:
+        """For the thread of the probes: the pod `name` has become ready, or is no more."""
+        self._news.put((name, ready))
+
+    def apply(self, objects: Iterable[KubernetesObject]) -> SyncReports:
+        """Raises BadInput; nothing is changed then. And what syncing raises."""
+        objects = tuple(objects)
+        with self._changing() as reports:
+            self._write(objects)
+        return reports
+
+    def delete(self, keys: Iterable[ObjectKey]) -> SyncReports:
+        """Raises BadInput; nothing is changed then. And what syncing raises."""
+        with self._changing() as reports:
+            self._delete(keys)
+        return reports
+
+    def scale(self, namespace: str, name: str, replicas: int) -> SyncReports:
+        """Raises BadInput; nothing is changed then. And what syncing raises."""
+        with self._changing() as reports:
+            self._cluster.scale(namespace, name, replicas)
+        return reports
+
+    def set_health(self, name: str, *, healthy: bool) -> SyncReports:
+        """Let a pod pass or fail its readiness probe from now on."""
+        with self._changing() as reports:
+            self._kubelet.set_health([name], healthy=healthy)
+        return reports
+
+    def restart(self, name: str) -> SyncReports:
+        """A new sandbox, with other addresses, for a pod of the same name."""
+        with self._changing() as reports:
+            self._kubelet.restart(name)
+        return reports
+
+    def replace(self, objects: Iterable[KubernetesObject]) -> SyncReports:
+        """Make `objects` all that was written, besides what the lab itself has.
+
+        Raises BadInput; nothing is changed then. And what syncing raises.
+        """
+        objects = tuple(objects)
+        with self._changing() as reports:
+            self._write(objects)
+            self._delete(self._written - {*map(object_key, objects)})
+        return reports
+
+    @property
+    def pods(self) -> Mapping[str, LabPod]:
+        """Those that run, by host name."""
+        return self._kubelet.pods
+
+    def is_ready(self, name: str) -> bool:
+        """Whether the pod `name` is, which runs."""
+        with self._settled:
+            return self._kubelet.is_ready(name)
+
+    def resolv_conf(self, namespace: str) -> str:
+        """Of pods in that namespace."""
+        return resolv_conf(self._nameservers, namespace)
+
+    def object(self, key: ObjectKey) -> KubernetesObject | None:
+        with self._settled:
+            return self._cluster.object(key)
+
+    def objects(self, kind: type[_T]) -> list[_T]:
+        """All of a kind, by namespace and name."""
+        with self._settled:
+            return self._cluster.objects(kind)
+
+    @property
+    def warnings(self) -> Mapping[ObjectKey, tuple[str, ...]]:
+        """What may surprise, by the object that it is about."""
+        with self._settled:
+            found = defaultdict(tuple[str, ...], self._cluster.warnings)
+            for key, text in self._kubelet.problems.items():
+                found[key] += (text,)
+            return dict(found)
+
+    def wait_for(self, comes_true: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until it is, asking whenever anything has changed; whether it is in time.
+
+        Raises what has gone wrong meanwhile.
+        """
+        with self._settled:
+            found = self._settled.wait_for(lambda: self._failure or comes_true(), timeout_s)
+            self._raise_failure()
+            return bool(found)
+
+    def _write(self, objects: tuple[KubernetesObject, ...]) -> None:
+        self._admit(objects)
+        self._cluster.apply(objects)
+        self._written |= {*map(object_key, objects)}
+
+    def _delete(self, keys: Iterable[ObjectKey]) -> None:
+        keys = tuple(keys)
+        self._cluster.delete(keys, _now())
+        self._written -= {*keys}
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, list[SyncReport]]]:
+        """Change the cluster inside; at the end everything follows. The reports are of all that."""
+        reports: dict[str, list[SyncReport]] = defaultdict(list)
+        with self._settled:
+            self._raise_failure()
+            yield reports
+            self._settle(reports)
+            self._news.put(None)  # something may be due earlier than the thread thinks
+
+    def _settle(self, reports: dict[str, list[SyncReport]]) -> None:
+        """Go round until nothing changes. Pods start before anybody hears of them, and end after
+        everybody has heard of it.
+        """
+        while True:
+            self._cluster.reconcile(_now())
+            if self._kubelet.start():
+                continue
+            changed = self._take_changes()
+            if changed:
+                for node, its_reports in self._tell(changed).items():
+                    reports[node] += its_reports
+            elif not self._kubelet.terminate():
+                break
+        self._settled.notify_all()
+
+    def _take_changes(self) -> Changed:
+        """Services have what the cloud has given them."""
+        changed = self._cluster.take_changes()
+        services = [each for each in changed.upserts if isinstance(each, Service)]
+        for admitted in self._admit(services):
+            if isinstance(admitted, Service):
+                key = (admitted.metadata.namespace, admitted.metadata.name)
+                self._cluster.set_service_status(key, admitted.status)
+        later = self._cluster.take_changes()
+        return Changed(
+            upserts=(*changed.upserts, *later.upserts), deletes=(*changed.deletes, *later.deletes)
+        )
+
+    def _tell(self, changed: Changed) -> SyncReports:
+        upserts = [each for each in changed.upserts if isinstance(each, _WATCHED)]
+        deletes = [key for key in changed.deletes if key[0] in _WATCHED_KINDS]
+        self._dns.follow(changed.upserts, changed.deletes)
+        if not upserts and not deletes:
+            return {}
+
+        def change(store: Store) -> None:
+            for key in deletes:
+                store.delete(key)
+            for obj in upserts:
+                store.upsert(obj)
+
+        reports = self._spread(change)
+        self._announcer.follow(change)
+        return reports
+
+    def _go_on(self) -> None:
+        """What the thread does, until it is closed or something goes wrong."""
+        try:
+            while True:
+                with self._settled:
+                    due = self._kubelet.due()
+                wait_s = None if due == inf else max(due - time.monotonic(), 0)
+                try:
+                    news = [self._news.get(timeout=wait_s)]
+                except Empty:
+                    news = []
+                while not self._news.empty():
+                    news.append(self._news.get())
+                if _CLOSE in news:
+                    return
+                with self._settled:
+                    for each in news:
+                        if each is not None:
+                            self._kubelet.saw(*each)
+                    self._settle(defaultdict(list))
+        except BaseException as error:
+            with self._settled:
+                self._failure = error
+                self._settled.notify_all()
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure:
+            raise failure
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

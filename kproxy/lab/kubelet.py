@@ -1,0 +1,266 @@
+"""The kubelets of a lab's nodes, in one: what the control plane has scheduled runs, and its status
+says so.
+
+Nothing here waits: who calls comes back at `due`. A Pod that terminates serves on while its preStop
+hook sleeps; then it accepts no more, finishes the connections it has, and is gone. Its grace period
+caps all of that.
+Source: pkg/kubelet/kuberuntime/kuberuntime_container.go (killContainer)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from math import inf
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kproxy.api.types import Container, Pod, PodCondition, PodIP, PodStatus, Probe
+from kproxy.controlplane.cluster import Cluster
+from kproxy.errors import BadInput, Unsupported
+from kproxy.lab.cluster_dns import ClusterDns
+from kproxy.lab.hosts import LabNode, LabPod
+from kproxy.lab.names import host_name
+from kproxy.lab.pod_runtime import PodRuntime
+from kproxy.lab.readiness import ReadinessProbes
+from kproxy.lab.spec import PodSpec, PortSpec
+from kproxy.store import ObjectKey, object_key
+
+_DRAIN_POLL_S = 0.02
+_DNS_IMAGE = "coredns"
+
+
+class _Sandbox(Struct):
+    """A Pod that runs. `ready`: what it is said to be, by its probe if it has one.
+
+    `serves_until` and `killed_at`: of one that terminates, in seconds of the monotonic clock.
+    """
+
+    key: ObjectKey
+    pod: LabPod
+    probe: Probe | None
+    ready: bool
+    terminating: bool = False
+    accepting: bool = True
+    serves_until: float = inf
+    killed_at: float = inf
+
+
+class Kubelet:
+    """Not thread-safe: the control plane calls it under its lock."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        runtime: PodRuntime,
+        probes: ReadinessProbes,
+        dns: ClusterDns,
+        nodes: Mapping[str, LabNode],
+    ) -> None:
+        self._cluster = cluster
+        self._runtime = runtime
+        self._probes = probes
+        self._dns = dns
+        self._nodes = nodes
+        self._sandboxes: dict[str, _Sandbox] = {}
+        self._refused: set[ObjectKey] = set()
+        self._problems: dict[ObjectKey, str] = {}
+
+    @property
+    def problems(self) -> Mapping[ObjectKey, str]:
+        """Of Pods that cannot run, or not quite as they are written."""
+        return self._problems
+
+    @property
+    def pods(self) -> dict[str, LabPod]:
+        """By host name."""
+        return {name: sandbox.pod for name, sandbox in self._sandboxes.items()}
+
+    def key(self, name: str) -> ObjectKey:
+        """Of the Pod that is the host `name`."""
+        return self._sandboxes[name].key
+
+    def is_ready(self, name: str) -> bool:
+        return self._sandboxes[name].ready
+
+    def start(self) -> bool:
+        """Run the Pods that are scheduled; those without a probe, or whose probe succeeds at once,
+        are ready then. Whether there were any.
+
+        A Pod that cannot run is left pending, and `problems` says why. Raises KernelRefused.
+        """
+        waiting = [
+            pod for pod in self._cluster.pods_to_run() if object_key(pod) not in self._refused
+        ]
+        if not waiting:
+            return False
+        started = self._run(waiting)
+        for pod, sandbox in started:
+            if _is_dns(pod):
+                self._dns.start(sandbox.pod)
+            if sandbox.probe:
+                self._probes.watch(sandbox.pod, self._nodes[sandbox.pod.node], sandbox.probe)
+        answers = self._probes.ask_now(sandbox.pod.name for _, sandbox in started if sandbox.probe)
+        for _, sandbox in started:
+            sandbox.ready = answers.get(sandbox.pod.name, sandbox.probe is None)
+            self._tell(sandbox)
+        return True
+
+    def terminate(self) -> bool:
+        """Go on with the Pods that are being deleted; every node's rules know of that by now.
+
+        Whether any is gone. Raises KernelRefused.
+        """
+        now = time.monotonic()
+        gone = False
+        for sandbox in list(self._sandboxes.values()):
+            pod = self._cluster.object(sandbox.key)
+            if isinstance(pod, Pod) and pod.metadata.deletion_timestamp is None:
+                continue
+            if not sandbox.terminating:
+                sandbox.terminating = True
+                sandbox.serves_until = now + (_sleep_s(pod) if isinstance(pod, Pod) else 0)
+                sandbox.killed_at = now + (_grace_s(pod) if isinstance(pod, Pod) else 0)
+            if now < min(sandbox.serves_until, sandbox.killed_at):
+                continue
+            name = sandbox.pod.name
+            if sandbox.accepting:
+                sandbox.accepting = False
+                self._probes.forget(name)
+                self._runtime.stop_accepting(name)
+            if now >= sandbox.killed_at or not self._runtime.open_connections(name):
+                self._remove(sandbox)
+                self._cluster.pod_gone(sandbox.key)
+                gone = True
+        return gone
+
+    def due(self) -> float:
+        """When `terminate` has something to do, by the monotonic clock; infinity for never."""
+        now = time.monotonic()
+        return min(
+            (
+                min(each.serves_until, each.killed_at)
+                if each.accepting
+                else min(now + _DRAIN_POLL_S, each.killed_at)
+                for each in self._sandboxes.values()
+                if each.terminating
+            ),
+            default=inf,
+        )
+
+    def saw(self, name: str, ready: bool) -> None:
+        """What a probe has found out."""
+        sandbox = self._sandboxes.get(name)
+        if sandbox and sandbox.ready != ready:
+            sandbox.ready = ready
+            self._tell(sandbox)
+
+    def set_health(self, names: Iterable[str], *, healthy: bool) -> None:
+        """Let pods fail or pass their readiness probes from now on, and ask them at once.
+
+        Those without a probe are what is wanted without being asked.
+        """
+        sandboxes = [self._sandboxes[name] for name in names]
+        for sandbox in sandboxes:
+            if sandbox.probe:
+                self._runtime.set_health(sandbox.pod.name, sandbox.probe, healthy=healthy)
+        answers = self._probes.ask_now(each.pod.name for each in sandboxes if each.probe)
+        for sandbox in sandboxes:
+            self.saw(sandbox.pod.name, answers.get(sandbox.pod.name, healthy))
+
+    def restart(self, name: str) -> None:
+        """End its sandbox as a crash would: the next `start` gives the Pod another."""
+        sandbox = self._sandboxes[name]
+        self._probes.forget(name)
+        self._remove(sandbox)
+        self._cluster.set_pod_status(sandbox.key, PodStatus(phase="Pending"))
+
+    def _run(self, pods: list[Pod]) -> list[tuple[Pod, _Sandbox]]:
+        """All in one go; if that cannot be, one by one, to find out which is to blame."""
+        try:
+            running = self._runtime.start([(_pod_spec(pod), pod.spec.node_name) for pod in pods])
+        except (BadInput, Unsupported) as error:
+            if len(pods) > 1:
+                return [each for pod in pods for each in self._run([pod])]
+            return self._run_without_sctp(pods[0], error)
+        return [(pod, self._sandbox(pod, host)) for pod, host in zip(pods, running, strict=True)]
+
+    def _run_without_sctp(
+        self, pod: Pod, error: BadInput | Unsupported
+    ) -> list[tuple[Pod, _Sandbox]]:
+        """What a container says of its ports obliges it to nothing, so it runs nevertheless."""
+        self._problems[object_key(pod)] = str(error)
+        containers = tuple(map(_without_sctp, pod.spec.containers))
+        if isinstance(error, BadInput) or containers == pod.spec.containers:
+            self._refused.add(object_key(pod))
+            return []
+        return self._run([replace(pod, spec=replace(pod.spec, containers=containers))])
+
+    def _sandbox(self, pod: Pod, host: LabPod) -> _Sandbox:
+        key = object_key(pod)
+        probed = [each for each in pod.spec.containers if each.readiness_probe]
+        if len(probed) > 1:
+            self._problems[key] = f"only the readiness probe of {probed[0].name} is asked"
+        probe = probed[0].readiness_probe if probed else None
+        sandbox = _Sandbox(key=key, pod=host, probe=probe, ready=False)
+        self._sandboxes[host.name] = sandbox
+        return sandbox
+
+    def _remove(self, sandbox: _Sandbox) -> None:
+        self._dns.stop(sandbox.pod.name)
+        self._runtime.stop(sandbox.pod.name)
+        del self._sandboxes[sandbox.pod.name]
+        self._problems.pop(sandbox.key, None)
+        for key in self._refused:  # what had no room may have some now
+            self._problems.pop(key, None)
+        self._refused.clear()
+
+    def _tell(self, sandbox: _Sandbox) -> None:
+        ips = tuple(sandbox.pod.addresses.values())
+        self._cluster.set_pod_status(
+            sandbox.key,
+            PodStatus(
+                phase="Running",
+                pod_ip=ips[0],
+                pod_ips=tuple(PodIP(ip=ip) for ip in ips),
+                conditions=(PodCondition(type="Ready", status=str(sandbox.ready)),),
+            ),
+        )
+
+
+def _pod_spec(pod: Pod) -> PodSpec:
+    ports = (port for container in pod.spec.containers for port in container.ports)
+    return PodSpec(
+        name=host_name(pod.metadata.name, pod.metadata.namespace),
+        labels=pod.metadata.labels,
+        ports=()
+        if _is_dns(pod)
+        else tuple(
+            PortSpec(port=port.container_port, protocol=port.protocol, name=port.name)
+            for port in ports
+        ),
+        namespace=pod.metadata.namespace,
+        host_network=pod.spec.host_network,
+    )
+
+
+def _is_dns(pod: Pod) -> bool:
+    """Whether it runs the cluster's DNS: its image is of that name, whatever registry and tag."""
+    images = (each.image.rpartition("/")[2].partition(":")[0] for each in pod.spec.containers)
+    return _DNS_IMAGE in images
+
+
+def _without_sctp(container: Container) -> Container:
+    ports = tuple(port for port in container.ports if port.protocol != "SCTP")
+    return replace(container, ports=ports)
+
+
+def _sleep_s(pod: Pod) -> int:
+    """The longest preStop hook: those of several containers run side by side."""
+    hooks = (each.lifecycle.pre_stop for each in pod.spec.containers if each.lifecycle)
+    return max((hook.sleep.seconds for hook in hooks if hook and hook.sleep), default=0)
+
+
+def _grace_s(pod: Pod) -> int:
+    return pod.spec.termination_grace_period_seconds
