@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from itertools import count, groupby
 from operator import attrgetter
-from typing import TypeVar
 
 from kproxy.api.types import Probe
 from kproxy.errors import BadInput
@@ -28,9 +25,6 @@ from kproxy.lab.topology.rules import Rules
 
 # Of interfaces: far above those of a lab's build and those that the kernel gives.
 _FIRST_INDEX = 1 << 20
-
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,16 +83,6 @@ class PodRuntime:
         name or a port is taken or a node has no address left, Unsupported and KernelRefused;
         nothing of any of them is left then.
         """
-        return _apart(partial(self._start, wanted))
-
-    def stop(self, *names: str) -> None:
-        """End pods, also in the middle of connections; their addresses are the last to be reused.
-
-        All that they had on node and router is gone. Raises KernelRefused.
-        """
-        _apart(partial(self._stop, names))
-
-    def _start(self, wanted: Sequence[tuple[PodSpec, str]]) -> list[LabPod]:
         self._check(wanted)
         with ExitStack() as undo:
             sandboxes = [
@@ -115,8 +99,12 @@ class PodRuntime:
         self._pods |= {pod.name: pod for pod in pods}
         return pods
 
-    def _stop(self, names: Iterable[str]) -> None:
-        """Each step is taken, whichever fails."""
+    def stop(self, *names: str) -> None:
+        """End pods, also in the middle of connections; their addresses are the last to be reused.
+
+        All that they had on node and router is gone then, whichever step fails. Raises
+        KernelRefused.
+        """
         with ExitStack() as steps:
             sandboxes = []
             for name in names:
@@ -277,12 +265,4 @@ class PodRuntime:
         """Both ends of the cables are gone then, with their addresses and routes."""
         with self._namespaces[place].entered(), Links() as links:
             there = set(links.names())
-            for each in sandboxes:
-                if each.cable.name in there:
-                    links.delete(each.cable.name)
-
-
-def _apart(task: Callable[[], _T]) -> _T:
-    """In a thread of its own: pyroute2 runs an event loop, and ours may be inside one already."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(task).result()
+            links.delete(*(each.cable.name for each in sandboxes if each.cable.name in there))
