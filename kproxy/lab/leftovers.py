@@ -78,9 +78,9 @@ def sweep() -> list[str]:
         if found.pid_namespace != _pid_namespace() or _started(found.pid) == found.started:
             continue
         for name, inode in found.namespaces.items():
-            path = netns.RUN_DIR / name
-            is_leftover = _is_leftover(path, inode)
-            if is_leftover or not path.exists():
+            published = netns.RUN_DIR / name
+            is_leftover = _is_leftover(published, inode)
+            if is_leftover or not published.exists():
                 netns_files.remove_resolv_conf(name)
             if is_leftover:
                 netns.remove_published(name)
