@@ -1,0 +1,125 @@
+"""What a readiness probe asks a pod, and what the answer means. Pure.
+
+As the kubelet's pkg/probe/http and pkg/probe/tcp of v1.36 have it, but for HTTPS and host names,
+which fail. A redirection is a success and is not followed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import quote
+
+from kproxy.api.types import Probe
+from kproxy.errors import BadInput
+from kproxy.lab.spec import PortSpec
+
+_HEAD_MAX_BYTES = 65536
+_BODY_MAX_BYTES = 10 * 1024  # maxRespBodyLength
+_NO_BODY = (204, 304)
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_STATUS = re.compile(rb"HTTP/1\.\d (\d{3})(?!\d)")
+_LENGTH = re.compile(rb"^content-length:[ \t]*(\d+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
+_CHUNKED = re.compile(rb"^transfer-encoding:.*chunked", re.IGNORECASE | re.MULTILINE)
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """`path`: of an HTTP request, with its query; "" asks for a connection and nothing more."""
+
+    address: str
+    port: int
+    path: str = ""
+
+    @property
+    def request(self) -> bytes:
+        if not self.path:
+            return b""
+        lines = (
+            f"GET {self.path} HTTP/1.1",
+            f"Host: {self._where}",
+            "User-Agent: kube-probe/1.36",
+            "Accept: */*",
+            "Connection: close",
+        )
+        return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+
+    def enough(self, answer: bytes) -> bool:
+        """Whether an answer is complete. Its body is read, so that no server fails to send it."""
+        head, *rest = _HEAD_END.split(answer, maxsplit=1)
+        if not rest:
+            return len(answer) >= _HEAD_MAX_BYTES
+        (body,) = rest
+        if len(body) >= _BODY_MAX_BYTES or _status(head) in _NO_BODY:
+            return True
+        if length := _LENGTH.search(head):
+            return len(body) >= int(length[1])
+        return bool(_CHUNKED.search(head)) and body.endswith(_LAST_CHUNK)
+
+    def failure(self, *, connected: bool, error: str, answer: bytes) -> str:
+        """What is wrong, for people; "" for success. `error`: of the network, "" if it had none."""
+        if error:
+            text = error[:1].lower() + error[1:]
+            return f"{self._url if connected else f'connect to {self._where}'}: {text}"
+        if not self.path:
+            return ""
+        head, *rest = _HEAD_END.split(answer, maxsplit=1)
+        status = _status(head)
+        if not rest or not status:
+            return f"{self._url}: no complete answer in HTTP"
+        return "" if 200 <= status < 400 else f"HTTP {status} from {self._url}"
+
+    @property
+    def _where(self) -> str:
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{host}:{self.port}"
+
+    @property
+    def _url(self) -> str:
+        return f"http://{self._where}{self.path}"
+
+
+def question(probe: Probe, pod_ip: str, ports: Iterable[PortSpec]) -> Question:
+    """What `probe` asks a pod with this address and these ports.
+
+    Raises BadInput, with one problem, if that cannot be asked.
+    """
+    if action := probe.http_get:
+        if action.scheme != "HTTP":
+            raise BadInput([f"scheme {action.scheme}: probes of a lab speak HTTP and TCP"])
+        path = quote(action.path.partition("#")[0], safe="/?&=%:@!$'()*+,;~[]")
+        return Question(
+            address=_address(action.host or pod_ip),
+            port=_number(action.port, ports),
+            path=path if path.startswith("/") else f"/{path}",
+        )
+    if socket := probe.tcp_socket:
+        return Question(address=_address(socket.host or pod_ip), port=_number(socket.port, ports))
+    raise BadInput(["probes of a lab speak HTTP and TCP"])
+
+
+def _address(host: str) -> str:
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        raise BadInput([f"host {host!r} is no IP address, and nodes resolve no names"]) from None
+
+
+def _number(port: int | str, ports: Iterable[PortSpec]) -> int:
+    """A name, or a number, perhaps as text (pkg/probe/util.go, ResolveContainerPort)."""
+    named = [own.port for own in ports if own.name and own.name == port]
+    if isinstance(port, str) and not named and not re.fullmatch(r"[0-9]{1,5}", port):
+        raise BadInput([f"the pod has no port named {port!r}"])
+    number = named[0] if named else int(port)
+    if not 0 < number < 65536:
+        raise BadInput([f"{number} is no port number"])
+    return number
+
+
+def _status(head: bytes) -> int:
+    """0 if there is none."""
+    found = _STATUS.match(head)
+    return int(found[1]) if found else 0
