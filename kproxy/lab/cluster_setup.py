@@ -18,6 +18,7 @@ from kproxy.lab.kubelet import Kubelet
 from kproxy.lab.layout import by_family
 from kproxy.lab.pod_runtime import PodRuntime
 from kproxy.lab.proxies import SyncReports
+from kproxy.lab.publishing import Publisher
 from kproxy.lab.readiness import ReadinessProbes
 from kproxy.lab.spec import LabSpec, PodSpec
 from kproxy.store import Store
@@ -32,12 +33,14 @@ def set_up_control_plane(
     spread: Callable[[Callable[[Store], None]], SyncReports],
     admit: Callable[[Iterable[KubernetesObject]], Iterable[KubernetesObject]],
     own: Iterable[KubernetesObject],
+    publisher: Publisher | None,
     route: Callable[[str, str], None],
     unroute: Callable[[str, str], None],
 ) -> ControlPlane:
     """It runs until `undo` is closed. For the arguments see `ControlPlane` and `Announcer`.
 
-    `own`: objects of the lab besides those of its DNS. Raises BadInput for names outside
+    `own`: objects of the lab besides those of its DNS; `publisher`: if its pods are to be seen by
+    `ip netns`. Raises BadInput for names outside
     (`upstream`) that cannot be, and what `ControlPlane.start` raises.
     """
     first, last = spec.node_port_range
@@ -53,9 +56,10 @@ def set_up_control_plane(
     undo.callback(dns.close)
     probes = ReadinessProbes(lambda name, ready: plane.probe_changed(name, ready))
     undo.callback(probes.close)
-    kubelet = Kubelet(cluster, runtime, probes, dns, nodes)
+    nameservers = dns_addresses(cidrs)
+    kubelet = Kubelet(cluster, runtime, probes, dns, nodes, publisher, nameservers)
     announcer = Announcer(spec, route, unroute)
-    plane = ControlPlane(cluster, kubelet, dns, announcer, spread, admit, dns_addresses(cidrs))
+    plane = ControlPlane(cluster, kubelet, dns, announcer, spread, admit, nameservers)
     undo.callback(plane.close)
     plane.start([*own, *dns_objects(cidrs)])
     return plane

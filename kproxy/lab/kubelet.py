@@ -10,7 +10,8 @@ Source: pkg/kubelet/kuberuntime/kuberuntime_container.go (killContainer)
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from math import inf
 
 from msgspec import Struct
@@ -18,11 +19,13 @@ from msgspec.structs import replace
 
 from kproxy.api.types import Container, Pod, PodCondition, PodIP, PodStatus, Probe
 from kproxy.controlplane.cluster import Cluster
+from kproxy.dns.resolv import resolv_conf
 from kproxy.errors import BadInput, Unsupported
 from kproxy.lab.cluster_dns import ClusterDns
 from kproxy.lab.hosts import LabNode, LabPod
 from kproxy.lab.names import host_name
 from kproxy.lab.pod_runtime import PodRuntime
+from kproxy.lab.publishing import Publisher
 from kproxy.lab.readiness import ReadinessProbes
 from kproxy.lab.spec import PodSpec, PortSpec
 from kproxy.store import ObjectKey, object_key
@@ -57,12 +60,17 @@ class Kubelet:
         probes: ReadinessProbes,
         dns: ClusterDns,
         nodes: Mapping[str, LabNode],
+        publisher: Publisher | None,
+        nameservers: Sequence[str],
     ) -> None:
+        """`nameservers`: of the cluster's DNS, for the resolv.conf of published pods."""
         self._cluster = cluster
         self._runtime = runtime
         self._probes = probes
         self._dns = dns
         self._nodes = nodes
+        self._publisher = publisher
+        self._nameservers = tuple(nameservers)
         self._sandboxes: dict[str, _Sandbox] = {}
         self._refused: set[ObjectKey] = set()
         self._problems: dict[ObjectKey, str] = {}
@@ -96,12 +104,13 @@ class Kubelet:
         if not waiting:
             return False
         started = self._run(waiting)
-        for pod, sandbox in started:
-            if _is_dns(pod):
-                self._dns.start(sandbox.pod)
-            if sandbox.probe:
-                self._probes.watch(sandbox.pod, self._nodes[sandbox.pod.node], sandbox.probe)
-        answers = self._probes.ask_now(sandbox.pod.name for _, sandbox in started if sandbox.probe)
+        with ExitStack() as undo:
+            for pod, sandbox in started:
+                undo.callback(self._remove, sandbox)
+                self._equip(pod, sandbox)
+            probed = [sandbox for _, sandbox in started if sandbox.probe]
+            answers = self._probes.ask_now(sandbox.pod.name for sandbox in probed)
+            undo.pop_all()
         for _, sandbox in started:
             sandbox.ready = answers.get(sandbox.pod.name, sandbox.probe is None)
             self._tell(sandbox)
@@ -172,9 +181,18 @@ class Kubelet:
     def restart(self, name: str) -> None:
         """End its sandbox as a crash would: the next `start` gives the Pod another."""
         sandbox = self._sandboxes[name]
-        self._probes.forget(name)
         self._remove(sandbox)
         self._cluster.set_pod_status(sandbox.key, PodStatus(phase="Pending"))
+
+    def _equip(self, pod: Pod, sandbox: _Sandbox) -> None:
+        """What a pod that runs has besides."""
+        if self._publisher and not pod.spec.host_network:
+            conf = resolv_conf(self._nameservers, pod.metadata.namespace)
+            self._publisher.add({sandbox.pod.name: sandbox.pod.namespace}, conf)
+        if _is_dns(pod):
+            self._dns.start(sandbox.pod)
+        if sandbox.probe:
+            self._probes.watch(sandbox.pod, self._nodes[sandbox.pod.node], sandbox.probe)
 
     def _run(self, pods: list[Pod]) -> list[tuple[Pod, _Sandbox]]:
         """All in one go; if that cannot be, one by one, to find out which is to blame."""
@@ -208,7 +226,10 @@ class Kubelet:
         return sandbox
 
     def _remove(self, sandbox: _Sandbox) -> None:
+        self._probes.forget(sandbox.pod.name)
         self._dns.stop(sandbox.pod.name)
+        if self._publisher:
+            self._publisher.remove(sandbox.pod.name)
         self._runtime.stop(sandbox.pod.name)
         del self._sandboxes[sandbox.pod.name]
         self._problems.pop(sandbox.key, None)

@@ -35,6 +35,7 @@ from kproxy.lab.pod_handle import PodHandle
 from kproxy.lab.pod_runtime import PodRuntime
 from kproxy.lab.pod_server import PodServer
 from kproxy.lab.proxies import Proxies, SyncReports, upsert
+from kproxy.lab.publishing import Publisher
 from kproxy.lab.spec import LabSpec
 from kproxy.proxy import NodeProxy
 from kproxy.store import ObjectKey, Store, object_key
@@ -79,7 +80,7 @@ class Lab:
         self._inventory = Inventory()
         self._config = config or ProxyConfig()
         self._options = options or BackendOptions()
-        self._publish = publish
+        self._publisher = Publisher(spec.name) if publish else None
         self._built = without_pods(spec) if spec.control_plane else spec
         self._layout = Layout.of(self._built)
         self._model = MODELS[spec.network]
@@ -320,8 +321,9 @@ class Lab:
             name: undo.enter_context(Namespace.create(f"{self.spec.name}-{name}"))
             for name in self._host_names()
         }
-        if self._publish:
-            self._publish_all(undo, namespaces)
+        if self._publisher:
+            undo.callback(self._publisher.close)
+            self._publisher.add(namespaces)
         variant = self._options.iptables_variant
         _apart(lambda: topology.build(self._built, self._layout, namespaces, variant))
         self._inventory = Inventory.of(self._built, self._layout, namespaces)
@@ -380,6 +382,7 @@ class Lab:
             spread=self._change if self._proxies else lambda _change: {},
             admit=self._edge.admit if self._edge else lambda objects: objects,
             own=(*self.own_objects(), *pods),
+            publisher=self._publisher,
             route=self._add_route,
             unroute=self._delete_route,
         )
@@ -393,16 +396,6 @@ class Lab:
         balancers = (each.name for each in spec.edge.balancers) if spec.edge else ()
         edge = [names.GATEWAY, *balancers] if spec.edge else []
         return [names.ROUTER, *edge, *nodes, *pods, *clients]
-
-    def _publish_all(self, undo: ExitStack, namespaces: Mapping[str, Namespace]) -> None:
-        wanted = {names.published(self.spec.name, name): ns for name, ns in namespaces.items()}
-        record = leftovers.record(
-            self.spec.name, {name: namespace.inode for name, namespace in wanted.items()}
-        )
-        undo.callback(leftovers.forget, record)
-        for name, namespace in wanted.items():
-            namespace.publish(name)
-            undo.callback(namespace.unpublish)
 
     def _require_plane(self) -> ControlPlane:
         if self._plane is None:
