@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from kproxy.api.addresses import canonical_cidr, canonical_ip
-from kproxy.api.names import label_problem, service_name_problem, subdomain_problem
-from kproxy.api.problems import Report, shown
+from kproxy.api.names import (
+    label_problem,
+    label_value_problem,
+    port_name_problem,
+    qualified_name_problem,
+    service_name_problem,
+    subdomain_problem,
+)
+from kproxy.api.problems import Report, shown, step
 from kproxy.api.types import Metadata
 
 _S = TypeVar("_S", bound=Struct)
@@ -18,6 +25,7 @@ _K = TypeVar("_K", bound=Hashable)
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 MAX_PORT = 65535
+MAX_INT32 = 2**31 - 1
 
 
 def check_name(
@@ -35,6 +43,35 @@ def check_metadata(
     namespace = metadata.namespace or "default"
     check_name(report, "metadata.namespace", namespace, service_name_problem)
     return altered(metadata, namespace=namespace)
+
+
+def check_labels(report: Report, field: str, labels: Mapping[str, str]) -> None:
+    """Keys and values, of labels or of a selector of such."""
+    for key, value in labels.items():
+        place = f"{field}{step(key)}"
+        check_name(report, place, key, qualified_name_problem)
+        if problem := label_value_problem(value):
+            report.add(place, f"{shown(value)} {problem}")
+
+
+def check_not_negative(report: Report, field: str, number: int) -> None:
+    if number < 0:
+        report.add(field, f"{shown(number)} must be greater than or equal to 0")
+
+
+def check_count(report: Report, field: str, number: int) -> None:
+    """Of what the API holds in 32 bits."""
+    check_not_negative(report, field, number)
+    if number > MAX_INT32:
+        report.add(field, f"{shown(number)} does not fit into 32 bits")
+
+
+def check_port_or_name(report: Report, field: str, port: int | str) -> None:
+    """Of a container: the number of a port, or its name."""
+    if isinstance(port, str):
+        check_name(report, field, port, port_name_problem)
+    else:
+        check_port(report, field, port)
 
 
 def check_port(report: Report, field: str, number: int) -> None:

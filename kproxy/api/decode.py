@@ -15,15 +15,18 @@ import msgspec
 from msgspec import Raw, Struct
 
 from kproxy.api.conflicts import Found, report_conflicts
+from kproxy.api.deployment_rules import check_deployment
 from kproxy.api.documents import Item, ListKind, items_of, plain, wrong_version
 from kproxy.api.endpoint_rules import check_endpoint_slice, check_endpoints
 from kproxy.api.ingress_rules import check_ingress
-from kproxy.api.node_rules import check_node, check_pod
+from kproxy.api.node_rules import check_node
+from kproxy.api.pod_rules import check_pod
 from kproxy.api.problems import Problem, Report, shown
 from kproxy.api.service_cidr_rules import check_service_cidr
 from kproxy.api.service_rules import check_service
 from kproxy.api.structure import build
 from kproxy.api.types import (
+    Deployment,
     Endpoints,
     EndpointSlice,
     Ingress,
@@ -67,7 +70,10 @@ _KINDS = {
     "Ingress": _kind("networking.k8s.io/v1", Ingress, check_ingress),
     "Node": _kind("v1", Node, check_node),
     "Pod": _kind("v1", Pod, check_pod),
+    "Deployment": _kind("apps/v1", Deployment, check_deployment),
 }
+KINDS = frozenset(_KINDS)
+PROXY_KINDS = KINDS - {"Pod", "Deployment"}  # only labs run those, and may be unable to
 _LISTS = {"List": ListKind("v1")} | {
     f"{name}List": ListKind(kind.api_version, name) for name, kind in _KINDS.items()
 }
@@ -75,12 +81,16 @@ _LISTS = {"List": ListKind("v1")} | {
 
 def decode(text: str | bytes, where: str) -> Decoded:
     """The objects of one manifest, YAML (of several documents) or JSON. `where` is its name."""
-    return decode_texts({where: text})
+    return decode_texts({where: text}, KINDS)
 
 
-def decode_texts(texts: Mapping[str, str | bytes]) -> Decoded:
-    """The objects of several manifests by name, checked also against each other."""
-    reader = _Reader()
+def decode_texts(texts: Mapping[str, str | bytes], kinds: frozenset[str] = PROXY_KINDS) -> Decoded:
+    """The objects of several manifests by name, checked also against each other.
+
+    Other kinds than `kinds` are skipped with a notice: those that a service proxy does not need,
+    unless more are asked for.
+    """
+    reader = _Reader(kinds)
     for where, text in texts.items():
         reader.read(text, where)
     return reader.decoded()
@@ -91,7 +101,7 @@ def load(paths: Iterable[str | Path]) -> Decoded:
 
     A file that cannot be read is a problem like any other. One that is named twice is read once.
     """
-    reader = _Reader()
+    reader = _Reader(KINDS)
     for path in dict.fromkeys(Path(path) for path in paths):
         try:
             files = manifest_files(path) if path.is_dir() else [path]
@@ -117,7 +127,8 @@ def manifest_files(folder: Path) -> list[Path]:
 class _Reader:
     """Collects what several files hold."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: frozenset[str]) -> None:
+        self._kinds = kinds
         self._files: set[Path] = set()
         self._found: list[Found] = []
         self._skipped: set[str] = set()
@@ -138,7 +149,7 @@ class _Reader:
         for item in items_of(text, where, _LISTS):
             if item.value is None:
                 self._found.append(Found(item.where, Report(item.problems)))
-            elif isinstance(item.kind, str) and item.kind and item.kind not in _KINDS:
+            elif isinstance(item.kind, str) and item.kind and item.kind not in self._kinds:
                 self._skip(item)
             else:
                 self._found.append(_judge(item, item.value))

@@ -1,7 +1,7 @@
 """Which names are allowed. They end up in rules, comments and file names: nothing else gets in.
 
 Source: k8s.io/apimachinery/pkg/util/validation (IsDNS1123Label, IsDNS1123Subdomain,
-IsWildcardDNS1123Subdomain, IsValidLabelValue)
+IsWildcardDNS1123Subdomain, IsQualifiedName, IsValidLabelValue, IsValidPortName)
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import lru_cache
 MAX_SERVICE_NAME = 66
 MAX_LABEL = 63
 MAX_SUBDOMAIN = 253
+MAX_PORT_NAME = 15
 
 # Answers are cached: node and zone names return with each endpoint, port names with each Service.
 
@@ -70,5 +71,34 @@ def label_value_problem(text: str) -> str:
         return (
             "is not a label value: only letters, digits, -, _ and . are allowed, "
             "with a letter or digit at both ends"
+        )
+    return ""
+
+
+@lru_cache(maxsize=1024)
+def qualified_name_problem(text: str) -> str:
+    """What keeps `text` from being the key of a label, or such a name; "" if nothing."""
+    prefix, slash, name = text.rpartition("/")
+    if slash and subdomain_problem(prefix):
+        return "is not a qualified name: what is before the / is not a DNS name"
+    if len(name) > MAX_LABEL:
+        return f"has {len(name)} characters after its prefix; {MAX_LABEL} are allowed"
+    if not _LABEL_VALUE.fullmatch(name):
+        return (
+            "is not a qualified name such as example.com/name: only letters, digits, -, _ and . "
+            "are allowed, with a letter or digit at both ends"
+        )
+    return ""
+
+
+@lru_cache(maxsize=1024)
+def port_name_problem(text: str) -> str:
+    """What keeps `text` from being the name of a container's port; "" if nothing."""
+    if len(text) > MAX_PORT_NAME:
+        return f"has {len(text)} characters; {MAX_PORT_NAME} are allowed"
+    if not _LABEL.fullmatch(text) or "--" in text or text.replace("-", "").isdecimal():
+        return (
+            "is not a port name: only a-z, 0-9 and - are allowed, with a letter somewhere, "
+            "a letter or digit at both ends, and no two - in a row"
         )
     return ""

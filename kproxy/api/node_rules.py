@@ -1,20 +1,12 @@
-"""What must hold in one Node or Pod; their defaults; their addresses made canonical."""
+"""What must hold in one Node; its defaults; its addresses made canonical."""
 
 from __future__ import annotations
 
-from kproxy.api.checks import (
-    ZONE_LABEL,
-    altered,
-    check_cidr,
-    check_ip,
-    check_metadata,
-    check_name,
-    check_port,
-)
-from kproxy.api.names import label_value_problem, subdomain_problem
-from kproxy.api.problems import Report, shown, step
+from kproxy.api.checks import altered, check_cidr, check_ip, check_labels, check_name
+from kproxy.api.names import subdomain_problem
+from kproxy.api.problems import Report, shown
 from kproxy.api.quantities import milli_units
-from kproxy.api.types import Node, NodeSpec, NodeStatus, Pod, PodIP, PodStatus, ResourceList
+from kproxy.api.types import Node, NodeSpec, NodeStatus, ResourceList
 
 _IP_TYPES = ("InternalIP", "ExternalIP")  # the other addresses of a node are names
 
@@ -22,8 +14,7 @@ _IP_TYPES = ("InternalIP", "ExternalIP")  # the other addresses of a node are na
 def check_node(node: Node, report: Report) -> Node:
     """The Node with canonical addresses. What is wrong goes to `report`."""
     check_name(report, "metadata.name", node.metadata.name, subdomain_problem)
-    zone = node.metadata.labels.get(ZONE_LABEL, "")
-    check_name(report, f"metadata.labels{step(ZONE_LABEL)}", zone, label_value_problem)
+    check_labels(report, "metadata.labels", node.metadata.labels)
     addresses = tuple(
         altered(each, address=check_ip(report, f"status.addresses[{i}].address", each.address))
         if each.type in _IP_TYPES
@@ -38,24 +29,6 @@ def check_node(node: Node, report: Report) -> Node:
             node.status, addresses=addresses, allocatable=_allocatable(node.status, report)
         ),
     )
-
-
-def check_pod(pod: Pod, report: Report) -> Pod:
-    """The Pod with canonical addresses. What is wrong goes to `report`."""
-    metadata = check_metadata(report, pod.metadata)
-    if pod.spec.node_name:
-        check_name(report, "spec.nodeName", pod.spec.node_name, subdomain_problem)
-    for field in ("hostname", "subdomain"):
-        if text := getattr(pod.spec, field):
-            check_name(report, f"spec.{field}", text)
-    for i, container in enumerate(pod.spec.containers):
-        path = f"spec.containers[{i}]"
-        check_name(report, f"{path}.name", container.name)
-        for j, port in enumerate(container.ports):
-            if port.name:
-                check_name(report, f"{path}.ports[{j}].name", port.name)
-            check_port(report, f"{path}.ports[{j}].containerPort", port.container_port)
-    return altered(pod, metadata=metadata, status=_pod_status(pod.status, report))
 
 
 def _allocatable(status: NodeStatus, report: Report) -> ResourceList:
@@ -81,20 +54,3 @@ def _node_spec(spec: NodeSpec, report: Report) -> NodeSpec:
         if own and check_cidr(report, "spec.podCIDR", own) != cidrs[0]:
             report.add("spec.podCIDR", f"{shown(own)} is not the first of spec.podCIDRs")
     return altered(spec, pod_cidr=cidrs[0], pod_cidrs=cidrs)
-
-
-def _pod_status(status: PodStatus, report: Report) -> PodStatus:
-    """`podIP` is the first of `podIPs`; either may be given alone."""
-    if not status.pod_ips:
-        if not status.pod_ip:
-            return status
-        ips: tuple[str, ...] = (check_ip(report, "status.podIP", status.pod_ip),)
-    else:
-        ips = tuple(
-            check_ip(report, f"status.podIPs[{i}].ip", each.ip)
-            for i, each in enumerate(status.pod_ips)
-        )
-        own = status.pod_ip
-        if own and check_ip(report, "status.podIP", own) != ips[0]:
-            report.add("status.podIP", f"{shown(own)} is not the first of status.podIPs")
-    return altered(status, pod_ip=ips[0], pod_ips=tuple(PodIP(ip=ip) for ip in ips))

@@ -7,19 +7,22 @@ Source: pkg/apis/core/validation/validation.go (ValidateService), pkg/apis/core/
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
+
 from kproxy.api.addresses import canonical_ip
 from kproxy.api.checks import (
     altered,
     check_cidr,
     check_ip,
-    check_ips,
+    check_labels,
     check_metadata,
     check_name,
     check_port,
+    check_port_or_name,
     check_unique,
     family_name,
 )
-from kproxy.api.names import service_name_problem, subdomain_problem
+from kproxy.api.names import qualified_name_problem, service_name_problem, subdomain_problem
 from kproxy.api.problems import Problem, Report, shown
 from kproxy.api.types import (
     ClientIPConfig,
@@ -32,10 +35,17 @@ from kproxy.api.types import (
 HEADLESS = "None"
 MAX_AFFINITY_TIMEOUT_S = 86400
 
+_LINK_LOCAL_MULTICAST = {4: ip_network("224.0.0.0/24"), 6: ip_network("ff02::/16")}
+
 
 def check_service(service: Service, report: Report) -> Service:
-    """The Service with defaults and canonical addresses. What is wrong goes to `report`."""
+    """The Service with defaults and canonical addresses. What is wrong goes to `report`.
+
+    What does not matter to kube-proxy is left to `kproxy.controlplane.admission`: fields that do
+    not go with the type, and the selector.
+    """
     metadata = check_metadata(report, service.metadata, service_name_problem)
+    check_labels(report, "metadata.labels", metadata.labels)
     spec = service.spec
     _check_ports(spec, report)
     if spec.type == "ExternalName":
@@ -43,12 +53,18 @@ def check_service(service: Service, report: Report) -> Service:
         check_name(report, "spec.externalName", name, subdomain_problem)
     if spec.health_check_node_port:
         check_port(report, "spec.healthCheckNodePort", spec.health_check_node_port)
+    if spec.type == "LoadBalancer" and spec.load_balancer_class is not None:
+        name = spec.load_balancer_class
+        check_name(report, "spec.loadBalancerClass", name, qualified_name_problem)
     cluster_ips = _cluster_ips(spec, report)
     spec = altered(
-        spec,
+        with_type_defaults(spec),
         cluster_ip=cluster_ips[0] if cluster_ips else "",
         cluster_ips=cluster_ips,
-        external_ips=check_ips(report, "spec.externalIPs", spec.external_ips),
+        external_ips=tuple(
+            _external_ip(text, f"spec.externalIPs[{i}]", report)
+            for i, text in enumerate(spec.external_ips)
+        ),
         load_balancer_source_ranges=_source_ranges(spec, report),
         session_affinity_config=_affinity(spec, report),
     )
@@ -57,6 +73,41 @@ def check_service(service: Service, report: Report) -> Service:
     return altered(
         service, metadata=metadata, spec=spec, status=altered(status, load_balancer=balancer)
     )
+
+
+def with_type_defaults(spec: ServiceSpec) -> ServiceSpec:
+    """The spec with the fields that only some types have, and those have always."""
+    if spec.external_traffic_policy is None and reachable_from_outside(spec):
+        spec = altered(spec, external_traffic_policy="Cluster")
+    if spec.allocate_load_balancer_node_ports is None and spec.type == "LoadBalancer":
+        spec = altered(spec, allocate_load_balancer_node_ports=True)
+    return spec
+
+
+def reachable_from_outside(spec: ServiceSpec) -> bool:
+    """Source: pkg/api/service/util.go (ExternallyAccessible)"""
+    return spec.type in ("NodePort", "LoadBalancer") or (
+        spec.type == "ClusterIP" and bool(spec.external_ips)
+    )
+
+
+def _external_ip(text: str, field: str, report: Report) -> str:
+    """The canonical address. Source: ValidateNonSpecialIP."""
+    address = check_ip(report, field, text)
+    if canonical_ip(address):
+        found = ip_address(address)
+        for special, told in (
+            (found.is_unspecified, f"unspecified ({address})"),
+            (found.is_loopback, "in the loopback range (127.0.0.0/8, ::1/128)"),
+            (found.is_link_local, "in the link-local range (169.254.0.0/16, fe80::/10)"),
+            (
+                found in _LINK_LOCAL_MULTICAST[found.version],
+                "in the link-local multicast range (224.0.0.0/24, ff02::/16)",
+            ),
+        ):
+            if special:
+                report.add(field, f"{shown(text)} may not be {told}")
+    return address
 
 
 def _check_ports(spec: ServiceSpec, report: Report) -> None:
@@ -74,10 +125,8 @@ def _check_ports(spec: ServiceSpec, report: Report) -> None:
         elif len(spec.ports) > 1:
             report.add(f"{path}.name", "missing; with several ports each needs a name")
         check_port(report, f"{path}.port", port.port)
-        if isinstance(port.target_port, str) and port.target_port:
-            check_name(report, f"{path}.targetPort", port.target_port)
-        elif isinstance(port.target_port, int) and port.target_port:
-            check_port(report, f"{path}.targetPort", port.target_port)
+        if port.target_port:
+            check_port_or_name(report, f"{path}.targetPort", port.target_port)
         if port.node_port:
             check_port(report, f"{path}.nodePort", port.node_port)
         if report.doubts(f"{path}.protocol"):
@@ -149,6 +198,9 @@ def _source_ranges(spec: ServiceSpec, report: Report) -> tuple[str, ...]:
 def _affinity(spec: ServiceSpec, report: Report) -> SessionAffinityConfig | None:
     config = spec.session_affinity_config
     if spec.session_affinity != "ClientIP":
+        if config is not None and not report.doubts("spec.sessionAffinity"):
+            told = "must not be set when session affinity is None"
+            report.add("spec.sessionAffinityConfig", told)
         return config
     if config is None or config.client_ip is None:
         return SessionAffinityConfig(client_ip=ClientIPConfig())

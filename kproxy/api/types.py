@@ -21,6 +21,10 @@ class _Object(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """Kubernetes spelling on the wire, no garbage collector overhead (objects hold no cycles)."""
 
 
+class Unread(_Object, frozen=True, kw_only=True):
+    """Something nobody here reads, but whose presence is not to go unnoticed."""
+
+
 class OwnerReference(_Object, frozen=True, kw_only=True):
     kind: str
     name: str
@@ -70,13 +74,13 @@ class ServiceSpec(_Object, frozen=True, kw_only=True):
     ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
     external_ips: tuple[str, ...] = field(default=(), name="externalIPs")
     external_name: str = ""
-    external_traffic_policy: Literal["Cluster", "Local"] = "Cluster"
+    external_traffic_policy: Literal["Cluster", "Local"] | None = None  # None: nothing to apply to
     internal_traffic_policy: Literal["Cluster", "Local"] = "Cluster"
     health_check_node_port: int = 0
     load_balancer_source_ranges: tuple[str, ...] = ()
     load_balancer_class: str | None = None
     load_balancer_ip: str = field(default="", name="loadBalancerIP")
-    allocate_load_balancer_node_ports: bool = True
+    allocate_load_balancer_node_ports: bool | None = None  # None: not of type LoadBalancer
     publish_not_ready_addresses: bool = False
     session_affinity: Literal["None", "ClientIP"] = "None"
     session_affinity_config: SessionAffinityConfig | None = None
@@ -300,10 +304,12 @@ class TCPSocketAction(_Object, frozen=True, kw_only=True):
 
 
 class Probe(_Object, frozen=True, kw_only=True):
-    """Exactly one of the first two is given."""
+    """Exactly one of the first two is given, where a Pod is to run; no zeros but the delay."""
 
     http_get: HTTPGetAction | None = None
     tcp_socket: TCPSocketAction | None = None
+    exec: Unread | None = None
+    grpc: Unread | None = None
     initial_delay_seconds: int = 0
     period_seconds: int = 10
     timeout_seconds: int = 1
@@ -316,11 +322,17 @@ class SleepAction(_Object, frozen=True, kw_only=True):
 
 
 class LifecycleHandler(_Object, frozen=True, kw_only=True):
+    """The first is given, where a Pod is to run."""
+
     sleep: SleepAction | None = None
+    exec: Unread | None = None
+    http_get: Unread | None = None
+    tcp_socket: Unread | None = None
 
 
 class Lifecycle(_Object, frozen=True, kw_only=True):
     pre_stop: LifecycleHandler | None = None
+    post_start: Unread | None = None
 
 
 class Container(_Object, frozen=True, kw_only=True):
@@ -328,6 +340,8 @@ class Container(_Object, frozen=True, kw_only=True):
     image: str = ""
     ports: tuple[ContainerPort, ...] = ()
     readiness_probe: Probe | None = None
+    liveness_probe: Unread | None = None
+    startup_probe: Unread | None = None
     lifecycle: Lifecycle | None = None
 
 
@@ -338,6 +352,10 @@ class PodSpec(_Object, frozen=True, kw_only=True):
     hostname: str = ""
     subdomain: str = ""
     termination_grace_period_seconds: int = 30
+    restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
+    affinity: Unread | None = None
+    topology_spread_constraints: tuple[Unread, ...] = ()
+    readiness_gates: tuple[Unread, ...] = ()
     containers: tuple[Container, ...] = ()
 
 
@@ -366,8 +384,9 @@ class Pod(_Object, frozen=True, kw_only=True):
 # --- Deployment (apps/v1) ------------------------------------------------------------------------
 
 
-class LabelSelector(_Object, frozen=True, kw_only=True):
+class LabelSelector(_Object, frozen=True, kw_only=True, omit_defaults=True):
     match_labels: dict[str, str] = {}
+    match_expressions: tuple[Unread, ...] = ()
 
 
 class PodTemplateSpec(_Object, frozen=True, kw_only=True):
@@ -382,9 +401,12 @@ class RollingUpdateDeployment(_Object, frozen=True, kw_only=True):
     max_unavailable: int | str = "25%"
 
 
+NO_ROLLING_UPDATE = RollingUpdateDeployment()  # this very object, where the field is absent
+
+
 class DeploymentStrategy(_Object, frozen=True, kw_only=True):
     type: Literal["RollingUpdate", "Recreate"] = "RollingUpdate"
-    rolling_update: RollingUpdateDeployment = RollingUpdateDeployment()
+    rolling_update: RollingUpdateDeployment = NO_ROLLING_UPDATE
 
 
 class DeploymentSpec(_Object, frozen=True, kw_only=True):
@@ -392,6 +414,8 @@ class DeploymentSpec(_Object, frozen=True, kw_only=True):
     selector: LabelSelector = LabelSelector()
     template: PodTemplateSpec = PodTemplateSpec()
     strategy: DeploymentStrategy = DeploymentStrategy()
+    min_ready_seconds: int = 0
+    paused: bool = False
 
 
 class DeploymentStatus(_Object, frozen=True, kw_only=True):

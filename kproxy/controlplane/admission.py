@@ -13,6 +13,7 @@ from random import Random
 from msgspec.structs import replace
 
 from kproxy.api.checks import altered
+from kproxy.api.service_rules import with_type_defaults
 from kproxy.api.types import LoadBalancerStatus, Service, ServicePort, ServiceSpec
 from kproxy.controlplane.families import (
     CLUSTER_IPS,
@@ -33,9 +34,9 @@ from kproxy.controlplane.service_updates import (
     needs_health_check,
     needs_node_ports,
     node_port_numbers,
-    type_problems,
     update_problems,
 )
+from kproxy.controlplane.service_validation import name_problems, spec_problems
 from kproxy.errors import BadInput
 
 CIDRS_FLAG = "--service-cluster-ip-range"
@@ -62,19 +63,13 @@ class Allocator:
         self._families: Families = tuple(self._ips)
         self._ports = PortAllocator(random, node_ports)
 
-    def admit(
-        self,
-        service: Service,
-        former: Service | None = None,
-        *,
-        allocate_load_balancer_node_ports: bool = True,
-    ) -> Service:
+    def admit(self, service: Service, former: Service | None = None) -> Service:
         """`service` with defaults and all that it needs allocated; `former` is None for a new one.
 
         What `former` has and the new one does not need is free afterwards.
         """
         before = former.spec if former else None
-        spec = keep_allocated(service.spec, before)
+        spec = keep_allocated(with_type_defaults(service.spec), before)
         problems: list[str] = []
         spec = assign_families(spec, before, self._families, problems)
         if problems:
@@ -82,12 +77,11 @@ class Allocator:
         change = _Change(service, self._ips, self._ports)
         try:
             spec = change.cluster_ips(spec, before)
-            dynamic = spec.type == "NodePort" or allocate_load_balancer_node_ports
-            spec = change.node_ports(spec, before, dynamic=dynamic)
+            spec = change.node_ports(spec, before)
             spec = change.health_check(spec, before)
             spec = drop_unused(spec, before)
             problems = update_problems(spec, before) if before else []
-            problems += type_problems(spec)
+            problems += name_problems(service) + spec_problems(spec)
             if problems:
                 raise refusal(service, problems)
         except BadInput:
@@ -156,15 +150,13 @@ class _Change:
         self._free_addresses(held[len(spec.ip_families) :])
         return altered(spec, cluster_ips=tuple(addresses))
 
-    def node_ports(
-        self, spec: ServiceSpec, former: ServiceSpec | None, *, dynamic: bool
-    ) -> ServiceSpec:
+    def node_ports(self, spec: ServiceSpec, former: ServiceSpec | None) -> ServiceSpec:
         held = frozenset[int]()
         if former and needs_node_ports(former):
             held = node_port_numbers(former)
         if needs_node_ports(spec):
             self._explicit_ports(spec, held, new=former is None)
-            if dynamic:
+            if spec.type == "NodePort" or spec.allocate_load_balancer_node_ports:
                 spec = altered(spec, ports=self._dynamic_ports(spec.ports, new=former is None))
             self._free_ports(held - node_port_numbers(spec))
         else:

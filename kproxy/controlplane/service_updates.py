@@ -2,7 +2,7 @@
 
 Source: pkg/registry/core/service/storage/storage.go (patchAllocatedValues, normalizeClusterIPs),
 pkg/registry/core/service/strategy.go (dropTypeDependentFields) and
-pkg/apis/core/validation/validation.go (ValidateServiceUpdate, ValidateService) of Kubernetes
+pkg/apis/core/validation/validation.go (ValidateServiceUpdate) of Kubernetes
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from kproxy.api.checks import altered
+from kproxy.api.service_rules import reachable_from_outside
 from kproxy.api.types import ServicePort, ServiceSpec
 from kproxy.controlplane.families import CLUSTER_IPS, FAMILIES, POLICY, is_headless
 from kproxy.controlplane.field_errors import FieldValue, forbidden, invalid
 
 HEALTH_CHECK = "spec.healthCheckNodePort"
+BALANCER_CLASS = "spec.loadBalancerClass"
 FIXED = "may not change once set"
 
 
@@ -91,6 +93,16 @@ def drop_unused(spec: ServiceSpec, former: ServiceSpec | None) -> ServiceSpec:
         and spec.health_check_node_port == former.health_check_node_port
     ):
         spec = altered(spec, health_check_node_port=0)
+    if former.type == "LoadBalancer" and spec.type != "LoadBalancer":
+        for field in ("allocate_load_balancer_node_ports", "load_balancer_class"):
+            if getattr(spec, field) == getattr(former, field):
+                spec = altered(spec, **{field: None})
+    if (
+        reachable_from_outside(former)
+        and not reachable_from_outside(spec)
+        and spec.external_traffic_policy == former.external_traffic_policy
+    ):
+        spec = altered(spec, external_traffic_policy=None)
     return spec
 
 
@@ -102,10 +114,16 @@ def update_problems(spec: ServiceSpec, former: ServiceSpec) -> list[str]:
             problems += _changed_addresses(spec, former)
         if not (is_headless(spec) or is_headless(former)):
             problems += _changed_families(spec, former)
-    if needs_health_check(spec) and needs_health_check(former):
-        port = spec.health_check_node_port
-        if port != former.health_check_node_port:
-            problems.append(invalid(HEALTH_CHECK, port, "field is immutable"))
+    name = spec.load_balancer_class
+    both_balanced = spec.type == former.type == "LoadBalancer"
+    if both_balanced and name != former.load_balancer_class:
+        problems.append(invalid(BALANCER_CLASS, name, FIXED))
+    if (
+        needs_health_check(spec)
+        and needs_health_check(former)
+        and spec.health_check_node_port != former.health_check_node_port
+    ):
+        problems.append(forbidden(HEALTH_CHECK, "field is immutable"))
     return problems
 
 
@@ -134,33 +152,3 @@ def _changed_families(spec: ServiceSpec, former: ServiceSpec) -> list[str]:
         for old, new in zip(before[:compared], now, strict=False)
         if old != new
     ]
-
-
-def type_problems(spec: ServiceSpec) -> list[str]:
-    """What does not go with the type, as far as it could be allocated."""
-    problems: list[str] = []
-    if needs_node_ports(spec) and is_headless(spec):
-        none = f"may not be set to 'None' for {spec.type} services"
-        problems.append(invalid(f"{CLUSTER_IPS}[0]", spec.cluster_ips[0], none))
-    if spec.type == "ExternalName":
-        problems += [
-            forbidden(field, "may not be set for ExternalName services")
-            for field, value in (
-                (CLUSTER_IPS, spec.cluster_ips),
-                (FAMILIES, spec.ip_families),
-                (POLICY, spec.ip_family_policy),
-            )
-            if value
-        ]
-    if spec.type == "ClusterIP":
-        problems += [
-            forbidden(f"spec.ports[{i}].nodePort", "may not be used when `type` is 'ClusterIP'")
-            for i, port in enumerate(spec.ports)
-            if port.node_port
-        ]
-    if spec.health_check_node_port and not needs_health_check(spec):
-        only = (
-            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
-        )
-        problems.append(invalid(HEALTH_CHECK, spec.health_check_node_port, only))
-    return problems

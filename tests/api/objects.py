@@ -115,11 +115,45 @@ POD: Manifest = {
     "metadata": {"name": "pod.a", "namespace": "shop"},
     "spec": {
         "nodeName": "node-0",
-        "containers": [{"name": "main", "ports": [{"name": "web", "containerPort": 8080}]}],
+        "containers": [
+            {"name": "main", "image": "web:1", "ports": [{"name": "web", "containerPort": 8080}]}
+        ],
     },
     "status": {"podIP": "10.244.0.5", "podIPs": [{"ip": "10.244.0.5"}, {"ip": "fd00::5"}]},
 }
-ALL = (SERVICE, SLICE, ENDPOINTS, SERVICE_CIDR, INGRESS, NODE, POD)
+DEPLOYMENT: Manifest = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "web.x", "namespace": "shop", "labels": {"app": "web"}},
+    "spec": {
+        "replicas": 3,
+        "selector": {"matchLabels": {"app": "web"}},
+        "strategy": {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"},
+        },
+        "template": {
+            "metadata": {"labels": {"app": "web", "tier": "front"}},
+            "spec": {
+                "nodeSelector": {"disk": "ssd"},
+                "terminationGracePeriodSeconds": 10,
+                "containers": [
+                    {
+                        "name": "main",
+                        "image": "web:1",
+                        "ports": [
+                            {"name": "web", "containerPort": 8080},
+                            {"name": "dns", "containerPort": 53, "protocol": "UDP"},
+                        ],
+                        "readinessProbe": {"httpGet": {"path": "/ready", "port": "web"}},
+                        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+                    }
+                ],
+            },
+        },
+    },
+}
+ALL = (SERVICE, SLICE, ENDPOINTS, SERVICE_CIDR, INGRESS, DEPLOYMENT, NODE, POD)
 
 
 def edited(manifest: Manifest, path: str, value: object) -> Manifest:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from kproxy.api import decode_texts
+from kproxy.api.decode import KINDS
 from tests.api.objects import ALL, SERVICE, Manifest, edited, problems_of
 
 WEB = "Service shop/web already, at f.json:1.items[0]"
@@ -28,17 +29,27 @@ CONFLICTS: list[tuple[str, Manifest, list[str]]] = [
     (
         "a node port",
         another(ports=[{"port": 80, "nodePort": 30080}]),
-        [f"spec.ports[0].nodePort: TCP 30080 is the node port of {WEB}"],
+        [f"spec.ports[0].nodePort: 30080 is the node port of {WEB}"],
     ),
     (
         "a node port of another protocol",
         another(ports=[{"port": 80, "protocol": "SCTP", "nodePort": 30080}]),
+        [f"spec.ports[0].nodePort: 30080 is the node port of {WEB}"],
+    ),
+    (
+        "a node port for two protocols of one Service",
+        another(
+            ports=[
+                {"name": "udp", "port": 80, "protocol": "UDP", "nodePort": 30090},
+                {"name": "tcp", "port": 80, "protocol": "TCP", "nodePort": 30090},
+            ]
+        ),
         [],
     ),
     (
         "a health check node port",
         another(ports=[{"port": 80, "nodePort": 30500}]),
-        [f"spec.ports[0].nodePort: TCP 30500 is the health check node port of {WEB}"],
+        [f"spec.ports[0].nodePort: 30500 is the health check node port of {WEB}"],
     ),
     (
         "a node port as health check node port",
@@ -48,7 +59,7 @@ CONFLICTS: list[tuple[str, Manifest, list[str]]] = [
             healthCheckNodePort=30080,
             ports=[{"port": 80}],
         ),
-        [f"spec.healthCheckNodePort: TCP 30080 is the node port of {WEB}"],
+        [f"spec.healthCheckNodePort: 30080 is the node port of {WEB}"],
     ),
     (
         "a health check node port without effect",
@@ -98,6 +109,13 @@ def test_in_one_service_a_port_is_used_once() -> None:
     ]
 
 
+def test_health_checks_have_a_port_of_their_own() -> None:
+    (problem,) = problems_of(edited(SERVICE, "spec.ports[1].nodePort", 30500))
+    assert problem == (
+        "spec.healthCheckNodePort: 30500 is the node port of Service shop/web already, at f.json:1"
+    )
+
+
 def test_cluster_ips_are_of_different_families() -> None:
     spec = {"clusterIPs": ["10.96.0.1", "10.96.0.2"], "ports": [{"port": 80}]}
     assert problems_of({**SERVICE, "spec": spec}) == [
@@ -112,7 +130,7 @@ def test_cluster_ips_are_of_different_families() -> None:
 @pytest.mark.parametrize("manifest", ALL, ids=lambda manifest: manifest["kind"])
 def test_an_object_is_defined_once(manifest: Manifest) -> None:
     text = json.dumps(manifest)
-    (problem,) = decode_texts({"a.json": text, "b.json": text}).problems
+    (problem,) = decode_texts({"a.json": text, "b.json": text}, KINDS).problems
     assert problem.startswith(f"b.json:1: metadata.name: {manifest['kind']} ")
     assert problem.endswith(" is defined already, at a.json:1")
 

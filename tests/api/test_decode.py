@@ -239,13 +239,13 @@ def test_every_problem_is_told_at_once() -> None:
 
 def test_other_kinds_are_skipped_with_one_notice_each() -> None:
     text = "\n---\n".join(
-        ["{apiVersion: apps/v1, kind: Deployment}"] * 3
-        + ["{kind: 'A b\n\nc'}", "{kind: List, apiVersion: v1, items: [{kind: Deployment}]}"]
+        ["{apiVersion: apps/v1, kind: ReplicaSet}"] * 3
+        + ["{kind: 'A b\n\nc'}", "{kind: List, apiVersion: v1, items: [{kind: ReplicaSet}]}"]
     )
     decoded = decode(text, "f")
     assert decoded.problems == ()
     assert decoded.notices == (
-        "f:1: kind Deployment is not used by a service proxy; skipped",
+        "f:1: kind ReplicaSet is not used by a service proxy; skipped",
         "f:4: kind 'A b\\nc' is not used by a service proxy; skipped",
     )
 
@@ -282,7 +282,7 @@ def test_defaults_of_a_service() -> None:
         ("10.96.0.10",),
     )
     assert spec.ip_families == ()  # empty has a meaning of its own
-    assert (spec.internal_traffic_policy, spec.external_traffic_policy) == ("Cluster", "Cluster")
+    assert (spec.internal_traffic_policy, spec.external_traffic_policy) == ("Cluster", None)
     assert spec.session_affinity_config == SessionAffinityConfig(
         client_ip=ClientIPConfig(timeout_seconds=10800)
     )
@@ -290,6 +290,26 @@ def test_defaults_of_a_service() -> None:
     assert [(each.ip, each.ip_mode) for each in service.status.load_balancer.ingress] == [
         ("192.0.2.1", "VIP")
     ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "policy", "allocates"),
+    [
+        ({"type": "ClusterIP"}, None, None),
+        ({"type": "ClusterIP", "externalIPs": ["203.0.113.1"]}, "Cluster", None),
+        ({"type": "NodePort"}, "Cluster", None),
+        ({"type": "LoadBalancer"}, "Cluster", True),
+        ({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": False}, "Cluster", False),
+        ({"type": "ExternalName", "externalName": "a.example"}, None, None),
+    ],
+)
+def test_defaults_by_type(
+    spec: dict[str, object], policy: str | None, allocates: bool | None
+) -> None:
+    service = one({**SERVICE, "spec": {"ports": [{"port": 80}], **spec}, "status": {}})
+    assert isinstance(service, Service)
+    assert service.spec.external_traffic_policy == policy
+    assert service.spec.allocate_load_balancer_node_ports == allocates
 
 
 def test_addresses_are_canonical_afterwards() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kproxy.api import decode_texts, load, manifest_files
-from tests.api.objects import ALL, NODE, SERVICE, edited
+from kproxy.api.decode import KINDS
+from tests.api.objects import ALL, DEPLOYMENT, NODE, POD, SERVICE, edited
 
 
 def write_nodes(folder: Path, **names: str) -> None:
@@ -86,10 +87,22 @@ def test_all_files_are_checked_against_each_other(tmp_path: Path) -> None:
 
 def test_texts_need_no_files() -> None:
     texts = {manifest["kind"]: json.dumps(manifest) for manifest in ALL}
-    decoded = decode_texts({**texts, "other": "kind: Other"})
+    decoded = decode_texts({**texts, "other": "kind: Other"}, KINDS)
     assert decoded.problems == ()
     assert len(decoded.objects) == len(ALL)
     assert decoded.notices == ("other:1: kind Other is not used by a service proxy; skipped",)
+
+
+def test_a_service_proxy_needs_no_pods() -> None:
+    texts = {
+        manifest["kind"]: json.dumps(edited(manifest, "spec", 1)) for manifest in (POD, DEPLOYMENT)
+    }
+    decoded = decode_texts(texts)
+    assert (decoded.objects, decoded.problems) == ((), ())
+    assert decoded.notices == (
+        "Pod:1: kind Pod is not used by a service proxy; skipped",
+        "Deployment:1: kind Deployment is not used by a service proxy; skipped",
+    )
 
 
 @pytest.mark.parametrize("suffix", ["yaml", "json"])

@@ -159,6 +159,29 @@ REFUSED_UPDATES: list[tuple[dict[str, Any], dict[str, Any], list[str]]] = [
         {"ports": [{**HTTP, "nodePort": 30081}]},
         ["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
     ),
+    *(
+        (
+            {"type": "LoadBalancer", **former},
+            {"type": "LoadBalancer", **new},
+            [f"spec.loadBalancerClass: Invalid value: {shown}: may not change once set"],
+        )
+        for former, new, shown in (
+            ({}, {"loadBalancerClass": "a"}, '"a"'),
+            ({"loadBalancerClass": "a"}, {"loadBalancerClass": "b"}, '"b"'),
+            ({"loadBalancerClass": "a"}, {}, "null"),
+        )
+    ),
+    (
+        {"type": "LoadBalancer", "loadBalancerClass": "a"},
+        {"loadBalancerClass": "b", "externalTrafficPolicy": "Local"},
+        [
+            ("spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'"),
+            (
+                'spec.externalTrafficPolicy: Invalid value: "Local": '
+                "may only be set for externally-accessible services"
+            ),
+        ],
+    ),
     (
         NONE,
         {"type": "LoadBalancer"},
@@ -176,6 +199,28 @@ def test_refused_updates(former: dict[str, Any], new: dict[str, Any], problems: 
         f'Service "web" is invalid: {each}' for each in problems
     ]
     assert cluster.admit(stored, stored) == stored
+
+
+@pytest.mark.parametrize("new", [{}, {"type": "NodePort"}])
+def test_another_type_drops_what_it_has_no_use_for(new: dict[str, Any]) -> None:
+    stated: dict[str, Any] = {
+        "loadBalancerClass": "a",
+        "allocateLoadBalancerNodePorts": False,
+        "externalTrafficPolicy": "Local",
+    }
+    cluster = allocator()
+    former = cluster.admit(service(type="LoadBalancer", **stated))
+    spec = cluster.admit(service(**stated, **new), former).spec
+    assert (spec.load_balancer_class, spec.allocate_load_balancer_node_ports) == (None, None)
+    assert spec.external_traffic_policy == ("Local" if new else None)
+
+
+def test_a_load_balancer_may_get_another_class_by_way_of_another_type() -> None:
+    cluster = allocator()
+    stored = cluster.admit(service(type="LoadBalancer", loadBalancerClass="a"))
+    stored = cluster.admit(service(type="NodePort"), stored)
+    stored = cluster.admit(service(type="LoadBalancer", loadBalancerClass="b"), stored)
+    assert stored.spec.load_balancer_class == "b"
 
 
 def test_node_ports_follow_the_names_of_ports() -> None:

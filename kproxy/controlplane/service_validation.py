@@ -1,0 +1,96 @@
+"""What the API server refuses in a Service that kube-proxy would not mind, new or updated.
+
+What does not go with the type cannot be judged earlier: an update may state what its former type
+needed, and loses it then.
+Source: pkg/apis/core/validation/validation.go (ValidateService) of Kubernetes
+"""
+
+from __future__ import annotations
+
+from kproxy.api.names import MAX_LABEL, label_value_problem, qualified_name_problem
+from kproxy.api.service_rules import reachable_from_outside
+from kproxy.api.types import Service, ServiceSpec
+from kproxy.controlplane.families import CLUSTER_IPS, FAMILIES, POLICY, is_headless
+from kproxy.controlplane.field_errors import forbidden, invalid
+from kproxy.controlplane.hints import TOPOLOGY_MODE
+from kproxy.controlplane.service_updates import (
+    BALANCER_CLASS,
+    HEALTH_CHECK,
+    needs_health_check,
+    needs_node_ports,
+)
+
+TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
+
+_ONLY_BALANCERS = "may only be used when `type` is 'LoadBalancer'"
+
+
+def name_problems(service: Service) -> list[str]:
+    """Of `metadata`."""
+    problems = []
+    name = service.metadata.name
+    if len(name) > MAX_LABEL:
+        told = f"must be no more than {MAX_LABEL} characters"
+        problems.append(invalid("metadata.name", name, told))
+    annotations = service.metadata.annotations
+    mode, hints = annotations.get(TOPOLOGY_MODE), annotations.get(TOPOLOGY_HINTS)
+    if mode is not None and hints is not None and mode != hints:
+        told = f"must match annotations[{TOPOLOGY_HINTS}] when both are specified"
+        problems.append(invalid(f"metadata.annotations[{TOPOLOGY_MODE}]", mode, told))
+    return problems
+
+
+def spec_problems(spec: ServiceSpec) -> list[str]:
+    """Of a spec as it would be stored."""
+    problems: list[str] = []
+    if needs_node_ports(spec) and is_headless(spec):
+        none = f"may not be set to 'None' for {spec.type} services"
+        problems.append(invalid(f"{CLUSTER_IPS}[0]", spec.cluster_ips[0], none))
+    if spec.type == "ExternalName":
+        problems += [
+            forbidden(field, "may not be set for ExternalName services")
+            for field, value in (
+                (CLUSTER_IPS, spec.cluster_ips),
+                (FAMILIES, spec.ip_families),
+                (POLICY, spec.ip_family_policy),
+            )
+            if value
+        ]
+    for key, value in spec.selector.items():
+        if told := qualified_name_problem(key):
+            problems.append(invalid("spec.selector", key, told))
+        if told := label_value_problem(value):
+            problems.append(invalid("spec.selector", value, told))
+    if spec.type == "ClusterIP":
+        problems += [
+            forbidden(f"spec.ports[{i}].nodePort", "may not be used when `type` is 'ClusterIP'")
+            for i, port in enumerate(spec.ports)
+            if port.node_port
+        ]
+    if spec.type != "LoadBalancer":
+        problems += _balancer_fields(spec)
+    if spec.external_traffic_policy is not None and not reachable_from_outside(spec):
+        only = "may only be set for externally-accessible services"
+        policy = spec.external_traffic_policy
+        problems.append(invalid("spec.externalTrafficPolicy", policy, only))
+    if spec.health_check_node_port and not needs_health_check(spec):
+        only = (
+            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        )
+        problems.append(invalid(HEALTH_CHECK, spec.health_check_node_port, only))
+    return problems
+
+
+def _balancer_fields(spec: ServiceSpec) -> list[str]:
+    return [
+        forbidden(field, _ONLY_BALANCERS)
+        for field, given in (
+            ("spec.loadBalancerSourceRanges", bool(spec.load_balancer_source_ranges)),
+            (
+                "spec.allocateLoadBalancerNodePorts",
+                spec.allocate_load_balancer_node_ports is not None,
+            ),
+            (BALANCER_CLASS, spec.load_balancer_class is not None),
+        )
+        if given
+    ]

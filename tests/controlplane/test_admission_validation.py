@@ -1,0 +1,104 @@
+"""What is refused in a Service though kube-proxy would not mind, and what a type has always."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from kproxy.api.types import Metadata
+from tests.controlplane.services import TYPES, allocator, refused, service
+
+ONLY_BALANCERS = "Forbidden: may only be used when `type` is 'LoadBalancer'"
+ONLY_REACHABLE = "may only be set for externally-accessible services"
+ONLY_LOCAL_BALANCERS = (
+    "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+)
+BALANCER_FIELDS: dict[str, Any] = {
+    "loadBalancerSourceRanges": ["10.0.0.0/8"],
+    "allocateLoadBalancerNodePorts": False,
+    "loadBalancerClass": "a",
+}
+NOT_QUALIFIED = (
+    "is not a qualified name such as example.com/name: only letters, digits, -, _ and . are "
+    "allowed, with a letter or digit at both ends"
+)
+NOT_A_LABEL_VALUE = (
+    "is not a label value: only letters, digits, -, _ and . are allowed, "
+    "with a letter or digit at both ends"
+)
+
+REFUSED: list[tuple[dict[str, Any], list[str]]] = [
+    (
+        {"selector": {"a b": "c", "d": "-e"}},
+        [
+            f'spec.selector: Invalid value: "a b": {NOT_QUALIFIED}',
+            f'spec.selector: Invalid value: "-e": {NOT_A_LABEL_VALUE}',
+        ],
+    ),
+    *(
+        (
+            {**TYPES[kind], **BALANCER_FIELDS},
+            [f"spec.{field}: {ONLY_BALANCERS}" for field in BALANCER_FIELDS],
+        )
+        for kind in ("ClusterIP", "NodePort", "ExternalName")
+    ),
+    *(
+        (
+            {**TYPES[kind], "externalTrafficPolicy": policy},
+            [f'spec.externalTrafficPolicy: Invalid value: "{policy}": {ONLY_REACHABLE}'],
+        )
+        for kind in ("ClusterIP", "ExternalName")
+        for policy in ("Cluster", "Local")
+    ),
+    *(
+        (
+            {**spec, "healthCheckNodePort": 30090},
+            [f"spec.healthCheckNodePort: Invalid value: 30090: {ONLY_LOCAL_BALANCERS}"],
+        )
+        for spec in (
+            {},
+            {"type": "NodePort", "externalTrafficPolicy": "Local"},
+            {"type": "LoadBalancer"},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "problems"), REFUSED)
+def test_refused(spec: dict[str, Any], problems: list[str]) -> None:
+    assert refused(allocator(), service(**spec)) == [
+        f'Service "web" is invalid: {each}' for each in problems
+    ]
+
+
+def test_a_name_is_shorter_than_what_kube_proxy_could_do() -> None:
+    name = "x" * 64
+    long = replace(service(), metadata=Metadata(name=name))
+    told = f'metadata.name: Invalid value: "{name}": must be no more than 63 characters'
+    assert refused(allocator(), long) == [f'Service "{name}" is invalid: {told}']
+
+
+def test_both_annotations_for_hints_say_the_same() -> None:
+    mode, hints = (f"service.kubernetes.io/topology-{each}" for each in ("mode", "aware-hints"))
+    for other, told in (
+        ("a", []),
+        ("b", [f'"a": must match annotations[{hints}] when both are specified']),
+    ):
+        metadata = Metadata(name="web", annotations={mode: "a", hints: other})
+        new = replace(service(), metadata=metadata)
+        if told:
+            prefix = f'Service "web" is invalid: metadata.annotations[{mode}]: Invalid value: '
+            assert refused(allocator(), new) == [prefix + each for each in told]
+        else:
+            assert allocator().admit(new).metadata == metadata
+
+
+@pytest.mark.parametrize("spec", [{"externalIPs": ["203.0.113.1"]}, {"type": "NodePort"}])
+def test_reachable_services_have_an_external_traffic_policy(spec: dict[str, Any]) -> None:
+    for policy in ("Cluster", "Local"):
+        stored = allocator().admit(service(**spec, externalTrafficPolicy=policy))
+        assert stored.spec.external_traffic_policy == policy
+    assert allocator().admit(service(**spec)).spec.external_traffic_policy == "Cluster"
+    assert allocator().admit(service()).spec.external_traffic_policy is None
