@@ -121,7 +121,8 @@ class Played:
     """A cluster and its kubelets. `ready`: whether Pods become ready once they run."""
 
     def __init__(self, *objects: KubernetesObject, ready: bool = True, **options: Any) -> None:
-        self.cluster = Cluster(options.pop("service_cidrs", (V4,)), random=Random(1), **options)
+        defaults: dict[str, Any] = {"service_cidrs": (V4,), "random": Random(1)}
+        self.cluster = Cluster(**(defaults | options))
         self.ready = ready
         self._given = 0
         if objects:
