@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from kproxy.api.decode import load
 from kproxy.api.types import Deployment, EndpointSlice, KubernetesObject, Service
@@ -41,6 +41,7 @@ from kproxy.proxy import NodeProxy
 from kproxy.store import ObjectKey, Store, object_key
 
 Objects = Iterable[KubernetesObject]
+_T = TypeVar("_T", bound=KubernetesObject)
 
 
 class Lab:
@@ -236,6 +237,10 @@ class Lab:
         if found is None:
             raise BadInput([f"there is no {kind} {name} in namespace {namespace!r}"])
         return found
+
+    def objects(self, kind: type[_T]) -> list[_T]:
+        """All objects of a kind that the control plane has, by namespace and name."""
+        return self._require_plane().objects(kind)
 
     @property
     def warnings(self) -> Mapping[ObjectKey, tuple[str, ...]]:
