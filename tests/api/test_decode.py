@@ -11,11 +11,15 @@ import yaml
 from kproxy.api import decode
 from kproxy.api.types import (
     ClientIPConfig,
+    Deployment,
     EndpointConditions,
     EndpointSlice,
+    HTTPGetAction,
     Metadata,
     Node,
+    OwnerReference,
     Pod,
+    Probe,
     Service,
     ServiceCIDR,
     ServiceCIDRSpec,
@@ -24,6 +28,7 @@ from kproxy.api.types import (
 from tests.api.objects import ALL, NODE, POD, SERVICE, SERVICE_CIDR, SLICE, Manifest, edited
 
 DATA = Path(__file__).parent / "data"
+DUMPS = Path(__file__).parent / "dumps"
 NODE_TEXT = "{apiVersion: v1, kind: Node, metadata: {name: %s}}"
 
 
@@ -50,6 +55,23 @@ def test_objects_that_kube_proxy_accepts(path: Path) -> None:
     assert decoded.problems == ()
     assert decoded.notices == ()
     assert len(decoded.objects) == path.read_text().count("\nkind: ")
+
+
+def test_objects_as_kubectl_shows_them() -> None:
+    decoded = decode((DUMPS / "web.yaml").read_bytes(), "web.yaml")
+    assert (decoded.problems, decoded.notices) == ((), ())
+    deployment, pod, service = decoded.objects
+    assert isinstance(deployment, Deployment)
+    assert deployment.spec.template.spec.containers[0].readiness_probe == Probe(
+        http_get=HTTPGetAction(path="/healthz", port="http"), period_seconds=5
+    )
+    assert isinstance(pod, Pod)
+    assert pod.metadata.owner_references == (
+        OwnerReference(kind="ReplicaSet", name="web-6c9f8d7b5c"),
+    )
+    assert isinstance(service, Service)
+    assert service.spec.load_balancer_class == "example.com/internal"
+    assert service.spec.load_balancer_ip == "203.0.113.9"
 
 
 TEXTS = [  # text -> names of its nodes
