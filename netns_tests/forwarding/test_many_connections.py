@@ -16,15 +16,10 @@ from kproxy.api.types import (
     ServicePort,
     SessionAffinityConfig,
 )
-from kproxy.backend import load
-from kproxy.config import ProxyConfig
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
 from kproxy.lab import service, slices_for
-from kproxy.lab.proxies import node_config
 from kproxy.probe import Connected, affinity, affinity_expiry, connect_many, distribution
-from kproxy.proxy import NodeProxy
-from kproxy.store import Store
 from kproxy.testing import LabFactory, ProbedLab
 from netns_tests.forwarding.survey import BOTH, PROTOCOLS
 from netns_tests.modes import MODES, PACKET_FILTERS, Mode
@@ -33,7 +28,8 @@ PODS = tuple(f"pod-{number}" for number in range(1, 13))
 CLIENTS = tuple(f"outside-{number}" for number in range(1, 9))
 CLUSTER_IP = {Family.IPV4: "10.96.0.", Family.IPV6: "fd00:10:96::"}
 NODE_PORT = 30000
-WEB, STICKY, FORGETFUL, CHANGING = 20, 21, 22, 23  # a lower number: of so many endpoints
+# A lower number: of so many endpoints.
+WEB, STICKY, FORGETFUL, CHANGING, EVERYWHERE = 20, 21, 22, 23, 24
 FORGOTTEN_AFTER_S = 1
 DEADLINE_S = 5
 
@@ -164,37 +160,26 @@ def test_affinity_survives_a_full_sync(lab: ProbedLab) -> None:
     assert [homes(lab, STICKY, family) for family in BOTH] == before
 
 
-@pytest.mark.parametrize("mode", PACKET_FILTERS, ids=str)
-def test_affinity_is_the_same_for_all_addresses_of_a_port(
-    kproxy_lab: LabFactory, mode: Mode
-) -> None:
+@pytest.mark.parametrize("lab", PACKET_FILTERS, ids=str, indirect=True)
+def test_affinity_is_the_same_for_all_addresses_of_a_port(lab: ProbedLab) -> None:
     """Not in ipvs mode, where each virtual server remembers its own clients."""
-    lab = build_lab(kproxy_lab, mode)
-    lab.apply(objects(lab, STICKY, PODS[:5], affinity_timeout_s=10800))
+    lab.apply(objects(lab, EVERYWHERE, PODS[:5], affinity_timeout_s=10800))
     for family in BOTH:
-        asks = [replace(cluster_ip(STICKY, family), client=pod) for pod in PODS]
+        asks = [replace(cluster_ip(EVERYWHERE, family), client=pod) for pod in PODS]
         nodes = [lab.nodes[lab.pods[pod].node].addresses[family] for pod in PODS]
         by_node_port = [
-            replace(packet, address=node, port=NODE_PORT + STICKY)
+            replace(packet, address=node, port=NODE_PORT + EVERYWHERE)
             for packet, node in zip(asks, nodes, strict=True)
         ]
         assert answering(lab, asks) == answering(lab, by_node_port)
 
 
-@pytest.mark.parametrize("mode", MODES, ids=str)
-def test_affinity_survives_a_restart(kproxy_lab: LabFactory, mode: Mode) -> None:
-    lab = build_lab(kproxy_lab, mode)
-    sticky = list(objects(lab, STICKY, PODS[:5], affinity_timeout_s=10800))
-    lab.apply(sticky)
+def test_affinity_survives_a_restart(lab: ProbedLab) -> None:
     before = [homes(lab, STICKY, family) for family in BOTH]
-    store = Store()
-    store.replace((*lab.own_objects(), *sticky))
-    node = lab.nodes["node-a"]
-    config = node_config(lab.spec, node, mode.name, ProxyConfig())
-    factory = load(mode.name)
-    successor = NodeProxy(store, config, {each: factory(each, mode.options) for each in Family})
-    with node.namespace.entered():
-        successor.sync()
+    former = lab.proxy("node-a")
+    lab.stop_proxy("node-a")
+    lab.start_proxy("node-a")
+    assert lab.proxy("node-a") is not former
     assert [homes(lab, STICKY, family) for family in BOTH] == before
 
 
