@@ -70,6 +70,29 @@ class LatencyResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag
     ratio: float
 
 
+class ControlPlaneSize(Struct, frozen=True, kw_only=True):
+    """`flips`: how often one Pod becomes not ready, and ready again."""
+
+    mode: str
+    variant: str
+    services: int
+    pods: int
+    nodes: int
+    flips: int
+
+
+class ControlPlaneResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="control"):
+    """Seconds until every node's kernel has its rules, see `kproxy.bench.control_plane`."""
+
+    size: ControlPlaneSize
+    user_mode_linux: bool
+    apply_s: float
+    start_s: float
+    flip_median_s: float
+    flip_p99_s: float
+    flip_max_s: float
+
+
 def p99(values: Sequence[float]) -> float:
     """The 99th percentile, interpolated between the two values next to it."""
     if len(values) == 1:

@@ -41,11 +41,11 @@ def new_proxy(
     store = Store()
     store.replace(objects)
     config = ProxyConfig(mode=mode, hostname_override=NODE, cluster_cidr=CLUSTER_CIDR)
-    backends = {Family.IPV4: load(mode)(Family.IPV4, _options(mode, variant))}
+    backends = {Family.IPV4: load(mode)(Family.IPV4, backend_options(mode, variant))}
     return store, NodeProxy(store, config, backends)
 
 
-def _options(mode: str, variant: str) -> BackendOptions:
+def backend_options(mode: str, variant: str) -> BackendOptions:
     match mode:
         case "iptables":
             return BackendOptions(iptables_variant=variant)

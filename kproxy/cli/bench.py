@@ -13,18 +13,28 @@ from kproxy.bench.cluster import MOST_CHANGES, MOST_ENDPOINTS, MOST_SERVICES
 from kproxy.cli import kernel as kernel_choice
 
 if TYPE_CHECKING:
-    from kproxy.bench.results import LatencySize, SyncSize
+    from kproxy.bench.results import ControlPlaneSize, LatencySize, SyncSize
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 @click.group()
 def bench() -> None:
-    """Measure how long syncs and connections take, and how much memory is needed."""
+    """Measure how long syncs and connections take, and how much memory is needed.
+
+    \b
+    Examples:
+      kproxy bench sync
+      kproxy bench latency --mode nftables
+      kproxy bench control-plane
+      kproxy bench endpoints
+    """
 
 
-def _subject_options(sizes: tuple[int, ...]) -> Callable[[_Command], _Command]:
-    """What both commands have to be told: which proxy, and how large a cluster."""
+def _subject_options(
+    sizes: tuple[int, ...], per_service: int = 5
+) -> Callable[[_Command], _Command]:
+    """What commands have to be told: which proxy, and how large a cluster."""
     options = [
         click.option("--mode", default="iptables", show_default=True, help="The proxy mode."),
         kernel_choice.option,
@@ -47,7 +57,7 @@ def _subject_options(sizes: tuple[int, ...]) -> Callable[[_Command], _Command]:
         click.option(
             "--endpoints",
             type=click.IntRange(1, MOST_ENDPOINTS),
-            default=5,
+            default=per_service,
             show_default=True,
             help="Of each Service.",
         ),
@@ -202,8 +212,89 @@ def latency(
         click.echo(msgspec.json.encode(result).decode() if as_json else latency_row(result))
 
 
+@bench.command()
+@_subject_options(sizes=(100,), per_service=10)
+@click.option(
+    "--nodes", type=click.IntRange(1, 20), default=3, show_default=True, help="Of the lab."
+)
+@click.option(
+    "--flips",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="How often a Pod becomes not ready and ready again.",
+)
+def control_plane(
+    mode: str,
+    kernel: str,
+    chosen: tuple[str, ...],
+    sizes: tuple[int, ...],
+    endpoints: int,
+    runs: int,
+    as_json: bool,
+    nodes: int,
+    flips: int,
+) -> None:
+    """Time from objects, or a probe, to the rules of all nodes of a lab.
+
+    \b
+    apply  Pods that run elsewhere (--endpoints for each Service), and Services
+    start  a Deployment of a real pod for each node, with readiness probes
+    flip   one of its Pods fails its probe, or passes it again: median, p99
+
+    \b
+    Examples:
+      kproxy bench control-plane
+      kproxy bench control-plane --mode nftables --variant flat --flips 100
+      kproxy bench control-plane --mode ipvs --json
+    """
+    if kernel_choice.is_needed(kernel, mode):
+        kernel_choice.rerun()
+    import msgspec
+
+    from kproxy.apart import measure_apart
+    from kproxy.bench.results import ControlPlaneResult, ControlPlaneSize
+    from kproxy.bench.subject import variants
+    from kproxy.bench.tables import CONTROL_PLANE_HEADING, control_plane_row
+
+    all_sizes = [
+        ControlPlaneSize(
+            mode=mode,
+            variant=variant,
+            services=each,
+            pods=each * endpoints,
+            nodes=nodes,
+            flips=flips,
+        )
+        for variant in variants(mode, chosen)
+        for each in sizes
+        for _ in range(runs)
+    ]
+    if not as_json:
+        click.echo(CONTROL_PLANE_HEADING)
+    for size in all_sizes:
+        with _progress(size):
+            result = measure_apart("kproxy.bench.control_plane", size, ControlPlaneResult)
+        click.echo(msgspec.json.encode(result).decode() if as_json else control_plane_row(result))
+
+
+@bench.command()
+def endpoints() -> None:
+    """Count what one Pod's change sends to every node, as Endpoints and as slices.
+
+    Nothing is built, so it needs no root.
+
+    \b
+    Examples:
+      kproxy bench endpoints
+    """
+    from kproxy.controlplane.cost import table
+
+    click.echo(table())
+
+
 @contextmanager
-def _progress(size: SyncSize | LatencySize) -> Iterator[None]:
+def _progress(size: SyncSize | LatencySize | ControlPlaneSize) -> Iterator[None]:
     """On a terminal: what is being measured, in a line that is gone afterwards."""
     if not sys.stderr.isatty():
         yield

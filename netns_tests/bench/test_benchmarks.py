@@ -1,4 +1,4 @@
-"""Both benchmarks run in each mode. What they measure depends on the machine, and is not judged."""
+"""All benchmarks run in each mode. What they measure depends on the machine, and is not judged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import sys
 import msgspec
 import pytest
 
-from kproxy.bench.results import LatencyResult, LatencySize, SyncResult, SyncSize
+from kproxy.bench.results import (
+    ControlPlaneResult,
+    ControlPlaneSize,
+    LatencyResult,
+    LatencySize,
+    SyncResult,
+    SyncSize,
+)
 from kproxy.kernel.process import run
 from kproxy.kernel.uml import on_uml
 
@@ -67,3 +74,20 @@ def test_latency(mode: str, variant: str) -> None:
         assert 0 < result.plain_median_us <= result.plain_p99_us
         assert 0 < result.service_median_us <= result.service_p99_us
         assert result.ratio == result.service_median_us / result.plain_median_us
+
+
+@pytest.mark.parametrize(("mode", "variant"), SUBJECTS)
+def test_control_plane(mode: str, variant: str) -> None:
+    printed = bench(
+        *("control-plane", "--services", "3", "--endpoints", "2", "--nodes", "2", "--flips", "2"),
+        mode=mode,
+        variant=variant,
+    )
+    (result,) = [msgspec.json.decode(line, type=ControlPlaneResult) for line in printed]
+    assert result.size == ControlPlaneSize(
+        mode=mode, variant=variant, services=3, pods=6, nodes=2, flips=2
+    )
+    assert result.user_mode_linux == on_uml()
+    assert result.apply_s > 0
+    assert result.start_s > 0
+    assert 0 < result.flip_median_s <= result.flip_p99_s <= result.flip_max_s
