@@ -34,6 +34,7 @@ SPEC = LabSpec(
     )
 )
 RESOLV_CONF = Path("/etc/resolv.conf")
+MOUNTS = Path("/proc/thread-self/mountinfo")
 _CLONE_NEWNS = 0x00020000
 
 
@@ -149,11 +150,12 @@ def test_whatever_the_machine_has(lab: Lab, make: Callable[[Path], object]) -> N
         run(["mount", "-t", "overlay", "overlay", "/etc", "-o", folders])
         RESOLV_CONF.unlink()
         make(RESOLV_CONF)
-        before = kind(RESOLV_CONF)
+        run(["mount", "--make-rshared", "/"])  # as systemd has it
+        before = kind(RESOLV_CONF), MOUNTS.read_text()
         assert said(lab, "cat", str(RESOLV_CONF)) == CONF
         assert said(lab, "tail", "-n", "1", "/etc/hosts").endswith("\tweb-1\n")
         assert said(lab, "cat", "/etc/passwd") == Path("/etc/passwd").read_text()
-        assert kind(RESOLV_CONF) == before
+        assert (kind(RESOLV_CONF), MOUNTS.read_text()) == before
 
     with ThreadPoolExecutor(1) as pool:
         pool.submit(on_another_machine).result()
