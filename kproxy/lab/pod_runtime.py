@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -105,14 +106,12 @@ class PodRuntime:
         All that they had on node and router is gone then, whichever step fails. Raises
         KernelRefused.
         """
+        for name in names:
+            del self._pods[name]
+            self._server.unlisten(name)
+        sandboxes = [self._sandboxes.pop(name) for name in names if name in self._sandboxes]
         with ExitStack() as steps:
-            sandboxes = []
-            for name in names:
-                del self._pods[name]
-                self._server.unlisten(name)
-                if sandbox := self._sandboxes.pop(name, None):
-                    sandboxes.append(sandbox)
-                    steps.callback(self._release, sandbox)
+            steps.callback(self._release, sandboxes)
             for place, group in self._places(sandboxes):
                 steps.callback(self._revoke, place, group)
                 steps.callback(self._unplug, place, group)
@@ -198,10 +197,11 @@ class PodRuntime:
             ),
         )
 
-    def _release(self, sandbox: _Sandbox) -> None:
-        sandbox.pod.namespace.close()
-        self._interfaces.discard(sandbox.cable.name)
-        self._free[sandbox.node].free(sandbox.number)
+    def _release(self, sandboxes: Iterable[_Sandbox]) -> None:
+        for each in sandboxes:
+            each.pod.namespace.close()
+            self._interfaces.discard(each.cable.name)
+            self._free[each.node].free(each.number)
 
     def _on_host(self, pod: PodSpec, node: str) -> LabPod:
         return LabPod(
@@ -262,7 +262,11 @@ class PodRuntime:
             self._rules(place, sandboxes).revoke()
 
     def _unplug(self, place: str, sandboxes: Iterable[_Sandbox]) -> None:
-        """Both ends of the cables are gone then, with their addresses and routes."""
+        """Both ends of the cables are gone then, with their addresses and routes.
+
+        After an error some are not there, and a stranger may have the name of one.
+        """
         with self._namespaces[place].entered(), Links() as links:
-            there = set(links.names())
-            links.delete(*(each.cable.name for each in sandboxes if each.cable.name in there))
+            there = dict(socket.if_nameindex())
+            cables = [each.cable for each in sandboxes]
+            links.delete(*(each.name for each in cables if there.get(each.index) == each.name))
