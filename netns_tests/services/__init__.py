@@ -1,0 +1,1 @@
+"""Services of every type, from manifests as people write them to packets, in each mode."""

@@ -1,0 +1,17 @@
+"""One lab for each mode, which all tests of the package share: they take away what they add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kproxy.testing import ProbedLab
+from netns_tests.modes import MODES
+from netns_tests.services.service_lab import service_lab
+
+
+@pytest.fixture(scope="session", params=MODES, ids=str)
+def lab(request: pytest.FixtureRequest) -> Iterator[ProbedLab]:
+    with service_lab(request.param) as up:
+        yield up
