@@ -139,8 +139,9 @@ def tcp(port: int | str = PORT, *, host: str = "", **times: int) -> Probe:
 
 
 def _each_second(probe: Probe, times: Mapping[str, int]) -> Probe:
-    """And one outcome decides, where `times` have nothing else."""
-    return replace(probe, **{"period_seconds": 1, "failure_threshold": 1, **times})
+    """With patience, and one outcome decides, where `times` have nothing else."""
+    own = {"period_seconds": 1, "timeout_seconds": 20, "failure_threshold": 1}
+    return replace(probe, **{**own, **times})
 
 
 @contextmanager
@@ -204,7 +205,7 @@ def test_a_pod_that_is_silent(lab: Lab) -> None:
     pod = lab.pods["bare"]
     where = f"{pod.addresses[V4]}:8080"
     with Probes(lab) as probes, Server(pod) as server:
-        probes.see("bare", http())
+        probes.see("bare", http(timeout_seconds=1))
         assert probes.change() == ("bare", True)
         server.answers = (b"",)
         assert probes.change() == ("bare", False)
