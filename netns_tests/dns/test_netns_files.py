@@ -14,7 +14,7 @@ from kproxy.dns import resolv_conf
 from kproxy.errors import BadInput
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
-from kproxy.lab import leftovers
+from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, leftovers
 from kproxy.lab.netns_files import ETC_DIR, remove_resolv_conf, write_resolv_conf
 
 TEXT = resolv_conf(["10.96.0.10"], "default")
@@ -63,10 +63,20 @@ def test_what_is_not_ours_stays(name: str) -> None:
         remove_resolv_conf(name)
 
 
+def test_a_published_lab_resolves() -> None:
+    name = f"t{os.getpid()}"
+    nodes = (NodeSpec(name="node-a", pods=(PodSpec(name="shell"),)),)
+    with Lab(LabSpec(name=name, nodes=nodes, control_plane=True), publish=True):
+        inside = ["ip", "netns", "exec", f"{name}-shell"]
+        said = run([*inside, "getent", "ahostsv4", "kube-dns.kube-system"])
+        assert said.split()[0] == "10.96.0.10"
+    assert not [*ETC_DIR.glob(f"{name}*")]
+
+
 KILLED = """
 import os, signal, sys
 from kproxy.kernel.netns import Namespace
-from kproxy.lab import leftovers
+from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, leftovers
 from kproxy.lab.netns_files import ETC_DIR, write_resolv_conf
 spaces = {f"{sys.argv[1]}-{pod}": Namespace.create() for pod in ("a", "b", "c")}
 leftovers.record(sys.argv[1], {name: namespace.inode for name, namespace in spaces.items()})

@@ -137,16 +137,17 @@ FILES: list[tuple[str, Callable[[Path], object]]] = [  # what /etc/resolv.conf i
 
 
 @pytest.mark.parametrize("make", [make for _, make in FILES], ids=[name for name, _ in FILES])
-def test_whatever_the_machine_has(lab: Lab, make: Callable[[Path], object]) -> None:
+def test_whatever_the_machine_has(lab: Lab, tmp_path: Path, make: Callable[[Path], object]) -> None:
     """On a machine whose /etc/resolv.conf is so; a thread is that machine."""
 
     def on_another_machine() -> None:
         assert not ctypes.CDLL(None).unshare(_CLONE_NEWNS)
         run(["mount", "--make-rslave", "/"])
-        run(["mount", "-t", "tmpfs", "tmpfs", "/mnt"])
-        Path("/mnt/upper").mkdir()
-        Path("/mnt/work").mkdir()
-        folders = "lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work"
+        run(["mount", "-t", "tmpfs", "tmpfs", str(tmp_path)])
+        upper, work = tmp_path / "upper", tmp_path / "work"
+        upper.mkdir()
+        work.mkdir()
+        folders = f"lowerdir=/etc,upperdir={upper},workdir={work}"
         run(["mount", "-t", "overlay", "overlay", "/etc", "-o", folders])
         RESOLV_CONF.unlink()
         make(RESOLV_CONF)
