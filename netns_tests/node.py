@@ -34,12 +34,17 @@ CONFIG = ProxyConfig(
 class Bench:
     """One namespace with a proxy in it; made by `bench`, used by the thread that made it."""
 
-    def __init__(self, mode: Mode, ipvs: IpvsSection | None = None) -> None:
+    def __init__(
+        self,
+        mode: Mode,
+        ipvs: IpvsSection | None = None,
+        families: Iterable[Family] = Family,
+    ) -> None:
         self.mode = mode
         self.store = Store()
         make = load(mode.name)
         options = replace(mode.options, ipvs=ipvs or IpvsSection())
-        self.backends = {family: make(family, options) for family in Family}
+        self.backends = {family: make(family, options) for family in families}
         config = replace(CONFIG, mode=mode.name)
         self.proxy = NodeProxy(self.store, config, self.backends, options=options)
 
@@ -81,11 +86,17 @@ def bench(mode: Mode) -> Iterator[Bench]:
         yield Bench(mode)
 
 
-def filled(node: Bench, edits: int = 40) -> RandomCluster:
-    """A cluster with some history, which the node is in step with now."""
+def random_cluster(edits: int = 40) -> RandomCluster:
+    """With some history."""
     cluster = RandomCluster(11)
     for _ in range(edits):
         cluster.edit()
+    return cluster
+
+
+def filled(node: Bench, edits: int = 40) -> RandomCluster:
+    """A cluster with some history, which the node is in step with now."""
+    cluster = random_cluster(edits)
     node.sync(cluster.objects.values())
     return cluster
 

@@ -65,8 +65,14 @@ def nothing_is_left() -> bool:
 
 
 def test_a_connection_keeps_its_virtual_server_until_it_ends() -> None:
-    with left(CONFIG) as (leftovers, client, server):
+    """Other ports of that address are refused, though the node listens there."""
+    with (
+        left(CONFIG) as (leftovers, client, server),
+        socket.create_server(("0.0.0.0", 22)),
+    ):
         assert leftovers.remove() == DRAIN_INTERVAL_S
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("10.96.0.1", 22), timeout=5)
         assert speaks(client, server)
         assert virtual_servers() == {VirtualServer("TCP", "10.96.0.1", 80)}
         assert addresses.addresses_of(DEVICE, Family.IPV4) == {"10.96.0.1"}
@@ -74,19 +80,6 @@ def test_a_connection_keeps_its_virtual_server_until_it_ends() -> None:
         assert speaks(client, server)
         reset(client)
         _until_idle()
-        assert leftovers.remove() == 0
-        assert nothing_is_left()
-
-
-def test_other_ports_of_an_address_that_stays_are_refused() -> None:
-    with left(CONFIG) as (leftovers, _, _), socket.create_server(("0.0.0.0", 22)):
-        leftovers.remove()
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("10.96.0.1", 22), timeout=5)
-
-
-def test_a_successor_that_would_not_hide_the_address_cuts_connections() -> None:
-    with left(WITHOUT_DETECTOR) as (leftovers, _, _):
         assert leftovers.remove() == 0
         assert nothing_is_left()
 
@@ -106,12 +99,15 @@ def test_back_in_ipvs_mode_it_takes_new_connections_again() -> None:
 
 
 def test_a_chain_that_somebody_else_uses_is_told_and_all_else_goes() -> None:
+    """So do connections, where the successor would not hide the address. Then the chain goes."""
     with left(WITHOUT_DETECTOR) as (leftovers, _, _):
         run(["iptables-legacy", "-t", "nat", "-A", "OUTPUT", "-j", "KUBE-LOAD-BALANCER"])
         with pytest.raises(KernelRefused, match="ipvs IPv4: nat KUBE-LOAD-BALANCER stays"):
             leftovers.remove()
-        run(["iptables-legacy", "-t", "nat", "-D", "OUTPUT", "-j", "KUBE-LOAD-BALANCER"])
         assert not virtual_servers()
+        run(["iptables-legacy", "-t", "nat", "-D", "OUTPUT", "-j", "KUBE-LOAD-BALANCER"])
+        assert leftovers.remove() == 0
+        assert nothing_is_left()
 
 
 def _until_idle() -> None:
