@@ -35,6 +35,15 @@ LAUNCHER = (sys.executable, "-m", "kproxy.kernel.uml", "--kernel", "uml")
 PATIENCE_S = 60.0
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _on_one_cpu() -> Iterator[None]:
+    """A guest's kernel and its processes take turns: it is faster where none wakes another CPU."""
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cpus)})
+    yield
+    os.sched_setaffinity(0, cpus)
+
+
 def launched(
     *command: str, options: Sequence[str] = (), before: Sequence[str] = (), **settings: Any
 ) -> subprocess.CompletedProcess[bytes]:
