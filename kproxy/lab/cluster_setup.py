@@ -54,7 +54,7 @@ def set_up_control_plane(
     )
     dns = ClusterDns(spec.upstream)
     undo.callback(dns.close)
-    probes = ReadinessProbes(lambda name, ready: plane.probe_changed(name, ready))
+    probes = ReadinessProbes(lambda name, _ready: plane.probe_changed(name))
     undo.callback(probes.close)
     nameservers = dns_addresses(cidrs)
     kubelet = Kubelet(cluster, runtime, probes, dns, nodes, publisher, nameservers)

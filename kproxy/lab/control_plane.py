@@ -38,7 +38,7 @@ from kproxy.store import ObjectKey, Store, object_key
 _T = TypeVar("_T", bound=KubernetesObject)
 _WATCHED = (Service, EndpointSlice, Node, Ingress)  # by proxies, load balancers and ingresses
 _WATCHED_KINDS = frozenset(each.__name__ for each in _WATCHED)
-_CLOSE = ("", False)
+_CLOSE = ""
 
 
 class ControlPlane:
@@ -67,7 +67,7 @@ class ControlPlane:
         self._nameservers = tuple(nameservers)
         self._written: set[ObjectKey] = set()  # by people
         self._settled = threading.Condition(threading.RLock())  # its lock guards all of this
-        self._news: SimpleQueue[tuple[str, bool] | None] = SimpleQueue()
+        self._news: SimpleQueue[str | None] = SimpleQueue()  # names of pods, asked by their probes
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._go_on, name="kproxy-control", daemon=True)
 
@@ -84,9 +84,9 @@ class ControlPlane:
             self._thread.join()
         self._raise_failure()
 
-    def probe_changed(self, name: str, ready: bool) -> None:
+    def probe_changed(self, name: str) -> None:
         """For the thread of the probes: the pod `name` has become ready, or is no more."""
-        self._news.put((name, ready))
+        self._news.put(name)
 
     def apply(self, objects: Iterable[KubernetesObject]) -> SyncReports:
         """Raises BadInput; nothing is changed then. And what syncing raises."""
@@ -254,9 +254,8 @@ class ControlPlane:
                 if _CLOSE in news:
                     return
                 with self._settled:
-                    for each in news:
-                        if each is not None:
-                            self._kubelet.saw(*each)
+                    for name in filter(None, news):
+                        self._kubelet.look_at_probe(name)
                     self._settle(defaultdict(list))
         except BaseException as error:
             with self._settled:

@@ -158,12 +158,11 @@ class Kubelet:
             default=inf,
         )
 
-    def saw(self, name: str, ready: bool) -> None:
-        """What a probe has found out."""
+    def look_at_probe(self, name: str) -> None:
+        """Its probe has found out something, maybe a while ago; the pod may be gone by now."""
         sandbox = self._sandboxes.get(name)
-        if sandbox and sandbox.ready != ready:
-            sandbox.ready = ready
-            self._tell(sandbox)
+        if sandbox and sandbox.probe:
+            self._set_ready(sandbox, self._probes.ready(name))
 
     def set_health(self, names: Iterable[str], *, healthy: bool) -> None:
         """Let pods fail or pass their readiness probes from now on, and ask them at once.
@@ -176,7 +175,7 @@ class Kubelet:
                 self._runtime.set_health(sandbox.pod.name, sandbox.probe, healthy=healthy)
         answers = self._probes.ask_now(each.pod.name for each in sandboxes if each.probe)
         for sandbox in sandboxes:
-            self.saw(sandbox.pod.name, answers.get(sandbox.pod.name, healthy))
+            self._set_ready(sandbox, answers.get(sandbox.pod.name, healthy))
 
     def restart(self, name: str) -> None:
         """End its sandbox as a crash would: the next `start` gives the Pod another."""
@@ -236,6 +235,11 @@ class Kubelet:
         for key in self._refused:  # what had no room may have some now
             self._problems.pop(key, None)
         self._refused.clear()
+
+    def _set_ready(self, sandbox: _Sandbox, ready: bool) -> None:
+        if sandbox.ready != ready:
+            sandbox.ready = ready
+            self._tell(sandbox)
 
     def _tell(self, sandbox: _Sandbox) -> None:
         ips = tuple(sandbox.pod.addresses.values())
