@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -14,9 +15,9 @@ from kproxy.api.types import HTTPGetAction, Probe, TCPSocketAction
 from kproxy.errors import BadInput, KernelRefused
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
-from kproxy.lab import Lab, PodSpec, PortSpec, names
+from kproxy.lab import Lab, NodeSpec, PodSpec, PortSpec, names
 from kproxy.lab.hosts import LabPod
-from kproxy.lab.layout import Layout
+from kproxy.lab.layout import MAX_HOSTS, Layout
 from kproxy.lab.models import MODELS
 from kproxy.lab.pod_runtime import PodRuntime
 from kproxy.lab.pod_server import PodServer
@@ -32,7 +33,7 @@ ROLES = (  # pod of the spec -> who has its part
     {"a-1": "web-1"},
     {"a-2": "web-2", "b-1": "web-3.prod"},
 )
-FREE = {"node-a": 254 - 13, "node-b": 254 - 12}  # addresses that the spec's pods leave
+FREE = 254 - 10 - MAX_HOSTS  # addresses that the pods of a node of the spec leave at least
 
 
 class Grown(Lab):
@@ -46,8 +47,12 @@ class Grown(Lab):
 
 
 @contextmanager
-def running(network: str) -> Iterator[tuple[Grown, PodRuntime]]:
-    with Grown(spec(network), mode=None) as lab:
+def running(network: str, *, full: bool = False) -> Iterator[tuple[Grown, PodRuntime]]:
+    """`full`: nodes have as many pods as they may have, most of them on the host network."""
+    wanted = spec(network)
+    if full:
+        wanted = replace(wanted, nodes=tuple(map(filled, wanted.nodes)))
+    with Grown(wanted, mode=None) as lab:
         server = PodServer()
         server.start()
         namespaces = {name: host.namespace for name, host in lab.hosts.items()}
@@ -57,6 +62,14 @@ def running(network: str) -> Iterator[tuple[Grown, PodRuntime]]:
         finally:
             server.close()
             runtime.close()
+
+
+def filled(node: NodeSpec) -> NodeSpec:
+    more = (
+        PodSpec(name=f"{node.name}-agent-{number}", host_network=True)
+        for number in range(MAX_HOSTS - len(node.pods))
+    )
+    return replace(node, pods=(*node.pods, *more))
 
 
 @pytest.fixture
@@ -109,7 +122,10 @@ def state(lab: Lab) -> dict[tuple[str, str], list[str]]:
             text = host.namespace.run(lambda command=command: run(command.split()))  # type: ignore[misc]
             if command.startswith("ip "):
                 lines = [json.dumps(each, sort_keys=True) for each in json.loads(text) if each]
-                lines = [re.sub(r'"(\w+_timer|fdb_n_learned)": [\d.]+', "", line) for line in lines]
+                lines = [
+                    re.sub(r'"(\w+_timer|fdb_n_learned|operstate)": [^,]+', "", line)
+                    for line in lines
+                ]
             else:
                 lines = [re.sub(r"\[.*\]", "", line) for line in text.splitlines()]
             found[name, command] = sorted(line for line in lines if line[:1] != "#")
@@ -138,10 +154,10 @@ def test_pods_come_and_go(network: str) -> None:
 @pytest.mark.parametrize("network", MODELS)
 def test_an_address_is_reused_at_once(network: str) -> None:
     """By another pod than before, though everybody has just spoken with that one."""
-    with running(network) as (lab, runtime):
+    with running(network, full=True) as (lab, runtime):
         for node, wanted in (("node-a", 2), ("node-b", 1)):
-            fillers = [PodSpec(name=f"{node}-{number}") for number in range(FREE[node] - wanted)]
-            runtime.start([(each, node) for each in fillers])
+            others = [PodSpec(name=f"{node}-{number}") for number in range(FREE - wanted)]
+            runtime.start([(each, node) for each in others])
         first = start(lab, runtime, WEB)
         reachable(lab, ROLES[0])
         runtime.stop("web-1", "web-2", "web-3.prod")

@@ -2,9 +2,10 @@
 
 import pytest
 
+from kproxy.errors import BadInput
 from kproxy.forwarding.plan import Family
-from kproxy.lab.layout import MAX_EDGE_HOSTS, Layout, second_addresses
-from kproxy.lab.names import interface, published, second_port
+from kproxy.lab.layout import MAX_EDGE_HOSTS, Layout, PodAddresses, second_addresses
+from kproxy.lab.names import free_interface, host_name, interface, published, second_port
 from kproxy.lab.spec import BalancerSpec, ClientSpec, EdgeSpec, LabSpec, NodeSpec, PodSpec
 
 PODS = tuple(PodSpec(name=f"web-{number}") for number in range(1, 5))
@@ -164,3 +165,48 @@ def test_second_ports_fit_an_interface_and_are_no_host(node: str) -> None:
 
 def test_second_ports_differ_where_long_names_do() -> None:
     assert second_port("worker-node-1") != second_port("worker-node-2")
+
+
+def test_addresses_of_pods_that_come_and_go() -> None:
+    """They follow those of the spec's pods; what is free again has to wait for all others."""
+    subnets = Layout.of(SPEC).subnets["node-a"]
+    free = PodAddresses(subnets, pods=2)
+    first = free.take()
+    assert first == (13, {Family.IPV4: "10.244.1.13", Family.IPV6: "fd00:10:244:1::13"})
+    second = free.take()
+    free.free(second[0])
+    free.free(first[0])
+    numbers = [free.take()[0] for _ in range(len(free))]
+    assert numbers == [*range(15, 255), 14, 13]
+    assert len(free) == 0
+
+
+@pytest.mark.parametrize(
+    ("pod", "namespace", "host"),
+    [("web-1", "default", "web-1"), ("web-1", "prod", "web-1.prod")],
+)
+def test_host_names_of_pods(pod: str, namespace: str, host: str) -> None:
+    assert host_name(pod, namespace) == host
+
+
+FREE_INTERFACES = [  # host, taken, its interface
+    ("web-1.prod", (), "web-1.prod"),
+    ("web-1", ("web-1",), "web-1-c471"),
+    ("a-very-long-pod-name", (), "a-very-lon-492d"),
+    ("a-very-long-pod-name", ("a-very-lon-492d",), "a-very-lo-492d8"),
+    ("a-very-long-pod-name", ("a-very-lon-492d", "a-very-lo-492d8"), "a-very-l-492d8a"),
+]
+
+
+@pytest.mark.parametrize(("host", "taken", "name"), FREE_INTERFACES)
+def test_interfaces_of_pods_that_come(host: str, taken: tuple[str, ...], name: str) -> None:
+    assert free_interface(host, taken) == name
+
+
+def test_no_free_interface() -> None:
+    class All:
+        def __contains__(self, name: object) -> bool:
+            return isinstance(name, str) and len(name) <= 15
+
+    with pytest.raises(BadInput, match="all names of an interface that leads to web-1 are taken"):
+        free_interface("web-1", All())

@@ -72,3 +72,20 @@ def test_nonsense_is_a_bad_request() -> None:
     reply = answer_http(b"GET /\r\n", ANSWER, DATE)
     assert reply
     assert reply.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+
+
+@pytest.mark.parametrize(
+    ("failing", "status", "ready"),
+    [
+        ({(8080, "/a?b=c")}, "503 Service Unavailable", False),
+        ({(8081, "/a?b=c"), (8080, "/a")}, "200 OK", None),
+    ],
+)
+def test_a_probe_that_fails(failing: set[tuple[object, str]], status: str, ready: object) -> None:
+    """By port and by path, with its query."""
+    reply = answer_http(FULL.encode(), ANSWER, DATE, failing)
+    assert reply
+    head, _, body = reply.decode().partition("\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status}\r\n")
+    answer = json.loads(body)
+    assert (answer["pod"], answer.get("ready")) == ("web", ready)
