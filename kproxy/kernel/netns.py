@@ -182,7 +182,11 @@ def remove_published(name: str) -> None:
         errno.ENOENT,
     ):
         raise _failure(f"unmount {path}")
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno != errno.EBUSY:  # somebody has published the name again by now
+            raise
 
 
 def _return_to(descriptor: int) -> None:
