@@ -34,17 +34,20 @@ class Announcer:
     def follow(self, change: Callable[[Store], None]) -> None:
         """After the nodes, so that no packet comes before its rule. Raises KernelRefused."""
         change(self._store)
+        # All of them together: what one Service gives back may be another one's already.
+        former: dict[str, str] = {}
+        wanted: dict[str, str] = {}
         for key in self._store.take_changes().services:
-            former = self._announced.pop(key, {})
-            wanted = self._wanted(key)
-            for address, node in former.items():
-                if wanted.get(address) != node:
-                    self._unroute(_alone(address), node)
-            for address, node in wanted.items():
-                if former.get(address) != node:
-                    self._route(_alone(address), node)
-            if wanted:
-                self._announced[key] = wanted
+            former |= self._announced.pop(key, {})
+            if own := self._wanted(key):
+                self._announced[key] = own
+                wanted |= own
+        for address, node in former.items():
+            if wanted.get(address) != node:
+                self._unroute(_alone(address), node)
+        for address, node in wanted.items():
+            if former.get(address) != node:
+                self._route(_alone(address), node)
 
     def _wanted(self, key: ServiceKey) -> dict[str, str]:
         service = self._store.service(key)
