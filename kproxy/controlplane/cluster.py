@@ -10,7 +10,7 @@ its cost is that of what changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -83,11 +83,17 @@ class Cluster:
 
     # --- people ----------------------------------------------------------------------------------
 
-    def apply(self, objects: Iterable[KubernetesObject]) -> None:
+    def apply(
+        self,
+        objects: Iterable[KubernetesObject],
+        *,
+        review: Callable[[Iterable[Service]], object] = lambda _services: None,
+    ) -> None:
         """Create or update. What they say of a status is ignored, with three exceptions.
 
         That of a Node is its word. A new Service may bring its load balancer's addresses. A new Pod
         with `status.podIPs` runs elsewhere, here and now: its status is what its manifest says.
+        `review` sees the Services as they would be stored, and raises BadInput against them.
         """
         fresh: dict[ObjectKey, KubernetesObject] = {}
         services: list[Service] = []
@@ -114,9 +120,13 @@ class Cluster:
             except BadInput as error:
                 problems += error.problems
         admitted = self._allocation.admit(services, self._registry.service, problems)
-        if problems:
+        try:
+            if problems:
+                raise BadInput(problems)
+            review(admitted)
+        except BadInput:
             self._allocation.revert(self._registry.all(Service))
-            raise BadInput(problems)
+            raise
         self._elsewhere |= elsewhere
         for each in (*fresh.values(), *admitted):
             self._write(each)

@@ -173,8 +173,7 @@ class ControlPlane:
             return bool(found)
 
     def _write(self, objects: tuple[KubernetesObject, ...]) -> None:
-        self._admit(objects)
-        self._cluster.apply(objects)
+        self._cluster.apply(objects, review=self._admit)  # node ports are allocated by then
         self._written |= {*map(object_key, objects)}
 
     def _delete(self, keys: Iterable[ObjectKey]) -> None:
