@@ -53,7 +53,7 @@ def check_service(service: Service, report: Report) -> Service:
         check_name(report, "spec.externalName", name, subdomain_problem)
     if spec.health_check_node_port:
         check_port(report, "spec.healthCheckNodePort", spec.health_check_node_port)
-    if spec.type == "LoadBalancer" and spec.load_balancer_class is not None:
+    if spec.load_balancer_class is not None:
         name = spec.load_balancer_class
         check_name(report, "spec.loadBalancerClass", name, qualified_name_problem)
     cluster_ips = _cluster_ips(spec, report)

@@ -93,15 +93,12 @@ def drop_unused(spec: ServiceSpec, former: ServiceSpec | None) -> ServiceSpec:
         and spec.health_check_node_port == former.health_check_node_port
     ):
         spec = altered(spec, health_check_node_port=0)
-    if former.type == "LoadBalancer" and spec.type != "LoadBalancer":
+    if spec.type != "LoadBalancer":
         for field in ("allocate_load_balancer_node_ports", "load_balancer_class"):
             if getattr(spec, field) == getattr(former, field):
                 spec = altered(spec, **{field: None})
-    if (
-        reachable_from_outside(former)
-        and not reachable_from_outside(spec)
-        and spec.external_traffic_policy == former.external_traffic_policy
-    ):
+    unreachable = not reachable_from_outside(spec)
+    if unreachable and spec.external_traffic_policy == former.external_traffic_policy:
         spec = altered(spec, external_traffic_policy=None)
     return spec
 

@@ -32,16 +32,19 @@ RUNS_HERE = edited(edited(RUNS_HERE, PROBE, HTTP), PRE_STOP, {"sleep": {"seconds
 ELSEWHERE = edited(RUNS_HERE, "status", {"podIP": "10.244.0.5"})
 
 INVALID: list[tuple[str, object, dict[str, str]]] = [  # path, value -> field, what is said of it
-    ("metadata.labels", {"a": "-"}, {"metadata.labels.a": f"'-' {NOT_A_LABEL_VALUE}"}),
-    (
-        "metadata.labels",
-        {"-/a": "b"},
-        {
-            "metadata.labels[-/a]": (
-                "'-/a' is not a qualified name: what is before the / is not a DNS name"
-            )
-        },
+    *(
+        (
+            "metadata.labels",
+            {key: "b"},
+            {
+                f"metadata.labels[{key}]": (
+                    f"'{key}' is not a qualified name: what is before the / is not a DNS name"
+                )
+            },
+        )
+        for key in ("/a", "-/a", "a/b/c", "A/b")
     ),
+    ("metadata.labels", {"a": "-"}, {"metadata.labels.a": f"'-' {NOT_A_LABEL_VALUE}"}),
     (
         "metadata.labels",
         {"x" * 64: "b"},

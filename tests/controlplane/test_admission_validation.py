@@ -78,6 +78,8 @@ def test_a_name_is_shorter_than_what_kube_proxy_could_do() -> None:
     long = replace(service(), metadata=Metadata(name=name))
     told = f'metadata.name: Invalid value: "{name}": must be no more than 63 characters'
     assert refused(allocator(), long) == [f'Service "{name}" is invalid: {told}']
+    longest = replace(service(), metadata=Metadata(name=name[1:]))
+    assert allocator().admit(longest).metadata.name == name[1:]
 
 
 def test_both_annotations_for_hints_say_the_same() -> None:
