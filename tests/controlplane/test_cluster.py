@@ -320,7 +320,7 @@ def test_a_pod_that_has_gone_has_no_status() -> None:
 
 REFUSED: list[tuple[list[KubernetesObject], list[str]]] = [
     (
-        [service("other"), service("x", clusterIP="10.96.0.7")],
+        [service("other", clusterIP="10.96.0.8"), service("x", clusterIP="10.96.0.7")],
         ['spec.clusterIPs: Invalid value: ["10.96.0.7"]: failed to allocate IP 10.96.0.7: '],
     ),
     (
@@ -347,7 +347,7 @@ def test_what_is_refused_leaves_everything(
     assert len(problems) == len(told)
     for problem, part in zip(problems, told, strict=True):
         assert part in problem
-    played.apply(service("other"))  # nothing that it could need was taken
+    played.apply(service("other", clusterIP="10.96.0.8"))  # it is not taken
     played.delete(SERVICE)
     played.apply(service("x", clusterIP="10.96.0.7"))
 

@@ -101,6 +101,18 @@ def test_a_rollout_stops_where_new_pods_do_not_become_ready() -> None:
     assert status(played) == DeploymentStatus(replicas=5, updated_replicas=2, ready_replicas=3)
 
 
+def test_new_pods_are_not_counted_on_before_they_are_ready() -> None:
+    played = Played(*NODES, deployment(replicas=4))
+    played.settle()
+    played.set_ready("web-1", False)
+    played.set_ready("web-2", False)
+    played.ready = False
+    played.apply(deployment(replicas=4, version="2"))
+    played.settle()
+    assert counts(played, "2") == (3, 2)  # two of the old are ready, and no more may go
+    assert "web-1" in played.pods
+
+
 def test_unhealthy_pods_go_first() -> None:
     played = Played(*NODES, deployment(strategy=rolling(0, 1)))
     played.settle()
