@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -110,6 +111,7 @@ class LabFactory:
         ports: Iterable[PortSpec] = WEB_PORTS,
         routes: Mapping[str, str] | None = None,
         families: Iterable[Family] = Family,
+        control_plane: bool = False,
         mode: str | None = "iptables",
         manifests: Iterable[Manifest] = (),
         config: ProxyConfig | None = None,
@@ -119,12 +121,13 @@ class LabFactory:
 
         `spec` is a whole lab, or the file of one. Without it: `nodes` and `clients` by name,
         `pods` (name -> node; labelled `app: <name>`), all serving `ports`, by default 8080 on TCP
-        and UDP; `routes` as in LabSpec. `manifests`: files, folders or objects.
+        and UDP; `routes` and `control_plane` as in LabSpec. `manifests`: files, folders or objects.
         `mode` None: no proxies, only the network.
         On a machine that lacks something, the test fails (it is not skipped) and says what to do.
         """
         if spec is None:
             spec = _spec(nodes, pods or {}, clients, tuple(ports), routes or {}, families)
+            spec = replace(spec, control_plane=control_plane)
         elif not isinstance(spec, LabSpec):
             spec = load_spec(spec)
         try:

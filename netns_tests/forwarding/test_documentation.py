@@ -13,24 +13,23 @@ pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]
 
 
-def code_block(document: str) -> str:
-    """The first Python block of a file in docs/."""
+def code_blocks(document: str) -> list[str]:
+    """The Python blocks of a file in docs/."""
     text = (ROOT / "docs" / document).read_text()
-    found = re.search(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    assert found
-    return found[1]
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def test_the_example_of_the_testing_guide(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(code_block("testing.md"))
-    pytester.runpytest_inprocess().assert_outcomes(passed=6)
+def test_the_examples_of_the_testing_guide(pytester: pytest.Pytester) -> None:
+    shop, web, *_ = code_blocks("testing.md")
+    pytester.makepyfile(test_shop=shop, test_web=web)
+    pytester.runpytest_inprocess().assert_outcomes(passed=7)
 
 
 def test_the_example_of_the_probes_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     script = tmp_path / "example.py"
-    script.write_text(code_block("probes.md"))
+    script.write_text(code_blocks("probes.md")[0])
     monkeypatch.chdir(ROOT)
     runpy.run_path(str(script))
     delivered, answered, problems, finding = capsys.readouterr().out.splitlines()
