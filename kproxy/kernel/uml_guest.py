@@ -29,7 +29,6 @@ import os
 import pty
 import resource
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -53,7 +52,17 @@ _UML_MODULES = Path("/usr/lib/uml/modules")
 _MODULES = (
     *("ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc", "ip_vs_lblc", "ip_vs_lblcr"),
     *("ip_vs_dh", "ip_vs_sh", "ip_vs_sed", "ip_vs_nq", "ip_vs_fo", "ip_vs_ovf", "ip_vs_mh"),
-    *("dummy", "veth", "bridge", "br_netfilter", "vxlan", "macvlan", "sch_netem", "sctp"),
+    *(
+        "overlay",
+        "dummy",
+        "veth",
+        "bridge",
+        "br_netfilter",
+        "vxlan",
+        "macvlan",
+        "sch_netem",
+        "sctp",
+    ),
     *("iptable_nat", "iptable_filter", "iptable_mangle", "iptable_raw"),
     *("ip6table_nat", "ip6table_filter", "ip6table_mangle", "ip6table_raw"),
     *("ip_set", "xt_set", "xt_ipvs", "xt_physdev", "nfnetlink_acct", "xt_nfacct"),
@@ -299,6 +308,7 @@ def _set_up_machine() -> None:
             os.symlink(f"/proc/self/fd{target}", f"/dev/{name}")
     os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
     _load_modules()
+    _keep_etc()
     _choose_legacy_iptables()
     _up("lo")
 
@@ -321,21 +331,25 @@ def _load_modules() -> None:
     )
 
 
+def _keep_etc() -> None:
+    """What is written to /etc stays in the guest: `ip netns` has files there for its names."""
+    changes, work = _OWN / "etc", _OWN / "etc-work"
+    changes.mkdir()
+    work.mkdir()
+    options = f"lowerdir=/etc,upperdir={changes},workdir={work}"
+    _mount("overlay", "/etc", options=options)
+
+
 def _choose_legacy_iptables() -> None:
     """This kernel's nf_tables cannot translate addresses, so `iptables` is the legacy variant here.
 
-    As `update-alternatives` would do it, but in a copy that only the guest sees.
+    As `update-alternatives` would do it, in the guest's own /etc.
     """
-    original, copy = Path("/etc/alternatives"), _OWN / "alternatives"
-    if not (original / "iptables").is_symlink():
-        return
-    shutil.copytree(original, copy, symlinks=True)
-    for link in copy.glob("ip*tables*"):
+    for link in Path("/etc/alternatives").glob("ip*tables*"):
         if link.is_symlink() and link.name.startswith(("iptables", "ip6tables")):
             target = os.readlink(link).replace("-nft", "-legacy")
             link.unlink()
             link.symlink_to(target)
-    _mount("", str(original), source=str(copy), flags=0x1000)  # MS_BIND
 
 
 def _prepare(job: dict[str, Any]) -> None:
