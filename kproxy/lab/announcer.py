@@ -64,7 +64,7 @@ class Announcer:
 
 def announcing_node(service: Service, slices: Iterable[EndpointSlice], nodes: Sequence[str]) -> str:
     """The first node that may have the Service's addresses; "" if none may."""
-    if service.spec.external_traffic_policy == "Cluster":
+    if service.spec.external_traffic_policy != "Local":
         return nodes[0]
     serving = {
         endpoint.node_name

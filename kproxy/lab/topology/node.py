@@ -54,7 +54,7 @@ def build_node(
         network.hang_on_node(links, node.name, cables)
         _reach_other_nodes(links, spec, node, model, layout)
         if network.has_node_rules:
-            _use_second_interface(links, rules, node, layout)
+            _use_second_interface(links, rules, spec, node, layout)
         for cable in cables:
             network.node_rules(rules, cable.name)
         for family in spec.families:
@@ -112,7 +112,9 @@ def _reach_other_nodes(
                 links.add_route(Route(destination=subnet, link=TUNNEL, via=via, on_link=True))
 
 
-def _use_second_interface(links: Links, rules: Rules, node: NodeSpec, layout: Layout) -> None:
+def _use_second_interface(
+    links: Links, rules: Rules, spec: LabSpec, node: NodeSpec, layout: Layout
+) -> None:
     """Pods speak by the second interface, except where the first one was asked.
 
     An answer to what came by the first leaves by it, or the VPC would not take the
@@ -133,12 +135,16 @@ def _use_second_interface(links: Links, rules: Rules, node: NodeSpec, layout: La
         links.add_rule(family, table=254, priority=_BY_MARK, mark=mark)
         links.add_rule(family, table=254, priority=_TO_POD, destination=subnet)
         links.add_rule(family, table=_SECOND_TABLE, priority=_FROM_POD, source=subnet)
-        rules.add(
-            family,
-            "mangle",
-            f"PREROUTING -i {UPLINK} -m addrtype --dst-type LOCAL --limit-iface-in "
-            f"-j CONNMARK --set-xmark {CAME_BY_UPLINK}/{CAME_BY_UPLINK}",
-        )
+        asked = ["-m addrtype --dst-type LOCAL --limit-iface-in"]
+        if spec.assigns_balancers:
+            asked.append(f"-d {by_family(spec.families, spec.load_balancer_cidrs)[family]}")
+        for match in asked:
+            rules.add(
+                family,
+                "mangle",
+                f"PREROUTING -i {UPLINK} {match} "
+                f"-j CONNMARK --set-xmark {CAME_BY_UPLINK}/{CAME_BY_UPLINK}",
+            )
 
 
 def _filled(rule: str, spec: LabSpec, layout: Layout, node: str, family: Family) -> Iterable[str]:

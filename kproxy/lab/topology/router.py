@@ -188,6 +188,9 @@ def _ports(
         allowed = [layout.addresses[node.name]]
         if model.transport is Transport.ROUTER:
             allowed.append(layout.subnets[node.name])
+        if spec.assigns_balancers:  # nodes answer from load balancers' addresses
+            pools = by_family(spec.families, spec.load_balancer_cidrs)
+            allowed.append({family: str(pool) for family, pool in pools.items()})
         yield interface(node.name), node.name, allowed
         if model.transport is Transport.UNDERLAY and model.attachment is Attachment.VETH:
             yield second_port(node.name), f"{node.name}, second", [layout.subnets[node.name]]
