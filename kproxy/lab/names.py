@@ -23,8 +23,13 @@ DNAT = "dnat"  # no host: the name of the public address that the DNAT gateway s
 UPLINK = "eth0"
 SECOND = "eth1"  # of a node that has the ports of its pods, of a pod that has a port of the VPC
 POD_BRIDGE, TUNNEL, SEGMENT = "cni0", "vx0", "segment"
+_PROXYS = "kube-ipvs0"  # in ipvs mode each node has that interface
 RESERVED = frozenset(
-    {ROUTER, GATEWAY, DNAT, UPLINK, SECOND, POD_BRIDGE, TUNNEL, SEGMENT, "lo", "all", "default"}
+    {
+        *(ROUTER, GATEWAY, DNAT),
+        *(UPLINK, SECOND, POD_BRIDGE, TUNNEL, SEGMENT, _PROXYS),
+        *("lo", "all", "default"),
+    }
 )
 
 _INTERFACE_MAX = 15  # IFNAMSIZ - 1

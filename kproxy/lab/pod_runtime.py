@@ -18,6 +18,7 @@ from kproxy.lab.layout import Layout, PodAddresses
 from kproxy.lab.models import MODELS
 from kproxy.lab.names import RESERVED, ROUTER, free_interface, interface
 from kproxy.lab.pod_server import PodServer
+from kproxy.lab.probe_questions import question
 from kproxy.lab.spec import LabSpec, PodSpec
 from kproxy.lab.topology.cables import Cable, await_running
 from kproxy.lab.topology.kernel_settings import set_up_kernel
@@ -128,14 +129,14 @@ class PodRuntime:
         """Let a pod fail or pass such a probe from now on.
 
         HTTP: it answers 503 at that port and path. TCP: it refuses connections to that port.
+        Raises BadInput for a probe that cannot be asked.
         """
+        pod = self._pods[name]
+        asked = question(probe, next(iter(pod.addresses.values())), pod.spec.ports)
         if probe.http_get:
-            path = "/" + probe.http_get.path.removeprefix("/")
-            port = self._port(name, probe.http_get.port)
-            self._server.set_path(name, port, path, fails=not healthy)
-        elif probe.tcp_socket:
-            port = self._port(name, probe.tcp_socket.port)
-            self._server.set_port(name, port, closed=not healthy)
+            self._server.set_path(name, asked.port, asked.path, fails=not healthy)
+        else:
+            self._server.set_port(name, asked.port, closed=not healthy)
 
     def close(self) -> None:
         """End all pods, with the nodes: their links go with the namespaces, and nothing is left."""
@@ -145,15 +146,6 @@ class PodRuntime:
             sandbox.pod.namespace.close()
         self._pods.clear()
         self._sandboxes.clear()
-
-    def _port(self, name: str, wanted: int | str) -> int:
-        """Raises BadInput if the pod has no port of that name."""
-        if isinstance(wanted, int):
-            return wanted
-        for port in self._pods[name].spec.ports:
-            if port.name == wanted:
-                return port.port
-        raise BadInput([f"pod {name} has no port called {wanted!r}"])
 
     def _check(self, wanted: Iterable[tuple[PodSpec, str]]) -> None:
         found: list[str] = []

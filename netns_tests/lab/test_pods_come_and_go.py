@@ -111,9 +111,13 @@ STATE = (
     "ip6tables-save",
 )
 
+LINK_LOCAL = re.compile(r'"dst": "(fe80|ff00)::')
+
 
 def state(lab: Lab) -> dict[tuple[str, str], list[str]]:
-    """All of the nodes, the router and the rest but counters, timers, comments, in any order."""
+    """All of the nodes, the router and the rest, in any order. Without counters, timers, comments,
+    and what the kernel does for a link some time after it came up.
+    """
     found = {}
     for name, host in lab.hosts.items():
         if name in lab.pods:
@@ -122,6 +126,7 @@ def state(lab: Lab) -> dict[tuple[str, str], list[str]]:
             text = host.namespace.run(lambda command=command: run(command.split()))  # type: ignore[misc]
             if command.startswith("ip "):
                 lines = [json.dumps(each, sort_keys=True) for each in json.loads(text) if each]
+                lines = [line for line in lines if not LINK_LOCAL.search(line)]
                 lines = [
                     re.sub(r'"(\w+_timer|fdb_n_learned|operstate)": [^,]+', "", line)
                     for line in lines
