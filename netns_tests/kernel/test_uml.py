@@ -285,7 +285,8 @@ def comes_true(question: Any) -> bool:
     return True
 
 
-TRAP = "trap 'echo told; exit 3' {0}; sleep 1000 & echo ready; wait"
+# Not `wait`: a shell may begin it just after it has looked for signals.
+TRAP = "trap 'echo told; exit 3' {0}; sleep 1000 & echo ready; while :; do :; done"
 STUBBORN = "trap '' INT TERM HUP; echo ready; while :; do sleep 0.1; done"
 
 
@@ -363,8 +364,7 @@ def test_a_terminal() -> None:
 def test_a_terminal_that_is_closed() -> None:
     launcher, terminal = pty.fork()
     if launcher == 0:
-        script = "trap 'echo told; exit 3' HUP; echo ready; sleep 1000 & wait"
-        os.execv(LAUNCHER[0], [*LAUNCHER, "bash", "-c", script])
+        os.execv(LAUNCHER[0], [*LAUNCHER, "bash", "-c", TRAP.format("HUP")])
     try:
         until(terminal, "ready\r\n")
     finally:
