@@ -82,8 +82,8 @@ class Kubelet:
 
     @property
     def pods(self) -> dict[str, LabPod]:
-        """By host name."""
-        return {name: sandbox.pod for name, sandbox in self._sandboxes.items()}
+        """By host name; by any thread, without the lock."""
+        return {name: sandbox.pod for name, sandbox in self._sandboxes.copy().items()}
 
     def key(self, name: str) -> ObjectKey:
         """Of the Pod that is the host `name`."""
