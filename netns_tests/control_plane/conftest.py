@@ -1,0 +1,28 @@
+"""One lab for each mode, which all tests of the package share: they leave nothing in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from netns_tests.control_plane.plane_lab import PlaneLab, cleared
+from netns_tests.modes import MODES, Mode
+
+
+@pytest.fixture(scope="session", params=MODES, ids=str)
+def mode(request: pytest.FixtureRequest) -> Mode:
+    found: Mode = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def shared(mode: Mode) -> Iterator[PlaneLab]:
+    with PlaneLab(mode) as up:
+        yield up
+
+
+@pytest.fixture
+def lab(shared: PlaneLab) -> Iterator[PlaneLab]:
+    with cleared(shared):
+        yield shared

@@ -1,0 +1,313 @@
+"""A lab with a control plane, what tests write into it, and what its kernels hold of that.
+
+    node-a: shell    node-b    node-c    outside, on the router
+
+There are few addresses and node ports, so that all of them can be taken: the names are `SPEC`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from kproxy.api import decode
+from kproxy.api.types import (
+    Deployment,
+    Endpoints,
+    EndpointSlice,
+    KubernetesObject,
+    Pod,
+    Service,
+)
+from kproxy.forwarding.network import Packet
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.process import run
+from kproxy.lab import ClientSpec, LabSpec, NodeSpec, PodSpec
+from kproxy.lab.names import ROUTER
+from kproxy.probe import Connected, connect_many
+from kproxy.store import ObjectKey, object_key
+from kproxy.testing import Expectation, ProbedLab, delivered
+from netns_tests.conformance.comparison import State, parse
+from netns_tests.modes import Mode
+
+V4, V6 = Family.IPV4, Family.IPV6
+SPEC = LabSpec(
+    nodes=(
+        NodeSpec(name="node-a", pods=(PodSpec(name="shell"),)),
+        NodeSpec(name="node-b"),
+        NodeSpec(name="node-c"),
+    ),
+    clients=(ClientSpec(name="outside"),),
+    service_cidrs=("10.96.0.0/28", "fd00:10:96::/124"),
+    node_port_range=(30000, 30007),
+    load_balancer_cidrs=("192.168.30.0/30", "fd00:192:30::/126"),
+    control_plane=True,
+)
+KINDS = (Deployment, Pod, Service, Endpoints, EndpointSlice)
+_DEADLINE_S = 10
+# A real server that is drained: connections that it has may end, and there are no new ones.
+_DRAINED = re.compile(r"^-a .* -w 0$", re.MULTILINE)
+
+
+class PlaneLab(ProbedLab):
+    """With what every test asks for."""
+
+    def __init__(self, mode: Mode, spec: LabSpec = SPEC) -> None:
+        super().__init__(spec, mode.name, options=mode.options)
+        self.proxy_mode = mode
+
+    def objects_by_key(self) -> dict[ObjectKey, KubernetesObject]:
+        return {object_key(each): each for kind in KINDS for each in self.objects(kind)}
+
+    def pods_of(self, name: str) -> list[Pod]:
+        """Of a Deployment, terminating ones too."""
+        return [pod for pod in self.objects(Pod) if pod.metadata.labels.get("app") == name]
+
+    def service(self, name: str = "web") -> Service:
+        found = self.get("Service", name)
+        assert isinstance(found, Service)
+        return found
+
+    def vips(self, name: str = "web") -> list[str]:
+        return [each.ip for each in self.service(name).status.load_balancer.ingress]
+
+    def break_pod(self, name: str, *, healthy: bool = False) -> None:
+        """What its readiness probe asks fails from now on, and nobody is told."""
+        (pod,) = (each for each in self.objects(Pod) if each.metadata.name == name)
+        (probe,) = (each.readiness_probe for each in pod.spec.containers)
+        assert self._plane
+        assert probe
+        self._plane._kubelet._runtime.set_health(name, probe, healthy=healthy)
+
+    def rules(self) -> dict[str, str]:
+        """Of each node, as its kernel has them now."""
+        return {
+            name: _DRAINED.sub("", node.namespace.run(self.proxy_mode.dump))
+            for name, node in self.nodes.items()
+        }
+
+    def addresses(self, *pods: str) -> list[str]:
+        """Of pods that run, sorted."""
+        return sorted(address for pod in pods for address in self.pods[pod].addresses.values())
+
+    def gone(self, *pods: str) -> bool:
+        """Whether none of these pods runs."""
+        return not self.pods.keys() & {*pods}
+
+    def settled(self, name: str, *pods: str) -> bool:
+        """Whether a Deployment has just these Pods, all ready."""
+        return {each.metadata.name for each in self.pods_of(name)} == {*pods} and all(
+            pod in self.pods and self.pod(pod).ready for pod in pods
+        )
+
+
+@contextmanager
+def cleared(lab: PlaneLab) -> Iterator[PlaneLab]:
+    """Afterwards it has nothing but its own objects."""
+    own = {*lab.pods}
+    try:
+        yield lab
+    finally:
+        lab.replace([])
+        assert lab.wait_for(lambda: lab.pods.keys() == own)
+
+
+def deployment(
+    name: str = "web",
+    replicas: int = 3,
+    *,
+    image: str = "answer:1",
+    strategy: str = "{}",
+    probe: str = "",
+    sleep_s: int = 0,
+    grace_s: int = 30,
+) -> Deployment:
+    """`strategy`, `probe`: in YAML. A template is another one if its image is."""
+    readiness = f"readinessProbe: {probe}" if probe else ""
+    sleep = f"lifecycle: {{preStop: {{sleep: {{seconds: {sleep_s}}}}}}}" if sleep_s else ""
+    (found,) = objects(f"""
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata: {{name: {name}}}
+        spec:
+          replicas: {replicas}
+          strategy: {strategy}
+          selector: {{matchLabels: {{app: {name}}}}}
+          template:
+            metadata: {{labels: {{app: {name}}}}}
+            spec:
+              terminationGracePeriodSeconds: {grace_s}
+              containers:
+              - name: answer
+                image: {image}
+                ports:
+                - {{name: http, containerPort: 8080}}
+                - {{containerPort: 8080, protocol: UDP}}
+                {readiness}
+                {sleep}
+        """)
+    assert isinstance(found, Deployment)
+    return found
+
+
+def service(name: str = "web", *, of: str = "web", more: str = "type: LoadBalancer") -> Service:
+    """`more`: fields of its spec in YAML, one a line or in braces."""
+    (found,) = objects(f"""
+        apiVersion: v1
+        kind: Service
+        metadata: {{name: {name}}}
+        spec:
+          <<: {{{more}}}
+          ipFamilyPolicy: PreferDualStack
+          selector: {{app: {of}}}
+          ports:
+          - {{name: http, port: 80, targetPort: 8080}}
+          - {{name: udp, port: 80, targetPort: 8080, protocol: UDP}}
+        """)
+    assert isinstance(found, Service)
+    return found
+
+
+def objects(manifest: str) -> tuple[KubernetesObject, ...]:
+    decoded = decode(manifest, "manifest")
+    assert not decoded.problems, decoded.problems
+    return decoded.objects
+
+
+def ways(lab: PlaneLab, name: str = "web", protocol: str = "TCP") -> list[Packet]:
+    """To a Service: its cluster IPs, load balancer addresses and a node port, from everywhere."""
+    found = lab.service(name)
+    port = next(each for each in found.spec.ports if each.protocol == protocol)
+    cluster_ips = [ip for ip in found.spec.cluster_ips if ip != "None"]
+    packets = []
+    for client, node in (("shell", "node-b"), ("node-b", "node-a"), ("outside", "node-c")):
+        inside = cluster_ips if client != "outside" else []
+        targets = [(address, port.port) for address in (*inside, *lab.vips(name))]
+        if port.node_port:
+            node_ips = lab.nodes[node].addresses
+            targets += [(node_ips[family], port.node_port) for family in lab.spec.families]
+        packets += [
+            Packet(client=client, address=address, port=number, protocol=protocol)
+            for address, number in targets
+        ]
+    return packets
+
+
+def check_served(lab: PlaneLab, *pods: str, by: str = "web", times: int = 3) -> None:
+    """These pods may answer and no others do, on all ways to the Service `by`."""
+    packets = ways(lab, by)
+    expected = delivered(*pods)
+    for to in packets:
+        assert lab.predict(to.client, to.address, to.port) == expected
+    for to, how in zip(packets * times, connect_many(lab, packets * times), strict=True):
+        assert isinstance(how, Connected), (to, how)
+        assert how.pod in pods, to
+
+
+def check_unserved(lab: PlaneLab, expected: Expectation, *, by: str = "web") -> None:
+    """Nobody answers, on all ways to the Service `by`."""
+    packets = ways(lab, by)
+    for to in packets:
+        assert lab.predict(to.client, to.address, to.port) == expected
+    for fate in lab.connect_many(packets):
+        assert fate == expected
+
+
+def check_unknown(lab: PlaneLab, addresses: Collection[str]) -> None:
+    """No node's kernel has these addresses in its rules."""
+    assert addresses
+    for node, text in lab.rules().items():
+        for address in addresses:
+            assert not re.search(rf"(?<![0-9a-f:.]){re.escape(address)}(?![0-9a-f:])", text), node
+
+
+def everything(lab: PlaneLab) -> dict[str, object]:
+    """What a change could leave: rules, links, routes, namespaces, objects."""
+    found: dict[str, object] = {f"rules of {name}": text for name, text in _states(lab).items()}
+    for name in (*lab.nodes, ROUTER):
+        namespace = lab.hosts[name].namespace
+        found[f"links of {name}"] = namespace.run(socket.if_nameindex)
+        for family in (4, 6):
+            command = f"ip -{family} route show table all".split()
+            text = namespace.run(lambda command=command: run(command))  # type: ignore[misc]
+            found[f"routes {family} of {name}"] = sorted(
+                re.sub(r" expires \S+", "", line) for line in text.splitlines()
+            )
+    found["pods"] = {name: pod.addresses for name, pod in lab.pods.items()}
+    found["objects"] = lab.objects_by_key()
+    return found | {"namespaces": namespaces()}
+
+
+def _states(lab: PlaneLab) -> dict[str, State]:
+    return {name: parse(text) for name, text in lab.rules().items()}
+
+
+def namespaces() -> list[str]:
+    """All network namespaces that this process holds."""
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the one of the folder is closed by now
+            link = os.readlink(f"/proc/self/fd/{number}")
+            found += [link] if link.startswith("net:") else []
+    return sorted(found)
+
+
+@contextmanager
+def connection(lab: PlaneLab, to: Packet) -> Iterator[socket.socket]:
+    """An open one, on which nothing has been asked yet."""
+    with lab.hosts[to.client].namespace.entered():
+        sock = socket.create_connection((to.address, to.port), timeout=_DEADLINE_S)
+    with sock:
+        yield sock
+
+
+def ask_on(sock: socket.socket) -> str:
+    """The pod that answers."""
+    sock.sendall(b"who?\n")
+    pod: str = json.loads(sock.makefile("rb").readline())["pod"]
+    return pod
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Clients that ask all the time. `answered`: by whom, `failed`: what else became of it."""
+
+    answered: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def traffic(lab: PlaneLab, packets: Sequence[Packet]) -> Iterator[Traffic]:
+    """Inside, each of `packets` begins connection after connection."""
+    seen, ended, first = Traffic(), threading.Event(), threading.Event()
+    died: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            while not ended.is_set():
+                for to, how in zip(packets, connect_many(lab, packets), strict=True):
+                    if isinstance(how, Connected):
+                        seen.answered.append(how.pod)
+                    else:
+                        seen.failed.append(f"{to}: {how}")
+                first.set()
+        except BaseException as error:
+            died.append(error)
+            first.set()
+
+    thread = threading.Thread(target=ask, name="traffic")
+    thread.start()
+    try:
+        assert first.wait(_DEADLINE_S)
+        yield seen
+    finally:
+        ended.set()
+        thread.join()
+    if died:
+        raise died[0]

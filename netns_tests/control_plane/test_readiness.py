@@ -1,0 +1,89 @@
+"""Who is not ready is asked by nobody any more, from the moment on that a verb returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kproxy.testing import delivered, refused
+from netns_tests.control_plane.plane_lab import (
+    PlaneLab,
+    check_served,
+    check_unknown,
+    check_unserved,
+    deployment,
+    service,
+)
+from netns_tests.services.service_lab import resolve_all
+
+PROBES: Mapping[str, str] = {  # a period that no test waits for
+    "http": "{httpGet: {path: /ready, port: http}, periodSeconds: 300}",
+    "tcp": "{tcpSocket: {port: 8080}, periodSeconds: 300}",
+    "none": "",
+}
+TYPES = {"http": "LoadBalancer", "tcp": "LoadBalancer", "none": "NodePort"}
+WATCHED = "{httpGet: {path: /ready, port: http}, periodSeconds: 1, failureThreshold: 1}"
+
+
+def test_one_of_three(lab: PlaneLab) -> None:
+    """Whatever its probe is."""
+    lab.apply([deployment(name, probe=probe) for name, probe in PROBES.items()])
+    lab.apply([service(name, of=name, more=f"type: {TYPES[name]}") for name in PROBES])
+    lab.apply([service(f"{name}-pods", of=name, more="clusterIP: None") for name in PROBES])
+    everybody = {name: [f"{name}-{number}" for number in (1, 2, 3)] for name in PROBES}
+    others = {name: [f"{name}-1", f"{name}-3"] for name in PROBES}
+    check_all(lab, everybody)
+    for name in PROBES:
+        lab.pod(f"{name}-2").fail_readiness()
+        assert not lab.pod(f"{name}-2").ready
+    check_all(lab, others)
+    check_unknown(lab, lab.addresses(*(f"{name}-2" for name in PROBES)))
+    for name in PROBES:
+        lab.pod(f"{name}-2").pass_readiness()
+    check_all(lab, everybody)
+
+
+def check_all(lab: PlaneLab, serving: Mapping[str, Sequence[str]]) -> None:
+    """By packets and by name."""
+    for name, pods in serving.items():
+        check_served(lab, *pods, by=name)
+    names = [f"{name}-pods" for name in serving]
+    expected = {f"{name}-pods": lab.addresses(*pods) for name, pods in serving.items()}
+    assert resolve_all(lab, names) == expected
+
+
+def test_all(lab: PlaneLab) -> None:
+    pods = ("web-1", "web-2")
+    lab.apply([deployment(replicas=2), service(), service("pods", more="clusterIP: None")])
+    for pod in pods:
+        lab.pod(pod).fail_readiness()
+    check_unserved(lab, refused())
+    check_unknown(lab, lab.addresses(*pods))
+    assert resolve_all(lab, ["pods"]) == {"pods": []}
+    for pod in pods:
+        lab.pod(pod).pass_readiness()
+    check_served(lab, *pods)
+
+
+def test_the_load_balancer_follows(lab: PlaneLab) -> None:
+    """externalTrafficPolicy Local: its address moves to where somebody is ready."""
+    local = service(more="type: LoadBalancer, externalTrafficPolicy: Local")
+    lab.apply([deployment(replicas=2), local])
+    for ready, other in (("web-1", "web-2"), ("web-2", "web-1")):
+        lab.pod(ready).pass_readiness()
+        lab.pod(other).fail_readiness()
+        for vip in lab.vips("web"):
+            assert lab.connect("outside", vip, 80) == delivered(ready, source="outside")
+    lab.pod("web-2").fail_readiness()
+    for vip in lab.vips("web"):
+        assert lab.connect("outside", vip, 80) == refused()
+
+
+def test_a_pod_that_fails_by_itself(lab: PlaneLab) -> None:
+    """The kubelet finds out by its probe, and every node follows."""
+    lab.apply([deployment(replicas=2, probe=WATCHED), service()])
+    for healthy, serving in ((False, ["web-1"]), (True, ["web-1", "web-2"])):
+        lab.break_pod("web-2", healthy=healthy)
+        assert lab.wait_for(lambda healthy=healthy: lab.pod("web-2").ready is healthy)  # type: ignore[misc]
+        check_served(lab, *serving)
+        if not healthy:
+            check_unknown(lab, lab.addresses("web-2"))
