@@ -7,11 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from kproxy.testing import ProbedLab
-from netns_tests.modes import MODES
+from netns_tests.modes import MODES, Mode
 from netns_tests.services.service_lab import service_lab
 
 
 @pytest.fixture(scope="session", params=MODES, ids=str)
-def lab(request: pytest.FixtureRequest) -> Iterator[ProbedLab]:
-    with service_lab(request.param) as up:
+def mode(request: pytest.FixtureRequest) -> Mode:
+    found: Mode = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def lab(mode: Mode) -> Iterator[ProbedLab]:
+    with service_lab(mode) as up:
         yield up

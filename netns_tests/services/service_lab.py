@@ -20,8 +20,8 @@ from kproxy.api import decode
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
-from kproxy.lab import ClientSpec, LabSpec, NodeSpec
-from kproxy.testing import ProbedLab
+from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec
+from kproxy.testing import Fate, ProbedLab
 from netns_tests.dns.dns_lab import served_outside
 from netns_tests.modes import Mode
 
@@ -68,23 +68,31 @@ def service_lab(mode: Mode) -> Iterator[ProbedLab]:
 
 
 def objects(manifest: str) -> tuple[KubernetesObject, ...]:
-    decoded = decode.decode(manifest, "manifest")
+    decoded = decode(manifest, "manifest")
     assert not decoded.problems
     return decoded.objects
 
 
 @contextmanager
 def applied(lab: ProbedLab, manifest: str) -> Iterator[None]:
-    """Inside, the lab has these objects, too, whatever is done to them."""
-    wanted = objects(manifest)
-    lab.apply(wanted)
-    yield
-    lab.delete(wanted)
-    names = {each.metadata.name for each in wanted}
-    assert lab.wait_for(lambda: not any(pod.rpartition("-")[0] in names for pod in lab.pods))
+    """Inside, the lab has these objects, too; afterwards it has what it had at the beginning."""
+    lab.apply(objects(manifest))
+    try:
+        yield
+    finally:
+        lab.replace(MANIFESTS)
 
 
-def stored(lab: ProbedLab, name: str) -> Service:
+@contextmanager
+def not_ready(lab: ProbedLab, pod: str) -> Iterator[None]:
+    lab.pod(pod).fail_readiness()
+    try:
+        yield
+    finally:
+        lab.pod(pod).pass_readiness()
+
+
+def stored(lab: Lab, name: str) -> Service:
     found = lab.get("Service", name)
     assert isinstance(found, Service)
     return found
@@ -99,7 +107,7 @@ def node_port(lab: ProbedLab, name: str, port: int = 80, protocol: str = "TCP") 
     return found
 
 
-def balancer_ips(lab: ProbedLab, name: str) -> list[str]:
+def balancer_ips(lab: Lab, name: str) -> list[str]:
     return [each.ip for each in stored(lab, name).status.load_balancer.ingress]
 
 
@@ -125,6 +133,17 @@ def packet(
             address = lab.nodes[node].addresses[family]
             number = str(node_port(lab, name, int(number), protocol))
     return Packet(client=client, address=address, port=int(number), protocol=protocol)
+
+
+def probed(lab: ProbedLab, *packets: Packet) -> list[Fate]:
+    """What becomes of each packet, by two witnesses: the packet itself, the oracle."""
+    predicted = [lab.predict(to.client, to.address, to.port, to.protocol) for to in packets]
+    return [*lab.ask_many(packets), *predicted]
+
+
+def told(lab: ProbedLab, *packets: Packet) -> list[Fate]:
+    """As `probed`, and by real connections, too. One that is refused may take a second."""
+    return [*probed(lab, *packets), *lab.connect_many(packets)]
 
 
 def resolve_all(lab: ProbedLab, names: Sequence[str]) -> dict[str, list[str]]:
