@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +9,9 @@ import click
 
 from kproxy.backend import BackendOptions, load, modes
 from kproxy.cli import kernel as kernel_choice
+from kproxy.cli.example import find, names, play_example
 from kproxy.cli.examples import examples
+from kproxy.cli.keeping import keep
 
 if TYPE_CHECKING:
     from kproxy.lab import Lab
@@ -24,7 +24,15 @@ LAB = "lab/demo.yaml"  # in examples/; a folder of its own, for it is no Kuberne
 @click.command()
 @click.option("--mode", type=click.Choice(modes()), default="iptables", help="The proxy mode.")
 @kernel_choice.option
-@click.option("--keep", is_flag=True, help="Leave the lab up until Ctrl-C, to look inside.")
+@click.option(
+    "--example",
+    metavar="NAME",
+    help="Play one kind of Service instead, or a manifest of yours (its path).",
+)
+@click.option("--list-examples", is_flag=True, help="Say which examples there are, and end.")
+@click.option(
+    "--keep", "stays", is_flag=True, help="Leave the lab up until Ctrl-C, to look inside."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 @click.option(
     "--iptables-variant",
@@ -47,7 +55,9 @@ LAB = "lab/demo.yaml"  # in examples/; a folder of its own, for it is no Kuberne
 def demo(
     mode: str,
     kernel: str,
-    keep: bool,
+    example: str | None,
+    list_examples: bool,
+    stays: bool,
     as_json: bool,
     iptables_variant: str,
     nftables_layout: str,
@@ -59,6 +69,10 @@ def demo(
     real packets, whose fate is compared with what it must be. Needs root; the machine's own
     network is not touched, and nothing is left behind.
 
+    With --example: one manifest of examples/services/, as one would give it to kubectl, on a
+    cluster whose control plane runs its Deployments: what becomes of it, what its names resolve to,
+    who reaches it, and why.
+
     \b
     Examples:
       kproxy demo
@@ -66,14 +80,37 @@ def demo(
       kproxy demo --mode nftables --nftables-layout flat
       kproxy demo --keep
       kproxy demo --json > demo.json
+      kproxy demo --list-examples
+      kproxy demo --example node-port
+      kproxy demo --example my-services.yaml --mode nftables
 
     \b
     Exit status:
       0  everything was as it must be
       1  something was not (it is named), or the lab cannot run here
     """
+    if list_examples:
+        click.echo(names())
+        return
+    wanted = find(example) if example is not None else None
     if kernel_choice.is_needed(kernel, mode):
         kernel_choice.rerun()
+    options = BackendOptions(
+        iptables_variant=iptables_variant,
+        nftables_layout=nftables_layout,
+        ipvs_local_fallback=ipvs_local_fallback,
+    )
+    if wanted is not None:
+        broken = play_example(wanted, mode, options, stays=stays, as_json=as_json)
+    else:
+        broken = _all_examples(mode, options, stays=stays, as_json=as_json)
+    _say("the lab is gone")
+    if broken:
+        raise click.exceptions.Exit(1)
+
+
+def _all_examples(mode: str, options: BackendOptions, *, stays: bool, as_json: bool) -> int:
+    """The tour of the manifests in examples/; how many findings were not as expected."""
     from kproxy.lab import Lab, load_spec
 
     started = time.monotonic()
@@ -82,12 +119,7 @@ def demo(
     load(mode)  # imported now, so that the lab's time is its own
     _say("building the lab ...")
     lab_started = time.monotonic()
-    options = BackendOptions(
-        iptables_variant=iptables_variant,
-        nftables_layout=nftables_layout,
-        ipvs_local_fallback=ipvs_local_fallback,
-    )
-    with Lab(spec, mode, options=options, publish=keep) as lab:
+    with Lab(spec, mode, options=options, publish=stays) as lab:
         lab_up_s = time.monotonic() - lab_started
         _say(f"lab up in {lab_up_s:.2f} s, applying {folder} ...")
         lab.apply(folder)
@@ -98,11 +130,10 @@ def demo(
         else:
             _print_table(lab, sections)
         broken = _summary(sections, lab_up_s, total_s)
-        if keep:
-            _keep(lab)
-    _say("the lab is gone")
-    if broken:
-        raise click.exceptions.Exit(1)
+        if stays:
+            asking = "bash -c 'exec 3<>/dev/tcp/10.96.0.10/80; echo >&3; cat <&3'"
+            keep(lab, "node-a", ("shell-c", asking))
+    return broken
 
 
 def _walk(lab: Lab) -> list[Section]:
@@ -154,32 +185,6 @@ def _summary(sections: list[Section], lab_up_s: float, total_s: float) -> int:
         for problem in finding.problems:
             _say(f"  {problem}")
     return len(broken)
-
-
-def _keep(lab: Lab) -> None:
-    from kproxy.kernel.uml import on_uml
-    from kproxy.lab.names import published
-
-    node, pod = published(lab.spec.name, "node-a"), published(lab.spec.name, "shell-c")
-    commands = {"ipvs": "ipvsadm -Ln", "nftables": "nft list table ip kube-proxy"}
-    look = commands.get(lab.mode or "", "iptables-save -t nat")
-    # A user-mode kernel has no other terminals, unless the lab was started from a shell on it.
-    where = "In the shell of that kernel (ipvs-kernel bash)" if on_uml() else "In another terminal"
-    _say(
-        f"\nThe lab stays up. {where}:\n"
-        "  ip netns list\n"
-        f"  ip netns exec {node} {look}\n"
-        f"  ip netns exec {pod} bash -c 'exec 3<>/dev/tcp/10.96.0.10/80; echo >&3; cat <&3'\n"
-        "Ctrl-C removes it."
-    )
-    enough = threading.Event()
-    former = {
-        number: signal.signal(number, lambda *_: enough.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    enough.wait()
-    for number, handler in former.items():
-        signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

@@ -25,17 +25,21 @@ class Section:
 
 
 def print_sections(
-    sections: Iterable[Section], file: TextIO | None = None, *, name: Callable[[str], str] = str
+    sections: Iterable[Section],
+    file: TextIO | None = None,
+    *,
+    name: Callable[[str], str] = str,
+    aligned: bool = True,
 ) -> None:
     """The table on `file` (standard output): colours only on a terminal, and not with NO_COLOR.
 
     Problems, and what iptables mode would do, stand below the table of their section. `name` says
-    whose an address is.
+    whose an address is. `aligned`: columns are as wide in all sections, else as each one needs.
     """
     console = Console(file=file, width=WIDTH, highlight=False)
     for section in sections:
         console.print(Text(f"\n{section.title}", style="bold"))
-        console.print(_table(section.findings, name))
+        console.print(_table(section.findings, name, aligned))
         for finding in section.findings:
             if there := finding.in_iptables_mode:
                 question = f"{finding.client}, {finding.asked}"
@@ -49,11 +53,11 @@ def print_sections(
 _COLUMNS = (("who", 8), ("asks", 20), ("answered by", 19), ("source seen", 25), ("ok", 3))
 
 
-def _table(findings: Iterable[Finding], name: Callable[[str], str]) -> Table:
+def _table(findings: Iterable[Finding], name: Callable[[str], str], aligned: bool) -> Table:
     # A space behind each column makes 80. What is longer is folded, never cut.
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     for header, width in _COLUMNS:
-        table.add_column(header, width=width, overflow="fold")
+        table.add_column(header, width=width if aligned else None, overflow="fold")
     for finding in findings:
         table.add_row(
             Text(finding.client),

@@ -1,0 +1,141 @@
+"""What the names of Services resolve to, asked from a pod; and what they must resolve to."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import dns.message
+import dns.query
+import dns.rdatatype
+
+from kproxy.api.types import EndpointSlice, Service
+from kproxy.errors import KernelRefused
+from kproxy.lab import Lab
+from kproxy.lab.cluster_dns import dns_addresses
+from kproxy.tour import objects
+from kproxy.tour.part import Part, Table
+
+# In one process for all names: some machines need 0.2 s to start one.
+_GETADDRINFO = """\
+import json, socket, sys
+found = {}
+for name in sys.argv[1:]:
+    try:
+        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except socket.gaierror:
+        answers = []
+    found[name] = [each[4][0] for each in answers]
+print(json.dumps(found))
+"""
+_DOMAIN = "svc.cluster.local"
+_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """`kind`: a record type, or "" for what the C library's getaddrinfo finds.
+
+    `expected`: in any order; empty: there is no such name.
+    """
+
+    name: str
+    kind: str = ""
+    expected: frozenset[str]
+
+
+def look_up(lab: Lab) -> Part:
+    """Every name of the Services there are, from the pod `shell`."""
+    rows, problems = [], []
+    for lookup in wanted(lab):
+        found = (
+            _records(lab, lookup) if lookup.kind else lab.pod(objects.SHELL).resolve(lookup.name)
+        )
+        ok = frozenset(found) == lookup.expected
+        if not ok:
+            expected = ", ".join(sorted(lookup.expected)) or "nothing"
+            problems.append(f"{lookup.name} {lookup.kind}: expected {expected}")
+        said = "\n".join(found) or "no such name"
+        rows.append((lookup.name, lookup.kind or "getaddrinfo", said, "yes" if ok else "NO"))
+    table = Table(header=("name", "by", "resolves to", "ok"), rows=tuple(rows))
+    return Part(
+        title=f"Names, as the pod {objects.SHELL} resolves them",
+        tables=(table,) if rows else (),
+        problems=tuple(problems),
+    )
+
+
+def wanted(lab: Lab) -> list[Lookup]:
+    return [each for service in objects.services(lab) for each in _of(lab, service)]
+
+
+def _of(lab: Lab, service: Service) -> Iterator[Lookup]:
+    name = objects.short_name(service)
+    full = f"{service.metadata.name}.{service.metadata.namespace}.{_DOMAIN}."
+    if service.spec.type == "ExternalName":
+        target = service.spec.external_name.rstrip(".")
+        yield Lookup(name=full, kind="CNAME", expected=frozenset({f"{target}."}))
+        yield Lookup(name=name, expected=_addresses_of(lab, target))
+        return
+    slices = objects.slices(lab, service)
+    headless = service.spec.cluster_ip == "None"
+    ready = _ready(slices)
+    yield Lookup(
+        name=name,
+        expected=frozenset(ready) if headless else frozenset(service.spec.cluster_ips),
+    )
+    if headless:
+        for hostname in sorted({*ready.values()} - {""}):
+            addresses = frozenset(it for it, its_name in ready.items() if its_name == hostname)
+            yield Lookup(name=f"{hostname}.{name}", expected=addresses)
+    for port in service.spec.ports:
+        if port.name and (ready or not headless):
+            numbers = {p.port for each in slices for p in each.ports if p.name == port.name}
+            expected = {f"port {it}" for it in (numbers if headless else {port.port})}
+            srv = f"_{port.name}._{port.protocol.lower()}.{full}"
+            yield Lookup(name=srv, kind="SRV", expected=frozenset(expected))
+
+
+def _ready(slices: list[EndpointSlice]) -> dict[str, str]:
+    """Addresses of endpoints that the DNS tells, and their host names."""
+    return {
+        address: endpoint.hostname or ""
+        for each in slices
+        for endpoint in each.endpoints
+        if endpoint.conditions.ready is not False
+        for address in endpoint.addresses
+    }
+
+
+def _addresses_of(lab: Lab, target: str) -> frozenset[str]:
+    """Of what an ExternalName leads to: a Service with an address, or a name outside."""
+    for service in objects.services(lab):
+        meta = service.metadata
+        if target == f"{meta.name}.{meta.namespace}.{_DOMAIN}":
+            return frozenset(service.spec.cluster_ips)
+    return frozenset(lab.spec.upstream.get(target, ()))
+
+
+def _getaddrinfo(lab: Lab, names: Sequence[str]) -> dict[str, list[str]]:
+    """By name, in the C library's order; nothing for a name that does not exist."""
+    command = [sys.executable, "-I", "-S", "-c", _GETADDRINFO, *names]
+    done = lab.pod(objects.SHELL).run(command)
+    if done.returncode:
+        raise KernelRefused(f"no name can be looked up in the pod {objects.SHELL}: {done.stderr}")
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+def _records(lab: Lab, lookup: Lookup) -> list[str]:
+    """Answers of the cluster's DNS: the target of a CNAME, the port of an SRV record."""
+    query = dns.message.make_query(lookup.name, lookup.kind)
+    nameserver = dns_addresses(lab.spec.service_cidrs)[0]
+    with lab.pod(objects.SHELL).host.namespace.entered():
+        response = dns.query.udp(query, nameserver, timeout=_TIMEOUT_S)
+    kind = dns.rdatatype.from_text(lookup.kind)
+    records = [each for rrset in response.answer if rrset.rdtype == kind for each in rrset]
+    if lookup.kind == "SRV":
+        return sorted({f"port {each.port}" for each in records})
+    return [str(each.target) for each in records]

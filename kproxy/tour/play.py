@@ -1,0 +1,54 @@
+"""A tour of one manifest: what it becomes, who reaches it, what happens when something changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kproxy.api.types import Pod
+from kproxy.lab import Lab
+from kproxy.probe.prober import Prober
+from kproxy.tour import lookups, objects, summary, traffic
+from kproxy.tour.catalog import Example
+from kproxy.tour.part import Part
+from kproxy.tour.steps import STEPS
+
+_READY_S = 10  # for pods whose probes take their time
+
+
+def play(lab: Lab, example: Example) -> Iterator[Part]:
+    """The parts as they come. `lab`: of examples/lab/services.yaml, without objects of others.
+
+    Raises what `Lab.apply` raises.
+    """
+    lab.apply(example.path)
+    lab.wait_for(lambda: all(map(_is_ready, lab.objects(Pod))), timeout_s=_READY_S)
+    yield Part(
+        title="What the control plane made of it", tables=objects.tables(lab), notes=_warnings(lab)
+    )
+    if objects.services(lab):
+        yield lookups.look_up(lab)
+    with Prober(lab) as prober:
+        parts = traffic.ask(lab, prober)
+        yield from parts
+        if parts:
+            yield traffic.why(lab, prober, parts)
+        if example.name in STEPS:
+            yield from STEPS[example.name](lab, prober, example.path)
+    owners = {
+        address: host.name for host in lab.network.hosts.values() for address in host.addresses
+    }
+    seen = [*summary.sentences(parts, lambda address: owners.get(address, address))]
+    if seen:
+        yield Part(title="What one has seen", notes=[" ".join(seen)])
+
+
+def _is_ready(pod: Pod) -> bool:
+    return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions)
+
+
+def _warnings(lab: Lab) -> list[str]:
+    return [
+        f"Warning: {kind} {name}: {text}"
+        for (kind, _, name), told in lab.warnings.items()
+        for text in told
+    ]

@@ -1,0 +1,64 @@
+"""What one has seen, in sentences made of findings. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from kproxy.probe import Finding
+from kproxy.tour.part import Part, is_answered
+from kproxy.tour.questions import (
+    CLUSTER_IP,
+    EXTERNAL_IP,
+    LOAD_BALANCER,
+    NODE_PORT,
+    POD_ADDRESS,
+)
+
+_SAID = {
+    CLUSTER_IP: "The cluster IP of {}",
+    EXTERNAL_IP: "The external IP of {}",
+    LOAD_BALANCER: "The load balancer's address of {}",
+    NODE_PORT: "The node port of {}",
+    POD_ADDRESS: "A pod behind {}",
+}
+
+
+def sentences(parts: Iterable[Part], owner: Callable[[str], str]) -> Iterator[str]:
+    """`parts`: of Services, their names first in the title. `owner`: whose an address is, or ""."""
+    for part in parts:
+        service = part.title.partition(",")[0]
+        for check, subject in _SAID.items():
+            findings = [each for each in part.findings if each.check == check]
+            if findings:
+                yield _sentence(subject.format(service), findings)
+                yield from _sources(findings, owner)
+
+
+def _sentence(subject: str, findings: list[Finding]) -> str:
+    answered = list(dict.fromkeys(each.client for each in findings if is_answered(each)))
+    unanswered = []
+    for each in findings:
+        if not is_answered(each):
+            where = f" at {each.asked}" if each.client in answered else ""
+            unanswered.append(f"{each.client}{where} ({each.answered})")
+    unanswered = list(dict.fromkeys(unanswered))
+    if not unanswered:
+        return f"{subject} answers {_listed(answered)}."
+    if not answered:
+        return f"{subject} does not answer {_listed(unanswered)}."
+    return f"{subject} answers {_listed(answered)}, but not {_listed(unanswered)}."
+
+
+def _sources(findings: list[Finding], owner: Callable[[str], str]) -> Iterator[str]:
+    """Of clients that the server does not see as themselves, or does though they are outside."""
+    seen = {each.client: owner(each.source) for each in findings if is_answered(each)}
+    hidden = [f"{it} instead of {client}" for client, it in seen.items() if it != client]
+    kept = [client for client, it in seen.items() if it == client]
+    if hidden:
+        yield f"There the server sees {_listed(hidden)}."
+    elif kept:
+        yield f"There the server sees {_listed(kept)} as the source."
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]

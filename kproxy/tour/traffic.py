@@ -1,0 +1,172 @@
+"""Packets and connections to everything that the Services have, held against the oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from kproxy.api.types import Service
+from kproxy.explain.facts import Facts
+from kproxy.explain.reason import explain
+from kproxy.explain.witness import Witness
+from kproxy.forwarding.network import Packet
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.xtables import choose_variant
+from kproxy.lab import Lab
+from kproxy.lab.names import ROUTER
+from kproxy.probe.checks import (
+    Finding,
+    Question,
+    affinity,
+    affinity_expiry,
+    asked,
+    distribution,
+    examine,
+    verdict_for,
+)
+from kproxy.probe.prober import Prober
+from kproxy.tour import objects
+from kproxy.tour.part import Part, is_answered
+from kproxy.tour.questions import CLUSTER_IP, Places, questions
+from kproxy.tour.sctp import examine_sctp
+
+_CONNECTIONS = 60  # enough to see them spread, and quick
+_LONGEST_PAUSE_S = 3  # of a session affinity that is waited for
+
+
+def ask(lab: Lab, prober: Prober) -> list[Part]:
+    """One part for each Service that has an address, with the questions that show it best."""
+    found = [(service, _questions(lab, service)) for service in objects.services(lab)]
+    answers = iter(_examine(lab, prober, [each for _, of in found for each in of]))
+    parts = []
+    for service, asked_of_it in found:
+        findings = [next(answers) for _ in asked_of_it]
+        if findings:
+            findings += _longer(lab, service)
+            parts.append(Part(title=title(service), findings=findings))
+    return parts
+
+
+def ask_again(
+    lab: Lab, prober: Prober, told: str, *, notes: Sequence[str] = (), problems: Sequence[str] = ()
+) -> Part:
+    """Only what the pod `shell` sees, and the endpoints: for after a change. `told`: its title."""
+    found = [
+        each
+        for service in objects.services(lab)
+        for each in _questions(lab, service)
+        if each.packet.client == objects.SHELL
+    ]
+    findings = _examine(lab, prober, found)
+    return Part(
+        title=told,
+        tables=[each for each in objects.tables(lab) if each.header[0] == "endpoints of"],
+        findings=findings,
+        notes=notes,
+        problems=problems,
+    )
+
+
+def why(lab: Lab, prober: Prober, parts: Iterable[Part]) -> Part:
+    """How some packets met their fate: the first one of a pod and of the client outside that was
+    answered, and those that ended at a node or were answered in vain.
+
+    The kernel's own trace tells, except in ipvs mode, where no rule decides: there the plan does.
+    """
+    findings = {
+        (finding.client, finding.asked): finding for part in parts for finding in part.findings
+    }
+    chosen: dict[str, Packet] = {}
+    for service in objects.services(lab):
+        for packet in (each.packet for each in _questions(lab, service)):
+            finding = findings[packet.client, asked(packet)]
+            if packet.protocol == "SCTP":
+                continue
+            if is_answered(finding):
+                if packet.client not in lab.nodes:
+                    chosen.setdefault(packet.client, packet)
+            elif "router" not in finding.answered:
+                chosen.setdefault(finding.answered.partition(" ")[0], packet)
+    packets = list(chosen.values())
+    if lab.mode == "ipvs":
+        told = "Why, as the plan has it"
+        reasons = [findings[each.client, asked(each)].why for each in packets]
+    else:
+        told = "How, as the kernel's trace of single packets tells it"
+        reasons = _traced(lab, prober, packets)
+    notes = [
+        f"{packet.client} asks {asked(packet)}: {reason}."
+        for packet, reason in zip(packets, reasons, strict=True)
+    ]
+    return Part(title=told, notes=notes)
+
+
+def _traced(lab: Lab, prober: Prober, packets: Sequence[Packet]) -> list[str]:
+    """Send them again and ask the nodes' kernels and the router's what they did with them."""
+    deciding = {name: lab.hosts[name] for name in (*lab.nodes, ROUTER)}
+    with lab.hosts[ROUTER].namespace.entered():
+        variant = choose_variant(Family.IPV4)
+    with Witness(deciding, variant) as witness:
+        journeys = prober.follow_many(packets)
+        deeds = witness.testify({journey.tag for journey in journeys})
+        facts = Facts(lab.hosts)
+        return [
+            explain(packet, journey, deeds.get(journey.tag, []), facts, witness.describe).text
+            for packet, journey in zip(packets, journeys, strict=True)
+        ]
+
+
+def title(service: Service) -> str:
+    """`web, NodePort, externalTrafficPolicy Local`: what matters about it."""
+    spec = service.spec
+    said = [objects.short_name(service), "headless" if spec.cluster_ip == "None" else spec.type]
+    if spec.external_traffic_policy == "Local":
+        said.append("externalTrafficPolicy Local")
+    if spec.internal_traffic_policy == "Local":
+        said.append("internalTrafficPolicy Local")
+    if spec.traffic_distribution:
+        said.append(f"trafficDistribution {spec.traffic_distribution}")
+    if spec.session_affinity == "ClientIP":
+        said.append(f"session affinity for {_affinity_s(service)} s")
+    return ", ".join(said)
+
+
+def _questions(lab: Lab, service: Service) -> list[Question]:
+    places = Places(
+        pod=objects.SHELL,
+        client=next(iter(lab.clients)),
+        nodes={name: node.addresses for name, node in lab.nodes.items()},
+    )
+    return list(questions(service, objects.slices(lab, service), places))
+
+
+def _examine(lab: Lab, prober: Prober, wanted: Sequence[Question]) -> list[Finding]:
+    by_prober = iter(
+        examine(lab, prober, [each for each in wanted if each.packet.protocol != "SCTP"])
+    )
+    by_hand = iter(examine_sctp(lab, [each for each in wanted if each.packet.protocol == "SCTP"]))
+    return [next(by_hand if each.packet.protocol == "SCTP" else by_prober) for each in wanted]
+
+
+def _longer(lab: Lab, service: Service) -> Iterator[Finding]:
+    """Checks of many connections from the pod `shell` to the first port."""
+    found = [
+        each.packet
+        for each in _questions(lab, service)
+        if each.check == CLUSTER_IP
+        and each.packet.client == objects.SHELL
+        and each.packet.protocol != "SCTP"
+    ]
+    if not found or len(verdict_for(lab, found[0]).sources) < 2:
+        return
+    if service.spec.session_affinity == "None":
+        yield distribution(lab, found[0], _CONNECTIONS)
+        return
+    yield affinity(lab, found[0])
+    timeout_s = _affinity_s(service)
+    if timeout_s <= _LONGEST_PAUSE_S:
+        yield affinity_expiry(lab, found[0], timeout_s)
+
+
+def _affinity_s(service: Service) -> int:
+    config = service.spec.session_affinity_config
+    return config.client_ip.timeout_seconds if config and config.client_ip else 10800

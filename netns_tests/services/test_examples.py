@@ -1,0 +1,98 @@
+"""The manifests of examples/services, played in every mode as `kproxy demo --example` does."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from kproxy.cli.demo import demo
+from kproxy.lab import Lab, load_spec
+from kproxy.tour import catalog
+from kproxy.tour.part import Part
+from kproxy.tour.play import play
+from netns_tests.modes import Mode
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ALL = catalog.known(EXAMPLES / catalog.FOLDER)
+AT_ONCE = 4  # most of the time they wait for what is dropped, or for pods that terminate
+MODES = [
+    Mode("iptables"),
+    Mode("nftables"),
+    pytest.param(Mode("ipvs", "legacy"), marks=pytest.mark.ipvs),
+]
+BROKEN = """\
+# A target port that nobody serves.
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+        - {name: web, image: web, ports: [{containerPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  selector: {app: web}
+  ports: [{port: 80, targetPort: https}]
+"""
+
+
+def played(example: catalog.Example, mode: Mode) -> list[Part]:
+    with Lab(load_spec(EXAMPLES / catalog.LAB), mode.name, options=mode.options) as lab:
+        return list(play(lab, example))
+
+
+@pytest.mark.parametrize("played_in", MODES, ids=str)
+def test_everything_is_as_expected(played_in: Mode) -> None:
+    """Side by side: labs do not notice each other."""
+    with ThreadPoolExecutor(AT_ONCE if played_in.name != "ipvs" else 1) as pool:
+        tours = list(pool.map(lambda example: played(example, played_in), ALL))
+    for example, parts in zip(ALL, tours, strict=True):
+        assert [part for part in parts if not part.ok] == [], example.name
+        assert any(part.findings for part in parts), example.name
+
+
+def test_a_selector_that_matches_nothing_is_told_and_refuses() -> None:
+    (example,) = (each for each in ALL if each.name == "wrong-selector")
+    made, _, refused, *_, mended, _ = played(example, Mode("nftables"))
+    assert made.notes == ["Warning: Service web: spec.selector matches no Pod"]
+    assert {each.answered.partition(" ")[0] for each in refused.findings} == {"refused"}
+    assert {each.answered[:4] for each in mended.findings} == {"web-"}
+
+
+def test_a_manifest_of_ones_own(tmp_path: Path) -> None:
+    manifest = tmp_path / "mine.yaml"
+    manifest.write_text(BROKEN)
+    result = CliRunner().invoke(demo, ["--example", str(manifest), "--json"])
+    assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["example"] == "mine.yaml"
+    (warning,) = report["parts"][0]["notes"]
+    assert "no selected Pod has a port named 'https'" in warning
+
+
+def test_what_is_not_as_expected_is_named_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def promised(*_: object) -> list[Part]:
+        return [Part(title="A title", problems=["web-1 is ready"])]
+
+    monkeypatch.setattr("kproxy.tour.play.play", promised)
+    result = CliRunner().invoke(demo, ["--example", "cluster-ip"])
+    assert result.exit_code == 1
+    assert "NOT AS EXPECTED: web-1 is ready" in result.stderr
+    assert "NOT AS EXPECTED: web-1 is ready" in result.stdout
+
+
+def test_a_table_is_for_80_columns() -> None:
+    result = CliRunner().invoke(demo, ["--example", "protocols"])
+    assert result.exit_code == 0, result.stderr
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert "INIT came to dns-" in result.stdout
