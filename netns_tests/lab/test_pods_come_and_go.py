@@ -86,17 +86,14 @@ def start(lab: Grown, runtime: PodRuntime, wanted: Wanted) -> dict[str, LabPod]:
 
 
 def reachable(lab: Lab, roles: dict[str, str]) -> None:
-    """Whoever could reach a pod of the spec, or be seen by it, can with those in its part.
-
-    UDP first, of which nothing is sent again.
-    """
+    """Whoever could reach a pod of the spec, or be seen by it, can with those in its part."""
     wanted = {
         (roles.get(client, client), roles.get(target, target)): tuple(
             roles.get(name, name) for name in seen
         )
         for (client, target), seen in paths(lab.spec.network).items()
     }
-    for protocol in ("UDP", "TCP"):
+    for protocol in ("TCP", "UDP"):
         for family in BOTH:
             assert met(lab, list(wanted), family, protocol) == wanted
 
