@@ -37,9 +37,9 @@ def play(lab: Lab, example: Example) -> Iterator[Part]:
     owners = {
         address: host.name for host in lab.network.hosts.values() for address in host.addresses
     }
-    seen = [*summary.sentences(parts, lambda address: owners.get(address, address))]
+    seen = [*summary.paragraphs(parts, lambda address: owners.get(address, address))]
     if seen:
-        yield Part(title="What one has seen", notes=[" ".join(seen)])
+        yield Part(title="What one has seen", notes=seen)
 
 
 def _is_ready(pod: Pod) -> bool:

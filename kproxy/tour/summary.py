@@ -21,17 +21,29 @@ _SAID = {
     NODE_PORT: "The node port of {}",
     POD_ADDRESS: "A pod behind {}",
 }
+_MANY = {
+    "distribution": "Many connections of {0.client} are spread over the pods: {0.answered}.",
+    "session affinity": "Connections of {0.client} stay together: {0.answered}.",
+    "affinity expiry": "With pauses in between: {0.answered}.",
+}
 
 
-def sentences(parts: Iterable[Part], owner: Callable[[str], str]) -> Iterator[str]:
-    """`parts`: of Services, their names first in the title. `owner`: whose an address is, or ""."""
+def paragraphs(parts: Iterable[Part], owner: Callable[[str], str]) -> Iterator[str]:
+    """One for each of `parts`, which are of Services, their names first in the title.
+
+    `owner`: whose an address is.
+    """
     for part in parts:
         service = part.title.partition(",")[0]
+        found: list[str] = []
         for check, subject in _SAID.items():
             findings = [each for each in part.findings if each.check == check]
             if findings:
-                yield _sentence(subject.format(service), findings)
-                yield from _sources(findings, owner)
+                found.append(_sentence(subject.format(service), findings))
+                found += _sources(findings, owner)
+        found += [_MANY[each.check].format(each) for each in part.findings if each.check in _MANY]
+        if found:
+            yield " ".join(found)
 
 
 def _sentence(subject: str, findings: list[Finding]) -> str:
