@@ -98,6 +98,9 @@ class Kubelet:
 
         A Pod that cannot run is left pending, and `problems` says why. Raises KernelRefused.
         """
+        for key in [each for each in self._refused if self._cluster.object(each) is None]:
+            self._refused.remove(key)
+            self._problems.pop(key, None)
         waiting = [
             pod for pod in self._cluster.pods_to_run() if object_key(pod) not in self._refused
         ]
