@@ -191,7 +191,7 @@ def ways(lab: PlaneLab, name: str = "web", protocol: str = "TCP") -> list[Packet
         targets = [(address, port.port) for address in (*inside, *lab.vips(name))]
         if port.node_port:
             node_ips = lab.nodes[node].addresses
-            targets += [(node_ips[family], port.node_port) for family in lab.spec.families]
+            targets += [(node_ips[Family(each)], port.node_port) for each in found.spec.ip_families]
         packets += [
             Packet(client=client, address=address, port=number, protocol=protocol)
             for address, number in targets

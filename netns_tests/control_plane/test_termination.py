@@ -79,7 +79,8 @@ def test_a_deleted_manifest_leaves_nothing(lab: PlaneLab, tmp_path: Path) -> Non
     check_served(lab, "web-1", "web-2", "web-3")
     now = everything(lab)
     assert all(now[name] != before[name] for name in CHANGING)
-    lab.delete([shop, ("Service", "default", "shop")])
+    lab.delete([shop])
+    lab.delete([("Service", "default", "shop")])
     lab.delete(manifest)
     assert everything(lab) == before
 

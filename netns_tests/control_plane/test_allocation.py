@@ -1,0 +1,126 @@
+"""Addresses and ports: as written, as there are any, and free again at once."""
+
+from __future__ import annotations
+
+import pytest
+
+from kproxy.api.checks import altered
+from kproxy.api.types import KubernetesObject, Service
+from kproxy.errors import BadInput
+from kproxy.testing import delivered, refused
+from netns_tests.control_plane.plane_lab import (
+    V4,
+    PlaneLab,
+    check_served,
+    check_unknown,
+    deployment,
+    everything,
+    objects,
+    service,
+)
+
+
+def node_ports(lab: PlaneLab, name: str) -> list[int]:
+    return [port.node_port for port in lab.service(name).spec.ports]
+
+
+def test_what_is_written_is_honoured(lab: PlaneLab) -> None:
+    lab.apply([deployment(replicas=1), fixed("web")])
+    assert lab.service().spec.cluster_ips == ("10.96.0.5", "fd00:10:96::5")
+    assert node_ports(lab, "web") == [30003, 30004]
+    check_served(lab, "web-1")
+    for address in ("10.96.0.5", "fd00:10:96::5"):
+        assert lab.connect("shell", address, 80) == delivered("web-1", source="shell")
+    assert lab.connect("outside", lab.nodes["node-c"].addresses[V4], 30003) == delivered("web-1")
+
+
+def fixed(name: str, of: str = "web") -> Service:
+    """Its addresses and ports are written down."""
+    found = service(name, of=of, more="type: NodePort, clusterIPs: [10.96.0.5, 'fd00:10:96::5']")
+    ports = [altered(port, node_port=30003 + i) for i, port in enumerate(found.spec.ports)]
+    return altered(found, spec=altered(found.spec, ports=tuple(ports)))
+
+
+def test_another_service_gets_what_is_released(lab: PlaneLab) -> None:
+    """At once, and clients meet its pods there."""
+    lab.apply([deployment(replicas=1), deployment("shop", 1), fixed("web")])
+    lab.delete([("Service", "default", "web")])
+    assert lab.connect("outside", lab.nodes["node-c"].addresses[V4], 30003) == refused("node-c")
+    check_unknown(lab, ["10.96.0.5", "fd00:10:96::5"])
+    lab.apply([fixed("shop", of="shop")])
+    check_served(lab, "shop-1", by="shop")
+
+
+def test_a_service_keeps_what_it_has(lab: PlaneLab) -> None:
+    """Whatever else of it is written anew; another type gives back what it does not need."""
+    lab.apply([deployment(replicas=1), service()])
+    first, vips = lab.service().spec, lab.vips()
+    lab.apply([service(more="type: LoadBalancer, sessionAffinity: ClientIP")])
+    assert lab.service().spec.cluster_ips == first.cluster_ips
+    assert lab.service().spec.ports == first.ports
+    assert lab.vips() == vips
+    lab.apply([service(more="type: ClusterIP")])
+    assert lab.service().spec.cluster_ips == first.cluster_ips
+    assert node_ports(lab, "web") == [0, 0]
+    assert not lab.vips()
+    check_unknown(lab, vips)
+    assert lab.connect("outside", vips[0], 80) == refused("router")
+    check_served(lab, "web-1")
+
+
+EXHAUSTED = [  # fields of the Services, how many there may be, what one more is told
+    ("ipFamilies: [IPv4]", 13, "failed to allocate a serviceIP: range is full"),
+    ("ipFamilies: [IPv6]", 14, "failed to allocate a serviceIP: range is full"),
+    ("type: NodePort", 8, "failed to allocate a nodePort: range is full"),
+]
+
+
+@pytest.mark.parametrize(("more", "room", "told"), EXHAUSTED)
+def test_all_are_taken(lab: PlaneLab, more: str, room: int, told: str) -> None:
+    """One address of each family is the DNS's. The last one that is released is the next's."""
+    lab.apply([deployment(replicas=1), *(small(f"s-{number}", more) for number in range(room))])
+    before = everything(lab)
+    with pytest.raises(BadInput, match=told):
+        lab.apply([deployment("shop"), small("late", more)])
+    assert everything(lab) == before
+    free = taken(lab, "s-3")
+    lab.delete([("Service", "default", "s-3")])
+    lab.apply([small("late", more)])
+    assert free & taken(lab, "late")
+    check_served(lab, "web-1", by="late")
+
+
+def small(name: str, more: str) -> KubernetesObject:
+    """A Service with one port."""
+    ports = "ports: [{port: 80, targetPort: 8080}]"
+    (found,) = objects(f"""
+        apiVersion: v1
+        kind: Service
+        metadata: {{name: {name}}}
+        spec: {{{more}, selector: {{app: web}}, {ports}}}
+        """)
+    return found
+
+
+def taken(lab: PlaneLab, name: str) -> set[str]:
+    """Of the pools that are small."""
+    return {*lab.service(name).spec.cluster_ips, *map(str, node_ports(lab, name))} - {"0"}
+
+
+def test_load_balancers_wait_for_an_address(lab: PlaneLab) -> None:
+    """The pool of IPv4 has two; who waits gets the first that is released, routes and all."""
+    lab.apply([deployment(replicas=1), *(small(name, "type: LoadBalancer") for name in THREE)])
+    first, second, waiting = map(lab.vips, THREE)
+    assert (len(first), len(second), waiting) == (1, 1, [])
+    pending = lab.warnings["Service", "default", "third"]
+    assert pending == (
+        "status.loadBalancer is pending: the pool 192.168.30.0/30 has no free address",
+    )
+    lab.delete([("Service", "default", "first")])
+    assert lab.vips("third") == first
+    assert ("Service", "default", "third") not in lab.warnings
+    check_served(lab, "web-1", by="third")
+    check_served(lab, "web-1", by="second")
+
+
+THREE = ("first", "second", "third")

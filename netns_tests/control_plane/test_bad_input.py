@@ -1,0 +1,159 @@
+"""What an API server would refuse is refused by field, and nothing of it is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kproxy.errors import BadInput
+from kproxy.lab import Lab, LabSpec, NodeSpec
+from netns_tests.control_plane.plane_lab import (
+    PlaneLab,
+    check_served,
+    deployment,
+    everything,
+    objects,
+    service,
+)
+
+GOOD = """
+apiVersion: v1
+kind: Service
+metadata: {name: good}
+spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+"""
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: web-1}
+spec: {containers: [{name: answer, image: "answer:1", ports: [{containerPort: 81}]}]}
+"""
+FIXED = (
+    "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+    " `metadata.labels` and `metadata.annotations`"
+)
+
+
+def a_service(spec: str, name: str = "bad") -> str:
+    return f"\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
+
+
+def a_deployment(spec: str, *, labels: str = "{app: web}", name: str = "web") -> str:
+    template = f"{{metadata: {{labels: {labels}}}, spec: {{containers: [{{name: a, image: b}}]}}}}"
+    return (
+        f"\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\n"
+        f"spec: {{{spec}, template: {template}}}\n"
+    )
+
+
+PORT = "ports: [{port: 80}]"
+NO_ROOM = "failed to allocate IP 10.97.0.5: the provided IP (10.97.0.5) is not in the valid range."
+REFUSED = {  # what is wrong -> the manifest; a lab with `web` and its Service knows of these two
+    'Service "bad" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.5"]: failed to allocate'
+    " IP 10.96.0.5: provided IP is already allocated": a_service(f"clusterIP: 10.96.0.5, {PORT}"),
+    f'Service "bad" is invalid: spec.clusterIPs: Invalid value: ["10.97.0.5"]: {NO_ROOM} The range'
+    " of valid IPs is 10.96.0.0/28": a_service(f"clusterIP: 10.97.0.5, {PORT}"),
+    'Service "bad" is invalid: spec.ports[0].nodePort: Invalid value: 30001: provided port is'
+    " already allocated": a_service("type: NodePort, ports: [{port: 80, nodePort: 30001}]"),
+    'Service "bad" is invalid: spec.ports[0].nodePort: Invalid value: 20000: provided port is not'
+    " in the valid range. The range of valid ports is 30000-30007": a_service(
+        "type: NodePort, ports: [{port: 80, nodePort: 20000}]"
+    ),
+    'Service "web" is invalid: spec.clusterIPs[0]: Invalid value: ["10.96.0.6"]: may not change'
+    " once set": a_service(f"type: NodePort, clusterIP: 10.96.0.6, {PORT}", name="web"),
+    'Deployment "web" is invalid: spec.selector: Invalid value: {"matchLabels":{"app":"shop"}}:'
+    " field is immutable": a_deployment(
+        "selector: {matchLabels: {app: shop}}", labels="{app: shop}"
+    ),
+    f'Pod "web-1" is invalid: spec.containers[0].ports: {FIXED}': POD,
+}
+TAKEN = "type: NodePort, clusterIP: 10.96.0.5, selector: {app: web}, ports: [{port: 80, "
+
+
+@pytest.mark.parametrize("told", REFUSED)
+def test_nothing_is_half_applied(lab: PlaneLab, told: str) -> None:
+    """Good ones before and after it, and other bad ones, are not applied either."""
+    taken = objects(a_service(TAKEN + "targetPort: 8080, nodePort: 30001}]", name="web"))
+    lab.apply([deployment(replicas=1), *taken])
+    before = everything(lab)
+    bad = objects(REFUSED[told])
+    other = objects(a_service(f"clusterIP: 10.96.9.9, {PORT}", name="worse"))
+    with pytest.raises(BadInput) as refused:
+        lab.apply([*objects(GOOD), *bad, deployment("shop"), *other])
+    assert refused.value.problems[0] == told
+    assert len(refused.value.problems) == 2
+    assert everything(lab) == before
+    check_served(lab, "web-1")
+
+
+MALFORMED = [
+    (a_service("ports: []", name="worse"), "spec.ports: at least one port is needed"),
+    (
+        a_service(f"type: Best, {PORT}"),
+        "spec.type: expected ClusterIP, NodePort, LoadBalancer or ExternalName, got 'Best'",
+    ),
+    (
+        a_deployment("selector: {matchLabels: {app: shop}}"),
+        "spec.template.metadata.labels: `selector` does not match template `labels`",
+    ),
+    (
+        a_deployment("replicas: -1, selector: {matchLabels: {app: web}}", name="fewer"),
+        "spec.replicas: -1 must be greater than or equal to 0",
+    ),
+]
+
+
+def test_a_file_with_bad_documents(lab: PlaneLab, tmp_path: Path) -> None:
+    """Each is named by file, document and field; the good ones among them are not applied."""
+    lab.apply([deployment(replicas=1), service()])
+    before = everything(lab)
+    manifest = tmp_path / "web.yaml"
+    manifest.write_text("---".join([GOOD, *(text for text, _ in MALFORMED), POD]))
+    with pytest.raises(BadInput) as refused:
+        lab.apply(manifest)
+    assert [str(each) for each in refused.value.problems] == [
+        f"{manifest}:{number}: {told}" for number, (_, told) in enumerate(MALFORMED, start=2)
+    ]
+    assert everything(lab) == before
+
+
+def test_other_kinds_are_none_of_our_business(lab: PlaneLab, tmp_path: Path) -> None:
+    manifest = tmp_path / "web.yaml"
+    other = "\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata: {a: b}\n"
+    manifest.write_text("---".join([other, GOOD, other]))
+    lab.apply(manifest)
+    lab.apply([deployment(replicas=1)])
+    check_served(lab, "web-1", by="good")
+
+
+def test_what_is_not_there(lab: PlaneLab) -> None:
+    lab.apply([deployment(replicas=1), service()])
+    before = everything(lab)
+    web = ("Service", "default", "web")
+    for told, verb in {
+        'services "nobody" not found': lambda: lab.delete([web, ("Service", "default", "nobody")]),
+        'deployments.apps "nobody" not found': lambda: lab.scale("nobody", 3),
+        "spec.replicas: Invalid value: -1": lambda: lab.scale("web", -1),
+        "no pod web-2 of namespace default runs": lambda: lab.pod("web-2"),
+        "there is no Pod web-2 in namespace 'default'": lambda: lab.get("Pod", "web-2"),
+        "/no/such: no such file or folder": lambda: lab.apply("/no/such"),
+    }.items():
+        with pytest.raises(BadInput, match=told):
+            verb()  # type: ignore[no-untyped-call]
+    assert everything(lab) == before
+
+
+def test_a_lab_without_a_control_plane() -> None:
+    with Lab(LabSpec(nodes=(NodeSpec(name="node-a"),))) as lab:
+        for verb in (
+            lambda: lab.apply([deployment()]),
+            lambda: lab.scale("web", 1),
+            lambda: lab.pod("web-1"),
+            lambda: lab.get("Pod", "web-1"),
+            lambda: lab.wait_for(lambda: True),
+        ):
+            with pytest.raises(BadInput) as refused:
+                verb()
+            assert "control_plane=True" in refused.value.remedy
+        assert not lab.warnings

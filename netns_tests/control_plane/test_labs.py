@@ -1,0 +1,109 @@
+"""Control planes on other networks, of one family, without proxies, side by side; and what becomes
+of a lab in which something goes wrong.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+
+from kproxy.api.types import EndpointSlice
+from kproxy.errors import KernelRefused
+from kproxy.forwarding.plan import Family
+from kproxy.kernel.process import run
+from kproxy.lab import Lab
+from kproxy.lab.names import ROUTER
+from kproxy.probe import Connected, connect_many
+from netns_tests.control_plane.plane_lab import (
+    SPEC,
+    V4,
+    V6,
+    PlaneLab,
+    check_served,
+    check_unknown,
+    deployment,
+    namespaces,
+    service,
+    traffic,
+    ways,
+)
+from netns_tests.modes import Mode
+
+WATCHED = "{tcpSocket: {port: 8080}, periodSeconds: 1, failureThreshold: 1}"
+
+
+@pytest.mark.parametrize("family", [V4, V6])
+def test_one_family(mode: Mode, family: Family) -> None:
+    with PlaneLab(mode, replace(SPEC, families=(family,))) as lab:
+        lab.apply([deployment(), service()])
+        assert len(lab.service().spec.cluster_ips) == len(lab.vips()) == 1
+        check_served(lab, "web-1", "web-2", "web-3")
+        addresses = lab.addresses("web-2")
+        assert len(addresses) == 1
+        lab.pod("web-2").fail_readiness()
+        check_served(lab, "web-1", "web-3")
+        check_unknown(lab, addresses)
+        assert lab.pod("shell").resolve("web") == list(lab.service().spec.cluster_ips)
+
+
+@pytest.mark.parametrize("network", ["vpc", "tunnel"])
+def test_a_rollout_on_another_network(mode: Mode, network: str) -> None:
+    with PlaneLab(mode, replace(SPEC, network=network)) as lab:
+        lab.apply([deployment(replicas=2, sleep_s=1), service()])
+        # On a bridge that netfilter does not see, a pod's neighbour answers past its node.
+        asked = [to for to in ways(lab) if network != "vpc" or to.client != "shell"]
+        with traffic(lab, asked) as seen:
+            lab.apply([deployment(replicas=2, image="answer:2")])
+            assert lab.wait_for(lambda: lab.gone("web-1", "web-2"))
+        assert not seen.failed
+        assert {"web-1", "web-2"} <= {*seen.answered}
+        after = {how.pod for how in connect_many(lab, asked) if isinstance(how, Connected)}
+        assert after <= {pod.metadata.name for pod in lab.pods_of("web")}
+
+
+def test_without_proxies() -> None:
+    """Pods run and names are known; Services lead nowhere."""
+    with Lab(SPEC, mode=None) as lab:
+        lab.apply([deployment(replicas=2), service("pods", more="clusterIP: None")])
+        lab.pod("web-1").fail_readiness()
+        found = {
+            each.target_ref.name: each.conditions.ready
+            for one in lab.objects(EndpointSlice)
+            for each in one.endpoints
+            if each.target_ref and one.metadata.namespace == "default"
+        }
+        assert found == {"web-1": False, "web-2": True}
+        lab.scale("web", 0)
+        assert "web-1" not in lab.pods
+
+
+def test_side_by_side(mode: Mode) -> None:
+    """With the same names and addresses; what happens to one is no news to the other."""
+    with ExitStack() as stack:
+        one, two = (stack.enter_context(PlaneLab(mode)) for _ in range(2))
+        for lab in (one, two):
+            lab.apply([deployment(replicas=2), service()])
+        assert one.service().spec == two.service().spec
+        assert one.addresses("web-1", "web-2") == two.addresses("web-1", "web-2")
+        one.pod("web-1").fail_readiness()
+        two.scale("web", 1)
+        check_served(one, "web-2")
+        check_served(two, "web-1")
+
+
+def test_what_goes_wrong_behind_the_scenes(mode: Mode) -> None:
+    """Somebody has deleted a route that the control plane wants to delete, because the only pod
+    of a Service fails: the next verb says so, and the lab ends as usual.
+    """
+    before = namespaces()
+    with PlaneLab(mode) as lab:
+        local = service(more="type: LoadBalancer, externalTrafficPolicy: Local")
+        lab.apply([deployment(replicas=1, probe=WATCHED), local])
+        command = ["ip", "route", "del", lab.vips()[0]]
+        lab.hosts[ROUTER].namespace.run(lambda: run(command))
+        lab.break_pod("web-1")
+        with pytest.raises(KernelRefused, match="No such process"):
+            lab.wait_for(lambda: False)
+    assert namespaces() == before
