@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
@@ -18,7 +17,7 @@ from kproxy.edge import CHECK_INTERVAL_S, DRAIN_S, EdgeController, ListenerState
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Network
 from kproxy.forwarding.plan import Family, Plan
-from kproxy.kernel.links import Links
+from kproxy.kernel.links import Links, apart
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.ownership import claim_namespace
 from kproxy.lab import leftovers, names, topology, validation
@@ -319,7 +318,7 @@ class Lab:
             with self.hosts[names.ROUTER].namespace.entered(), Links() as links:
                 change(links)
 
-        _apart(enter_and_change)
+        apart(enter_and_change)
 
     def _build(self, undo: ExitStack) -> None:
         namespaces = {
@@ -330,7 +329,7 @@ class Lab:
             undo.callback(self._publisher.close)
             self._publisher.add(namespaces)
         variant = self._options.iptables_variant
-        _apart(lambda: topology.build(self._built, self._layout, namespaces, variant))
+        apart(lambda: topology.build(self._built, self._layout, namespaces, variant))
         self._inventory = Inventory.of(self._built, self._layout, namespaces)
         self._routes = {str(ip_network(cidr)): node for cidr, node in self.spec.routes.items()}
         pod_server = PodServer()
@@ -418,12 +417,6 @@ class Lab:
     def _forget(self) -> None:
         self._inventory, self._routes = Inventory(), {}
         self._proxies, self._edge, self._plane = None, None, None
-
-
-def _apart(task: Callable[[], None]) -> None:
-    """In a thread of its own: pyroute2 runs an event loop, and ours may be inside one already."""
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(task).result()
 
 
 def _objects(given: Objects | str | Path) -> Objects:

@@ -6,12 +6,13 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, groupby
 from operator import attrgetter
 
 from kproxy.api.types import Probe
 from kproxy.errors import BadInput
-from kproxy.kernel.links import Links
+from kproxy.kernel.links import Links, apart
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.layout import Layout, PodAddresses
@@ -85,21 +86,7 @@ class PodRuntime:
         name or a port is taken or a node has no address left, Unsupported and KernelRefused;
         nothing of any of them is left then.
         """
-        self._check(wanted)
-        with ExitStack() as undo:
-            sandboxes = [
-                self._sandbox(undo, pod, node) for pod, node in wanted if not pod.host_network
-            ]
-            self._connect(undo, sandboxes)
-            own = {each.pod.name: each.pod for each in sandboxes}
-            pods = [own.get(pod.name) or self._on_host(pod, node) for pod, node in wanted]
-            for pod in pods:
-                self._server.listen(pod)
-                undo.callback(self._server.unlisten, pod.name)
-            undo.pop_all()
-        self._sandboxes |= {each.pod.name: each for each in sandboxes}
-        self._pods |= {pod.name: pod for pod in pods}
-        return pods
+        return apart(partial(self._start, wanted))
 
     def stop(self, *names: str) -> None:
         """End pods, also in the middle of connections; their addresses are the last to be reused.
@@ -107,15 +94,7 @@ class PodRuntime:
         All that they had on node and router is gone then, whichever step fails. Raises
         KernelRefused.
         """
-        for name in names:
-            del self._pods[name]
-            self._server.unlisten(name)
-        sandboxes = [self._sandboxes.pop(name) for name in names if name in self._sandboxes]
-        with ExitStack() as steps:
-            steps.callback(self._release, sandboxes)
-            for place, group in self._places(sandboxes):
-                steps.callback(self._revoke, place, group)
-                steps.callback(self._unplug, place, group)
+        apart(partial(self._stop, names))
 
     def stop_accepting(self, name: str) -> None:
         """As SIGTERM does: its ports are closed, open connections may end."""
@@ -146,6 +125,34 @@ class PodRuntime:
             sandbox.pod.namespace.close()
         self._pods.clear()
         self._sandboxes.clear()
+
+    def _start(self, wanted: Sequence[tuple[PodSpec, str]]) -> list[LabPod]:
+        self._check(wanted)
+        with ExitStack() as undo:
+            sandboxes = [
+                self._sandbox(undo, pod, node) for pod, node in wanted if not pod.host_network
+            ]
+            self._connect(undo, sandboxes)
+            own = {each.pod.name: each.pod for each in sandboxes}
+            pods = [own.get(pod.name) or self._on_host(pod, node) for pod, node in wanted]
+            for pod in pods:
+                self._server.listen(pod)
+                undo.callback(self._server.unlisten, pod.name)
+            undo.pop_all()
+        self._sandboxes |= {each.pod.name: each for each in sandboxes}
+        self._pods |= {pod.name: pod for pod in pods}
+        return pods
+
+    def _stop(self, names: Sequence[str]) -> None:
+        for name in names:
+            del self._pods[name]
+            self._server.unlisten(name)
+        sandboxes = [self._sandboxes.pop(name) for name in names if name in self._sandboxes]
+        with ExitStack() as steps:
+            steps.callback(self._release, sandboxes)
+            for place, group in self._places(sandboxes):
+                steps.callback(self._revoke, place, group)
+                steps.callback(self._unplug, place, group)
 
     def _check(self, wanted: Iterable[tuple[PodSpec, str]]) -> None:
         found: list[str] = []
