@@ -1,10 +1,10 @@
 """A cluster with a control plane, what runs in it, and how its Services are asked.
 
-    node-a (east): shell, web-2    node-b (west): web-3, shop-1    node-c (west): web-1, late
-    outside, on the router; blue-1 and green-1 are anywhere
+    node-a (east): shell    node-b (west): shop-1    node-c (west): late    outside, on the router
 
-The router takes external IPs to node-a. Of load balancers' addresses there are three in IPv6 and
-two in IPv4, the first of which is `api`'s.
+Each node has one pod of web, each node of the west one of mover; blue-1 and green-1 are anywhere.
+The router takes external IPs to node-a. Of load balancers' addresses there are three in IPv6, the
+first two of which are those of `api` and `api-local`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WWW = "www.example.org"
 WEB = ("web-1", "web-2", "web-3")
 MANIFESTS = Path(__file__).parent / "manifests"
 OUTSIDE = {V4: "198.51.100.11", V6: "2001:db8:198::11"}
-POOLS = ("192.168.30.0/30", "fd00:192:30::/126")
+POOLS = ("192.168.30.0/29", "fd00:192:30::/126")
 _DEADLINE_S = 5
 
 SPEC = LabSpec(
@@ -98,6 +98,19 @@ def stored(lab: Lab, name: str) -> Service:
     return found
 
 
+def host(lab: Lab, name: str) -> str:
+    """`name`; for one such as `web@node-b` the name of the pod of web that runs there."""
+    app, _, node = name.partition("@")
+    if not node:
+        return name
+    (found,) = (
+        pod.name
+        for pod in lab.pods.values()
+        if pod.node == node and pod.name.rpartition("-")[0] == app
+    )
+    return found
+
+
 def node_port(lab: ProbedLab, name: str, port: int = 80, protocol: str = "TCP") -> int:
     (found,) = (
         each.node_port
@@ -132,7 +145,7 @@ def packet(
         case node:
             address = lab.nodes[node].addresses[family]
             number = str(node_port(lab, name, int(number), protocol))
-    return Packet(client=client, address=address, port=int(number), protocol=protocol)
+    return Packet(client=host(lab, client), address=address, port=int(number), protocol=protocol)
 
 
 def probed(lab: ProbedLab, *packets: Packet) -> list[Fate]:

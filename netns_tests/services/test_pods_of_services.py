@@ -14,9 +14,9 @@ from kproxy.testing import ProbedLab, delivered
 from netns_tests.services.service_lab import (
     BOTH,
     V4,
-    WEB,
     UdpClient,
     applied,
+    host,
     not_ready,
     packet,
     resolve_all,
@@ -88,17 +88,14 @@ def test_the_own_zone_as_long_as_it_has_a_pod(lab: ProbedLab) -> None:
     """And a headless Service has no name for a pod that is not ready."""
     asked = [packet(lab, "shell", "near", "cluster IP", family) for family in BOTH]
 
-    def named() -> list[str]:
-        return resolve_all(lab, ["headless"])["headless"]
-
-    pods = {name: {*lab.pods[name].addresses.values()} for name in WEB}
-    with not_ready(lab, "web-2"):
+    here, *others = (host(lab, f"web@{node}") for node in ("node-a", "node-b", "node-c"))
+    with not_ready(lab, here):
         for seen in told(lab, *asked):
-            assert seen == delivered("web-1", "web-3", source="shell")
-        assert {*named()} == pods["web-1"] | pods["web-3"]
+            assert seen == delivered(*others, source="shell")
+        named = resolve_all(lab, ["headless"])["headless"]
+        assert {*named} == {ip for name in others for ip in lab.pods[name].addresses.values()}
     for seen in told(lab, *asked):
-        assert seen == delivered("web-2", source="shell")
-    assert {*named()} == set().union(*pods.values())
+        assert seen == delivered(here, source="shell")
 
 
 TALK = """
@@ -139,8 +136,8 @@ def test_a_udp_client_that_keeps_its_port_is_moved_at_once(lab: ProbedLab, loss:
     places = [("shell", "cluster IP"), ("node-c", "cluster IP"), ("outside", "node-b")]
     with applied(lab, TALK), ExitStack() as stack:
 
-        def client(host: str, asks: str, family: Family) -> UdpClient:
-            to = packet(lab, host, "talk", asks, family, "53/UDP")
+        def client(of: str, asks: str, family: Family) -> UdpClient:
+            to = packet(lab, of, "talk", asks, family, "53/UDP")
             return stack.enter_context(UdpClient(lab, to))
 
         talkers = [client(*place, family) for place in places for family in BOTH for _ in "1234"]
