@@ -238,32 +238,34 @@ class ControlPlane:
         return reports
 
     def _go_on(self) -> None:
-        """What the thread does, until it is closed or something goes wrong."""
-        try:
-            while True:
-                with self._settled:
-                    due = self._kubelet.due()
-                wait_s = None if due == inf else max(due - time.monotonic(), 0)
+        """What the thread does, until it is closed. Nothing is tried again before somebody has been
+        told what has gone wrong.
+        """
+        while True:
+            with self._settled:
+                due = inf if self._failure else self._kubelet.due()
+            wait_s = None if due == inf else max(due - time.monotonic(), 0)
+            try:
+                news = [self._news.get(timeout=wait_s)]
+            except Empty:
+                news = []
+            while not self._news.empty():
+                news.append(self._news.get())
+            if _CLOSE in news:
+                return
+            with self._settled:
                 try:
-                    news = [self._news.get(timeout=wait_s)]
-                except Empty:
-                    news = []
-                while not self._news.empty():
-                    news.append(self._news.get())
-                if _CLOSE in news:
-                    return
-                with self._settled:
                     for name in filter(None, news):
                         self._kubelet.look_at_probe(name)
                     self._settle(defaultdict(list))
-        except BaseException as error:
-            with self._settled:
-                self._failure = error
-                self._settled.notify_all()
+                except BaseException as error:
+                    self._failure = error
+                    self._settled.notify_all()
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
         if failure:
+            self._news.put(None)  # the thread goes on
             raise failure
 
 
