@@ -11,9 +11,9 @@ from kproxy.testing import delivered, refused
 from netns_tests.control_plane.plane_lab import (
     PlaneLab,
     check_served,
-    check_unknown,
     check_unserved,
     deployment,
+    known,
     service,
     traffic,
     ways,
@@ -101,7 +101,7 @@ def test_scale(lab: PlaneLab) -> None:
         assert [nodes[node] for node in lab.nodes] == [on_node] * 3
         gone = [each for pod, ips in former.items() if pod not in pods for each in ips]
         if gone:
-            check_unknown(lab, gone)
+            assert not known(lab, gone)
         if pods:
             check_served(lab, *pods)
         else:
@@ -118,7 +118,7 @@ def test_restart(lab: PlaneLab) -> None:
         lab.pod("web-1").restart()
         assert not {*former} & {*lab.addresses("web-1")}
         assert (lab.pod("web-1").node, lab.pod("web-1").ready) == (node, True)
-        check_unknown(lab, former)
+        assert not known(lab, former)
         assert {client.ask() for client in clients} == {"web-1"}
     check_served(lab, "web-1")
     for family in lab.spec.families:

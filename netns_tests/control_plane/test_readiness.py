@@ -8,9 +8,9 @@ from kproxy.testing import delivered, refused
 from netns_tests.control_plane.plane_lab import (
     PlaneLab,
     check_served,
-    check_unknown,
     check_unserved,
     deployment,
+    known,
     service,
 )
 from netns_tests.services.service_lab import resolve_all
@@ -31,12 +31,14 @@ def test_one_of_three(lab: PlaneLab) -> None:
     lab.apply([service(f"{name}-pods", of=name, more="clusterIP: None") for name in PROBES])
     everybody = {name: [f"{name}-{number}" for number in (1, 2, 3)] for name in PROBES}
     others = {name: [f"{name}-1", f"{name}-3"] for name in PROBES}
+    addresses = lab.addresses(*(f"{name}-2" for name in PROBES))
     check_all(lab, everybody)
+    assert known(lab, addresses) == {*addresses}
     for name in PROBES:
         lab.pod(f"{name}-2").fail_readiness()
         assert not lab.pod(f"{name}-2").ready
     check_all(lab, others)
-    check_unknown(lab, lab.addresses(*(f"{name}-2" for name in PROBES)))
+    assert not known(lab, addresses)
     for name in PROBES:
         lab.pod(f"{name}-2").pass_readiness()
     check_all(lab, everybody)
@@ -57,7 +59,7 @@ def test_all(lab: PlaneLab) -> None:
     for pod in pods:
         lab.pod(pod).fail_readiness()
     check_unserved(lab, refused())
-    check_unknown(lab, lab.addresses(*pods))
+    assert not known(lab, lab.addresses(*pods))
     assert resolve_all(lab, ["pods"]) == {"pods": []}
     for pod in pods:
         lab.pod(pod).pass_readiness()
@@ -86,4 +88,4 @@ def test_a_pod_that_fails_by_itself(lab: PlaneLab) -> None:
         assert lab.wait_for(lambda healthy=healthy: lab.pod("web-2").ready is healthy)  # type: ignore[misc]
         check_served(lab, *serving)
         if not healthy:
-            check_unknown(lab, lab.addresses("web-2"))
+            assert not known(lab, lab.addresses("web-2"))

@@ -11,10 +11,10 @@ from netns_tests.control_plane.plane_lab import (
     PlaneLab,
     ask_on,
     check_served,
-    check_unknown,
     connection,
     deployment,
     everything,
+    known,
     namespaces,
     service,
     ways,
@@ -34,7 +34,7 @@ def test_open_connections_end_first(lab: PlaneLab) -> None:
         assert {"web-1", "web-2"} <= lab.pods.keys()
         assert conditions(lab)["web-1"] == (False, True, True)
         check_served(lab, "web-2")
-        check_unknown(lab, addresses)
+        assert not known(lab, addresses)
         assert {ask_on(sock) for sock in open_ones} == {"web-1"}
     assert lab.wait_for(lambda: lab.gone("web-1"))
     assert conditions(lab) == {"web-2": (True, True, False)}
