@@ -22,6 +22,19 @@ def shared(mode: Mode) -> Iterator[PlaneLab]:
         yield up
 
 
+@pytest.fixture(scope="session")
+def unproxied() -> Iterator[PlaneLab]:
+    with PlaneLab(None) as up:
+        yield up
+
+
+@pytest.fixture
+def bare_lab(unproxied: PlaneLab) -> Iterator[PlaneLab]:
+    """Without proxies: what is the same in every mode is tried here."""
+    with cleared(unproxied):
+        yield unproxied
+
+
 @pytest.fixture
 def lab(shared: PlaneLab) -> Iterator[PlaneLab]:
     with cleared(shared):

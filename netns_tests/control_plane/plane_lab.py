@@ -51,16 +51,18 @@ SPEC = LabSpec(
 )
 KINDS = (Deployment, Pod, Service, Endpoints, EndpointSlice)
 _DEADLINE_S = 10
-# A real server that is drained: connections that it has may end, and there are no new ones.
-_DRAINED = re.compile(r".* -w 0\s*$", re.MULTILINE)
+# What sends no new connection anywhere: a real server of IPVS that is drained, and the set of
+# packets that a pod sends to itself, which has all endpoints, ready or not.
+_LEADS_NOWHERE = re.compile(r".* -w 0$|^add KUBE-(?:6-)?LOOP-BACK .*", re.MULTILINE)
 
 
 class PlaneLab(ProbedLab):
-    """With what every test asks for."""
+    """With what every test asks for. `mode` None: without proxies."""
 
-    def __init__(self, mode: Mode, spec: LabSpec = SPEC) -> None:
-        super().__init__(spec, mode.name, options=mode.options)
-        self.proxy_mode = mode
+    def __init__(self, mode: Mode | None, spec: LabSpec = SPEC) -> None:
+        name, options = (mode.name, mode.options) if mode else (None, None)
+        super().__init__(spec, name, options=options)
+        self._dump = mode.dump if mode else str
 
     def objects_by_key(self) -> dict[ObjectKey, KubernetesObject]:
         return {object_key(each): each for kind in KINDS for each in self.objects(kind)}
@@ -87,10 +89,7 @@ class PlaneLab(ProbedLab):
 
     def rules(self) -> dict[str, str]:
         """Of each node, as its kernel has them now."""
-        return {
-            name: _DRAINED.sub("", node.namespace.run(self.proxy_mode.dump))
-            for name, node in self.nodes.items()
-        }
+        return {name: node.namespace.run(self._dump) for name, node in self.nodes.items()}
 
     def addresses(self, *pods: str) -> list[str]:
         """Of pods that run, sorted."""
@@ -220,8 +219,8 @@ def check_unserved(lab: PlaneLab, expected: Expectation, *, by: str = "web") -> 
 
 
 def known(lab: PlaneLab, addresses: Iterable[str]) -> set[str]:
-    """Those of the addresses that any node's kernel has in its rules."""
-    text = "\n".join(lab.rules().values())
+    """Those of the addresses that any node's kernel sends somebody to."""
+    text = _LEADS_NOWHERE.sub("", "\n".join(lab.rules().values()))
     return {
         address
         for address in addresses

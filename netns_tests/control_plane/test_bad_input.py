@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from netns_tests.control_plane.plane_lab import (
     deployment,
     everything,
     objects,
-    service,
 )
 
 GOOD = """
@@ -69,24 +69,7 @@ REFUSED = {  # what is wrong -> the manifest; a lab with `web` and its Service k
     f'Pod "web-1" is invalid: spec.containers[0].ports: {FIXED}': POD,
 }
 TAKEN = "type: NodePort, clusterIP: 10.96.0.5, selector: {app: web}, ports: [{port: 80, "
-
-
-@pytest.mark.parametrize("told", REFUSED)
-def test_nothing_is_half_applied(lab: PlaneLab, told: str) -> None:
-    """Good ones before and after it, and other bad ones, are not applied either."""
-    taken = objects(a_service(TAKEN + "targetPort: 8080, nodePort: 30001}]", name="web"))
-    lab.apply([deployment(replicas=1), *taken])
-    before = everything(lab)
-    bad = objects(REFUSED[told])
-    other = objects(a_service(f"clusterIP: 10.96.9.9, {PORT}", name="worse"))
-    with pytest.raises(BadInput) as refused:
-        lab.apply([*objects(GOOD), *bad, deployment("shop"), *other])
-    assert refused.value.problems[0] == told
-    assert len(refused.value.problems) == 2
-    assert everything(lab) == before
-    check_served(lab, "web-1")
-
-
+IN_USE = a_service(TAKEN + "targetPort: 8080, nodePort: 30001}]", name="web")
 MALFORMED = [
     (a_service("ports: []", name="worse"), "spec.ports: at least one port is needed"),
     (
@@ -102,46 +85,75 @@ MALFORMED = [
         "spec.replicas: -1 must be greater than or equal to 0",
     ),
 ]
+WEB = ("Service", "default", "web")
+Verb = Callable[[PlaneLab], object]
+NOT_THERE: dict[str, Verb] = {
+    'services "nobody" not found': lambda lab: lab.delete([WEB, ("Service", "default", "nobody")]),
+    'deployments.apps "nobody" not found': lambda lab: lab.scale("nobody", 3),
+    "spec.replicas: Invalid value: -1": lambda lab: lab.scale("web", -1),
+    "no pod web-2 of namespace default runs": lambda lab: lab.pod("web-2"),
+    "there is no Pod web-2 in namespace 'default'": lambda lab: lab.get("Pod", "web-2"),
+    "/no/such: no such file or folder": lambda lab: lab.apply("/no/such"),
+}
 
 
-def test_a_file_with_bad_documents(lab: PlaneLab, tmp_path: Path) -> None:
-    """Each is named by file, document and field; the good ones among them are not applied."""
-    lab.apply([deployment(replicas=1), service()])
-    before = everything(lab)
-    manifest = tmp_path / "web.yaml"
+def use(lab: PlaneLab) -> None:
+    lab.apply([deployment(replicas=1), *objects(IN_USE)])
+
+
+def try_refused(lab: PlaneLab, told: str) -> None:
+    """Among good ones, and with another bad one."""
+    bad = objects(REFUSED[told])
+    other = objects(a_service(f"clusterIP: 10.96.9.9, {PORT}", name="worse"))
+    with pytest.raises(BadInput) as refused:
+        lab.apply([*objects(GOOD), *bad, deployment("shop"), *other])
+    assert refused.value.problems[0] == told
+    assert len(refused.value.problems) == 2
+
+
+def try_malformed(lab: PlaneLab, manifest: Path) -> None:
     manifest.write_text("---".join([GOOD, *(text for text, _ in MALFORMED), POD]))
     with pytest.raises(BadInput) as refused:
         lab.apply(manifest)
     assert [str(each) for each in refused.value.problems] == [
         f"{manifest}:{number}: {told}" for number, (_, told) in enumerate(MALFORMED, start=2)
     ]
+
+
+@pytest.mark.parametrize("told", REFUSED)
+def test_what_is_refused(bare_lab: PlaneLab, told: str) -> None:
+    use(bare_lab)
+    before = bare_lab.objects_by_key()
+    try_refused(bare_lab, told)
+    assert bare_lab.objects_by_key() == before
+
+
+@pytest.mark.parametrize("told", NOT_THERE)
+def test_what_is_not_there(bare_lab: PlaneLab, told: str) -> None:
+    use(bare_lab)
+    before = bare_lab.objects_by_key()
+    with pytest.raises(BadInput, match=told):
+        NOT_THERE[told](bare_lab)
+    assert bare_lab.objects_by_key() == before
+
+
+def test_nothing_is_half_applied(lab: PlaneLab, tmp_path: Path) -> None:
+    """Whatever is wrong, kernels and clients do not notice."""
+    use(lab)
+    before = everything(lab)
+    for told in REFUSED:
+        try_refused(lab, told)
+    try_malformed(lab, tmp_path / "web.yaml")
     assert everything(lab) == before
+    check_served(lab, "web-1")
 
 
-def test_other_kinds_are_none_of_our_business(lab: PlaneLab, tmp_path: Path) -> None:
+def test_other_kinds_are_none_of_our_business(bare_lab: PlaneLab, tmp_path: Path) -> None:
     manifest = tmp_path / "web.yaml"
     other = "\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata: {a: b}\n"
     manifest.write_text("---".join([other, GOOD, other]))
-    lab.apply(manifest)
-    lab.apply([deployment(replicas=1)])
-    check_served(lab, "web-1", by="good")
-
-
-def test_what_is_not_there(lab: PlaneLab) -> None:
-    lab.apply([deployment(replicas=1), service()])
-    before = everything(lab)
-    web = ("Service", "default", "web")
-    for told, verb in {
-        'services "nobody" not found': lambda: lab.delete([web, ("Service", "default", "nobody")]),
-        'deployments.apps "nobody" not found': lambda: lab.scale("nobody", 3),
-        "spec.replicas: Invalid value: -1": lambda: lab.scale("web", -1),
-        "no pod web-2 of namespace default runs": lambda: lab.pod("web-2"),
-        "there is no Pod web-2 in namespace 'default'": lambda: lab.get("Pod", "web-2"),
-        "/no/such: no such file or folder": lambda: lab.apply("/no/such"),
-    }.items():
-        with pytest.raises(BadInput, match=told):
-            verb()  # type: ignore[no-untyped-call]
-    assert everything(lab) == before
+    bare_lab.apply(manifest)
+    assert bare_lab.vips("good")
 
 
 def test_a_lab_without_a_control_plane() -> None:

@@ -116,7 +116,8 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_it_goes_away_with_its_cause(lab: PlaneLab, case: Case) -> None:
+def test_it_goes_away_with_its_cause(bare_lab: PlaneLab, case: Case) -> None:
+    lab = bare_lab
     assert not lab.warnings
     lab.apply(case.written)
     assert lab.warnings == case.told
