@@ -19,6 +19,17 @@ def services(lab: Lab) -> list[Service]:
     return [each for each in lab.objects(Service) if each.metadata.namespace != SYSTEM]
 
 
+def pods(lab: Lab) -> list[Pod]:
+    """All but those of the cluster itself, and of the lab."""
+    own = {(each.namespace, each.name) for each in lab.spec.pods}
+    return [
+        pod
+        for pod in lab.objects(Pod)
+        if pod.metadata.namespace != SYSTEM
+        and (pod.metadata.namespace, pod.metadata.name) not in own
+    ]
+
+
 def slices(lab: Lab, service: Service) -> list[EndpointSlice]:
     key = (service.metadata.namespace, service.metadata.name)
     return [each for each in lab.objects(EndpointSlice) if service_of(each) == key]
@@ -101,11 +112,9 @@ def _endpoint_rows(lab: Lab, service: Service) -> Iterator[tuple[str, ...]]:
 
 
 def _pod_rows(lab: Lab) -> Iterator[tuple[str, ...]]:
-    for pod in lab.objects(Pod):
+    for pod in pods(lab):
         meta = pod.metadata
         name = host_name(meta.name, meta.namespace)
-        if meta.namespace == SYSTEM or name == SHELL:
-            continue
         host = lab.pods.get(name)
         phase = "Terminating" if meta.deletion_timestamp else pod.status.phase or "Pending"
         ready = any(

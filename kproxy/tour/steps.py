@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from kproxy.api.decode import load
-from kproxy.api.types import Deployment, Pod, Service
+from kproxy.api.types import Deployment, Service
 from kproxy.forwarding.plan import Family
 from kproxy.lab import Lab
 from kproxy.lab.names import host_name
@@ -43,7 +43,7 @@ def _empty_zone(lab: Lab, prober: Prober, _manifest: Path) -> Iterator[Part]:
     zone = lab.pods[objects.SHELL].zone
     here = [
         pod
-        for pod in _pods(lab)
+        for pod in objects.pods(lab)
         if lab.pods[host_name(pod.metadata.name, pod.metadata.namespace)].zone == zone
     ]
     for pod in here:
@@ -53,7 +53,7 @@ def _empty_zone(lab: Lab, prober: Prober, _manifest: Path) -> Iterator[Part]:
 
 
 def _roll(lab: Lab, prober: Prober, manifest: Path) -> Iterator[Part]:
-    former = {pod.metadata.name for pod in _pods(lab)}
+    former = {pod.metadata.name for pod in objects.pods(lab)}
     lab.apply(
         [_relabelled(each) for each in load([manifest]).objects if isinstance(each, Deployment)]
     )
@@ -61,7 +61,7 @@ def _roll(lab: Lab, prober: Prober, manifest: Path) -> Iterator[Part]:
         lab, prober, "A new template: the former pods terminate, and still serve"
     )
     yield _when_gone(lab, prober, former, "After their preStop hooks they are gone")
-    former = {pod.metadata.name for pod in _pods(lab)}
+    former = {pod.metadata.name for pod in objects.pods(lab)}
     lab.scale("web", 0)
     yield traffic.ask_again(lab, prober, "Scaled to 0: those that terminate are better than none")
     yield _when_gone(lab, prober, former, "And then there are none")
@@ -108,19 +108,10 @@ STEPS: Mapping[str, Step] = {
 
 def _when_gone(lab: Lab, prober: Prober, names: set[str], told: str) -> Part:
     gone = lab.wait_for(
-        lambda: not names & {pod.metadata.name for pod in _pods(lab)}, timeout_s=_TIMEOUT_S
+        lambda: not names & {pod.metadata.name for pod in objects.pods(lab)}, timeout_s=_TIMEOUT_S
     )
     problems = [] if gone else [f"after {_TIMEOUT_S} s there still are {', '.join(sorted(names))}"]
     return traffic.ask_again(lab, prober, told, problems=problems)
-
-
-def _pods(lab: Lab) -> list[Pod]:
-    """Those of the example."""
-    return [
-        pod
-        for pod in lab.objects(Pod)
-        if pod.metadata.namespace != objects.SYSTEM and pod.metadata.name != objects.SHELL
-    ]
 
 
 def _relabelled(deployment: Deployment) -> Deployment:

@@ -36,6 +36,7 @@ _LONGEST_PAUSE_S = 3  # of a session affinity that is waited for
 def ask(lab: Lab, prober: Prober) -> list[Part]:
     """One part for each Service that has an address, with the questions that show it best."""
     found = [(service, _questions(lab, service)) for service in objects.services(lab)]
+    _leave_out_repetitions(found, client=next(iter(lab.clients)))
     answers = iter(_examine(lab, prober, [each for _, of in found for each in of]))
     parts = []
     for service, asked_of_it in found:
@@ -78,8 +79,8 @@ def why(lab: Lab, prober: Prober, parts: Iterable[Part]) -> Part:
     chosen: dict[str, Packet] = {}
     for service in objects.services(lab):
         for packet in (each.packet for each in _questions(lab, service)):
-            finding = findings[packet.client, asked(packet)]
-            if packet.protocol == "SCTP":
+            finding = findings.get((packet.client, asked(packet)))
+            if finding is None or packet.protocol == "SCTP":
                 continue
             if is_answered(finding):
                 if packet.client not in lab.nodes:
@@ -137,6 +138,21 @@ def _questions(lab: Lab, service: Service) -> list[Question]:
         nodes={name: node.addresses for name, node in lab.nodes.items()},
     )
     return list(questions(service, objects.slices(lab, service), places))
+
+
+def _leave_out_repetitions(found: Sequence[tuple[Service, list[Question]]], client: str) -> None:
+    """That a cluster IP is unknown outside is shown once.
+
+    More often, it would fail: without a route, Linux answers each client five times, then once a
+    second (ip_error in net/ipv4/route.c), whatever icmp_ratemask says.
+    """
+    shown = False
+    for _, questions_of_it in found:
+        for question in list(questions_of_it):
+            if question.check == CLUSTER_IP and question.packet.client == client:
+                if shown:
+                    questions_of_it.remove(question)
+                shown = True
 
 
 def _examine(lab: Lab, prober: Prober, wanted: Sequence[Question]) -> list[Finding]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kproxy.api.decode import load
-from kproxy.api.types import Deployment, Pod, Service, ServiceSpec
+from kproxy.api.types import Deployment, EndpointSlice, Pod, Service, ServiceSpec
 from kproxy.lab import load_spec
 from kproxy.tour import catalog
 from kproxy.tour.steps import STEPS
@@ -53,7 +53,7 @@ def test_an_example_is_a_manifest_that_says_what_it_is(example: catalog.Example)
     decoded = load([example.path])
     assert not decoded.problems
     assert any(isinstance(each, Service) for each in decoded.objects)
-    assert any(isinstance(each, Deployment | Pod) for each in decoded.objects)
+    assert any(isinstance(each, Deployment | Pod | EndpointSlice) for each in decoded.objects)
     assert {each.metadata.namespace for each in decoded.objects} == {"default"}
     head = [line for line in example.path.read_text().splitlines() if line.startswith("#")]
     assert 4 <= len(head) <= 8
