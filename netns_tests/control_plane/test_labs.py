@@ -4,7 +4,6 @@ of a lab in which something goes wrong.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -29,7 +28,7 @@ from netns_tests.control_plane.plane_lab import (
     traffic,
     ways,
 )
-from netns_tests.modes import Mode
+from netns_tests.modes import FLAT, IPTABLES, NFTABLES, Mode
 
 WATCHED = "{tcpSocket: {port: 8080}, periodSeconds: 1, failureThreshold: 1}"
 
@@ -48,7 +47,7 @@ def test_one_family(mode: Mode, family: Family) -> None:
         assert lab.pod("shell").resolve("web") == list(lab.service().spec.cluster_ips)
 
 
-@pytest.mark.parametrize("network", ["vpc", "tunnel"])
+@pytest.mark.parametrize(("network", "mode"), [("vpc", IPTABLES[0]), ("tunnel", FLAT)], ids=str)
 def test_a_rollout_on_another_network(mode: Mode, network: str) -> None:
     with PlaneLab(mode, replace(SPEC, network=network)) as lab:
         lab.apply([deployment(replicas=2, sleep_s=1), service()])
@@ -79,10 +78,9 @@ def test_without_proxies() -> None:
         assert "web-1" not in lab.pods
 
 
-def test_side_by_side(mode: Mode) -> None:
+def test_side_by_side() -> None:
     """With the same names and addresses; what happens to one is no news to the other."""
-    with ExitStack() as stack:
-        one, two = (stack.enter_context(PlaneLab(mode)) for _ in range(2))
+    with PlaneLab(NFTABLES[0]) as one, PlaneLab(IPTABLES[0]) as two:
         for lab in (one, two):
             lab.apply([deployment(replicas=2), service()])
         assert one.service().spec == two.service().spec
