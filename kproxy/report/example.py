@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from kproxy.lab import Lab
-from kproxy.report.findings import WIDTH, Section, as_values, print_sections
+from kproxy.report.findings import WIDTH, WIDTHS_FOR_PROTOCOLS, Section, as_values, print_sections
 from kproxy.tour.catalog import Example
 from kproxy.tour.part import Part, Table
 
@@ -32,7 +32,7 @@ def print_part(part: Part, lab: Lab) -> None:
     owners = {address: host.name for host in hosts for address in host.addresses}
     if part.findings:
         section = Section(title=part.title, findings=part.findings)
-        print_sections([section], name=lambda it: owners.get(it, ""), aligned=False)
+        print_sections([section], name=lambda it: owners.get(it, ""), widths=WIDTHS_FOR_PROTOCOLS)
     else:
         console.print(Text(f"\n{part.title}", style="bold"))
     for i, table in enumerate(part.tables):

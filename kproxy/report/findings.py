@@ -14,6 +14,9 @@ from rich.text import Text
 from kproxy.probe import Finding
 
 WIDTH = 80
+WIDTHS = (8, 20, 19, 25, 3)
+WIDTHS_FOR_PROTOCOLS = (7, 24, 18, 23, 3)  # long ports and protocols, of hosts with short names
+_HEADERS = ("who", "asks", "answered by", "source seen", "ok")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,17 +32,17 @@ def print_sections(
     file: TextIO | None = None,
     *,
     name: Callable[[str], str] = str,
-    aligned: bool = True,
+    widths: Sequence[int] = WIDTHS,
 ) -> None:
     """The table on `file` (standard output): colours only on a terminal, and not with NO_COLOR.
 
     Problems, and what iptables mode would do, stand below the table of their section. `name` says
-    whose an address is. `aligned`: columns are as wide in all sections, else as each one needs.
+    whose an address is. `widths`: of the columns, without the space between them.
     """
     console = Console(file=file, width=WIDTH, highlight=False)
     for section in sections:
         console.print(Text(f"\n{section.title}", style="bold"))
-        console.print(_table(section.findings, name, aligned))
+        console.print(_table(section.findings, name, widths))
         for finding in section.findings:
             if there := finding.in_iptables_mode:
                 question = f"{finding.client}, {finding.asked}"
@@ -50,14 +53,11 @@ def print_sections(
                 console.print(Text(f"  why it should: {finding.why}", style="dim"))
 
 
-_COLUMNS = (("who", 8), ("asks", 20), ("answered by", 19), ("source seen", 25), ("ok", 3))
-
-
-def _table(findings: Iterable[Finding], name: Callable[[str], str], aligned: bool) -> Table:
+def _table(findings: Iterable[Finding], name: Callable[[str], str], widths: Sequence[int]) -> Table:
     # A space behind each column makes 80. What is longer is folded, never cut.
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
-    for header, width in _COLUMNS:
-        table.add_column(header, width=width if aligned else None, overflow="fold")
+    for header, width in zip(_HEADERS, widths, strict=True):
+        table.add_column(header, width=width, overflow="fold")
     for finding in findings:
         table.add_row(
             Text(finding.client),

@@ -58,7 +58,7 @@ def look_up(lab: Lab) -> Part:
             expected = ", ".join(sorted(lookup.expected)) or "nothing"
             problems.append(f"{lookup.name} {lookup.kind}: expected {expected}")
         said = "\n".join(found) or "no such name"
-        rows.append((lookup.name, lookup.kind or "getaddrinfo", said, "yes" if ok else "NO"))
+        rows.append((lookup.name, lookup.kind or "libc", said, "yes" if ok else "NO"))
     table = Table(header=("name", "by", "resolves to", "ok"), rows=tuple(rows))
     return Part(
         title=f"Names, as the pod {objects.SHELL} resolves them",

@@ -10,8 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from kproxy.cli.demo import demo
+from kproxy.kernel.process import run
 from kproxy.lab import Lab, load_spec
-from kproxy.tour import catalog, objects
+from kproxy.probe import Prober
+from kproxy.tour import catalog, objects, traffic
 from kproxy.tour.part import Part
 from kproxy.tour.play import play
 from netns_tests.modes import Mode
@@ -79,6 +81,19 @@ def test_a_selector_that_matches_nothing_is_told_and_refuses() -> None:
     assert made.notes == ["Warning: Service web: spec.selector matches no Pod"]
     assert {each.answered.partition(" ")[0] for each in refused.findings} == {"refused"}
     assert {each.answered[:4] for each in mended.findings} == {"web-"}
+
+
+def test_a_missing_rule_is_found() -> None:
+    mode = Mode("nftables")
+    with Lab(load_spec(EXAMPLES / catalog.LAB), mode.name) as lab, Prober(lab) as prober:
+        lab.apply(EXAMPLES / catalog.FOLDER / "node-port.yaml")
+        with lab.nodes["node-b"].namespace.entered():
+            run(["nft", "flush", "map", "ip", "kube-proxy", "service-nodeports"])
+        (part,) = traffic.ask(lab, prober)
+    by_node_port = {each.asked for each in part.findings if each.check == "node port"}
+    broken = {each.asked for each in part.findings if not each.ok}
+    assert broken == {each for each in by_node_port if each.startswith("192.168.10.12:")}
+    assert broken
 
 
 def test_a_manifest_of_ones_own(tmp_path: Path) -> None:
