@@ -181,10 +181,15 @@ class Kubelet:
             self._set_ready(sandbox, answers.get(sandbox.pod.name, healthy))
 
     def restart(self, name: str) -> None:
-        """End its sandbox as a crash would: the next `start` gives the Pod another."""
+        """End its sandbox as a crash would: the next `start` gives the Pod another, unless it
+        terminates.
+        """
         sandbox = self._sandboxes[name]
         self._remove(sandbox)
-        self._cluster.set_pod_status(sandbox.key, PodStatus(phase="Pending"))
+        if sandbox.terminating:
+            self._cluster.pod_gone(sandbox.key)
+        else:
+            self._cluster.set_pod_status(sandbox.key, PodStatus(phase="Pending"))
 
     def _equip(self, pod: Pod, sandbox: _Sandbox) -> None:
         """What a pod that runs has besides."""
