@@ -65,7 +65,8 @@ class ControlPlane:
         self._spread = spread
         self._admit = admit
         self._nameservers = tuple(nameservers)
-        self._written: set[ObjectKey] = set()  # by people
+        self._own: frozenset[ObjectKey] = frozenset()  # of the lab
+        self._written: set[ObjectKey] = set()  # by people, besides
         self._settled = threading.Condition(threading.RLock())  # its lock guards all of this
         self._news: SimpleQueue[str | None] = SimpleQueue()  # names of pods, asked by their probes
         self._failure: BaseException | None = None
@@ -73,6 +74,8 @@ class ControlPlane:
 
     def start(self, own: Iterable[KubernetesObject]) -> None:
         """`own`: the lab's objects. Raises BadInput, and what syncing raises."""
+        own = tuple(own)
+        self._own = frozenset(map(object_key, own))
         self._thread.start()
         with self._changing():
             self._cluster.apply(own)
@@ -174,7 +177,7 @@ class ControlPlane:
 
     def _write(self, objects: tuple[KubernetesObject, ...]) -> None:
         self._cluster.apply(objects, review=self._admit)  # node ports are allocated by then
-        self._written |= {*map(object_key, objects)}
+        self._written |= {*map(object_key, objects)} - self._own
 
     def _delete(self, keys: Iterable[ObjectKey]) -> None:
         keys = tuple(keys)
