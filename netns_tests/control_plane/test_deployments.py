@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from kproxy.api.types import Deployment
 from kproxy.testing import delivered, refused
 from netns_tests.control_plane.plane_lab import (
     PlaneLab,
@@ -21,7 +22,7 @@ from netns_tests.control_plane.plane_lab import (
 from netns_tests.services.service_lab import UdpClient
 
 # Ready a second after it runs: so a rollout takes its time, and its steps can be seen.
-LATE = "{tcpSocket: {port: 8080}, initialDelaySeconds: 1, periodSeconds: 1}"
+LATE = "{tcpSocket: {port: 8080}, initialDelaySeconds: 1, periodSeconds: 1, timeoutSeconds: 30}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,6 @@ class Step:
             terminating=len(pods) - len(live),
         )
 
-    def __str__(self) -> str:
-        return f"{self.old} old, {self.new} new, {self.ready} ready, {self.terminating} end"
-
 
 STRATEGIES = {  # name of the Deployment -> strategy, most live Pods, fewest ready ones
     "surge": ("{rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}", 3, 2),
@@ -57,15 +55,16 @@ STRATEGIES = {  # name of the Deployment -> strategy, most live Pods, fewest rea
 ROLLING = ("surge", "spare")
 
 
+def rollout(version: int, probe: str = "") -> list[Deployment]:
+    return [
+        deployment(name, 2, strategy=strategy, image=f"answer:{version}", probe=probe, sleep_s=1)
+        for name, (strategy, _, _) in STRATEGIES.items()
+    ]
+
+
 def test_updates_under_traffic(lab: PlaneLab) -> None:
     """No client notices a rolling update, whether new Pods come first or old ones go first."""
-    for image, probe in (("answer:1", ""), ("answer:2", LATE)):
-        written = [
-            deployment(name, 2, strategy=strategy, image=image, probe=probe, sleep_s=1)
-            for name, (strategy, _, _) in STRATEGIES.items()
-        ]
-        if image == "answer:1":
-            lab.apply([*written, *(service(name, of=name) for name in ROLLING)])
+    lab.apply([*rollout(1), *(service(name, of=name) for name in ROLLING)])
     steps: dict[str, list[Step]] = {name: [] for name in STRATEGIES}
 
     def over() -> bool:
@@ -75,7 +74,7 @@ def test_updates_under_traffic(lab: PlaneLab) -> None:
 
     old = {name: {f"{name}-1", f"{name}-2"} for name in STRATEGIES}
     with traffic(lab, [to for name in ROLLING for to in ways(lab, name)]) as seen:
-        lab.apply(written)
+        lab.apply(rollout(2, probe=LATE))
         assert lab.wait_for(over)
     assert not seen.failed
     new = {name: {pod.metadata.name for pod in lab.pods_of(name)} for name in STRATEGIES}
@@ -83,7 +82,7 @@ def test_updates_under_traffic(lab: PlaneLab) -> None:
         assert old[name] <= {*seen.answered}
         check_served(lab, *new[name], by=name)
     for name, (_, most, fewest) in STRATEGIES.items():
-        assert len({*map(str, steps[name])}) > 1
+        assert len({*steps[name]}) > 1
         for step in steps[name]:
             assert step.old + step.new <= most, name
             assert step.ready >= fewest, name

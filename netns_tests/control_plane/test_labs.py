@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from kproxy.api.types import EndpointSlice
+from kproxy.api.types import EndpointSlice, Node
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
@@ -30,7 +30,7 @@ from netns_tests.control_plane.plane_lab import (
 )
 from netns_tests.modes import FLAT, IPTABLES, NFTABLES, Mode
 
-WATCHED = "{tcpSocket: {port: 8080}, periodSeconds: 1, failureThreshold: 1}"
+WATCHED = "{tcpSocket: {port: 8080}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1}"
 
 
 @pytest.mark.parametrize("family", [V4, V6])
@@ -76,6 +76,14 @@ def test_without_proxies() -> None:
         assert found == {"web-1": False, "web-2": True}
         lab.scale("web", 0)
         assert "web-1" not in lab.pods
+
+
+def test_what_the_lab_has_stays(bare_lab: PlaneLab) -> None:
+    """Also when somebody has written it again."""
+    before = [each.metadata.name for each in bare_lab.objects(Node)]
+    bare_lab.apply([bare_lab.get("Node", "node-a", namespace="")])
+    bare_lab.replace([])
+    assert [each.metadata.name for each in bare_lab.objects(Node)] == before
 
 
 def test_side_by_side() -> None:

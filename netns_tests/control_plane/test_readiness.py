@@ -16,12 +16,12 @@ from netns_tests.control_plane.plane_lab import (
 from netns_tests.services.service_lab import resolve_all
 
 PROBES: Mapping[str, str] = {  # a period that no test waits for
-    "http": "{httpGet: {path: /ready, port: http}, periodSeconds: 300}",
-    "tcp": "{tcpSocket: {port: 8080}, periodSeconds: 300}",
+    "http": "{httpGet: {path: /ready, port: http}, periodSeconds: 300, timeoutSeconds: 30}",
+    "tcp": "{tcpSocket: {port: 8080}, periodSeconds: 300, timeoutSeconds: 30}",
     "none": "",
 }
 TYPES = {"http": "LoadBalancer", "tcp": "LoadBalancer", "none": "NodePort"}
-WATCHED = "{httpGet: {path: /ready, port: http}, periodSeconds: 1, failureThreshold: 1}"
+WATCHED = "{httpGet: {path: /ready, port: http}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1}"
 
 
 def test_one_of_three(lab: PlaneLab) -> None:

@@ -55,6 +55,17 @@ def conditions(lab: PlaneLab) -> dict[str, tuple[bool | None, bool | None, bool 
     }
 
 
+def test_a_crash_is_the_end_of_a_pod_that_terminates(bare_lab: PlaneLab) -> None:
+    bare_lab.apply([deployment(replicas=1, sleep_s=600, grace_s=1000)])
+    bare_lab.delete([WEB_1])
+    assert [pod.metadata.name for pod in bare_lab.pods_of("web")] == ["web-1", "web-2"]
+    bare_lab.pod("web-1").restart()
+    assert [pod.metadata.name for pod in bare_lab.pods_of("web")] == ["web-2"]
+    bare_lab.scale("web", 0)
+    bare_lab.pod("web-2").restart()
+    assert not bare_lab.pods_of("web")
+
+
 def test_the_grace_period_ends_them(lab: PlaneLab) -> None:
     lab.apply([deployment(replicas=1, grace_s=1), service()])
     with ExitStack() as stack:
