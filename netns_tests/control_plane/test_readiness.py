@@ -21,7 +21,10 @@ PROBES: Mapping[str, str] = {  # a period that no test waits for
     "none": "",
 }
 TYPES = {"http": "LoadBalancer", "tcp": "LoadBalancer", "none": "NodePort"}
-WATCHED = "{httpGet: {path: /ready, port: http}, periodSeconds: 1, timeoutSeconds: 30, failureThreshold: 1}"
+WATCHED = (
+    "{httpGet: {path: /ready, port: http}, periodSeconds: 1, timeoutSeconds: 30,"
+    " failureThreshold: 1}"
+)
 
 
 def test_one_of_three(lab: PlaneLab) -> None:
