@@ -204,7 +204,8 @@ def check_served(lab: PlaneLab, *pods: str, by: str = "web", times: int = 3) -> 
     expected = delivered(*pods)
     for to in packets:
         assert lab.predict(to.client, to.address, to.port) == expected
-    for to, how in zip(packets * times, connect_many(lab, packets * times), strict=True):
+    asked = packets * times
+    for to, how in zip(asked, connect_many(lab, asked, timeout_s=_DEADLINE_S), strict=True):
         assert isinstance(how, Connected), (to, how)
         assert how.pod in pods, to
 
@@ -292,7 +293,8 @@ def traffic(lab: PlaneLab, packets: Sequence[Packet]) -> Iterator[Traffic]:
     def ask() -> None:
         try:
             while not ended.is_set():
-                for to, how in zip(packets, connect_many(lab, packets), strict=True):
+                answers = connect_many(lab, packets, timeout_s=_DEADLINE_S)
+                for to, how in zip(packets, answers, strict=True):
                     if isinstance(how, Connected):
                         seen.answered.append(how.pod)
                     else:
