@@ -16,6 +16,9 @@ _SECONDS = {
     "bench/test_benchmarks.py": 16,
     "conformance/test_comparison.py": 25,
     "conformance/test_conformance.py": 456,
+    "control_plane/test_deployments.py": 60,
+    "control_plane/test_readiness.py": 40,
+    "control_plane/test_termination.py": 60,
     "dns/test_names_in_pods.py": 28,
     "edge/test_edge_ipvs.py": 10,
     "forwarding/test_addresses_on_the_link.py": 5,
@@ -43,10 +46,13 @@ _SECONDS = {
     "run/test_run_killed.py": 48,
     "run/test_switching.py": 91,
     "scenario/test_scenarios.py": 500,
+    "services/test_examples.py": 60,
+    "services/test_service_types.py": 20,
     "test_sequences.py": 200,
 }
 # Their rows are asked at once, in one lab.
 _ONE_SURVEY = ("test_cluster_ip.py", "test_external_addresses.py", "test_node_port.py")
+_ONE_LAB = ("control_plane", "services")  # folders whose tests share one
 
 
 @pytest.hookimpl(trylast=True)  # after -m and -k
@@ -76,6 +82,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _group(path: Path) -> str:
     """Files of one group are in the same part."""
+    if path.parent.name in _ONE_LAB:
+        return path.parent.name
     return "survey" if path.name in _ONE_SURVEY else str(path)
 
 
