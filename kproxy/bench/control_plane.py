@@ -1,8 +1,8 @@
 """Times of a control plane: `python -m kproxy.bench.control_plane SIZE` prints a result as JSON.
 
-In a dual-stack lab, from the call until every node's kernel has its rules:
+In a lab of both families, from the call until every node's kernel has its rules:
 
-- apply: Pods that have their addresses, and the Services that select them
+- apply: Pods that have their addresses, and the Services that select them, of one or both families
 - start: a Deployment with a Pod for each node: namespaces, cables, servers, readiness probes
 - flip: one of these Pods, of a Service, fails its readiness probe, or passes it again
 """
@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
+from typing import Literal
 
 from kproxy.apart import answer
 from kproxy.api.types import (
@@ -39,6 +40,8 @@ from kproxy.bench.results import ControlPlaneResult, ControlPlaneSize, p99
 from kproxy.bench.subject import backend_options
 from kproxy.kernel.uml import on_uml
 from kproxy.lab import Lab, LabSpec, NodeSpec
+
+_Policy = Literal["SingleStack", "RequireDualStack"]
 
 _FIRST = (ip_address("10.245.0.1"), ip_address("fd00:245::1"))  # of Pods that nobody runs
 _PORT = 8080
@@ -81,12 +84,13 @@ def _seconds(task: Callable[[], object]) -> float:
 
 def _small(replicas: int) -> list[KubernetesObject]:
     probe = Probe(http_get=HTTPGetAction(path="/ready", port=_PORT))
-    return [_service("web", _WEB), _deployment("web", _WEB, replicas, probe)]
+    return [_service("web", _WEB, "RequireDualStack"), _deployment("web", _WEB, replicas, probe)]
 
 
 def _services(size: ControlPlaneSize) -> Iterator[Service]:
     for number in range(size.services):
-        yield _service(f"service-{number}", _labels(number))
+        policy: _Policy = "RequireDualStack" if size.dual_stack else "SingleStack"
+        yield _service(f"service-{number}", _labels(number), policy)
 
 
 def _pods(size: ControlPlaneSize, nodes: list[str]) -> Iterator[Pod]:
@@ -108,12 +112,12 @@ def _labels(number: int) -> dict[str, str]:
     return {"app": f"app-{number}"}
 
 
-def _service(name: str, selector: dict[str, str]) -> Service:
+def _service(name: str, selector: dict[str, str], policy: _Policy) -> Service:
     return Service(
         metadata=Metadata(name=name),
         spec=ServiceSpec(
             selector=selector,
-            ip_family_policy="PreferDualStack",
+            ip_family_policy=policy,
             ports=(ServicePort(port=80, target_port=_PORT),),
         ),
     )

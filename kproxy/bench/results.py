@@ -71,13 +71,16 @@ class LatencyResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag
 
 
 class ControlPlaneSize(Struct, frozen=True, kw_only=True):
-    """`flips`: how often one Pod becomes not ready, and ready again."""
+    """`dual_stack`: whether the Services are of both families. `flips`: how often one Pod becomes
+    not ready, and ready again.
+    """
 
     mode: str
     variant: str
     services: int
     pods: int
     nodes: int
+    dual_stack: bool
     flips: int
 
 

@@ -217,6 +217,7 @@ def latency(
 @click.option(
     "--nodes", type=click.IntRange(1, 20), default=3, show_default=True, help="Of the lab."
 )
+@click.option("--dual-stack", is_flag=True, help="Services of both families: twice the rules.")
 @click.option(
     "--flips",
     type=click.IntRange(1),
@@ -233,6 +234,7 @@ def control_plane(
     runs: int,
     as_json: bool,
     nodes: int,
+    dual_stack: bool,
     flips: int,
 ) -> None:
     """Time from objects, or a probe, to the rules of all nodes of a lab.
@@ -264,6 +266,7 @@ def control_plane(
             services=each,
             pods=each * endpoints,
             nodes=nodes,
+            dual_stack=dual_stack,
             flips=flips,
         )
         for variant in variants(mode, chosen)

@@ -79,13 +79,14 @@ def test_latency(mode: str, variant: str) -> None:
 @pytest.mark.parametrize(("mode", "variant"), SUBJECTS)
 def test_control_plane(mode: str, variant: str) -> None:
     printed = bench(
-        *("control-plane", "--services", "3", "--endpoints", "2", "--nodes", "2", "--flips", "2"),
+        *("control-plane", "--services", "3", "--endpoints", "2"),
+        *("--nodes", "2", "--dual-stack", "--flips", "2"),
         mode=mode,
         variant=variant,
     )
     (result,) = [msgspec.json.decode(line, type=ControlPlaneResult) for line in printed]
     assert result.size == ControlPlaneSize(
-        mode=mode, variant=variant, services=3, pods=6, nodes=2, flips=2
+        mode=mode, variant=variant, services=3, pods=6, nodes=2, dual_stack=True, flips=2
     )
     assert result.user_mode_linux == on_uml()
     assert result.apply_s > 0
