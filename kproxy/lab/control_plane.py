@@ -17,7 +17,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from math import inf
 from queue import Empty, SimpleQueue
@@ -130,7 +130,8 @@ class ControlPlane:
         objects = tuple(objects)
         with self._changing() as reports:
             self._write(objects)
-            self._delete(self._written - {*map(object_key, objects)})
+            others = self._written - {*map(object_key, objects)}
+            self._delete(key for key in others if self._cluster.object(key))
         return reports
 
     @property
@@ -191,8 +192,10 @@ class ControlPlane:
         with self._settled:
             self._raise_failure()
             yield reports
-            self._settle(reports)
-            self._news.put(None)  # something may be due earlier than the thread thinks
+            try:
+                self._settle(reports)
+            finally:
+                self._news.put(None)  # something may be due earlier than the thread thinks
 
     def _settle(self, reports: dict[str, list[SyncReport]]) -> None:
         """Go round until nothing changes. Pods start before anybody hears of them, and end after
@@ -236,9 +239,9 @@ class ControlPlane:
             for obj in upserts:
                 store.upsert(obj)
 
-        reports = self._spread(change)
-        self._announcer.follow(change)
-        return reports
+        with ExitStack() as others:  # they follow, whatever happens to a node
+            others.callback(self._announcer.follow, change)
+            return self._spread(change)
 
     def _go_on(self) -> None:
         """What the thread does, until it is closed. Nothing is tried again before somebody has been

@@ -77,8 +77,13 @@ class Kubelet:
 
     @property
     def problems(self) -> Mapping[ObjectKey, str]:
-        """Of Pods that cannot run, or not quite as they are written."""
-        return self._problems
+        """Of Pods that cannot run, not quite as they are written, or that are not ready."""
+        failing = {
+            sandbox.key: f"readiness probe failed: {text}"
+            for name, sandbox in self._sandboxes.items()
+            if sandbox.probe and not sandbox.ready and (text := self._probes.problem(name))
+        }
+        return {**failing, **self._problems}
 
     @property
     def pods(self) -> dict[str, LabPod]:
@@ -108,8 +113,8 @@ class Kubelet:
             return False
         started = self._run(waiting)
         with ExitStack() as undo:
+            undo.callback(self._remove, [sandbox for _, sandbox in started])
             for pod, sandbox in started:
-                undo.callback(self._remove, sandbox)
                 self._equip(pod, sandbox)
             probed = [sandbox for _, sandbox in started if sandbox.probe]
             answers = self._probes.ask_now(sandbox.pod.name for sandbox in probed)
@@ -125,7 +130,7 @@ class Kubelet:
         Whether any is gone. Raises KernelRefused.
         """
         now = time.monotonic()
-        gone = False
+        ended = []
         for sandbox in list(self._sandboxes.values()):
             pod = self._cluster.object(sandbox.key)
             if isinstance(pod, Pod) and pod.metadata.deletion_timestamp is None:
@@ -142,10 +147,11 @@ class Kubelet:
                 self._probes.forget(name)
                 self._runtime.stop_accepting(name)
             if now >= sandbox.killed_at or not self._runtime.open_connections(name):
-                self._remove(sandbox)
-                self._cluster.pod_gone(sandbox.key)
-                gone = True
-        return gone
+                ended.append(sandbox)
+        self._remove(ended)
+        for sandbox in ended:
+            self._cluster.pod_gone(sandbox.key)
+        return bool(ended)
 
     def due(self) -> float:
         """When `terminate` has something to do, by the monotonic clock; infinity for never."""
@@ -185,7 +191,7 @@ class Kubelet:
         terminates.
         """
         sandbox = self._sandboxes[name]
-        self._remove(sandbox)
+        self._remove([sandbox])
         if sandbox.terminating:
             self._cluster.pod_gone(sandbox.key)
         else:
@@ -232,17 +238,19 @@ class Kubelet:
         self._sandboxes[host.name] = sandbox
         return sandbox
 
-    def _remove(self, sandbox: _Sandbox) -> None:
-        self._probes.forget(sandbox.pod.name)
-        self._dns.stop(sandbox.pod.name)
-        if self._publisher:
-            self._publisher.remove(sandbox.pod.name)
-        self._runtime.stop(sandbox.pod.name)
-        del self._sandboxes[sandbox.pod.name]
-        self._problems.pop(sandbox.key, None)
-        for key in self._refused:  # what had no room may have some now
-            self._problems.pop(key, None)
-        self._refused.clear()
+    def _remove(self, sandboxes: Sequence[_Sandbox]) -> None:
+        for sandbox in sandboxes:
+            self._probes.forget(sandbox.pod.name)
+            self._dns.stop(sandbox.pod.name)
+            if self._publisher:
+                self._publisher.remove(sandbox.pod.name)
+            del self._sandboxes[sandbox.pod.name]
+            self._problems.pop(sandbox.key, None)
+        if sandboxes:
+            self._runtime.stop(*(sandbox.pod.name for sandbox in sandboxes))
+            for key in self._refused:  # what had no room may have some now
+                self._problems.pop(key, None)
+            self._refused.clear()
 
     def _set_ready(self, sandbox: _Sandbox, ready: bool) -> None:
         if sandbox.ready != ready:

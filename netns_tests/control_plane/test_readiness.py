@@ -21,6 +21,7 @@ PROBES: Mapping[str, str] = {  # a period that no test waits for
     "none": "",
 }
 TYPES = {"http": "LoadBalancer", "tcp": "LoadBalancer", "none": "NodePort"}
+FAILURES = {"http": "HTTP 503", "tcp": "refused"}
 WATCHED = (
     "{httpGet: {path: /ready, port: http}, periodSeconds: 1, timeoutSeconds: 30,"
     " failureThreshold: 1}"
@@ -42,9 +43,14 @@ def test_one_of_three(lab: PlaneLab) -> None:
         assert not lab.pod(f"{name}-2").ready
     check_all(lab, others)
     assert not known(lab, addresses)
+    for name, failure in FAILURES.items():
+        (warning,) = lab.warnings["Pod", "default", f"{name}-2"]
+        assert warning.startswith("readiness probe failed: ")
+        assert failure in warning
     for name in PROBES:
         lab.pod(f"{name}-2").pass_readiness()
     check_all(lab, everybody)
+    assert not lab.warnings
 
 
 def check_all(lab: PlaneLab, serving: Mapping[str, Sequence[str]]) -> None:
