@@ -47,7 +47,7 @@ class ServiceAllocation:
                 wanted = object_updates.service(service, former)
                 admitted[key] = self._allocator.admit(wanted, former)
             except BadInput as error:
-                problems += error.problems
+                problems += [_named(service, each) for each in error.problems]
         return list(admitted.values())
 
     def release(self, service: Service) -> None:
@@ -69,6 +69,12 @@ class ServiceAllocation:
                 continue  # of another one, or of no range: admission says so in its turn
             held.append(stand_in)
         return held
+
+
+def _named(service: Service, problem: str) -> str:
+    """What the API server calls its own failure does not say of which object."""
+    name = service.metadata.name
+    return problem if problem.startswith(f'Service "{name}"') else f'Service "{name}": {problem}'
 
 
 def _stated(spec: ServiceSpec) -> Iterator[ServiceSpec]:

@@ -80,7 +80,7 @@ def test_all_are_taken(bare_lab: PlaneLab, more: str, room: int, told: str) -> N
     lab = bare_lab
     lab.apply(small(f"s-{number}", more) for number in range(room))
     before = lab.objects_by_key()
-    with pytest.raises(BadInput, match=told):
+    with pytest.raises(BadInput, match=f'^Service "late": Internal error occurred: {told}$'):
         lab.apply([deployment("shop"), small("late", more)])
     assert lab.objects_by_key() == before
     free = taken(lab, "s-3")
