@@ -81,7 +81,9 @@ def connect_many(
     """One connection for each packet (its first one), all at once; results in their order.
 
     UDP: a connected socket sends the line and waits for the answer.
-    `timeout_s` holds for the whole batch. Raises Unsupported for a protocol that this kernel lacks.
+    What is open is given up when nothing has happened on any connection for `timeout_s`: a machine
+    that is busy otherwise gets on with all of them, if slowly. Raises Unsupported for a protocol
+    that this kernel lacks.
     """
     exchanges = [Exchange(packet=packet, question=_GREETING, read=_line) for packet in packets]
     return exchange_many(probed, exchanges, timeout_s=timeout_s)
@@ -115,6 +117,7 @@ def exchange_many(
         deadline = time.monotonic() + timeout_s
         while selector.get_map() and (left := deadline - time.monotonic()) > 0:
             for key, _ in selector.select(left):
+                deadline = time.monotonic() + timeout_s
                 attempt = key.data
                 attempt.proceed(key.fileobj)
                 if attempt.result is not None:
