@@ -23,31 +23,45 @@ class Announcer:
         route: Callable[[str, str], None],
         unroute: Callable[[str, str], None],
     ) -> None:
-        """`route` and `unroute` take a CIDR and a node."""
+        """`route` and `unroute` take a CIDR and a node; `route` takes the place of a former one."""
         cidrs = spec.load_balancer_cidrs if spec.assigns_balancers else ()
         self._pools = tuple(map(ip_network, cidrs))
         self._nodes = tuple(node.name for node in spec.nodes)
         self._route, self._unroute = route, unroute
         self._store = Store()
         self._announced: dict[ServiceKey, dict[str, str]] = {}  # address -> node
+        self._routes: dict[str, str] = {}  # the same of all Services
 
     def follow(self, change: Callable[[Store], None]) -> None:
         """After the nodes, so that no packet comes before its rule. Raises KernelRefused."""
         change(self._store)
-        # All of them together: what one Service gives back may be another one's already.
-        former: dict[str, str] = {}
-        wanted: dict[str, str] = {}
+        concerned: set[str] = set()
         for key in self._store.take_changes().services:
-            former |= self._announced.pop(key, {})
+            concerned.update(self._announced.pop(key, {}))
             if own := self._wanted(key):
                 self._announced[key] = own
-                wanted |= own
-        for address, node in former.items():
-            if wanted.get(address) != node:
-                self._unroute(_alone(address), node)
-        for address, node in wanted.items():
-            if former.get(address) != node:
-                self._route(_alone(address), node)
+                concerned.update(own)
+        # What one Service gives back may be another one's, now or all the time.
+        wanted = {
+            address: node
+            for own in self._announced.values()
+            for address, node in own.items()
+            if address in concerned
+        }
+        for address in sorted(concerned):
+            self._lead(address, wanted.get(address, ""))
+
+    def _lead(self, address: str, node: str) -> None:
+        """To that node, or to none with ""."""
+        former = self._routes.get(address, "")
+        if former == node:
+            return
+        if node:
+            self._route(_alone(address), node)
+            self._routes[address] = node
+        else:
+            self._unroute(_alone(address), former)
+            del self._routes[address]
 
     def _wanted(self, key: ServiceKey) -> dict[str, str]:
         service = self._store.service(key)
