@@ -72,7 +72,9 @@ class PodServer:
         """
         served = _Served(pod=pod)
         with ExitStack() as undo:
-            for port in () if pod.spec.runs else pod.spec.ports:
+            # A number may have several names.
+            ports = {(each.port, each.protocol): each for each in pod.spec.ports}
+            for port in () if pod.spec.runs else ports.values():
                 served.listeners[port] = _open_port(pod, port)
                 for sock in served.listeners[port]:
                     undo.enter_context(sock)
