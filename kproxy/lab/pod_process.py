@@ -44,6 +44,7 @@ _CONTAINED = (
 )
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _STAGE = Path("/tmp")  # any folder that every machine has; covered for a moment only
+_HOSTNAME_MAX = 63
 _NSCD = Path("/run/nscd")
 _HOSTS_LINE = re.compile(r"^hosts:.*$", re.MULTILINE)
 _HOSTS = """\
@@ -121,10 +122,13 @@ def resolve(
 
 
 def hostname(pod: LabPod) -> str:
-    """What `hostname` says in the pod: its own name, or of the host network its node's."""
+    """What `hostname` says in the pod: its own name, or of the host network its node's.
+
+    Source: pkg/kubelet/util/util.go (truncatePodHostnameIfNeeded)
+    """
     if pod.spec.host_network:
         return pod.node
-    return pod.name.removesuffix(f".{pod.spec.namespace}")
+    return pod.name.removesuffix(f".{pod.spec.namespace}")[:_HOSTNAME_MAX].rstrip("-.")
 
 
 def hosts_file(pod: LabPod) -> str:

@@ -15,6 +15,8 @@ NAMES = [  # the lab's name, Kubernetes namespace, host network -> host name
     ("web-1.prod", "prod", False, "web-1"),
     ("web-1.prod", "prod", True, "node-a"),
     ("alone", "prod", False, "alone"),
+    (f"{'a' * 62}-b.prod", "prod", False, "a" * 62),
+    (f"{'a' * 80}", "default", False, "a" * 63),
 ]
 
 
