@@ -6,6 +6,7 @@ a pod of kube-system/coredns -> ClusterDns.start: a server in the pod's namespac
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -137,14 +138,20 @@ class ClusterDns:
             return self._records
 
     def start(self, pod: LabPod) -> None:
-        """Answer on the pod's addresses. Raises OSError if port 53 of one is taken."""
+        """Answer on the pod's addresses. Raises BadInput if port 53 of one is taken."""
         if pod.name in self._servers:
             raise RuntimeError(f"pod {pod.name} is a DNS server already")
         server = DnsServer(self.records)
         with ExitStack() as undo:
             undo.callback(server.close)
-            with pod.namespace.entered():
-                server.listen(pod.addresses.values())
+            try:
+                with pod.namespace.entered():
+                    server.listen(pod.addresses.values())
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                where = f"port {_PORT} of {pod.namespace.label}"
+                raise BadInput([f"pod {pod.name}: {where} is taken"]) from None
             server.start()
             undo.pop_all()
         self._servers[pod.name] = server

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from kproxy.api.types import Container, Pod, PodCondition, PodIP, PodStatus, Probe
 from kproxy.controlplane.cluster import Cluster
 from kproxy.dns.resolv import resolv_conf
-from kproxy.errors import BadInput, Unsupported
+from kproxy.errors import BadInput, KproxyError, NamespaceBusy, Unsupported
 from kproxy.lab.cluster_dns import ClusterDns
 from kproxy.lab.hosts import LabNode, LabPod
 from kproxy.lab.names import host_name
@@ -90,12 +90,9 @@ class Kubelet:
         """By host name; by any thread, without the lock."""
         return {name: sandbox.pod for name, sandbox in self._sandboxes.copy().items()}
 
-    def key(self, name: str) -> ObjectKey:
-        """Of the Pod that is the host `name`."""
-        return self._sandboxes[name].key
-
     def is_ready(self, name: str) -> bool:
-        return self._sandboxes[name].ready
+        """Raises BadInput if no such host runs, as `set_health` and `restart` do."""
+        return self._named(name).ready
 
     def start(self) -> bool:
         """Run the Pods that are scheduled; those without a probe, or whose probe succeeds at once,
@@ -111,15 +108,21 @@ class Kubelet:
         ]
         if not waiting:
             return False
-        started = self._run(waiting)
+        run = self._run(waiting)
+        started: list[_Sandbox] = []
         with ExitStack() as undo:
-            undo.callback(self._remove, [sandbox for _, sandbox in started])
-            for pod, sandbox in started:
-                self._equip(pod, sandbox)
-            probed = [sandbox for _, sandbox in started if sandbox.probe]
-            answers = self._probes.ask_now(sandbox.pod.name for sandbox in probed)
+            for _, sandbox in run:
+                undo.callback(self._end, [sandbox])
+            for pod, sandbox in run:
+                try:
+                    self._equip(pod, sandbox)
+                    started.append(sandbox)
+                except (BadInput, NamespaceBusy) as error:
+                    self._end([sandbox])
+                    self._refuse(sandbox.key, error)
+            answers = self._probes.ask_now(each.pod.name for each in started if each.probe)
             undo.pop_all()
-        for _, sandbox in started:
+        for sandbox in started:
             sandbox.ready = answers.get(sandbox.pod.name, sandbox.probe is None)
             self._tell(sandbox)
         return True
@@ -148,9 +151,11 @@ class Kubelet:
                 self._runtime.stop_accepting(name)
             if now >= sandbox.killed_at or not self._runtime.open_connections(name):
                 ended.append(sandbox)
-        self._remove(ended)
-        for sandbox in ended:
-            self._cluster.pod_gone(sandbox.key)
+        try:
+            self._remove(ended)
+        finally:
+            for sandbox in ended:
+                self._cluster.pod_gone(sandbox.key)
         return bool(ended)
 
     def due(self) -> float:
@@ -178,7 +183,7 @@ class Kubelet:
 
         Those without a probe are what is wanted without being asked.
         """
-        sandboxes = [self._sandboxes[name] for name in names]
+        sandboxes = [self._named(name) for name in names]
         for sandbox in sandboxes:
             if sandbox.probe:
                 self._runtime.set_health(sandbox.pod.name, sandbox.probe, healthy=healthy)
@@ -190,15 +195,22 @@ class Kubelet:
         """End its sandbox as a crash would: the next `start` gives the Pod another, unless it
         terminates.
         """
-        sandbox = self._sandboxes[name]
-        self._remove([sandbox])
-        if sandbox.terminating:
-            self._cluster.pod_gone(sandbox.key)
-        else:
-            self._cluster.set_pod_status(sandbox.key, PodStatus(phase="Pending"))
+        sandbox = self._named(name)
+        try:
+            self._remove([sandbox])
+        finally:
+            if sandbox.terminating:
+                self._cluster.pod_gone(sandbox.key)
+            else:
+                self._cluster.set_pod_status(sandbox.key, PodStatus(phase="Pending"))
+
+    def _named(self, name: str) -> _Sandbox:
+        if name not in self._sandboxes:
+            raise BadInput([f"pod {name} does not run any more"])
+        return self._sandboxes[name]
 
     def _equip(self, pod: Pod, sandbox: _Sandbox) -> None:
-        """What a pod that runs has besides."""
+        """What a pod that runs has besides. Raises BadInput and NamespaceBusy if it cannot."""
         if self._publisher and not pod.spec.host_network:
             conf = resolv_conf(self._nameservers, pod.metadata.namespace)
             self._publisher.add({sandbox.pod.name: sandbox.pod.namespace}, conf)
@@ -221,12 +233,17 @@ class Kubelet:
         self, pod: Pod, error: BadInput | Unsupported
     ) -> list[tuple[Pod, _Sandbox]]:
         """What a container says of its ports obliges it to nothing, so it runs nevertheless."""
-        self._problems[object_key(pod)] = str(error)
         containers = tuple(map(_without_sctp, pod.spec.containers))
         if isinstance(error, BadInput) or containers == pod.spec.containers:
-            self._refused.add(object_key(pod))
+            self._refuse(object_key(pod), error)
             return []
+        self._problems[object_key(pod)] = str(error)
         return self._run([replace(pod, spec=replace(pod.spec, containers=containers))])
+
+    def _refuse(self, key: ObjectKey, error: KproxyError) -> None:
+        """Leave a Pod pending until it, or another one, is gone."""
+        self._refused.add(key)
+        self._problems[key] = str(error)
 
     def _sandbox(self, pod: Pod, host: LabPod) -> _Sandbox:
         key = object_key(pod)
@@ -239,18 +256,25 @@ class Kubelet:
         return sandbox
 
     def _remove(self, sandboxes: Sequence[_Sandbox]) -> None:
-        for sandbox in sandboxes:
-            self._probes.forget(sandbox.pod.name)
-            self._dns.stop(sandbox.pod.name)
-            if self._publisher:
-                self._publisher.remove(sandbox.pod.name)
-            del self._sandboxes[sandbox.pod.name]
-            self._problems.pop(sandbox.key, None)
+        """And let those try again that were refused: what had no room may have some now."""
         if sandboxes:
-            self._runtime.stop(*(sandbox.pod.name for sandbox in sandboxes))
-            for key in self._refused:  # what had no room may have some now
+            for key in self._refused:
                 self._problems.pop(key, None)
             self._refused.clear()
+            self._end(sandboxes)
+
+    def _end(self, sandboxes: Iterable[_Sandbox]) -> None:
+        """Nothing of them is left, whichever step fails. Done already: no matter."""
+        with ExitStack() as steps:  # the last one first
+            there = {each.pod.name: each for each in sandboxes if each.pod.name in self._sandboxes}
+            steps.callback(self._runtime.stop, *there)
+            for name, sandbox in there.items():
+                if self._publisher:
+                    steps.callback(self._publisher.remove, name)
+                steps.callback(self._dns.stop, name)
+                steps.callback(self._probes.forget, name)
+                del self._sandboxes[name]
+                self._problems.pop(sandbox.key, None)
 
     def _set_ready(self, sandbox: _Sandbox, ready: bool) -> None:
         if sandbox.ready != ready:

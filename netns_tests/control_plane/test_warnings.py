@@ -33,6 +33,16 @@ def a_pod(spec: str, name: str = "odd") -> KubernetesObject:
     return found
 
 
+def a_dns_server(name: str) -> KubernetesObject:
+    (found,) = objects(f"""
+        apiVersion: v1
+        kind: Pod
+        metadata: {{name: {name}}}
+        spec: {{hostNetwork: true, nodeName: node-a, containers: [{{name: dns, image: coredns}}]}}
+        """)
+    return found
+
+
 WEB: ObjectKey = ("Service", "default", "web")
 ODD: ObjectKey = ("Pod", "default", "odd")
 
@@ -111,6 +121,12 @@ CASES = [
         (a_pod("terminationGracePeriodSeconds: 1", name="node-b"),),
         {("Pod", "default", "node-b"): ("pod node-b: this name of a host is taken",)},
         lambda lab: lab.delete([("Pod", "default", "node-b")]),
+    ),
+    Case(
+        "a second DNS server on the node's port",
+        (a_dns_server("first"), a_dns_server("second")),
+        {("Pod", "default", "second"): ("pod second: port 53 of lab-node-a is taken",)},
+        lambda lab: lab.delete([("Pod", "default", "first")]),
     ),
 ]
 
