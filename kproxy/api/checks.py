@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TypeVar
 
 from msgspec import Struct
@@ -85,10 +85,6 @@ def check_ip(report: Report, field: str, text: str) -> str:
         return found
     report.add(field, f"{shown(text)} is not an IP address")
     return text
-
-
-def check_ips(report: Report, field: str, texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(check_ip(report, f"{field}[{i}]", text) for i, text in enumerate(texts))
 
 
 def check_cidr(report: Report, field: str, text: str) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import dns.message
@@ -12,24 +10,11 @@ import dns.query
 import dns.rdatatype
 
 from kproxy.api.types import EndpointSlice, Service
-from kproxy.errors import KernelRefused
 from kproxy.lab import Lab
 from kproxy.lab.cluster_dns import dns_addresses
 from kproxy.tour import objects
 from kproxy.tour.part import Part, Table
 
-# In one process for all names: some machines need 0.2 s to start one.
-_GETADDRINFO = """\
-import json, socket, sys
-found = {}
-for name in sys.argv[1:]:
-    try:
-        answers = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except socket.gaierror:
-        answers = []
-    found[name] = [each[4][0] for each in answers]
-print(json.dumps(found))
-"""
 _DOMAIN = "svc.cluster.local"
 _TIMEOUT_S = 10
 
@@ -116,16 +101,6 @@ def _addresses_of(lab: Lab, target: str) -> frozenset[str]:
         if target == f"{meta.name}.{meta.namespace}.{_DOMAIN}":
             return frozenset(service.spec.cluster_ips)
     return frozenset(lab.spec.upstream.get(target, ()))
-
-
-def _getaddrinfo(lab: Lab, names: Sequence[str]) -> dict[str, list[str]]:
-    """By name, in the C library's order; nothing for a name that does not exist."""
-    command = [sys.executable, "-I", "-S", "-c", _GETADDRINFO, *names]
-    done = lab.pod(objects.SHELL).run(command)
-    if done.returncode:
-        raise KernelRefused(f"no name can be looked up in the pod {objects.SHELL}: {done.stderr}")
-    found: dict[str, list[str]] = json.loads(done.stdout)
-    return found
 
 
 def _records(lab: Lab, lookup: Lookup) -> list[str]:
