@@ -37,8 +37,8 @@ def play_example(
     example: catalog.Example, mode: str, options: BackendOptions, *, stays: bool, as_json: bool
 ) -> int:
     """Play it and print what is seen; how many things are not as they must be.
-    Raises BadInput,
-       and what a lab raises.
+
+    Raises BadInput, and what a lab raises.
     """
     started = time.monotonic()
     from kproxy.lab import Lab, load_spec

@@ -40,8 +40,8 @@ def set_up_control_plane(
     """It runs until `undo` is closed. For the arguments see `ControlPlane` and `Announcer`.
 
     `own`: objects of the lab besides those of its DNS; `publisher`: if its pods are to be seen by
-    `ip netns`. Raises BadInput for names outside
-    (`upstream`) that cannot be, and what `ControlPlane.start` raises.
+    `ip netns`. Raises BadInput for names outside (`upstream`) that cannot be, and what
+    `ControlPlane.start` raises.
     """
     first, last = spec.node_port_range
     cidrs = _cidrs(spec, spec.service_cidrs)
