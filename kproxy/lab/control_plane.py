@@ -191,8 +191,8 @@ class ControlPlane:
         reports: dict[str, list[SyncReport]] = defaultdict(list)
         with self._settled:
             self._raise_failure()
-            yield reports
             try:
+                yield reports
                 self._settle(reports)
             finally:
                 self._news.put(None)  # something may be due earlier than the thread thinks
