@@ -15,6 +15,7 @@ import os
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Callable, Container
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from kproxy.lab.pod_http import answer_http, is_http
 from kproxy.lab.spec import PortSpec
 
 _BACKLOG = 1024
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_PAUSE_S = 0.02  # where the machine has no descriptor or memory left
 _LINE_MAX_BYTES = 65536
 _FAMILY = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 
@@ -185,13 +188,18 @@ class PodServer:
         sock.close()
 
     def _accept(self, listener: socket.socket, served: _Served) -> bool:
-        """Whether there was one."""
+        """Whether there was one that could be taken."""
         try:
             connection, source = listener.accept()
         except BlockingIOError:
             return False
         except ConnectionAbortedError:  # given up before we came
             return True
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            time.sleep(_PAUSE_S)  # it waits until somebody gives some back
+            return False
         served.connections.add(connection)
         connection.setblocking(False)
         answer = _answer(served.pod.name, source, listener)

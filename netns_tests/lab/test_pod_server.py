@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import socket
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -21,6 +24,7 @@ SPEC = LabSpec(
         ),
     ),
 )
+LIMITS = resource.getrlimit(resource.RLIMIT_NOFILE)
 
 
 @pytest.mark.parametrize("datagram", [b"kproxy\n", probe(0x0A0B0C0D)])
@@ -41,13 +45,46 @@ def test_a_probe_is_told_that_it_is_answered(datagram: bytes) -> None:
 
 
 def test_a_number_may_have_several_names() -> None:
-    ports = tuple(PortSpec(port=8080, name=name) for name in ("http", "metrics"))
-    with Lab(SPEC, mode=None) as lab, closing(PodServer()) as server:
+    http, metrics = (PortSpec(port=8080, name=name) for name in ("http", "metrics"))
+    with asking(http, metrics) as (tcp, _):
+        tcp.send(b"\n")
+        assert json.loads(tcp.recv(1000))["pod"] == "web"
+
+
+def test_connections_wait_while_there_is_no_descriptor_for_them() -> None:
+    with ExitStack() as limited:
+        limited.callback(resource.setrlimit, resource.RLIMIT_NOFILE, LIMITS)
+        ports = PortSpec(port=8080), PortSpec(port=8080, protocol="UDP")
+        with asking(*ports, connected=False) as (tcp, udp):
+            lowest_free = os.dup(0)
+            os.close(lowest_free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, LIMITS[1]))
+            tcp.connect(udp.getpeername())
+            tcp.send(b"\n")
+            udp.send(b"\n")  # comes later, and is answered: the connection has had its turn
+            assert udp.recv(1000)
+            limited.close()
+            assert json.loads(tcp.recv(1000))["pod"] == "web"
+
+
+@contextmanager
+def asking(
+    *ports: PortSpec, connected: bool = True
+) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Sockets for TCP and UDP on the node of a pod that serves port 8080 so."""
+    with ExitStack() as undo:
+        lab = undo.enter_context(Lab(SPEC, mode=None))
+        server = undo.enter_context(closing(PodServer()))
         web = lab.pods["web"]
         server.listen(replace(web, spec=replace(web.spec, ports=ports)))
         server.start()
         with lab.nodes["node-a"].namespace.entered():
-            sock = socket.create_connection((web.addresses[Family.IPV4], 8080), timeout=5)
-        with sock:
-            sock.send(b"\n")
-            assert json.loads(sock.makefile().readline())["pod"] == "web"
+            tcp, udp = (
+                undo.enter_context(socket.socket(socket.AF_INET, kind))
+                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+            )
+        for sock in (udp, tcp) if connected else (udp,):
+            sock.connect((web.addresses[Family.IPV4], 8080))
+        for sock in (udp, tcp):
+            sock.settimeout(5)
+        yield tcp, udp
