@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kproxy.api.types import Pod
+from kproxy.controlplane.members import is_ready
 from kproxy.lab import Lab
 from kproxy.probe.prober import Prober
 from kproxy.tour import lookups, objects, summary, traffic
@@ -21,7 +22,7 @@ def play(lab: Lab, example: Example) -> Iterator[Part]:
     Raises what `Lab.apply` raises.
     """
     lab.apply(example.path)
-    lab.wait_for(lambda: all(map(_is_ready, lab.objects(Pod))), timeout_s=_READY_S)
+    lab.wait_for(lambda: all(map(is_ready, lab.objects(Pod))), timeout_s=_READY_S)
     yield Part(
         title="What the control plane made of it", tables=objects.tables(lab), notes=_warnings(lab)
     )
@@ -40,10 +41,6 @@ def play(lab: Lab, example: Example) -> Iterator[Part]:
     seen = [*summary.paragraphs(parts, lambda address: owners.get(address, address))]
     if seen:
         yield Part(title="What one has seen", notes=seen)
-
-
-def _is_ready(pod: Pod) -> bool:
-    return any(each.type == "Ready" and each.status == "True" for each in pod.status.conditions)
 
 
 def _warnings(lab: Lab) -> list[str]:
