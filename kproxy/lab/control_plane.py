@@ -39,6 +39,7 @@ _T = TypeVar("_T", bound=KubernetesObject)
 _WATCHED = (Service, EndpointSlice, Node, Ingress)  # by proxies, load balancers and ingresses
 _WATCHED_KINDS = frozenset(each.__name__ for each in _WATCHED)
 _CLOSE = ""
+_LONGEST_WAIT_S = 3600  # then it looks again: manifests may say more than Python can wait
 
 
 class ControlPlane:
@@ -250,7 +251,7 @@ class ControlPlane:
         while True:
             with self._settled:
                 due = inf if self._failure else self._kubelet.due()
-            wait_s = None if due == inf else max(due - time.monotonic(), 0)
+            wait_s = None if due == inf else min(max(due - time.monotonic(), 0), _LONGEST_WAIT_S)
             try:
                 news = [self._news.get(timeout=wait_s)]
             except Empty:

@@ -24,6 +24,7 @@ from kproxy.lab.hosts import LabNode, LabPod
 from kproxy.lab.probe_questions import Question, question
 
 _ALARMS_PER_ROUND = 50
+_LONGEST_PAUSE_S = 3600.0  # then it looks again: manifests may say more than Python can wait
 _AT_ONCE = 0.0  # before all others that are due
 
 _T = TypeVar("_T")
@@ -246,7 +247,9 @@ class ReadinessProbes:
         heappush(self._alarms, (when, watched.alarm, watched))
 
     def _pause_s(self) -> float | None:
-        return max(self._alarms[0][0] - time.monotonic(), 0.0) if self._alarms else None
+        if not self._alarms:
+            return None
+        return min(max(self._alarms[0][0] - time.monotonic(), 0.0), _LONGEST_PAUSE_S)
 
     def _sound_alarms(self) -> None:
         """Each pod has one: when it is asked next or, while it is asked, when that takes too long.

@@ -147,3 +147,14 @@ def test_a_lab_that_ends_during_a_termination(mode: Mode) -> None:
         assert namespaces() != before
     assert namespaces() == before
     assert {*threading.enumerate()} == threads
+
+
+def test_waits_that_are_too_long_for_python_hold_up_nobody(bare_lab: PlaneLab) -> None:
+    probe = "{tcpSocket: {port: 8080}, initialDelaySeconds: 2147483647}"
+    bare_lab.apply([deployment("slow", 1, probe=probe, sleep_s=10**11, grace_s=10**11)])
+    bare_lab.scale("slow", 0)
+    bare_lab.apply([deployment(replicas=1, sleep_s=1)])
+    bare_lab.scale("web", 0)
+    assert bare_lab.wait_for(lambda: bare_lab.gone("web-1"))
+    bare_lab.pod("slow-1").restart()
+    assert bare_lab.gone("slow-1")
