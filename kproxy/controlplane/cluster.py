@@ -141,24 +141,24 @@ class Cluster:
         if unknown := [each for each in keys if self._registry.get(each) is None]:
             raise BadInput([_not_found(each) for each in unknown])
         for key in keys:
-            obj = self._registry.get(key)
-            match obj:
-                case None:
-                    pass  # gone with another one
-                case Pod():
-                    self._delete_pod(obj, now)
-                case Deployment():
-                    self._remove(key)
-                    for pod in self._registry.owned(key):
-                        self._delete_pod(pod, now)
-                case Service():
-                    self._allocation.release(obj)
-                    if self._balancers:
-                        self._balancers.release((key[1], key[2]))
-                    self._remove(key)
-                    self._registry.remove(("Endpoints", *key[1:]))
-                case _:
-                    self._remove(key)
+            if isinstance(obj := self._registry.get(key), Service):
+                self._allocation.release(obj)
+        self._delete(keys, now)
+
+    def replace(
+        self,
+        objects: Iterable[KubernetesObject],
+        others: Sequence[ObjectKey],
+        now: str,
+        *,
+        review: Callable[[Iterable[Service]], object] = lambda _services: None,
+    ) -> None:
+        """`apply` some and `delete` others, none of them; what these hold may become theirs."""
+        for key in others:
+            if isinstance(obj := self._registry.get(key), Service):
+                self._allocation.release(obj)
+        self.apply(objects, review=review)  # what it refuses leaves to all stored Services theirs
+        self._delete(others, now)
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:
         """Of a Deployment."""
@@ -331,6 +331,26 @@ class Cluster:
         self._elsewhere.discard(key)
         if former := self._registry.remove(key):
             self._note(former)
+
+    def _delete(self, keys: Iterable[ObjectKey], now: str) -> None:
+        for key in keys:
+            obj = self._registry.get(key)
+            match obj:
+                case None:
+                    pass  # gone with another one
+                case Pod():
+                    self._delete_pod(obj, now)
+                case Deployment():
+                    self._remove(key)
+                    for pod in self._registry.owned(key):
+                        self._delete_pod(pod, now)
+                case Service():
+                    if self._balancers:
+                        self._balancers.release((key[1], key[2]))
+                    self._remove(key)
+                    self._registry.remove(("Endpoints", *key[1:]))
+                case _:
+                    self._remove(key)
 
     def _delete_pod(self, pod: Pod, now: str) -> None:
         """At once if no kubelet has to stop it."""

@@ -130,9 +130,10 @@ class ControlPlane:
         """
         objects = tuple(objects)
         with self._changing() as reports:
-            self._write(objects)
-            others = self._written - {*map(object_key, objects)}
-            self._delete(key for key in others if self._cluster.object(key))
+            wanted = {*map(object_key, objects)}
+            others = [key for key in self._written - wanted if self._cluster.object(key)]
+            self._cluster.replace(objects, others, _now(), review=self._admit)
+            self._written = wanted - self._own
         return reports
 
     @property
@@ -245,8 +246,8 @@ class ControlPlane:
             return self._spread(change)
 
     def _go_on(self) -> None:
-        """What the thread does, until it is closed. Nothing is tried again before somebody has been
-        told what has gone wrong.
+        """What the thread does, until it is closed. What has gone wrong is tried again when there
+        are news, or when somebody has been told of it.
         """
         while True:
             with self._settled:
@@ -266,7 +267,7 @@ class ControlPlane:
                         self._kubelet.look_at_probe(name)
                     self._settle(defaultdict(list))
                 except BaseException as error:
-                    self._failure = error
+                    self._failure = self._failure or error
                     self._settled.notify_all()
 
     def _raise_failure(self) -> None:

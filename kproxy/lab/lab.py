@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from ipaddress import ip_network
@@ -40,6 +41,7 @@ from kproxy.proxy import NodeProxy
 from kproxy.store import ObjectKey, Store, object_key
 
 Objects = Iterable[KubernetesObject]
+log = logging.getLogger("kproxy")
 _T = TypeVar("_T", bound=KubernetesObject)
 
 
@@ -425,4 +427,6 @@ def _objects(given: Objects | str | Path) -> Objects:
     decoded = load([Path(given)])
     if decoded.problems:
         raise BadInput(list(decoded.problems))
+    for notice in decoded.notices:
+        log.warning(notice)
     return decoded.objects

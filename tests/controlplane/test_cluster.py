@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -350,6 +351,24 @@ def test_what_is_refused_leaves_everything(
     played.apply(service("other", clusterIP="10.96.0.8"))  # it is not taken
     played.delete(SERVICE)
     played.apply(service("x", clusterIP="10.96.0.7"))
+
+
+def test_what_one_service_holds_can_become_another_ones() -> None:
+    """And if it cannot, nothing is lost."""
+    holding = partial(
+        service, clusterIP="10.96.0.7", type="NodePort", ports=[{"port": 1, "nodePort": 30100}]
+    )
+    played = Played(holding())
+    before = played.cluster.objects(Service)
+    bad = service("bad", clusterIP="192.0.2.1")
+    with pytest.raises(BadInput):
+        played.cluster.replace([holding("x"), bad], [SERVICE], NOW)
+    assert played.cluster.objects(Service) == before
+    assert refused(played, holding("y"))
+    played.cluster.replace([holding("x")], [SERVICE], NOW)
+    played.settle()
+    assert [each.metadata.name for each in played.cluster.objects(Service)] == ["x"]
+    assert refused(played, holding("y"))
 
 
 @pytest.mark.parametrize(
