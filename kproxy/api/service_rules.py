@@ -7,9 +7,7 @@ Source: pkg/apis/core/validation/validation.go (ValidateService), pkg/apis/core/
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
-
-from kproxy.api.addresses import canonical_ip
+from kproxy.api.addresses import canonical_ip, special_problem
 from kproxy.api.checks import (
     altered,
     check_cidr,
@@ -34,8 +32,6 @@ from kproxy.api.types import (
 
 HEADLESS = "None"
 MAX_AFFINITY_TIMEOUT_S = 86400
-
-_LINK_LOCAL_MULTICAST = {4: ip_network("224.0.0.0/24"), 6: ip_network("ff02::/16")}
 
 
 def check_service(service: Service, report: Report) -> Service:
@@ -92,21 +88,10 @@ def reachable_from_outside(spec: ServiceSpec) -> bool:
 
 
 def _external_ip(text: str, field: str, report: Report) -> str:
-    """The canonical address. Source: ValidateNonSpecialIP."""
+    """The canonical address."""
     address = check_ip(report, field, text)
-    if canonical_ip(address):
-        found = ip_address(address)
-        for special, told in (
-            (found.is_unspecified, f"unspecified ({address})"),
-            (found.is_loopback, "in the loopback range (127.0.0.0/8, ::1/128)"),
-            (found.is_link_local, "in the link-local range (169.254.0.0/16, fe80::/10)"),
-            (
-                found in _LINK_LOCAL_MULTICAST[found.version],
-                "in the link-local multicast range (224.0.0.0/24, ff02::/16)",
-            ),
-        ):
-            if special:
-                report.add(field, f"{shown(text)} may not be {told}")
+    if canonical_ip(address) and (problem := special_problem(address)):
+        report.add(field, f"{shown(text)} {problem}")
     return address
 
 

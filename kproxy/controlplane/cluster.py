@@ -115,6 +115,9 @@ class Cluster:
                     case Deployment():
                         of = former if isinstance(former, Deployment) else None
                         fresh[key] = object_updates.deployment(obj, of)
+                    case EndpointSlice():
+                        old = former if isinstance(former, EndpointSlice) else None
+                        fresh[key] = object_updates.endpoint_slice(obj, old)
                     case _:
                         fresh[key] = obj
             except BadInput as error:

@@ -16,6 +16,7 @@ from kproxy.api.checks import altered
 from kproxy.api.types import (
     Deployment,
     DeploymentStatus,
+    EndpointSlice,
     KubernetesObject,
     Pod,
     PodSpec,
@@ -61,6 +62,14 @@ def deployment(wanted: Deployment, former: Deployment | None) -> Deployment:
         told = f"spec.selector: Invalid value: {selector}: field is immutable"
         raise refused(wanted, [told])
     return altered(wanted, metadata=metadata, status=status)
+
+
+def endpoint_slice(wanted: EndpointSlice, former: EndpointSlice | None) -> EndpointSlice:
+    """The slice to store. BadInput if its family changes."""
+    if former and wanted.address_type != former.address_type:
+        value = encode(wanted.address_type).decode()
+        raise refused(wanted, [f"addressType: Invalid value: {value}: field is immutable"])
+    return wanted
 
 
 def service(wanted: Service, former: Service | None) -> Service:

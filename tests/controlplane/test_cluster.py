@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -329,6 +328,12 @@ REFUSED: list[tuple[list[KubernetesObject], list[str]]] = [
         ["spec.hostname: Forbidden", "failed to allocate IP 192.0.2.1"],
     ),
     (
+        [deployment("d"), replace(by_hand("fd00::7"), address_type="IPv6")],
+        [
+            'EndpointSlice "web-a" is invalid: addressType: Invalid value: "IPv6": field is immutable'
+        ],
+    ),
+    (
         [service("x", type="NodePort", ports=[{"port": 80, "nodePort": 30100}]), deployment("d")],
         ["spec.ports[0].nodePort: Invalid value: 30100: provided port is already allocated"],
     ),
@@ -342,6 +347,7 @@ def test_what_is_refused_leaves_everything(
     played = Played(
         *NODES,
         service(clusterIP="10.96.0.7", type="NodePort", ports=[{"port": 1, "nodePort": 30100}]),
+        by_hand("10.0.0.7"),
         pod("pod"),
     )
     problems = refused(played, *objects)
@@ -351,24 +357,6 @@ def test_what_is_refused_leaves_everything(
     played.apply(service("other", clusterIP="10.96.0.8"))  # it is not taken
     played.delete(SERVICE)
     played.apply(service("x", clusterIP="10.96.0.7"))
-
-
-def test_what_one_service_holds_can_become_another_ones() -> None:
-    """And if it cannot, nothing is lost."""
-    holding = partial(
-        service, clusterIP="10.96.0.7", type="NodePort", ports=[{"port": 1, "nodePort": 30100}]
-    )
-    played = Played(holding())
-    before = played.cluster.objects(Service)
-    bad = service("bad", clusterIP="192.0.2.1")
-    with pytest.raises(BadInput):
-        played.cluster.replace([holding("x"), bad], [SERVICE], NOW)
-    assert played.cluster.objects(Service) == before
-    assert refused(played, holding("y"))
-    played.cluster.replace([holding("x")], [SERVICE], NOW)
-    played.settle()
-    assert [each.metadata.name for each in played.cluster.objects(Service)] == ["x"]
-    assert refused(played, holding("y"))
 
 
 @pytest.mark.parametrize(
