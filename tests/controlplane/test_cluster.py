@@ -329,9 +329,7 @@ REFUSED: list[tuple[list[KubernetesObject], list[str]]] = [
     ),
     (
         [deployment("d"), replace(by_hand("fd00::7"), address_type="IPv6")],
-        [
-            'EndpointSlice "web-a" is invalid: addressType: Invalid value: "IPv6": field is immutable'
-        ],
+        ['addressType: Invalid value: "IPv6": field is immutable'],
     ),
     (
         [service("x", type="NodePort", ports=[{"port": 80, "nodePort": 30100}]), deployment("d")],
