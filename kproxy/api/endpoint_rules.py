@@ -1,17 +1,15 @@
 """What must hold in one EndpointSlice or Endpoints object; their addresses made canonical.
 
-Source: pkg/apis/discovery/validation/validation.go (ValidateEndpointSlice),
-pkg/apis/core/validation/validation.go (ValidateEndpoints)
+Source: pkg/apis/discovery/validation/validation.go (ValidateEndpointSlice)
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sized
 
 from msgspec.structs import force_setattr
 
-from kproxy.api.addresses import canonical_ip, special_problem
+from kproxy.api.addresses import canonical_ip
 from kproxy.api.checks import (
     altered,
     check_ip,
@@ -33,8 +31,6 @@ from kproxy.api.types import (
     EndpointSubset,
 )
 
-_MOST_ENDPOINTS, _MOST_ADDRESSES, _MOST_PORTS = 1000, 100, 20_000  # of a slice, by the API server
-
 
 def check_endpoint_slice(endpoint_slice: EndpointSlice, report: Report) -> EndpointSlice:
     """The slice with canonical addresses. What is wrong goes to `report`."""
@@ -44,8 +40,6 @@ def check_endpoint_slice(endpoint_slice: EndpointSlice, report: Report) -> Endpo
         field = f"metadata.labels{step(SERVICE_NAME_LABEL)}"
         check_name(report, field, service, service_name_problem)
     _check_ports(endpoint_slice.ports, "ports", report)
-    _check_number(endpoint_slice.ports, "ports", _MOST_PORTS, report)
-    _check_number(endpoint_slice.endpoints, "endpoints", _MOST_ENDPOINTS, report)
     wanted = "" if report.doubts("addressType") else endpoint_slice.address_type
     endpoints = tuple(
         _endpoint(endpoint, i, wanted, report)
@@ -69,12 +63,6 @@ def _endpoint(endpoint: Endpoint, i: int, wanted: str, report: Report) -> Endpoi
         _address(text, f"endpoints[{i}].addresses[{j}]", wanted, report)
         for j, text in enumerate(endpoint.addresses)
     )
-    if not addresses and not report.doubts(f"endpoints[{i}].addresses"):
-        report.add(f"endpoints[{i}].addresses", "must contain at least 1 address")
-    elif len(addresses) > 1:
-        _check_number(addresses, f"endpoints[{i}].addresses", _MOST_ADDRESSES, report)
-    if endpoint.hostname:
-        check_name(report, f"endpoints[{i}].hostname", endpoint.hostname)
     if endpoint.node_name is not None:
         if problem := subdomain_problem(endpoint.node_name):
             report.add(f"endpoints[{i}].nodeName", f"{shown(endpoint.node_name)} {problem}")
@@ -101,14 +89,7 @@ def _address(text: str, field: str, wanted: str, report: Report) -> str:
         report.add(field, f"{shown(text)} is not an IP address")
     elif wanted and family_name(found) != wanted:
         report.add(field, f"{shown(text)} is not {wanted}, as addressType says")
-    elif problem := special_problem(found):
-        report.add(field, f"{shown(text)} {problem}")
     return found
-
-
-def _check_number(items: Sized, field: str, most: int, report: Report) -> None:
-    if len(items) > most:
-        report.add(field, f"{len(items)} are more than {most}")
 
 
 def _check_ports(ports: tuple[EndpointPort, ...], path: str, report: Report) -> None:
@@ -125,10 +106,6 @@ def _check_ports(ports: tuple[EndpointPort, ...], path: str, report: Report) -> 
 
 
 def _subset(subset: EndpointSubset, path: str, report: Report) -> EndpointSubset:
-    fields = (f"{path}.addresses", f"{path}.notReadyAddresses")
-    empty = not subset.addresses and not subset.not_ready_addresses
-    if empty and not any(map(report.doubts, fields)):
-        report.add(path, "must specify `addresses` or `notReadyAddresses`")
     _check_ports(subset.ports, f"{path}.ports", report)
     return altered(
         subset,
@@ -142,17 +119,10 @@ def _subset(subset: EndpointSubset, path: str, report: Report) -> EndpointSubset
 def _subset_addresses(
     addresses: tuple[EndpointAddress, ...], path: str, report: Report
 ) -> tuple[EndpointAddress, ...]:
+    for i, address in enumerate(addresses):
+        if address.node_name is not None:
+            check_name(report, f"{path}[{i}].nodeName", address.node_name, subdomain_problem)
     return tuple(
-        _subset_address(address, f"{path}[{i}]", report) for i, address in enumerate(addresses)
+        altered(address, ip=check_ip(report, f"{path}[{i}].ip", address.ip))
+        for i, address in enumerate(addresses)
     )
-
-
-def _subset_address(address: EndpointAddress, path: str, report: Report) -> EndpointAddress:
-    if address.node_name is not None:
-        check_name(report, f"{path}.nodeName", address.node_name, subdomain_problem)
-    if address.hostname:
-        check_name(report, f"{path}.hostname", address.hostname)
-    ip = check_ip(report, f"{path}.ip", address.ip)
-    if canonical_ip(ip) and (problem := special_problem(ip)):
-        report.add(f"{path}.ip", f"{shown(address.ip)} {problem}")
-    return altered(address, ip=ip)

@@ -118,6 +118,8 @@ class Cluster:
                     case EndpointSlice():
                         old = former if isinstance(former, EndpointSlice) else None
                         fresh[key] = object_updates.endpoint_slice(obj, old)
+                    case Endpoints():
+                        fresh[key] = object_updates.endpoints(obj)
                     case _:
                         fresh[key] = obj
             except BadInput as error:

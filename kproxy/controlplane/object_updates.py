@@ -16,6 +16,7 @@ from kproxy.api.checks import altered
 from kproxy.api.types import (
     Deployment,
     DeploymentStatus,
+    Endpoints,
     EndpointSlice,
     KubernetesObject,
     Pod,
@@ -24,6 +25,7 @@ from kproxy.api.types import (
     Service,
     ServiceStatus,
 )
+from kproxy.controlplane.endpoint_validation import endpoints_problems, slice_problems
 from kproxy.controlplane.field_errors import forbidden
 from kproxy.errors import BadInput
 
@@ -65,10 +67,16 @@ def deployment(wanted: Deployment, former: Deployment | None) -> Deployment:
 
 
 def endpoint_slice(wanted: EndpointSlice, former: EndpointSlice | None) -> EndpointSlice:
-    """The slice to store. BadInput if its family changes."""
-    if former and wanted.address_type != former.address_type:
-        value = encode(wanted.address_type).decode()
-        raise refused(wanted, [f"addressType: Invalid value: {value}: field is immutable"])
+    """The slice to store. BadInput if there can be no such one, or its family changes."""
+    if problems := [*slice_problems(wanted, former)]:
+        raise refused(wanted, problems)
+    return wanted
+
+
+def endpoints(wanted: Endpoints) -> Endpoints:
+    """The object to store. BadInput if there can be no such one."""
+    if problems := [*endpoints_problems(wanted)]:
+        raise refused(wanted, problems)
     return wanted
 
 
