@@ -25,7 +25,7 @@ class Found(NamedTuple):
 def report_conflicts(found: Iterable[Found]) -> None:
     """Tell the later of two objects, in its report, what the earlier one holds already."""
     objects: dict[tuple[str, str, str], str] = {}
-    ports: dict[int, Owner] = {}
+    ports: dict[tuple[str, int], Owner] = {}
     addresses: dict[str, Owner] = {}
     for where, report, obj in found:
         if obj is None:
@@ -41,24 +41,27 @@ def report_conflicts(found: Iterable[Found]) -> None:
             _report_addresses(obj, where, report, addresses)
 
 
-def _report_ports(service: Service, where: str, report: Report, owners: dict[int, Owner]) -> None:
-    """A number belongs to one Service, for all protocols: so the API server allocates them."""
+def _report_ports(
+    service: Service, where: str, report: Report, owners: dict[tuple[str, int], Owner]
+) -> None:
     spec = service.spec
     wanted = [
-        (f"spec.ports[{i}].nodePort", "node port", port.node_port)
+        (f"spec.ports[{i}].nodePort", f"spec.ports[{i}].protocol", port.protocol, port.node_port)
         for i, port in enumerate(spec.ports)
+        if port.node_port
     ]
     if spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local":
-        number = spec.health_check_node_port
-        wanted.append(("spec.healthCheckNodePort", "health check node port", number))
-    for field, purpose, number in wanted:
-        if not number or report.doubts(field):
+        field = "spec.healthCheckNodePort"  # an HTTP server listens there
+        wanted += [(field, field, "TCP", spec.health_check_node_port)]
+    for field, protocol_field, protocol, number in wanted:
+        if not number or report.doubts(field) or report.doubts(protocol_field):
             continue
+        purpose = "health check node port" if field == protocol_field else "node port"
         owner = (f"the {purpose} of {_name(service)}", where)
-        first = owners.setdefault(number, owner)
+        first = owners.setdefault((protocol, number), owner)
         # Two ports of one Service are compared where the Service is checked.
         if first != owner:
-            report.add(field, f"{number} is {first[0]} already, at {first[1]}")
+            report.add(field, f"{protocol} {number} is {first[0]} already, at {first[1]}")
 
 
 def _report_addresses(

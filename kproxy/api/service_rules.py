@@ -7,20 +7,18 @@ Source: pkg/apis/core/validation/validation.go (ValidateService), pkg/apis/core/
 
 from __future__ import annotations
 
-from kproxy.api.addresses import canonical_ip, special_problem
+from kproxy.api.addresses import canonical_ip
 from kproxy.api.checks import (
     altered,
     check_cidr,
     check_ip,
-    check_labels,
     check_metadata,
     check_name,
     check_port,
-    check_port_or_name,
     check_unique,
     family_name,
 )
-from kproxy.api.names import qualified_name_problem, service_name_problem, subdomain_problem
+from kproxy.api.names import service_name_problem, subdomain_problem
 from kproxy.api.problems import Problem, Report, shown
 from kproxy.api.types import (
     ClientIPConfig,
@@ -37,11 +35,9 @@ MAX_AFFINITY_TIMEOUT_S = 86400
 def check_service(service: Service, report: Report) -> Service:
     """The Service with defaults and canonical addresses. What is wrong goes to `report`.
 
-    What does not matter to kube-proxy is left to `kproxy.controlplane.admission`: fields that do
-    not go with the type, and the selector.
+    What kube-proxy would not mind is left to `kproxy.controlplane.service_validation`.
     """
     metadata = check_metadata(report, service.metadata, service_name_problem)
-    check_labels(report, "metadata.labels", metadata.labels)
     spec = service.spec
     _check_ports(spec, report)
     if spec.type == "ExternalName":
@@ -49,16 +45,13 @@ def check_service(service: Service, report: Report) -> Service:
         check_name(report, "spec.externalName", name, subdomain_problem)
     if spec.health_check_node_port:
         check_port(report, "spec.healthCheckNodePort", spec.health_check_node_port)
-    if spec.load_balancer_class is not None:
-        name = spec.load_balancer_class
-        check_name(report, "spec.loadBalancerClass", name, qualified_name_problem)
     cluster_ips = _cluster_ips(spec, report)
     spec = altered(
         with_type_defaults(spec),
         cluster_ip=cluster_ips[0] if cluster_ips else "",
         cluster_ips=cluster_ips,
         external_ips=tuple(
-            _external_ip(text, f"spec.externalIPs[{i}]", report)
+            check_ip(report, f"spec.externalIPs[{i}]", text)
             for i, text in enumerate(spec.external_ips)
         ),
         load_balancer_source_ranges=_source_ranges(spec, report),
@@ -87,14 +80,6 @@ def reachable_from_outside(spec: ServiceSpec) -> bool:
     )
 
 
-def _external_ip(text: str, field: str, report: Report) -> str:
-    """The canonical address."""
-    address = check_ip(report, field, text)
-    if canonical_ip(address) and (problem := special_problem(address)):
-        report.add(field, f"{shown(text)} {problem}")
-    return address
-
-
 def _check_ports(spec: ServiceSpec, report: Report) -> None:
     headless = HEADLESS in (spec.cluster_ip, *spec.cluster_ips)
     if not spec.ports and not headless and spec.type != "ExternalName":
@@ -110,8 +95,10 @@ def _check_ports(spec: ServiceSpec, report: Report) -> None:
         elif len(spec.ports) > 1:
             report.add(f"{path}.name", "missing; with several ports each needs a name")
         check_port(report, f"{path}.port", port.port)
-        if port.target_port:
-            check_port_or_name(report, f"{path}.targetPort", port.target_port)
+        if isinstance(port.target_port, str) and port.target_port:
+            check_name(report, f"{path}.targetPort", port.target_port)
+        elif isinstance(port.target_port, int) and port.target_port:
+            check_port(report, f"{path}.targetPort", port.target_port)
         if port.node_port:
             check_port(report, f"{path}.nodePort", port.node_port)
         if report.doubts(f"{path}.protocol"):
@@ -183,9 +170,6 @@ def _source_ranges(spec: ServiceSpec, report: Report) -> tuple[str, ...]:
 def _affinity(spec: ServiceSpec, report: Report) -> SessionAffinityConfig | None:
     config = spec.session_affinity_config
     if spec.session_affinity != "ClientIP":
-        if config is not None and not report.doubts("spec.sessionAffinity"):
-            told = "must not be set when session affinity is None"
-            report.add("spec.sessionAffinityConfig", told)
         return config
     if config is None or config.client_ip is None:
         return SessionAffinityConfig(client_ip=ClientIPConfig())

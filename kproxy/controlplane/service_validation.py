@@ -7,7 +7,13 @@ Source: pkg/apis/core/validation/validation.go (ValidateService) of Kubernetes
 
 from __future__ import annotations
 
-from kproxy.api.names import MAX_LABEL, label_value_problem, qualified_name_problem
+from kproxy.api.addresses import special_problem
+from kproxy.api.names import (
+    MAX_LABEL,
+    label_value_problem,
+    port_name_problem,
+    qualified_name_problem,
+)
 from kproxy.api.service_rules import reachable_from_outside
 from kproxy.api.types import Service, ServiceSpec
 from kproxy.controlplane.families import CLUSTER_IPS, FAMILIES, POLICY, is_headless
@@ -27,7 +33,12 @@ _ONLY_BALANCERS = "may only be used when `type` is 'LoadBalancer'"
 
 def name_problems(service: Service) -> list[str]:
     """Of `metadata`."""
-    problems = []
+    problems: list[str] = []
+    for key, value in service.metadata.labels.items():
+        if told := qualified_name_problem(key):
+            problems.append(invalid("metadata.labels", key, told))
+        if told := label_value_problem(value):
+            problems.append(invalid("metadata.labels", value, told))
     name = service.metadata.name
     if len(name) > MAX_LABEL:
         told = f"must be no more than {MAX_LABEL} characters"
@@ -61,6 +72,18 @@ def spec_problems(spec: ServiceSpec) -> list[str]:
             problems.append(invalid("spec.selector", key, told))
         if told := label_value_problem(value):
             problems.append(invalid("spec.selector", value, told))
+    for i, address in enumerate(spec.external_ips):
+        if told := special_problem(address):
+            problems.append(invalid(f"spec.externalIPs[{i}]", address, told))
+    for i, port in enumerate(spec.ports):
+        if isinstance(port.target_port, str) and (told := port_name_problem(port.target_port)):
+            problems.append(invalid(f"spec.ports[{i}].targetPort", port.target_port, told))
+    if spec.session_affinity == "None" and spec.session_affinity_config is not None:
+        told = "must not be set when session affinity is None"
+        problems.append(forbidden("spec.sessionAffinityConfig", told))
+    balancer_class = spec.load_balancer_class
+    if balancer_class is not None and (told := qualified_name_problem(balancer_class)):
+        problems.append(invalid(BALANCER_CLASS, balancer_class, told))
     if spec.type == "ClusterIP":
         problems += [
             forbidden(f"spec.ports[{i}].nodePort", "may not be used when `type` is 'ClusterIP'")

@@ -29,12 +29,12 @@ CONFLICTS: list[tuple[str, Manifest, list[str]]] = [
     (
         "a node port",
         another(ports=[{"port": 80, "nodePort": 30080}]),
-        [f"spec.ports[0].nodePort: 30080 is the node port of {WEB}"],
+        [f"spec.ports[0].nodePort: TCP 30080 is the node port of {WEB}"],
     ),
     (
         "a node port of another protocol",
         another(ports=[{"port": 80, "protocol": "SCTP", "nodePort": 30080}]),
-        [f"spec.ports[0].nodePort: 30080 is the node port of {WEB}"],
+        [],
     ),
     (
         "a node port for two protocols of one Service",
@@ -49,7 +49,7 @@ CONFLICTS: list[tuple[str, Manifest, list[str]]] = [
     (
         "a health check node port",
         another(ports=[{"port": 80, "nodePort": 30500}]),
-        [f"spec.ports[0].nodePort: 30500 is the health check node port of {WEB}"],
+        [f"spec.ports[0].nodePort: TCP 30500 is the health check node port of {WEB}"],
     ),
     (
         "a node port as health check node port",
@@ -59,7 +59,7 @@ CONFLICTS: list[tuple[str, Manifest, list[str]]] = [
             healthCheckNodePort=30080,
             ports=[{"port": 80}],
         ),
-        [f"spec.healthCheckNodePort: 30080 is the node port of {WEB}"],
+        [f"spec.healthCheckNodePort: TCP 30080 is the node port of {WEB}"],
     ),
     (
         "a health check node port without effect",
@@ -107,13 +107,6 @@ def test_in_one_service_a_port_is_used_once() -> None:
         "spec.ports[1].port: TCP 80 is used by spec.ports[0].port already",
         "spec.ports[1].nodePort: TCP 30080 is used by spec.ports[0].nodePort already",
     ]
-
-
-def test_health_checks_have_a_port_of_their_own() -> None:
-    (problem,) = problems_of(edited(SERVICE, "spec.ports[1].nodePort", 30500))
-    assert problem == (
-        "spec.healthCheckNodePort: 30500 is the node port of Service shop/web already, at f.json:1"
-    )
 
 
 def test_cluster_ips_are_of_different_families() -> None:

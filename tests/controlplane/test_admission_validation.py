@@ -24,6 +24,10 @@ NOT_QUALIFIED = (
     "is not a qualified name such as example.com/name: only letters, digits, -, _ and . are "
     "allowed, with a letter or digit at both ends"
 )
+NOT_A_PORT_NAME = (
+    "is not a port name: only a-z, 0-9 and - are allowed, with a letter somewhere, "
+    "a letter or digit at both ends, and no two - in a row"
+)
 NOT_A_LABEL_VALUE = (
     "is not a label value: only letters, digits, -, _ and . are allowed, "
     "with a letter or digit at both ends"
@@ -36,6 +40,36 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
             f'spec.selector: Invalid value: "a b": {NOT_QUALIFIED}',
             f'spec.selector: Invalid value: "-e": {NOT_A_LABEL_VALUE}',
         ],
+    ),
+    *(
+        (
+            {"externalIPs": [address]},
+            [f'spec.externalIPs[0]: Invalid value: "{address}": may not be {told}'],
+        )
+        for address, told in (
+            ("0.0.0.0", "unspecified (0.0.0.0)"),
+            ("::1", "in the loopback range (127.0.0.0/8, ::1/128)"),
+            ("fe80::1", "in the link-local range (169.254.0.0/16, fe80::/10)"),
+            ("224.0.0.1", "in the link-local multicast range (224.0.0.0/24, ff02::/16)"),
+        )
+    ),
+    *(
+        (
+            {"ports": [{"port": 80, "targetPort": name}]},
+            [f'spec.ports[0].targetPort: Invalid value: "{name}": {told}'],
+        )
+        for name, told in (
+            ("8080", NOT_A_PORT_NAME),
+            ("a-name-too-long-", "has 16 characters; 15 are allowed"),
+        )
+    ),
+    (
+        {"sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 7}}},
+        ["spec.sessionAffinityConfig: Forbidden: must not be set when session affinity is None"],
+    ),
+    (
+        {"type": "LoadBalancer", "loadBalancerClass": "a b"},
+        [f'spec.loadBalancerClass: Invalid value: "a b": {NOT_QUALIFIED}'],
     ),
     *(
         (
@@ -80,6 +114,13 @@ def test_a_name_is_shorter_than_what_kube_proxy_could_do() -> None:
     assert refused(allocator(), long) == [f'Service "{name}" is invalid: {told}']
     longest = replace(service(), metadata=Metadata(name=name[1:]))
     assert allocator().admit(longest).metadata.name == name[1:]
+
+
+def test_labels_are_labels() -> None:
+    told = [f'"a b": {NOT_QUALIFIED}', f'"-e": {NOT_A_LABEL_VALUE}']
+    new = replace(service(), metadata=Metadata(name="web", labels={"a b": "c", "d": "-e"}))
+    prefix = 'Service "web" is invalid: metadata.labels: Invalid value: '
+    assert refused(allocator(), new) == [prefix + each for each in told]
 
 
 def test_both_annotations_for_hints_say_the_same() -> None:
