@@ -21,6 +21,14 @@ from tests.api.objects import (
 NOT_A_LABEL = (
     "is not a DNS label: only a-z, 0-9 and - are allowed, with a letter or digit at both ends"
 )
+NOT_A_PORT_NAME = (
+    "is not a port name: only a-z, 0-9 and - are allowed, with a letter somewhere, "
+    "a letter or digit at both ends, and no two - in a row"
+)
+NOT_QUALIFIED = (
+    "is not a qualified name such as example.com/name: only letters, digits, -, _ and . are "
+    "allowed, with a letter or digit at both ends"
+)
 NOT_A_LABEL_VALUE = (
     "is not a label value: only letters, digits, -, _ and . are allowed, "
     "with a letter or digit at both ends"
