@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from kproxy.bench.results import ControlPlaneSize, LatencySize, SyncSize
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_Size = TypeVar("_Size", "SyncSize", "LatencySize", "ControlPlaneSize")
+_Result = TypeVar("_Result")
 
 
 @click.group()
@@ -117,8 +120,6 @@ def sync(
     """
     if kernel_choice.is_needed(kernel, mode):
         kernel_choice.rerun()
-    import msgspec
-
     from kproxy.apart import measure_apart
     from kproxy.bench.results import SyncResult, SyncSize
     from kproxy.bench.subject import variants
@@ -130,12 +131,8 @@ def sync(
         for each in sizes
         for _ in range(runs)
     ]
-    if not as_json:
-        click.echo(SYNC_HEADING)
-    for size in all_sizes:
-        with _progress(size):
-            result = measure_apart("kproxy.bench.sync", size, SyncResult)
-        click.echo(msgspec.json.encode(result).decode() if as_json else sync_row(result))
+    measure = partial(measure_apart, "kproxy.bench.sync", result=SyncResult)
+    _print(all_sizes, measure, SYNC_HEADING, sync_row, as_json=as_json)
 
 
 @bench.command()
@@ -184,8 +181,6 @@ def latency(
     """
     if kernel_choice.is_needed(kernel, mode):
         kernel_choice.rerun()
-    import msgspec
-
     from kproxy.apart import measure_apart
     from kproxy.bench.results import LatencyResult, LatencySize
     from kproxy.bench.subject import variants
@@ -204,12 +199,8 @@ def latency(
         for each in sizes
         for _ in range(runs)
     ]
-    if not as_json:
-        click.echo(LATENCY_HEADING)
-    for size in all_sizes:
-        with _progress(size):
-            result = measure_apart("kproxy.bench.latency", size, LatencyResult)
-        click.echo(msgspec.json.encode(result).decode() if as_json else latency_row(result))
+    measure = partial(measure_apart, "kproxy.bench.latency", result=LatencyResult)
+    _print(all_sizes, measure, LATENCY_HEADING, latency_row, as_json=as_json)
 
 
 @bench.command()
@@ -252,8 +243,6 @@ def control_plane(
     """
     if kernel_choice.is_needed(kernel, mode):
         kernel_choice.rerun()
-    import msgspec
-
     from kproxy.apart import measure_apart
     from kproxy.bench.results import ControlPlaneResult, ControlPlaneSize
     from kproxy.bench.subject import variants
@@ -273,12 +262,8 @@ def control_plane(
         for each in sizes
         for _ in range(runs)
     ]
-    if not as_json:
-        click.echo(CONTROL_PLANE_HEADING)
-    for size in all_sizes:
-        with _progress(size):
-            result = measure_apart("kproxy.bench.control_plane", size, ControlPlaneResult)
-        click.echo(msgspec.json.encode(result).decode() if as_json else control_plane_row(result))
+    measure = partial(measure_apart, "kproxy.bench.control_plane", result=ControlPlaneResult)
+    _print(all_sizes, measure, CONTROL_PLANE_HEADING, control_plane_row, as_json=as_json)
 
 
 @bench.command()
@@ -294,6 +279,25 @@ def endpoints() -> None:
     from kproxy.controlplane.cost import table
 
     click.echo(table())
+
+
+def _print(
+    sizes: Iterable[_Size],
+    measure: Callable[[_Size], _Result],
+    heading: str,
+    row: Callable[[_Result], str],
+    *,
+    as_json: bool,
+) -> None:
+    """Measure one after the other, and print a line of each."""
+    import msgspec
+
+    if not as_json:
+        click.echo(heading)
+    for size in sizes:
+        with _progress(size):
+            result = measure(size)
+        click.echo(msgspec.json.encode(result).decode() if as_json else row(result))
 
 
 @contextmanager
