@@ -22,10 +22,11 @@ from typing import Any, Generic, TypeVar
 
 from kproxy.errors import Unsupported
 from kproxy.forwarding.network import Packet
+from kproxy.kernel.uml import on_uml
 from kproxy.probe.prober import Probed
 
-TIMEOUT_S = 1.6
-"""Long enough for a second SYN, which Linux sends after one second.
+TIMEOUT_S = 4.0 if on_uml() else 1.6
+"""Long enough for a second SYN, which Linux sends after one second; on user-mode Linux for a third.
 
 The first may be refused in vain: an ICMP error that returns while connect() still holds the socket
 is lost (LockDroppedIcmps), and in a lab it returns within microseconds.

@@ -15,13 +15,16 @@ from itertools import count
 from typing import Protocol, Self
 
 from kproxy.forwarding.network import Network, Packet
+from kproxy.kernel.uml import on_uml
 from kproxy.probe.batch import Batch, Pending
 from kproxy.probe.journey import Journey, conclude, in_order
 from kproxy.probe.outcome import Dropped, Outcome
 from kproxy.probe.taps import HasNamespace, Tap
 
 _CLOCK_S = 0.01  # the kernel notes times only from a moment after the first socket that asks for it
-SILENCE_S = 0.5  # the kernel needs microseconds: this is for a machine that is busy otherwise
+# The kernel needs microseconds: this is for a machine that is busy otherwise. User-mode Linux
+# stands still for as long as the machine has no time for it.
+SILENCE_S = 2.0 if on_uml() else 0.5
 
 
 class Probed(Protocol):
