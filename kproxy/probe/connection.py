@@ -209,6 +209,8 @@ def _open(probed: Probed, packet: Packet) -> socket.socket:
                 remedy=f"load its module: modprobe {packet.protocol.lower()}",
             ) from error
     sock.setblocking(False)
-    if packet.source:
-        sock.bind((packet.source, 0))
+    # A port that no other socket of this host has. connect() alone would take the same one for
+    # another destination, and IPVS, which chooses no new source port, mixes up two connections from
+    # it that come to the same endpoint.
+    sock.bind((packet.source, 0))
     return sock

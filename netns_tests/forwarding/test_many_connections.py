@@ -18,6 +18,7 @@ from kproxy.api.types import (
 )
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
+from kproxy.kernel import sysctl
 from kproxy.lab import service, slices_for
 from kproxy.probe import Connected, affinity, affinity_expiry, connect_many, distribution
 from kproxy.testing import LabFactory, ProbedLab
@@ -30,6 +31,7 @@ CLUSTER_IP = {Family.IPV4: "10.96.0.", Family.IPV6: "fd00:10:96::"}
 NODE_PORT = 30000
 # A lower number: of so many endpoints.
 WEB, STICKY, FORGETFUL, CHANGING, EVERYWHERE = 20, 21, 22, 23, 24
+SAME_POD = (25, 26, 27, 28)
 FORGOTTEN_AFTER_S = 1
 DEADLINE_S = 5
 
@@ -206,6 +208,22 @@ def test_connections_outlive_changes_of_endpoints(
             lab.apply(objects(lab, CHANGING, pods, affinity_timeout_s))
         sock.sendall(b"\n")
         assert json.loads(sock.recv(4096))["pod"] == PODS[0]
+
+
+@pytest.mark.parametrize("family", BOTH)
+def test_connections_to_several_services_of_a_pod_do_not_meet(
+    lab: ProbedLab, family: Family
+) -> None:
+    """IPVS keeps the port they come from: two from the same one would be one to their pod."""
+    client = PODS[-1]
+    with lab.hosts[client].namespace.entered():  # where connect() alone takes each of them twice
+        sysctl.write("net/ipv4/ip_local_port_range", "40000 40127")
+    for number in SAME_POD:
+        lab.apply(objects(lab, number, PODS[:1]))
+    asks = [replace(cluster_ip(number, family), client=client) for number in SAME_POD]
+    assert {str(each) for each in connect_many(lab, asks * 15)} == {
+        f"{PODS[0]} answered and saw {lab.pods[client].addresses[family]}"
+    }
 
 
 def homes(lab: ProbedLab, number: int, family: Family) -> dict[str, str]:
