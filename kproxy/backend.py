@@ -125,11 +125,11 @@ class Predecessor(Protocol):
         """Whether there is anything that `leave` would remove. Starts no process."""
         ...
 
-    def leave(self, successor: Uses, settings: NodeSettings, /) -> float:
+    def leave(self, successor: Uses, /) -> float:
         """Remove everything but what `successor` uses, and what open connections need.
 
-        `settings`: by which the successor works. Returns in how many seconds this is to be called
-        again; 0: nothing is left. Raises KernelRefused, Unsupported.
+        Returns in how many seconds this is to be called again; 0: nothing is left. Raises
+        KernelRefused, Unsupported.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import get_args
 
 from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport, Uses
@@ -13,6 +13,7 @@ from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.addresses import local_addresses
 from kproxy.kernel.xtables import (
     TABLES,
+    Table,
     Variant,
     Xtables,
     installed_variants,
@@ -120,13 +121,15 @@ class IptablesBackend:
     def has_left(self, successor: Uses) -> bool:
         return any(map(cleanup.is_needed, self._tables_but(successor)))
 
-    def leave(self, successor: Uses, _settings: NodeSettings, /) -> float:
-        """Connections need nothing of it: conntrack translates them."""
+    def leave(self, successor: Uses, /) -> float:
+        in_use: Collection[tuple[Table, str]] = ()
+        if self.family is Family.IPV4 and successor.mode != self.name:
+            in_use = cleanup.chains_in_use()
         installed = installed_variants()
         for xtables in self._tables_but(successor):
             if xtables.variant in installed or cleanup.is_needed(xtables):
-                cleanup.remove_all(xtables, successor)
-        return 0
+                cleanup.remove_all(xtables, successor, in_use)
+        return cleanup.LOOK_AGAIN_S if in_use else 0
 
     def _tables_but(self, successor: Uses) -> Iterator[Xtables]:
         """Of all variants, but the one that a successor of this mode works with."""

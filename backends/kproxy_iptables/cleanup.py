@@ -5,16 +5,18 @@ rule is in it. With it goes net/ipv4/conf/all/route_localnet, and the packet cou
 Source: kube-proxy v1.36 iptables/cleanup.go, which leaves that chain, the setting and the counters.
 
 A successor keeps what it has written itself: ipvs mode has chains and jumps of the same names; this
-mode in another variant needs the setting and the counters.
+mode in another variant needs the setting and the counters. Conntrack translates old connections
+without any rule, but those to 127.0.0.1:nodePort need the setting, and so that chain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from kproxy.backend import Uses
 from kproxy.errors import KernelRefused
-from kproxy.kernel import nfacct, sysctl
+from kproxy.forwarding.plan import Family
+from kproxy.kernel import conntrack, nfacct, sysctl
 from kproxy.kernel.xtables import TABLES, Chains, Table, Xtables
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET
 from kproxy_iptables.names import (
@@ -27,6 +29,7 @@ from kproxy_iptables.names import (
 from kproxy_iptables.rules import LOCALHOST_COUNTER
 
 MODE = "iptables"
+LOOK_AGAIN_S = 60.0  # whether open connections have ended
 NOBODY = Uses(mode="")
 _MARTIAN_RULE = '"block incoming localnet connections"'
 # In each table a chain that no other mode has.
@@ -35,6 +38,11 @@ _MARKS: tuple[tuple[Table, str], ...] = (
     ("nat", "KUBE-NODEPORTS"),
     ("filter", "KUBE-EXTERNAL-SERVICES"),
 )
+# Of connections to 127.0.0.1; the canary tells the next proxy that there is something to remove.
+_LOCALHOST_CHAINS: tuple[tuple[Table, str], ...] = (
+    ("mangle", CANARY),
+    ("filter", KUBELET_FIREWALL),
+)
 
 
 def is_needed(xtables: Xtables) -> bool:
@@ -42,8 +50,24 @@ def is_needed(xtables: Xtables) -> bool:
     return any(xtables.has_chain(table, chain) for table, chain in _MARKS)
 
 
-def remove_all(xtables: Xtables, successor: Uses = NOBODY) -> None:
-    """Raises KernelRefused if a rule of somebody else still leads to one of the chains."""
+def chains_in_use() -> Collection[tuple[Table, str]]:
+    """What open connections need. Raises KernelRefused, Unsupported."""
+    if sysctl.read(ROUTE_LOCALNET) == "0":
+        return ()
+    led_out = any(
+        flow.destination[0].startswith("127.") and not flow.backend[0].startswith("127.")
+        for flow in conntrack.flows(Family.IPV4)
+    )
+    return _LOCALHOST_CHAINS if led_out else ()
+
+
+def remove_all(
+    xtables: Xtables, successor: Uses = NOBODY, but: Collection[tuple[Table, str]] = ()
+) -> None:
+    """`but`: chains that stay, with the jumps to them.
+
+    Raises KernelRefused if a rule of somebody else still leads to one of the chains.
+    """
     kept = successor if successor.variant == xtables.variant else NOBODY
     failures = []
     for table in TABLES:
@@ -51,7 +75,7 @@ def remove_all(xtables: Xtables, successor: Uses = NOBODY) -> None:
             continue
         chains = xtables.save(table)
         kept_chains = {chain for where, chain in kept.chains if where == table}
-        ours = set(_doomed(table, chains))
+        ours = {chain for chain in _doomed(table, chains) if (table, chain) not in but}
         doomed = ours - kept_chains
         jumps = [j for j in JUMPS if j.table == table and j.rule.rpartition(" ")[2] in ours]
         try:

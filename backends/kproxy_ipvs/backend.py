@@ -127,8 +127,8 @@ class IpvsBackend:
     def has_left(self, successor: Uses) -> bool:
         return leaving.has_left(self.family, successor, self.name)
 
-    def leave(self, successor: Uses, settings: NodeSettings, /) -> float:
-        return leaving.leave(self.family, successor, self.name, settings, self._excluded())
+    def leave(self, successor: Uses, /) -> float:
+        return leaving.leave(self.family, successor, self.name, self._excluded())
 
     def _take_over(self, ipvs: Ipvs, plan: Plan, place: Place) -> Counter[str]:
         """Whatever is there."""
@@ -140,6 +140,7 @@ class IpvsBackend:
         addresses.ensure_dummy(DEVICE)
         ipset.restore([creation(self.family, suffix) for suffix in SETS])
         self._rules = {}
+        leaving.come_back(self._xtables)
         return self._apply(
             plan,
             difference(desired.entries.all(), self._present_entries()),

@@ -17,7 +17,15 @@ from kproxy.forwarding.plan import Family
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Batch, Ipvs
 from kproxy.kernel.xtables import Table, Variant, Xtables
-from kproxy_ipvs.names import CHAINS, DEVICE, JUMPS, SETS, set_name
+from kproxy_ipvs.names import (
+    CHAINS,
+    DEVICE,
+    JUMPS,
+    SETS,
+    SOURCES_CHAIN,
+    SOURCES_JUMP,
+    set_name,
+)
 
 NOBODY = Uses(mode="")
 
@@ -72,10 +80,14 @@ def remove_rules(
         try:
             xtables.remove(
                 table,
-                [c for where, c in {*CHAINS} - kept.chains if where == table and c not in stay],
+                [
+                    chain
+                    for where, chain in {*CHAINS, SOURCES_CHAIN} - kept.chains
+                    if where == table and chain not in stay
+                ],
                 [
                     jump
-                    for jump in JUMPS
+                    for jump in (*JUMPS, SOURCES_JUMP)
                     if jump.table == table
                     and jump not in kept.jumps
                     and jump.rule.rpartition(" ")[2] not in stay

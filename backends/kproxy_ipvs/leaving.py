@@ -2,8 +2,10 @@
 
 What IPVS forwards, conntrack does not translate: such connections end with their virtual server.
 The successor translates new ones before IPVS would see them. So virtual servers of TCP that have
-connections stay, with weight 0, until these have ended; with them their addresses, and one chain
-that refuses what else is sent there. UDP and SCTP are not waited for, as in `servers`.
+connections stay, with weight 0, until these have ended; with them their addresses, a chain that
+refuses what else is sent there, and one that masquerades what is sent from there: such an address
+is the source of what the node itself asks of it, and pods of other nodes could not answer it.
+UDP and SCTP are not waited for, as in `servers`.
 
 kube-proxy v1.36 deletes all of it at once when the nftables mode starts, and nothing when the
 iptables mode does (ipvs/cleanup.go, cmd/kube-proxy/app/server_linux.go: platformCleanup).
@@ -18,12 +20,12 @@ from typing import get_args
 from kproxy.api.addresses import Network, parse_ip
 from kproxy.backend import Uses
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Family, NodeSettings
+from kproxy.forwarding.plan import Family
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Batch, Ipvs, VirtualServer, has_ipvs
 from kproxy.kernel.xtables import Table, Variant, Xtables, installed_variants
 from kproxy_ipvs import cleanup
-from kproxy_ipvs.names import DEVICE, SETS, set_name
+from kproxy_ipvs.names import DEVICE, SETS, SOURCES_CHAIN, SOURCES_JUMP, set_name
 from kproxy_ipvs.servers import DRAIN_INTERVAL_S
 
 _GUARD: tuple[Table, str] = ("filter", "KUBE-IPVS-FILTER")  # no other mode has it
@@ -43,7 +45,6 @@ def leave(
     family: Family,
     successor: Uses,
     mode: str,
-    settings: NodeSettings,
     excluded: Collection[Network],
 ) -> float:
     """Returns in how many seconds to come again; 0: nothing is left. Raises KernelRefused."""
@@ -56,26 +57,47 @@ def leave(
     if successor.mode == mode:
         _raise([line for each in tables for line in cleanup.remove_rules(each, successor)])
         return 0
-    bound = addresses.addresses_of(DEVICE, family)
-    # Without a local detector the successor does not masquerade what the node itself asks a cluster
-    # IP; as long as that is bound, it would be the source, and no other node could answer.
-    needed = bound if settings.detector or settings.masquerade_all else set()
-    busy = _retire(family, excluded, but=bound - needed) if has_ipvs() else set()
+    busy = _retire(family, excluded) if has_ipvs() else set()
     if not busy:
         cleanup.remove_but_servers(family, tables, successor)
         return 0
+    for each in tables:
+        if each.has_chain(*_GUARD):
+            _masquerade_sources(each)
+    bound = addresses.addresses_of(DEVICE, family)
     addresses.remove_addresses(DEVICE, bound - {server.address for server in busy})
     emptied = [set_name(family, suffix) for suffix in SETS if suffix != _GUARDED]
     present = _sets()
     ipset.restore(f"flush {name}" for name in emptied if name in present)
-    _raise([line for each in tables for line in cleanup.remove_rules(each, successor, [_GUARD])])
+    stay = [_GUARD, SOURCES_CHAIN]
+    _raise([line for each in tables for line in cleanup.remove_rules(each, successor, stay)])
     return DRAIN_INTERVAL_S
 
 
-def _retire(
-    family: Family, excluded: Collection[Network], but: Collection[str]
-) -> set[VirtualServer]:
-    """Delete the virtual servers without connections, and those of the addresses `but`.
+def come_back(xtables: Xtables) -> None:
+    """Remove what only the mode's absence needed. Raises KernelRefused."""
+    table, chain = SOURCES_CHAIN
+    if xtables.has_chain(table, chain):
+        xtables.remove(table, [chain], [SOURCES_JUMP])
+
+
+def _masquerade_sources(xtables: Xtables) -> None:
+    table, chain = SOURCES_CHAIN
+    if xtables.has_chain(table, chain):
+        return
+    match = f"-m set --match-set {set_name(xtables.family, _GUARDED)} src"
+    xtables.restore(
+        [
+            f"*{table}\n:{chain} - [0:0]\n",
+            f"-A {chain} {match} -j MASQUERADE --random-fully\n",
+            f"-I {SOURCES_JUMP.chain} {SOURCES_JUMP.rule}\n",
+            "COMMIT\n",
+        ]
+    )
+
+
+def _retire(family: Family, excluded: Collection[Network]) -> set[VirtualServer]:
+    """Delete the virtual servers without connections.
 
     Returns the others. They take no new connections.
     """
@@ -86,7 +108,7 @@ def _retire(
             for key in ipvs.virtual_servers(family)
             if not any(parse_ip(key.address) in network for network in excluded)
         ]
-        waited_for = [key for key in ours if key.protocol == "TCP" and key.address not in but]
+        waited_for = [key for key in ours if key.protocol == "TCP"]
         for key in waited_for:
             for real, load in ipvs.real_servers(key).items():
                 if load.weight:

@@ -109,6 +109,11 @@ JUMPS = (
 )
 
 
+# What the mode leaves in the nat table while connections still need addresses on the device.
+SOURCES_CHAIN: tuple[Table, str] = ("nat", "KUBE-IPVS-SOURCES")
+SOURCES_JUMP = _jump("nat", "POSTROUTING", "addresses on the ipvs interface", SOURCES_CHAIN[1])
+
+
 def set_name(family: Family, suffix: str) -> str:
     """Name of one of `SETS`: KUBE-SUFFIX or KUBE-6-SUFFIX, cut to 31 characters (ipset's limit)."""
     return f"KUBE-{'6-' if family is Family.IPV6 else ''}{suffix}"[:31]

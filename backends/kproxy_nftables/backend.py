@@ -122,7 +122,7 @@ class NftablesBackend:
         """Not for itself: a sync replaces what the other layout has left."""
         return successor.mode != self.name and self._reader.exists()
 
-    def leave(self, _successor: Uses, _settings: NodeSettings, /) -> float:
+    def leave(self, _successor: Uses, /) -> float:
         self.cleanup()
         return 0
 

@@ -86,7 +86,7 @@ class Leftovers:
             factory = registry.load(mode)
             for family, successor in self._backends.items():
                 try:
-                    remove = self._remover(mode, family, factory(family, self._options), successor)
+                    remove = self._remover(mode, factory(family, self._options), successor)
                 except (KproxyError, OSError) as error:
                     log.debug("%s %s: nothing is found: %s", mode, family.value, error)
                     continue
@@ -95,7 +95,7 @@ class Leftovers:
         return found
 
     def _remover(
-        self, mode: str, family: Family, predecessor: Backend, successor: Backend
+        self, mode: str, predecessor: Backend, successor: Backend
     ) -> Callable[[], float] | None:
         """What removes the leftover of a mode. None if there is none."""
         if isinstance(successor, Predecessor):
@@ -107,7 +107,7 @@ class Leftovers:
         if isinstance(predecessor, Predecessor):
             if not predecessor.has_left(uses):
                 return None
-            return partial(predecessor.leave, uses, self._proxy.plans[family].settings)
+            return partial(predecessor.leave, uses)
         return partial(_clean, predecessor) if any(predecessor.read().values()) else None
 
 

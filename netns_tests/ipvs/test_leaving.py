@@ -10,10 +10,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from kproxy_ipvs.names import DEVICE
 from kproxy_ipvs.servers import DRAIN_INTERVAL_S
-from msgspec.structs import replace
 
 from kproxy.api.types import KubernetesObject
-from kproxy.config import ProxyConfig
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Family
 from kproxy.kernel import addresses, ipset
@@ -32,11 +30,10 @@ IPVS, IPTABLES = Mode("ipvs", "legacy"), Mode("iptables", "legacy")
 POD = "10.244.0.1"  # the node's own address plays it
 WEB = service("web", "10.96.0.1")
 OBJECTS: list[KubernetesObject] = [WEB, endpoints("web", POD), DNS, endpoints("dns", POD)]
-WITHOUT_DETECTOR = replace(CONFIG, cluster_cidr="")
 
 
 @contextmanager
-def left(config: ProxyConfig) -> Iterator[tuple[Leftovers, socket.socket, socket.socket]]:
+def left() -> Iterator[tuple[Leftovers, socket.socket, socket.socket]]:
     """A node that ipvs mode has just left, and both ends of a connection to 10.96.0.1."""
     with bench(IPVS) as node, ExitStack() as stack:
         node.sync(OBJECTS)
@@ -45,9 +42,9 @@ def left(config: ProxyConfig) -> Iterator[tuple[Leftovers, socket.socket, socket
         server = stack.enter_context(listener.accept()[0])
         successor = Bench(IPTABLES)
         successor.store.replace(OBJECTS)
-        proxy = NodeProxy(successor.store, config, successor.backends)
+        proxy = NodeProxy(successor.store, CONFIG, successor.backends)
         proxy.sync()
-        yield Leftovers(proxy, successor.backends, config, IPTABLES.options), client, server
+        yield Leftovers(proxy, successor.backends, CONFIG, IPTABLES.options), client, server
 
 
 def virtual_servers() -> set[VirtualServer]:
@@ -67,7 +64,7 @@ def nothing_is_left() -> bool:
 def test_a_connection_keeps_its_virtual_server_until_it_ends() -> None:
     """Other ports of that address are refused, though the node listens there."""
     with (
-        left(CONFIG) as (leftovers, client, server),
+        left() as (leftovers, client, server),
         socket.create_server(("0.0.0.0", 22)),
     ):
         assert leftovers.remove() == DRAIN_INTERVAL_S
@@ -85,7 +82,7 @@ def test_a_connection_keeps_its_virtual_server_until_it_ends() -> None:
 
 
 def test_back_in_ipvs_mode_it_takes_new_connections_again() -> None:
-    with left(CONFIG) as (leftovers, client, server):
+    with left() as (leftovers, client, server):
         leftovers.remove()
         again = Bench(IPVS)
         again.sync(OBJECTS)
@@ -95,12 +92,16 @@ def test_back_in_ipvs_mode_it_takes_new_connections_again() -> None:
         with Ipvs() as ipvs:
             loads = ipvs.real_servers(VirtualServer("TCP", "10.96.0.1", 80)).values()
         assert [load.weight for load in loads] == [1]
-        assert "KUBE-SVC-" not in run(["iptables-legacy-save"])
+        rules = run(["iptables-legacy-save"])
+        assert "KUBE-SVC-" not in rules
+        assert "KUBE-IPVS-SOURCES" not in rules
 
 
 def test_a_chain_that_somebody_else_uses_is_told_and_all_else_goes() -> None:
-    """So do connections, where the successor would not hide the address. Then the chain goes."""
-    with left(WITHOUT_DETECTOR) as (leftovers, _, _):
+    """Then the chain goes, too."""
+    with left() as (leftovers, client, _):
+        reset(client)
+        _until_idle()
         run(["iptables-legacy", "-t", "nat", "-A", "OUTPUT", "-j", "KUBE-LOAD-BALANCER"])
         with pytest.raises(KernelRefused, match="ipvs IPv4: nat KUBE-LOAD-BALANCER stays"):
             leftovers.remove()

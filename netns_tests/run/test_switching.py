@@ -21,6 +21,7 @@ from msgspec import to_builtins
 from kproxy.api.types import Service, ServicePort
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
+from kproxy.kernel import conntrack, sysctl
 from kproxy.kernel.ipvs import has_ipvs
 from kproxy.lab import service
 from kproxy.probe import Connected, Connection, connect_many
@@ -47,9 +48,10 @@ CLUSTER_IPS = {Family.IPV4: "10.96.0.10", Family.IPV6: "fd00:10:96::a"}
 ECHO_PORT, ECHO_NODE_PORT, NODE_PORT = 7000, 30007, 30080
 BEFORE_A_SECOND_SYN_S = 0.9  # a lost packet shows
 # Of IPVS while it has connections: virtual servers, real servers without weight, their addresses,
-# the chain that guards these, and sets.
+# the chains that guard and masquerade these, and sets.
 NEEDED = (
-    r"-A -t|-a -t .* -w 0$|KUBE-IPVS-FILTER|create KUBE-|add KUBE-(6-)?IPVS-IPS |[\da-f.:]+/\d+$"
+    r"-A -t|-a -t .* -w 0$|KUBE-IPVS-(FILTER|SOURCES)|"
+    r"create KUBE-|add KUBE-(6-)?IPVS-IPS |[\da-f.:]+/\d+$"
 )
 
 
@@ -58,7 +60,7 @@ class Echo:
 
     def __init__(self, lab: ProbedLab, pod: str) -> None:
         self._selector = selectors.DefaultSelector()
-        self._clients: dict[str, socket.socket] = {}
+        self._clients: list[tuple[str, socket.socket]] = []
         self._accepted: list[socket.socket] = []
         self._stop = threading.Event()
         self._lab = lab
@@ -78,18 +80,18 @@ class Echo:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        for each in (*self._clients.values(), *self._listeners, *self._accepted):
+        for each in (*(sock for _, sock in self._clients), *self._listeners, *self._accepted):
             each.close()
         self._selector.close()
 
     def connect(self, client: str, address: str, port: int) -> None:
         with self._lab.hosts[client].namespace.entered():
             sock = socket.create_connection((address, port), timeout=PATIENCE_S)
-        self._clients[f"{client} -> {address}:{port}"] = sock
+        self._clients.append((f"{client} -> {address}:{port}", sock))
 
     def ask_all(self, text: bytes) -> None:
         """Every connection that was ever made must answer."""
-        for name, sock in self._clients.items():
+        for name, sock in self._clients:
             try:
                 sock.sendall(text)
                 answer = sock.recv(len(text), socket.MSG_WAITALL)
@@ -176,6 +178,14 @@ class Node:
             for source in (visitor[family], gateway.gateways[family])
         ]
 
+    def route_localnet(self) -> str:
+        with self.lab.nodes["node-a"].namespace.entered():
+            return sysctl.read("net/ipv4/conf/all/route_localnet")
+
+    def forget_connections(self) -> None:
+        with self.lab.nodes["node-a"].namespace.entered():
+            conntrack.forget(conntrack.flows(Family.IPV4))
+
     def kernel(self) -> str:
         """What the kernel's own tools print."""
         with self.lab.nodes["node-a"].namespace.entered():
@@ -242,6 +252,71 @@ def test_a_switch_is_not_noticed_and_leaves_nothing(node: Node, former: Mode, mo
         assert _canonical(node.kernel()) == alone
         same_table = former.name == mode.name == "nftables"
         assert log.count(f"removed what {former.name} mode had left") == (not same_table)
+
+
+@pytest.mark.ipvs
+def test_a_node_reaches_others_by_an_address_that_ipvs_still_holds(
+    kproxy_lab: LabFactory, tmp_path: Path
+) -> None:
+    """Without a local detector no rule of a Service masquerades what comes from that address."""
+    pods = {"visitor": "node-a", "shop": "node-b"}
+    node = Node(kproxy_lab(nodes=("node-a", "node-b"), pods=pods, mode=None), tmp_path)
+    node.switch(IPVS, "--cluster-cidr=")
+    with established(node) as echo:
+        echo.ask_all(b"before")
+        log = node.switch(HOST_MODES[0], "--cluster-cidr=")
+        assert "open connections keep a part of what ipvs mode had left" in log
+        for cluster_ip in _next(CLUSTER_IPS):
+            echo.connect("visitor", cluster_ip, 7)
+            echo.connect("node-a", cluster_ip, 7)
+        echo.ask_all(b"after")
+
+
+MARTIANS = (
+    "! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment"
+    ' --comment "block incoming localnet connections"'
+    " -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"
+)
+LOCALHOST_LEFT = (
+    ":KUBE-FIREWALL",
+    ":KUBE-PROXY-CANARY",
+    "-A INPUT -j KUBE-FIREWALL",
+    "-A OUTPUT -j KUBE-FIREWALL",
+    f"-A KUBE-FIREWALL {MARTIANS} -j DROP",
+)
+
+
+@pytest.mark.parametrize(
+    ("former", "mode"),
+    [
+        (HOST_MODES[0], HOST_MODES[2]),
+        (HOST_MODES[1], HOST_MODES[3]),
+        pytest.param(HOST_MODES[0], IPVS, marks=pytest.mark.ipvs),
+    ],
+    ids=str,
+)
+def test_connections_to_localhost_outlive_iptables_mode(
+    node: Node, former: Mode, mode: Mode
+) -> None:
+    """No other mode has such addresses, so they need a part of what is left."""
+    node.switch(mode)
+    alone = _canonical(node.kernel())
+    node.switch(mode, "--cleanup")
+    node.switch(former)
+    with established(node) as echo:
+        echo.connect("node-a", "127.0.0.1", ECHO_NODE_PORT)
+        echo.ask_all(b"before")
+        log = node.switch(mode)
+        assert "open connections keep a part of what iptables mode had left" in log
+        echo.ask_all(b"after")
+        left = Counter(_canonical(node.kernel()))
+        left.subtract(alone)
+        assert sorted(left.elements()) == sorted(LOCALHOST_LEFT)
+        assert node.route_localnet() == "1"
+    node.forget_connections()  # sooner than the kernel does
+    assert "removed what iptables mode had left" in node.switch(mode)
+    assert _canonical(node.kernel()) == alone
+    assert node.route_localnet() == "0"
 
 
 def _service(
