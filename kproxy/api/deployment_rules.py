@@ -30,7 +30,8 @@ def check_deployment(deployment: Deployment, report: Report) -> Deployment:
     metadata = check_metadata(report, deployment.metadata)
     check_labels(report, "metadata.labels", metadata.labels)
     spec = deployment.spec
-    check_count(report, "spec.replicas", spec.replicas)
+    if spec.replicas is not None:
+        check_count(report, "spec.replicas", spec.replicas)
     _check_selector(spec.selector, report)
     template = _checked_template(spec, report)
     _check_strategy(spec.strategy, report)

@@ -410,7 +410,9 @@ class DeploymentStrategy(_Object, frozen=True, kw_only=True):
 
 
 class DeploymentSpec(_Object, frozen=True, kw_only=True):
-    replicas: int = 1
+    """`replicas`: None leaves the number as it is, one for a new Deployment."""
+
+    replicas: int | None = None
     selector: LabelSelector = LabelSelector()
     template: PodTemplateSpec = PodTemplateSpec()
     strategy: DeploymentStrategy = DeploymentStrategy()

@@ -72,7 +72,7 @@ def next_step(
             pod.metadata.labels[HASH_LABEL] != current and not members.is_terminal(pod)
             for pod in owned
         )
-        create, delete = _recreate(deployment.spec.replicas, new, old, waiting=waiting)
+        create, delete = _recreate(replicas_of(deployment), new, old, waiting=waiting)
     else:
         create, delete = _roll(deployment, new, old)
     return Step(create=tuple(_new_pods(deployment, create, name_is_taken)), delete=tuple(delete))
@@ -95,9 +95,14 @@ def template_hash(template: PodTemplateSpec) -> str:
     return sha256(msgspec.json.encode(told, order="deterministic")).hexdigest()[:_HASH_LENGTH]
 
 
+def replicas_of(deployment: Deployment) -> int:
+    """How many Pods it wants."""
+    return 1 if deployment.spec.replicas is None else deployment.spec.replicas
+
+
 def limits(deployment: Deployment) -> tuple[int, int]:
     """maxSurge and maxUnavailable in Pods: rounded up and down; not both are 0."""
-    replicas, rolling = deployment.spec.replicas, deployment.spec.strategy.rolling_update
+    replicas, rolling = replicas_of(deployment), deployment.spec.strategy.rolling_update
     surge = _resolved(rolling.max_surge, replicas, up=True)
     unavailable = _resolved(rolling.max_unavailable, replicas, up=False)
     return surge, unavailable if surge or unavailable else 1
@@ -138,7 +143,7 @@ def _recreate(
 
 
 def _roll(deployment: Deployment, new: Sequence[Pod], old: Sequence[Pod]) -> tuple[int, list[Pod]]:
-    replicas = deployment.spec.replicas
+    replicas = replicas_of(deployment)
     surge, unavailable = limits(deployment)
     live = [*old, *new]
     if len(new) > replicas:

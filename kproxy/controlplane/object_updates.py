@@ -25,6 +25,7 @@ from kproxy.api.types import (
     Service,
     ServiceStatus,
 )
+from kproxy.controlplane.deployments import replicas_of
 from kproxy.controlplane.endpoint_validation import endpoints_problems, slice_problems
 from kproxy.controlplane.field_errors import forbidden
 from kproxy.errors import BadInput
@@ -63,7 +64,10 @@ def deployment(wanted: Deployment, former: Deployment | None) -> Deployment:
         selector = encode(wanted.spec.selector).decode()
         told = f"spec.selector: Invalid value: {selector}: field is immutable"
         raise refused(wanted, [told])
-    return altered(wanted, metadata=metadata, status=status)
+    spec = wanted.spec
+    if spec.replicas is None:
+        spec = altered(spec, replicas=replicas_of(former or wanted))
+    return altered(wanted, metadata=metadata, spec=spec, status=status)
 
 
 def endpoint_slice(wanted: EndpointSlice, former: EndpointSlice | None) -> EndpointSlice:

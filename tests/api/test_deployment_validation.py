@@ -142,7 +142,7 @@ def test_defaults() -> None:
     (found,) = decode(json.dumps(manifest), "f").objects
     assert isinstance(found, Deployment)
     assert found.metadata.namespace == "default"
-    assert found.spec.replicas == 1
+    assert found.spec.replicas is None
     assert found.spec.strategy.type == "RollingUpdate"
     assert found.spec.strategy.rolling_update == RollingUpdateDeployment(
         max_surge="25%", max_unavailable="25%"

@@ -98,7 +98,9 @@ def running(*ips: str, ready: bool = True) -> PodStatus:
     )
 
 
-def deployment(name: str = "web", replicas: int = 3, version: str = "1", **spec: Any) -> Deployment:
+def deployment(
+    name: str = "web", replicas: int | None = 3, version: str = "1", **spec: Any
+) -> Deployment:
     """`version` is a label of its template."""
     labels = {"app": name}
     whole = {

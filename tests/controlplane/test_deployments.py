@@ -243,6 +243,18 @@ def test_deleting_takes_the_pods_along() -> None:
     assert played.pods == []
 
 
+def test_replicas_that_are_not_stated_stay_as_they_are() -> None:
+    played = Played(node("node-a"), deployment(replicas=None))
+    assert played.pods == ["web-1"]
+    played.cluster.scale("default", "web", 3)
+    played.apply(deployment(replicas=None, version="2"))
+    played.settle()
+    assert len(played.pods) == 3
+    played.apply(deployment(replicas=2, version="2"))
+    played.settle()
+    assert len(played.pods) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "replicas", "told"),
     [
