@@ -214,7 +214,7 @@ class Kubelet:
         if self._publisher and not pod.spec.host_network:
             conf = resolv_conf(self._nameservers, pod.metadata.namespace)
             self._publisher.add({sandbox.pod.name: sandbox.pod.namespace}, conf)
-        if _is_dns(pod):
+        if any(map(_is_dns_server, pod.spec.containers)):
             self._dns.start(sandbox.pod)
         if sandbox.probe:
             self._probes.watch(sandbox.pod, self._nodes[sandbox.pod.node], sandbox.probe)
@@ -295,13 +295,16 @@ class Kubelet:
 
 
 def _pod_spec(pod: Pod) -> PodSpec:
-    ports = (port for container in pod.spec.containers for port in container.ports)
+    ports = (
+        port
+        for container in pod.spec.containers
+        if not _is_dns_server(container)  # it listens itself
+        for port in container.ports
+    )
     return PodSpec(
         name=host_name(pod.metadata.name, pod.metadata.namespace),
         labels=pod.metadata.labels,
-        ports=()
-        if _is_dns(pod)
-        else tuple(
+        ports=tuple(
             PortSpec(port=port.container_port, protocol=port.protocol, name=port.name)
             for port in ports
         ),
@@ -310,10 +313,9 @@ def _pod_spec(pod: Pod) -> PodSpec:
     )
 
 
-def _is_dns(pod: Pod) -> bool:
-    """Whether it runs the cluster's DNS: its image is of that name, whatever registry and tag."""
-    images = (each.image.rpartition("/")[2].partition(":")[0] for each in pod.spec.containers)
-    return _DNS_IMAGE in images
+def _is_dns_server(container: Container) -> bool:
+    """Of the cluster: its image is of that name, whatever registry and tag."""
+    return container.image.rpartition("/")[2].partition(":")[0] == _DNS_IMAGE
 
 
 def _without_sctp(container: Container) -> Container:

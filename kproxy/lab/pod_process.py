@@ -29,7 +29,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from subprocess import CompletedProcess, Popen
 
-from kproxy.errors import KernelRefused, Unsupported
+from kproxy.errors import BadInput, KernelRefused, Unsupported
 from kproxy.forwarding.plan import Family
 from kproxy.lab.hosts import LabPod
 
@@ -78,8 +78,10 @@ def run_in_pod(
 
     `resolv_conf` is the text of the pod's /etc/resolv.conf (`kproxy.dns.resolv_conf`). Standard
     input is empty. Raises KernelRefused if it is not done after `timeout_s` (it is killed then),
-    Unsupported without the privilege.
+    Unsupported without the privilege, BadInput if the command is empty.
     """
+    if not command:
+        raise BadInput([f"no command to run in {pod.name}"])
     started: Future[Popen[str]] = Future()
     # It stays in its namespaces to its end; and as long as the program, which would end with it.
     keeper = threading.Thread(

@@ -10,6 +10,7 @@ import pytest
 
 from kproxy.api.types import EndpointSlice, Node
 from kproxy.errors import KernelRefused
+from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 from kproxy.lab import Lab
@@ -24,6 +25,7 @@ from netns_tests.control_plane.plane_lab import (
     deployment,
     known,
     namespaces,
+    objects,
     service,
     traffic,
     ways,
@@ -76,6 +78,25 @@ def test_without_proxies() -> None:
         assert found == {"web-1": False, "web-2": True}
         lab.scale("web", 0)
         assert "web-1" not in lab.pods
+
+
+SIDECAR = """
+apiVersion: v1
+kind: Pod
+metadata: {name: names}
+spec:
+  containers:
+  - {name: dns, image: coredns, ports: [{containerPort: 53, protocol: UDP}]}
+  - {name: metrics, image: answer, ports: [{containerPort: 9153}]}
+"""
+
+
+def test_beside_the_dns_server_others_listen() -> None:
+    with Lab(SPEC, mode=None) as lab:
+        lab.apply(objects(SIDECAR))
+        address = lab.pod("names").addresses[V4]
+        (how,) = connect_many(lab, [Packet(client="shell", address=address, port=9153)])
+        assert isinstance(how, Connected)
 
 
 def test_what_the_lab_has_stays(bare_lab: PlaneLab) -> None:

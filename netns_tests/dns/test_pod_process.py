@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from kproxy.errors import KernelRefused
+from kproxy.errors import BadInput, KernelRefused
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec
@@ -104,6 +104,11 @@ def test_how_it_ends(
     done = run_in_pod(lab.pods["web-1"], command, resolv_conf=CONF)
     assert (done.returncode, done.stdout) == (status, output)
     assert done.stderr.startswith(errors)
+
+
+def test_nothing_to_run(lab: Lab) -> None:
+    with pytest.raises(BadInput, match="no command to run in web-1"):
+        run_in_pod(lab.pods["web-1"], [], resolv_conf=CONF)
 
 
 def test_it_is_killed_when_its_time_is_over(lab: Lab) -> None:
