@@ -12,12 +12,14 @@ from __future__ import annotations
 import enum
 import errno
 import json
+import random
 import selectors
 import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import count, islice
 from typing import Any, Generic, TypeVar
 
 from kproxy.errors import Unsupported
@@ -31,6 +33,10 @@ TIMEOUT_S = 4.0 if on_uml() else 1.6
 The first may be refused in vain: an ICMP error that returns while connect() still holds the socket
 is lost (LockDroppedIcmps), and in a lab it returns within microseconds.
 """
+
+# The kernel's ephemeral ports, in turns over all hosts. Another process begins elsewhere.
+_FIRST_PORT, _PORTS = 32_768, 28_232
+_serials = count(random.randrange(_PORTS))
 
 _Answer = TypeVar("_Answer")
 _GREETING = b"kproxy\n"
@@ -209,8 +215,25 @@ def _open(probed: Probed, packet: Packet) -> socket.socket:
                 remedy=f"load its module: modprobe {packet.protocol.lower()}",
             ) from error
     sock.setblocking(False)
-    # A port that no other socket of this host has. connect() alone would take the same one for
-    # another destination, and IPVS, which chooses no new source port, mixes up two connections from
-    # it that come to the same endpoint.
-    sock.bind((packet.source, 0))
+    _bind(sock, packet.source)
     return sock
+
+
+def _bind(sock: socket.socket, address: str) -> None:
+    """To a port that nobody has, and that we have not had for as long as possible.
+
+    The kernel may give one to several sockets that ask different destinations. IPVS chooses no new
+    source port: of two connections from the same one to different virtual services, one hangs if
+    they come to the same endpoint. And it drops the first packet from a port that it knows from a
+    connection to the same virtual service, up to two minutes after its end.
+    Source: net/netfilter/ipvs/ip_vs_conn.c (ip_vs_conn_out_get), ip_vs_core.c (ip_vs_in_hook)
+    """
+    for serial in islice(_serials, _PORTS):
+        try:
+            sock.bind((address, _FIRST_PORT + serial % _PORTS))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
+    raise OSError(errno.EADDRINUSE, "all ports are taken")
