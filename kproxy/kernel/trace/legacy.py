@@ -12,6 +12,8 @@ import struct
 from collections.abc import Iterable
 from contextlib import ExitStack
 
+from msgspec.structs import replace
+
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Family
 from kproxy.kernel import sysctl
@@ -43,6 +45,7 @@ class LegacyTrace:
     def __init__(self, buffer_bytes: int) -> None:
         self._order = 0
         self._saved: dict[str, dict[str, SavedTable]] = {}
+        self._places: dict[tuple[str, bytes], TraceStep | None] = {}
         with ExitStack() as undo:
             self._listener = Listener(buffer_bytes)
             undo.callback(self._listener.close)
@@ -63,6 +66,7 @@ class LegacyTrace:
 
     def read(self) -> list[TraceStep]:
         self._saved.clear()
+        self._places.clear()
         steps = (self._step(message) for message in self._listener.heard(_PACKET))
         return [step for step in steps if step]
 
@@ -81,10 +85,29 @@ class LegacyTrace:
     def _step(self, message: memoryview) -> TraceStep | None:
         """None for what is not of a trace, and for rules of ours."""
         found = dict(attributes(message[_HEADER_BYTES:]))
-        told = _PREFIX.fullmatch(text(found[_A_PREFIX])) if _A_PREFIX in found else None
+        if _A_PREFIX not in found:
+            return None
+        family, prefix = FAMILY_NAMES[message[0]], bytes(found[_A_PREFIX])
+        if (family, prefix) not in self._places:  # most packets meet the same rules
+            self._places[family, prefix] = self._place(family, text(found[_A_PREFIX]))
+        place = self._places[family, prefix]
+        if place is None:
+            return None
+        self._order += 1
+        return replace(
+            place,
+            order=self._order,
+            packet=bytes(found.get(_A_PAYLOAD, b"")),
+            iif=self._listener.link_name(found.get(_A_IIF)),
+            oif=self._listener.link_name(found.get(_A_OIF)),
+        )
+
+    def _place(self, family: str, prefix: str) -> TraceStep | None:
+        """As of any packet; None as of `_step`."""
+        told = _PREFIX.fullmatch(prefix)
         if not told:
             return None
-        family, table, name, number = FAMILY_NAMES[message[0]], told[1], told[2], int(told[4])
+        table, name, number = told[1], told[2], int(told[4])
         chains = self._tables(family).get(table, {})
         chain = chains.get(name, SavedChain("", []))
         kind: Kind = "policy" if told[3] == "policy" else "return"
@@ -96,18 +119,15 @@ class LegacyTrace:
             rule = number - sum(map(_is_ours, chain.rules[:number]))
         elif told[3] == "rule":  # it is gone
             kind, verdict, rule = "rule", "", number
-        self._order += 1
         return TraceStep(
-            order=self._order,
+            order=0,
             family=family,
             table=table,
             chain=name,
             kind=kind,
             verdict=verdict,
             rule=rule,
-            packet=bytes(found.get(_A_PAYLOAD, b"")),
-            iif=self._listener.link_name(found.get(_A_IIF)),
-            oif=self._listener.link_name(found.get(_A_OIF)),
+            packet=b"",
         )
 
     def _tables(self, family: str) -> dict[str, SavedTable]:
