@@ -125,11 +125,11 @@ class Predecessor(Protocol):
         """Whether there is anything that `leave` would remove. Starts no process."""
         ...
 
-    def leave(self, successor: Uses, /) -> float:
+    def leave(self, successor: Uses, /) -> bool:
         """Remove everything but what `successor` uses, and what open connections need.
 
-        Returns in how many seconds this is to be called again; 0: nothing is left. Raises
-        KernelRefused, Unsupported.
+        Whether these need anything; then this is to be called again, later. Raises KernelRefused,
+        Unsupported.
         """
         ...
 

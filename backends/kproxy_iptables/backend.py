@@ -121,7 +121,7 @@ class IptablesBackend:
     def has_left(self, successor: Uses) -> bool:
         return any(map(cleanup.is_needed, self._tables_but(successor)))
 
-    def leave(self, successor: Uses, /) -> float:
+    def leave(self, successor: Uses, /) -> bool:
         in_use: Collection[tuple[Table, str]] = ()
         if self.family is Family.IPV4 and successor.mode != self.name:
             in_use = cleanup.chains_in_use()
@@ -129,7 +129,7 @@ class IptablesBackend:
         for xtables in self._tables_but(successor):
             if xtables.variant in installed or cleanup.is_needed(xtables):
                 cleanup.remove_all(xtables, successor, in_use)
-        return cleanup.LOOK_AGAIN_S if in_use else 0
+        return bool(in_use)
 
     def _tables_but(self, successor: Uses) -> Iterator[Xtables]:
         """Of all variants, but the one that a successor of this mode works with."""

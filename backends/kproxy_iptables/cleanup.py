@@ -29,7 +29,6 @@ from kproxy_iptables.names import (
 from kproxy_iptables.rules import LOCALHOST_COUNTER
 
 MODE = "iptables"
-LOOK_AGAIN_S = 60.0  # whether open connections have ended
 NOBODY = Uses(mode="")
 _MARTIAN_RULE = '"block incoming localnet connections"'
 # In each table a chain that no other mode has.

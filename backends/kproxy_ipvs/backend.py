@@ -127,7 +127,7 @@ class IpvsBackend:
     def has_left(self, successor: Uses) -> bool:
         return leaving.has_left(self.family, successor, self.name)
 
-    def leave(self, successor: Uses, /) -> float:
+    def leave(self, successor: Uses, /) -> bool:
         return leaving.leave(self.family, successor, self.name, self._excluded())
 
     def _take_over(self, ipvs: Ipvs, plan: Plan, place: Place) -> Counter[str]:

@@ -26,7 +26,6 @@ from kproxy.kernel.ipvs import Batch, Ipvs, VirtualServer, has_ipvs
 from kproxy.kernel.xtables import Table, Variant, Xtables, installed_variants
 from kproxy_ipvs import cleanup
 from kproxy_ipvs.names import DEVICE, SETS, SOURCES_CHAIN, SOURCES_JUMP, set_name
-from kproxy_ipvs.servers import DRAIN_INTERVAL_S
 
 _GUARD: tuple[Table, str] = ("filter", "KUBE-IPVS-FILTER")  # no other mode has it
 _GUARDED = "IPVS-IPS"
@@ -41,13 +40,8 @@ def has_left(family: Family, successor: Uses, mode: str) -> bool:
     return any(each.has_chain(*_GUARD) for each in _tables_but(family, successor, mode))
 
 
-def leave(
-    family: Family,
-    successor: Uses,
-    mode: str,
-    excluded: Collection[Network],
-) -> float:
-    """Returns in how many seconds to come again; 0: nothing is left. Raises KernelRefused."""
+def leave(family: Family, successor: Uses, mode: str, excluded: Collection[Network]) -> bool:
+    """Whether open connections need anything. Raises KernelRefused."""
     installed = installed_variants()
     tables = [
         each
@@ -56,11 +50,11 @@ def leave(
     ]
     if successor.mode == mode:
         _raise([line for each in tables for line in cleanup.remove_rules(each, successor)])
-        return 0
+        return False
     busy = _retire(family, excluded) if has_ipvs() else set()
     if not busy:
         cleanup.remove_but_servers(family, tables, successor)
-        return 0
+        return False
     for each in tables:
         if each.has_chain(*_GUARD):
             _masquerade_sources(each)
@@ -71,7 +65,7 @@ def leave(
     ipset.restore(f"flush {name}" for name in emptied if name in present)
     stay = [_GUARD, SOURCES_CHAIN]
     _raise([line for each in tables for line in cleanup.remove_rules(each, successor, stay)])
-    return DRAIN_INTERVAL_S
+    return True
 
 
 def come_back(xtables: Xtables) -> None:

@@ -122,9 +122,9 @@ class NftablesBackend:
         """Not for itself: a sync replaces what the other layout has left."""
         return successor.mode != self.name and self._reader.exists()
 
-    def leave(self, _successor: Uses, /) -> float:
+    def leave(self, _successor: Uses, /) -> bool:
         self.cleanup()
-        return 0
+        return False
 
     def _take_over(self, plan: Plan) -> None:
         """Whatever the table holds."""

@@ -21,9 +21,8 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-_MAYBE_SPECIAL = re.compile(
-    r"0\.|127\.|169\.254\.|224\.|::1?$|f[ef]"
-)  # all that are, and few others
+# All addresses that are, and few others.
+_MAYBE_SPECIAL = re.compile(r"0\.|127\.|169\.254\.|224\.|::1?$|f[ef]")
 _LINK_LOCAL_MULTICAST = {4: ip_network("224.0.0.0/24"), 6: ip_network("ff02::/16")}
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 _PREFIX_LENGTH = re.compile(r"[0-9]{1,3}")

@@ -46,17 +46,16 @@ def _report_ports(
 ) -> None:
     spec = service.spec
     wanted = [
-        (f"spec.ports[{i}].nodePort", f"spec.ports[{i}].protocol", port.protocol, port.node_port)
+        ("node port", f"spec.ports[{i}].nodePort", port.protocol, port.node_port)
         for i, port in enumerate(spec.ports)
-        if port.node_port
+        if not report.doubts(f"spec.ports[{i}].protocol")
     ]
     if spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local":
-        field = "spec.healthCheckNodePort"  # an HTTP server listens there
-        wanted += [(field, field, "TCP", spec.health_check_node_port)]
-    for field, protocol_field, protocol, number in wanted:
-        if not number or report.doubts(field) or report.doubts(protocol_field):
+        number = spec.health_check_node_port  # an HTTP server listens there
+        wanted.append(("health check node port", "spec.healthCheckNodePort", "TCP", number))
+    for purpose, field, protocol, number in wanted:
+        if not number or report.doubts(field):
             continue
-        purpose = "health check node port" if field == protocol_field else "node port"
         owner = (f"the {purpose} of {_name(service)}", where)
         first = owners.setdefault((protocol, number), owner)
         # Two ports of one Service are compared where the Service is checked.

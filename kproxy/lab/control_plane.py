@@ -33,13 +33,13 @@ from kproxy.lab.cluster_dns import ClusterDns
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.kubelet import Kubelet
 from kproxy.lab.proxies import SyncReports
+from kproxy.lab.readiness import LONGEST_PAUSE_S
 from kproxy.store import ObjectKey, Store, object_key
 
 _T = TypeVar("_T", bound=KubernetesObject)
 _WATCHED = (Service, EndpointSlice, Node, Ingress)  # by proxies, load balancers and ingresses
 _WATCHED_KINDS = frozenset(each.__name__ for each in _WATCHED)
 _CLOSE = ""
-_LONGEST_WAIT_S = 3600  # then it looks again: manifests may say more than Python can wait
 
 
 class ControlPlane:
@@ -252,7 +252,7 @@ class ControlPlane:
         while True:
             with self._settled:
                 due = inf if self._failure else self._kubelet.due()
-            wait_s = None if due == inf else min(max(due - time.monotonic(), 0), _LONGEST_WAIT_S)
+            wait_s = None if due == inf else min(max(due - time.monotonic(), 0), LONGEST_PAUSE_S)
             try:
                 news = [self._news.get(timeout=wait_s)]
             except Empty:

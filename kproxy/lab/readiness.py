@@ -24,7 +24,7 @@ from kproxy.lab.hosts import LabNode, LabPod
 from kproxy.lab.probe_questions import Question, question
 
 _ALARMS_PER_ROUND = 50
-_LONGEST_PAUSE_S = 3600.0  # then it looks again: manifests may say more than Python can wait
+LONGEST_PAUSE_S = 3600.0  # then it looks again: manifests may say more than Python can wait
 _AT_ONCE = 0.0  # before all others that are due
 
 _T = TypeVar("_T")
@@ -249,7 +249,7 @@ class ReadinessProbes:
     def _pause_s(self) -> float | None:
         if not self._alarms:
             return None
-        return min(max(self._alarms[0][0] - time.monotonic(), 0.0), _LONGEST_PAUSE_S)
+        return min(max(self._alarms[0][0] - time.monotonic(), 0.0), LONGEST_PAUSE_S)
 
     def _sound_alarms(self) -> None:
         """Each pod has one: when it is asked next or, while it is asked, when that takes too long.

@@ -22,14 +22,15 @@ from kproxy.proxy.node_proxy import NodeProxy
 from kproxy.proxy.setup import remove_in_turn
 
 log = logging.getLogger("kproxy")
+LOOK_AGAIN_S = 60.0  # whether open connections have ended
 
 
 class _Leftover(NamedTuple):
-    """Of one mode and family. `remove` returns in how many seconds it is to be called again."""
+    """Of one mode and family. `remove` tells whether open connections still need any of it."""
 
     mode: str
     family: Family
-    remove: Callable[[], float]
+    remove: Callable[[], bool]
 
     def __str__(self) -> str:
         return f"{self.mode} {self.family.value}"
@@ -59,26 +60,24 @@ class Leftovers:
         first = self._pending is None
         if self._pending is None:
             self._pending = self._find()
-        again_in_s: dict[str, float] = {}
+        needed: set[_Leftover] = set()
 
         def remove(leftover: _Leftover) -> None:
-            again_in_s[str(leftover)] = leftover.remove()
+            if leftover.remove():
+                needed.add(leftover)
 
         failures = remove_in_turn({str(each): partial(remove, each) for each in self._pending})
         before = dict.fromkeys(each.mode for each in self._pending)
-        waiting = {each.mode for each in self._pending if again_in_s.get(str(each))}
-        self._pending = [
-            each for each in self._pending if str(each) in failures or again_in_s[str(each)]
-        ]
+        self._pending = [each for each in self._pending if str(each) in failures or each in needed]
         left = {each.mode for each in self._pending}
         for mode in before:
             if mode not in left:
                 log.info("removed what %s mode had left", mode)
-            elif first and mode in waiting:
+            elif first and mode in {each.mode for each in needed}:
                 log.info("open connections keep a part of what %s mode had left", mode)
         if failures:
             raise KernelRefused("\n".join(f"{name}: {error}" for name, error in failures.items()))
-        return max(again_in_s.values(), default=0)
+        return LOOK_AGAIN_S if needed else 0
 
     def _find(self) -> list[_Leftover]:
         found = []
@@ -96,7 +95,7 @@ class Leftovers:
 
     def _remover(
         self, mode: str, predecessor: Backend, successor: Backend
-    ) -> Callable[[], float] | None:
+    ) -> Callable[[], bool] | None:
         """What removes the leftover of a mode. None if there is none."""
         if isinstance(successor, Predecessor):
             uses = successor.uses()
@@ -111,6 +110,6 @@ class Leftovers:
         return partial(_clean, predecessor) if any(predecessor.read().values()) else None
 
 
-def _clean(predecessor: Backend) -> float:
+def _clean(predecessor: Backend) -> bool:
     predecessor.cleanup()
-    return 0
+    return False

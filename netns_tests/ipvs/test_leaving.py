@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 from kproxy_ipvs.names import DEVICE
-from kproxy_ipvs.servers import DRAIN_INTERVAL_S
 
 from kproxy.api.types import KubernetesObject
 from kproxy.errors import KernelRefused
@@ -18,7 +17,7 @@ from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Ipvs, VirtualServer
 from kproxy.kernel.process import run
 from kproxy.proxy import NodeProxy
-from kproxy.proxy.leftovers import Leftovers
+from kproxy.proxy.leftovers import LOOK_AGAIN_S, Leftovers
 from netns_tests.ipvs.test_draining import reset, speaks
 from netns_tests.modes import Mode
 from netns_tests.node import CONFIG, Bench, bench
@@ -67,13 +66,13 @@ def test_a_connection_keeps_its_virtual_server_until_it_ends() -> None:
         left() as (leftovers, client, server),
         socket.create_server(("0.0.0.0", 22)),
     ):
-        assert leftovers.remove() == DRAIN_INTERVAL_S
+        assert leftovers.remove() == LOOK_AGAIN_S
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("10.96.0.1", 22), timeout=5)
         assert speaks(client, server)
         assert virtual_servers() == {VirtualServer("TCP", "10.96.0.1", 80)}
         assert addresses.addresses_of(DEVICE, Family.IPV4) == {"10.96.0.1"}
-        assert leftovers.remove() == DRAIN_INTERVAL_S
+        assert leftovers.remove() == LOOK_AGAIN_S
         assert speaks(client, server)
         reset(client)
         _until_idle()
