@@ -15,6 +15,7 @@ import ctypes
 import errno
 import os
 import re
+import stat
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,9 @@ RUN_DIR = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_SHARED, _MNT_DETACH = 0x1000, 0x4000, 0x100000, 2
 _HERE = "/proc/thread-self/ns/net"
+# Of the file that a namespace is about to be mounted on, to tell it from other people's: `ip netns
+# add` makes its own with mode 0, container runtimes with what their umask leaves of 0666.
+_UNMOUNTED_MODE = 0o400
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -123,7 +127,8 @@ class Namespace:
         path = _path(name)
         _prepare_run_dir()
         try:
-            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
+            flags = os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            os.close(os.open(path, flags, _UNMOUNTED_MODE))
         except FileExistsError:
             raise _taken(name, path) from None
         try:
@@ -172,6 +177,11 @@ class Namespace:
 def published_names() -> list[str]:
     """Names under /run/netns, whoever made them."""
     return sorted(path.name for path in RUN_DIR.iterdir()) if RUN_DIR.is_dir() else []
+
+
+def is_unmounted(status: os.stat_result) -> bool:
+    """Of a file under /run/netns: one that `publish` made for a namespace to be mounted on."""
+    return stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) == _UNMOUNTED_MODE
 
 
 def remove_published(name: str) -> None:

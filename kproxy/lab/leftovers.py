@@ -97,13 +97,13 @@ def _records() -> list[Path]:
 
 
 def _is_leftover(path: Path, inode: int) -> bool:
-    """The recorded namespace, or the empty file of a publication that was cut short."""
+    """The recorded namespace, or the file of a publication or a removal that was cut short."""
     try:
         status = path.stat()
     except FileNotFoundError:
         return False
     is_namespace = status.st_dev == os.stat("/proc/self/ns/net").st_dev
-    return status.st_ino == inode if is_namespace else status.st_size == 0
+    return status.st_ino == inode if is_namespace else netns.is_unmounted(status)
 
 
 def _started(pid: int) -> int:

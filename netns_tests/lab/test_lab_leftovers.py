@@ -232,10 +232,11 @@ def test_nothing_is_left_after_a_kill_and_the_next_start(name: str) -> None:
     with child(name) as (process, namespaces):
         assert len(namespaces) == 2 * len(CHILDS_HOSTS)
         assert _living(namespaces) == set(namespaces.values())
+        # Not after the kill: then any lab that starts on this machine takes them away.
+        published = {each for each in netns.published_names() if each.startswith(name)}
+        assert published == {f"{name}-published-{host}" for host in CHILDS_HOSTS}
         os.kill(process.pid, signal.SIGKILL)
         process.wait(10)
-        left = {each for each in netns.published_names() if each.startswith(name)}
-        assert left == {f"{name}-published-{host}" for host in CHILDS_HOSTS}
         with Namespace.create() as stranger:  # not recorded anywhere: not ours to remove
             stranger.publish(f"{name}-stranger")
             with Lab(spec("next"), mode=None):
@@ -254,18 +255,59 @@ def test_a_living_lab_is_left_alone(name: str) -> None:
 
 def test_a_name_that_somebody_else_took_over_is_left_alone(name: str) -> None:
     with child(name) as (process, _):
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait(10)
         taken = f"{name}-published-node-a"
         run(["ip", "netns", "delete", taken])
         run(["ip", "netns", "add", taken])
         try:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait(10)
             with Lab(spec("next"), mode=None):
                 pass
             assert [n for n in netns.published_names() if n.startswith(name)] == [taken]
         finally:
             run(["ip", "netns", "delete", taken])
     assert not list(RECORDS.parent.rglob(f"*{name}*"))
+
+
+KILLED_WHILE_PUBLISHING = """
+import os, signal, sys
+from kproxy.kernel import netns
+from kproxy.lab import Lab, LabSpec, NodeSpec
+mount = netns._mount
+def killed(source, target, flags):
+    if target.name == sys.argv[1] + "-node-a":
+        os.kill(os.getpid(), signal.SIGKILL)
+    mount(source, target, flags)
+netns._mount = killed
+with Lab(LabSpec(name=sys.argv[1], nodes=(NodeSpec(name="node-a"),)), mode=None, publish=True):
+    pass
+"""
+
+
+def test_nothing_is_left_of_a_publication_cut_short(name: str) -> None:
+    before = machine(name)
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_PUBLISHING, name], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with Lab(spec("next"), mode=None):
+        pass
+    assert machine(name) == before
+
+
+@pytest.mark.parametrize("mode", [0, 0o644])
+def test_what_somebody_else_is_about_to_publish_is_left_alone(name: str, mode: int) -> None:
+    """`ip netns add` makes an empty file, and then mounts the namespace on it."""
+    with child(name) as (process, _):
+        taken = netns.RUN_DIR / f"{name}-published-node-a"
+        run(["ip", "netns", "delete", taken.name])
+        taken.touch(mode)
+        try:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait(10)
+            with Lab(spec("next"), mode=None):
+                pass
+            assert taken.exists()
+        finally:
+            taken.unlink()
 
 
 def _living(namespaces: dict[int, int]) -> set[int]:
