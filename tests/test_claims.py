@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kproxy.claims import Change, Claims
@@ -27,7 +27,6 @@ def owned(claims: dict[ServicePortName, Wanted]) -> Wanted:
 
 
 @given(steps)
-@settings(deadline=None)
 def test_the_first_by_name_has_it_and_only_the_net_effect_is_told(
     history: list[tuple[ServicePortName, Wanted, bool]],
 ) -> None:

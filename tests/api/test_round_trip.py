@@ -105,13 +105,12 @@ def test_valid_objects(style: str | None, flow: bool | None) -> None:
 
 
 @given(st.lists(MANIFESTS, max_size=3))
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_json_and_yaml_are_read_alike(manifests: list[Manifest]) -> None:
     assert as_yaml(manifests) == as_json(manifests)
 
 
 @given(st.lists(MANIFESTS, min_size=1, max_size=3))
-@settings(deadline=None)
 def test_every_problem_is_one_line_with_its_place(manifests: list[Manifest]) -> None:
     decoded = as_json(manifests)
     for line in (*decoded.problems, *decoded.notices):
@@ -120,14 +119,12 @@ def test_every_problem_is_one_line_with_its_place(manifests: list[Manifest]) -> 
 
 
 @given(VALUES)
-@settings(deadline=None)
 def test_any_value(value: object) -> None:
     assert isinstance(decode(json.dumps(value), "f.json"), Decoded)
     assert isinstance(decode(yaml.safe_dump(value), "f.yaml"), Decoded)
 
 
 @given(st.binary(max_size=60) | st.text("{}[]:-&*!|>'\"%@`#,?<~a1\n \t\0é", max_size=40))
-@settings(deadline=None)
 def test_any_text(text: str | bytes) -> None:
     for where in ("f.json", "f.yaml"):
         decoded = decode(text, where)
@@ -135,7 +132,6 @@ def test_any_text(text: str | bytes) -> None:
 
 
 @given(st.data())
-@settings(deadline=None)
 def test_torn_and_stained_text(data: st.DataObject) -> None:
     """What an editor leaves behind that is still writing."""
     whole = yaml.safe_dump_all(ALL) if data.draw(st.booleans()) else json.dumps(ALL[0])

@@ -174,7 +174,7 @@ def rewritten(plan: Plan, existing: Existing = NOTHING, batch_size: int = 1000) 
 
 
 @given(seed=st.integers(0, 2**32), batch_size=st.integers(1, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_batches_add_up_to_one_transaction(seed: int, batch_size: int) -> None:
     """And no batch leads to a chain that comes with a later one."""
     plan = plan_after(RandomCluster(seed), 30)[0].plan
@@ -185,7 +185,7 @@ def test_batches_add_up_to_one_transaction(seed: int, batch_size: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32), batch_size=st.sampled_from([1, 3, 1000]))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_taking_over_leaves_nothing_of_the_predecessor(seed: int, batch_size: int) -> None:
     cluster = RandomCluster(seed)
     table, fresh = Table(), Table()
@@ -201,7 +201,7 @@ def test_taking_over_leaves_nothing_of_the_predecessor(seed: int, batch_size: in
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_edits_lead_to_the_text_of_a_fresh_start(seed: int) -> None:
     cluster = RandomCluster(seed)
     planner, store = plan_after(cluster, 25)
@@ -246,7 +246,7 @@ def test_an_endpoint_change_touches_only_chains_of_its_service() -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_names_without_rules_are_the_names_with_rules(seed: int) -> None:
     for service in plan_after(RandomCluster(seed), 30)[0].plan.services.values():
         written = {chain.name for chain in service_chains(service, CONTEXT)}

@@ -152,7 +152,7 @@ def want(layout: Layout, service: ServicePlan | None) -> Wanted:
 
 @pytest.mark.parametrize(("layout", "flat"), LAYOUTS)
 @given(history=st.lists(steps, min_size=1, max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_changes_add_up_to_the_whole(
     layout: Layout, flat: bool, history: list[dict[str, plans.Web | None]]
 ) -> None:
@@ -265,7 +265,6 @@ places = st.lists(st.sampled_from([bytes([each]) for each in range(9)]), unique=
 
 
 @given(places, places)
-@settings(deadline=None)
 def test_endpoints_keep_their_slots(held: tuple[bytes, ...], wanted: tuple[bytes, ...]) -> None:
     """All that can: only one whose slot is beyond the last one moves."""
     found = arranged(held, wanted)

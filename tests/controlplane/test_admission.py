@@ -346,7 +346,7 @@ SPECS = st.fixed_dictionaries(
 STEPS = st.lists(st.tuples(st.sampled_from("abcd"), st.none() | SPECS), max_size=25)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(steps=STEPS, seed=st.integers(0, 9))
 def test_no_two_services_share_anything(
     steps: list[tuple[str, dict[str, Any] | None]], seed: int

@@ -296,7 +296,7 @@ OFTEN = ("alter pod", "write deployment", "write service", "write service", "sta
 EDIT = st.tuples(st.sampled_from((*OFTEN, *sorted(EDITS))), st.integers(0, 41), st.integers(0, 41))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(EDIT, min_size=20, max_size=60))
 def test_any_history(edits: list[tuple[str, int, int]]) -> None:
     history = History()

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import accumulate, pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -157,7 +157,6 @@ STATES = st.lists(st.dictionaries(st.integers(0, 14), POD, max_size=15), min_siz
 
 
 @given(STATES, st.sampled_from([1, 2, 3, 5, 100]), st.booleans())
-@settings(deadline=None)
 def test_after_any_history(
     states: list[dict[int, dict[str, object]]], most: int, hint: bool
 ) -> None:

@@ -301,7 +301,7 @@ def test_health_check_node_port_needs_a_local_load_balancer() -> None:
 
 
 @given(seed=st.integers(0, 2**32), edits=st.integers(1, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_history_leaves_no_trace(seed: int, edits: int) -> None:
     """Planned step by step or at once: the same plan, and deltas that add up to it."""
     cluster = RandomCluster(seed)

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.generic import ipvs as pyroute2
 
@@ -102,7 +102,6 @@ def key_of_real(real: RealServer) -> dict[str, Any]:
     }
 
 
-@settings(deadline=None)
 @given(pairs, choices)
 def test_virtual_servers(pair: tuple[VirtualServer, RealServer], chosen: Settings) -> None:
     server, _ = pair
@@ -123,7 +122,6 @@ def test_virtual_servers(pair: tuple[VirtualServer, RealServer], chosen: Setting
     assert decoded(delete) == (pyroute2.IPVS_CMD_DEL_SERVICE, key_of(server), {})
 
 
-@settings(deadline=None)
 @given(pairs, st.integers(0, 65535))
 def test_real_servers(pair: tuple[VirtualServer, RealServer], weight: int) -> None:
     server, real = pair
@@ -142,7 +140,6 @@ def test_real_servers(pair: tuple[VirtualServer, RealServer], weight: int) -> No
     assert decoded(delete) == (pyroute2.IPVS_CMD_DEL_DEST, key_of(server), key_of_real(real))
 
 
-@settings(deadline=None)
 @given(pairs, choices)
 def test_reading_virtual_servers(pair: tuple[VirtualServer, RealServer], chosen: Settings) -> None:
     server, _ = pair
@@ -177,7 +174,6 @@ def test_virtual_servers_that_no_service_wants(other: dict[str, Any]) -> None:
     assert parse_service(data, Family.IPV4) is None
 
 
-@settings(deadline=None)
 @given(pairs, counts, counts, counts)
 def test_reading_real_servers(
     pair: tuple[VirtualServer, RealServer], weight: int, active: int, inactive: int
