@@ -38,7 +38,7 @@ from kproxy.api.types import (
 )
 from kproxy.bench.results import ControlPlaneResult, ControlPlaneSize, p99
 from kproxy.bench.subject import backend_options
-from kproxy.kernel.uml import on_uml
+from kproxy.kernel.running import on_uml
 from kproxy.lab import Lab, LabSpec, NodeSpec
 
 _Policy = Literal["SingleStack", "RequireDualStack"]

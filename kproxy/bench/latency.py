@@ -36,7 +36,7 @@ from kproxy.bench.results import LatencyResult, LatencySize, p99
 from kproxy.bench.subject import new_proxy
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
-from kproxy.kernel.uml import on_uml
+from kproxy.kernel.running import on_uml
 from kproxy.kernel.xtables import Xtables
 
 _WARM_UP = 200  # connections through each node that are not counted

@@ -32,7 +32,7 @@ from kproxy.bench.cluster import (
 from kproxy.bench.results import SyncResult, SyncSize, p99
 from kproxy.bench.subject import new_proxy
 from kproxy.kernel.netns import Namespace
-from kproxy.kernel.uml import on_uml
+from kproxy.kernel.running import on_uml
 from kproxy.proxy.garbage import keep_for_good
 
 

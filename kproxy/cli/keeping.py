@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def keep(lab: Lab, node: str, in_pod: Sequence[str]) -> None:
     """Wait for Ctrl-C or SIGTERM. `in_pod`: the name of a pod, and a command to try there."""
-    from kproxy.kernel.uml import on_uml
+    from kproxy.kernel.running import on_uml
     from kproxy.lab.names import published
 
     pod, *command = in_pod

@@ -24,7 +24,7 @@ def is_needed(kernel: str, mode: str) -> bool:
     if kernel == "host" or (kernel == "auto" and mode != NEEDS_IPVS):
         return False
     from kproxy.kernel.ipvs import has_ipvs
-    from kproxy.kernel.uml import on_uml
+    from kproxy.kernel.running import on_uml
 
     return not on_uml() and (kernel == "uml" or not has_ipvs())
 

@@ -1,4 +1,4 @@
-"""The only place that starts processes: an argument list, text in, text out."""
+"""Programs that are run for what they say: an argument list, text in, text out."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import selectors
 import shlex
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import IO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import IO, TypeAlias
 
 from kproxy.errors import KernelRefused, Unsupported
+from kproxy.kernel import starter
+from kproxy.kernel.running import on_uml
 
+_Process: TypeAlias = subprocess.Popen[bytes] | starter.Started
 _CHUNK = 1 << 16
 _PACKAGES = {
     "conntrack": "conntrack",
@@ -42,14 +45,7 @@ def run(argv: Sequence[str], stdin: str | Iterable[str] = "", *, timeout_s: floa
         "PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin",
     }
     try:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL if stdin == "" else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            bufsize=0,
-        )
+        process = _start(argv, has_input=stdin != "", env=environment)
     except (FileNotFoundError, PermissionError) as error:
         raise _missing(argv[0], error) from None
     with process:
@@ -66,6 +62,19 @@ def run(argv: Sequence[str], stdin: str | Iterable[str] = "", *, timeout_s: floa
     return output.decode(errors="replace")
 
 
+def _start(argv: Sequence[str], *, has_input: bool, env: Mapping[str, str]) -> _Process:
+    if on_uml():
+        return starter.start(argv, has_input=has_input, env=env)
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE if has_input else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        bufsize=0,
+    )
+
+
 def _pieces(text: str | Iterable[str]) -> Iterator[bytes]:
     if isinstance(text, str):
         starts = range(0, len(text), _CHUNK)
@@ -73,9 +82,7 @@ def _pieces(text: str | Iterable[str]) -> Iterator[bytes]:
     return (piece.encode() for piece in text if piece)
 
 
-def _exchange(
-    process: subprocess.Popen[bytes], pieces: Iterator[bytes], deadline: float
-) -> tuple[bytes, bytes]:
+def _exchange(process: _Process, pieces: Iterator[bytes], deadline: float) -> tuple[bytes, bytes]:
     """Feeds and reads until both outputs are at their end and the program has exited."""
     assert process.stdout
     assert process.stderr

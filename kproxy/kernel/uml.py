@@ -22,16 +22,12 @@ from pathlib import Path
 
 from kproxy.errors import BadInput, KproxyError, Unsupported
 from kproxy.kernel import uml_guest, uml_keeper
+from kproxy.kernel.running import on_uml
 from kproxy.kernel.uml_relay import TIMED_OUT, Guest, Relay, window_size
 
 MEMORY_MIB = 2048
 _PLACES = ("/dev/shm", "/tmp", "/var/tmp")  # for the guest's memory
 _MOST_FILES = 1 << 20  # fs.nr_open of the guest
-
-
-def on_uml() -> bool:
-    """Whether the running kernel is user-mode Linux itself."""
-    return "User Mode Linux" in Path("/proc/cpuinfo").read_text(errors="replace")
 
 
 def run_on_uml(

@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 
 from kproxy.errors import Unsupported
 from kproxy.forwarding.network import Packet
-from kproxy.kernel.uml import on_uml
+from kproxy.kernel.running import on_uml
 from kproxy.probe.prober import Probed
 
 TIMEOUT_S = 4.0 if on_uml() else 1.6

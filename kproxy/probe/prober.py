@@ -15,7 +15,7 @@ from itertools import count
 from typing import Protocol, Self
 
 from kproxy.forwarding.network import Network, Packet
-from kproxy.kernel.uml import on_uml
+from kproxy.kernel.running import on_uml
 from kproxy.probe.batch import Batch, Pending
 from kproxy.probe.journey import Journey, conclude, in_order
 from kproxy.probe.outcome import Dropped, Outcome

@@ -16,7 +16,7 @@ from kproxy.bench.results import (
     SyncSize,
 )
 from kproxy.kernel.process import run
-from kproxy.kernel.uml import on_uml
+from kproxy.kernel.running import on_uml
 
 SUBJECTS = [  # mode, variant
     ("iptables", "nft"),

@@ -1,20 +1,34 @@
 """Programs: what goes in, what comes out, and how they end."""
 
 import os
+import select
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from kproxy.errors import KernelRefused, Unsupported
+from kproxy.kernel import process
+from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
 
-LINES = 300_000
+LINES = 30_000
+PATIENCE_S = 10
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["by-us", "by-a-small-process"])
+def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether a small process starts the programs, as on user-mode Linux."""
+    monkeypatch.setattr(process, "on_uml", lambda: request.param)
+    return bool(request.param)
 
 
 def many_lines() -> Iterator[str]:
     for number in range(LINES):
-        yield f"{number:099d}\n"
+        yield f"{number:0999d}\n"
 
 
 def test_what_goes_in_comes_out() -> None:
@@ -24,8 +38,8 @@ def test_what_goes_in_comes_out() -> None:
 
 def test_thirty_megabytes_in_both_directions() -> None:
     output = run(["cat"], many_lines())
-    assert len(output) == 100 * LINES
-    assert output.endswith(f"{LINES - 1:099d}\n")
+    assert len(output) == 1000 * LINES
+    assert output.endswith(f"{LINES - 1:0999d}\n")
 
 
 def test_a_long_text_is_not_cut() -> None:
@@ -84,10 +98,11 @@ def test_failures(text: str, message: str) -> None:
     assert str(caught.value) == f"sh -c '{text}': {message}"
 
 
-def test_time_out_kills() -> None:
-    with pytest.raises(KernelRefused, match=r"not done after 0\.2 s"):
-        run(["sh", "-c", "echo $$; exec sleep 1000"], timeout_s=0.2)
-    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and _is_child_sleeping(pid)]
+def test_time_out_kills(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    with pytest.raises(KernelRefused, match=r"not done after 0\.5 s"):
+        run(["sh", "-c", f"echo $$ >{pid}; exec sleep 1000"], timeout_s=0.5)
+    assert not Path("/proc", pid.read_text().strip()).exists()
 
 
 def test_time_out_while_feeding() -> None:
@@ -125,10 +140,33 @@ def test_descriptors_are_not_left_open() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def _is_child_sleeping(pid: str) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-    except OSError:
-        return False
-    return int(fields[1]) == os.getpid()
+def test_a_program_is_where_its_thread_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Namespace.create() as namespace, namespace.entered():
+        assert run(["readlink", "/proc/self/ns/net"]) == f"net:[{namespace.inode}]\n"
+        assert run(["pwd"]) == f"{tmp_path}\n"
+    assert run(["readlink", "/proc/self/ns/net"]) == f"{os.readlink('/proc/self/ns/net')}\n"
+
+
+ENDLESS = """
+import sys
+from kproxy.kernel import process
+process.on_uml = lambda: sys.argv[1] == "True"
+def endless():
+    while True:
+        yield "x" * 10000
+process.run(["sh", "-c", f"echo $$ $PPID >{sys.argv[2]}; exec cat >/dev/null"], endless())
+"""
+
+
+def test_nothing_outlives_us(tmp_path: Path, small: bool) -> None:
+    """Neither the program nor who started it."""
+    pids = tmp_path / "pids"
+    os.mkfifo(pids)
+    argv = [sys.executable, "-c", ENDLESS, str(small), str(pids)]
+    with subprocess.Popen(argv) as child:
+        ends = [os.pidfd_open(int(pid)) for pid in pids.read_text().split()]
+        child.kill()
+    for end in ends:
+        assert select.select([end], [], [], PATIENCE_S)[0]
+        os.close(end)

@@ -29,7 +29,7 @@ from typing import Any
 import pytest
 
 import kproxy
-from kproxy.kernel.uml import on_uml
+from kproxy.kernel.running import on_uml
 
 LAUNCHER = (sys.executable, "-m", "kproxy.kernel.uml", "--kernel", "uml")
 PATIENCE_S = 60.0
