@@ -31,7 +31,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 _CLONE_NEWNET = 0x40000000
-_LONGEST_MESSAGE = 1 << 17
+_LONGEST_MESSAGE = 1 << 18  # more than a socket takes (net.core.wmem_default), so none is cut
 _MOST_DESCRIPTORS = 5
 _libc = ctypes.CDLL(None, use_errno=True)
 _starting = threading.Lock()
@@ -56,7 +56,9 @@ class Started:
     def wait(self, timeout: float | None = None) -> int:
         """Raises subprocess.TimeoutExpired."""
         if self.returncode is None:
-            if not select.select([self._answers], [], [], timeout)[0]:
+            ended = select.poll()
+            ended.register(self._answers, select.POLLIN)
+            if not ended.poll(None if timeout is None else 1000 * timeout):
                 raise subprocess.TimeoutExpired([], timeout or 0)
             self.returncode = int(_receive(self._answers)[0]["status"])
         return self.returncode
@@ -125,7 +127,9 @@ def _socketpair() -> tuple[socket.socket, socket.socket]:
 
 def _receive(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """A message and its descriptors."""
-    message, descriptors, _, _ = socket.recv_fds(end, _LONGEST_MESSAGE, _MOST_DESCRIPTORS)
+    message, descriptors, _, _ = socket.recv_fds(
+        end, _LONGEST_MESSAGE, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+    )
     if not message:
         raise ConnectionResetError("the process that starts programs for others is gone")
     return json.loads(message), descriptors

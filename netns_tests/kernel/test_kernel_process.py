@@ -1,11 +1,13 @@
 """Programs: what goes in, what comes out, and how they end."""
 
 import os
+import resource
 import select
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,17 @@ def test_descriptors_are_not_left_open() -> None:
     with pytest.raises(KernelRefused):
         run(["false"], "x")
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_process_with_many_descriptors() -> None:
+    """As that of a big lab. select(2) takes no descriptor above 1023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1200):
+            stack.enter_context(open(os.devnull, "rb"))
+        assert run(["cat"], "hello") == "hello"
 
 
 def test_a_program_is_where_its_thread_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
