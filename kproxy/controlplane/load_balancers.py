@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from kproxy.api.addresses import parse_cidr
+from kproxy.api.addresses import canonical_ip, parse_cidr
 from kproxy.api.checks import altered
+from kproxy.api.problems import shown
 from kproxy.api.types import (
     LoadBalancerIngress,
     LoadBalancerStatus,
@@ -134,12 +135,16 @@ class LoadBalancers:
 
     def _fill(self, held: _Held, service: Service) -> tuple[str, ...]:
         families = members.families(service)
-        asked = service.spec.load_balancer_ip
+        stated = service.spec.load_balancer_ip  # the API server stores any text
+        asked = canonical_ip(stated)
         for family in list(held.addresses):
             unasked = asked and family_of(asked) == family and held.addresses[family] != asked
             if family not in families or unasked:
                 self._give_back(held, family)
-        if asked and (problem := self._request(held, asked, families)):
+        problem = f"{shown(stated)} is not an IP address" if stated and not asked else ""
+        if asked:
+            problem = self._request(held, asked, families)
+        if problem:
             for family in list(held.addresses):
                 self._give_back(held, family)
             return (f"{_PENDING}: spec.loadBalancerIP: {problem}",)

@@ -63,6 +63,13 @@ ASSIGNED: list[tuple[tuple[str, ...], dict[str, Any], list[str], list[str]]] = [
         [],
         [PENDING + "spec.loadBalancerIP: fd00:203::5 is of no family that the Service has"],
     ),
+    (
+        (POOL,),
+        {**BALANCED, "loadBalancerIP": "lb.example.com"},
+        [],
+        [PENDING + "spec.loadBalancerIP: 'lb.example.com' is not an IP address"],
+    ),
+    ((POOL,), {**BALANCED, "loadBalancerIP": "203.0.113.005"}, ["203.0.113.5"], []),
 ]
 
 
