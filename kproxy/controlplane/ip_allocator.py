@@ -5,6 +5,7 @@ Source: pkg/registry/core/service/ipallocator of Kubernetes; KEP-3070 for the ba
 
 from __future__ import annotations
 
+import sys
 from ipaddress import ip_address
 from random import Random
 
@@ -13,15 +14,12 @@ from kproxy.controlplane.families import family_of
 from kproxy.controlplane.pool import Pool, static_band
 from kproxy.errors import BadInput
 
-MOST_IPV6_ADDRESSES = 1 << 16  # the API server's bitmap had no more, however wide the range
-
 
 class IPAllocator:
     """Addresses of `cidr`, in canonical form.
 
-    The network address is never given out, nor is the broadcast address of an IPv4 range. Of an
-    IPv6 range only the first 65536 addresses are used. Refusals are `BadInput` in the words of
-    Kubernetes, without the field, which the caller knows.
+    The network address is never given out, nor is the broadcast address of an IPv4 range. Refusals
+    are `BadInput` in the words of Kubernetes, without the field, which the caller knows.
     """
 
     def __init__(self, cidr: str, random: Random) -> None:
@@ -32,7 +30,8 @@ class IPAllocator:
         self.family = family_of(str(network.network_address))
         self._first = network.network_address + 1
         size = network.num_addresses
-        usable = min(size, MOST_IPV6_ADDRESSES) - 1 if network.version == 6 else max(size - 2, 0)
+        spared = 1 if network.version == 6 else 2
+        usable = min(max(size - spared, 0), sys.maxsize)  # the API server counts in 63 bits, too
         self._pool = Pool(usable, static_band(size, divisor=16, most=256), random)
 
     @property
