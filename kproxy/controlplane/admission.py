@@ -175,7 +175,7 @@ class _Change:
             try:
                 self._take_port(number)
             except BadInput as error:
-                raise exhausted(told, error) from None
+                raise BadInput([f"{HEALTH_CHECK}: {exhausted(told, error)}"]) from None
             return spec
         number = self._next_port("failed to allocate a HealthCheck NodePort 0")
         return altered(spec, health_check_node_port=number)

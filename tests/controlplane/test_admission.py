@@ -231,15 +231,6 @@ EXHAUSTED: list[tuple[tuple[str, ...], range, dict[str, Any], str]] = [
         LOCAL,
         "failed to allocate a HealthCheck NodePort 0: range is full",
     ),
-    (
-        (V4,),
-        range(30000, 30009),
-        {**LOCAL, "ports": [{**HTTP, "nodePort": 30001}], "healthCheckNodePort": 30001},
-        (
-            "failed to allocate requested HealthCheck NodePort 30001: "
-            "provided port is already allocated"
-        ),
-    ),
 ]
 
 
@@ -249,6 +240,22 @@ def test_exhausted(
 ) -> None:
     cluster = allocator(*cidrs, node_ports=node_ports)
     assert refused(cluster, service(**spec)) == [f"Internal error occurred: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("number", "problem"),
+    [
+        (30001, "provided port is already allocated"),
+        (80, "provided port is not in the valid range. The range of valid ports is 30000-30008"),
+    ],
+)
+def test_a_refused_health_check_port_is_named(number: int, problem: str) -> None:
+    cluster = allocator(V4, node_ports=range(30000, 30009))
+    ports = [{**HTTP, "nodePort": 30001}]
+    told = f"failed to allocate requested HealthCheck NodePort {number}: {problem}"
+    assert refused(cluster, service(**LOCAL, ports=ports, healthCheckNodePort=number)) == [
+        f"spec.healthCheckNodePort: Internal error occurred: {told}"
+    ]
 
 
 @pytest.mark.parametrize(
