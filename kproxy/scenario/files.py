@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -128,6 +128,12 @@ def _stored(obj: KubernetesObject) -> KubernetesObject:
     )
 
 
+def cluster_ip(service: Service, family: Family) -> str:
+    """ "" if it has none of that family."""
+    wanted = ":" if family is Family.IPV6 else "."
+    return next((each for each in service.spec.cluster_ips if wanted in each), "")
+
+
 def _on_top(
     objects: Iterable[KubernetesObject], others: Iterable[KubernetesObject]
 ) -> tuple[KubernetesObject, ...]:
@@ -189,11 +195,12 @@ class _Checker:
         attached: tuple[Attached, ...],
         objects: Iterable[KubernetesObject],
     ) -> Iterator[Problem]:
-        services = [
-            each.metadata.name
+        family = self._spec.families[0]  # questions are asked in it
+        services = {
+            each.metadata.name: cluster_ip(each, family) != ""
             for each in objects
-            if isinstance(each, Service) and each.spec.cluster_ips
-        ]
+            if isinstance(each, Service)
+        }
         if not questions and not attached:
             yield Problem(f"{place}questions", "at least one is needed")
         for number, question in enumerate(questions):
@@ -205,7 +212,9 @@ class _Checker:
             for index, name in enumerate(each.backends):
                 yield from _one_of(f"{here}.backends[{index}]", name, [*self._nodes, *self._pods])
 
-    def _question(self, place: str, question: Question, services: list[str]) -> Iterator[Problem]:
+    def _question(
+        self, place: str, question: Question, services: Mapping[str, bool]
+    ) -> Iterator[Problem]:
         clients = [*self._nodes, *self._pods, *self._clients]
         yield from _one_of(f"{place}.client", question.client, clients)
         yield from self._target(f"{place}.asks", question.asks, services)
@@ -219,7 +228,10 @@ class _Checker:
             if other.source:
                 yield from _one_of(f"{here}.source", other.source, self._sources)
 
-    def _target(self, place: str, target: Target, services: list[str]) -> Iterator[Problem]:
+    def _target(
+        self, place: str, target: Target, services: Mapping[str, bool]
+    ) -> Iterator[Problem]:
+        """`services`: by name, whether they have a cluster IP to ask."""
         yield from _port(f"{place}.port", target.port)
         if len(target.named) != 1:
             yield Problem(place, "exactly one of node, eip, service and balancer is needed")
@@ -231,6 +243,10 @@ class _Checker:
         }
         for kind, name in target.named.items():
             yield from _one_of(f"{place}.{kind}", name, known[kind])
+        if not services.get(target.service, True):
+            family = self._spec.families[0].value
+            text = f"{shown(target.service)} has no cluster IP of {family}"
+            yield Problem(f"{place}.service", text)
 
 
 def _one_of(place: str, name: str, known: Iterable[str]) -> Iterator[Problem]:

@@ -13,7 +13,7 @@ from kproxy.explain.inquiry import Answer, Inquirer, Inquiry, sources
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
 from kproxy.lab import Lab
-from kproxy.scenario.files import Scenario
+from kproxy.scenario.files import Scenario, cluster_ip
 from kproxy.scenario.form import Attached, Expected, Question, Remedy, Target
 from kproxy.store import SERVICE_NAME_LABEL
 
@@ -157,9 +157,9 @@ def _ask(
     lab = stage.lab
     family = lab.spec.families[0]
     cluster_ips = {
-        each.metadata.name: each.spec.cluster_ips[0]
+        each.metadata.name: cluster_ip(each, family)
         for each in objects
-        if isinstance(each, Service) and each.spec.cluster_ips
+        if isinstance(each, Service)
     }
     addresses = [_address(lab, family, cluster_ips, question.asks) for question in questions]
     inquiries = [

@@ -155,6 +155,15 @@ def test_a_wrong_form(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert any(problem.startswith(f"{FORM}: {said}") for problem in found), found
 
 
+@pytest.mark.parametrize("address", ["None", "fd00:10:96::10", ""])
+def test_a_service_that_is_asked_needs_an_address(tmp_path: Path, address: str) -> None:
+    """One of the lab's first family, in which questions are asked."""
+    service = GOOD[SERVICE].replace("10.96.0.10", f'"{address}"')
+    assert problems(written(tmp_path, service=service)) == [
+        f"{FORM}: questions[0].asks.service: 'web' has no cluster IP of IPv4"
+    ]
+
+
 def test_all_problems_of_all_files_are_told(tmp_path: Path) -> None:
     wrong_service = GOOD[SERVICE].replace("10.96.0.10", "10.96.0.300")
     (tmp_path / "other.yaml").write_text(wrong_service)
