@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 from kproxy.errors import KernelRefused
 from kproxy.kernel import sysctl
 from kproxy.kernel.process import run
 from kproxy.probe.taps import HasNamespace
+
+_VIRTUAL_SERVERS = Path("/proc/thread-self/net/ip_vs")
+_HEADER_LINES = 3
 
 
 class Facts:
@@ -20,6 +24,7 @@ class Facts:
         self.addresses = cache(self._addresses)
         self.link_towards = cache(self._link_towards)
         self.is_strict = cache(self._is_strict)
+        self.has_virtual_servers = cache(self._has_virtual_servers)
 
     def _addresses(self, host: str) -> frozenset[str]:
         """All addresses of the host's links."""
@@ -42,6 +47,15 @@ class Facts:
                 for scope in ("all", link)
             ]
         return max(settings) == 1
+
+    def _has_virtual_servers(self, host: str) -> bool:
+        """Whether IPVS has been told of any there."""
+        with self._hosts[host].namespace.entered():
+            try:
+                table = _VIRTUAL_SERVERS.read_text(encoding="ascii")
+            except FileNotFoundError:  # a kernel without IPVS
+                return False
+        return len(table.splitlines()) > _HEADER_LINES
 
     def _ask(self, host: str, *command: str) -> str:
         with self._hosts[host].namespace.entered():

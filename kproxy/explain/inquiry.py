@@ -174,6 +174,8 @@ def _outcome(connection: Connection | Fetched) -> str:
     match connection:
         case NotConnected(how=how):
             return _OUTCOMES[how]
+        case Fetched(status=504):  # the ingress gave up sooner than the client
+            return TIMEOUT
         case Fetched(pod=""):  # the ingress has nobody to ask
             return REFUSED
         case _:

@@ -51,7 +51,7 @@ def explain(
     """Why the probe of `journey` met its outcome. `deeds`: what was testified about it."""
     made = Flow(journey.source, journey.source_port, packet.address, packet.port)
     walked = visits(journey.seen, Role.REQUEST, made)
-    way = _translations(walked, deeds, describe)
+    way = _translations(walked, deeds, facts, describe)
     outcome = journey.outcome
     if isinstance(outcome, Delivered) and outcome.answered:
         text = "; ".join(way) or f"{outcome.pod} is reached without any translation"
@@ -60,20 +60,25 @@ def explain(
         end = _refusal(outcome, deeds, describe)
     elif isinstance(outcome, Delivered):
         way.append(f"{outcome.pod} gets it from {outcome.source}")
-        end = _lost_answer(packet, outcome, journey, deeds, facts, describe)
+        end = _lost_answer(packet, outcome, journey, walked, deeds, facts, describe)
     else:
         end = _end(Role.REQUEST, walked, packet.client, deeds, facts, describe)
     return replace(end, way=tuple(way))
 
 
-def _translations(walked: Sequence[Visit], deeds: Sequence[Deed], describe: Describe) -> list[str]:
+def _translations(
+    walked: Sequence[Visit], deeds: Sequence[Deed], facts: Facts, describe: Describe
+) -> list[str]:
     found = []
     for visit in walked:
         mine = [deed for deed in deeds if deed.host == visit.host and deed.role is Role.REQUEST]
         if visit.destination_changed:
             address, port = visit.after.destination, visit.after.destination_port
-            by = _translating(mine, describe, ("DNAT", "dnat")) or "IPVS"
-            found.append(f"{visit.host} sends it to {_at(address, port)} ({by})")
+            by = _translating(mine, describe, ("DNAT", "dnat"))
+            if not by and facts.has_virtual_servers(visit.host):
+                by = "IPVS"  # else the rule has been replaced meanwhile
+            told = f" ({by})" if by else ""
+            found.append(f"{visit.host} sends it to {_at(address, port)}{told}")
         if visit.source_changed:
             by = _translating(mine, describe, ("MASQUERADE", "SNAT", "masquerade", "snat"))
             told = f" ({by})" if by else ""
@@ -105,25 +110,37 @@ def _lost_answer(
     packet: Packet,
     outcome: Delivered,
     journey: Journey,
+    asked: Sequence[Visit],
     deeds: Sequence[Deed],
     facts: Facts,
     describe: Describe,
 ) -> Reason:
+    """`asked`: the way of the request."""
     walked = visits(journey.seen, Role.ANSWER)
     if not walked:
         return Reason(
             mechanism=Mechanism.UNKNOWN, at=outcome.pod, text=f"{outcome.pod} does not answer"
         )
     last = walked[-1]
-    if last.host != packet.client:
-        return _end(Role.ANSWER, walked, outcome.pod, deeds, facts, describe)
-    source = _at(last.before.source, last.before.source_port)
+    if last.host == packet.client:
+        return _unknown_answer(last, _at(packet.address, packet.port))
+    end = _end(Role.ANSWER, walked, outcome.pod, deeds, facts, describe)
+    if end.mechanism is Mechanism.UNKNOWN and not last.exit:
+        for visit in asked:  # a host that gave the request an address of its own
+            sent = visit.after
+            if visit.host == last.host and sent.source == last.before.destination:
+                return _unknown_answer(last, _at(sent.destination, sent.destination_port))
+    return end
+
+
+def _unknown_answer(visit: Visit, expected: str) -> Reason:
+    """Of an answer that came to the host that waits for one, but not from where it asked."""
+    source = _at(visit.before.source, visit.before.source_port)
     return Reason(
         mechanism=Mechanism.BYPASS,
-        at=packet.client,
-        text=f"the answer comes to {packet.client} from {source} instead of "
-        f"{_at(packet.address, packet.port)}: it has passed no host that translates it back, "
-        f"and {packet.client} does not know it",
+        at=visit.host,
+        text=f"the answer comes to {visit.host} from {source} instead of {expected}: "
+        f"it has passed no host that translates it back, and {visit.host} does not know it",
     )
 
 

@@ -40,6 +40,7 @@ class KnownFacts:
     own: dict[str, frozenset[str]] = field(default_factory=dict)
     routes: dict[tuple[str, str], str] = field(default_factory=dict)
     strict: frozenset[str] = frozenset()
+    virtual: frozenset[str] = frozenset()
 
     def addresses(self, host: str) -> frozenset[str]:
         return self.own.get(host, frozenset())
@@ -49,6 +50,9 @@ class KnownFacts:
 
     def is_strict(self, host: str, _link: str) -> bool:
         return host in self.strict
+
+    def has_virtual_servers(self, host: str) -> bool:
+        return host in self.virtual
 
 
 def deed(
@@ -101,6 +105,7 @@ LOST = Dropped(last_seen="node-a")
 TRANSLATED = "node-b sends it to 10.244.1.11:8080"
 BY_DNAT = f"{TRANSLATED} (nat KUBE-SEP-X: -j DNAT --to-destination ...)"
 FROM_B = "node-b lets it come from 192.168.10.12"
+IPVS = KnownFacts(virtual=frozenset({"node-b"}))
 
 SENT_ON = seen("node-b:eth0>", Flow(B, 4711, POD, 8080))
 ANSWERED = [  # what was seen, rules -> what was done
@@ -129,8 +134,13 @@ ANSWERED = [  # what was seen, rules -> what was done
 
 @pytest.mark.parametrize(("walked", "deeds", "text"), ANSWERED)
 def test_answered(walked: tuple[Seen, ...], deeds: tuple[Deed, ...], text: str) -> None:
-    found = reason(Delivered(pod="web", source=CLIENT), walked, deeds)
+    found = reason(Delivered(pod="web", source=CLIENT), walked, deeds, IPVS)
     assert (found.mechanism, found.at, found.text) == (Mechanism.ANSWERED, "web", text)
+
+
+def test_ipvs_is_not_said_to_be_where_it_is_not() -> None:
+    """The rule that did it has been replaced since, and nobody knows its name."""
+    assert reason(Delivered(pod="web", source=CLIENT), REQUEST, (MARK,)).text == TRANSLATED
 
 
 def test_what_was_done_before_the_end_stands_beside_it() -> None:
@@ -252,6 +262,14 @@ UNANSWERED = Delivered(pod="web", source=CLIENT, answered=False)
 CHECK = deed("router", "drop", "raw", "SOURCE-node-a", '-j DROP comment "check"', role=Role.ANSWER)
 AT_ROUTER = (*ANSWER[:1], seen("router:node-a", ANSWERS, Role.ANSWER))
 ELSEWHERE = (*ANSWER[:5], seen("client:eth0", ANSWERS, Role.ANSWER))
+# node-b gave the request its own address, and got an answer from another place than it asked.
+MASQUERADED = (*REQUEST[:2], SENT_ON, *REQUEST[9:])
+TO_NODE = Flow(A, 30080, B, 4711)
+AT_NODE = (
+    *ANSWER[:1],
+    seen("node-a:eth0>", TO_NODE, Role.ANSWER),
+    seen("node-b:eth0", TO_NODE, Role.ANSWER),
+)
 ANSWERS_PAST = (
     "the answer comes to client from 10.244.1.11:8080 instead of 10.96.0.10:80: "
     "it has passed no host that translates it back"
@@ -296,6 +314,16 @@ def test_lost_answers(
     found = reason(UNANSWERED, (*REQUEST, *back), deeds)
     assert (found.mechanism, found.at, found.text) == (mechanism, at, text)
     assert found.way[-1] == f"web gets it from {CLIENT}"
+
+
+def test_an_answer_to_a_host_that_masqueraded_the_request() -> None:
+    facts = KnownFacts(routes={("node-b", B): "lo"})
+    found = reason(UNANSWERED, (*MASQUERADED, *AT_NODE), facts=facts)
+    assert (found.mechanism, found.at) == (Mechanism.BYPASS, "node-b")
+    assert found.text == (
+        "the answer comes to node-b from 192.168.10.11:30080 instead of 10.244.1.11:8080: "
+        "it has passed no host that translates it back, and node-b does not know it"
+    )
 
 
 REJECT = deed("node-a", "drop", "filter", "KUBE-SERVICES", '-j REJECT comment "no endpoints"')
@@ -343,5 +371,5 @@ def test_addresses_of_ipv6_stand_in_brackets() -> None:
     asks = Flow("fd00:10:244:2::11", 20000, "fd00:10:96::10", 80)
     gives = asks._replace(destination=V6_POD, destination_port=8080)
     walked = (seen("client:eth0>", asks), seen("node-b:client", asks), seen("node-b:vx0>", gives))
-    found = reason(Delivered(pod="web", source=asks.source), walked, made=asks)
+    found = reason(Delivered(pod="web", source=asks.source), walked, facts=IPVS, made=asks)
     assert found.text == "node-b sends it to [fd00:10:244:1::11]:8080 (IPVS)"
