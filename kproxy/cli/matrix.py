@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 from msgspec.structs import replace
 
 from kproxy.backend import modes as installed_modes
@@ -100,7 +101,9 @@ _NETWORKS = [name for name in MODELS if name != "routed"]
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
 @click.option("--html", type=click.Path(dir_okay=False), help="Write a page to this file.")
 @click.option("--svg", type=click.Path(dir_okay=False), help="Write the first table as a picture.")
+@click.pass_context
 def matrix(
+    context: click.Context,
     services: tuple[str, ...],
     modes: tuple[str, ...],
     networks: tuple[str, ...],
@@ -141,7 +144,8 @@ def matrix(
     """
     form = _Form(as_json, as_markdown, html, svg)
     if seed:
-        if any((services, modes, networks, policies, protocols, compare)) or profile != "upstream":
+        given = {name for name in context.params if _is_given(context, name)}
+        if given - {"seed", "as_json", "as_markdown", "html", "svg"}:
             raise BadInput(
                 ["--seed: the documents say what is measured"],
                 remedy="only --json, --markdown, --html and --svg go with --seed",
@@ -167,6 +171,10 @@ def matrix(
     _show(settings, kinds, protocols or ("TCP", "UDP"), compare, form)
 
 
+def _is_given(context: click.Context, name: str) -> bool:
+    return context.get_parameter_source(name) is not ParameterSource.DEFAULT
+
+
 @dataclass(frozen=True, slots=True)
 class _Form:
     """Where the result goes: standard output, and files for people who look at it later."""
@@ -179,6 +187,9 @@ class _Form:
     def __post_init__(self) -> None:
         if self.as_json and self.as_markdown:
             raise BadInput(["--json, --markdown: only one of them can be standard output"])
+        for path in filter(None, (self.html, self.svg)):  # before minutes of measuring
+            if not Path(path).parent.is_dir():
+                raise BadInput([f"{path}: there is no folder {Path(path).parent}"])
 
     def put(self, title: str, chapters: Sequence[Chapter], legend: str, values: object) -> None:
         from kproxy.report import boards

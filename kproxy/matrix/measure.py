@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from kproxy.api.types import Service
 from kproxy.backend import BackendOptions
+from kproxy.edge.listeners import destination
 from kproxy.explain.inquiry import SUCCESS, Inquirer, Inquiry, sources
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.plan import Family
@@ -42,9 +43,9 @@ class Cell(Struct, frozen=True, kw_only=True):
 
     `outcome`: success, refused or timeout, of a connection. `source`: the address that the server
     saw (the ingress, if there is one between), and what it is: pod, node, eip, gateway (of the
-    server's node, towards its pods), tunnel, client. `at`: the host where it ended, `mechanism` and
-    `reason`: why; `way`: what was done to it before. `steady`: the probe met the same fate as the
-    connection.
+    server's node, towards its pods), tunnel, second, client. `at`: the host where it ended,
+    `mechanism` and `reason`: why; `way`: what was done to it before. `steady`: the probe met the
+    same fate as the connection.
     """
 
     question: Question
@@ -114,7 +115,7 @@ def _ask(
         Cell(
             question=question,
             protocol=protocol,
-            asked=f"{inquiry.packet.address}:{inquiry.packet.port}",
+            asked=destination(family, inquiry.packet.address, inquiry.packet.port),
             outcome=answer.outcome,
             source=answer.source,
             source_is=known[answer.source].kind if answer.source in known else "",

@@ -151,11 +151,11 @@ def differences(title: str, pairs: Sequence[tuple[Cell, Cell]], one: str, other:
     for first, second in pairs:
         question = first.question
         difference = (first.outcome, first.source_is, second.outcome, second.source_is)
-        row = (
-            (_ASKED[question.kind], question.client.value, question.target.value),
-            (_mark(first, notes), _mark(second, notes)),
-        )
-        rows.setdefault((question, difference), row)
+        if (question, difference) not in rows:
+            rows[question, difference] = (
+                (_ASKED[question.kind], question.client.value, question.target.value),
+                (_mark(first, notes), _mark(second, notes)),
+            )
     heads = (("service", 9), ("client", 15), ("target", 20))
     board = Board(
         f"{len(rows)} questions are answered otherwise",

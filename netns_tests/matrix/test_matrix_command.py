@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -39,7 +40,8 @@ def test_a_table_of_80_columns_and_two_files(tmp_path: Path) -> None:
 
 
 def test_json_has_every_cell_and_its_reason() -> None:
-    done = matrix(*SMALL, "--mode", "nftables", "--network", "tunnel", "--json")
+    small = (*SMALL, "--family", "IPv6")
+    done = matrix(*small, "--mode", "nftables", "--network", "tunnel", "--json")
     assert done.returncode == 0, done.stderr
     (measured,) = json.loads(done.stdout)
     assert (measured["mode"], measured["network"], len(measured["cells"])) == (
@@ -49,6 +51,7 @@ def test_json_has_every_cell_and_its_reason() -> None:
     )
     for cell in measured["cells"]:
         assert cell["reason"]
+        assert re.fullmatch(r"\[[0-9a-f:]+\]:30080", cell["asked"])
         assert (cell["source"] != "") == (cell["outcome"] == "success")
 
 
@@ -62,9 +65,14 @@ def test_what_a_profile_changes() -> None:
 WRONG = [
     (("--seed", "--mode", "ipvs"), "--seed: the documents say what is measured"),
     (("--seed", "--profile", "cce"), "--seed: the documents say what is measured"),
+    (("--seed", "--family", "IPv6"), "--seed: the documents say what is measured"),
+    (("--seed", "--no-ipvs-local-fallback"), "--seed: the documents say what is measured"),
     (("--json", "--markdown"), "--json, --markdown: only one of them can be standard output"),
     (("--network", "routed"), "Invalid value for '--network'"),
-    (("--html", "/nowhere/at/all.html", *SMALL), "/nowhere/at/all.html: No such file"),
+    (
+        ("--html", "/nowhere/at/all.html", *SMALL),
+        "/nowhere/at/all.html: there is no folder /nowhere/at",
+    ),
 ]
 
 
@@ -73,6 +81,7 @@ def test_wrong_arguments(arguments: tuple[str, ...], message: str) -> None:
     done = matrix(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
+    assert "measuring" not in done.stderr
 
 
 def test_a_measurement_elsewhere_ends_with_the_one_who_waits_for_it() -> None:

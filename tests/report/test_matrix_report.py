@@ -67,11 +67,14 @@ def test_a_doubtful_cell_is_marked() -> None:
 
 
 def test_differences_have_one_row_for_both_protocols() -> None:
-    pairs = [
-        (cell(OWN, protocol), cell(OWN, protocol, source_is="")) for protocol in ("TCP", "UDP")
-    ]
-    board = differences("title", pairs, "cce", "upstream").boards[0]
-    assert words(board) == {("nodeport", "node-other", "own-node-private"): ["node", "timeout 1"]}
+    """And no note that no row leads to."""
+    lost = [replace(cell(OWN, each, ""), reason=f"drops {each}") for each in ("TCP", "UDP")]
+    pairs = [(cell(OWN, found.protocol), found) for found in lost]
+    chapter = differences("title", pairs, "cce", "upstream")
+    assert words(chapter.boards[0]) == {
+        ("nodeport", "node-other", "own-node-private"): ["node", "timeout 1"]
+    }
+    assert chapter.notes == ("drops TCP",)
 
 
 COMPARED = [  # documented, measured, why not -> the word, its tone
