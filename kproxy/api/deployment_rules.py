@@ -36,12 +36,21 @@ def check_deployment(deployment: Deployment, report: Report) -> Deployment:
     template = _checked_template(spec, report)
     _check_strategy(spec.strategy, report)
     check_count(report, "spec.minReadySeconds", spec.min_ready_seconds)
+    check_count(report, "spec.revisionHistoryLimit", spec.revision_history_limit)
+    _check_deadline(spec, report)
     if spec.min_ready_seconds > 0:
         told = "is not supported and left out: a Pod counts as soon as it is ready"
         report.notices.append(Problem("spec.minReadySeconds", told))
     if spec.paused:
         report.add("spec.paused", "is not supported")
     return altered(deployment, metadata=metadata, spec=altered(spec, template=template))
+
+
+def _check_deadline(spec: DeploymentSpec, report: Report) -> None:
+    field, deadline_s = "spec.progressDeadlineSeconds", spec.progress_deadline_seconds
+    check_count(report, field, deadline_s)
+    if 0 <= deadline_s <= spec.min_ready_seconds:
+        report.add(field, f"{shown(deadline_s)} must be greater than minReadySeconds")
 
 
 def _check_selector(selector: LabelSelector, report: Report) -> None:

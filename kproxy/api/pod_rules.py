@@ -88,12 +88,14 @@ def check_pod_spec(spec: PodSpec, path: str, report: Report, *, runs_here: bool)
         _note_left_out(spec, path, _LEFT_OUT_OF_PODS, report)
     names: dict[str, str] = {}
     ports: dict[tuple[int, str], str] = {}
+    host_ports: dict[tuple[str, int, str], str] = {}
     containers = []
     for i, container in enumerate(spec.containers):
         place = f"{path}.containers[{i}]"
         check_name(report, f"{place}.name", container.name)
         check_unique(report, f"{place}.name", names, container.name, shown(container.name))
         _check_ports(container.ports, f"{place}.ports", ports, report)
+        _check_host_ports(container.ports, f"{place}.ports", spec, host_ports, report)
         _check_pre_stop(container, place, grace_s, report, runs_here=runs_here)
         containers.append(_checked(container, place, report, runs_here=runs_here))
     return altered(spec, containers=tuple(containers))
@@ -105,11 +107,38 @@ def _checked(container: Container, path: str, report: Report, *, runs_here: bool
         if not container.image:
             report.add(f"{path}.image", "missing")
         _note_left_out(container, path, _LEFT_OUT_OF_CONTAINERS, report)
+    for other, name in (
+        (container.liveness_probe, "livenessProbe"),
+        (container.startup_probe, "startupProbe"),
+    ):
+        if other:
+            _check_other_probe(other, container, f"{path}.{name}", report)
     probe = container.readiness_probe
     if probe is None:
         return container
     field = f"{path}.readinessProbe"
+    if probe.termination_grace_period_seconds is not None:
+        report.add(f"{field}.terminationGracePeriodSeconds", "must not be set for readinessProbes")
     probe = _with_defaults(probe)
+    _check_probe(probe, container, field, report, runs_here=runs_here)
+    return altered(container, readiness_probe=probe)
+
+
+def _check_other_probe(probe: Probe, container: Container, field: str, report: Report) -> None:
+    """Nobody makes these, but they may not be wrong."""
+    probe = _with_defaults(probe)
+    _check_probe(probe, container, field, report, runs_here=False)
+    if probe.success_threshold > 1:
+        report.add(f"{field}.successThreshold", f"{shown(probe.success_threshold)} must be 1")
+    grace_s = probe.termination_grace_period_seconds
+    if grace_s is not None and grace_s < 1:
+        told = f"{shown(grace_s)} must be greater than 0"
+        report.add(f"{field}.terminationGracePeriodSeconds", told)
+
+
+def _check_probe(
+    probe: Probe, container: Container, field: str, report: Report, *, runs_here: bool
+) -> None:
     _check_handlers(probe, field, _PROBE_HANDLERS, report, runs_here=runs_here)
     if probe.http_get:
         _check_http(probe.http_get, f"{field}.httpGet", report, runs_here=runs_here)
@@ -129,7 +158,6 @@ def _checked(container: Container, path: str, report: Report, *, runs_here: bool
         ("failureThreshold", probe.failure_threshold),
     ):
         check_count(report, f"{field}.{name}", number)
-    return altered(container, readiness_probe=probe)
 
 
 def _with_defaults(probe: Probe) -> Probe:
@@ -168,6 +196,28 @@ def _check_ports(
         first = first_fields.setdefault((port.container_port, port.protocol), field)
         if first != field and not report.doubts(field):
             report.notices.append(Problem(field, f"duplicate port definition with {first}"))
+
+
+def _check_host_ports(
+    ports: tuple[ContainerPort, ...],
+    path: str,
+    spec: PodSpec,
+    first_fields: dict[tuple[str, int, str], str],
+    report: Report,
+) -> None:
+    """Labs have none, but they may not be wrong. Unlike container ports none is given twice."""
+    for i, port in enumerate(ports):
+        if not port.host_port:
+            continue
+        field = f"{path}[{i}].hostPort"
+        check_port(report, field, port.host_port)
+        if spec.host_network and port.host_port != port.container_port:
+            told = "must match `hostPort` when `hostNetwork` is true"
+            report.add(f"{path}[{i}].containerPort", f"{port.container_port} {told}")
+        address = check_ip(report, f"{path}[{i}].hostIP", port.host_ip) if port.host_ip else ""
+        key = (port.protocol, port.host_port, address)
+        told = " ".join(map(str, key)).rstrip()
+        check_unique(report, field, first_fields, key, told)
 
 
 def _check_pre_stop(

@@ -54,6 +54,7 @@ class ServicePort(_Object, frozen=True, kw_only=True):
     port: int
     target_port: int | str | None = None
     node_port: int = 0
+    app_protocol: str | None = None
 
 
 class ClientIPConfig(_Object, frozen=True, kw_only=True):
@@ -288,6 +289,8 @@ class Node(_Object, frozen=True, kw_only=True):
 class ContainerPort(_Object, frozen=True, kw_only=True):
     name: str = ""
     container_port: int
+    host_port: int = 0
+    host_ip: str = field(default="", name="hostIP")
     protocol: Protocol = "TCP"
 
 
@@ -315,6 +318,7 @@ class Probe(_Object, frozen=True, kw_only=True):
     timeout_seconds: int = 1
     success_threshold: int = 1
     failure_threshold: int = 3
+    termination_grace_period_seconds: int | None = None
 
 
 class SleepAction(_Object, frozen=True, kw_only=True):
@@ -340,8 +344,8 @@ class Container(_Object, frozen=True, kw_only=True):
     image: str = ""
     ports: tuple[ContainerPort, ...] = ()
     readiness_probe: Probe | None = None
-    liveness_probe: Unread | None = None
-    startup_probe: Unread | None = None
+    liveness_probe: Probe | None = None
+    startup_probe: Probe | None = None
     lifecycle: Lifecycle | None = None
 
 
@@ -353,6 +357,7 @@ class PodSpec(_Object, frozen=True, kw_only=True):
     subdomain: str = ""
     termination_grace_period_seconds: int = 30
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
+    dns_policy: Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"] | None = None
     affinity: Unread | None = None
     topology_spread_constraints: tuple[Unread, ...] = ()
     readiness_gates: tuple[Unread, ...] = ()
@@ -417,6 +422,8 @@ class DeploymentSpec(_Object, frozen=True, kw_only=True):
     template: PodTemplateSpec = PodTemplateSpec()
     strategy: DeploymentStrategy = DeploymentStrategy()
     min_ready_seconds: int = 0
+    revision_history_limit: int = 10
+    progress_deadline_seconds: int = 600
     paused: bool = False
 
 

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sized
 
+from msgspec.json import encode
+
 from kproxy.api.addresses import special_problem
 from kproxy.api.names import label_problem
 from kproxy.api.problems import shown
-from kproxy.api.types import EndpointAddress, Endpoints, EndpointSlice
+from kproxy.api.types import EndpointAddress, Endpoints, EndpointSlice, NamedHint
 from kproxy.controlplane.field_errors import invalid
+from kproxy.controlplane.metadata_validation import metadata_problems
 
 _MOST_ENDPOINTS, _MOST_ADDRESSES, _MOST_PORTS = 1000, 100, 20_000  # of a slice
+_MOST_HINTS = 8  # of either kind, of an endpoint
 
 
 def slice_problems(wanted: EndpointSlice, former: EndpointSlice | None) -> Iterator[str]:
     """`former`: what is stored; None for a new one."""
+    yield from metadata_problems(wanted.metadata)
     if former and wanted.address_type != former.address_type:
         yield invalid("addressType", wanted.address_type, "field is immutable")
     yield from _too_many("endpoints", wanted.endpoints, _MOST_ENDPOINTS)
@@ -32,21 +37,39 @@ def slice_problems(wanted: EndpointSlice, former: EndpointSlice | None) -> Itera
             for j, address in enumerate(endpoint.addresses):
                 yield from _special(f"{field}[{j}]", address)
         yield from _hostname(f"endpoints[{i}].hostname", endpoint.hostname or "")
+        if hints := endpoint.hints:
+            yield from _hints(f"endpoints[{i}].hints.forZones", hints.for_zones)
+            yield from _hints(f"endpoints[{i}].hints.forNodes", hints.for_nodes)
 
 
 def endpoints_problems(wanted: Endpoints) -> Iterator[str]:
+    yield from metadata_problems(wanted.metadata)
     for i, subset in enumerate(wanted.subsets):
         field = f"subsets[{i}]"
         if not subset.addresses and not subset.not_ready_addresses:
             yield f"{field}: Required value: must specify `addresses` or `notReadyAddresses`"
         yield from _addresses(f"{field}.addresses", subset.addresses)
         yield from _addresses(f"{field}.notReadyAddresses", subset.not_ready_addresses)
+        for j, port in enumerate(subset.ports):
+            if port.port is None:  # unlike in a slice, where it means any
+                yield f"{field}.ports[{j}].port: Required value"
 
 
 def _addresses(field: str, addresses: tuple[EndpointAddress, ...]) -> Iterator[str]:
     for i, address in enumerate(addresses):
         yield from _special(f"{field}[{i}].ip", address.ip)
         yield from _hostname(f"{field}[{i}].hostname", address.hostname)
+
+
+def _hints(field: str, hints: tuple[NamedHint, ...]) -> Iterator[str]:
+    if len(hints) > _MOST_HINTS:
+        yield from _too_many(field, hints, _MOST_HINTS)
+        return
+    names = set[str]()
+    for i, hint in enumerate(hints):
+        if hint.name in names:
+            yield f"{field}[{i}].name: Duplicate value: {encode(hint.name).decode()}"
+        names.add(hint.name)
 
 
 def _special(field: str, address: str) -> Iterator[str]:

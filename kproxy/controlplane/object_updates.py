@@ -28,6 +28,7 @@ from kproxy.api.types import (
 from kproxy.controlplane.deployments import replicas_of
 from kproxy.controlplane.endpoint_validation import endpoints_problems, slice_problems
 from kproxy.controlplane.field_errors import forbidden
+from kproxy.controlplane.metadata_validation import annotation_problems
 from kproxy.errors import BadInput
 
 _POD_FIXED = (
@@ -41,6 +42,7 @@ def pod(wanted: Pod, former: Pod | None, *, elsewhere: bool) -> Pod:
 
     `elsewhere`: somebody else runs it, and its status and its end are what the manifest says.
     """
+    _check_annotations(wanted)
     if former is None:
         status = wanted.status if elsewhere else PodStatus(phase="Pending")
         ended = wanted.metadata.deletion_timestamp if elsewhere else None
@@ -58,6 +60,7 @@ def pod(wanted: Pod, former: Pod | None, *, elsewhere: bool) -> Pod:
 
 def deployment(wanted: Deployment, former: Deployment | None) -> Deployment:
     """The Deployment to store. BadInput if its selector changes."""
+    _check_annotations(wanted)
     metadata = altered(wanted.metadata, deletion_timestamp=None)
     status = former.status if former else DeploymentStatus()
     if former and wanted.spec.selector != former.spec.selector:
@@ -97,6 +100,11 @@ def refused(obj: KubernetesObject, problems: list[str]) -> BadInput:
     """In the words of the API server."""
     what = f'{type(obj).__name__} "{obj.metadata.name}" is invalid'
     return BadInput([f"{what}: {each}" for each in problems])
+
+
+def _check_annotations(wanted: Pod | Deployment) -> None:
+    if problems := [*annotation_problems(wanted.metadata)]:
+        raise refused(wanted, problems)
 
 
 def _fixed(spec: PodSpec, former: PodSpec) -> list[str]:

@@ -7,7 +7,7 @@ Source: pkg/apis/core/validation/validation.go (ValidateService) of Kubernetes
 
 from __future__ import annotations
 
-from kproxy.api.addresses import special_problem
+from kproxy.api.addresses import canonical_cidr, special_problem
 from kproxy.api.names import (
     MAX_LABEL,
     label_value_problem,
@@ -19,6 +19,7 @@ from kproxy.api.types import Service, ServiceSpec
 from kproxy.controlplane.families import CLUSTER_IPS, FAMILIES, POLICY, is_headless
 from kproxy.controlplane.field_errors import forbidden, invalid
 from kproxy.controlplane.hints import TOPOLOGY_MODE
+from kproxy.controlplane.metadata_validation import metadata_problems
 from kproxy.controlplane.service_updates import (
     BALANCER_CLASS,
     HEALTH_CHECK,
@@ -27,18 +28,15 @@ from kproxy.controlplane.service_updates import (
 )
 
 TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
+SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
+KUBELET_PORT = 10250
 
 _ONLY_BALANCERS = "may only be used when `type` is 'LoadBalancer'"
 
 
 def name_problems(service: Service) -> list[str]:
     """Of `metadata`."""
-    problems: list[str] = []
-    for key, value in service.metadata.labels.items():
-        if told := qualified_name_problem(key):
-            problems.append(invalid("metadata.labels", key, told))
-        if told := label_value_problem(value):
-            problems.append(invalid("metadata.labels", value, told))
+    problems = [*metadata_problems(service.metadata)]
     name = service.metadata.name
     if len(name) > MAX_LABEL:
         told = f"must be no more than {MAX_LABEL} characters"
@@ -48,6 +46,14 @@ def name_problems(service: Service) -> list[str]:
     if mode is not None and hints is not None and mode != hints:
         told = f"must match annotations[{TOPOLOGY_HINTS}] when both are specified"
         problems.append(invalid(f"metadata.annotations[{TOPOLOGY_MODE}]", mode, told))
+    ranges = annotations.get(SOURCE_RANGES)
+    if ranges is not None and not service.spec.load_balancer_source_ranges:
+        field = f"metadata.annotations[{SOURCE_RANGES}]"
+        if service.spec.type != "LoadBalancer":
+            problems.append(forbidden(field, _ONLY_BALANCERS))
+        elif ranges.strip() and not all(canonical_cidr(each.strip()) for each in ranges.split(",")):
+            told = "must be a list of CIDRs such as 10.0.0.0/8,192.0.2.0/24"
+            problems.append(invalid(field, ranges, told))
     return problems
 
 
@@ -78,6 +84,11 @@ def spec_problems(spec: ServiceSpec) -> list[str]:
     for i, port in enumerate(spec.ports):
         if isinstance(port.target_port, str) and (told := port_name_problem(port.target_port)):
             problems.append(invalid(f"spec.ports[{i}].targetPort", port.target_port, told))
+        if port.app_protocol is not None and (told := qualified_name_problem(port.app_protocol)):
+            problems.append(invalid(f"spec.ports[{i}].appProtocol", port.app_protocol, told))
+        if spec.type == "LoadBalancer" and port.port == KUBELET_PORT:
+            told = f"may not expose port {KUBELET_PORT} externally since it is used by kubelet"
+            problems.append(invalid(f"spec.ports[{i}].port", port.port, told))
     if spec.session_affinity == "None" and spec.session_affinity_config is not None:
         told = "must not be set when session affinity is None"
         problems.append(forbidden("spec.sessionAffinityConfig", told))

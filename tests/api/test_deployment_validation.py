@@ -27,6 +27,21 @@ INVALID: list[tuple[str, object, dict[str, str]]] = [  # path, value -> field, w
     ("spec.replicas", 10**10, {"spec.replicas": "10000000000 does not fit into 32 bits"}),
     ("spec.replicas", "3", {"spec.replicas": "expected an integer, got '3'"}),
     ("spec.minReadySeconds", -1, {"spec.minReadySeconds": "-1 must be greater than or equal to 0"}),
+    (
+        "spec.revisionHistoryLimit",
+        -1,
+        {"spec.revisionHistoryLimit": "-1 must be greater than or equal to 0"},
+    ),
+    (
+        "spec.progressDeadlineSeconds",
+        0,
+        {"spec.progressDeadlineSeconds": "0 must be greater than minReadySeconds"},
+    ),
+    (
+        "spec.minReadySeconds",
+        600,
+        {"spec.progressDeadlineSeconds": "600 must be greater than minReadySeconds"},
+    ),
     ("spec.paused", True, {"spec.paused": "is not supported"}),
     ("spec.selector", ABSENT, {"spec.selector": "empty selector is invalid for deployment"}),
     ("spec.selector", {}, {"spec.selector": "empty selector is invalid for deployment"}),

@@ -95,6 +95,41 @@ INVALID: list[tuple[str, object, dict[str, str]]] = [  # path, value -> field, w
         {f"{MAIN}.ports[0].protocol": "expected TCP, UDP or SCTP, got 'HTTP'"},
     ),
     (f"{MAIN}.ports[0].containerPort", 65536, {f"{MAIN}.ports[0].containerPort": f"65536 {RANGE}"}),
+    (f"{MAIN}.ports[0].hostPort", 65536, {f"{MAIN}.ports[0].hostPort": f"65536 {RANGE}"}),
+    (
+        f"{MAIN}.ports",
+        [{"containerPort": 80, "hostPort": 81}, {"containerPort": 82, "hostPort": 81}],
+        {f"{MAIN}.ports[1].hostPort": f"TCP 81 is used by {MAIN}.ports[0].hostPort already"},
+    ),
+    (
+        f"{MAIN}.ports",
+        [{"containerPort": 80, "hostPort": 81, "hostIP": "node-a"}],
+        {f"{MAIN}.ports[0].hostIP": "'node-a' is not an IP address"},
+    ),
+    (
+        "spec.dnsPolicy",
+        "Node",
+        {
+            "spec.dnsPolicy": (
+                "expected ClusterFirst, ClusterFirstWithHostNet, Default or None, got 'Node'"
+            )
+        },
+    ),
+    (
+        f"{PROBE}.terminationGracePeriodSeconds",
+        5,
+        {f"{PROBE}.terminationGracePeriodSeconds": "must not be set for readinessProbes"},
+    ),
+    (f"{MAIN}.livenessProbe", {}, {f"{MAIN}.livenessProbe": "must specify a handler type"}),
+    (
+        f"{MAIN}.startupProbe",
+        {**TCP, "successThreshold": 2, "periodSeconds": -1, "terminationGracePeriodSeconds": 0},
+        {
+            f"{MAIN}.startupProbe.periodSeconds": f"-1 {NEGATIVE}",
+            f"{MAIN}.startupProbe.successThreshold": "2 must be 1",
+            f"{MAIN}.startupProbe.terminationGracePeriodSeconds": "0 must be greater than 0",
+        },
+    ),
     (PROBE, {}, {PROBE: "must specify a handler type"}),
     (PROBE, {**HTTP, **TCP}, {f"{PROBE}.tcpSocket": TOO_MANY}),
     (PROBE, EXEC, {f"{PROBE}.exec": "is not supported; httpGet and tcpSocket are"}),
@@ -164,6 +199,15 @@ VALID: list[tuple[Manifest, str, object]] = [
     (RUNS_HERE, "metadata.labels", {"example.com/App_1": "", "b": "1.a-B"}),
     (RUNS_HERE, "spec.terminationGracePeriodSeconds", 2**31),
     (RUNS_HERE, f"{MAIN}.resources", {"limits": {"cpu": 1}}),
+    (
+        RUNS_HERE,
+        f"{MAIN}.ports",
+        [
+            {"containerPort": 80, "hostPort": 81},
+            {"containerPort": 80, "hostPort": 81, "protocol": "UDP"},
+            {"containerPort": 82, "hostPort": 81, "hostIP": "192.0.2.1"},
+        ],
+    ),
     # What the API server stores, and what is no more than an object.
     (ELSEWHERE, PROBE, EXEC),
     (ELSEWHERE, PROBE, {"httpGet": {"port": 80, "scheme": "HTTPS"}}),
@@ -214,6 +258,13 @@ def test_names_are_unique_and_ports_may_repeat() -> None:
     assert decoded.notices == (
         f"f:1: {MAIN}.ports[1]: duplicate port definition with {MAIN}.ports[0]",
     )
+
+
+def test_on_the_host_network_a_host_port_is_the_container_port() -> None:
+    port = {"containerPort": 80, "hostPort": 81}
+    manifest = edited(edited(RUNS_HERE, f"{MAIN}.ports", [port]), "spec.hostNetwork", True)
+    told = "80 must match `hostPort` when `hostNetwork` is true"
+    assert problems_of(manifest) == [f"{MAIN}.ports[0].containerPort: {told}"]
 
 
 def test_a_probe_of_a_port_that_the_container_has_not() -> None:

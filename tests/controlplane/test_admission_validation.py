@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from kproxy.api.types import Metadata
+from kproxy.controlplane.service_validation import SOURCE_RANGES
 from tests.controlplane.services import TYPES, allocator, refused, service
 
 ONLY_BALANCERS = "Forbidden: may only be used when `type` is 'LoadBalancer'"
@@ -71,6 +72,19 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
         {"type": "LoadBalancer", "loadBalancerClass": "a b"},
         [f'spec.loadBalancerClass: Invalid value: "a b": {NOT_QUALIFIED}'],
     ),
+    (
+        {"ports": [{"port": 80, "appProtocol": "a b"}]},
+        [f'spec.ports[0].appProtocol: Invalid value: "a b": {NOT_QUALIFIED}'],
+    ),
+    (
+        {"type": "LoadBalancer", "ports": [{"port": 10250}]},
+        [
+            (
+                "spec.ports[0].port: Invalid value: 10250: "
+                "may not expose port 10250 externally since it is used by kubelet"
+            )
+        ],
+    ),
     *(
         (
             {**TYPES[kind], **BALANCER_FIELDS},
@@ -121,6 +135,45 @@ def test_labels_are_labels() -> None:
     new = replace(service(), metadata=Metadata(name="web", labels={"a b": "c", "d": "-e"}))
     prefix = 'Service "web" is invalid: metadata.labels: Invalid value: '
     assert refused(allocator(), new) == [prefix + each for each in told]
+
+
+def test_annotations_have_keys_and_a_size() -> None:
+    for wrong, told in (
+        ({"a b": "c"}, f'Invalid value: "a b": {NOT_QUALIFIED}'),
+        ({"Example.com/A": "x" * 2**18}, "Too long: may not be more than 262144 bytes"),
+    ):
+        new = replace(service(), metadata=Metadata(name="web", annotations=wrong))
+        assert refused(allocator(), new) == [
+            f'Service "web" is invalid: metadata.annotations: {told}'
+        ]
+
+
+RANGES_PATH = f"metadata.annotations[{SOURCE_RANGES}]"
+
+
+@pytest.mark.parametrize(
+    ("kind", "ranges", "told"),
+    [
+        ("LoadBalancer", "10.0.0.0/8, 192.0.2.0/24", ""),
+        ("LoadBalancer", " ", ""),
+        (
+            "LoadBalancer",
+            "10.0.0.0/8,b",
+            (
+                'Invalid value: "10.0.0.0/8,b": '
+                "must be a list of CIDRs such as 10.0.0.0/8,192.0.2.0/24"
+            ),
+        ),
+        ("ClusterIP", "10.0.0.0/8", ONLY_BALANCERS),
+    ],
+)
+def test_source_ranges_of_an_annotation(kind: str, ranges: str, told: str) -> None:
+    metadata = Metadata(name="web", annotations={SOURCE_RANGES: ranges})
+    new = replace(service(type=kind), metadata=metadata)
+    if told:
+        assert refused(allocator(), new) == [f'Service "web" is invalid: {RANGES_PATH}: {told}']
+    else:
+        assert allocator().admit(new).metadata == metadata
 
 
 def test_both_annotations_for_hints_say_the_same() -> None:

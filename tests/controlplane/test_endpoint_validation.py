@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from kproxy.api.types import (
     Endpoint,
     EndpointAddress,
+    EndpointHints,
     EndpointPort,
     Endpoints,
     EndpointSlice,
     EndpointSubset,
     Metadata,
+    NamedHint,
 )
 from kproxy.controlplane.endpoint_validation import endpoints_problems, slice_problems
 
@@ -74,6 +77,45 @@ def test_a_hostname_is_a_label() -> None:
         endpoint_slice(Endpoint(addresses=("10.0.0.1",), hostname="A_b")), None
     )
     assert problem.startswith("endpoints[0].hostname: 'A_b' ")
+
+
+HINTED = [  # names of zones, or of nodes -> what is said of them
+    ("abcdefgh", ""),
+    ("abcdefghi", ": Too many: 9: must have at most 8 items"),
+    ("aba", '[2].name: Duplicate value: "a"'),
+]
+
+
+@pytest.mark.parametrize(("names", "told"), HINTED)
+def test_hints(names: str, told: str) -> None:
+    hints = tuple(NamedHint(name=each) for each in names)
+    for field, given in (
+        ("forZones", EndpointHints(for_zones=hints)),
+        ("forNodes", EndpointHints(for_nodes=hints)),
+    ):
+        wanted = endpoint_slice(Endpoint(addresses=("10.0.0.1",), hints=given))
+        expected = [f"endpoints[0].hints.{field}{told}"] if told else []
+        assert [*slice_problems(wanted, None)] == expected
+
+
+def test_labels_and_annotations_are_such() -> None:
+    metadata = Metadata(name="web", labels={"a b": "-"}, annotations={"/c": ""})
+    wanted = replace(endpoint_slice(ONE), metadata=metadata)
+    by_hand = replace(subset(EndpointAddress(ip="10.0.0.1")), metadata=metadata)
+    for problems in ([*slice_problems(wanted, None)], [*endpoints_problems(by_hand)]):
+        assert [each.split(" is not ")[0] for each in problems] == [
+            'metadata.labels: Invalid value: "a b":',
+            'metadata.labels: Invalid value: "-":',
+            'metadata.annotations: Invalid value: "/c":',
+        ]
+
+
+def test_a_port_of_endpoints_has_a_number() -> None:
+    only = EndpointSubset(
+        addresses=(EndpointAddress(ip="10.0.0.1"),), ports=(EndpointPort(name="web"),)
+    )
+    wanted = Endpoints(metadata=Metadata(name="web"), subsets=(only,))
+    assert [*endpoints_problems(wanted)] == ["subsets[0].ports[0].port: Required value"]
 
 
 def subset(*ready: EndpointAddress, not_ready: tuple[EndpointAddress, ...] = ()) -> Endpoints:
