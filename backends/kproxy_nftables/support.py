@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kproxy.errors import Unsupported
+from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import (
     DetectLocal,
     Endpoint,
@@ -37,6 +37,8 @@ def require_nft() -> None:
         version = nft_version()
     except Unsupported as error:
         raise Unsupported(str(error), remedy=error.remedy or _REMEDY) from None
+    except KernelRefused as error:  # the program fails: no kernel is to blame
+        raise Unsupported(str(error), remedy=_REMEDY) from None
     if version < MINIMUM_NFT:
         raise Unsupported(f"nft is {'.'.join(map(str, version))}", remedy=_REMEDY)
 

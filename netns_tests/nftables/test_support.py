@@ -61,6 +61,16 @@ def test_versions_of_nft(
     assert answers() == [answer, answer]
 
 
+def test_an_nft_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a library of its own is missing: the kernel is not to blame."""
+    nft = tmp_path / "nft"
+    nft.write_text("#!/bin/sh\nexit 127\n")
+    nft.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    answer = f"False|nft --version: exit status 127|{OLD}"
+    assert answers() == [answer, answer]
+
+
 def test_without_nft() -> None:
     """Hidden in a mount namespace, since it is not only looked for in PATH."""
     hide = 'mount --bind /dev/null /usr/sbin/nft; exec "$@"'
