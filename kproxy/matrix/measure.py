@@ -35,8 +35,6 @@ from kproxy.matrix.setting import (
     spec,
 )
 
-_CHECK_INTERVAL_S = 0.2
-
 
 class Cell(Struct, frozen=True, kw_only=True):
     """What was found for one question and protocol.
@@ -76,9 +74,7 @@ def measure(
     Raises Unsupported if this machine lacks what the setting needs, and what `Lab` raises.
     """
     options = BackendOptions(ipvs_local_fallback=setting.local_fallback)
-    lab = Lab(
-        spec(setting, kinds), setting.mode, options=options, check_interval_s=_CHECK_INTERVAL_S
-    )
+    lab = Lab(spec(setting, kinds), setting.mode, options=options)
     with lab:
         wanted = objects(setting, kinds)
         services = [each for each in wanted if isinstance(each, Service)]

@@ -17,8 +17,6 @@ from kproxy.scenario.files import Scenario, cluster_ip
 from kproxy.scenario.form import Attached, Expected, Question, Remedy, Target
 from kproxy.store import SERVICE_NAME_LABEL
 
-_CHECK_INTERVAL_S = 0.2
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -92,7 +90,6 @@ class Stage:
             replace(scenario.spec, network=network),
             mode,
             options=BackendOptions(ipvs_local_fallback=scenario.form.ipvs_local_fallback),
-            check_interval_s=_CHECK_INTERVAL_S,
         )
         self._open = ExitStack()
 
