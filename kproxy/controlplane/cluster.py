@@ -10,6 +10,7 @@ its cost is that of what changed.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import TypeVar
@@ -166,7 +167,8 @@ class Cluster:
         self._delete(others, now)
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:
-        """Of a Deployment."""
+        """Of a Deployment. Raises TypeError for no whole number, before anything is done."""
+        replicas = operator.index(replicas)
         key = (DEPLOYMENT, namespace, name)
         found = self._registry.get(key)
         if not isinstance(found, Deployment):

@@ -129,7 +129,7 @@ def _stored(obj: KubernetesObject) -> KubernetesObject:
 
 
 def cluster_ip(service: Service, family: Family) -> str:
-    """ "" if it has none of that family."""
+    """Empty if it has none of that family."""
     wanted = ":" if family is Family.IPV6 else "."
     return next((each for each in service.spec.cluster_ips if wanted in each), "")
 

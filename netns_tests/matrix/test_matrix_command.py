@@ -16,6 +16,8 @@ import pytest
 
 _T = TypeVar("_T")
 
+PATIENCE_S = 90.0  # only a failing test waits that long
+
 SMALL = ("--service", "nodeport", "--protocol", "TCP")
 
 
@@ -107,7 +109,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _await(condition: Callable[[], _T]) -> _T:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not (found := condition()):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -269,6 +269,14 @@ def test_what_cannot_be_scaled(name: str, replicas: int, told: str) -> None:
     assert error.value.problems == [told]
 
 
+def test_half_a_replica_changes_nothing() -> None:
+    played = Played(deployment(replicas=2))
+    half: Any = 2.5
+    with pytest.raises(TypeError, match="integer"):
+        played.cluster.scale("default", "web", half)
+    assert played.pods == ["web-1", "web-2"]
+
+
 def test_the_selector_is_immutable() -> None:
     played = Played(deployment())
     with pytest.raises(BadInput) as error:
