@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from kproxy import masquerade
+from kproxy.backend import masquerade
 from kproxy.forwarding.plan import Family, NodeSettings
 from kproxy.kernel.xtables import Jump
 from kproxy_iptables.names import KUBELET_FIREWALL

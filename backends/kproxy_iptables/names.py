@@ -7,7 +7,7 @@ predecessor. 25 of the 28 characters that iptables allows.
 from __future__ import annotations
 
 from kproxy.forwarding.plan import Endpoint, ServicePortName
-from kproxy.hashing import sixteen_characters
+from kproxy.kernel.hashing import sixteen_characters
 
 SERVICE_CHAIN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-")
 CANARY = "KUBE-PROXY-CANARY"

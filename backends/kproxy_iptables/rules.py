@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from kproxy import masquerade
+from kproxy.backend import masquerade
 from kproxy.forwarding.plan import (
     Endpoint,
     Family,

@@ -16,7 +16,7 @@ from itertools import chain, islice
 
 from msgspec import Struct
 
-from kproxy import masquerade
+from kproxy.backend import masquerade
 from kproxy.forwarding.plan import Plan, ServicePlan, ServicePortName
 from kproxy.kernel.xtables import Jump
 from kproxy_iptables.frame import (

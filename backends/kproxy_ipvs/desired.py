@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, KeysView, Set
 from typing import Generic, NamedTuple, TypeVar
 
-from kproxy.claims import Change, Claims
+from kproxy.backend.claims import Change, Claims
 from kproxy.forwarding.plan import ServicePortName
 from kproxy.kernel.ipvs import VirtualServer
 from kproxy_ipvs.wanted import Entry, Server, Wanted

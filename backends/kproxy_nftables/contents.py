@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from kproxy.claims import Claims
+from kproxy.backend.claims import Claims
 from kproxy.forwarding.plan import ServicePortName
 from kproxy.kernel.nftables.objects import Set, data_value, element, interval, numbered_elements
 from kproxy_nftables.frame import Chains

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from kproxy.forwarding.plan import Endpoint, ServicePortName
-from kproxy.hashing import eight_characters
+from kproxy.kernel.hashing import eight_characters
 
 TABLE = "kube-proxy"
 

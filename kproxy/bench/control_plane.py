@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Literal
 
-from kproxy.apart import answer
 from kproxy.api.types import (
     Container,
     ContainerPort,
@@ -38,6 +37,7 @@ from kproxy.api.types import (
 )
 from kproxy.bench.results import ControlPlaneResult, ControlPlaneSize, p99
 from kproxy.bench.subject import backend_options
+from kproxy.kernel.measurement import answer
 from kproxy.kernel.running import on_uml
 from kproxy.lab import Lab, LabSpec, NodeSpec
 

@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from random import Random
 
-from kproxy.apart import answer
 from kproxy.bench.cluster import (
     CLUSTER_IPS,
     ENDPOINT_PORT,
@@ -35,6 +34,7 @@ from kproxy.bench.line import Address, Line, line
 from kproxy.bench.results import LatencyResult, LatencySize, p99
 from kproxy.bench.subject import new_proxy
 from kproxy.forwarding.plan import Family
+from kproxy.kernel.measurement import answer
 from kproxy.kernel.process import run
 from kproxy.kernel.running import on_uml
 from kproxy.kernel.xtables import Xtables

@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from kproxy.apart import answer
 from kproxy.api.types import EndpointSlice
 from kproxy.bench.cluster import (
     endpoint_slice,
@@ -31,6 +30,7 @@ from kproxy.bench.cluster import (
 )
 from kproxy.bench.results import SyncResult, SyncSize, p99
 from kproxy.bench.subject import new_proxy
+from kproxy.kernel.measurement import answer
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.running import on_uml
 from kproxy.proxy.garbage import keep_for_good

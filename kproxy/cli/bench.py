@@ -120,10 +120,10 @@ def sync(
     """
     if kernel_choice.is_needed(kernel, mode):
         kernel_choice.rerun()
-    from kproxy.apart import measure_apart
     from kproxy.bench.results import SyncResult, SyncSize
     from kproxy.bench.subject import variants
     from kproxy.bench.tables import SYNC_HEADING, sync_row
+    from kproxy.kernel.measurement import measure_apart
 
     all_sizes = [
         SyncSize(mode=mode, variant=variant, services=each, endpoints=endpoints, changes=changes)
@@ -181,10 +181,10 @@ def latency(
     """
     if kernel_choice.is_needed(kernel, mode):
         kernel_choice.rerun()
-    from kproxy.apart import measure_apart
     from kproxy.bench.results import LatencyResult, LatencySize
     from kproxy.bench.subject import variants
     from kproxy.bench.tables import LATENCY_HEADING, latency_row
+    from kproxy.kernel.measurement import measure_apart
 
     all_sizes = [
         LatencySize(
@@ -243,10 +243,10 @@ def control_plane(
     """
     if kernel_choice.is_needed(kernel, mode):
         kernel_choice.rerun()
-    from kproxy.apart import measure_apart
     from kproxy.bench.results import ControlPlaneResult, ControlPlaneSize
     from kproxy.bench.subject import variants
     from kproxy.bench.tables import CONTROL_PLANE_HEADING, control_plane_row
+    from kproxy.kernel.measurement import measure_apart
 
     all_sizes = [
         ControlPlaneSize(

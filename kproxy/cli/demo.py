@@ -138,8 +138,8 @@ def _all_examples(mode: str, options: BackendOptions, *, stays: bool, as_json: b
 
 def _walk(lab: Lab) -> list[Section]:
     # Imports scapy and rich, a quarter of a second each; the lab is up by now.
-    from kproxy.probe.tour import TOUR, walk
     from kproxy.report.findings import Section
+    from kproxy.tour.demo import TOUR, walk
 
     sections = []
     for number, (title, findings) in enumerate(walk(lab), 1):

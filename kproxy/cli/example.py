@@ -46,8 +46,8 @@ def play_example(
     spec = load_spec(examples() / catalog.LAB)
     load(mode)  # imported now, so that the lab's time is its own
     _say(f"{example.path} in {mode} mode: building the lab ...")
-    from kproxy.report.example import part_values, print_head, print_part
     from kproxy.tour.play import play
+    from kproxy.tour.report import part_values, print_head, print_part
 
     if not as_json:
         print_head(example)

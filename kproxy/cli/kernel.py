@@ -31,7 +31,7 @@ def is_needed(kernel: str, mode: str) -> bool:
 
 def rerun(namespaces: Sequence[str] = ()) -> NoReturn:
     """Run this very command line there and exit as it does. `namespaces`: what it finds there."""
-    from kproxy.kernel.uml import run_on_uml
+    from kproxy.kernel.uml.command import run_on_uml
 
     click.echo("kproxy: on user-mode Linux, a kernel that has IPVS and ends with this", err=True)
     argv = [sys.executable, *sys.orig_argv[1:]]

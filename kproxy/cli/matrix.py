@@ -221,9 +221,9 @@ def _show(
     compare: str | None,
     form: _Form,
 ) -> None:
+    from kproxy.matrix import report
     from kproxy.matrix.agreement import differing
     from kproxy.matrix.elsewhere import measure_all
-    from kproxy.report import matrix as report
 
     started = time.monotonic()
     others = [replace(setting, profile=compare) for setting in settings] if compare else []
@@ -247,11 +247,11 @@ def _show(
 
 def _seed(form: _Form) -> int:
     """The exit status."""
+    from kproxy.matrix import report
     from kproxy.matrix.agreement import by_question, compare, differing
     from kproxy.matrix.elsewhere import measure_all
+    from kproxy.matrix.plugins import report as plugin_report
     from kproxy.matrix.seeds import node_level_affinity
-    from kproxy.report import matrix as report
-    from kproxy.report import plugins as plugin_report
 
     started = time.monotonic()
     revisions = node_level_affinity()

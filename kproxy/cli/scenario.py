@@ -57,7 +57,7 @@ def show(name: str) -> None:
       kproxy scenario show nodeport-local-from-same-node
     """
     found = _load(name)
-    from kproxy.report.scenario import print_scenario
+    from kproxy.scenario.report import print_scenario
 
     print_scenario(found)
 
@@ -96,8 +96,8 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
     if kernel_choice.is_needed(kernel, mode):
         kernel_choice.rerun()
     # Imports scapy and rich, a quarter of a second each.
-    from kproxy.report.scenario import as_values, print_run
     from kproxy.scenario.play import Stage, play
+    from kproxy.scenario.report import as_values, print_run
 
     _say("building the lab ...")
     with Stage(found, mode, network) as stage:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kproxy.checking import Check
 from kproxy.edge.listeners import Asks, Target, destination
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.netns import Namespace
+from kproxy.loop.check import Check
 
 _ANSWER_MAX_BYTES = 64  # more than a status line needs
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from kproxy.edge.annotations import BalancerClass
 from kproxy.edge.listeners import Backend, Listener
 from kproxy.forwarding.plan import Family
-from kproxy.hashing import eight_characters
+from kproxy.kernel.hashing import eight_characters
 
 TOP = "EDGE"
 _UPLINK = "eth0"

@@ -22,18 +22,18 @@ from kproxy.kernel.links import Links, apart
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.ownership import claim_namespace
 from kproxy.lab import leftovers, names, topology, validation
-from kproxy.lab.cluster_setup import pod_manifest, set_up_control_plane, without_pods
-from kproxy.lab.control_plane import ControlPlane
+from kproxy.lab.cluster.control_plane import ControlPlane
+from kproxy.lab.cluster.pod_handle import PodHandle
+from kproxy.lab.cluster.setup import pod_manifest, set_up_control_plane, without_pods
 from kproxy.lab.edge import edge_controller
 from kproxy.lab.hosts import LabBalancer, LabClient, LabHost, LabNode, LabPod
-from kproxy.lab.ingress import IngressController
 from kproxy.lab.inventory import Inventory, oracle_network
 from kproxy.lab.layout import Layout
 from kproxy.lab.models import MODELS
 from kproxy.lab.objects import node_object, pod_object, selected, slices_for
-from kproxy.lab.pod_handle import PodHandle
-from kproxy.lab.pod_runtime import PodRuntime
-from kproxy.lab.pod_server import PodServer
+from kproxy.lab.pods.ingress import IngressController
+from kproxy.lab.pods.runtime import PodRuntime
+from kproxy.lab.pods.server import PodServer
 from kproxy.lab.proxies import Proxies, SyncReports, upsert
 from kproxy.lab.publishing import Publisher
 from kproxy.lab.spec import LabSpec

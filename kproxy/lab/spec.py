@@ -34,8 +34,8 @@ class PodSpec:
     """`namespace` and `labels` are the Kubernetes ones, for selectors.
 
     `host_network`: it lives in its node's network namespace and has the node's addresses.
-    `runs`: what serves its ports; "" is the server of `kproxy.lab.pod_server`, which tells whom it
-    saw, "nginx" an ingress (`kproxy.lab.ingress`).
+    `runs`: what serves its ports; "" is the server of `kproxy.lab.pods.server`, which tells whom it
+    saw, "nginx" an ingress (`kproxy.lab.pods.ingress`).
     """
 
     name: str

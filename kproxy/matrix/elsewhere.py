@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from msgspec import Struct
 
-from kproxy.apart import answer, measure_apart
 from kproxy.kernel.ipvs import has_ipvs
+from kproxy.kernel.measurement import answer, measure_apart
 from kproxy.matrix.measure import Cell, measure
 from kproxy.matrix.places import Kind
 from kproxy.matrix.setting import Setting

@@ -2,30 +2,35 @@
 
 `Prober` sends packets that scapy made from inside the clients, and reports what became of each;
 `connect_many` makes kernel connections. `checks` compares both with the predictions. `fetch_many`
-asks in HTTP, for instance an ingress.
-Importing this package imports scapy, which takes a quarter of a second.
+asks in HTTP, for instance an ingress. `datagrams` says what UDP probes carry, for whoever answers.
 """
 
-from kproxy.probe.checks import (
-    Finding,
-    Question,
-    affinity,
-    affinity_expiry,
-    distribution,
-    examine,
-    verdict_for,
-)
-from kproxy.probe.connection import (
-    Connected,
-    Connection,
-    Failure,
-    NotConnected,
-    connect,
-    connect_many,
-)
-from kproxy.probe.http import Fetched, HttpRequest, fetch, fetch_many
-from kproxy.probe.outcome import Delivered, Dropped, How, Outcome, Refused
-from kproxy.probe.prober import Probed, Prober, probe_many
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kproxy.probe.checks import (
+        Finding,
+        Question,
+        affinity,
+        affinity_expiry,
+        distribution,
+        examine,
+        verdict_for,
+    )
+    from kproxy.probe.connection import (
+        Connected,
+        Connection,
+        Failure,
+        NotConnected,
+        connect,
+        connect_many,
+    )
+    from kproxy.probe.http import Fetched, HttpRequest, fetch, fetch_many
+    from kproxy.probe.outcome import Delivered, Dropped, How, Outcome, Refused
+    from kproxy.probe.prober import Probed, Prober, probe_many
 
 __all__ = [
     "Connected",
@@ -54,3 +59,38 @@ __all__ = [
     "probe_many",
     "verdict_for",
 ]
+
+_MODULES = {
+    "Finding": "kproxy.probe.checks",
+    "Question": "kproxy.probe.checks",
+    "affinity": "kproxy.probe.checks",
+    "affinity_expiry": "kproxy.probe.checks",
+    "distribution": "kproxy.probe.checks",
+    "examine": "kproxy.probe.checks",
+    "verdict_for": "kproxy.probe.checks",
+    "Connected": "kproxy.probe.connection",
+    "Connection": "kproxy.probe.connection",
+    "Failure": "kproxy.probe.connection",
+    "NotConnected": "kproxy.probe.connection",
+    "connect": "kproxy.probe.connection",
+    "connect_many": "kproxy.probe.connection",
+    "Fetched": "kproxy.probe.http",
+    "HttpRequest": "kproxy.probe.http",
+    "fetch": "kproxy.probe.http",
+    "fetch_many": "kproxy.probe.http",
+    "Delivered": "kproxy.probe.outcome",
+    "Dropped": "kproxy.probe.outcome",
+    "How": "kproxy.probe.outcome",
+    "Outcome": "kproxy.probe.outcome",
+    "Refused": "kproxy.probe.outcome",
+    "Probed": "kproxy.probe.prober",
+    "Prober": "kproxy.probe.prober",
+    "probe_many": "kproxy.probe.prober",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when asked for: scapy takes a quarter of a second, and pods need only `datagrams`.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

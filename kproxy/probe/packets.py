@@ -20,8 +20,8 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6
 from scapy.packet import Raw
 
-from kproxy import datagrams
 from kproxy.errors import Unsupported
+from kproxy.probe import datagrams
 from kproxy.probe.outcome import How
 
 HOP_LIMIT = 64

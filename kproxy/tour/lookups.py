@@ -11,7 +11,7 @@ import dns.rdatatype
 
 from kproxy.api.types import EndpointSlice, Service
 from kproxy.lab import Lab
-from kproxy.lab.cluster_dns import dns_addresses
+from kproxy.lab.cluster.dns import dns_addresses
 from kproxy.tour import objects
 from kproxy.tour.part import Part, Table
 

@@ -24,9 +24,9 @@ from kproxy.dns import resolv_conf
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, service
-from kproxy.lab.cluster_dns import LABELS, ClusterDns, dns_addresses, dns_objects
+from kproxy.lab.cluster.dns import LABELS, ClusterDns, dns_addresses, dns_objects
 from kproxy.lab.layout import by_family
-from kproxy.lab.pod_process import resolve, run_in_pod
+from kproxy.lab.pods.process import resolve, run_in_pod
 from kproxy.store import object_key
 from netns_tests.modes import Mode
 

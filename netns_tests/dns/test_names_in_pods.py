@@ -10,7 +10,7 @@ from kproxy.dns import resolv_conf
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Family
 from kproxy.lab import service
-from kproxy.lab.pod_process import resolve
+from kproxy.lab.pods.process import resolve
 from netns_tests.dns.dns_lab import HTTP, MANY, WWW, DnsLab, dns_lab
 from netns_tests.modes import IPTABLES, MODES, NFTABLES, Mode
 

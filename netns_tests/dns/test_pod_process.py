@@ -19,7 +19,7 @@ from kproxy.errors import BadInput, KernelRefused
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec
-from kproxy.lab.pod_process import resolve, run_in_pod
+from kproxy.lab.pods.process import resolve, run_in_pod
 
 CONF = "nameserver 192.0.2.1\n"
 SPEC = LabSpec(
@@ -175,7 +175,7 @@ CHILD = """
 import sys
 import threading
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec
-from kproxy.lab.pod_process import run_in_pod
+from kproxy.lab.pods.process import run_in_pod
 script = 'exec 3>"$0"; echo up >&3; sleep 600 & sleep 600'
 spec = LabSpec(nodes=(NodeSpec(name="node-a", pods=(PodSpec(name="web-1"),)),))
 with Lab(spec, mode=None) as lab:

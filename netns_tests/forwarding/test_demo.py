@@ -17,8 +17,9 @@ from click.testing import CliRunner
 from kproxy.cli.demo import demo
 from kproxy.kernel.netns import Namespace, published_names
 from kproxy.kernel.process import run
-from kproxy.probe import Finding, tour
+from kproxy.probe import Finding
 from kproxy.testing import LabFactory
+from kproxy.tour import demo as questions
 from netns_tests.modes import MODES, PACKET_FILTERS, Mode
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -106,7 +107,7 @@ def test_broken_rules_are_found(kproxy_lab: LabFactory, mode: Mode) -> None:
         run(command.format(variant=mode.variant).split())
     assert broken == {
         (finding.client, finding.asked)
-        for _, findings in tour.walk(lab)
+        for _, findings in questions.walk(lab)
         for finding in findings
         if not finding.ok
     }
@@ -124,10 +125,10 @@ def test_a_broken_promise_is_named_and_fails(monkeypatch: pytest.MonkeyPatch) ->
         problems=("packet dropped, last seen on node-a",),
     )
 
-    def walk(_: tour.ExampleLab) -> Iterator[tuple[str, list[Finding]]]:
+    def walk(_: questions.ExampleLab) -> Iterator[tuple[str, list[Finding]]]:
         yield "A title", [finding]
 
-    monkeypatch.setattr(tour, "walk", walk)
+    monkeypatch.setattr(questions, "walk", walk)
     result = CliRunner().invoke(demo)
     assert result.exit_code == 1
     assert "NOT AS EXPECTED: hairpin: shop-a asks 10.96.0.30:80" in result.stderr

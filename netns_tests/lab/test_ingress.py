@@ -34,7 +34,8 @@ from kproxy.api.types import (
 )
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Family
-from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec, nginx, service
+from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec, service
+from kproxy.lab.pods import nginx
 from kproxy.probe.connection import NotConnected
 from kproxy.probe.http import Fetched, HttpRequest, fetch, fetch_many
 from netns_tests.modes import Mode

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import pytest
 
-from kproxy.datagrams import probe, reply_prefix, tagged
 from kproxy.forwarding.plan import Family
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec
-from kproxy.lab.pod_server import PodServer
+from kproxy.lab.pods.server import PodServer
+from kproxy.probe.datagrams import probe, reply_prefix, tagged
 
 SPEC = LabSpec(
     nodes=(

@@ -19,8 +19,8 @@ from kproxy.lab import Lab, NodeSpec, PodSpec, PortSpec, names
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.layout import MAX_HOSTS, Layout
 from kproxy.lab.models import MODELS
-from kproxy.lab.pod_runtime import PodRuntime
-from kproxy.lab.pod_server import PodServer
+from kproxy.lab.pods.runtime import PodRuntime
+from kproxy.lab.pods.server import PodServer
 from kproxy.lab.topology.rules import Rules
 from netns_tests.lab.networks import BOTH, V4, V6, met, pod, spec
 from netns_tests.lab.test_networks import paths

@@ -15,7 +15,7 @@ from kproxy.api.types import HTTPGetAction, Probe, TCPSocketAction
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 from kproxy.lab import Lab, LabPod, LabSpec, NodeSpec, PodSpec, PortSpec
-from kproxy.lab.readiness import ReadinessProbes
+from kproxy.lab.cluster.readiness import ReadinessProbes
 
 V4, V6 = Family.IPV4, Family.IPV6
 PORT = 8080

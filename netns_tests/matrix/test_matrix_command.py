@@ -90,7 +90,7 @@ def test_a_measurement_elsewhere_ends_with_the_one_who_waits_for_it() -> None:
     """Also if that one is killed."""
     code = (
         "from msgspec import Struct\n"
-        "from kproxy.apart import measure_apart\n"
+        "from kproxy.kernel.measurement import measure_apart\n"
         "class Nothing(Struct): pass\n"
         "measure_apart('netns_tests.matrix.endless', Nothing(), Nothing)"
     )

@@ -1,4 +1,4 @@
-"""What a guest and its launcher say to each other: `kproxy.kernel.uml_guest`."""
+"""What a guest and its launcher say to each other: `kproxy.kernel.uml.guest`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kproxy.kernel.uml_guest import Frames, Outbox, frame
+from kproxy.kernel.uml.guest import Frames, Outbox, frame
 
 FRAMES = st.lists(st.tuples(st.sampled_from([b"O", b"E", b"X"]), st.binary(max_size=300)))
 

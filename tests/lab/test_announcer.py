@@ -15,7 +15,7 @@ from kproxy.api.types import (
     ServiceStatus,
 )
 from kproxy.lab import LabSpec, NodeSpec
-from kproxy.lab.announcer import Announcer
+from kproxy.lab.cluster.announcer import Announcer
 from kproxy.lab.proxies import upsert
 from kproxy.store import Store
 

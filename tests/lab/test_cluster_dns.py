@@ -8,7 +8,7 @@ from dns.rdatatype import RdataType
 
 from kproxy.api.types import ContainerPort, KubernetesObject
 from kproxy.errors import BadInput
-from kproxy.lab.cluster_dns import ClusterDns, dns_addresses, dns_objects
+from kproxy.lab.cluster.dns import ClusterDns, dns_addresses, dns_objects
 from kproxy.store import ObjectKey
 from tests.dns.cluster import HTTP, SLICES, at, named, slice_of
 

@@ -28,7 +28,7 @@ from kproxy.api.types import (
     ServicePort,
     ServiceSpec,
 )
-from kproxy.lab.nginx_config import render
+from kproxy.lab.pods.nginx_config import render
 from kproxy.store import SERVICE_NAME_LABEL, Store
 
 V4 = (("10.244.1.11", 80),)

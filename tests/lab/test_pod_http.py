@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kproxy.lab.pod_http import answer_http, is_http
+from kproxy.lab.pods.http import answer_http, is_http
 
 DATE = "Thu, 01 Jan 1970 00:00:00 GMT"
 ANSWER = {"pod": "web", "source": "10.244.1.11", "source_port": 7, "port": 8080}

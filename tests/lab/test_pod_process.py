@@ -7,7 +7,7 @@ import pytest
 from kproxy.forwarding.plan import Family
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.hosts import LabPod
-from kproxy.lab.pod_process import hostname, hosts_file
+from kproxy.lab.pods.process import hostname, hosts_file
 from kproxy.lab.spec import PodSpec
 
 NAMES = [  # the lab's name, Kubernetes namespace, host network -> host name

@@ -6,7 +6,7 @@ import pytest
 
 from kproxy.api.types import HTTPGetAction, Probe, TCPSocketAction
 from kproxy.errors import BadInput
-from kproxy.lab.probe_questions import Question, question
+from kproxy.lab.cluster.probe_questions import Question, question
 from kproxy.lab.spec import PortSpec
 
 IP = "10.244.1.11"

@@ -8,8 +8,8 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6
 from scapy.packet import Packet as ScapyPacket
 from scapy.packet import Raw
 
-from kproxy import datagrams
 from kproxy.errors import Unsupported
+from kproxy.probe import datagrams
 from kproxy.probe.outcome import How
 from kproxy.probe.packets import Probe, Role, Sighting, build, segment_reply, sighting
 

@@ -7,10 +7,10 @@ from msgspec.structs import replace
 from kproxy.matrix.agreement import Comparison
 from kproxy.matrix.measure import Cell
 from kproxy.matrix.places import Client, Kind, Question, Target
+from kproxy.matrix.report import chapters, comparison, differences, summary
 from kproxy.matrix.seeds import Revision, Statement
 from kproxy.matrix.setting import Setting
 from kproxy.report.boards import Board
-from kproxy.report.matrix import chapters, comparison, differences, summary
 
 SETTING = Setting(mode="iptables", network="vpc", profile="cce")
 OWN = Question(Kind.NODE_PORT, Client.NODE_OTHER, Target.OWN_PRIVATE)

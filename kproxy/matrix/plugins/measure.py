@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from kproxy.apart import answer, measure_apart
 from kproxy.kernel.ipvs import has_ipvs
+from kproxy.kernel.measurement import answer, measure_apart
 from kproxy.matrix.plugins.judge import PluginFinding, judge, judge_example
 from kproxy.matrix.plugins.lab import observe, observe_inside
 from kproxy.matrix.plugins.table import NETWORKS, PluginStatement, Row, documented

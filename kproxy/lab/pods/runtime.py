@@ -14,12 +14,12 @@ from kproxy.api.types import Probe
 from kproxy.errors import BadInput
 from kproxy.kernel.links import Links, apart
 from kproxy.kernel.netns import Namespace
+from kproxy.lab.cluster.probe_questions import question
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.layout import Layout, PodAddresses
 from kproxy.lab.models import MODELS
 from kproxy.lab.names import RESERVED, ROUTER, free_interface, interface
-from kproxy.lab.pod_server import PodServer
-from kproxy.lab.probe_questions import question
+from kproxy.lab.pods.server import PodServer
 from kproxy.lab.spec import LabSpec, PodSpec
 from kproxy.lab.topology.cables import Cable, await_running
 from kproxy.lab.topology.kernel_settings import set_up_kernel

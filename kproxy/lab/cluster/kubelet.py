@@ -21,12 +21,12 @@ from kproxy.api.types import Container, Pod, PodCondition, PodIP, PodStatus, Pro
 from kproxy.controlplane.cluster import Cluster
 from kproxy.dns.resolv import resolv_conf
 from kproxy.errors import BadInput, KproxyError, NamespaceBusy, Unsupported
-from kproxy.lab.cluster_dns import ClusterDns
+from kproxy.lab.cluster.dns import ClusterDns
+from kproxy.lab.cluster.readiness import ReadinessProbes
 from kproxy.lab.hosts import LabNode, LabPod
 from kproxy.lab.names import host_name
-from kproxy.lab.pod_runtime import PodRuntime
+from kproxy.lab.pods.runtime import PodRuntime
 from kproxy.lab.publishing import Publisher
-from kproxy.lab.readiness import ReadinessProbes
 from kproxy.lab.spec import PodSpec, PortSpec
 from kproxy.store import ObjectKey, object_key
 

@@ -28,12 +28,12 @@ from kproxy.backend import SyncReport
 from kproxy.controlplane.cluster import Cluster
 from kproxy.controlplane.registry import Changed
 from kproxy.dns.resolv import resolv_conf
-from kproxy.lab.announcer import Announcer
-from kproxy.lab.cluster_dns import ClusterDns
+from kproxy.lab.cluster.announcer import Announcer
+from kproxy.lab.cluster.dns import ClusterDns
+from kproxy.lab.cluster.kubelet import Kubelet
+from kproxy.lab.cluster.readiness import LONGEST_PAUSE_S
 from kproxy.lab.hosts import LabPod
-from kproxy.lab.kubelet import Kubelet
 from kproxy.lab.proxies import SyncReports
-from kproxy.lab.readiness import LONGEST_PAUSE_S
 from kproxy.store import ObjectKey, Store, object_key
 
 _T = TypeVar("_T", bound=KubernetesObject)

@@ -7,9 +7,9 @@ from subprocess import CompletedProcess
 
 from kproxy.errors import BadInput
 from kproxy.forwarding.plan import Family
-from kproxy.lab.control_plane import ControlPlane
+from kproxy.lab.cluster.control_plane import ControlPlane
 from kproxy.lab.hosts import LabPod
-from kproxy.lab.pod_process import resolve, run_in_pod
+from kproxy.lab.pods.process import resolve, run_in_pod
 from kproxy.lab.proxies import SyncReports
 
 

@@ -1,6 +1,6 @@
 """Keeps a guest no longer than its launcher lives, however that ends.
 
-    python -I -S uml_keeper.py PROGRAM ARGUMENT...
+    python -I -S keeper.py PROGRAM ARGUMENT...
 
 starts the program as the leader of a process group, and kills the group when standard input ends
 (it is a pipe that only the launcher can write to) or when the program has ended: user-mode Linux

@@ -10,16 +10,16 @@ from random import Random
 from kproxy.api.types import Container, ContainerPort, KubernetesObject, Metadata, Pod
 from kproxy.api.types import PodSpec as PodManifestSpec
 from kproxy.controlplane.cluster import Cluster
-from kproxy.lab.announcer import Announcer
-from kproxy.lab.cluster_dns import ClusterDns, dns_addresses, dns_objects
-from kproxy.lab.control_plane import ControlPlane
+from kproxy.lab.cluster.announcer import Announcer
+from kproxy.lab.cluster.control_plane import ControlPlane
+from kproxy.lab.cluster.dns import ClusterDns, dns_addresses, dns_objects
+from kproxy.lab.cluster.kubelet import Kubelet
+from kproxy.lab.cluster.readiness import ReadinessProbes
 from kproxy.lab.hosts import LabNode
-from kproxy.lab.kubelet import Kubelet
 from kproxy.lab.layout import by_family
-from kproxy.lab.pod_runtime import PodRuntime
+from kproxy.lab.pods.runtime import PodRuntime
 from kproxy.lab.proxies import SyncReports
 from kproxy.lab.publishing import Publisher
-from kproxy.lab.readiness import ReadinessProbes
 from kproxy.lab.spec import LabSpec, PodSpec
 from kproxy.store import Store
 

@@ -21,9 +21,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kproxy.errors import BadInput, KproxyError, Unsupported
-from kproxy.kernel import uml_guest, uml_keeper
 from kproxy.kernel.running import on_uml
-from kproxy.kernel.uml_relay import TIMED_OUT, Guest, Relay, window_size
+from kproxy.kernel.uml import guest, keeper
+from kproxy.kernel.uml.relay import TIMED_OUT, Guest, Relay, window_size
 
 MEMORY_MIB = 2048
 _PLACES = ("/dev/shm", "/tmp", "/var/tmp")  # for the guest's memory
@@ -78,9 +78,9 @@ def _booting(program: str, memory_mib: int) -> Iterator[Guest]:
 
         # The guest's ends stay open here, too: `ended` tells when it is gone, not an end of file.
         (reads, to_guest), (from_guest, writes), (console, says) = pipe(), pipe(), pipe()
-        keeper = subprocess.Popen(
+        process = subprocess.Popen(
             [
-                *(sys.executable, "-I", "-S", uml_keeper.__file__),
+                *(sys.executable, "-I", "-S", keeper.__file__),
                 *_command(program, memory_mib, reads, writes),
             ],
             stdin=subprocess.PIPE,
@@ -90,8 +90,8 @@ def _booting(program: str, memory_mib: int) -> Iterator[Guest]:
             process_group=0,  # Ctrl-C is for the command
             env={**os.environ, "TMPDIR": _place_for(memory_mib)},
         )
-        stack.enter_context(keeper)  # closes its standard input, and waits
-        ended = os.pidfd_open(keeper.pid)
+        stack.enter_context(process)  # closes its standard input, and waits
+        ended = os.pidfd_open(process.pid)
         stack.callback(os.close, ended)
         yield Guest(to_guest, from_guest, console, ended)
 
@@ -120,7 +120,7 @@ def _command(program: str, memory_mib: int, reads: int, writes: int) -> list[str
         "uml_dir=/dev/null/",  # no folder of a control socket in the home folder: nobody uses it
         "loglevel=1",  # 0 would keep it from telling why it panics
         f'init="{Path(sys.executable).absolute()}"',
-        *("--", "-I", "-S", f'"{Path(uml_guest.__file__).resolve()}"'),
+        *("--", "-I", "-S", f'"{Path(guest.__file__).resolve()}"'),
     ]
 
 
@@ -225,7 +225,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
     return parser
-
-
-if __name__ == "__main__":
-    main()

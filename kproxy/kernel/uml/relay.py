@@ -1,4 +1,4 @@
-"""Between our standard streams and a guest: `Relay`. The protocol is told in `uml_guest`."""
+"""Between our standard streams and a guest: `Relay`. The protocol is told in `guest`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kproxy.errors import KernelRefused, KproxyError
-from kproxy.kernel.uml_guest import ENOUGH, WINDOW, Frames, Outbox, frame
+from kproxy.kernel.uml.guest import ENOUGH, WINDOW, Frames, Outbox, frame
 
 TIMED_OUT = 124  # as timeout(1)
 _BOOT_S = 60.0

@@ -3,8 +3,9 @@
 One thread serves the sockets of all pods; each was made in its pod's namespace and stays there.
 An answer is one line of JSON, `{"pod": ..., "source": ..., "source_port": ..., "port": ...}`: over
 TCP and SCTP after a line or the end of input, and then the connection is closed; over UDP for
-each datagram. If that is a probe, a mark with its tag precedes the line (`kproxy.datagrams`). A
-line that begins an HTTP request is answered in HTTP (`kproxy.lab.pod_http`).
+each datagram. If that is a probe, a mark with its tag precedes the line
+(`kproxy.probe.datagrams`). A line that begins an HTTP request is answered in HTTP
+(`kproxy.lab.pods.http`).
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from functools import partial
 from itertools import chain
 
 from kproxy.api.types import Protocol
-from kproxy.datagrams import reply_prefix
 from kproxy.errors import BadInput, Unsupported
 from kproxy.forwarding.plan import Family
 from kproxy.lab.hosts import LabPod
-from kproxy.lab.pod_http import answer_http, is_http
+from kproxy.lab.pods.http import answer_http, is_http
 from kproxy.lab.spec import PortSpec
+from kproxy.probe.datagrams import reply_prefix
 
 _BACKLOG = 1024
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

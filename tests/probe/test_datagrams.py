@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kproxy.datagrams import Tagged, probe, reply_prefix, tagged
+from kproxy.probe.datagrams import Tagged, probe, reply_prefix, tagged
 
 TAG = 0xFFFF0A00
 

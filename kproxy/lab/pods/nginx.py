@@ -21,8 +21,8 @@ from contextlib import ExitStack
 
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel.tmpfs import open_tmpfs
-from kproxy.lab import nginx_keeper
 from kproxy.lab.hosts import LabPod
+from kproxy.lab.pods import nginx_keeper
 
 _BACKLOG = 511  # nginx's own
 _CONFIG = "nginx.conf"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kproxy.claims import Change, Claims
+from kproxy.backend.claims import Change, Claims
 from kproxy.forwarding.plan import ServicePortName
 
 NAMES = [ServicePortName("default", name, "http", "TCP") for name in "abc"]

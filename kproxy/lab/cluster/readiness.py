@@ -16,12 +16,12 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from kproxy.api.types import Probe
-from kproxy.checking import Check
 from kproxy.controlplane.readiness import Readiness
 from kproxy.errors import BadInput, KproxyError
 from kproxy.kernel.netns import Namespace
+from kproxy.lab.cluster.probe_questions import Question, question
 from kproxy.lab.hosts import LabNode, LabPod
-from kproxy.lab.probe_questions import Question, question
+from kproxy.loop.check import Check
 
 _ALARMS_PER_ROUND = 50
 LONGEST_PAUSE_S = 3600.0  # then it looks again: manifests may say more than Python can wait

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from msgspec import Struct
 
 from kproxy.lab.hosts import LabPod
-from kproxy.lab.nginx import Nginx, listens
-from kproxy.lab.nginx_config import render
+from kproxy.lab.pods.nginx import Nginx, listens
+from kproxy.lab.pods.nginx_config import render
 from kproxy.store import Store
 
 

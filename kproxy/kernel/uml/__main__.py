@@ -1,0 +1,3 @@
+from kproxy.kernel.uml.command import main
+
+main()
