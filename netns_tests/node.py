@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
 from kproxy.backend import load
 from kproxy.config import ProxyConfig
 from kproxy.config.types import IpvsSection
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.xtables import Xtables
 from kproxy.proxy import NodeProxy
 from kproxy.store import Store

@@ -33,9 +33,22 @@ TEXTS = [
 ]
 
 MOST_LINES = 450
-PURE = ("kproxy.api", "kproxy.controlplane", "kproxy.errors", "kproxy.forwarding", "kproxy.store")
+PURE = (
+    "kproxy.address",
+    "kproxy.api",
+    "kproxy.controlplane",
+    "kproxy.errors",
+    "kproxy.forwarding",
+    "kproxy.store",
+)
 NOT_PURE = {"asyncio", "os", "pyroute2", "scapy", "select", "socket", "subprocess", "threading"}
-PURE_FUNCTIONS = {"socket.AF_INET", "socket.AF_INET6", "socket.inet_ntop", "socket.inet_pton"}
+PURE_FUNCTIONS = {
+    "socket.AF_INET",
+    "socket.AF_INET6",
+    "socket.AddressFamily",
+    "socket.inet_ntop",
+    "socket.inet_pton",
+}
 HEAVY = {  # the command line -> what it must not import, to answer at once and to stay small
     "--help": {"asyncio", "pyroute2", "rich", "scapy", "yaml"},
     "run --help": {"rich", "scapy"},

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from typing import get_args
 
+from kproxy.address import Family
 from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport, Uses
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan
+from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.addresses import local_addresses
 from kproxy.kernel.xtables import (

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from kproxy.address import Family
 from kproxy.backend import Uses
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import conntrack, nfacct, sysctl
 from kproxy.kernel.xtables import TABLES, Chains, Table, Xtables
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET

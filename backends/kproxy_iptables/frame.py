@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from kproxy.address import Family
 from kproxy.backend import masquerade
-from kproxy.forwarding.plan import Family, NodeSettings
+from kproxy.forwarding.plan import NodeSettings
 from kproxy.kernel.xtables import Jump
 from kproxy_iptables.names import KUBELET_FIREWALL
 

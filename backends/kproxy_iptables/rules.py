@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from kproxy.address import Family
 from kproxy.backend import masquerade
 from kproxy.forwarding.plan import (
     Endpoint,
-    Family,
     Frontend,
     FrontendKind,
     Masquerade,

@@ -11,10 +11,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+from kproxy.address import Family
 from kproxy.api.addresses import Network, parse_cidr
 from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport, Uses
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan
+from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Batch, Ipvs, Settings, VirtualServer, has_ipvs
 from kproxy.kernel.xtables import Table, Xtables, open_xtables

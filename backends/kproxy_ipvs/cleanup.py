@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import get_args
 
+from kproxy.address import Family
 from kproxy.api.addresses import Network, parse_ip
 from kproxy.backend import Uses
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Batch, Ipvs
 from kproxy.kernel.xtables import Table, Variant, Xtables

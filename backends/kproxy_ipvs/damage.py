@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel import ipset
 from kproxy.kernel.xtables import Table, Xtables
 from kproxy_ipvs.names import CHAINS, JUMPS, SETS, set_name

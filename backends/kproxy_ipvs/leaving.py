@@ -17,10 +17,10 @@ import socket
 from collections.abc import Collection, Iterator
 from typing import get_args
 
+from kproxy.address import Family
 from kproxy.api.addresses import Network, parse_ip
 from kproxy.backend import Uses
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Batch, Ipvs, VirtualServer, has_ipvs
 from kproxy.kernel.xtables import Table, Variant, Xtables, installed_variants

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.xtables import Jump, Table
 
 DEVICE = "kube-ipvs0"  # holds the addresses of Services; never brought up

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Ipvs, RealServer, Settings, VirtualServer
 from kproxy.kernel.xtables import TABLES, Table, Xtables

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from kproxy.address import Family
 from kproxy.backend import masquerade
-from kproxy.forwarding.plan import Family, NodeSettings
+from kproxy.forwarding.plan import NodeSettings
 from kproxy.kernel.xtables import Jump, Table
 from kproxy_ipvs.names import CHAINS, JUMPS, SETS, set_name
 

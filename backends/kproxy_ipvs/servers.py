@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from kproxy.address import Family
 from kproxy.api.addresses import Network, parse_ip
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.ipvs import Batch, Ipvs, RealServer, Settings, VirtualServer
 from kproxy_ipvs.desired import Desired, ServerChange
 from kproxy_ipvs.wanted import Server

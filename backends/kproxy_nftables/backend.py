@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 
+from kproxy.address import Family
 from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport, Uses
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan, ServicePortName
+from kproxy.forwarding.plan import Delta, NodeSettings, Plan, ServicePortName
 from kproxy.forwarding.routing import is_loopback
 from kproxy.kernel.addresses import local_addresses
 from kproxy.kernel.netlink import Request

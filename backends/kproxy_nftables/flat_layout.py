@@ -30,13 +30,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kproxy.forwarding.plan import (
-    Family,
-    Frontend,
-    FrontendKind,
-    NodeSettings,
-    ServicePlan,
-)
+from kproxy.address import Family
+from kproxy.forwarding.plan import Frontend, FrontendKind, NodeSettings, ServicePlan
 from kproxy.kernel.nftables import expressions as expr
 from kproxy.kernel.nftables import types
 from kproxy.kernel.nftables.objects import Rule, Set

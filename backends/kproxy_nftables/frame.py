@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kproxy.forwarding.plan import Family, NodeSettings
+from kproxy.address import Family
+from kproxy.forwarding.plan import NodeSettings
 from kproxy.kernel.nftables import expressions as expr
 from kproxy.kernel.nftables.objects import Hook, Rule, Set
 from kproxy.kernel.nftables.types import PORT, PROTOCOL, VERDICT, address, concatenation

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import (
     DetectLocal,
     Endpoint,
-    Family,
     Frontend,
     FrontendKind,
     LocalDetector,

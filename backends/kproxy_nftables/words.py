@@ -11,7 +11,8 @@ import struct
 from collections.abc import Iterable
 from functools import cache
 
-from kproxy.forwarding.plan import DetectLocal, Endpoint, Family, LocalDetector, NodeSettings
+from kproxy.address import Family
+from kproxy.forwarding.plan import DetectLocal, Endpoint, LocalDetector, NodeSettings
 from kproxy.kernel.nftables import expressions as expr
 from kproxy.kernel.nftables.expressions import Ct, Header, Meta, Verdict
 from kproxy.kernel.nftables.objects import AnonymousSet, boundary, data_value, element

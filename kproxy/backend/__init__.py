@@ -14,9 +14,10 @@ from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from kproxy.address import Family
 from kproxy.config.types import IpvsSection
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan
+from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel.xtables import Jump
 
 

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from random import Random
 
+from kproxy.address import Family
 from kproxy.bench.cluster import (
     CLUSTER_IPS,
     ENDPOINT_PORT,
@@ -33,7 +34,6 @@ from kproxy.bench.cluster import (
 from kproxy.bench.line import Address, Line, line
 from kproxy.bench.results import LatencyResult, LatencySize, p99
 from kproxy.bench.subject import new_proxy
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.measurement import answer
 from kproxy.kernel.process import run
 from kproxy.kernel.running import on_uml

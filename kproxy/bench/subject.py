@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
 from kproxy.backend import BackendOptions, load
 from kproxy.bench.cluster import CLUSTER_CIDR, NODE
 from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import Family
 from kproxy.proxy import NodeProxy
 from kproxy.store import Store
 

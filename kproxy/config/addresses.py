@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from kproxy.address import Family
 from kproxy.api.addresses import Address, Network, parse_ip
-from kproxy.forwarding.plan import Family
 
 
 def family_of(value: Address | Network) -> Family:

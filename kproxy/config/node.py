@@ -9,19 +9,14 @@ from collections.abc import Collection
 from ipaddress import ip_network
 from itertools import chain
 
+from kproxy.address import Family
 from kproxy.api.addresses import Address, Network, parse_cidr, parse_ip
 from kproxy.api.types import Node
 from kproxy.config.addresses import family_of
 from kproxy.config.gates import enabled
 from kproxy.config.types import PRIMARY, ProxyConfig
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import (
-    DetectLocal,
-    Family,
-    LocalDetector,
-    NodePortAddresses,
-    NodeSettings,
-)
+from kproxy.forwarding.plan import DetectLocal, LocalDetector, NodePortAddresses, NodeSettings
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 _LOOPBACK_NETWORK = ip_network("127.0.0.0/8")

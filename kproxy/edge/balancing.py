@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 
+from kproxy.address import Family
 from kproxy.edge.annotations import BalancerClass
 from kproxy.edge.checks import HealthCheck
 from kproxy.edge.health import Health
@@ -24,7 +25,6 @@ from kproxy.edge.rules import Shares, transaction
 from kproxy.edge.scheduling import slots
 from kproxy.edge.state import BackendState, ListenerState
 from kproxy.errors import KproxyError
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.conntrack import Events, Flow, flows, forget
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.xtables import Xtables, open_xtables

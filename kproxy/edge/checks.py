@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kproxy.address import Family
 from kproxy.edge.listeners import Asks, Target, destination
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.netns import Namespace
 from kproxy.loop.check import Check
 

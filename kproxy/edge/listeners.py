@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.problems import Problem
 from kproxy.api.types import (
     EndpointSlice,
@@ -28,7 +29,6 @@ from kproxy.edge.annotations import CLASS as CLASS_ANNOTATION
 from kproxy.edge.annotations import ID as ID_ANNOTATION
 from kproxy.edge.annotations import Algorithm, BalancerClass, Wishes
 from kproxy.edge.annotations import read as read_annotations
-from kproxy.forwarding.plan import Family
 from kproxy.store import ServiceKey
 
 Addresses = Mapping[Family, str]

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kproxy.address import Family
 from kproxy.edge.annotations import BalancerClass
 from kproxy.edge.listeners import Backend, Listener
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.hashing import eight_characters
 
 TOP = "EDGE"

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import Self
 
+from kproxy.address import Family
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import Mechanism, Reason, explain
 from kproxy.explain.witness import Witness
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.xtables import choose_variant
 from kproxy.lab import Lab
 from kproxy.lab.layout import second_addresses

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from kproxy.address import Family
 from kproxy.api.types import Endpoint as SliceEndpoint
 from kproxy.api.types import EndpointSlice
-from kproxy.forwarding.plan import Endpoint, Family, NodeSettings
+from kproxy.forwarding.plan import Endpoint, NodeSettings
 
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 

@@ -22,14 +22,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-
-class Family(enum.Enum):
-    IPV4 = "IPv4"
-    IPV6 = "IPv6"
-
-    @property
-    def other(self) -> Family:
-        return Family.IPV6 if self is Family.IPV4 else Family.IPV4
+from kproxy.address import Family
 
 
 class ServicePortName(NamedTuple):

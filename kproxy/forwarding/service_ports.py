@@ -10,9 +10,9 @@ import ipaddress
 
 from msgspec import Struct
 
+from kproxy.address import Family
 from kproxy.api.types import Service, ServicePort
 from kproxy.forwarding.plan import (
-    Family,
     Frontend,
     FrontendKind,
     Masquerade,

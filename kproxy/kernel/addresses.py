@@ -10,8 +10,8 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.netlink import (
     CREATE,
     EXCL,

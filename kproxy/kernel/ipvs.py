@@ -13,8 +13,8 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import NamedTuple, Self
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.modules import modprobe
 from kproxy.kernel.netlink import NETLINK_GENERIC, Netlink, Request, attribute, attributes
 

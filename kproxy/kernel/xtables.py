@@ -20,8 +20,8 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute
 from kproxy.kernel.process import run
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.spec import BalancerSpec, NodeSpec, PodSpec
 

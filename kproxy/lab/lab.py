@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from kproxy.address import Family
 from kproxy.api.decode import load
 from kproxy.api.types import Deployment, EndpointSlice, KubernetesObject, Service
 from kproxy.backend import BackendOptions, SyncReport
@@ -17,7 +18,7 @@ from kproxy.config import ProxyConfig
 from kproxy.edge import CHECK_INTERVAL_S, DRAIN_S, EdgeController, ListenerState
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Network
-from kproxy.forwarding.plan import Family, Plan
+from kproxy.forwarding.plan import Plan
 from kproxy.kernel.links import Links, apart
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.ownership import claim_namespace

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.lab import names
 from kproxy.lab.spec import ClientSpec, EdgeSpec, LabSpec
 

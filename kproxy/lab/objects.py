@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
+from kproxy.address import Family
 from kproxy.api.checks import ZONE_LABEL
 from kproxy.api.types import (
     Container,
@@ -34,7 +35,6 @@ from kproxy.api.types import (
     ServiceSpec,
     ServiceStatus,
 )
-from kproxy.forwarding.plan import Family
 from kproxy.lab.hosts import LabNode, LabPod
 from kproxy.store import SERVICE_NAME_LABEL
 

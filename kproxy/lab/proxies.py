@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kproxy import backend
+from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
 from kproxy.backend import BackendOptions, SyncReport
 from kproxy.config import ProxyConfig
@@ -20,7 +21,7 @@ from kproxy.config.decode import from_values, to_values
 from kproxy.config.defaults import fill_platform
 from kproxy.config.validation import problems
 from kproxy.errors import BadInput, Unsupported
-from kproxy.forwarding.plan import Family, Plan
+from kproxy.forwarding.plan import Plan
 from kproxy.lab.hosts import LabNode
 from kproxy.lab.layout import by_family
 from kproxy.lab.profiles import PROFILES

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kproxy.address import Family
 from kproxy.api.types import Protocol
-from kproxy.forwarding.plan import Family
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

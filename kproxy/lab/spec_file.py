@@ -36,8 +36,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from kproxy.address import Family
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import Family
 from kproxy.lab import validation
 from kproxy.lab.spec import (
     BalancerSpec,

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from itertools import combinations
 
+from kproxy.address import Family
 from kproxy.config.decode import from_values
-from kproxy.forwarding.plan import Family
 from kproxy.lab.layout import (
     MAX_EDGE_HOSTS,
     MAX_HOSTS,

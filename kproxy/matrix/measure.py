@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
+from kproxy.address import Family
 from kproxy.api.types import Service
 from kproxy.backend import BackendOptions
 from kproxy.edge.listeners import destination
 from kproxy.explain.inquiry import SUCCESS, Inquirer, Inquiry, sources
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.lab import Lab
 from kproxy.lab.names import DNAT
 from kproxy.matrix.places import (

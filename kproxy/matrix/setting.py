@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import (
     HTTPIngressPath,
     HTTPIngressRuleValue,
@@ -24,7 +25,6 @@ from kproxy.api.types import (
     ServicePort,
 )
 from kproxy.edge.annotations import ELB
-from kproxy.forwarding.plan import Family
 from kproxy.lab import LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.lab.objects import service
 from kproxy.lab.spec import BalancerSpec, ClientSpec, EdgeSpec

@@ -18,9 +18,10 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.forwarding.network import Packet, Verdict
 from kproxy.forwarding.oracle import predict
-from kproxy.forwarding.plan import Family, NodePortAddresses, NodeSettings, Plan
+from kproxy.forwarding.plan import NodePortAddresses, NodeSettings, Plan
 from kproxy.probe.chi_square import REJECT_BELOW, p_value
 from kproxy.probe.connection import Connected, Connection, connect, connect_many
 from kproxy.probe.judge import expectation, judge_connection, judge_outcome

@@ -14,10 +14,10 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from kproxy import backend as registry
+from kproxy.address import Family
 from kproxy.backend import Backend, BackendOptions, Predecessor, Uses
 from kproxy.config import ProxyConfig
 from kproxy.errors import KernelRefused, KproxyError
-from kproxy.forwarding.plan import Family
 from kproxy.proxy.node_proxy import NodeProxy
 from kproxy.proxy.setup import remove_in_turn
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.backend import Backend, BackendOptions, SyncReport
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.errors import BadInput, KernelRefused, KproxyError, Unsupported
-from kproxy.forwarding.plan import Delta, Family, Plan
+from kproxy.forwarding.plan import Delta, Plan
 from kproxy.forwarding.planner import Planner
 from kproxy.forwarding.stale_flows import Serving, UdpEndpoints
 from kproxy.proxy.garbage import uncollected

@@ -15,6 +15,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from kproxy import backend as registry
+from kproxy.address import Family
 from kproxy.api.addresses import parse_cidr
 from kproxy.api.types import Node
 from kproxy.backend import Backend, BackendOptions, Support
@@ -23,7 +24,6 @@ from kproxy.config.addresses import family_of
 from kproxy.config.conntrack import MAX_SYSCTL, conntrack_max, conntrack_sysctls
 from kproxy.config.types import Conntrack
 from kproxy.errors import BadInput, KernelRefused, KproxyError, Unsupported
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import sysctl
 
 _HASH_SIZE = Path("/sys/module/nf_conntrack/parameters/hashsize")

@@ -11,13 +11,13 @@ import msgspec
 from msgspec import Struct
 
 from kproxy import backend
+from kproxy.address import Family
 from kproxy.api.decode import load as load_manifests
 from kproxy.api.problems import Problem, shown, step
 from kproxy.api.structure import build
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.api.yaml_documents import documents
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import Family
 from kproxy.lab import LabSpec, load_spec, validation
 from kproxy.lab.models import MODELS
 from kproxy.lab.names import DNAT

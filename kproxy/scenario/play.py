@@ -7,11 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Self
 
+from kproxy.address import Family
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.backend import BackendOptions
 from kproxy.explain.inquiry import Answer, Inquirer, Inquiry, sources
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.lab import Lab
 from kproxy.scenario.files import Scenario, cluster_ip
 from kproxy.scenario.form import Attached, Expected, Question, Remedy, Target

@@ -20,7 +20,7 @@ from email.utils import formatdate
 from functools import partial
 from queue import SimpleQueue
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.serve import http
 
 TIMEOUT_S = 5.0  # from accepting a connection to its end, whatever happens

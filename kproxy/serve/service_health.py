@@ -13,8 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Delta, Family, Plan, ServicePlan, ServicePortName
+from kproxy.forwarding.plan import Delta, Plan, ServicePlan, ServicePortName
 from kproxy.kernel.addresses import addresses_of, local_addresses
 from kproxy.serve.http import Request, Response
 from kproxy.serve.server import HttpServer, Listener

@@ -11,12 +11,12 @@ from typing import Self
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
 from kproxy.backend import BackendOptions
 from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput, Unsupported
 from kproxy.forwarding.network import Packet, Verdict
-from kproxy.forwarding.plan import Family
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec
 from kproxy.probe import Prober, connect_many, verdict_for
 from kproxy.testing.fate import Fate

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from kproxy.address import Family
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.probe.checks import (
     Checked,
     Finding,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from kproxy.address import Family
 from kproxy.api.types import EndpointSlice, Service, ServicePort
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.probe.checks import Question
 
 CLUSTER_IP, EXTERNAL_IP = "cluster IP", "external IP"

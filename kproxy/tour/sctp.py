@@ -18,10 +18,10 @@ from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.sctp import SCTP, SCTPChunkInit
 
+from kproxy.address import Family
 from kproxy.api.types import Pod
 from kproxy.forwarding.network import Network, Packet
 from kproxy.forwarding.oracle import predict
-from kproxy.forwarding.plan import Family
 from kproxy.lab import Lab
 from kproxy.lab.names import host_name
 from kproxy.probe.batch import source_address

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.decode import load
 from kproxy.api.types import Deployment, Service
-from kproxy.forwarding.plan import Family
 from kproxy.lab import Lab
 from kproxy.lab.names import host_name
 from kproxy.probe.prober import Prober

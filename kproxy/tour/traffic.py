@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from kproxy.address import Family
 from kproxy.api.types import Service
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import explain
 from kproxy.explain.witness import Witness
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.xtables import choose_variant
 from kproxy.lab import Lab
 from kproxy.lab.names import ROUTER

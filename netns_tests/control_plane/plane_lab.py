@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from kproxy.address import Family
 from kproxy.api import decode
 from kproxy.api.types import (
     Deployment,
@@ -26,7 +27,6 @@ from kproxy.api.types import (
     Service,
 )
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 from kproxy.lab import ClientSpec, LabSpec, NodeSpec, PodSpec
 from kproxy.lab.names import ROUTER

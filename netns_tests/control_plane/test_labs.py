@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import EndpointSlice, Node
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 from kproxy.lab import Lab
 from kproxy.lab.names import ROUTER

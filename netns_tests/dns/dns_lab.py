@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AddressFamily
 
+from kproxy.address import Family
 from kproxy.api.types import (
     SERVICE_NAME_LABEL,
     Endpoint,
@@ -21,7 +22,6 @@ from kproxy.api.types import (
     ServiceSpec,
 )
 from kproxy.dns import resolv_conf
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, service
 from kproxy.lab.cluster.dns import LABELS, ClusterDns, dns_addresses, dns_objects

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.dns import resolv_conf
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Family
 from kproxy.lab import service
 from kproxy.lab.pods.process import resolve
 from netns_tests.dns.dns_lab import HTTP, MANY, WWW, DnsLab, dns_lab

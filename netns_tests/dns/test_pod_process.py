@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.errors import BadInput, KernelRefused
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec
 from kproxy.lab.pods.process import resolve, run_in_pod

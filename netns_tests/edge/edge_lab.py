@@ -12,10 +12,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import Protocol, Service, ServicePort
 from kproxy.edge import DRAIN_S, ListenerState
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, service
 from kproxy.lab.spec import BalancerSpec, EdgeSpec
 from kproxy.probe import Connected, connect_many

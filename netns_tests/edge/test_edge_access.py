@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.lab import Lab
 from netns_tests.edge.edge_lab import V4, V6, apply, pod, running, sources, spec, web
 

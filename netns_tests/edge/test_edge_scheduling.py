@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import Protocol
-from kproxy.forwarding.plan import Family
 from kproxy.lab import Lab
 from kproxy.lab.objects import slices_for
 from netns_tests.edge.edge_lab import (

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import (
     ClientIPConfig,
     EndpointConditions,
@@ -21,7 +22,6 @@ from kproxy.api.types import (
     SessionAffinityConfig,
 )
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.lab import Lab, PortSpec, service, slices_for
 from kproxy.lab.hosts import LabPod
 from tests.random_objects import CONDITIONS, FAMILIES

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from kproxy.address import Family
 from kproxy.api.types import KubernetesObject, Protocol, ServicePort
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.lab import service, slices_for
 from kproxy.testing import Expectation, Fate, LabFactory, ProbedLab
 from netns_tests.modes import Mode

@@ -1,7 +1,7 @@
 """Cluster IPs: who answers and what it sees, by internalTrafficPolicy."""
 
+from kproxy.address import Family
 from kproxy.api.types import Protocol
-from kproxy.forwarding.plan import Family
 from kproxy.testing import delivered, dropped, refused
 from netns_tests.forwarding.survey import ONLY_TCP, Case, Survey
 

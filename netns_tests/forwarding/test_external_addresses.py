@@ -1,7 +1,7 @@
 """External IPs and load balancer VIPs, which the router takes to node-a, and source ranges."""
 
+from kproxy.address import Family
 from kproxy.api.types import Protocol
-from kproxy.forwarding.plan import Family
 from kproxy.testing import delivered, dropped, refused
 from netns_tests.forwarding.survey import BOTH, ONLY_IPV4, ONLY_IPV6, ONLY_TCP, Case, Survey
 

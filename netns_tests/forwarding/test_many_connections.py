@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import (
     ClientIPConfig,
     KubernetesObject,
@@ -17,7 +18,6 @@ from kproxy.api.types import (
     SessionAffinityConfig,
 )
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import sysctl
 from kproxy.lab import service, slices_for
 from kproxy.probe import Connected, affinity, affinity_expiry, connect_many, distribution

@@ -1,7 +1,7 @@
 """Node ports: who answers and what it sees, by externalTrafficPolicy."""
 
+from kproxy.address import Family
 from kproxy.api.types import Protocol
-from kproxy.forwarding.plan import Family
 from kproxy.testing import delivered, dropped, refused
 from netns_tests.forwarding.survey import ONLY_IPV4, ONLY_IPV6, Case, Survey
 

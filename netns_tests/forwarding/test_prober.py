@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 from kproxy.probe import (
     Connected,

@@ -7,9 +7,9 @@ import socket
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import ServicePort
 from kproxy.backend import BackendOptions
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.modules import modprobe
 from kproxy.lab import PortSpec, service
 from kproxy.testing import LabFactory, ProbedLab

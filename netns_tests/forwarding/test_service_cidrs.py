@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import KubernetesObject, Metadata, ServiceCIDR, ServiceCIDRSpec, ServicePort
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 from kproxy.lab import service, slices_for
 from kproxy.testing import Expectation, LabFactory, ProbedLab, delivered, dropped, refused

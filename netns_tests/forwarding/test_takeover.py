@@ -9,10 +9,10 @@ from itertools import cycle
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import ServicePort
 from kproxy.backend import load
 from kproxy.bench.cluster import objects
-from kproxy.forwarding.plan import Family
 from kproxy.lab import service
 from kproxy.proxy import NodeProxy
 from kproxy.store import Store

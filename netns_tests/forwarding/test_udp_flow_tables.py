@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import Endpoint, EndpointPort, EndpointSlice, Metadata, ServicePort
-from kproxy.forwarding.plan import Family, NodeSettings
+from kproxy.forwarding.plan import NodeSettings
 from kproxy.forwarding.planner import Planner
 from kproxy.forwarding.stale_flows import UdpEndpoints
 from kproxy.kernel import conntrack
@@ -114,7 +115,8 @@ def test_an_entry_that_is_gone_already_is_no_failure(caplog: pytest.LogCaptureFi
 
 UNPRIVILEGED = """
 import logging, os
-from kproxy.forwarding.plan import Family, NodeSettings, Plan
+from kproxy.address import Family
+from kproxy.forwarding.plan import NodeSettings, Plan
 from kproxy.proxy.udp_flows import cut_stale_flows
 os.setgid(65534); os.setuid(65534)
 logging.basicConfig(format="%(levelname)s %(message)s")

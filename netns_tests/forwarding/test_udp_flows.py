@@ -9,8 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import EndpointConditions, KubernetesObject, Protocol, ServicePort
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import conntrack
 from kproxy.lab import service, slices_for
 from kproxy.lab.objects import NOT_READY, TERMINATING

@@ -7,9 +7,10 @@ from kproxy_iptables import IptablesBackend
 from kproxy_iptables.frame import INVALID_COUNTER, ROUTE_LOCALNET
 from kproxy_iptables.names import service_hash
 
+from kproxy.address import Family
 from kproxy.backend import BackendOptions
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Delta, Family
+from kproxy.forwarding.plan import Delta
 from kproxy.kernel import sysctl
 from kproxy.kernel.xtables import TABLES, Variant, Xtables, choose_variant
 from netns_tests.modes import IPTABLES, Mode

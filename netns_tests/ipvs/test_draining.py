@@ -13,7 +13,8 @@ from kproxy_ipvs.desired import Desired, ServerChange
 from kproxy_ipvs.servers import DRAIN_INTERVAL_S, Servers
 from kproxy_ipvs.wanted import Server, Wanted
 
-from kproxy.forwarding.plan import Family, ServicePortName
+from kproxy.address import Family
+from kproxy.forwarding.plan import ServicePortName
 from kproxy.kernel import addresses, sysctl
 from kproxy.kernel.ipvs import Ipvs, RealServer, Settings, VirtualServer
 from kproxy.kernel.links import Links

@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from kproxy_ipvs.names import DEVICE
 
+from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Ipvs, VirtualServer
 from kproxy.kernel.process import run

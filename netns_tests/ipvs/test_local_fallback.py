@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import KubernetesObject, Protocol, ServicePort
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.ipvs import Ipvs, VirtualServer
 from kproxy.lab import service
 from kproxy.testing import LabFactory, delivered, refused

@@ -7,10 +7,10 @@ from itertools import chain
 import pytest
 from kproxy_ipvs.names import DEVICE, SETS, set_name
 
+from kproxy.address import Family
 from kproxy.backend import BackendOptions
 from kproxy.config.types import IpvsSection
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Ipvs, VirtualServer
 from kproxy.kernel.links import Links

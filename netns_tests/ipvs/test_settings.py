@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from kproxy_ipvs import IpvsBackend
 
+from kproxy.address import Family
 from kproxy.backend import BackendOptions
 from kproxy.config.types import IpvsSection, Seconds
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import sysctl
 from kproxy.kernel.ipvs import Ipvs
 from netns_tests.modes import Mode

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import addresses
 from kproxy.kernel.links import Links
 from kproxy.kernel.netns import Namespace

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.ipvs import Batch, Ipvs, Load, RealServer, Settings, VirtualServer
 from kproxy.kernel.links import Links
 from kproxy.kernel.netns import Namespace
@@ -173,7 +173,7 @@ def test_virtual_servers_of_firewall_marks_are_left_out(ipvs: Ipvs) -> None:
 UNPRIVILEGED = """
 import os
 from kproxy.errors import Unsupported
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.ipvs import Batch, Ipvs, Settings, VirtualServer
 os.setgid(65534); os.setuid(65534)
 batch = Batch()

@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.netlink import Request
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.nftables import expressions as expr

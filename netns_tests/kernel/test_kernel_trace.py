@@ -11,8 +11,8 @@ from itertools import product
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import sysctl
 from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace

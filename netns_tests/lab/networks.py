@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import ip_network
 
+from kproxy.address import Family
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import Reason, explain
 from kproxy.explain.witness import Witness
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.xtables import choose_variant
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.lab.spec import EdgeSpec

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import Service, ServicePort
 from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import Family
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, service
 from kproxy.lab.objects import NOT_READY, TERMINATING, selected, slices_for
 from kproxy.serve import server

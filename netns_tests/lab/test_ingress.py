@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api import load
 from kproxy.api.types import (
     HTTPIngressPath,
@@ -33,7 +34,6 @@ from kproxy.api.types import (
     ServicePort,
 )
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Family
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec, service
 from kproxy.lab.pods import nginx
 from kproxy.probe.connection import NotConnected

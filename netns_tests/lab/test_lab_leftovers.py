@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.errors import NamespaceBusy
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import netns
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import Service, ServicePort
 from kproxy.config import ProxyConfig
 from kproxy.config.types import Conntrack, Seconds
 from kproxy.errors import BadInput, NamespaceBusy
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import sysctl
 from kproxy.kernel.ownership import claim_namespace
 from kproxy.kernel.process import run

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.errors import BadInput, Unsupported
 from kproxy.forwarding.network import HostKind
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.lab.objects import service

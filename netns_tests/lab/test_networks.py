@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.explain.reason import Mechanism
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import sysctl
 from kproxy.kernel.process import run
 from kproxy.lab import Lab

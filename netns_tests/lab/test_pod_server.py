@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.lab.pods.server import PodServer
 from kproxy.probe.datagrams import probe, reply_prefix, tagged

@@ -11,8 +11,8 @@ from queue import Empty, SimpleQueue
 import pytest
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import HTTPGetAction, Probe, TCPSocketAction
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 from kproxy.lab import Lab, LabPod, LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.lab.cluster.readiness import ReadinessProbes

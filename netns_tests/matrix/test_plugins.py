@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.matrix.plugins import (
     PluginFinding,
     PluginStatement,

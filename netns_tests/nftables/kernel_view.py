@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.netlink import Request, attribute, attributes
 from kproxy.kernel.nftables.objects import (
     GET_CHAIN,

@@ -10,8 +10,8 @@ import pytest
 from kproxy_nftables import words
 from kproxy_nftables.names import TABLE
 
+from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.nftables.objects import Rule, Table
 from kproxy.kernel.nftables.session import Session

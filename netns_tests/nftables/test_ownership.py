@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from kproxy_nftables.names import TABLE
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Delta, Family
+from kproxy.forwarding.plan import Delta
 from kproxy.kernel.process import run
 from netns_tests.modes import FLAT, NFTABLES, Mode
 from netns_tests.node import Bench, bench, filled, fresh_state

@@ -8,10 +8,10 @@ import pytest
 from kproxy_nftables.names import TABLE
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.forwarding.plan import (
     Delta,
     DetectLocal,
-    Family,
     LocalDetector,
     NodePortAddresses,
     NodeSettings,

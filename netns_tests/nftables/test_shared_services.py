@@ -9,7 +9,8 @@ from random import Random
 
 import pytest
 
-from kproxy.forwarding.plan import Delta, Family, Plan
+from kproxy.address import Family
+from kproxy.forwarding.plan import Delta, Plan
 from netns_tests.conformance.comparison import State
 from netns_tests.modes import NFTABLES, Mode
 from netns_tests.node import bench

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from kproxy_nftables import NftablesBackend
 
+from kproxy.address import Family
 from kproxy.backend import BackendOptions, Support
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.nftables.session import Session
 from kproxy.kernel.process import run
@@ -17,7 +17,7 @@ from kproxy.kernel.process import run
 ASK = """
 from kproxy_nftables import NftablesBackend
 from kproxy.backend import BackendOptions
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 for family in Family:
     support = NftablesBackend(family, BackendOptions()).support()
     print(support.ok, support.missing, support.remedy, sep="|")

@@ -7,7 +7,8 @@ from kproxy_nftables import words
 from kproxy_nftables.wanted import goto
 from msgspec.structs import replace
 
-from kproxy.forwarding.plan import DetectLocal, Family, LocalDetector
+from kproxy.address import Family
+from kproxy.forwarding.plan import DetectLocal, LocalDetector
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.nftables import expressions as expr
 from kproxy.kernel.nftables.listing import table_listing

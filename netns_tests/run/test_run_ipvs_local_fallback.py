@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.ipvs import Ipvs, VirtualServer
 from netns_tests.run.running import Place
 from netns_tests.run.test_run_health_checks import write

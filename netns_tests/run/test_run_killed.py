@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from msgspec import to_builtins
 
+from kproxy.address import Family
 from kproxy.api.types import Service
 from kproxy.bench.cluster import objects
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import ipset
 from kproxy.kernel.ipvs import Ipvs
 from kproxy.kernel.nftables.session import Session, TableReader

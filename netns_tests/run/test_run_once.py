@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.ipvs import Ipvs
 from netns_tests.run.running import Place
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel import conntrack
 from netns_tests.conntrack_entries import Entry, ends, write
 from netns_tests.run.running import Place, until

@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from msgspec import to_builtins
 
+from kproxy.address import Family
 from kproxy.api.types import Service, ServicePort
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import conntrack, sysctl
 from kproxy.kernel.ipvs import has_ipvs
 from kproxy.lab import service

@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from kproxy.address import Family
 from kproxy.api import decode
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec
 from kproxy.testing import Fate, ProbedLab
 from netns_tests.dns.dns_lab import served_outside

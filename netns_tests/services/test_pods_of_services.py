@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.probe import affinity, affinity_expiry
 from kproxy.testing import ProbedLab, delivered
 from netns_tests.services.service_lab import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.testing import Expectation, Fate, ProbedLab, delivered, dropped, refused
 from netns_tests.services.sctp import sctp_handshake
 from netns_tests.services.service_lab import (

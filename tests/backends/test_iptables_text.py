@@ -13,10 +13,10 @@ from kproxy_iptables.rules import Context, node_port_jumps, service_chain_names,
 from kproxy_iptables.transaction import Existing, Writer, edit, rewrite
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.forwarding.plan import (
     DetectLocal,
     Endpoint,
-    Family,
     LocalDetector,
     NodePortAddresses,
     NodeSettings,

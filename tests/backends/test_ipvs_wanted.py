@@ -13,10 +13,11 @@ from kproxy_ipvs.reading import real_server_line, server_line
 from kproxy_ipvs.wanted import Entry, Place, Server, place_of, wanted
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.decode import load
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file
-from kproxy.forwarding.plan import Family, NodeSettings, Plan
+from kproxy.forwarding.plan import NodeSettings, Plan
 from kproxy.forwarding.planner import Planner
 from kproxy.kernel.ipvs import VirtualServer
 from kproxy.store import Store

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from msgspec import Struct
 
+from kproxy.address import Family
 from kproxy.api.types import Metadata, Node, NodeAddress, NodeSpec, NodeStatus
 from kproxy.config.file import read_text
 from kproxy.config.node import node_name, node_settings, primary_family
 from kproxy.config.types import ProxyConfig
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import DetectLocal, Family, LocalDetector, NodeSettings
+from kproxy.forwarding.plan import DetectLocal, LocalDetector, NodeSettings
 
 HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 IPV4, IPV6 = Family.IPV4, Family.IPV6

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kproxy.address import Family
 from kproxy.api.types import (
     Endpoint,
     EndpointConditions,
@@ -20,7 +21,6 @@ from kproxy.api.types import (
 )
 from kproxy.edge.annotations import BalancerClass
 from kproxy.edge.listeners import CheckTimes, Edge, Place
-from kproxy.forwarding.plan import Family
 
 V4, V6 = Family.IPV4, Family.IPV6
 TIMES = CheckTimes(interval_s=1.0, timeout_s=0.5, threshold=2)

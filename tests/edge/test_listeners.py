@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import EndpointPort, LoadBalancerIngress, ServicePort
 from kproxy.edge.listeners import (
     Asks,
@@ -15,7 +16,6 @@ from kproxy.edge.listeners import (
     problems_of,
     with_status,
 )
-from kproxy.forwarding.plan import Family
 from tests.edge.objects import DNAT, ELB, LB, NODES, PORTS, V4, V6, edge, service, slice_of
 
 CLASS, ID = "kubernetes.io/elb.class", "kubernetes.io/elb.id"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.edge.annotations import BalancerClass
 from kproxy.edge.listeners import Listener, listeners_of
 from kproxy.edge.rules import Shares, transaction
-from kproxy.forwarding.plan import Family
 from tests.edge.objects import PORTS, V4, V6, edge, service
 
 UDP_PORTS = tuple(type(port)(name="dns", protocol="UDP", port=53, node_port=1) for port in PORTS)

@@ -17,11 +17,11 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from kproxy.address import Family
 from kproxy.forwarding.network import Host, HostKind, Network
 from kproxy.forwarding.plan import (
     DetectLocal,
     Endpoint,
-    Family,
     Frontend,
     FrontendKind,
     LocalDetector,

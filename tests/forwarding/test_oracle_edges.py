@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
+from kproxy.address import Family
 from kproxy.forwarding.network import Network
 from kproxy.forwarding.oracle import predict
-from kproxy.forwarding.plan import Family
 from tests.forwarding.plans import (
     CLUSTER_CIDR_6,
     NETWORK,

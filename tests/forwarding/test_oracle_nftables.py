@@ -7,8 +7,9 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
+from kproxy.address import Family
 from kproxy.forwarding.oracle import predict
-from kproxy.forwarding.plan import Family, LocalDetector
+from kproxy.forwarding.plan import LocalDetector
 from tests.forwarding.plans import (
     CLUSTER_CIDR,
     CLUSTER_CIDR_6,

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import (
     Endpoint,
     EndpointConditions,
@@ -25,7 +26,6 @@ from kproxy.api.types import (
 )
 from kproxy.forwarding.plan import (
     DetectLocal,
-    Family,
     FrontendKind,
     LocalDetector,
     Masquerade,

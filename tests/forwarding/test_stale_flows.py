@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import pytest
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import (
     Endpoint,
     EndpointConditions,
@@ -17,7 +18,7 @@ from kproxy.api.types import (
     Service,
     ServicePort,
 )
-from kproxy.forwarding.plan import Family, NodeSettings
+from kproxy.forwarding.plan import NodeSettings
 from kproxy.forwarding.planner import Planner
 from kproxy.forwarding.stale_flows import UdpEndpoints, stale
 from kproxy.lab import service

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.generic import ipvs as pyroute2
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.ipvs import (
     Batch,
     Load,

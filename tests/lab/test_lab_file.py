@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import Family
 from kproxy.lab.spec import (
     BalancerSpec,
     ClientSpec,

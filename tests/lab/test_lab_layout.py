@@ -2,8 +2,8 @@
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import Family
 from kproxy.lab.layout import MAX_EDGE_HOSTS, Layout, PodAddresses, second_addresses
 from kproxy.lab.names import free_interface, host_name, interface, published, second_port
 from kproxy.lab.spec import BalancerSpec, ClientSpec, EdgeSpec, LabSpec, NodeSpec, PodSpec

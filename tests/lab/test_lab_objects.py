@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import EndpointHints, EndpointPort, NamedHint, Service, ServicePort
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.hosts import LabNode, LabPod
 from kproxy.lab.layout import Layout

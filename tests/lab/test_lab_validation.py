@@ -2,7 +2,7 @@
 
 import pytest
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.lab.models import MODELS
 from kproxy.lab.profiles import PROFILES
 from kproxy.lab.spec import (

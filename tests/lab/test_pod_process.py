@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.pods.process import hostname, hosts_file

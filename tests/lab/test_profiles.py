@@ -8,10 +8,10 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.config import ProxyConfig
 from kproxy.config.types import IptablesSection
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.netns import Namespace
 from kproxy.lab import LabNode, LabSpec, NodeSpec
 from kproxy.lab.profiles import PROFILES

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kproxy.address import Family
 from kproxy.backend import Ruleset, Support, SyncReport
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Delta, Family, NodeSettings, Plan, ServicePlan, ServicePortName
+from kproxy.forwarding.plan import Delta, NodeSettings, Plan, ServicePlan, ServicePortName
 
 
 class MemoryBackend:

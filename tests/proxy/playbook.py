@@ -16,10 +16,11 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
+from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
 from kproxy.config import ProxyConfig
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Delta, Family
+from kproxy.forwarding.plan import Delta
 from kproxy.proxy.control_loop import ControlLoop
 from kproxy.proxy.events import Objects, Rejected
 from kproxy.proxy.frequency import BoundedFrequency

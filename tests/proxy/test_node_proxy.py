@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import EndpointPort, Metadata, ServiceCIDR, ServiceCIDRSpec
 from kproxy.config import ProxyConfig
-from kproxy.forwarding.plan import Delta, Family, Plan
+from kproxy.forwarding.plan import Delta, Plan
 from kproxy.forwarding.stale_flows import Serving
 from kproxy.proxy import NodeProxy, SyncFailed
 from kproxy.store import Store

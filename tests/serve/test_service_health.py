@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import (
     Endpoint,
     EndpointConditions,
@@ -17,7 +18,7 @@ from kproxy.api.types import (
     ServicePort,
     ServiceSpec,
 )
-from kproxy.forwarding.plan import Delta, Family, NodeSettings
+from kproxy.forwarding.plan import Delta, NodeSettings
 from kproxy.forwarding.planner import Planner
 from kproxy.serve.service_health import HealthChecks, answer
 from kproxy.store import SERVICE_NAME_LABEL, ServiceKey, Store

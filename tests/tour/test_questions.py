@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.api.types import (
     Endpoint,
     EndpointPort,
@@ -16,7 +17,6 @@ from kproxy.api.types import (
     ServiceSpec,
     ServiceStatus,
 )
-from kproxy.forwarding.plan import Family
 from kproxy.probe.checks import asked
 from kproxy.tour.questions import Places, questions
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 import struct
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.netlink import attribute
 
 NESTED = 0x8000  # NLA_F_NESTED

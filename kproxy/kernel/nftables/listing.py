@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.process import run
 
 _OBJECT = re.compile(r"\t((?:chain|set|map) \S+) \{")

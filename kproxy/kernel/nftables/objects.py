@@ -14,7 +14,7 @@ from functools import cache
 from hashlib import blake2b
 from typing import NamedTuple
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.netlink import CREATE, Request, attribute
 from kproxy.kernel.nftables.expressions import DATA_VALUE, LIST_ELEM, NESTED, lookup
 from kproxy.kernel.nftables.types import DataType, udata

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute, attributes
 from kproxy.kernel.nftables.objects import (
     DIGEST,

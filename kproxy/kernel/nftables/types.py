@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 
 
 class DataType(NamedTuple):

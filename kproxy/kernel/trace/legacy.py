@@ -14,8 +14,8 @@ from contextlib import ExitStack
 
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Family
 from kproxy.kernel import sysctl
 from kproxy.kernel.netlink import Request, attribute, attributes
 from kproxy.kernel.process import run

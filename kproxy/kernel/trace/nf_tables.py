@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.netlink import Request, attribute, attributes
 from kproxy.kernel.nftables.expressions import LIST_ELEM, NESTED, immediate
 from kproxy.kernel.nftables.objects import GET_RULE, NFPROTO, SUBSYSTEM, Hook, Rule, Table

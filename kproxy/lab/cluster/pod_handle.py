@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from subprocess import CompletedProcess
 
+from kproxy.address import Family
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import Family
 from kproxy.lab.cluster.control_plane import ControlPlane
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.pods.process import resolve, run_in_pod

@@ -29,8 +29,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from subprocess import CompletedProcess, Popen
 
+from kproxy.address import Family
 from kproxy.errors import BadInput, KernelRefused, Unsupported
-from kproxy.forwarding.plan import Family
 from kproxy.lab.hosts import LabPod
 
 _CLONE_NEWNS, _CLONE_NEWUTS = 0x00020000, 0x04000000  # linux/sched.h

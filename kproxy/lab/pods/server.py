@@ -24,9 +24,9 @@ from email.utils import formatdate
 from functools import partial
 from itertools import chain
 
+from kproxy.address import Family
 from kproxy.api.types import Protocol
 from kproxy.errors import BadInput, Unsupported
-from kproxy.forwarding.plan import Family
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.pods.http import answer_http, is_http
 from kproxy.lab.spec import PortSpec

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.layout import Addresses

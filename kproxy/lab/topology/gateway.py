@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.layout import Layout, by_family

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel import sysctl
 
 _BRIDGE_NETFILTER = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables")

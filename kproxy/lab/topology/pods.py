@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.links import Links, Route
 from kproxy.lab.layout import Addresses, Layout, by_family
 from kproxy.lab.models import Attachment, NetworkModel, Transport

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.layout import Addresses, Layout, by_family, second_addresses

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.kernel.xtables import open_xtables
 
 _COMMENT_MAX = 255  # XT_MAX_COMMENT_LEN - 1

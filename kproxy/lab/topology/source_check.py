@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import ip_network
 
-from kproxy.forwarding.plan import Family
+from kproxy.address import Family
 from kproxy.lab.layout import Addresses
 from kproxy.lab.topology.rules import Rules, comment
 

@@ -14,6 +14,7 @@ from ipaddress import ip_address, ip_network
 
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import Service, ServicePort
 from kproxy.backend import BackendOptions
 from kproxy.edge.annotations import PERSISTENCE, SCHEDULER
@@ -22,7 +23,6 @@ from kproxy.explain.reason import explain
 from kproxy.explain.rule_names import name_of
 from kproxy.explain.witness import Deed, Witness
 from kproxy.forwarding.network import Packet
-from kproxy.forwarding.plan import Family
 from kproxy.kernel.xtables import choose_variant
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.lab.models import MODELS, Transport
