@@ -1,7 +1,8 @@
 """The errors of kproxy, named for what the caller will do about them.
 
-Three faults are told apart: your input (`BadInput`), this machine (`Unsupported`, `KernelRefused`),
-somebody else at work here (`NamespaceBusy`). Anything else that escapes is a bug in kproxy.
+Four faults are told apart: your input (`BadInput`), this machine (`Unsupported`, `KernelRefused`),
+another process at work here (`NamespaceBusy`), and the code of a plug-in (`BackendFault`). Anything
+else that escapes is a bug in kproxy.
 """
 
 from __future__ import annotations
@@ -18,12 +19,16 @@ class KproxyError(Exception):
 class BadInput(KproxyError):
     """Objects, configuration or arguments that cannot be accepted; nothing of them was applied.
 
-    `problems` has one line for each fault found, so that all can be mended in one go.
+    `problems` has one line for each fault found, so that all can be fixed at once.
     """
 
     def __init__(self, problems: list[str], *, remedy: str = "") -> None:
         super().__init__("\n".join(problems), remedy=remedy)
         self.problems = problems
+
+
+class NoOracle(BadInput):
+    """Nothing can be predicted of this mode: its backend gives no rules for the oracle."""
 
 
 class Unsupported(KproxyError):
@@ -32,6 +37,13 @@ class Unsupported(KproxyError):
 
 class KernelRefused(KproxyError):
     """The kernel or its tool rejected a change. Nothing of that transaction was applied."""
+
+
+class BackendFault(KproxyError):
+    """A backend breaks the contract: an error in its code, not in its input or this machine.
+
+    The message names the backend, its distribution and version. Whatever asked for it has failed.
+    """
 
 
 class NamespaceBusy(KproxyError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Struct
 
-from kproxy.backend import BackendOptions
+from kproxy.backend import BackendOptions, load
 from kproxy.kernel.xtables import Variant
 from netns_tests.conformance import dump
 
@@ -13,7 +13,7 @@ from netns_tests.conformance import dump
 class Mode(Struct, frozen=True):
     """A proxy mode, the variant of iptables it works with, and the layout in nftables mode.
 
-    `local_fallback`: of ipvs mode, see BackendOptions.
+    `local_fallback`: of ipvs mode, see `IpvsOptions`.
     """
 
     name: str
@@ -23,7 +23,7 @@ class Mode(Struct, frozen=True):
 
     @property
     def options(self) -> BackendOptions:
-        return BackendOptions(
+        return load(self.name).options_with(
             iptables_variant=self.variant,
             nftables_layout=self.layout,
             ipvs_local_fallback=self.local_fallback,

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
-from kproxy.backend import load
+from kproxy.backend import complete_options, load
 from kproxy.config import ProxyConfig
 from kproxy.config.types import IpvsSection
 from kproxy.kernel.xtables import Xtables
@@ -42,11 +42,13 @@ class Bench:
     ) -> None:
         self.mode = mode
         self.store = Store()
-        make = load(mode.name)
-        options = replace(mode.options, ipvs=ipvs or IpvsSection())
-        self.backends = {family: make(family, options) for family in families}
-        config = replace(CONFIG, mode=mode.name)
-        self.proxy = NodeProxy(self.store, config, self.backends, options=options)
+        chosen = load(mode.name)
+        config = replace(CONFIG, mode=mode.name, ipvs=ipvs or IpvsSection())
+        options = complete_options(chosen, config, mode.options)
+        self.backends = {family: chosen.backend(family, options) for family in families}
+        self.proxy = NodeProxy(
+            self.store, config, self.backends, mode=chosen.config, options=options
+        )
 
     def sync(self, objects: Iterable[KubernetesObject] | None = None) -> None:
         if objects is not None:

@@ -6,8 +6,12 @@ frame        the rules no service owns (pure)
 transaction  plan, or difference of plans -> text for iptables-restore (pure)
 backend      reads, writes, remembers as little as it can
 damage, cleanup
+
+oracle, options, mode: what packets meet (pure), what may be set, all of it as a `Mode`
 """
 
 from kproxy_iptables.backend import IptablesBackend
+from kproxy_iptables.mode import MODE
+from kproxy_iptables.options import IptablesOptions
 
-__all__ = ["IptablesBackend"]
+__all__ = ["MODE", "IptablesBackend", "IptablesOptions"]

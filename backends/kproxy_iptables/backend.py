@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import get_args
 
 from kproxy.address import Family
-from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport, Uses
+from kproxy.backend import Ruleset, Support, SyncReport, Uses
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import nfacct, sysctl
@@ -23,6 +23,7 @@ from kproxy.kernel.xtables import (
 from kproxy_iptables import cleanup, damage
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET, FrameOptions
 from kproxy_iptables.names import DISPATCH_CHAINS, FIXED_CHAINS, KUBELET_FIREWALL
+from kproxy_iptables.options import IptablesOptions
 from kproxy_iptables.rules import LOCALHOST_COUNTER, Context, node_port_jumps
 from kproxy_iptables.transaction import (
     DispatchKey,
@@ -44,7 +45,7 @@ class IptablesBackend:
 
     name = cleanup.MODE
 
-    def __init__(self, family: Family, options: BackendOptions) -> None:
+    def __init__(self, family: Family, options: IptablesOptions) -> None:
         self.family = family
         self._options = options
         self._opened: Xtables | None = None
@@ -110,6 +111,9 @@ class IptablesBackend:
         for variant in get_args(Variant):
             cleanup.remove_all(Xtables(self.family, variant))
         self._frame = None
+
+    def close(self) -> None:
+        """Nothing: no thread and no descriptor outlives a call."""
 
     def uses(self) -> Uses:
         return Uses(

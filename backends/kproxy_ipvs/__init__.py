@@ -7,8 +7,12 @@ names      sets, chains, jumps, the device
 servers    brings virtual servers and real servers to what is desired; drains removed ones
 backend    one sync, step by step
 damage, reading, cleanup, kernel_settings
+
+oracle, options, mode: what packets meet (pure), what may be set, all of it as a `Mode`
 """
 
 from kproxy_ipvs.backend import IpvsBackend
+from kproxy_ipvs.mode import MODE
+from kproxy_ipvs.options import IpvsOptions
 
-__all__ = ["IpvsBackend"]
+__all__ = ["MODE", "IpvsBackend", "IpvsOptions"]

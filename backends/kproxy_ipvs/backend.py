@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from kproxy.address import Family
 from kproxy.api.addresses import Network, parse_cidr
-from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport, Uses
+from kproxy.backend import Ruleset, Support, SyncReport, Uses
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import addresses, ipset
@@ -30,6 +30,7 @@ from kproxy_ipvs.names import (
     creation,
     set_name,
 )
+from kproxy_ipvs.options import IpvsOptions
 from kproxy_ipvs.servers import Servers
 from kproxy_ipvs.wanted import Entry, Place, place_of, wanted
 
@@ -43,7 +44,7 @@ class IpvsBackend:
 
     name = "ipvs"
 
-    def __init__(self, family: Family, options: BackendOptions) -> None:
+    def __init__(self, family: Family, options: IpvsOptions) -> None:
         self.family = family
         self._options = options
         self._opened: Xtables | None = None
@@ -67,9 +68,9 @@ class IpvsBackend:
         return Support(True)
 
     def prepare(self, _settings: NodeSettings, /) -> None:
-        kernel_settings.write_all(self._options.ipvs)
+        kernel_settings.write_all(self._options)
         with Ipvs() as ipvs:
-            kernel_settings.set_timeouts(ipvs, self._options.ipvs)
+            kernel_settings.set_timeouts(ipvs, self._options)
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         place = self._look_around(plan)
@@ -116,6 +117,9 @@ class IpvsBackend:
     def cleanup(self) -> None:
         cleanup.remove_all(self.family, self._excluded())
         self._place = None
+
+    def close(self) -> None:
+        """Nothing: no thread and no descriptor outlives a call."""
 
     def uses(self) -> Uses:
         return Uses(
@@ -214,7 +218,7 @@ class IpvsBackend:
 
     def _look_around(self, plan: Plan) -> Place:
         found = addresses.node_addresses(self.family, but=DEVICE)
-        return place_of(plan.settings, found, self._options.ipvs.scheduler or "rr")
+        return place_of(plan.settings, found, self._options.scheduler or "rr")
 
     def _present_entries(self) -> set[Entry]:
         names = {set_name(self.family, suffix): suffix for suffix in SETS}
@@ -232,7 +236,7 @@ class IpvsBackend:
         return [(set_name(self.family, entry.set), entry.text) for entry in entries]
 
     def _excluded(self) -> list[Network]:
-        networks = map(parse_cidr, self._options.ipvs.exclude_cidrs)
+        networks = map(parse_cidr, self._options.exclude_cidrs)
         return [network for network in networks if network]
 
     @property
@@ -244,7 +248,7 @@ class IpvsBackend:
 
     def _probe_scheduler(self) -> None:
         """Have the kernel load the scheduler's module, and see that it works."""
-        scheduler = self._options.ipvs.scheduler or "rr"
+        scheduler = self._options.scheduler or "rr"
         with Ipvs() as ipvs:
             present = ipvs.virtual_servers(Family.IPV4)
             if any(settings.scheduler == scheduler for settings in present.values()):

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 
-from kproxy.config.types import IpvsSection
 from kproxy.kernel import sysctl
 from kproxy.kernel.ipvs import Ipvs
+from kproxy_ipvs.options import IpvsOptions
 
 
-def write_all(options: IpvsSection) -> None:
-    """Raises Unsupported, KernelRefused."""
+def write_all(options: IpvsOptions) -> None:
+    """Write them. Raises Unsupported, KernelRefused."""
     sysctl.write("net/ipv4/vs/conntrack", 1)  # iptables rules see IPVS connections
     if (4, 1) <= _kernel_version() < (5, 9):
         # There a reused client port would wait a second, or miss the drained server.
@@ -26,8 +26,8 @@ def write_all(options: IpvsSection) -> None:
         sysctl.write("net/ipv4/conf/all/arp_announce", 2)
 
 
-def set_timeouts(ipvs: Ipvs, options: IpvsSection) -> None:
-    """Those of the configuration that are not 0."""
+def set_timeouts(ipvs: Ipvs, options: IpvsOptions) -> None:
+    """Set the time-outs of the configuration that are not 0."""
     timeouts = (options.tcp_timeout, options.tcp_fin_timeout, options.udp_timeout)
     if any(timeouts):
         ipvs.set_timeouts(*(int(timeout) for timeout in timeouts))

@@ -19,6 +19,7 @@ from kproxy.forwarding.plan import (
     ServicePlan,
 )
 from kproxy.kernel.ipvs import RealServer, Settings, VirtualServer
+from kproxy_ipvs.options import real_servers
 
 PERSISTENT = 0x1  # IP_VS_SVC_F_PERSISTENT
 SCHED_MH_PORT = 0x10  # IP_VS_SVC_F_SCHED_MH_PORT: hash the source port, too
@@ -122,7 +123,7 @@ def _settings(service: ServicePlan, place: Place) -> Settings:
 def _real_servers(
     service: ServicePlan, frontend: Frontend, node: NodeSettings
 ) -> tuple[RealServer, ...]:
-    endpoints = service.real_servers(frontend, node)
+    endpoints = real_servers(service, frontend, node)
     return tuple(RealServer(endpoint.address, endpoint.port) for endpoint in endpoints)
 
 

@@ -10,8 +10,12 @@ contents             what all want together, and what a change makes of it (pure
 transaction          the order of things in a transaction (pure)
 backend              one sync
 damage, support
+
+oracle, options, mode: what packets meet (pure), what may be set, all of it as a `Mode`
 """
 
 from kproxy_nftables.backend import NftablesBackend
+from kproxy_nftables.mode import MODE
+from kproxy_nftables.options import NftablesOptions
 
-__all__ = ["NftablesBackend"]
+__all__ = ["MODE", "NftablesBackend", "NftablesOptions"]

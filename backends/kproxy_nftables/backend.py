@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from kproxy.address import Family
-from kproxy.backend import BackendOptions, Ruleset, Support, SyncReport, Uses
+from kproxy.backend import Ruleset, Support, SyncReport, Uses
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan, ServicePortName
 from kproxy.forwarding.routing import is_loopback
@@ -22,6 +22,7 @@ from kproxy.kernel.nftables.session import Session, TableReader
 from kproxy_nftables import damage, flat_layout, kube_proxy_layout
 from kproxy_nftables.contents import Contents
 from kproxy_nftables.names import NODE_PORT_IPS, TABLE
+from kproxy_nftables.options import NftablesOptions
 from kproxy_nftables.support import rehearsal, require_nft
 from kproxy_nftables.transaction import (
     Fixed,
@@ -49,7 +50,7 @@ class NftablesBackend:
 
     name = "nftables"
 
-    def __init__(self, family: Family, options: BackendOptions) -> None:
+    def __init__(self, family: Family, options: NftablesOptions) -> None:
         self.family = family
         self._flat = options.nftables_layout == "flat"
         self._wanted = flat_layout.wanted if self._flat else kube_proxy_layout.wanted
@@ -115,6 +116,11 @@ class NftablesBackend:
     def cleanup(self) -> None:
         self._session.commit([self._table.create(), self._table.delete()])
         self._settings = None
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     def uses(self) -> Uses:
         return Uses(mode=self.name)

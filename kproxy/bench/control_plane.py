@@ -35,6 +35,7 @@ from kproxy.api.types import (
     ServicePort,
     ServiceSpec,
 )
+from kproxy.backend import load
 from kproxy.bench.results import ControlPlaneResult, ControlPlaneSize, p99
 from kproxy.bench.subject import backend_options
 from kproxy.kernel.measurement import answer
@@ -54,7 +55,7 @@ def measure(size: ControlPlaneSize) -> ControlPlaneResult:
     spec = LabSpec(
         name="bench", nodes=tuple(NodeSpec(name=name) for name in nodes), control_plane=True
     )
-    options = backend_options(size.mode, size.variant)
+    options = backend_options(load(size.mode), size.variant)
     with Lab(spec, size.mode, options=options) as lab:
         start_s = _seconds(lambda: lab.apply(_small(size.nodes)))
         pod = lab.pod("web-1")

@@ -6,27 +6,22 @@ from collections.abc import Iterable
 
 from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
-from kproxy.backend import BackendOptions, load
+from kproxy.backend import BackendOptions, Mode, complete_options, load
 from kproxy.bench.cluster import CLUSTER_CIDR, NODE
 from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput
 from kproxy.proxy import NodeProxy
 from kproxy.store import Store
 
-VARIANTS = {  # of a mode; other modes have the one that they choose themselves
-    "iptables": ("nft", "legacy"),
-    "nftables": ("kube-proxy", "flat"),
-}
 _AUTO = "auto"
 
 
 def variants(mode: str, chosen: Iterable[str]) -> tuple[str, ...]:
-    """Those to measure: the chosen ones, else all of the mode.
+    """Return those to measure: the chosen ones, else all of the mode.
 
     Raises BadInput for a mode that is not installed or a variant that it does not have.
     """
-    load(mode)
-    known = VARIANTS.get(mode, ())
+    known = load(mode).variants
     strange = [variant for variant in chosen if variant not in known]
     if strange:
         has = f"has {' and '.join(known)}" if known else "has no variants"
@@ -41,15 +36,13 @@ def new_proxy(
     store = Store()
     store.replace(objects)
     config = ProxyConfig(mode=mode, hostname_override=NODE, cluster_cidr=CLUSTER_CIDR)
-    backends = {Family.IPV4: load(mode)(Family.IPV4, backend_options(mode, variant))}
-    return store, NodeProxy(store, config, backends)
+    chosen = load(mode)
+    options = complete_options(chosen, config, backend_options(chosen, variant))
+    backends = {Family.IPV4: chosen.backend(Family.IPV4, options)}
+    return store, NodeProxy(store, config, backends, mode=chosen.config, options=options)
 
 
-def backend_options(mode: str, variant: str) -> BackendOptions:
-    match mode:
-        case "iptables":
-            return BackendOptions(iptables_variant=variant)
-        case "nftables":
-            return BackendOptions(nftables_layout=variant)
-        case _:
-            return BackendOptions()
+def backend_options(mode: Mode, variant: str) -> BackendOptions:
+    """Return the options that choose a variant of the mode; `auto`: the mode's own choice."""
+    chosen = {} if variant == _AUTO else {mode.variant_option: variant}
+    return mode.options_with(**chosen)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kproxy.backend import DEFAULT_MODE, load
 from kproxy.bench.cluster import MOST_CHANGES, MOST_ENDPOINTS, MOST_SERVICES
 from kproxy.cli import kernel as kernel_choice
 
@@ -39,7 +40,7 @@ def _subject_options(
 ) -> Callable[[_Command], _Command]:
     """What commands have to be told: which proxy, and how large a cluster."""
     options = [
-        click.option("--mode", default="iptables", show_default=True, help="The proxy mode."),
+        click.option("--mode", default=DEFAULT_MODE, show_default=True, help="The proxy mode."),
         kernel_choice.option,
         click.option(
             "--variant",
@@ -118,7 +119,7 @@ def sync(
       kproxy bench sync --mode ipvs --services 1000
       kproxy bench sync --services 1000 --variant nft --runs 5 --json
     """
-    if kernel_choice.is_needed(kernel, mode):
+    if kernel_choice.is_needed(kernel, load(mode)):
         kernel_choice.rerun()
     from kproxy.bench.results import SyncResult, SyncSize
     from kproxy.bench.subject import variants
@@ -179,7 +180,7 @@ def latency(
       kproxy bench latency --mode ipvs --connections 500
       kproxy bench latency --variant legacy --runs 5 --json
     """
-    if kernel_choice.is_needed(kernel, mode):
+    if kernel_choice.is_needed(kernel, load(mode)):
         kernel_choice.rerun()
     from kproxy.bench.results import LatencyResult, LatencySize
     from kproxy.bench.subject import variants
@@ -241,7 +242,7 @@ def control_plane(
       kproxy bench control-plane --mode nftables --variant flat --flips 100
       kproxy bench control-plane --mode ipvs --json
     """
-    if kernel_choice.is_needed(kernel, mode):
+    if kernel_choice.is_needed(kernel, load(mode)):
         kernel_choice.rerun()
     from kproxy.bench.results import ControlPlaneResult, ControlPlaneSize
     from kproxy.bench.subject import variants

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from kproxy.backend import BackendOptions, load, modes
+from kproxy.backend import DEFAULT_MODE, BackendOptions, load, modes
 from kproxy.cli import kernel as kernel_choice
 from kproxy.cli.example import find, names, play_example
 from kproxy.cli.examples import examples
 from kproxy.cli.keeping import keep
+from kproxy.cli.mode_options import mode_options, take
 
 if TYPE_CHECKING:
     from kproxy.lab import Lab
@@ -22,7 +23,7 @@ LAB = "lab/demo.yaml"  # in examples/; a folder of its own, for it is no Kuberne
 
 
 @click.command()
-@click.option("--mode", type=click.Choice(modes()), default="iptables", help="The proxy mode.")
+@click.option("--mode", type=click.Choice(modes()), default=DEFAULT_MODE, help="The proxy mode.")
 @kernel_choice.option
 @click.option(
     "--example",
@@ -34,24 +35,7 @@ LAB = "lab/demo.yaml"  # in examples/; a folder of its own, for it is no Kuberne
     "--keep", "stays", is_flag=True, help="Leave the lab up until Ctrl-C, to look inside."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
-@click.option(
-    "--iptables-variant",
-    type=click.Choice(["auto", "nft", "legacy"]),
-    default="auto",
-    help="Which iptables. auto: the one in use here.",
-)
-@click.option(
-    "--nftables-layout",
-    type=click.Choice(["kube-proxy", "flat"]),
-    default="kube-proxy",
-    help="How the table looks in nftables mode: as kube-proxy's, or made for speed.",
-)
-@click.option(
-    "--ipvs-local-fallback/--no-ipvs-local-fallback",
-    default=True,
-    help="With policy Local and no endpoint here, ipvs mode takes those of other nodes. Without: "
-    "it refuses, as kube-proxy did before 1.25.",
-)
+@mode_options
 def demo(
     mode: str,
     kernel: str,
@@ -59,9 +43,7 @@ def demo(
     list_examples: bool,
     stays: bool,
     as_json: bool,
-    iptables_variant: str,
-    nftables_layout: str,
-    ipvs_local_fallback: bool,
+    **parameters: Any,
 ) -> None:
     """Build a cluster of namespaces and show what reaches whom.
 
@@ -93,13 +75,10 @@ def demo(
         click.echo(names())
         return
     wanted = find(example) if example is not None else None
-    if kernel_choice.is_needed(kernel, mode):
+    chosen = load(mode)
+    options = take(parameters).options(chosen)
+    if kernel_choice.is_needed(kernel, chosen):
         kernel_choice.rerun()
-    options = BackendOptions(
-        iptables_variant=iptables_variant,
-        nftables_layout=nftables_layout,
-        ipvs_local_fallback=ipvs_local_fallback,
-    )
     if wanted is not None:
         broken = play_example(wanted, mode, options, stays=stays, as_json=as_json)
     else:
@@ -116,7 +95,6 @@ def _all_examples(mode: str, options: BackendOptions, *, stays: bool, as_json: b
     started = time.monotonic()
     folder = examples()
     spec = load_spec(folder / LAB)
-    load(mode)  # imported now, so that the lab's time is its own
     _say("building the lab ...")
     lab_started = time.monotonic()
     with Lab(spec, mode, options=options, publish=stays) as lab:

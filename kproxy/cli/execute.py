@@ -15,13 +15,20 @@ from types import FrameType
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kproxy import backend as registry
-from kproxy.backend import BackendOptions
+from kproxy.backend import (
+    DEFAULT_MODE,
+    BackendOptions,
+    Mode,
+    ModeConfigs,
+    complete_options,
+    load,
+)
+from kproxy.backend.options import SECTION
 from kproxy.cli import kernel
 from kproxy.cli.flags import from_flags
+from kproxy.cli.mode_options import Given
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file, write_text
-from kproxy.config.validation import MODES
 from kproxy.errors import BadInput, KernelRefused
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.ownership import claim_namespace
@@ -32,7 +39,7 @@ from kproxy.proxy.events import SourceLost, Stop
 from kproxy.proxy.frequency import FULL_INTERVAL_S, BoundedFrequency
 from kproxy.proxy.garbage import keep_for_good
 from kproxy.proxy.leftovers import Leftovers
-from kproxy.proxy.setup import cleanup, make_backends, set_conntrack, set_oom_score
+from kproxy.proxy.setup import cleanup, close, make_backends, set_conntrack, set_oom_score
 from kproxy.proxy.udp_flows import cut_stale_flows
 from kproxy.serve import HttpServer, ServiceHealth
 from kproxy.sources.files import Manifests
@@ -54,7 +61,17 @@ class Request(Struct, frozen=True, kw_only=True):
     cleanup: bool
     init_only: bool
     write_config_to: str
-    backends: BackendOptions
+    options: Given
+
+
+class _Setup(Struct, frozen=True, kw_only=True):
+    """What is to be done, and what is wrong with it. `options` are those of `mode`, complete."""
+
+    config: ProxyConfig
+    mode: Mode
+    options: BackendOptions
+    problems: tuple[str, ...]
+    notices: tuple[str, ...]
 
 
 def execute(request: Request) -> None:
@@ -62,9 +79,9 @@ def execute(request: Request) -> None:
 
     Raises BadInput, with every problem of configuration and objects, before anything is changed.
     """
-    config, problems, notices = _configuration(request)
-    _log_to_stderr(config.logging.verbosity)
-    for notice in notices:
+    setup = _setup(request)
+    config, problems = setup.config, [*setup.problems]
+    for notice in setup.notices:
         log.warning("%s", notice)
     if request.write_config_to or request.cleanup or request.init_only:
         if problems:
@@ -74,10 +91,14 @@ def execute(request: Request) -> None:
             return
         with _owning(request.netns):
             if request.cleanup:
-                _clean(config, request.backends)
+                _clean(setup)
             else:
-                _initialise(config, request)
+                _initialise(setup)
         return
+    if request.once and setup.mode.forwards_itself:
+        problems.append(
+            f"--once: {config.mode} mode forwards in this process, so nothing would be left of it"
+        )
     if request.kernel == "uml" and not request.once:
         problems.append("--kernel uml: needs --once, for the rules end with that kernel")
     if not request.manifests:
@@ -89,13 +110,18 @@ def execute(request: Request) -> None:
     for notice in decoded.notices:
         log.info("%s", notice)
     store.replace(decoded.objects)
-    _choose_kernel(request, config.mode)
-    with _owning(request.netns):
-        backends = make_backends(config, store.node(node_name(config)), request.backends)
-        set_conntrack(config.conntrack)
-        proxy = NodeProxy(store, config, backends, options=request.backends)
-        proxy.on_udp_changed = cut_stale_flows
-        leftovers = Leftovers(proxy, backends, config, request.backends)
+    _choose_kernel(request, setup.mode)
+    with _owning(request.netns), ExitStack() as opened:
+        node = store.node(node_name(config))
+        backends = make_backends(setup.mode, config, node, setup.options)
+        for backend in backends.values():
+            opened.callback(close, backend)
+        proxy = NodeProxy(store, config, backends, mode=setup.mode.config, options=setup.options)
+        if not setup.mode.forwards_itself:
+            set_conntrack(config.conntrack)
+            proxy.on_udp_changed = cut_stale_flows
+        leftovers = Leftovers(proxy, backends, config, setup.options)
+        opened.callback(leftovers.close)
         if request.once:
             start = time.monotonic()
             proxy.sync()
@@ -103,21 +129,43 @@ def execute(request: Request) -> None:
             leftovers.remove()
         else:
             set_oom_score(config.oom_score_adj)
-            _serve(config, store, proxy, leftovers, source)
+            _serve(setup, store, proxy, leftovers, source)
+
+
+def _setup(request: Request) -> _Setup:
+    """Read all of it, and begin to log. Raises BackendFault if the mode asked for is broken."""
+    config, problems, notices = _configuration(request)
+    _log_to_stderr(config.logging.verbosity)
+    # An unknown mode is among the problems; with any mode the others are found as well.
+    mode = load(config.mode if config.mode in ModeConfigs() else DEFAULT_MODE)
+    options, found = request.options.with_file(mode, config.backend_options)
+    places = ((each, request.config if each.field.startswith(SECTION) else "") for each in found)
+    return _Setup(
+        config=config,
+        mode=mode,
+        options=complete_options(mode, config, options),
+        problems=(*problems, *(each.at(place) for each, place in places)),
+        notices=tuple(notices),
+    )
 
 
 def _configuration(request: Request) -> tuple[ProxyConfig, list[str], list[str]]:
-    """The configuration, its problems and its notices. A file replaces all flags but two."""
-    modes = tuple(dict.fromkeys((*MODES, *registry.modes())))
+    """Return the configuration, its problems and notices. A file replaces all flags but two."""
+    modes = ModeConfigs()
     notices = []
     if request.config:
         read = read_file(request.config, modes)
-        kept = from_flags({name: request.flags[name] for name in request.flags if name == "v"})
+        verbosity = {name: request.flags[name] for name in request.flags if name == "v"}
+        kept = from_flags(verbosity, modes)
         if "v" in request.flags:
             read = read._replace(config=replace(read.config, logging=kept.config.logging))
         problems = [each.at(request.config) for each in read.problems]
         problems += [each.at("") for each in kept.problems]
-        notices += [f"--{name}: ignored, --config counts" for name in request.flags if name != "v"]
+        notices += [
+            f"--{name} is ignored because --config is given"
+            for name in request.flags
+            if name != "v"
+        ]
     else:
         read = from_flags(request.flags, modes)
         problems = [each.at("") for each in read.problems]
@@ -127,8 +175,8 @@ def _configuration(request: Request) -> tuple[ProxyConfig, list[str], list[str]]
     return config, problems, notices
 
 
-def _choose_kernel(request: Request, mode: str) -> None:
-    """Does not return if another kernel is to do it.
+def _choose_kernel(request: Request, mode: Mode) -> None:
+    """Decide where it is done. Does not return if another kernel is to do it.
 
     A node is never left silently. For a lab (once, in another namespace) a namespace of that name
     is made there.
@@ -158,8 +206,11 @@ def _owning(netns: str) -> Iterator[None]:
 
 
 def _serve(
-    config: ProxyConfig, store: Store, proxy: NodeProxy, leftovers: Leftovers, source: Manifests
+    setup: _Setup, store: Store, proxy: NodeProxy, leftovers: Leftovers, source: Manifests
 ) -> None:
+    timing = setup.mode.config.timing_of(setup.config)
+    often = setup.mode.config.full_sync_each_period
+
     def settle() -> float:
         keep_for_good()
         return leftovers.remove()
@@ -168,9 +219,9 @@ def _serve(
         store,
         proxy,
         BoundedFrequency(
-            min_interval_s=config.timing.min_sync_period,
-            retry_limit_s=config.timing.sync_period,
-            full_interval_s=config.timing.sync_period if config.mode == "ipvs" else FULL_INTERVAL_S,
+            min_interval_s=timing.min_sync_period,
+            retry_limit_s=timing.sync_period,
+            full_interval_s=timing.sync_period if often else FULL_INTERVAL_S,
         ),
         remove_leftovers=settle,
     )
@@ -184,7 +235,10 @@ def _serve(
         finally:
             stopped.set()
             watcher.join()
-    log.info("stopped; the rules stay")
+    if setup.mode.forwards_itself:
+        log.info("stopped; nothing is forwarded any more")
+    else:
+        log.info("stopped; the rules stay")
 
 
 def _watch(source: Manifests, loop: ControlLoop, stopped: threading.Event) -> None:
@@ -213,19 +267,25 @@ def _stopped_by_signals(loop: ControlLoop) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _initialise(config: ProxyConfig, request: Request) -> None:
-    """All that needs privileges once: the settings of the kernel. Writes no rules."""
-    backends = make_backends(config, None, request.backends)
-    set_conntrack(config.conntrack)
-    # Whom a detector calls local does not matter here, and NodeCIDR would ask for the Node.
-    anyhow = replace(config, detect_local_mode="ClusterCIDR")
-    for family, settings in node_settings(anyhow, None).items():
-        if family in backends:
-            backends[family].prepare(settings)
+def _initialise(setup: _Setup) -> None:
+    """Do all that needs privileges once: the settings of the kernel. Writes no rules."""
+    config, mode = setup.config, setup.mode
+    backends = make_backends(mode, config, None, setup.options)
+    with ExitStack() as opened:
+        for backend in backends.values():
+            opened.callback(close, backend)
+        if not mode.forwards_itself:
+            set_conntrack(config.conntrack)
+        # Whom a detector calls local does not matter here, and NodeCIDR would ask for the Node.
+        anyhow = replace(config, detect_local_mode="ClusterCIDR")
+        found = node_settings(anyhow, None, mode=mode.config, options=setup.options)
+        for family, settings in found.items():
+            if family in backends:
+                backends[family].prepare(settings)
 
 
-def _clean(config: ProxyConfig, options: BackendOptions) -> None:
-    if failures := cleanup(config, options):
+def _clean(setup: _Setup) -> None:
+    if failures := cleanup(setup.config, setup.options):
         raise KernelRefused("\n".join(("not everything could be removed:", *failures)))
 
 

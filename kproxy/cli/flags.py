@@ -8,7 +8,7 @@ Source: kube-proxy v1.36 cmd/kube-proxy/app/options.go
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -17,8 +17,8 @@ from kproxy.api.problems import Problem
 from kproxy.config.decode import Read, from_values, to_values
 from kproxy.config.defaults import fill_platform
 from kproxy.config.gates import gate_notices
-from kproxy.config.types import ProxyConfig
-from kproxy.config.validation import MODES, problems
+from kproxy.config.types import ModeConfig, ProxyConfig
+from kproxy.config.validation import problems
 
 
 class Kind(enum.Enum):
@@ -195,8 +195,8 @@ _KEEP_DEFAULT_IF_EMPTY = {"healthz-bind-address", "metrics-bind-address"}
 _TRUE, _FALSE = {"1", "t", "T", "true", "TRUE", "True"}, {"0", "f", "F", "false", "FALSE", "False"}
 
 
-def from_flags(given: Mapping[str, tuple[str, ...]], modes: Collection[str] = MODES) -> Read:
-    """The configuration that flags alone describe: the values of each flag that was given."""
+def from_flags(given: Mapping[str, tuple[str, ...]], modes: Mapping[str, ModeConfig]) -> Read:
+    """Return the configuration that flags alone describe. `given`: the values of each flag."""
     initial = {name: (flag.initial,) for name, flag in FLAGS.items() if flag.initial}
     values: dict[str, Any] = {}
     faults: list[Problem] = []
@@ -211,7 +211,7 @@ def from_flags(given: Mapping[str, tuple[str, ...]], modes: Collection[str] = MO
         for field in FLAGS[name].fields:
             _put(values, field, value)
     read = from_values(values)
-    config = fill_platform(read.config)
+    config = fill_platform(read.config, modes)
     undecoded = {problem.field for problem in read.problems}
     invalid = [each for each in problems(config, modes) if each.field not in undecoded]
     found = dict.fromkeys((*faults, *map(_in_flags, (*read.problems, *invalid))))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kproxy.backend import load
+
 if TYPE_CHECKING:
     from kproxy.lab import Lab
 
@@ -19,8 +21,7 @@ def keep(lab: Lab, node: str, in_pod: Sequence[str]) -> None:
     from kproxy.lab.names import published
 
     pod, *command = in_pod
-    commands = {"ipvs": "ipvsadm -Ln", "nftables": "nft list table ip kube-proxy"}
-    look = commands.get(lab.mode or "", "iptables-save -t nat")
+    look = (load(lab.mode).look if lab.mode else "") or "ss -tulpn"
     # A user-mode kernel has no other terminals, unless the lab was started from a shell on it.
     where = "In the shell of that kernel (ipvs-kernel bash)" if on_uml() else "In another terminal"
     click.echo(

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-NEEDS_IPVS = "ipvs"  # the mode
+from kproxy.backend import Mode
 
 option = click.option(
     "--kernel",
@@ -19,20 +19,19 @@ option = click.option(
 )
 
 
-def is_needed(kernel: str, mode: str) -> bool:
-    """Whether a command with this `--kernel` has to be run again on user-mode Linux."""
-    if kernel == "host" or (kernel == "auto" and mode != NEEDS_IPVS):
+def is_needed(kernel: str, mode: Mode) -> bool:
+    """Tell whether a command with this `--kernel` has to be run again on user-mode Linux."""
+    if kernel == "host" or (kernel == "auto" and not mode.needs_ip_vs):
         return False
-    from kproxy.kernel.ipvs import has_ipvs
     from kproxy.kernel.running import on_uml
 
-    return not on_uml() and (kernel == "uml" or not has_ipvs())
+    return not on_uml() and (kernel == "uml" or mode.lacks_kernel())
 
 
 def rerun(namespaces: Sequence[str] = ()) -> NoReturn:
     """Run this very command line there and exit as it does. `namespaces`: what it finds there."""
     from kproxy.kernel.uml.command import run_on_uml
 
-    click.echo("kproxy: on user-mode Linux, a kernel that has IPVS and ends with this", err=True)
+    click.echo("kproxy: this kernel has no IPVS; running on user-mode Linux instead", err=True)
     argv = [sys.executable, *sys.orig_argv[1:]]
     sys.exit(run_on_uml(argv, namespaces=namespaces))

@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 from msgspec.structs import replace
 
+from kproxy.backend import DEFAULT_MODE, load
 from kproxy.backend import modes as installed_modes
 from kproxy.errors import BadInput
 from kproxy.lab.models import MODELS
@@ -161,10 +162,10 @@ def matrix(
             profile=profile,
             policy=policy,
             family=family,
-            local_fallback=ipvs_local_fallback or mode != "ipvs",
+            local_fallback=ipvs_local_fallback or not load(mode).has_option("ipvs_local_fallback"),
         )
         for network in networks or ("vpc",)
-        for mode in modes or ("iptables",)
+        for mode in modes or (DEFAULT_MODE,)
         for policy in policies or ("Local",)
     ]
     kinds = [Kind(_SERVICES[name]) for name in services or _SERVICES]
@@ -259,7 +260,7 @@ def _seed(form: _Form) -> int:
     twins = {
         setting: replace(setting, mode="nftables")
         for setting in dict.fromkeys(documented)
-        if setting.mode == "iptables"
+        if setting.mode == DEFAULT_MODE
     }
     with ThreadPoolExecutor(1) as pool:
         plugins_later = pool.submit(_measure_plugins)

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from kproxy.backend import BackendOptions
 from kproxy.cli.execute import Request, execute
 from kproxy.cli.flag_command import FlagCommand, given_flags
 from kproxy.cli.flags import parse_switch
+from kproxy.cli.mode_options import mode_options, take
 
 
 class _Switch(click.ParamType[bool]):
@@ -58,24 +58,7 @@ class _Switch(click.ParamType[bool]):
 @click.option(
     "--write-config-to", metavar="FILE", default="", help="Write the configuration, then exit."
 )
-@click.option(
-    "--iptables-variant",
-    type=click.Choice(["auto", "nft", "legacy"]),
-    default="auto",
-    help="Which iptables. auto: the one in use here.",
-)
-@click.option(
-    "--nftables-layout",
-    type=click.Choice(["kube-proxy", "flat"]),
-    default="kube-proxy",
-    help="How the table looks in nftables mode: as kube-proxy's, or made for speed.",
-)
-@click.option(
-    "--ipvs-local-fallback/--no-ipvs-local-fallback",
-    default=True,
-    help="With policy Local and no endpoint here, ipvs mode takes those of other nodes. Without: "
-    "it refuses, as kube-proxy did before 1.25.",
-)
+@mode_options
 @click.option(
     "--kernel",
     type=click.Choice(["auto", "host", "uml"]),
@@ -105,11 +88,7 @@ def run(**parameters: Any) -> None:
     execute(
         Request(
             flags=given_flags(parameters),
-            backends=BackendOptions(
-                iptables_variant=parameters.pop("iptables_variant"),
-                nftables_layout=parameters.pop("nftables_layout"),
-                ipvs_local_fallback=parameters.pop("ipvs_local_fallback"),
-            ),
+            options=take(parameters),
             **{name: parameters[name] for name in Request.__struct_fields__ if name in parameters},
         )
     )

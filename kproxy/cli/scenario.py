@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kproxy.backend import load as load_mode
 from kproxy.cli import kernel as kernel_choice
 from kproxy.cli.examples import examples
 from kproxy.errors import BadInput
@@ -93,7 +94,7 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
     found = _load(name)
     mode = _chosen("--mode", mode, found.form.modes)
     network = _chosen("--network", network, found.networks)
-    if kernel_choice.is_needed(kernel, mode):
+    if kernel_choice.is_needed(kernel, load_mode(mode)):
         kernel_choice.rerun()
     # Imports scapy and rich, a quarter of a second each.
     from kproxy.scenario.play import Stage, play

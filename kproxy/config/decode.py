@@ -39,6 +39,8 @@ def to_values(config: ProxyConfig) -> dict[str, Any]:
     """The whole file, `apiVersion` and `kind` included, in plain values."""
     values: dict[str, Any] = {"apiVersion": API_VERSION, "kind": KIND}
     values.update(msgspec.to_builtins(config, enc_hook=_encode))
+    if not config.backend_options:
+        del values["backendOptions"]  # kube-proxy does not know it
     return values
 
 
@@ -60,9 +62,9 @@ def _section(
             continue
         elif not _is_struct(info.type):
             try:
-                attributes[info.name] = msgspec.convert(value, info.type, dec_hook=_decode)
+                attributes[info.name] = msgspec.convert(value, info.type, dec_hook=decode_duration)
             except msgspec.ValidationError as error:
-                problems.append(Problem(where, _plain(str(error))))
+                problems.append(Problem(where, plain_message(str(error))))
         elif isinstance(value, Mapping):
             attributes[info.name] = _section(value, info.type, where, problems, notices)
         else:
@@ -74,7 +76,8 @@ def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Struct)
 
 
-def _decode(kind: type, value: object) -> object:
+def decode_duration(kind: type, value: object) -> object:
+    """Read a duration such as `30s`: a hook for `msgspec.convert`. Raises ValueError."""
     if kind is not Seconds:
         raise NotImplementedError(kind)
     if not isinstance(value, str):
@@ -88,8 +91,11 @@ def _encode(value: object) -> object:
     return format_duration(value)
 
 
-def _plain(message: str) -> str:
-    """``Expected `int`, got `str` - at `$[0]` `` -> `expected int, got str (at [0])`."""
+def plain_message(message: str) -> str:
+    """Return msgspec's message as we write it.
+
+    ``Expected `int`, got `str` - at `$[0]` `` -> `expected int, got str (at [0])`.
+    """
     text, _, place = message.replace("`", "").partition(" - at $")
     text = text[:1].lower() + text[1:]
     return f"{text} (at {place})" if place else text

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from kproxy.api.addresses import parse_ip
 from kproxy.config.addresses import with_port
-from kproxy.config.types import PRIMARY, ProxyConfig
+from kproxy.config.types import ModeConfig, ProxyConfig
 
 HEALTHZ_PORT, METRICS_PORT = 10256, 10249
 
@@ -55,15 +55,13 @@ def fill_file(config: ProxyConfig, values: Mapping[str, Any]) -> ProxyConfig:
     )
 
 
-def fill_platform(config: ProxyConfig) -> ProxyConfig:
-    """What Linux adds to a file and to flags alike."""
-    mode = config.mode or "iptables"
-    addresses = config.node_port_addresses
-    if mode == "nftables" and not addresses:
-        addresses = (PRIMARY,)
+def fill_platform(config: ProxyConfig, modes: Mapping[str, ModeConfig]) -> ProxyConfig:
+    """Fill in what Linux adds to a file and to flags alike."""
+    mode = config.mode or ProxyConfig().mode
+    unset = modes[mode].node_port_addresses if mode in modes else ()
     return replace(
         config,
         mode=mode,
         detect_local_mode=config.detect_local_mode or "ClusterCIDR",
-        node_port_addresses=addresses,
+        node_port_addresses=config.node_port_addresses or unset,
     )

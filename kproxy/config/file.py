@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +12,24 @@ from kproxy.api.problems import Problem
 from kproxy.config.decode import Read, from_values, to_values
 from kproxy.config.defaults import fill_file, fill_platform
 from kproxy.config.gates import gate_notices
-from kproxy.config.types import API_VERSION, KIND, ProxyConfig
-from kproxy.config.validation import MODES, problems
+from kproxy.config.types import API_VERSION, KIND, ModeConfig, ProxyConfig
+from kproxy.config.validation import problems
 from kproxy.errors import BadInput
 
 
-def load_config(path: str | Path) -> ProxyConfig:
-    """The configuration in a file, defaults filled in, checked. Raises BadInput.
+def load_config(path: str | Path, modes: Mapping[str, ModeConfig]) -> ProxyConfig:
+    """Return the configuration in a file, defaults filled in, checked. Raises BadInput.
 
     For callers who do not care for notices; others use `read_file`.
     """
-    read = read_file(path)
+    read = read_file(path, modes)
     if read.problems:
         raise BadInput([problem.at(str(path)) for problem in read.problems])
     return read.config
 
 
-def read_file(path: str | Path, modes: Collection[str] = MODES) -> Read:
-    """As `read_text`; a file that cannot be read is a problem like any other."""
+def read_file(path: str | Path, modes: Mapping[str, ModeConfig]) -> Read:
+    """Do as `read_text`; a file that cannot be read is a problem like any other."""
     try:
         return read_text(Path(path).read_text(encoding="utf-8"), modes)
     except (OSError, UnicodeDecodeError) as error:
@@ -37,8 +37,11 @@ def read_file(path: str | Path, modes: Collection[str] = MODES) -> Read:
         return Read(ProxyConfig(), (Problem("", text),))
 
 
-def read_text(text: str, modes: Collection[str] = MODES) -> Read:
-    """The configuration in a text. A field that cannot be decoded is not validated any further."""
+def read_text(text: str, modes: Mapping[str, ModeConfig]) -> Read:
+    """Return the configuration in a text. What cannot be decoded is not validated any further.
+
+    `modes`: what `mode` may be, and how each one reads the rest.
+    """
     loader = _Loader(text)
     try:
         values = loader.get_single_data()
@@ -57,7 +60,7 @@ def read_text(text: str, modes: Collection[str] = MODES) -> Read:
         return Read(ProxyConfig(), kind_problems)
     fields = {key: value for key, value in values.items() if key not in ("apiVersion", "kind")}
     read = from_values(fields)
-    config = fill_platform(fill_file(read.config, fields))
+    config = fill_platform(fill_file(read.config, fields), modes)
     undecoded = {problem.field for problem in read.problems}
     invalid = tuple(each for each in problems(config, modes) if each.field not in undecoded)
     notices = (*loader.notices, *read.notices, *gate_notices(config.feature_gates))

@@ -14,20 +14,34 @@ from kproxy.api.addresses import Address, Network, parse_cidr, parse_ip
 from kproxy.api.types import Node
 from kproxy.config.addresses import family_of
 from kproxy.config.gates import enabled
-from kproxy.config.types import PRIMARY, ProxyConfig
+from kproxy.config.types import PRIMARY, ModeConfig, ProxyConfig
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import DetectLocal, LocalDetector, NodePortAddresses, NodeSettings
+from kproxy.forwarding.plan import (
+    BackendOptions,
+    DetectLocal,
+    LocalDetector,
+    NodePortAddresses,
+    NodeSettings,
+)
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 _LOOPBACK_NETWORK = ip_network("127.0.0.0/8")
+_ANY_MODE = ModeConfig()
+_NO_OPTIONS = BackendOptions()
 
 
 def node_settings(
-    config: ProxyConfig, node: Node | None, service_cidrs: Collection[str] = ()
+    config: ProxyConfig,
+    node: Node | None,
+    service_cidrs: Collection[str] = (),
+    *,
+    mode: ModeConfig = _ANY_MODE,
+    options: BackendOptions = _NO_OPTIONS,
 ) -> dict[Family, NodeSettings]:
-    """The settings of both families. `node` is this node's object, None while it is not known.
+    """Return the settings of both families. `node` is this node's object, None if it is unknown.
 
-    `service_cidrs`: those of all ServiceCIDR objects, in any order.
+    `service_cidrs`: those of all ServiceCIDR objects, in any order. `mode`: how the mode reads the
+    configuration. `options`: the mode's own.
     `config` must be valid and hold the node name as `hostname_override`.
     Raises BadInput without a node name, and in detectLocalMode NodeCIDR without pod CIDRs.
     """
@@ -35,6 +49,7 @@ def node_settings(
     addresses = node_addresses(config, node)
     detectors = _detectors(config, node)
     zone = node.metadata.labels.get(ZONE_LABEL, "") if node else ""
+    masquerade = mode.masquerade_of(config)
     settings = {}
     for family in Family:
         node_ports = _node_port_addresses(config, family, addresses)
@@ -44,12 +59,14 @@ def node_settings(
             node_ip=str(addresses[family]),
             zone=zone,
             detector=detectors.get(family),
-            masquerade_all=config.masquerade.masquerade_all,
-            masquerade_bit=config.masquerade.masquerade_bit,
+            masquerade_all=masquerade.masquerade_all,
+            masquerade_bit=masquerade.masquerade_bit,
             node_port_addresses=node_ports,
-            localhost_node_ports=_localhost_node_ports(config, family, node_ports),
+            localhost_node_ports=mode.localhost_node_ports
+            and _localhost_node_ports(config, family, node_ports),
             allow_external_ips=enabled(config.feature_gates, "AllowServiceExternalIPs"),
-            service_cidrs=_service_cidrs(config, family, service_cidrs),
+            service_cidrs=_service_cidrs(family, service_cidrs) if mode.service_cidrs else (),
+            options=options,
         )
     return settings
 
@@ -140,20 +157,14 @@ def _node_port_addresses(
 def _localhost_node_ports(
     config: ProxyConfig, family: Family, node_ports: NodePortAddresses
 ) -> bool:
-    if (
-        config.mode != "iptables"
-        or family is not Family.IPV4
-        or not config.iptables.localhost_node_ports
-    ):
+    if family is not Family.IPV4 or not config.iptables.localhost_node_ports:
         return False
     return node_ports.match_all or any(
         ip_network(cidr).overlaps(_LOOPBACK_NETWORK) for cidr in node_ports.cidrs
     )
 
 
-def _service_cidrs(config: ProxyConfig, family: Family, cidrs: Collection[str]) -> tuple[str, ...]:
-    if config.mode in ("iptables", "ipvs"):  # no rule of theirs depends on them
-        return ()
+def _service_cidrs(family: Family, cidrs: Collection[str]) -> tuple[str, ...]:
     networks = {network for text in cidrs if (network := parse_cidr(text))}
     own = sorted(str(network) for network in networks if family_of(network) is family)
     return tuple(own)

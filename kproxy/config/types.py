@@ -6,7 +6,7 @@ with when it is given nothing. Source: kube-proxy v1.36 apis/config/v1alpha1/def
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
@@ -109,23 +109,35 @@ class ProxyConfig(Section, frozen=True):
     port_range: str = ""  # ignored, as in kube-proxy
     winkernel: dict[str, Any] = {}  # Windows only, as is the next one
     windows_run_as_service: bool = False
-
-    @property
-    def timing(self) -> IptablesSection | IpvsSection | NftablesSection:
-        """The section whose syncPeriod and minSyncPeriod hold in this mode."""
-        match self.mode:
-            case "ipvs":
-                return self.ipvs
-            case "nftables":
-                return self.nftables
-            case _:
-                return self.iptables
-
-    @property
-    def masquerade(self) -> IptablesSection | NftablesSection:
-        """The section whose masqueradeAll and masqueradeBit hold: ipvs uses those of iptables."""
-        return self.nftables if self.mode == "nftables" else self.iptables
+    backend_options: dict[str, Any] = {}  # kproxy's own: the mode's `BackendOptions`, by name
 
     @property
     def cluster_cidrs(self) -> tuple[str, ...]:
         return tuple(self.cluster_cidr.split(",")) if self.cluster_cidr else ()
+
+
+class ModeConfig(Struct, frozen=True, kw_only=True):
+    """How a mode reads a configuration. The defaults are for one that kube-proxy does not have."""
+
+    timing: Literal["iptables", "ipvs", "nftables"] = "iptables"
+    """The section whose syncPeriod and minSyncPeriod hold."""
+    masquerade: Literal["iptables", "nftables"] = "iptables"
+    """The section whose masqueradeAll and masqueradeBit hold."""
+    section: str = ""
+    """The section that is for this mode alone: it is checked, and the mode's options read it."""
+    node_port_addresses: tuple[str, ...] = ()
+    """What an empty nodePortAddresses stands for."""
+    localhost_node_ports: bool = False
+    """Node ports can answer on 127.0.0.1, where iptables.localhostNodePorts asks for it."""
+    service_cidrs: bool = True
+    """Some rule depends on the ServiceCIDR objects."""
+    full_sync_each_period: bool = False
+    """Everything is written again every syncPeriod; else once an hour."""
+
+    def timing_of(self, config: ProxyConfig) -> IptablesSection | IpvsSection | NftablesSection:
+        section: IptablesSection | IpvsSection | NftablesSection = getattr(config, self.timing)
+        return section
+
+    def masquerade_of(self, config: ProxyConfig) -> IptablesSection | NftablesSection:
+        section: IptablesSection | NftablesSection = getattr(config, self.masquerade)
+        return section

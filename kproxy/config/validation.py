@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from kproxy.api.addresses import parse_cidr, parse_ip
 from kproxy.api.problems import Problem
 from kproxy.config.addresses import family_of, split_host_port
 from kproxy.config.durations import format_duration
 from kproxy.config.gates import gate_problems
-from kproxy.config.types import PRIMARY, ProxyConfig
+from kproxy.config.types import PRIMARY, ModeConfig, ProxyConfig
 
-MODES = ("iptables", "ipvs", "nftables")
 DETECT_LOCAL_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 _INTERFACE_NAME_MAX = 15  # IFNAMSIZ - 1
 
 
-def problems(config: ProxyConfig, modes: Collection[str] = MODES) -> tuple[Problem, ...]:
-    """Everything that is wrong; `modes` are the values allowed for `mode`."""
-    return (*_general(config, modes), *_timing(config), *_local(config), *_mode_specific(config))
+def problems(config: ProxyConfig, modes: Mapping[str, ModeConfig]) -> tuple[Problem, ...]:
+    """Return everything that is wrong; `modes` has the values allowed for `mode`."""
+    mode = modes[config.mode] if config.mode in modes else ModeConfig()
+    return (
+        *_general(config, modes),
+        *_timing(config, mode),
+        *_local(config),
+        *_mode_specific(config, mode),
+    )
 
 
 def _general(config: ProxyConfig, modes: Collection[str]) -> Iterator[Problem]:
@@ -50,9 +55,9 @@ def _general(config: ProxyConfig, modes: Collection[str]) -> Iterator[Problem]:
             yield Problem(f"conntrack.{name}", "is negative")
 
 
-def _timing(config: ProxyConfig) -> Iterator[Problem]:
-    section = config.mode if config.mode in ("ipvs", "nftables") else "iptables"
-    period, least = config.timing.sync_period, config.timing.min_sync_period
+def _timing(config: ProxyConfig, mode: ModeConfig) -> Iterator[Problem]:
+    section, timing = mode.timing, mode.timing_of(config)
+    period, least = timing.sync_period, timing.min_sync_period
     if period <= 0:
         yield Problem(f"{section}.syncPeriod", f"{format_duration(period)} is not above 0")
     if least < 0:
@@ -107,25 +112,35 @@ def _interface(field: str, name: str, mode: str) -> Iterator[Problem]:
         yield Problem(field, f"{name!r} cannot be (the start of) the name of an interface")
 
 
-def _mode_specific(config: ProxyConfig) -> Iterator[Problem]:
-    sections = [("iptables", config.iptables.masquerade_bit)]
-    if config.mode == "nftables":
-        sections.append(("nftables", config.nftables.masquerade_bit))
-    for section, bit in sections:
+def _mode_specific(config: ProxyConfig, mode: ModeConfig) -> Iterator[Problem]:
+    bits = {
+        "iptables": config.iptables.masquerade_bit,  # in every mode
+        mode.masquerade: mode.masquerade_of(config).masquerade_bit,
+    }
+    for section, bit in bits.items():
         if not 0 <= bit <= 31:
             yield Problem(f"{section}.masqueradeBit", f"{bit} is not in 0..31")
-    if config.mode == "ipvs":
-        ipvs = config.ipvs
-        for name, value in (
-            ("tcpTimeout", ipvs.tcp_timeout),
-            ("tcpFinTimeout", ipvs.tcp_fin_timeout),
-            ("udpTimeout", ipvs.udp_timeout),
-        ):
-            if value < 0:
-                yield Problem(f"ipvs.{name}", "is negative")
-        for text in ipvs.exclude_cidrs:
-            if parse_cidr(text) is None:
-                yield Problem("ipvs.excludeCIDRs", f"{text!r} is not a CIDR")
+    check = _SECTIONS.get(mode.section)
+    if check:
+        yield from check(config)
+
+
+def _ipvs(config: ProxyConfig) -> Iterator[Problem]:
+    ipvs = config.ipvs
+    for name, value in (
+        ("tcpTimeout", ipvs.tcp_timeout),
+        ("tcpFinTimeout", ipvs.tcp_fin_timeout),
+        ("udpTimeout", ipvs.udp_timeout),
+    ):
+        if value < 0:
+            yield Problem(f"ipvs.{name}", "is negative")
+    for text in ipvs.exclude_cidrs:
+        if parse_cidr(text) is None:
+            yield Problem("ipvs.excludeCIDRs", f"{text!r} is not a CIDR")
+
+
+# Of KubeProxyConfiguration; each is checked only in the mode that reads it.
+_SECTIONS: Mapping[str, Callable[[ProxyConfig], Iterator[Problem]]] = {"ipvs": _ipvs}
 
 
 def _node_port_addresses(entries: tuple[str, ...]) -> Iterator[Problem]:

@@ -23,7 +23,6 @@ from typing import NamedTuple
 from msgspec import Struct, structs
 
 from kproxy.errors import BadInput
-from kproxy.forwarding import iptables_rules, ipvs_rules, nftables_rules
 from kproxy.forwarding.network import Host, HostKind, Network, Outcome, Packet, Verdict
 from kproxy.forwarding.plan import Plan
 from kproxy.forwarding.routing import (
@@ -38,27 +37,17 @@ from kproxy.forwarding.routing import (
 )
 from kproxy.forwarding.rules import Arrival, Passage, Refusal, Rules, Translation
 
-_RULES: Mapping[str, Rules] = {
-    "iptables": iptables_rules,
-    "ipvs": ipvs_rules,
-    "nftables": nftables_rules,
-}
 
+def predict(network: Network, plans: Mapping[str, Plan], packet: Packet, rules: Rules) -> Verdict:
+    """Return what becomes of the first packet of a new connection.
 
-def predict(
-    network: Network, plans: Mapping[str, Plan], packet: Packet, mode: str | None = "iptables"
-) -> Verdict:
-    """What becomes of the first packet of a new connection.
-
-    `mode`: of the proxies of all nodes, None if there are none. One that is not known here (a
-    backend of somebody else) is taken to do what iptables mode does.
+    `rules`: of the mode of all proxies (`kproxy.backend.rules_of`).
     `plans`: node name -> plan in the packet's family; a node that is missing has no service proxy.
     A client without session affinity history is assumed: all candidates are named.
     Raises BadInput if the network has no such client, or is not one that the oracle knows.
     """
     if not network.routed:
         raise BadInput(["the oracle knows the network `routed` without an edge, and no other"])
-    rules = _RULES.get(mode or "", iptables_rules)
     network = _with_bound_addresses(network, plans, rules)
     client = network.hosts.get(packet.client)
     if client is None:

@@ -9,7 +9,7 @@ Nouns, all values, all frozen:
 - `NodeSettings`: what is the same for all services of a node in one IP family.
 - `Plan`: all service plans of one node in one family; `Delta`: which of them are new or different.
 
-Readers: the backends, the oracle, `render`, the explanations. All policy is decided here; a backend
+Readers: the backends, the oracle, the explanations. All policy is decided here; a backend
 that wants to read a Service's spec is in the wrong room.
 Addresses are canonical text (as `ipaddress` prints them) and were checked where they entered.
 """
@@ -152,14 +152,6 @@ class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
     def pool(self, frontend: Frontend) -> tuple[Endpoint, ...]:
         return self.local if frontend.pool is Pool.LOCAL else self.cluster
 
-    def real_servers(self, frontend: Frontend, settings: NodeSettings) -> tuple[Endpoint, ...]:
-        """As `pool`, but in ipvs mode all endpoints where this node has none: it never drops.
-
-        Source: kube-proxy ipvs/proxier.go, syncEndpoint.
-        """
-        found = self.pool(frontend)
-        return found or self.cluster if settings.ipvs_local_fallback else found
-
     def serves(self, frontend: Frontend) -> bool:
         """Whether a client from outside (for a cluster IP: any client) finds an endpoint."""
         return self.has_endpoints and (frontend.pool is Pool.CLUSTER or bool(self.local))
@@ -188,6 +180,13 @@ class NodePortAddresses(Struct, frozen=True):
         return not self.cidrs
 
 
+class BackendOptions(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A mode's own options. A mode that has some gives a subclass with a default for each field.
+
+    A value that cannot be is refused by `__post_init__`, with a ValueError that says why.
+    """
+
+
 class NodeSettings(Struct, frozen=True, kw_only=True):
     """What holds for all services of one node in one family. `node_ip` and `zone` may be ""."""
 
@@ -202,7 +201,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
     localhost_node_ports: bool = False  # effective value: always false for IPv6
     allow_external_ips: bool = True  # feature gate AllowServiceExternalIPs
     service_cidrs: tuple[str, ...] = ()  # effective: always empty in iptables and ipvs mode
-    ipvs_local_fallback: bool = True  # see BackendOptions
+    options: BackendOptions = BackendOptions()  # the mode's own
 
     @property
     def masquerade_mark(self) -> int:
@@ -210,7 +209,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """All service ports of one node in one family. `services` must not be altered by readers."""
+    """All service ports of one node in one family: a value, which later changes leave as it is."""
 
     settings: NodeSettings
     services: Mapping[ServicePortName, ServicePlan]

@@ -1,7 +1,6 @@
 """What the oracle asks of the rules of one node, in whatever mode, and the words for the answers.
 
-Each mode has a module that answers: `iptables_rules`, `ipvs_rules`, `nftables_rules`. No route is
-known there.
+Each mode has its own `Rules`, usually a module called `oracle`. No route is known there.
 """
 
 from __future__ import annotations
@@ -64,21 +63,38 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
 
 class Rules(Protocol):
-    """One mode. A packet meets `translate` first and, with the destination it then has, `refuse`.
+    """What one mode does to a packet of a new connection, read off the plan.
 
-    `bound`: addresses of Services that are the node's own beside those of its interfaces.
-    `to_node`: the packet is for the node itself, not to be forwarded.
+    A packet meets `translate` first and, with the destination it then has, `refuse`.
     """
 
-    def bound(self, plan: Plan, node: Host, /) -> tuple[str, ...]: ...
+    def bound(self, plan: Plan, node: Host, /) -> tuple[str, ...]:
+        """Return addresses of Services that are the node's own besides those of interfaces."""
+        ...
 
     def translate(self, plan: Plan, passage: Passage, /) -> Translation | Refusal | None:
-        """The new destinations of a packet, or why it has none; None if no rule changes it."""
+        """Return the new destinations of a packet, or why it has none; None: it is unchanged."""
         ...
 
     def refuse(self, plan: Plan, passage: Passage, to_node: bool, /) -> Refusal | None:
-        """Who ends the packet on its way to where it goes now; None if it may go on."""
+        """Return who ends the packet on its way to where it goes now; None: it may go on.
+
+        `to_node`: the packet is for the node itself, not to be forwarded.
+        """
         ...
+
+
+class NoProxy:
+    """The rules of nodes without any service proxy: every packet is left alone."""
+
+    def bound(self, _plan: Plan, _node: Host, /) -> tuple[str, ...]:
+        return ()
+
+    def translate(self, _plan: Plan, _passage: Passage, /) -> None:
+        return None
+
+    def refuse(self, _plan: Plan, _passage: Passage, _to_node: bool, /) -> None:
+        return None
 
 
 def asked(plan: Plan, passage: Passage, *, node_ports: bool) -> list[tuple[ServicePlan, Frontend]]:

@@ -13,7 +13,8 @@ from typing import Self, TypeVar
 from kproxy.address import Family
 from kproxy.api.decode import load
 from kproxy.api.types import Deployment, EndpointSlice, KubernetesObject, Service
-from kproxy.backend import BackendOptions, SyncReport
+from kproxy.backend import DEFAULT_MODE, BackendOptions, Mode, SyncReport
+from kproxy.backend import load as load_mode
 from kproxy.config import ProxyConfig
 from kproxy.edge import CHECK_INTERVAL_S, DRAIN_S, EdgeController, ListenerState
 from kproxy.errors import BadInput
@@ -61,7 +62,7 @@ class Lab:
     def __init__(
         self,
         spec: LabSpec,
-        mode: str | None = "iptables",
+        mode: str | None = DEFAULT_MODE,
         *,
         config: ProxyConfig | None = None,
         options: BackendOptions | None = None,
@@ -70,6 +71,8 @@ class Lab:
         drain_s: float = DRAIN_S,
     ) -> None:
         """`mode` None: no proxies. `publish`: make the namespaces visible to `ip netns`.
+
+        `options`: of the mode's own type, such as `IptablesOptions`.
 
         `check_interval_s`: of load balancers' health checks, where a Service asks for no other.
         `drain_s`: how long connections of a backend go on that is none any more.
@@ -82,7 +85,10 @@ class Lab:
         self.mode = mode
         self._inventory = Inventory()
         self._config = config or ProxyConfig()
-        self._options = options or BackendOptions()
+        self._mode = load_mode(mode) if mode is not None else None
+        self._options = _options_of(self._mode, options)
+        # Of what a lab writes itself: the same iptables as the proxies', where these have a choice.
+        self._variant: str = getattr(self._options, "iptables_variant", "auto")
         self._publisher = Publisher(spec.name) if publish else None
         self._built = without_pods(spec) if spec.control_plane else spec
         self._layout = Layout.of(self._built)
@@ -331,7 +337,7 @@ class Lab:
         if self._publisher:
             undo.callback(self._publisher.close)
             self._publisher.add(namespaces)
-        variant = self._options.iptables_variant
+        variant = self._variant
         apart(lambda: topology.build(self._built, self._layout, namespaces, variant))
         self._inventory = Inventory.of(self._built, self._layout, namespaces)
         self._routes = {str(ip_network(cidr)): node for cidr, node in self.spec.routes.items()}
@@ -343,12 +349,12 @@ class Lab:
         pod_server.start()
         self._ingress = IngressController(pod for pod in self.pods.values() if pod.spec.runs)
         undo.callback(self._ingress.close)
-        if self.mode is not None:
+        if self._mode is not None:
             for node in self.nodes.values():
                 with node.namespace.entered():
                     undo.enter_context(claim_namespace())
             self._proxies = Proxies(
-                self.spec, self.nodes.values(), self.mode, self._config, self._options
+                self.spec, self.nodes.values(), self._mode, self._config, self._options
             )
             undo.callback(self._proxies.close)
             if self.spec.edge:
@@ -371,9 +377,7 @@ class Lab:
     def _start_control_plane(
         self, undo: ExitStack, pod_server: PodServer, namespaces: Mapping[str, Namespace]
     ) -> ControlPlane:
-        runtime = PodRuntime(
-            self._built, self._layout, namespaces, self._options.iptables_variant, pod_server
-        )
+        runtime = PodRuntime(self._built, self._layout, namespaces, self._variant, pod_server)
         undo.callback(runtime.close)
         pods = [
             pod_manifest(pod, node.name)
@@ -420,6 +424,18 @@ class Lab:
     def _forget(self) -> None:
         self._inventory, self._routes = Inventory(), {}
         self._proxies, self._edge, self._plane = None, None, None
+
+
+def _options_of(mode: Mode | None, given: BackendOptions | None) -> BackendOptions:
+    """Return the options of the mode. Raises BadInput if those given are of another mode."""
+    wanted = mode.options if mode else BackendOptions
+    options = wanted() if given is None else given
+    if not isinstance(options, wanted):
+        name = mode.name if mode else "no"
+        raise BadInput(
+            [f"options of {name} mode are {wanted.__name__}, not {type(options).__name__}"]
+        )
+    return options
 
 
 def _objects(given: Objects | str | Path) -> Objects:

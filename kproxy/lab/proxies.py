@@ -10,12 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from kproxy import backend
 from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
-from kproxy.backend import BackendOptions, SyncReport
+from kproxy.backend import (
+    Backend,
+    BackendOptions,
+    Mode,
+    SyncReport,
+    complete_options,
+)
 from kproxy.config import ProxyConfig
 from kproxy.config.decode import from_values, to_values
 from kproxy.config.defaults import fill_platform
@@ -27,7 +31,7 @@ from kproxy.lab.layout import by_family
 from kproxy.lab.profiles import PROFILES
 from kproxy.lab.spec import LabSpec
 from kproxy.proxy import NodeProxy
-from kproxy.proxy.setup import set_conntrack
+from kproxy.proxy.setup import close, set_conntrack
 from kproxy.proxy.udp_flows import cut_stale_flows
 from kproxy.serve import HttpServer, ServiceHealth
 from kproxy.store import Store
@@ -43,6 +47,7 @@ class _Node(Struct):
     store: Store
     proxy: NodeProxy
     service_health: ServiceHealth
+    backends: Mapping[Family, Backend]
     running: bool = True
 
 
@@ -53,14 +58,15 @@ class Proxies:
         self,
         spec: LabSpec,
         nodes: Iterable[LabNode],
-        mode: str,
+        mode: Mode,
         config: ProxyConfig,
         options: BackendOptions,
     ) -> None:
-        """Raises BadInput for a configuration or mode that cannot be, Unsupported if this machine
-        lacks something the mode needs.
+        """`options`: of the mode. Raises BadInput for a configuration that cannot be, Unsupported
+        if this machine lacks something the mode needs, BackendFault.
         """
         self._families = spec.families
+        self._mode = mode
         self._options = options
         self._server = HttpServer()
         self._nodes: dict[str, _Node] = {}
@@ -69,6 +75,8 @@ class Proxies:
                 own = node_config(spec, node, mode, config)
                 self._nodes[node.name] = self._new(node, own, Store())
         except BaseException:
+            for each in self._nodes.values():
+                _close_backends(each.backends)
             self._server.close()
             raise
         self._pool = ThreadPoolExecutor(len(self._nodes), thread_name_prefix="kproxy-node")
@@ -107,6 +115,7 @@ class Proxies:
         found = self._node(node)
         found.running = False
         found.service_health.close()
+        _close_backends(found.backends)
 
     def start(self, node: str) -> list[SyncReport]:
         """A new proxy takes the place of a stopped one and is synced to what objects there are now.
@@ -124,6 +133,8 @@ class Proxies:
     def close(self) -> None:
         """Stop the threads. The rules stay; they go away with the namespaces."""
         self._pool.shutdown()
+        for node in self._nodes.values():
+            _close_backends(node.backends)
         self._server.close()
 
     def _node(self, name: str) -> _Node:
@@ -133,26 +144,43 @@ class Proxies:
 
     def _new(self, node: LabNode, config: ProxyConfig, store: Store) -> _Node:
         """A node with a proxy that has not synced yet."""
-        factory = backend.load(config.mode)
-        options = replace(self._options, ipvs=config.ipvs)
+        mode = self._mode
+        options = complete_options(mode, config, self._options)
         with node.namespace.entered():
-            set_conntrack(config.conntrack)
-            backends = {family: factory(family, options) for family in self._families}
-            for each in backends.values():
-                support = each.support()
-                if not support.ok:
-                    mode = config.mode
-                    raise Unsupported(f"mode {mode}: {support.missing}", remedy=support.remedy)
-        proxy = NodeProxy(store, config, backends, options=options)
+            if not mode.forwards_itself:
+                set_conntrack(config.conntrack)
+            backends = self._make_backends(options)
+        proxy = NodeProxy(store, config, backends, mode=mode.config, options=options)
         service_health = ServiceHealth(self._server, lambda: proxy.health.healthy)
         proxy.on_synced = service_health.update
-        proxy.on_udp_changed = cut_stale_flows
-        return _Node(node, config, store, proxy, service_health)
+        if not mode.forwards_itself:
+            proxy.on_udp_changed = cut_stale_flows
+        return _Node(node, config, store, proxy, service_health, backends)
+
+    def _make_backends(self, options: BackendOptions) -> dict[Family, Backend]:
+        mode = self._mode
+        backends: dict[Family, Backend] = {}
+        try:
+            for family in self._families:
+                backends[family] = mode.backend(family, options)
+                support = backends[family].support()
+                if not support.ok:
+                    raise Unsupported(f"mode {mode.name}: {support.missing}", remedy=support.remedy)
+        except BaseException:
+            _close_backends(backends)
+            raise
+        return backends
 
     def _sync_node(self, node: _Node, change: Callable[[Store], None]) -> list[SyncReport]:
         change(node.store)
         with node.lab_node.namespace.entered():
             return node.proxy.sync()
+
+
+def _close_backends(backends: Mapping[Family, Backend]) -> None:
+    """Harmless when repeated, as `Backend.close` is."""
+    for backend in backends.values():
+        close(backend)
 
 
 def upsert(objects: Iterable[KubernetesObject]) -> Callable[[Store], None]:
@@ -165,7 +193,7 @@ def upsert(objects: Iterable[KubernetesObject]) -> Callable[[Store], None]:
     return change
 
 
-def node_config(spec: LabSpec, node: LabNode, mode: str, config: ProxyConfig) -> ProxyConfig:
+def node_config(spec: LabSpec, node: LabNode, mode: Mode, config: ProxyConfig) -> ProxyConfig:
     """The lab's configuration as it is on one node: the profile, its name, its overrides.
 
     conntrack.maxPerCore is 0: only the machine's first namespace may change the table's size.
@@ -178,13 +206,14 @@ def node_config(spec: LabSpec, node: LabNode, mode: str, config: ProxyConfig) ->
         values["clusterCIDR"] = values["clusterCIDR"] or ",".join(map(str, pod_cidrs))
     values = _merged(values, node.spec.config)
     values = _merged(values, {"conntrack": {"maxPerCore": 0}})
-    values |= {"hostnameOverride": node.name, "mode": mode}
+    values |= {"hostnameOverride": node.name, "mode": mode.name}
     del values["apiVersion"], values["kind"]
     read = from_values(values)
-    found = (*read.problems, *problems(read.config, modes=(mode,)))
+    modes = {mode.name: mode.config}
+    found = (*read.problems, *problems(read.config, modes))
     if found:
         raise BadInput([problem.at(f"configuration of {node.name}") for problem in found])
-    return fill_platform(read.config)
+    return fill_platform(read.config, modes)
 
 
 def _merged(values: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

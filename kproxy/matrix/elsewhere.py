@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from msgspec import Struct
 
-from kproxy.kernel.ipvs import has_ipvs
+from kproxy.backend import load
 from kproxy.kernel.measurement import answer, measure_apart
 from kproxy.matrix.measure import Cell, measure
 from kproxy.matrix.places import Kind
@@ -42,7 +42,7 @@ def measure_all(
     other kernel fails.
     """
     wanted = list(dict.fromkeys(settings))
-    there = [] if has_ipvs() else [each for each in wanted if each.mode == "ipvs"]
+    there = [each for each in wanted if load(each.mode).lacks_kernel()]
     with ThreadPoolExecutor(1) as pool:
         elsewhere: Future[Measurements] | None = None
         if there:

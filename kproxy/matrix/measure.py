@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.api.types import Service
-from kproxy.backend import BackendOptions
+from kproxy.backend import load
 from kproxy.edge.listeners import destination
 from kproxy.explain.inquiry import SUCCESS, Inquirer, Inquiry, sources
 from kproxy.forwarding.network import Packet
@@ -73,7 +73,7 @@ def measure(
 
     Raises Unsupported if this machine lacks what the setting needs, and what `Lab` raises.
     """
-    options = BackendOptions(ipvs_local_fallback=setting.local_fallback)
+    options = load(setting.mode).options_with(ipvs_local_fallback=setting.local_fallback)
     lab = Lab(spec(setting, kinds), setting.mode, options=options)
     with lab:
         wanted = objects(setting, kinds)

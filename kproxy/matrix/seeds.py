@@ -8,6 +8,7 @@ from importlib.resources import files
 import yaml
 from msgspec import Struct, convert, field
 
+from kproxy.backend import load
 from kproxy.matrix.places import Client, Kind, Question, Target
 from kproxy.matrix.setting import Setting
 
@@ -89,7 +90,7 @@ def _setting(table: _Table, column: str, revision: _Revision) -> Setting:
         network=network,
         profile=table.profile,
         policy=table.policy,
-        local_fallback=revision.local_fallback or mode != "ipvs",
+        local_fallback=revision.local_fallback or not load(mode).has_option("ipvs_local_fallback"),
     )
 
 

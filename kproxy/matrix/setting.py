@@ -24,6 +24,7 @@ from kproxy.api.types import (
     ServiceBackendPort,
     ServicePort,
 )
+from kproxy.backend import DEFAULT_MODE
 from kproxy.edge.annotations import ELB
 from kproxy.lab import LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.lab.objects import service
@@ -56,7 +57,7 @@ BALANCERS = {Kind.LOAD_BALANCER: "lb", Kind.NGINX: "elb"}
 class Setting(Struct, frozen=True, kw_only=True, order=True):
     """One cluster to measure. `local_fallback`: as kube-proxy since 1.25 in ipvs mode."""
 
-    mode: str = "iptables"
+    mode: str = DEFAULT_MODE
     network: str = "vpc"
     profile: str = "upstream"
     policy: str = "Local"

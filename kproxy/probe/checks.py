@@ -19,6 +19,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from kproxy.address import Family
+from kproxy.backend import DEFAULT_MODE, load, rules_of
 from kproxy.forwarding.network import Packet, Verdict
 from kproxy.forwarding.oracle import predict
 from kproxy.forwarding.plan import NodePortAddresses, NodeSettings, Plan
@@ -78,19 +79,19 @@ class Finding:
 def verdict_for(checked: Checked, packet: Packet) -> Verdict:
     """What the oracle predicts for a packet in this lab, from the plans its nodes have now."""
     family = Family.IPV6 if ":" in packet.address else Family.IPV4
-    return predict(checked.network, checked.plans(family), packet, checked.mode)
+    return predict(checked.network, checked.plans(family), packet, rules_of(checked.mode))
 
 
 def contrast(checked: Checked, packet: Packet) -> str:
-    """What iptables mode (with its defaults) would do with a packet, "" if it is the same."""
-    if checked.mode in ("iptables", None):
+    """Return what the default mode would do with a packet, "" if it is the same."""
+    if checked.mode in (DEFAULT_MODE, None):
         return ""
     family = Family.IPV6 if ":" in packet.address else Family.IPV4
     plans = {
         node: replace(plan, settings=_with_defaults_of_iptables_mode(plan.settings))
         for node, plan in checked.plans(family).items()
     }
-    there = expectation(predict(checked.network, plans, packet))
+    there = expectation(predict(checked.network, plans, packet, rules_of(DEFAULT_MODE)))
     return "" if there == expectation(verdict_for(checked, packet)) else there
 
 
@@ -159,7 +160,7 @@ def affinity_expiry(checked: Checked, packet: Packet, timeout_s: int) -> Finding
     shows that, since a scheduler like rr would take another pod for a new client.
     """
     verdict = verdict_for(checked, packet)
-    outlasts = checked.mode == "ipvs"
+    outlasts = checked.mode is not None and load(checked.mode).affinity_follows_connections
     results = [connect(checked, packet)]
     for _ in range(1 if outlasts else _visits(len(verdict.sources))):
         time.sleep(timeout_s + _EXPIRY_MARGIN_S)

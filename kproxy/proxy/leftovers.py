@@ -11,15 +11,20 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
-from kproxy import backend as registry
 from kproxy.address import Family
-from kproxy.backend import Backend, BackendOptions, Predecessor, Uses
+from kproxy.backend import (
+    Backend,
+    BackendOptions,
+    Mode,
+    Predecessor,
+    Uses,
+    complete_options,
+    sound_modes,
+)
 from kproxy.config import ProxyConfig
-from kproxy.errors import KernelRefused, KproxyError
+from kproxy.errors import BackendFault, KernelRefused, KproxyError
 from kproxy.proxy.node_proxy import NodeProxy
-from kproxy.proxy.setup import remove_in_turn
+from kproxy.proxy.setup import close, remove_in_turn
 
 log = logging.getLogger("kproxy")
 LOOK_AGAIN_S = 60.0  # whether open connections have ended
@@ -47,8 +52,11 @@ class Leftovers:
         options: BackendOptions,
     ) -> None:
         self._proxy = proxy
+        """`options`: of the mode that is in force, complete."""
         self._backends = backends
-        self._options = replace(options, ipvs=config.ipvs)
+        self._config = config
+        self._options = options
+        self._opened: list[Backend] = []
         self._pending: list[_Leftover] | None = None  # None: nobody has looked
 
     def remove(self) -> float:
@@ -79,18 +87,38 @@ class Leftovers:
             raise KernelRefused("\n".join(f"{name}: {error}" for name, error in failures.items()))
         return LOOK_AGAIN_S if needed else 0
 
+    def close(self) -> None:
+        """Close the backends that were made to look around."""
+        for backend in self._opened:
+            close(backend)
+        self._opened.clear()
+
     def _find(self) -> list[_Leftover]:
+        """Of a faulty backend nothing is known, so what it may have left is left alone."""
         found = []
-        for mode in registry.modes():
-            factory = registry.load(mode)
-            for family, successor in self._backends.items():
-                try:
-                    remove = self._remover(mode, factory(family, self._options), successor)
-                except (KproxyError, OSError) as error:
-                    log.debug("%s %s: nothing is found: %s", mode, family.value, error)
-                    continue
-                if remove:
-                    found.append(_Leftover(mode, family, remove))
+        for mode in sound_modes():
+            try:
+                found += self._left_by(mode)
+            except BackendFault as fault:
+                log.warning("%s; what it may have left here is left alone", fault)
+        return found
+
+    def _left_by(self, mode: Mode) -> list[_Leftover]:
+        own = self._options if mode.name == self._proxy.mode else mode.options()
+        options = complete_options(mode, self._config, own)
+        found = []
+        for family, successor in self._backends.items():
+            backend = mode.backend(family, options)
+            self._opened.append(backend)
+            try:
+                remove = self._remover(mode.name, backend, successor)
+            except BackendFault:
+                raise
+            except (KproxyError, OSError) as error:
+                log.debug("%s %s: nothing is found: %s", mode.name, family.value, error)
+                continue
+            if remove:
+                found.append(_Leftover(mode.name, family, remove))
         return found
 
     def _remover(

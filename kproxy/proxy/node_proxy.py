@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from msgspec.structs import replace
-
 from kproxy.address import Family
-from kproxy.backend import Backend, BackendOptions, SyncReport
-from kproxy.config import ProxyConfig, node_name, node_settings
-from kproxy.errors import BadInput, KernelRefused, KproxyError, Unsupported
-from kproxy.forwarding.plan import Delta, Plan
+from kproxy.backend import Backend, SyncReport
+from kproxy.config import ModeConfig, ProxyConfig, node_name, node_settings
+from kproxy.errors import BadInput, KernelRefused, KproxyError
+from kproxy.forwarding.plan import BackendOptions, Delta, Plan
 from kproxy.forwarding.planner import Planner
 from kproxy.forwarding.stale_flows import Serving, UdpEndpoints
 from kproxy.proxy.garbage import uncollected
 from kproxy.proxy.health import ProxyHealth
 from kproxy.store import Changes, Store
+
+_ANY_MODE = ModeConfig()
+_NO_OPTIONS = BackendOptions()
 
 
 class SyncFailed(KproxyError):
@@ -48,11 +49,13 @@ class NodeProxy:
         config: ProxyConfig,
         backends: Mapping[Family, Backend],
         *,
-        options: BackendOptions | None = None,
+        mode: ModeConfig = _ANY_MODE,
+        options: BackendOptions = _NO_OPTIONS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`options`: those that the backends were made with."""
-        self._options = options or BackendOptions()
+        """`mode`: how the backends' mode reads `config`. `options`: what they were made with."""
+        self._mode_config = mode
+        self._options = options
         self._store = store
         self._config = config
         self._node_name = node_name(config)
@@ -63,7 +66,7 @@ class NodeProxy:
         self._node_problem: BadInput | None = None
         self.durations_s: dict[Family, float] = {}  # of each family's last sync, failed or not
         self._again_at: dict[Family, float] = {}  # what backends have asked for
-        self.health = ProxyHealth(limit_s=2 * config.timing.sync_period, clock=clock)
+        self.health = ProxyHealth(limit_s=2 * mode.timing_of(config).sync_period, clock=clock)
         # Told of each family that is in step, after every sync; must not raise.
         self.on_synced: Callable[[Plan, Delta], None] = lambda _plan, _delta: None
         # Told after that of each family in step whose UDP endpoints have changed; must not raise.
@@ -122,7 +125,7 @@ class NodeProxy:
                 reports.append(report)
                 if report.again_in_s:
                     self._again_at[family] = self._clock() + report.again_in_s
-            except (KernelRefused, Unsupported) as error:
+            except KproxyError as error:
                 errors[family] = error
             except OSError as error:  # no process, no descriptor, no memory: it may pass
                 errors[family] = KernelRefused(str(error))
@@ -178,12 +181,13 @@ class NodeProxy:
         self._node_problem = None
         node = self._store.node(self._node_name)
         try:
-            settings = {
-                family: replace(each, ipvs_local_fallback=self._options.ipvs_local_fallback)
-                for family, each in node_settings(
-                    self._config, node, self._store.service_cidrs()
-                ).items()
-            }
+            settings = node_settings(
+                self._config,
+                node,
+                self._store.service_cidrs(),
+                mode=self._mode_config,
+                options=self._options,
+            )
         except BadInput as error:
             if not self._planners:
                 raise
@@ -203,5 +207,5 @@ class NodeProxy:
 def _intact(backend: Backend) -> bool:
     try:
         return backend.intact()
-    except (KernelRefused, Unsupported, OSError):
+    except (KproxyError, OSError):
         return False

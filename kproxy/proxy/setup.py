@@ -10,20 +10,18 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
-from msgspec.structs import replace
-
-from kproxy import backend as registry
 from kproxy.address import Family
 from kproxy.api.addresses import parse_cidr
 from kproxy.api.types import Node
-from kproxy.backend import Backend, BackendOptions, Support
+from kproxy.backend import Backend, BackendOptions, Mode, Support, complete_options, sound_modes
 from kproxy.config import ProxyConfig, primary_family
 from kproxy.config.addresses import family_of
 from kproxy.config.conntrack import MAX_SYSCTL, conntrack_max, conntrack_sysctls
 from kproxy.config.types import Conntrack
-from kproxy.errors import BadInput, KernelRefused, KproxyError, Unsupported
+from kproxy.errors import BackendFault, BadInput, KernelRefused, KproxyError, Unsupported
 from kproxy.kernel import sysctl
 
 _HASH_SIZE = Path("/sys/module/nf_conntrack/parameters/hashsize")
@@ -38,36 +36,41 @@ log = logging.getLogger("kproxy")
 
 
 def make_backends(
-    config: ProxyConfig, node: Node | None, options: BackendOptions
+    mode: Mode, config: ProxyConfig, node: Node | None, options: BackendOptions
 ) -> dict[Family, Backend]:
-    """A backend for each family that works here: both, or at least the node's primary one.
+    """Return a backend for each family that works here: both, or at least the node's primary one.
 
-    Raises BadInput for a mode that is not installed, or cluster CIDRs of the wrong family only;
-    Unsupported if the primary family does not work.
+    `options`: complete. Whoever calls closes the backends. Raises BadInput if the cluster CIDRs are
+    of the wrong family only; Unsupported if the primary family does not work; BackendFault.
     """
-    factory = registry.load(config.mode)
-    options = replace(options, ipvs=config.ipvs)
-    backends = {family: factory(family, options) for family in Family}
     primary = primary_family(config, node)
     usable: dict[Family, Backend] = {}
-    for family, backend in backends.items():
-        support = family_support(family, backend)
-        if support.ok:
-            usable[family] = backend
-        elif family is primary:
-            raise Unsupported(
-                f"{config.mode} mode cannot run here, {family.value}: {support.missing}",
-                remedy=support.remedy,
-            )
-        else:
-            log.warning("no %s: %s", family.value, support.missing)
-    if len(usable) == 1 and config.detect_local_mode == "ClusterCIDR":
-        _require_cluster_cidr(config, primary)
+    with ExitStack() as undo:
+        for family in Family:
+            backend = mode.backend(family, options)
+            undo.callback(close, backend)
+            support = family_support(family, backend)
+            if support.ok:
+                usable[family] = backend
+            elif family is primary:
+                raise Unsupported(
+                    f"{mode.name} mode cannot run here, {family.value}: {support.missing}",
+                    remedy=support.remedy,
+                )
+            else:
+                log.warning("no %s: %s", family.value, support.missing)
+        _require_usable(config, primary, usable)
+        undo.pop_all()
     return usable
 
 
+def _require_usable(config: ProxyConfig, primary: Family, usable: Mapping[Family, Backend]) -> None:
+    if len(usable) == 1 and config.detect_local_mode == "ClusterCIDR":
+        _require_cluster_cidr(config, primary)
+
+
 def family_support(family: Family, backend: Backend) -> Support:
-    """Whether the namespace has the family at all, and then what the backend says."""
+    """Return whether the namespace has the family at all, and then what the backend says."""
     if family is Family.IPV6:
         if not Path("/proc/thread-self/net/if_inet6").exists():
             return Support(False, "the kernel was started without IPv6")
@@ -114,23 +117,62 @@ def cleanup(config: ProxyConfig, options: BackendOptions) -> list[str]:
     """Remove what any installed backend, or a kube-proxy in such a mode, left here.
 
     Returns a line for each failure, after everything has had its turn. A backend that cannot run
-    here cannot have left anything.
+    here cannot have left anything. What a faulty one left is left alone: that is logged, and a
+    failure only if it is the one that `config` asks for. `options`: of that mode, complete.
     """
-    options = replace(options, ipvs=config.ipvs)
     removals: dict[str, Callable[[], None]] = {}
-    for mode in registry.modes():
-        for family in Family:
-            backend = registry.load(mode)(family, options)
-            support = family_support(family, backend)
-            if support.ok:
-                removals[f"{mode} {family.value}"] = backend.cleanup
-            else:
-                log.info("%s %s: nothing to clean: %s", mode, family.value, support.missing)
-    return [f"{name}: {error}" for name, error in remove_in_turn(removals).items()]
+    faults: dict[str, BackendFault] = {}
+    with ExitStack() as opened:
+        for mode in sound_modes():
+            own = options if mode.name == config.mode else mode.options()
+            try:
+                for family in Family:
+                    backend = mode.backend(family, complete_options(mode, config, own))
+                    opened.callback(close, backend)
+                    support = family_support(family, backend)
+                    if support.ok:
+                        removals[f"{mode.name} {family.value}"] = _unless_faulty(
+                            backend.cleanup, mode.name, faults
+                        )
+                    else:
+                        log.info(
+                            "%s %s: nothing to clean: %s", mode.name, family.value, support.missing
+                        )
+            except BackendFault as fault:
+                faults[mode.name] = fault
+        failures = [f"{name}: {error}" for name, error in remove_in_turn(removals).items()]
+    for name, found in faults.items():
+        if name == config.mode:
+            failures.append(str(found))
+        else:
+            log.warning("%s; what it may have left here is left alone", found)
+    return failures
+
+
+def close(backend: Backend) -> None:
+    """Close a backend that nobody needs any more. A failure is logged: nothing depends on it."""
+    try:
+        backend.close()
+    except (KproxyError, OSError) as error:
+        log.warning("not closed: %s", error)
+
+
+def _unless_faulty(
+    remove: Callable[[], None], mode: str, faults: dict[str, BackendFault]
+) -> Callable[[], None]:
+    """Return a removal that notes a fault of the backend instead of raising it."""
+
+    def remove_or_note() -> None:
+        try:
+            remove()
+        except BackendFault as fault:
+            faults[mode] = fault
+
+    return remove_or_note
 
 
 def remove_in_turn(removals: Mapping[str, Callable[[], None]]) -> dict[str, str]:
-    """Have all of them do their work. Returns the failures by name."""
+    """Call all of them. Returns the failures by name."""
     failures: dict[str, str] = {}
     # Modes share names of chains: what one cannot delete for a rule of another goes afterwards.
     for _ in range(2):
@@ -138,7 +180,7 @@ def remove_in_turn(removals: Mapping[str, Callable[[], None]]) -> dict[str, str]
         for name, remove in removals.items():
             try:
                 remove()
-            except (KernelRefused, Unsupported, OSError) as error:  # OSError: no process, ...
+            except (KproxyError, OSError) as error:  # OSError: no process, ...
                 failures[name] = str(error)
         if not failures:
             break

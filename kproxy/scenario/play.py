@@ -9,7 +9,7 @@ from typing import Self
 
 from kproxy.address import Family
 from kproxy.api.types import KubernetesObject, Service
-from kproxy.backend import BackendOptions
+from kproxy.backend import load
 from kproxy.explain.inquiry import Answer, Inquirer, Inquiry, sources
 from kproxy.forwarding.network import Packet
 from kproxy.lab import Lab
@@ -89,7 +89,7 @@ class Stage:
         self.lab = Lab(
             replace(scenario.spec, network=network),
             mode,
-            options=BackendOptions(ipvs_local_fallback=scenario.form.ipvs_local_fallback),
+            options=load(mode).options_with(ipvs_local_fallback=scenario.form.ipvs_local_fallback),
         )
         self._open = ExitStack()
 

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
+from kproxy.backend import load
 from kproxy.explain.inquiry import SUCCESS
 from kproxy.lab import LabSpec
 from kproxy.lab.models import MODELS
@@ -172,7 +173,7 @@ def _head(paper: _Paper, scenario: Scenario, mode: str, network: str) -> None:
     paper.line(f"{scenario.form.title} ({mode} mode)", "bold")
     paper.line(f"network {network}: {MODELS[network].summary}")
     paper.line(f"profile {spec.profile}: {PROFILES[spec.profile].summary}")
-    if not scenario.form.ipvs_local_fallback and mode == "ipvs":
+    if not scenario.form.ipvs_local_fallback and load(mode).has_option("ipvs_local_fallback"):
         paper.line("ipvs mode as before Kubernetes 1.25")
     paper.line("; ".join(_hosts(spec)))
     paper.line()

@@ -20,6 +20,7 @@ from scapy.layers.sctp import SCTP, SCTPChunkInit
 
 from kproxy.address import Family
 from kproxy.api.types import Pod
+from kproxy.backend import rules_of
 from kproxy.forwarding.network import Network, Packet
 from kproxy.forwarding.oracle import predict
 from kproxy.lab import Lab
@@ -55,7 +56,7 @@ def _finding(
 ) -> Finding:
     packet = question.packet
     family = Family.IPV6 if ":" in packet.address else Family.IPV4
-    verdict = predict(network, lab.plans(family), packet, lab.mode)
+    verdict = predict(network, lab.plans(family), packet, rules_of(lab.mode))
     expected = expectation(verdict)
     pod, source = arrival or ("", "")
     if arrival:

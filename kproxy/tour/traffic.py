@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kproxy.address import Family
 from kproxy.api.types import Service
+from kproxy.backend import load
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import explain
 from kproxy.explain.witness import Witness
@@ -88,7 +89,7 @@ def why(lab: Lab, prober: Prober, parts: Iterable[Part]) -> Part:
             elif "router" not in finding.answered:
                 chosen.setdefault(finding.answered.partition(" ")[0], packet)
     packets = list(chosen.values())
-    if lab.mode == "ipvs":
+    if lab.mode is not None and not load(lab.mode).traced:
         told = "Why, as the plan has it"
         reasons = [findings[each.client, asked(each)].why for each in packets]
     else:

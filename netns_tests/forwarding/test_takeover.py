@@ -57,8 +57,11 @@ def test_taking_over_leaves_no_gap(
 
     def take_over() -> None:
         for mode, transactions in cycle(turns):
-            backend = load(mode.name)(Family.IPV4, mode.options)
-            successor = NodeProxy(store, CONFIG, {Family.IPV4: backend})
+            chosen = load(mode.name)
+            backend = chosen.backend(Family.IPV4, mode.options)
+            successor = NodeProxy(
+                store, CONFIG, {Family.IPV4: backend}, mode=chosen.config, options=mode.options
+            )
             with lab.nodes["node-a"].namespace.entered():
                 reports = successor.sync()
             assert [report.transactions for report in reports] == [transactions]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from kproxy_iptables import IptablesBackend
+from kproxy_iptables import IptablesBackend, IptablesOptions
 from kproxy_iptables.frame import INVALID_COUNTER, ROUTE_LOCALNET
 from kproxy_iptables.names import service_hash
 
 from kproxy.address import Family
-from kproxy.backend import BackendOptions
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Delta
 from kproxy.kernel import sysctl
@@ -162,7 +161,7 @@ def test_the_variant_in_use_is_chosen(mode: Mode) -> None:
         assert choose_variant(Family.IPV4) == "nft"  # the default of this machine's iptables
         filled(node)
         assert choose_variant(Family.IPV4) == mode.variant
-        other = IptablesBackend(Family.IPV4, BackendOptions())
+        other = IptablesBackend(Family.IPV4, IptablesOptions())
         other.sync(node.proxy.plans[Family.IPV4], Delta(full=True))
         idle: Variant = "nft" if mode.variant == "legacy" else "legacy"
         if Xtables(Family.IPV4, idle).has("nat"):

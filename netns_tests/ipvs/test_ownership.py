@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import chain
 
 import pytest
+from kproxy_ipvs import IpvsOptions
 from kproxy_ipvs.names import DEVICE, SETS, set_name
 
 from kproxy.address import Family
-from kproxy.backend import BackendOptions
 from kproxy.config.types import IpvsSection
 from kproxy.errors import KernelRefused
 from kproxy.kernel import addresses, ipset
@@ -82,7 +82,7 @@ def test_cleanup_copes_with_what_both_iptables_modes_left() -> None:
     with bench(IPTABLES) as node:
         filled(node)
         filled(Bench(IPVS))
-        assert cleanup(CONFIG, BackendOptions(iptables_variant="legacy")) == []
+        assert cleanup(CONFIG, IpvsOptions(iptables_variant="legacy")) == []
         for family in Family:
             for table in ("nat", "filter"):
                 saved = node.tables(family).save(table)

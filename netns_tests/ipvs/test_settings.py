@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from kproxy_ipvs import IpvsBackend
+from kproxy_ipvs import IpvsBackend, IpvsOptions
 
 from kproxy.address import Family
-from kproxy.backend import BackendOptions
 from kproxy.config.types import IpvsSection, Seconds
 from kproxy.kernel import sysctl
 from kproxy.kernel.ipvs import Ipvs
@@ -50,7 +49,7 @@ def test_every_scheduler_of_the_kernel_can_be_chosen() -> None:
 
 def test_an_unknown_scheduler_is_no_surprise_later() -> None:
     with bench(IPVS):
-        backend = IpvsBackend(Family.IPV4, BackendOptions(ipvs=IpvsSection(scheduler="best")))
+        backend = IpvsBackend(Family.IPV4, IpvsOptions(scheduler="best"))
         support = backend.support()
         assert not support.ok
         assert "no IPVS scheduler 'best'" in support.missing

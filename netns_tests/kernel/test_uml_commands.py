@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kproxy.backend import load
 from kproxy.cli.kernel import is_needed
 from kproxy.kernel.ipvs import has_ipvs
 
@@ -16,7 +17,7 @@ KPROXY = (sys.executable, "-m", "kproxy")
 EXAMPLES = str(Path(__file__).parents[2] / "examples")
 RUN = ("run", "--hostname-override=node-a", f"--manifests={EXAMPLES}", "--proxy-mode=ipvs")
 BENCH = ("bench", "sync", "--services=1", "--changes=1", "--variant=legacy", "--json")
-SAYS = "kproxy: on user-mode Linux, a kernel that has IPVS and ends with this\n"
+SAYS = "kproxy: this kernel has no IPVS; running on user-mode Linux instead\n"
 
 
 def kproxy(*arguments: str, before: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
@@ -40,7 +41,7 @@ NEEDED = [  # --kernel, mode -> goes there
 
 @pytest.mark.parametrize(("kernel", "mode", "needed"), NEEDED)
 def test_when_it_is_needed(kernel: str, mode: str, needed: bool | str) -> None:
-    assert is_needed(kernel, mode) == (not has_ipvs() if needed == "without IPVS" else needed)
+    assert is_needed(kernel, load(mode)) == (not has_ipvs() if needed == "without IPVS" else needed)
 
 
 def test_the_same_command_line_and_not_again_inside() -> None:

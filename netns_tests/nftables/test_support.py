@@ -6,20 +6,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from kproxy_nftables import NftablesBackend
+from kproxy_nftables import NftablesBackend, NftablesOptions
 
 from kproxy.address import Family
-from kproxy.backend import BackendOptions, Support
+from kproxy.backend import Support
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.nftables.session import Session
 from kproxy.kernel.process import run
 
 ASK = """
 from kproxy_nftables import NftablesBackend
-from kproxy.backend import BackendOptions
+from kproxy_nftables import NftablesOptions
 from kproxy.address import Family
 for family in Family:
-    support = NftablesBackend(family, BackendOptions()).support()
+    support = NftablesBackend(family, NftablesOptions()).support()
     print(support.ok, support.missing, support.remedy, sep="|")
 """
 OLD = "install nftables 1.0.1 or newer"
@@ -29,7 +29,7 @@ OLD = "install nftables 1.0.1 or newer"
 def test_asking_changes_nothing(family: Family) -> None:
     with Namespace.create() as namespace, namespace.entered(), Session() as session:
         generation = session.generation()
-        assert NftablesBackend(family, BackendOptions()).support() == Support(ok=True)
+        assert NftablesBackend(family, NftablesOptions()).support() == Support(ok=True)
         assert session.generation() == generation
         assert run(["nft", "list", "ruleset"]) == ""
 

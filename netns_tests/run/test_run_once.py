@@ -203,7 +203,7 @@ def test_the_effective_configuration_can_be_written_and_used(place: Place, servi
     path = place.write("web.yaml", service("web", "10.96.0.1"))
     done = place.once("--manifests", str(path), "--once", "--config", str(written), flags[0])
     assert done.returncode == 0, done.stderr
-    assert "--cluster-cidr: ignored, --config counts" in done.stderr
+    assert "--cluster-cidr is ignored because --config is given" in done.stderr
 
 
 def test_run_imports_neither_scapy_nor_the_lab(place: Place, service: Text) -> None:

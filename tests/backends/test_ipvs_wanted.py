@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from kproxy.address import Family
 from kproxy.api.decode import load
+from kproxy.backend import ModeConfigs
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file
 from kproxy.forwarding.plan import NodeSettings, Plan
@@ -69,7 +70,7 @@ def section(recording: str, name: str) -> list[str]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_servers_sets_and_addresses_are_those_of_kube_proxy(case: Path) -> None:
-    config = read_file(str(case / "config.yaml"), ("iptables", "ipvs", "nftables")).config
+    config = read_file(str(case / "config.yaml"), ModeConfigs()).config
     config = replace(config, hostname_override=config.hostname_override or "node-0", mode="ipvs")
     recording = (case / "kube-proxy.ipvs").read_text()
     servers: list[str] = []

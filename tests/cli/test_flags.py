@@ -7,6 +7,7 @@ from typing import Any
 import click
 import pytest
 
+from kproxy.backend import ModeConfigs
 from kproxy.cli.flag_command import FlagCommand, given_flags
 from kproxy.cli.flags import from_flags
 from kproxy.config import ProxyConfig, Seconds
@@ -20,7 +21,7 @@ def command(**parameters: Any) -> Any:
 
 def parse(*arguments: str) -> Read:
     parameters = command.main(list(arguments), standalone_mode=False)
-    return from_flags(given_flags(parameters))
+    return from_flags(given_flags(parameters), ModeConfigs())
 
 
 def problems(*arguments: str) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kproxy.backend import ModeConfigs
 from kproxy.config import ProxyConfig, load_config
 from kproxy.config.file import read_text, write_text
 from kproxy.config.validation import DETECT_LOCAL_MODES
@@ -15,15 +16,15 @@ HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfigurati
 
 
 def problems(body: str) -> list[str]:
-    return [problem.at("") for problem in read_text(HEAD + body).problems]
+    return [problem.at("") for problem in read_text(HEAD + body, ModeConfigs()).problems]
 
 
 def notices(body: str) -> list[str]:
-    return [notice.at("") for notice in read_text(HEAD + body).notices]
+    return [notice.at("") for notice in read_text(HEAD + body, ModeConfigs()).notices]
 
 
 def test_an_empty_file_is_the_default() -> None:
-    assert read_text(HEAD) == (ProxyConfig(), (), ())
+    assert read_text(HEAD, ModeConfigs()) == (ProxyConfig(), (), ())
 
 
 def test_json_is_read_as_well() -> None:
@@ -31,7 +32,7 @@ def test_json_is_read_as_well() -> None:
         '{"apiVersion": "kubeproxy.config.k8s.io/v1alpha1",\n'
         '\t"kind": "KubeProxyConfiguration", "ipvs": {"excludeCIDRs": ["10.0.0.0/8"]}}'
     )
-    read = read_text(text)
+    read = read_text(text, ModeConfigs())
     assert read.problems == ()
     assert read.config.ipvs.exclude_cidrs == ("10.0.0.0/8",)
 
@@ -72,17 +73,29 @@ DEFAULTS = [  # body, path, value
     ("clientConnection: {burst: 0}", "client_connection.burst", 10),
     ("clientConnection: {qps: 3}", "client_connection.qps", 3.0),
     ("oomScoreAdj: 0", "oom_score_adj", 0),
-    ("iptables: {syncPeriod: 1m30s}", "timing.sync_period", 90),
-    ("mode: ipvs\nipvs: {syncPeriod: 7s}", "timing.sync_period", 7),
-    ("mode: ipvs\niptables: {masqueradeAll: true}", "masquerade.masquerade_all", True),
-    ("mode: nftables\niptables: {masqueradeAll: true}", "masquerade.masquerade_all", False),
-    ("mode: nftables\nnftables: {masqueradeBit: 9}", "masquerade.masquerade_bit", 9),
+    ("iptables: {syncPeriod: 1m30s}", "iptables.sync_period", 90),
+    ("mode: ipvs\nipvs: {syncPeriod: 7s}", "ipvs.sync_period", 7),
+    ("mode: nftables\niptables: {masqueradeAll: true}", "nftables.masquerade_all", False),
+    ("mode: nftables\nnftables: {masqueradeBit: 9}", "nftables.masquerade_bit", 9),
 ]
+SECTIONS = [  # mode -> where its periods, and what concerns masquerading, are read
+    ("iptables", "iptables", "iptables"),
+    ("ipvs", "ipvs", "iptables"),
+    ("nftables", "nftables", "nftables"),
+]
+
+
+@pytest.mark.parametrize(("mode", "timing", "masquerade"), SECTIONS)
+def test_which_section_counts(mode: str, timing: str, masquerade: str) -> None:
+    config = ProxyConfig()
+    reads = ModeConfigs()[mode]
+    assert reads.timing_of(config) is getattr(config, timing)
+    assert reads.masquerade_of(config) is getattr(config, masquerade)
 
 
 @pytest.mark.parametrize(("body", "path", "value"), DEFAULTS)
 def test_defaults(body: str, path: str, value: object) -> None:
-    read = read_text(HEAD + body)
+    read = read_text(HEAD + body, ModeConfigs())
     assert read.problems == ()
     found: object = read.config
     for part in path.split("."):
@@ -189,9 +202,9 @@ def test_what_kube_proxy_only_logs_is_a_notice(body: str, notice: str) -> None:
 
 
 def test_the_last_of_repeated_fields_counts() -> None:
-    assert read_text(HEAD + "clusterCIDR: x\nclusterCIDR: 10.0.0.0/8").config.cluster_cidr == (
-        "10.0.0.0/8"
-    )
+    assert read_text(
+        HEAD + "clusterCIDR: x\nclusterCIDR: 10.0.0.0/8", ModeConfigs()
+    ).config.cluster_cidr == ("10.0.0.0/8")
 
 
 NOT_A_CONFIGURATION = [
@@ -211,7 +224,7 @@ NOT_A_CONFIGURATION = [
 
 @pytest.mark.parametrize(("text", "problem"), NOT_A_CONFIGURATION)
 def test_what_is_no_configuration_is_one_problem(text: str, problem: str) -> None:
-    (found,) = read_text(text).problems
+    (found,) = read_text(text, ModeConfigs()).problems
     assert problem in found.at("")
     assert "\n" not in found.text
 
@@ -219,18 +232,19 @@ def test_what_is_no_configuration_is_one_problem(text: str, problem: str) -> Non
 def test_a_written_configuration_reads_back() -> None:
     config = read_text(
         HEAD + "mode: nftables\nclusterCIDR: 10.0.0.0/8\nipvs: {excludeCIDRs: [1.2.3.0/24]}\n"
-        "conntrack: {tcpEstablishedTimeout: 90m, maxPerCore: 0}\nfeatureGates: {AllBeta: true}"
+        "conntrack: {tcpEstablishedTimeout: 90m, maxPerCore: 0}\nfeatureGates: {AllBeta: true}",
+        ModeConfigs(),
     ).config
     text = write_text(config)
     assert "tcpEstablishedTimeout: 1h30m0s" in text
-    assert read_text(text) == (config, (), ())
+    assert read_text(text, ModeConfigs()) == (config, (), ())
 
 
 def test_load_config_names_the_file_in_each_problem(tmp_path: Path) -> None:
     path = tmp_path / "proxy.yaml"
     path.write_text(HEAD + "mode: ebpf\noomScoreAdj: 2000")
     with pytest.raises(BadInput) as bad:
-        load_config(path)
+        load_config(path, ModeConfigs())
     assert [line.split(": ")[:2] for line in bad.value.problems] == [
         [str(path), "mode"],
         [str(path), "oomScoreAdj"],
@@ -247,4 +261,4 @@ def test_an_unreadable_file_is_bad_input(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(BadInput, match=problem):
-        load_config(path)
+        load_config(path, ModeConfigs())

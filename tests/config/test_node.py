@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.api.types import Metadata, Node, NodeAddress, NodeSpec, NodeStatus
+from kproxy.backend import ModeConfigs
 from kproxy.config.file import read_text
 from kproxy.config.node import node_name, node_settings, primary_family
 from kproxy.config.types import ProxyConfig
@@ -18,9 +21,15 @@ IPV4, IPV6 = Family.IPV4, Family.IPV6
 
 
 def config_of(body: str) -> ProxyConfig:
-    read = read_text(f"{HEAD}hostnameOverride: node-a\n{body}")
+    read = read_text(f"{HEAD}hostnameOverride: node-a\n{body}", ModeConfigs())
     assert read.problems == ()
     return read.config
+
+
+def settings_of(
+    config: ProxyConfig, node: Node | None, service_cidrs: Collection[str] = ()
+) -> dict[Family, NodeSettings]:
+    return node_settings(config, node, service_cidrs, mode=ModeConfigs()[config.mode])
 
 
 def node_of(*addresses: str, pod_cidrs: tuple[str, ...] = (), zone: str = "") -> Node:
@@ -41,7 +50,7 @@ def node_of(*addresses: str, pod_cidrs: tuple[str, ...] = (), zone: str = "") ->
 
 
 def settings(body: str, node: Node | None = None) -> tuple[NodeSettings, NodeSettings]:
-    both = node_settings(config_of(body), node)
+    both = settings_of(config_of(body), node)
     return both[IPV4], both[IPV6]
 
 
@@ -71,7 +80,7 @@ def test_node_addresses(
 ) -> None:
     config = config_of(f"bindAddress: {bind}" if bind else "")
     node = node_of(*addresses)
-    both = node_settings(config, node)
+    both = settings_of(config, node)
     assert (both[IPV4].node_ip, both[IPV6].node_ip) == (ipv4, ipv6)
     assert primary_family(config, node) is primary
 
@@ -133,7 +142,7 @@ SERVICE_CIDRS = [  # mode, CIDRs of all objects -> IPv4, IPv6
 
 @pytest.mark.parametrize(("mode", "cidrs", "ipv4", "ipv6"), SERVICE_CIDRS)
 def test_service_cidrs(mode: str, cidrs: str, ipv4: str, ipv6: str) -> None:
-    both = node_settings(config_of(f"mode: {mode}"), None, cidrs.split())
+    both = settings_of(config_of(f"mode: {mode}"), None, cidrs.split())
     assert [" ".join(both[family].service_cidrs) for family in (IPV4, IPV6)] == [ipv4, ipv6]
 
 

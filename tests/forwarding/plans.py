@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from kproxy.address import Family
+from kproxy.backend import BackendOptions
 from kproxy.forwarding.network import Host, HostKind, Network
 from kproxy.forwarding.plan import (
     DetectLocal,
@@ -37,6 +38,7 @@ from kproxy.forwarding.plan import (
 
 NODES = ("node-a", "node-b", "node-c")
 PROTOCOLS = ("TCP", "UDP", "SCTP")
+NO_OPTIONS = BackendOptions()
 CLUSTER_CIDR = LocalDetector(DetectLocal.CIDR, "10.244.0.0/16")
 CLUSTER_CIDR_6 = LocalDetector(DetectLocal.CIDR, "fd00:244::/32")
 POD_LINKS = LocalDetector(DetectLocal.PREFIX, "veth")
@@ -116,7 +118,7 @@ def settings(
     node_port_addresses: tuple[str, ...] = (),
     localhost_node_ports: bool = True,
     service_cidrs: tuple[str, ...] = (),
-    ipvs_local_fallback: bool = True,
+    options: BackendOptions = NO_OPTIONS,
 ) -> NodeSettings:
     return NodeSettings(
         family=family,
@@ -126,7 +128,7 @@ def settings(
         node_port_addresses=NodePortAddresses(node_port_addresses),
         localhost_node_ports=localhost_node_ports and family is Family.IPV4,
         service_cidrs=service_cidrs,
-        ipvs_local_fallback=ipvs_local_fallback,
+        options=options,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 
+from kproxy.backend import rules_of
 from kproxy.forwarding.oracle import predict
 from kproxy.forwarding.plan import LocalDetector
 from tests.forwarding.plans import (
@@ -23,6 +24,8 @@ from tests.forwarding.plans import (
     settings,
 )
 from tests.forwarding.wording import ask, packet
+
+RULES = rules_of("iptables")
 
 NODE_PORT = [  # endpoints, externalTrafficPolicy, client, asks -> outcome
     # Cluster: always masqueraded, so that the reply returns through the node that was asked.
@@ -159,7 +162,7 @@ def test_source_ranges_may_allow_the_vip_itself() -> None:
     """With the node's IP in a range the planner allows the VIP: its source where a VIP is local."""
     web = Web(on=("pod-b",), source_ranges=("192.168.0.11", "198.51.100.9"))
     plans = plans_for(web)
-    verdict = predict(NETWORK, plans, packet("node-a", "vip:80", source="vip"))
+    verdict = predict(NETWORK, plans, packet("node-a", "vip:80", source="vip"), RULES)
     assert verdict.sources == {"pod-b": "192.168.0.11"}
     assert not verdict.answered  # here no node has the VIP
     assert ask(plans, "node-a", "vip:80", source="gw-a") == "dropped at node-a"
@@ -184,7 +187,7 @@ def test_node_port_without_endpoints(
 ) -> None:
     plans = plans_for(Web(on=tuple(on.split()), external=external))
     assert ask(plans, client, asks) == outcome
-    assert "no endpoints anywhere" in predict(NETWORK, plans, packet(client, asks)).why
+    assert "no endpoints anywhere" in predict(NETWORK, plans, packet(client, asks), RULES).why
 
 
 # pod-b is the only endpoint; node-a is asked, externalTrafficPolicy is Local. Whom does the

@@ -6,6 +6,7 @@ import pytest
 from msgspec import structs
 
 from kproxy.address import Family
+from kproxy.backend import rules_of
 from kproxy.forwarding.network import Network
 from kproxy.forwarding.oracle import predict
 from tests.forwarding.plans import (
@@ -207,7 +208,7 @@ def test_the_longest_route_wins() -> None:
             "198.51.100.0/24": "node-b",
         },
     )
-    verdict = predict(network, plans_for(Web()), packet("outside", "vip:80"))
+    verdict = predict(network, plans_for(Web()), packet("outside", "vip:80"), rules_of("iptables"))
     assert verdict.at == "node-c"
 
 

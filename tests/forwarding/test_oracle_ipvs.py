@@ -5,8 +5,10 @@ rules and from what Linux 6.1 did with them; those of policies are in netns_test
 from __future__ import annotations
 
 import pytest
+from kproxy_ipvs import IpvsOptions
 from msgspec import structs
 
+from kproxy.backend import rules_of
 from kproxy.forwarding.oracle import predict
 from kproxy.forwarding.plan import Plan
 from tests.forwarding.plans import NETWORK, NODES, Web, plan, plans_for, settings
@@ -58,10 +60,13 @@ def test_policies_without_fallback(
     on: str, policy: str, client: str, asks: str, outcome: str
 ) -> None:
     web = Web(on=tuple(on.split()), external=policy, internal=policy)
-    plans = {node: plan([web], settings(node, ipvs_local_fallback=False)) for node in NODES}
+    plans = {
+        node: plan([web], settings(node, options=IpvsOptions(ipvs_local_fallback=False)))
+        for node in NODES
+    }
     assert ask(plans, client, asks, mode="ipvs") == outcome
     if outcome.startswith("refused"):
-        why = predict(NETWORK, plans, packet(client, asks), "ipvs").why
+        why = predict(NETWORK, plans, packet(client, asks), rules_of("ipvs")).why
         assert "is empty" in why
         assert "TrafficPolicy Local uses only endpoints on this node" in why
 
@@ -102,8 +107,8 @@ def with_health_check(plans: dict[str, Plan]) -> dict[str, Plan]:
 
 def test_a_health_check_port_may_be_asked_on_the_address_of_a_service() -> None:
     plans = with_health_check(plans_for(Web()))
-    let_in = predict(NETWORK, plans, packet("outside", "vip:32000"), "ipvs")
-    kept_out = predict(NETWORK, plans, packet("outside", "vip:32001"), "ipvs")
+    let_in = predict(NETWORK, plans, packet("outside", "vip:32000"), rules_of("ipvs"))
+    kept_out = predict(NETWORK, plans, packet("outside", "vip:32001"), rules_of("ipvs"))
     assert "nobody there listens" in let_in.why
     assert "198.51.100.9 is on kube-ipvs0, and no Service has port 32001/TCP" in kept_out.why
 
@@ -230,9 +235,4 @@ WHY = [  # web, client, asks -> words that must be in the explanation
 
 @pytest.mark.parametrize(("web", "client", "asks", "why"), WHY)
 def test_why(web: Web, client: str, asks: str, why: str) -> None:
-    assert why in predict(NETWORK, plans_for(web), packet(client, asks), "ipvs").why
-
-
-def test_a_mode_of_somebody_else_is_taken_for_iptables_mode() -> None:
-    plans = plans_for(Web(external="Local"))
-    assert ask(plans, "outside", "node-a:30080", mode="other") == "dropped at node-a"
+    assert why in predict(NETWORK, plans_for(web), packet(client, asks), rules_of("ipvs")).why

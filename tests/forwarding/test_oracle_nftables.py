@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from kproxy.address import Family
+from kproxy.backend import rules_of
 from kproxy.forwarding.oracle import predict
 from kproxy.forwarding.plan import LocalDetector
 from tests.forwarding.plans import (
@@ -306,4 +307,4 @@ WHY = [  # web, client, asks -> words that must be in the explanation
 
 @pytest.mark.parametrize(("web", "client", "asks", "why"), WHY)
 def test_why(web: Web, client: str, asks: str, why: str) -> None:
-    assert why in predict(NETWORK, plans_for(web), packet(client, asks), "nftables").why
+    assert why in predict(NETWORK, plans_for(web), packet(client, asks), rules_of("nftables")).why

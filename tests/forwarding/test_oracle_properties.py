@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from kproxy.backend import rules_of
 from kproxy.forwarding.network import HostKind, Network, Outcome
 from kproxy.forwarding.oracle import predict
 from kproxy.forwarding.plan import Plan
@@ -75,7 +76,7 @@ def test_only_reachable_endpoints_answer(
     plans: dict[str, Plan], client: str, address: str, mode: str
 ) -> None:
     asked = packet(client, address)
-    verdict = predict(NETWORK, plans, asked, mode)
+    verdict = predict(NETWORK, plans, asked, rules_of(mode))
     reachable = {
         endpoint.address
         for node in plans.values()
@@ -101,7 +102,9 @@ def test_order_does_not_matter(
         node: structs.replace(former, services=backwards(former.services))
         for node, former in backwards(plans).items()
     }
-    assert predict(NETWORK, plans, asked, mode) == predict(mirrored, reordered, asked, mode)
+    assert predict(NETWORK, plans, asked, rules_of(mode)) == predict(
+        mirrored, reordered, asked, rules_of(mode)
+    )
 
 
 CLUSTER = st.builds(Web, on=pod_sets)
@@ -112,7 +115,7 @@ LOCAL = st.builds(Web, on=pod_sets, external=st.just("Local"))
 def test_cluster_hides_clients_outside_and_always_answers(
     plans: dict[str, Plan], address: str, mode: str
 ) -> None:
-    verdict = predict(NETWORK, plans, packet("outside", address), mode)
+    verdict = predict(NETWORK, plans, packet("outside", address), rules_of(mode))
     assert set(verdict.sources.values()) <= IPV4_OF_NODES
     assert verdict.answered
 
@@ -121,7 +124,7 @@ def test_cluster_hides_clients_outside_and_always_answers(
 def test_local_keeps_the_address_of_clients_outside(
     plans: dict[str, Plan], address: str, mode: str
 ) -> None:
-    verdict = predict(NETWORK, plans, packet("outside", address), mode)
+    verdict = predict(NETWORK, plans, packet("outside", address), rules_of(mode))
     assert set(verdict.sources.values()) <= {"203.0.113.9"}
     assert verdict.answered
     asked_node = {"external-ip:80": "node-a", "vip:80": "node-a", "gw-b:30080": "node-b"}.get(
@@ -135,4 +138,4 @@ def test_cluster_ips_answer_whoever_reaches_them(
     plans: dict[str, Plan], client: str, mode: str
 ) -> None:
     """The client's own node translates, and it is on every way back."""
-    assert predict(NETWORK, plans, packet(client, "cluster-ip:80"), mode).answered
+    assert predict(NETWORK, plans, packet(client, "cluster-ip:80"), rules_of(mode)).answered

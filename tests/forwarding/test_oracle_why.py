@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kproxy.backend import rules_of
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Network, Packet
 from kproxy.forwarding.oracle import predict
@@ -13,6 +14,8 @@ from tests.forwarding.plans import (
     plans_for,
 )
 from tests.forwarding.wording import packet
+
+RULES = rules_of("iptables")
 
 WHY = [  # web, client, asks -> words that must be in the explanation
     (
@@ -68,12 +71,17 @@ WHY = [  # web, client, asks -> words that must be in the explanation
 
 @pytest.mark.parametrize(("web", "client", "asks", "why"), WHY)
 def test_why(web: Web, client: str, asks: str, why: str) -> None:
-    assert predict(NETWORK, plans_for(web), packet(client, asks)).why == why
+    assert predict(NETWORK, plans_for(web), packet(client, asks), RULES).why == why
 
 
 def test_bad_questions_are_bad_input() -> None:
     with pytest.raises(BadInput, match="no host called 'pod-x'"):
-        predict(NETWORK, {}, Packet(client="pod-x", address="10.96.0.10", port=80))
+        predict(NETWORK, {}, Packet(client="pod-x", address="10.96.0.10", port=80), RULES)
     lonely = Network(hosts={"outside": NETWORK.hosts["outside"]}, routes={})
     with pytest.raises(BadInput, match="exactly one router"):
-        predict(lonely, {}, Packet(client="outside", address="10.96.0.10", port=80))
+        predict(
+            lonely,
+            {},
+            Packet(client="outside", address="10.96.0.10", port=80),
+            RULES,
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kproxy.backend import rules_of
 from kproxy.forwarding.network import HostKind, Outcome, Packet, Verdict
 from kproxy.forwarding.oracle import predict
 from kproxy.forwarding.plan import Plan
@@ -57,7 +58,7 @@ def ask(
 ) -> str:
     """The oracle's answer, in words."""
     asked = packet(client, asks, protocol=protocol, source=source)
-    return in_words(predict(NETWORK, plans, asked, mode))
+    return in_words(predict(NETWORK, plans, asked, rules_of(mode)))
 
 
 def in_words(verdict: Verdict) -> str:

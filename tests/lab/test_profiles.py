@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from kproxy.address import Family
+from kproxy.backend import load
 from kproxy.config import ProxyConfig
 from kproxy.config.types import IptablesSection
 from kproxy.errors import BadInput
@@ -39,7 +40,7 @@ def config(
     node = LabNode(
         name="node-a", namespace=nowhere, addresses={}, spec=spec, subnets={}, gateways={}
     )
-    return node_config(lab, node, mode, given)
+    return node_config(lab, node, load(mode), given)
 
 
 CONFIGS = [  # profile, given, overrides of the node, families -> clusterCIDR, masqueradeAll of

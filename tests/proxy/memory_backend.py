@@ -66,6 +66,9 @@ class MemoryBackend:
     def cleanup(self) -> None:
         self.flush()
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def flush(self) -> None:
         """What `iptables -F` by somebody else does."""
         self.rules = {}

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
-from kproxy.config import ProxyConfig
+from kproxy.config import ModeConfig, ProxyConfig
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Delta
 from kproxy.proxy.control_loop import ControlLoop
@@ -52,8 +52,8 @@ class Stage:
             store,
             self.proxy,
             BoundedFrequency(
-                min_interval_s=config.timing.min_sync_period,
-                retry_limit_s=config.timing.sync_period,
+                min_interval_s=ModeConfig().timing_of(config).min_sync_period,
+                retry_limit_s=ModeConfig().timing_of(config).sync_period,
                 full_interval_s=full_interval_s,
             ),
             remove_leftovers=self._remove_leftovers,

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from kproxy.address import Family
 from kproxy.api.types import EndpointPort, Metadata, ServiceCIDR, ServiceCIDRSpec
+from kproxy.backend import ModeConfigs
 from kproxy.config import ProxyConfig
 from kproxy.forwarding.plan import Delta, Plan
 from kproxy.forwarding.stale_flows import Serving
@@ -33,6 +34,7 @@ class Rig:
             self.store,
             ProxyConfig(mode=mode, hostname_override="Node-A "),
             {IPV4: self.ipv4, IPV6: self.ipv6},
+            mode=ModeConfigs()[mode],
         )
 
     def _note(self, family: Family, delta: Delta) -> None:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from kproxy.address import Family
 from kproxy.api.types import Service, ServicePort
-from kproxy.backend import BackendOptions
+from kproxy.backend import load
 from kproxy.edge.annotations import PERSISTENCE, SCHEDULER
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import explain
@@ -75,7 +75,7 @@ def running(
     services: Collection[str] = tuple(_SERVICES),
 ) -> Iterator[Lab]:
     """The lab with these Services, for each policy."""
-    options = BackendOptions(ipvs_local_fallback=local_fallback)
+    options = load(mode).options_with(ipvs_local_fallback=local_fallback)
     with Lab(_spec(network), mode, options=options, check_interval_s=_CHECK_INTERVAL_S) as lab:
         made = [_service(name, policy) for policy in POLICIES for name in services]
         lab.apply([*made, *(each for one in made for each in lab.slices(one))])

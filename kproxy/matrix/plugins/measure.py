@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from kproxy.backend import DEFAULT_MODE, load
 from kproxy.kernel.ipvs import has_ipvs
 from kproxy.kernel.measurement import answer, measure_apart
 from kproxy.matrix.plugins.judge import PluginFinding, judge, judge_example
@@ -28,7 +29,7 @@ class _Request(Struct, frozen=True):
 
 
 def measure_plugins(
-    mode: str = "iptables",
+    mode: str = DEFAULT_MODE,
     *,
     local_fallback: bool = True,
     networks: Mapping[str, str] = NETWORKS,
@@ -39,7 +40,7 @@ def measure_plugins(
     kernel has no IPVS. Raises Unsupported, KernelRefused, and what `Lab` raises.
     """
     request = _Request(mode, local_fallback, dict(networks))
-    if mode == "ipvs" and not has_ipvs():
+    if load(mode).lacks_kernel():
         return _measure_there(request)
     return _measure(request)
 

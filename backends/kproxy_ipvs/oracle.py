@@ -26,6 +26,7 @@ from kproxy.forwarding.rules import (
     policy_of,
     selected_for_node_ports,
 )
+from kproxy_ipvs.options import real_servers
 
 
 def bound(plan: Plan, node: Host) -> tuple[str, ...]:
@@ -48,7 +49,7 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
     from_elsewhere = passage.arrival is not Arrival.PROCESS
     if from_elsewhere and not admits(frontend, passage.source):
         return not_allowed(service, frontend, passage)
-    endpoints = service.real_servers(frontend, plan.settings)
+    endpoints = real_servers(service, frontend, plan.settings)
     if not endpoints:
         return Refusal(
             outcome=Outcome.REFUSED,

@@ -1,0 +1,34 @@
+"""iptables mode as kproxy knows it."""
+
+from __future__ import annotations
+
+from kproxy.backend import Mode, ModeConfig, Ruleset
+from kproxy_iptables import oracle
+from kproxy_iptables.backend import IptablesBackend
+from kproxy_iptables.names import DISPATCH_CHAINS
+from kproxy_iptables.options import IptablesOptions
+
+
+def comparable(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return the ruleset with dispatch rules in order: new ones are appended, which is harmless."""
+    return {
+        table: {
+            chain: tuple(sorted(rules)) if (table, chain) in DISPATCH_CHAINS else rules
+            for chain, rules in chains.items()
+        }
+        for table, chains in ruleset.items()
+    }
+
+
+MODE = Mode(
+    name=IptablesBackend.name,
+    backend=IptablesBackend,
+    description="NAT chains of iptables, in either variant; kube-proxy's default.",
+    options=IptablesOptions,
+    config=ModeConfig(localhost_node_ports=True, service_cidrs=False),
+    rules=oracle,
+    comparable=comparable,
+    variants=("nft", "legacy"),
+    variant_option="iptables_variant",
+    look="iptables-save -t nat",
+)

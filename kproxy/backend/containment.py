@@ -1,0 +1,171 @@
+"""Backends of other people, contained: whatever they do, an error with their name comes out.
+
+A method that raises what the contract does not allow, or returns what it does not mean, ends in
+`BackendFault`, which is handled like any failed sync. Errors that the contract allows get the name
+of the plug-in, if it is not one of kproxy's own.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from kproxy.address import Family
+from kproxy.backend.contract import (
+    Backend,
+    BackendFactory,
+    Predecessor,
+    Ruleset,
+    Support,
+    SyncReport,
+    Uses,
+)
+from kproxy.errors import BackendFault, KernelRefused, KproxyError, Unsupported
+from kproxy.forwarding.plan import BackendOptions, Delta, NodeSettings, Plan
+
+METHODS: Mapping[str, int] = {  # of the contract -> how many arguments it is called with
+    "support": 0,
+    "prepare": 1,
+    "sync": 2,
+    "intact": 0,
+    "read": 0,
+    "cleanup": 0,
+    "close": 0,
+}
+_T = TypeVar("_T")
+
+
+class Plugin(Struct, frozen=True):
+    """Whose a backend is. `own`: it came with kproxy."""
+
+    mode: str
+    distribution: str
+    version: str
+    own: bool = False
+
+    def __str__(self) -> str:
+        return f"backend {self.mode!r} ({self.distribution} {self.version})"
+
+
+def contained(plugin: Plugin, factory: BackendFactory) -> BackendFactory:
+    """Return a factory of the same backends, contained. It raises BackendFault."""
+
+    def make(family: Family, options: BackendOptions) -> Backend:
+        try:
+            backend = factory(family, options)
+        except (KproxyError, OSError) as error:
+            raise _named(plugin, error) from error
+        except (Exception, SystemExit) as error:
+            raise BackendFault(f"{plugin} cannot be made: {describe(error)}") from error
+        if problem := lacking(type(backend)):
+            raise BackendFault(f"{plugin} {problem}")
+        kind = _ContainedPredecessor if isinstance(backend, Predecessor) else _Contained
+        return kind(plugin, backend)
+
+    return make
+
+
+def lacking(kind: type) -> str:
+    """Tell what a class of backends lacks of the contract, "" if nothing."""
+    for name, count in METHODS.items():
+        method = getattr(kind, name, None)
+        if method is None or method is getattr(Backend, name):  # inherited, and without a body
+            return f"has no method {name}()"
+        if not callable(method):
+            return f"has a {name} that is no method"
+        if not takes(method, count + 1):  # self
+            return f"has a method {name}() that does not take {count} arguments"
+    return ""
+
+
+def takes(function: Any, count: int) -> bool:
+    """Tell whether a function can be called with `count` positional arguments."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # written in C, without a signature: nobody knows
+        return True
+    return True
+
+
+def describe(error: BaseException) -> str:
+    """Return the kind and the first line of an exception."""
+    first, _, _ = str(error).partition("\n")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+class _Contained:
+    """A backend that keeps the contract, or raises BackendFault."""
+
+    def __init__(self, plugin: Plugin, backend: Any) -> None:
+        self._plugin = plugin
+        self._backend = backend
+
+    def support(self) -> Support:
+        return self._call("support", Support)
+
+    def prepare(self, settings: NodeSettings, /) -> None:
+        self._call("prepare", object, settings)
+
+    def sync(self, plan: Plan, delta: Delta, /) -> SyncReport:
+        return self._call("sync", SyncReport, plan, delta)
+
+    def intact(self) -> bool:
+        return self._call("intact", bool)
+
+    def read(self) -> Ruleset:
+        found: Ruleset = self._call("read", Mapping)  # type: ignore[type-abstract]
+        if not all(isinstance(chains, Mapping) for chains in found.values()):
+            raise BackendFault(f"{self._plugin}: read() returned tables that are no mappings")
+        return found
+
+    def cleanup(self) -> None:
+        self._call("cleanup", object)
+
+    def close(self) -> None:
+        self._call("close", object)
+
+    def _call(self, method: str, kind: type[_T], *arguments: Any) -> _T:
+        function: Callable[..., Any] = getattr(self._backend, method)
+        try:
+            result = function(*arguments)
+        except (KproxyError, OSError) as error:
+            raise _named(self._plugin, error) from error
+        except (Exception, SystemExit) as error:
+            raise BackendFault(f"{self._plugin}: {method}() raised {describe(error)}") from error
+        if not isinstance(result, kind):
+            raise BackendFault(
+                f"{self._plugin}: {method}() returned {type(result).__name__}, not {kind.__name__}"
+            )
+        return result
+
+
+class _ContainedPredecessor(_Contained):
+    def uses(self) -> Uses:
+        return self._call("uses", Uses)
+
+    def has_left(self, successor: Uses, /) -> bool:
+        return self._call("has_left", bool, successor)
+
+    def leave(self, successor: Uses, /) -> bool:
+        return self._call("leave", bool, successor)
+
+
+def _named(plugin: Plugin, error: KproxyError | OSError) -> KproxyError | OSError:
+    """Return the error with the plug-in's name in front; of kproxy's own backends as it is."""
+    if plugin.own:
+        return error
+    text = f"{plugin}: {error}"
+    match error:
+        case BackendFault():
+            return error
+        case KernelRefused() | Unsupported():
+            return type(error)(text, remedy=error.remedy)
+        case KproxyError():
+            return BackendFault(text, remedy=error.remedy)
+        case _:
+            return KernelRefused(text)

@@ -1,0 +1,158 @@
+"""The contract between the control loop and a backend, version 1.
+
+A backend turns the plan of one IP family into the state of one network namespace: the one that the
+calling thread is in. `docs/backends.md` tells it as a story; here is every rule.
+
+Which object is made when:
+- The factory is called with a family and options, for each family that a proxy serves. It is also
+  called for every other installed mode, at the start of `run` and by `--cleanup`, to find and
+  remove what that mode has left. So making an object must be cheap and must change nothing.
+- It may be called in another namespace than the one that the methods will be called in. Look at the
+  kernel in a method, not in the constructor.
+- `support`, `read`, `cleanup`, and `Predecessor`'s methods, work on an object that has never
+  synced. Such an object must find what another one left, also one killed in another process.
+
+Who calls:
+- One caller at a time, but each call may come from another thread. That thread is in the right
+  namespace during the call. Sockets, threads and processes started in a call stay there.
+- `close` is the last call. It may come without any other call before it.
+
+What may be raised: `KernelRefused` and `Unsupported` (whose `remedy` says what to do), and OSError.
+Any other exception is a fault of the backend. Either way the sync has failed, is logged with the
+backend's name, and is tried again, in full; the proxy and the other family go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from kproxy.address import Family
+from kproxy.forwarding.plan import Delta, NodeSettings, Plan
+from kproxy.kernel.xtables import Jump
+
+CONTRACT_VERSION = 1
+"""One more whenever a backend that was written for the former version would no longer work."""
+
+
+class Support(Struct, frozen=True):
+    """Whether a backend can run here. `missing` says what is lacking, `remedy` what to install."""
+
+    ok: bool
+    missing: str = ""
+    remedy: str = ""
+
+
+class SyncReport(Struct, frozen=True, kw_only=True):
+    """What one sync wrote."""
+
+    full: bool
+    """Everything was written, not only what differs."""
+    transactions: int
+    """How many commits the kernel made; 0 if there was nothing to do."""
+    rules_written: Mapping[str, int]
+    """How many rules, elements or entries were written, by table."""
+    again_in_s: float = 0
+    """After this many seconds `sync` is called even if nothing has changed; 0: it is not."""
+
+
+Ruleset = Mapping[str, Mapping[str, tuple[str, ...]]]
+"""table -> chain -> rules in order, each as the kernel's own tool prints it."""
+
+
+class Backend(Protocol):
+    """One family's state in the namespace of the calling thread. The module has the rules."""
+
+    def support(self) -> Support:
+        """Say whether this backend can work here. Changes nothing."""
+        ...
+
+    def prepare(self, settings: NodeSettings, /) -> None:
+        """Write the kernel settings that the rules rely on; a full sync does it, too.
+
+        Raises KernelRefused, Unsupported.
+        """
+        ...
+
+    def sync(self, plan: Plan, delta: Delta, /) -> SyncReport:
+        """Make the kernel match `plan`: all of it or nothing. Repeating it is harmless.
+
+        `delta` is relative to the last sync of this object that did not raise. After an error, and
+        on a new object, it is `Delta(full=True)`, and then nothing may be assumed of the kernel; it
+        is empty where the report of the last sync has asked to be called again. `plan` is a value:
+        it may be kept and compared. Raises KernelRefused; the former state is in force then.
+        """
+        ...
+
+    def intact(self) -> bool:
+        """Tell whether what the last sync wrote is still there and still suits this node.
+
+        Called once a second, so it must be cheap. False makes the next sync a full one. Called only
+        after a sync that did not raise.
+        """
+        ...
+
+    def read(self) -> Ruleset:
+        """Return what the kernel holds now, of what belongs to this mode; empty if nothing does.
+
+        A mode whose rules depend on history in some harmless way (their order, say) has
+        `Mode.comparable`.
+        """
+        ...
+
+    def cleanup(self) -> None:
+        """Remove every trace of this mode, also of a dead process, and nothing else.
+
+        Harmless where there is none. Raises KernelRefused after removing what can be removed.
+        """
+        ...
+
+    def close(self) -> None:
+        """End threads and close descriptors. What is in the kernel stays.
+
+        Harmless when repeated; no other method is called after it.
+        """
+        ...
+
+
+class Uses(Struct, frozen=True, kw_only=True):
+    """What a mode writes under names that other modes use as well."""
+
+    mode: str
+    variant: str = ""
+    """Of iptables; "" for none."""
+    chains: frozenset[tuple[str, str]] = frozenset()
+    """Table and name of each chain that the mode has in every namespace."""
+    jumps: frozenset[Jump] = frozenset()
+
+
+@runtime_checkable
+class Predecessor(Protocol):
+    """What a backend offers besides if it shares names with other modes, or cannot leave at once.
+
+    Another mode, or the same one in another variant of iptables, calls it after the first sync of
+    its own. Of a backend without it, `read` tells whether anything is left, and `cleanup` removes
+    that.
+    """
+
+    def uses(self) -> Uses:
+        """Return what must stay while this backend is in force."""
+        ...
+
+    def has_left(self, successor: Uses, /) -> bool:
+        """Tell whether there is anything that `leave` would remove. Starts no process."""
+        ...
+
+    def leave(self, successor: Uses, /) -> bool:
+        """Remove everything but what `successor` uses, and what open connections need.
+
+        Returns whether these need anything; then this is called again, later. Raises KernelRefused,
+        Unsupported.
+        """
+        ...
+
+
+# `Any`: each mode's options are of a type of its own (`Mode.options`).
+BackendFactory = Callable[[Family, Any], Backend]

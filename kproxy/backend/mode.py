@@ -1,0 +1,75 @@
+"""A proxy mode as a value: what kproxy knows of it before any backend object exists.
+
+The core asks a `Mode`, never its name. An installed package gives one by an entry point in the
+group `kproxy.backends`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from kproxy.backend.contract import CONTRACT_VERSION, BackendFactory, Ruleset
+from kproxy.config.types import ModeConfig
+from kproxy.forwarding.plan import BackendOptions
+from kproxy.forwarding.rules import Rules
+
+
+def as_it_is(ruleset: Ruleset) -> object:
+    """Return the ruleset: two of them are compared rule by rule, in order."""
+    return ruleset
+
+
+class Mode(Struct, frozen=True, kw_only=True):
+    """One value of `--proxy-mode`."""
+
+    name: str
+    """The entry point's name, and the value of `mode` in a configuration."""
+    backend: BackendFactory
+    """Called with a family and an object of `options`; usually the backend's class."""
+    description: str = ""
+    """One line for people."""
+    contract: int = CONTRACT_VERSION
+    """The version of the contract that the backend was written for."""
+    options: type[BackendOptions] = BackendOptions
+    """The mode's own options: decoded from `--backend-option` and `backendOptions`."""
+    config: ModeConfig = ModeConfig()
+    """How the mode reads the rest of the configuration."""
+    rules: Rules | None = None
+    """The mode's rules for the oracle. Without them there is none: nothing is predicted."""
+    comparable: Callable[[Ruleset], object] = as_it_is
+    """Brings two rulesets that mean the same to one value, whatever history has made of them."""
+    variants: tuple[str, ...] = ()
+    """The values of `variant_option`, for `bench`: ways to do the same."""
+    variant_option: str = ""
+    """The attribute of `options` that selects a variant."""
+    needs_ip_vs: bool = False
+    """It works only on a kernel that has IPVS; else commands run on user-mode Linux."""
+    forwards_itself: bool = False
+    """The backend forwards in its own process: `close` ends the service, not only the updates."""
+    traced: bool = True
+    """What it does to a packet shows in netfilter's trace."""
+    affinity_follows_connections: bool = False
+    """A client keeps its endpoint for as long as any of its connections is remembered."""
+    look: str = ""
+    """A command that shows its state inside a node, for people."""
+
+    def has_option(self, name: str) -> bool:
+        """Tell whether `options` has an attribute of this name."""
+        return name in self.options.__struct_fields__
+
+    def options_with(self, **wanted: Any) -> BackendOptions:
+        """Return options with those of `wanted` (by attribute) that this mode has."""
+        return self.options(
+            **{name: value for name, value in wanted.items() if self.has_option(name)}
+        )
+
+    def lacks_kernel(self) -> bool:
+        """Tell whether the running kernel cannot run the mode, but user-mode Linux can."""
+        if not self.needs_ip_vs:
+            return False
+        from kproxy.kernel.ipvs import has_ipvs
+
+        return not has_ipvs()

@@ -1,0 +1,102 @@
+"""A mode's own options: from texts or values to an object of the type that the mode gives. Pure.
+
+They come from `--backend-option NAME=VALUE` and from the section `backendOptions` of the
+configuration file, under the same names. A field of `Mode.options` that the mode's section of
+KubeProxyConfiguration has as well (`ModeConfig.section`) takes its value from there instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_origin
+
+import msgspec
+from msgspec.structs import FieldInfo, fields, replace
+
+from kproxy.api.problems import Problem
+from kproxy.backend.mode import Mode
+from kproxy.config.decode import decode_duration, plain_message
+from kproxy.config.types import ProxyConfig
+from kproxy.forwarding.plan import BackendOptions
+
+FLAG = "--backend-option"
+SECTION = "backendOptions"
+
+
+def parse_options(texts: Iterable[str]) -> tuple[dict[str, str], list[Problem]]:
+    """Split each `NAME=VALUE`. Returns values by name, the last of repeated ones, and problems."""
+    values: dict[str, str] = {}
+    problems = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            problems.append(Problem(FLAG, f"{text!r} is not of the form NAME=VALUE"))
+        values[name] = value
+    return values, problems
+
+
+def decode_options(
+    mode: Mode, values: Mapping[str, Any], where: str
+) -> tuple[BackendOptions, list[Problem]]:
+    """Decode `values` (by the names of files) with the mode's own type, defaults filled in.
+
+    Texts are taken for what the field is: `4`, `true`, `30s`, `a,b`. `where` goes into problems,
+    of which there is one for each unknown name and each value that cannot be. With problems the
+    options are the defaults.
+    """
+    known = {info.encode_name: info for info in own_fields(mode)}
+    problems: list[Problem] = []
+    decoded: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            problems.append(Problem(where, _unknown(mode, str(name), known)))
+            continue
+        info = known[name]
+        try:
+            decoded[info.name] = _convert(value, info)
+        except (msgspec.ValidationError, ValueError) as error:
+            problems.append(Problem(f"{where} {name}", plain_message(str(error))))
+    if not problems:
+        try:
+            return mode.options(**decoded), []
+        except (ValueError, TypeError) as error:  # of its __post_init__: values at odds
+            problems.append(Problem(where, str(error)))
+    return mode.options(), problems
+
+
+def complete_options(mode: Mode, config: ProxyConfig, options: BackendOptions) -> BackendOptions:
+    """Return the options with what they take from the mode's section of the configuration."""
+    section = getattr(config, mode.config.section, None) if mode.config.section else None
+    inherited = {
+        info.name: getattr(section, info.name)
+        for info in fields(mode.options)
+        if hasattr(section, info.name)
+    }
+    return replace(options, **inherited)
+
+
+def own_fields(mode: Mode) -> Iterator[FieldInfo]:
+    """Yield the fields that may be given: those that no section of the configuration has."""
+    sections = {info.name: info.type for info in fields(ProxyConfig)}
+    section = sections.get(mode.config.section)
+    taken = section.__struct_fields__ if section else ()
+    return (info for info in fields(mode.options) if info.name not in taken)
+
+
+def _convert(value: Any, info: FieldInfo) -> Any:
+    if isinstance(value, str) and get_origin(info.type) in (tuple, list, frozenset, set):
+        value = [entry for entry in value.split(",") if entry]
+    # Not strict: a text of the command line stands for a number or a switch.
+    return msgspec.convert(
+        value, info.type, strict=not isinstance(value, str), dec_hook=decode_duration
+    )
+
+
+def _unknown(mode: Mode, name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    if not names:
+        return f"{name!r}: {mode.name} mode has no options of its own"
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(names)}"
+    return f"{mode.name} mode has no option {name!r}{hint}"

@@ -1,0 +1,181 @@
+"""Finding backends: entry points of installed packages, checked when they are loaded.
+
+A fault is one line that names the backend, its distribution and version, and what is wrong. It ends
+nothing but what asked for that backend.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+
+from msgspec.structs import replace
+
+from kproxy.backend.containment import Plugin, contained, describe, lacking, takes
+from kproxy.backend.contract import CONTRACT_VERSION
+from kproxy.backend.mode import Mode
+from kproxy.config.types import ModeConfig
+from kproxy.errors import BackendFault, BadInput, NoOracle
+from kproxy.forwarding.plan import BackendOptions
+from kproxy.forwarding.rules import NoProxy, Rules
+
+GROUP = "kproxy.backends"
+DEFAULT_MODE = "iptables"  # as kube-proxy's
+_OWN = "kproxy"  # the distribution
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+
+log = logging.getLogger("kproxy")
+
+
+def modes() -> list[str]:
+    """Return the names of the installed backends, which are the values of `--proxy-mode`.
+
+    None of them is loaded for it, so some may turn out to be broken.
+    """
+    return sorted(_installed())
+
+
+def load(name: str) -> Mode:
+    """Return the mode called `name`, checked; its backends are contained.
+
+    Raises BadInput if none is installed, BackendFault if it breaks the contract.
+    """
+    if name not in _installed():
+        raise BadInput([f"no backend called {name!r}; installed: {', '.join(modes()) or 'none'}"])
+    loaded = _load(name)
+    if isinstance(loaded, BackendFault):
+        raise loaded
+    return loaded
+
+
+def sound_modes() -> Iterator[Mode]:
+    """Yield every installed mode that can be loaded. The fault of another is logged, once."""
+    for name in modes():
+        loaded = _load(name)
+        if isinstance(loaded, BackendFault):
+            _warn_once(str(loaded))
+        else:
+            yield loaded
+
+
+def rules_of(name: str | None) -> Rules:
+    """Return the rules of a mode for the oracle; `name` None: there are no proxies.
+
+    Raises NoOracle if the mode has none, and what `load` raises.
+    """
+    if name is None:
+        return NoProxy()
+    rules = load(name).rules
+    if rules is None:
+        raise NoOracle(
+            [f"{name} mode has no oracle: its backend gives no rules to predict with"],
+            remedy="Mode(rules=...) of that backend, see docs/backends.md",
+        )
+    return rules
+
+
+class ModeConfigs(Mapping[str, ModeConfig]):
+    """Name of an installed mode -> how it reads a configuration. Loads a mode when it is asked for.
+
+    Looking one up raises BackendFault if the backend is broken.
+    """
+
+    def __getitem__(self, name: str) -> ModeConfig:
+        if name not in _installed():
+            raise KeyError(name)
+        return load(name).config
+
+    def __contains__(self, name: object) -> bool:
+        return name in _installed()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(modes())
+
+    def __len__(self) -> int:
+        return len(_installed())
+
+
+@cache  # a fault is found once
+def _load(name: str) -> Mode | BackendFault:
+    entry = _installed()[name]
+    plugin = _plugin(entry)
+    try:
+        value = entry.load()
+    except (Exception, SystemExit) as error:
+        return BackendFault(f"{plugin} cannot be loaded: {describe(error)}")
+    mode = value if isinstance(value, Mode) else None
+    if mode is None:
+        if not callable(value):
+            return BackendFault(f"{plugin}: {entry.value} is neither a Mode nor a backend class")
+        mode = Mode(name=name, backend=value)
+    if problem := _problem(name, mode):
+        return BackendFault(f"{plugin} {problem}")
+    return replace(mode, backend=contained(plugin, mode.backend))
+
+
+def _problem(name: str, mode: Mode) -> str:
+    if not _NAME.fullmatch(name):
+        return "has a name that is not made of small letters, digits and hyphens"
+    if mode.name != name:
+        return f"calls its mode {mode.name!r}, unlike its entry point"
+    if mode.contract != CONTRACT_VERSION:
+        return (
+            f"was written for version {mode.contract} of the contract, "
+            f"and this kproxy has version {CONTRACT_VERSION}"
+        )
+    if not (isinstance(mode.options, type) and issubclass(mode.options, BackendOptions)):
+        return f"has options of type {mode.options!r}, which is no subclass of BackendOptions"
+    if not callable(mode.backend):
+        return "has a backend that cannot be called"
+    if not takes(mode.backend, 2):
+        return "has a backend that cannot be made from a family and options"
+    return lacking(mode.backend) if isinstance(mode.backend, type) else ""
+
+
+@cache  # looking through all installed packages takes some milliseconds
+def _installed() -> Mapping[str, EntryPoint]:
+    """By name. Of several with one name kproxy's own counts, else the first by distribution."""
+    found: dict[str, EntryPoint] = {}
+    for entry in _entry_points():
+        other = found.setdefault(entry.name, entry)
+        if other is not entry and _plugin(other) != _plugin(entry):
+            first, second = sorted((other, entry), key=_precedence)
+            found[entry.name] = first
+            _warn_once(f"{_plugin(second)} is ignored: {_plugin(first)} has that name")
+    return found
+
+
+def _precedence(entry: EntryPoint) -> tuple[bool, str]:
+    plugin = _plugin(entry)
+    return (not plugin.own, str(plugin))
+
+
+def _entry_points() -> list[EntryPoint]:
+    try:
+        return list(entry_points(group=GROUP))
+    except Exception:  # some package's metadata cannot be read: look at each by itself
+        return [entry for each in distributions() for entry in _entry_points_of(each)]
+
+
+def _entry_points_of(distribution: Distribution) -> list[EntryPoint]:
+    try:
+        return list(distribution.entry_points.select(group=GROUP))
+    except Exception as error:
+        name = distribution.metadata["Name"]
+        _warn_once(f"the entry points of {name} cannot be read: {describe(error)}")
+        return []
+
+
+def _plugin(entry: EntryPoint) -> Plugin:
+    if entry.dist is None:
+        return Plugin(entry.name, "of no known package", "")
+    name = entry.dist.name
+    return Plugin(entry.name, name, entry.dist.version, own=name == _OWN)
+
+
+@cache
+def _warn_once(text: str) -> None:
+    log.warning("%s", text)

@@ -1,0 +1,91 @@
+"""The options of modes on the command line: `--backend-option`, and a flag for each well-known one.
+
+Such a flag is for the modes that have an option of its name; the others ignore it, so that one
+command line may serve several modes. What `--backend-option` names, the mode must have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+from msgspec import Struct
+
+from kproxy.api.problems import Problem
+from kproxy.backend import BackendOptions, Mode, decode_options, parse_options
+from kproxy.backend.options import FLAG, SECTION, own_fields
+from kproxy.errors import BadInput
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_FLAGS = (
+    click.option(
+        "--iptables-variant",
+        type=click.Choice(["auto", "nft", "legacy"]),
+        help="Which iptables. auto (default): the one in use here.",
+    ),
+    click.option(
+        "--nftables-layout",
+        type=click.Choice(["kube-proxy", "flat"]),
+        help="How the table looks in nftables mode: as kube-proxy's (default), or made for speed.",
+    ),
+    click.option(
+        "--ipvs-local-fallback/--no-ipvs-local-fallback",
+        default=None,
+        help="With policy Local and no endpoint here, ipvs mode takes those of other nodes "
+        "(default). Without: it refuses, as kube-proxy did before 1.25.",
+    ),
+    click.option(
+        "--backend-option",
+        metavar="NAME=VALUE",
+        multiple=True,
+        help="Set an option of the mode's own. May be repeated.",
+    ),
+)
+
+
+class Given(Struct, frozen=True, kw_only=True):
+    """What the command line says. `flags`: values by attribute of `Mode.options`."""
+
+    flags: Mapping[str, str] = {}
+    backend_option: tuple[str, ...] = ()
+
+    def options(self, mode: Mode) -> BackendOptions:
+        """Return the options of a mode, without any file. Raises BadInput."""
+        options, problems = self.with_file(mode, {})
+        if problems:
+            raise BadInput([problem.at("") for problem in problems])
+        return options
+
+    def with_file(
+        self, mode: Mode, in_file: Mapping[str, Any]
+    ) -> tuple[BackendOptions, list[Problem]]:
+        """Return a mode's options, and what is wrong. `in_file` counts where nothing is given."""
+        texts, problems = parse_options(self.backend_option)
+        names = {info.name: info.encode_name for info in own_fields(mode)}
+        named = {names[each]: value for each, value in self.flags.items() if each in names}
+        given = named | texts
+        left = {name: value for name, value in in_file.items() if name not in given}
+        for source, where in ((left, SECTION), (given, FLAG)):
+            problems += decode_options(mode, source, where)[1]
+        if problems:
+            return mode.options(), problems
+        return decode_options(mode, left | given, FLAG)  # values may be at odds with each other
+
+
+def mode_options(command: _F) -> _F:
+    """Add the options to a click command. It gets them as parameters: see `take`."""
+    for add in reversed(_FLAGS):
+        command = add(command)
+    return command
+
+
+def take(parameters: dict[str, Any]) -> Given:
+    """Remove what `mode_options` has added from a command's parameters, and return it."""
+    flags = {}
+    for name in ("iptables_variant", "nftables_layout", "ipvs_local_fallback"):
+        value = parameters.pop(name)
+        if value is not None:
+            flags[name] = str(value).lower() if isinstance(value, bool) else value
+    return Given(flags=flags, backend_option=parameters.pop("backend_option"))
