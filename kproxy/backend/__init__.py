@@ -26,7 +26,15 @@ from kproxy.backend.contract import (
 )
 from kproxy.backend.mode import Mode
 from kproxy.backend.options import complete_options, decode_options, parse_options
-from kproxy.backend.registry import DEFAULT_MODE, ModeConfigs, load, modes, rules_of, sound_modes
+from kproxy.backend.registry import (
+    DEFAULT_MODE,
+    ModeConfigs,
+    load,
+    modes,
+    report_faults,
+    rules_of,
+    sound_modes,
+)
 from kproxy.config.types import ModeConfig
 from kproxy.errors import (
     BackendFault,
@@ -135,6 +143,7 @@ __all__ = [
     "not_allowed",
     "parse_options",
     "policy_of",
+    "report_faults",
     "rules_of",
     "selected_for_node_ports",
     "sound_modes",

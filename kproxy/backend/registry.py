@@ -61,6 +61,13 @@ def sound_modes() -> Iterator[Mode]:
             yield loaded
 
 
+def report_faults() -> None:
+    """Log what is wrong with backends of other packages, once. kproxy's own are not loaded."""
+    for name, entry in _installed().items():
+        if not _plugin(entry).own and isinstance(fault := _load(name), BackendFault):
+            _warn_once(str(fault))
+
+
 def rules_of(name: str | None) -> Rules:
     """Return the rules of a mode for the oracle; `name` None: there are no proxies.
 

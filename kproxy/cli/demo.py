@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kproxy.backend import DEFAULT_MODE, BackendOptions, load, modes
+from kproxy.backend import DEFAULT_MODE, BackendOptions, load, modes, report_faults
 from kproxy.cli import kernel as kernel_choice
 from kproxy.cli.example import find, names, play_example
 from kproxy.cli.examples import examples
@@ -75,6 +75,7 @@ def demo(
         click.echo(names())
         return
     wanted = find(example) if example is not None else None
+    report_faults()
     chosen = load(mode)
     options = take(parameters).options(chosen)
     if kernel_choice.is_needed(kernel, chosen):

@@ -28,7 +28,7 @@ class Counters(Struct):
 
     syncs: int = 0  # that succeeded
     failed_syncs: int = 0
-    repairs: int = 0  # rules or addresses altered by somebody else, rules written anew
+    repairs: int = 0  # rules or addresses changed by another process, rules written anew
     rejected: int = 0  # versions of the objects that were invalid and never in force
 
 
@@ -169,7 +169,7 @@ class ControlLoop:
         if damaged:
             self.counters.repairs += 1
             log.warning(
-                "%s rules or addresses were altered by somebody else; writing all rules again"
+                "%s rules or addresses were changed by another process; writing all rules again"
                 " (repair %d)",
                 " and ".join(family.value for family in damaged),
                 self.counters.repairs,

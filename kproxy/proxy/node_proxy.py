@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 
 from kproxy.address import Family
 from kproxy.backend import Backend, SyncReport
 from kproxy.config import ModeConfig, ProxyConfig, node_name, node_settings
-from kproxy.errors import BadInput, KernelRefused, KproxyError
+from kproxy.errors import BackendFault, BadInput, KernelRefused, KproxyError
 from kproxy.forwarding.plan import BackendOptions, Delta, Plan
 from kproxy.forwarding.planner import Planner
 from kproxy.forwarding.stale_flows import Serving, UdpEndpoints
 from kproxy.proxy.garbage import uncollected
 from kproxy.proxy.health import ProxyHealth
 from kproxy.store import Changes, Store
+
+log = logging.getLogger("kproxy")
 
 _ANY_MODE = ModeConfig()
 _NO_OPTIONS = BackendOptions()
@@ -149,7 +152,7 @@ class NodeProxy:
         found = tuple(
             family
             for family, backend in self._backends.items()
-            if family not in self._due_full and not _intact(backend)
+            if family not in self._due_full and not _intact(family, backend)
         )
         self._due_full.update(found)
         return found
@@ -204,8 +207,11 @@ class NodeProxy:
         return planned_anew
 
 
-def _intact(backend: Backend) -> bool:
+def _intact(family: Family, backend: Backend) -> bool:
     try:
         return backend.intact()
+    except BackendFault as fault:
+        log.warning("%s: %s", family.value, fault)
+        return False
     except (KproxyError, OSError):
         return False

@@ -68,10 +68,12 @@ class Place:
         self.name = name
         self.folder = folder
         self.environment = dict(os.environ)
+        self.python = sys.executable
+        self.cwd: Path | None = None  # where kproxy is started; None: where the tests are
         self._running: list[Running] = []
 
     def argv(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "kproxy", "run", "--netns", self.name, *arguments]
+        return [self.python, "-m", "kproxy", "run", "--netns", self.name, *arguments]
 
     def once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs to its end, which must come by itself."""
@@ -81,6 +83,7 @@ class Place:
             text=True,
             check=False,
             env=self.environment,
+            cwd=self.cwd,
             timeout=PATIENCE_S,
         )
 
@@ -96,6 +99,7 @@ class Place:
             stderr=subprocess.PIPE,
             text=True,
             env=self.environment,
+            cwd=self.cwd,
         )
         running = Running(process)
         self._running.append(running)

@@ -143,7 +143,7 @@ def test_flushed_rules_come_back(
         place.tool(*command.split())
     assert place.rules() != before
     until("the rules", lambda: place.rules() == before)
-    web.says("altered by somebody else")
+    web.says("changed by another process")
 
 
 def test_a_failing_restore_leaves_the_rules_and_is_retried(

@@ -1,0 +1,95 @@
+"""A fresh environment: the wheel of this checkout, the pinned dependencies, and nothing else."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_OURS = ("kproxy", "_kproxy", "__editable__")  # what an editable install of the checkout leaves
+
+
+class Environment:
+    """`folder` holds bin/python and what was installed. Nothing of the checkout is imported there:
+    commands run elsewhere, without PYTHONPATH.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.python = folder / "bin" / "python"
+
+    def install(self, project: Path) -> None:
+        """Install a wheel, or build and install a project, as pip does it."""
+        _pip(
+            *("--python", str(self.python), "install", "--no-deps", "--no-index"),
+            *("--no-build-isolation", "--quiet", str(project)),
+        )
+
+    def uninstall(self, distribution: str) -> None:
+        _pip("--python", str(self.python), "uninstall", "--yes", "--quiet", distribution)
+
+    def run(self, *argv: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a program of the environment, such as `kproxy`, and wait for its end."""
+        return subprocess.run(
+            [str(self.folder / "bin" / argv[0]), *argv[1:]],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            cwd=cwd or self.folder,
+            env=self.variables,
+        )
+
+    @property
+    def variables(self) -> dict[str, str]:
+        others = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return {**others, "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}"}
+
+
+def make(folder: Path, wheel: Path) -> Environment:
+    """Make an environment that has the wheel and what this test's own environment has besides.
+
+    Dependencies are linked, not installed again: it takes a second, and no network.
+    """
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    environment = Environment(folder)
+    (there,) = folder.glob("lib/python*/site-packages")
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if not entry.name.startswith(_OURS) and not entry.name.startswith("__pycache__"):
+            (there / entry.name).symlink_to(entry)
+    for program in Path(sys.executable).parent.iterdir():  # mypy, pytest: with the right Python
+        if program.name in ("mypy", "pytest"):
+            module = program.name
+            script = folder / "bin" / module
+            script.write_text(f'#!/bin/sh\nexec "{environment.python}" -m {module} "$@"\n')
+            script.chmod(0o755)
+    environment.install(wheel)
+    return environment
+
+
+def build_wheel(shared: Path) -> Path:
+    """Build the wheel of this checkout into `shared`, once for all workers of a test run."""
+    with (shared / "wheel.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = shared / "wheel"
+        if not folder.exists():
+            _pip(
+                *("wheel", "--no-deps", "--no-index", "--no-build-isolation", "--quiet"),
+                *("--wheel-dir", str(folder), str(ROOT)),
+            )
+        (wheel,) = folder.glob("kproxy-*.whl")
+        return wheel
+
+
+def _pip(*arguments: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,99 @@
+"""Packages with a backend each, as other people write and install them; most are broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from netns_tests.installed.environment import Environment
+
+_PROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "kproxy-{name}"
+version = "1.2"
+
+[project.entry-points."kproxy.backends"]
+{name} = "kproxy_{name}:Backend"
+
+[tool.hatch.build.targets.wheel]
+only-include = ["kproxy_{name}.py"]
+"""
+# Notes on standard error whatever is done to the kernel: there must be nothing of it.
+_SOUND = """
+import sys
+
+from kproxy.backend import Support, SyncReport
+
+
+class Backend:
+    def __init__(self, family, options):
+        self.family = family
+
+    def support(self):
+        return Support(True)
+
+    def prepare(self, settings, /):
+        pass
+
+    def sync(self, plan, delta, /):
+        return SyncReport(full=delta.full, transactions=0, rules_written={})
+
+    def intact(self):
+        return True
+
+    def read(self):
+        return {}
+
+    def cleanup(self):
+        pass
+
+    def close(self):
+        pass
+"""
+
+BROKEN = {  # name -> its module
+    "unimportable": "import a_module_that_nobody_has\n" + _SOUND,
+    "readless": _SOUND.replace("    def read(self):\n        return {}\n", ""),
+    "unreadable": _SOUND.replace("return {}\n", "raise ZeroDivisionError('no chain')\n"),
+    "unsyncable": _SOUND.replace(
+        "return SyncReport(full=delta.full, transactions=0, rules_written={})",
+        "raise ZeroDivisionError('no rule')",
+    ),
+    "blind": _SOUND.replace("return True\n", "raise ZeroDivisionError('no eye')\n", 1),
+    "unclean": _SOUND.replace(
+        "    def cleanup(self):\n        pass", "    def cleanup(self):\n        sys.exit('bye')"
+    ),
+    "unmakeable": _SOUND.replace("        self.family = family\n", "        family.x\n"),
+    "childish": _SOUND.replace("def __init__(self, family, options)", "def __init__(self)").replace(
+        "self.family = family", "pass"
+    ),
+    "odd": _SOUND.replace("        return True\n", "        return 'yes'\n", 1),
+}
+FAULTS = {  # name -> the line that names it, when it is loaded or used
+    "unimportable": "backend 'unimportable' (kproxy-unimportable 1.2) cannot be loaded: "
+    "ModuleNotFoundError: No module named 'a_module_that_nobody_has'",
+    "readless": "backend 'readless' (kproxy-readless 1.2) has no method read()",
+    "unreadable": "backend 'unreadable' (kproxy-unreadable 1.2): read() raised "
+    "ZeroDivisionError: no chain",
+    "unsyncable": "backend 'unsyncable' (kproxy-unsyncable 1.2): sync() raised "
+    "ZeroDivisionError: no rule",
+    "blind": "backend 'blind' (kproxy-blind 1.2): intact() raised ZeroDivisionError: no eye",
+    "unclean": "backend 'unclean' (kproxy-unclean 1.2): cleanup() raised SystemExit: bye",
+    "unmakeable": "backend 'unmakeable' (kproxy-unmakeable 1.2) cannot be made: AttributeError: "
+    "'Family' object has no attribute 'x'",
+    "childish": "backend 'childish' (kproxy-childish 1.2) has a backend that cannot be made from "
+    "a family and options",
+    "odd": "backend 'odd' (kproxy-odd 1.2): intact() returned str, not bool",
+}
+
+
+def install(environment: Environment, name: str, folder: Path) -> None:
+    """Install the package of one backend; `folder` is for its sources."""
+    project = folder / name
+    project.mkdir(parents=True)
+    (project / "pyproject.toml").write_text(_PROJECT.format(name=name))
+    (project / f"kproxy_{name}.py").write_text(BROKEN[name])
+    environment.install(project)

@@ -1,0 +1,155 @@
+"""A backend of somebody else may be broken: only who asks for it notices more than a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from netns_tests.installed.environment import Environment, make
+from netns_tests.installed.plugins import FAULTS, install
+from netns_tests.run.running import Place, until
+
+BYSTANDERS = ("unimportable", "readless", "unreadable")  # nobody asks for them
+Service = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def crowded(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """With three broken backends beside kproxy's own."""
+    for name in BYSTANDERS:
+        install(environment, name, tmp_path_factory.mktemp("sources"))
+    return environment
+
+
+@pytest.fixture
+def there(crowded: Environment, place: Place) -> Place:
+    """A namespace where the kproxy of that environment is started, outside the checkout."""
+    place.python = str(crowded.python)
+    place.cwd = place.folder
+    place.environment = crowded.variables
+    return place
+
+
+def faults(log: str) -> dict[str, int]:
+    """How often each bystander is named."""
+    return {name: log.count(FAULTS[name]) for name in BYSTANDERS}
+
+
+ONCE_EACH = dict.fromkeys(BYSTANDERS, 1)
+MODES = ["iptables", "nftables", pytest.param("ipvs", marks=pytest.mark.ipvs)]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_run_goes_on_beside_them(mode: str, there: Place, service: Service) -> None:
+    """Through the first sync, the look for leftovers, looks for damage, and a change."""
+    path = there.write("web.yaml", service("web", "10.96.0.1"))
+    running = there.start("--manifests", str(path), f"--proxy-mode={mode}")
+    until("the look for leftovers", lambda: faults(running.log) == ONCE_EACH)
+    there.write("web.yaml", service("web", "10.96.0.1") + "---" + service("shop", "10.96.0.2"))
+    running.says("synced in")
+    assert running.stop() == 0
+    assert faults(running.log) == ONCE_EACH
+    assert "Traceback" not in running.log
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_once_and_cleanup(mode: str, there: Place, service: Service) -> None:
+    path = there.write("web.yaml", service("web", "10.96.0.1"))
+    before = there.rules() + there.tool("nft", "list", "ruleset")
+    done = there.once("--manifests", str(path), "--once", f"--proxy-mode={mode}")
+    assert done.returncode == 0, done.stderr
+    assert faults(done.stderr) == ONCE_EACH
+    assert there.rules() + there.tool("nft", "list", "ruleset") != before
+    done = there.once("--cleanup")
+    assert done.returncode == 0, done.stderr
+    # Its `cleanup` works, so nothing of it is left alone.
+    assert faults(done.stderr) == ONCE_EACH | {"unreadable": 0}
+    assert "Traceback" not in done.stderr
+    assert "KUBE-" not in there.rules()
+    assert "kube-proxy" not in there.tool("nft", "list", "tables")
+
+
+def test_modes_are_switched_beside_them(there: Place, service: Service) -> None:
+    path = there.write("web.yaml", service("web", "10.96.0.1"))
+    for mode in ("iptables", "nftables", "iptables"):
+        done = there.once("--manifests", str(path), "--once", f"--proxy-mode={mode}")
+        assert done.returncode == 0, done.stderr
+        assert faults(done.stderr) == ONCE_EACH
+        tables = there.tool("nft", "list", "tables")
+        assert ("KUBE-SVC-" in there.rules()) == (mode == "iptables")
+        assert ("kube-proxy" in tables) == (mode == "nftables")
+
+
+def test_demo_beside_them(crowded: Environment) -> None:
+    """A lab asks no other mode for leftovers, so what a broken `read` does is not found there."""
+    done = crowded.run("kproxy", "demo", "--json")
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)
+    assert values["ok"]
+    assert len(values["findings"]) == 23
+    assert faults(done.stderr) == ONCE_EACH | {"unreadable": 0}
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["unimportable", "readless"])
+def test_who_asks_for_a_broken_one_is_told(name: str, there: Place, service: Service) -> None:
+    path = there.write("web.yaml", service("web", "10.96.0.1"))
+    done = there.once("--manifests", str(path), "--once", f"--proxy-mode={name}")
+    assert (done.returncode, done.stderr) == (1, f"kproxy: {FAULTS[name]}\n")
+    assert "KUBE-" not in there.rules()
+
+
+ASKED_FOR = ("unsyncable", "blind", "unclean", "unmakeable", "childish", "odd")
+
+
+@pytest.fixture(scope="module")
+def asked_for(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    made = make(tmp_path_factory.mktemp("environment") / "venv", wheel)
+    for name in ASKED_FOR:
+        install(made, name, tmp_path_factory.mktemp("sources"))
+    return made
+
+
+@pytest.fixture
+def here(asked_for: Environment, place: Place) -> Place:
+    place.python = str(asked_for.python)
+    place.cwd = place.folder
+    place.environment = asked_for.variables
+    return place
+
+
+@pytest.mark.parametrize("name", ["unsyncable", "blind", "odd"])
+def test_a_sync_that_fails_is_tried_again(name: str, here: Place, service: Service) -> None:
+    """What `intact` does wrong is damage, so everything is written again."""
+    path = here.write("web.yaml", service("web", "10.96.0.1"))
+    running = here.start_without_waiting(
+        "--manifests", str(path), f"--proxy-mode={name}", "--iptables-min-sync-period=0.1s"
+    )
+    again = "sync failed (3 in a row)" if name == "unsyncable" else "(repair 2)"
+    running.says(again)
+    assert running.stop() == 0
+    assert FAULTS[name] in running.log
+    assert "Traceback" not in running.log
+
+
+@pytest.mark.parametrize("name", ["unsyncable", "unmakeable", "childish"])
+def test_once_fails_with_its_name(name: str, here: Place, service: Service) -> None:
+    path = here.write("web.yaml", service("web", "10.96.0.1"))
+    done = here.once("--manifests", str(path), "--once", f"--proxy-mode={name}")
+    assert done.returncode == 1
+    assert FAULTS[name] in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_cleanup_of_one_that_was_not_asked_for(here: Place) -> None:
+    """It is named, the others have done their work; who asks for its mode is told by the status."""
+    left_alone = f"{FAULTS['unclean']}; what it may have left here is left alone"
+    done = here.once("--cleanup")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(left_alone) == 1
+    done = here.once("--cleanup", "--proxy-mode=unclean")
+    assert done.returncode == 1
+    assert FAULTS["unclean"] in done.stderr
