@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import enum
 import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from socket import AF_INET, AF_INET6, AddressFamily
 
 
-class Family(enum.Enum):
+class Family(enum.StrEnum):
+    """A family is equal to its name in Kubernetes' objects, where msgspec reads and writes it."""
+
     IPV4 = "IPv4"
     IPV6 = "IPv6"
 
@@ -25,13 +28,18 @@ class Family(enum.Enum):
 
 
 def family_of(address: str) -> Family:
-    """Return the family of an address or CIDR in canonical text."""
+    """Return the family of an address or CIDR in canonical text. Text without a colon is IPv4."""
     return Family.IPV6 if ":" in address else Family.IPV4
+
+
+def family_of_parsed(value: IPv4Address | IPv4Network | IPv6Address | IPv6Network) -> Family:
+    """Return the family of an object of `ipaddress`."""
+    return Family.IPV4 if value.version == 4 else Family.IPV6
 
 
 def socket_family(address: str) -> AddressFamily:
     """Return what a socket for this address is made with."""
-    return family_of(address).socket_family
+    return AF_INET6 if ":" in address else AF_INET
 
 
 def bracketed(address: str) -> str:
@@ -41,7 +49,7 @@ def bracketed(address: str) -> str:
 
 def host_port(address: str, port: int) -> str:
     """Return `10.0.0.1:80` or `[fd00::1]:80`."""
-    return f"{bracketed(address)}:{port}"
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def split_host_port(text: str) -> tuple[str, str] | None:

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from kproxy.address import Family, family_of
 from kproxy.kernel.conntrack import Flow
 from kproxy.kernel.netlink import CREATE, EXCL, NETLINK_NETFILTER, Netlink, Request, attribute
 
@@ -37,8 +38,8 @@ def ends(flows: Iterable[Flow]) -> list[tuple[tuple[str, int], tuple[str, int]]]
 
 
 def _body(entry: Entry) -> bytes:
-    family = socket.AF_INET6 if ":" in entry.source[0] else socket.AF_INET
-    body = struct.pack("=BBH", family, 0, 0)
+    family = family_of(entry.source[0])
+    body = struct.pack("=BBH", family.socket_family, 0, 0)
     body += _nested(1, _tuple(family, entry.source, entry.destination, entry.protocol))
     body += _nested(2, _tuple(family, entry.backend, entry.source, entry.protocol))
     body += attribute(7, struct.pack(">I", 600))
@@ -48,10 +49,10 @@ def _body(entry: Entry) -> bytes:
 
 
 def _tuple(
-    family: int, source: tuple[str, int], destination: tuple[str, int], protocol: str
+    family: Family, source: tuple[str, int], destination: tuple[str, int], protocol: str
 ) -> bytes:
-    first = 1 if family == socket.AF_INET else 3
-    addresses = (socket.inet_pton(family, each[0]) for each in (source, destination))
+    first = 1 if family is Family.IPV4 else 3
+    addresses = (socket.inet_pton(family.socket_family, each[0]) for each in (source, destination))
     ports = (struct.pack(">H", each[1]) for each in (source, destination))
     number = attribute(1, bytes([_NUMBERS[protocol]]))
     return _nested(1, b"".join(map(attribute, (first, first + 1), addresses))) + _nested(

@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import (
     ClientIPConfig,
     Endpoint,
@@ -35,8 +36,7 @@ from kproxy.store import SERVICE_NAME_LABEL, ObjectKey, object_key
 
 NODES = ("node-0", "node-1", "node-2")
 ZONES = ("zone-a", "zone-b")
-Families = tuple[Literal["IPv4", "IPv6"], ...]
-FAMILIES: tuple[Families, ...] = (("IPv4",), ("IPv6",), ("IPv4", "IPv6"))
+FAMILIES = ((Family.IPV4,), (Family.IPV6,), (Family.IPV4, Family.IPV6))
 CONDITIONS = (
     EndpointConditions(ready=True, serving=True, terminating=False),
     EndpointConditions(ready=True, serving=True, terminating=False),

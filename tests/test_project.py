@@ -133,6 +133,44 @@ def test_no_file_contains(what: str, pattern: str) -> None:
     assert found == [], what
 
 
+ADDRESS = ROOT / "kproxy/address.py"
+PARSES_ADDRESSES = "kproxy/api/addresses.py"  # text there may be no address yet, nor canonical
+
+
+def spelled_out(path: Path) -> Iterator[str]:
+    """What a module does itself though `kproxy.address` has a function for it."""
+    own = {node.name for node in ast.parse(ADDRESS.read_text()).body if hasattr(node, "name")}
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Compare(left=ast.Constant(value=":"), ops=[ast.In() | ast.NotIn()]):
+                yield f"{node.lineno}: a colon is looked for: family_of"
+            case ast.Attribute(attr="AF_INET6") | ast.alias(name="AF_INET6"):
+                yield f"{node.lineno}: AF_INET6: socket_family"
+            case ast.JoinedStr(values=parts):
+                for before, after in zip(parts, parts[2:], strict=False):
+                    if literal(before).endswith("[") and literal(after) == "]:":
+                        yield f"{node.lineno}: an address in brackets: host_port"
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) if name in own:
+                yield f"{node.lineno}: another {name}"
+            case ast.Assign(targets=[ast.Name(id=name)]) if name in own:
+                yield f"{node.lineno}: another {name}"
+
+
+def literal(part: ast.expr) -> str:
+    """Return the text of a part of an f-string; "" for a value in it."""
+    return str(part.value) if isinstance(part, ast.Constant) else ""
+
+
+def test_families_and_ports_of_addresses_have_one_home() -> None:
+    found = [
+        f"{name(path)}:{each}"
+        for path in MODULES
+        if path != ADDRESS and name(path) != PARSES_ADDRESSES
+        for each in spelled_out(path)
+    ]
+    assert found == []
+
+
 def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = project["dependencies"] + project["optional-dependencies"]["dev"]

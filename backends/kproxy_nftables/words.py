@@ -11,14 +11,13 @@ import struct
 from collections.abc import Iterable
 from functools import cache
 
-from kproxy.address import Family
+from kproxy.address import Family, socket_family
 from kproxy.forwarding.plan import DetectLocal, Endpoint, LocalDetector, NodeSettings
 from kproxy.kernel.nftables import expressions as expr
 from kproxy.kernel.nftables.expressions import Ct, Header, Meta, Verdict
 from kproxy.kernel.nftables.objects import AnonymousSet, boundary, data_value, element
 from kproxy.kernel.nftables.types import INTEGER, PORT, address, concatenation
 
-_FAMILIES = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _ADDRESS_BYTES = {Family.IPV4: 4, Family.IPV6: 16}
 _SOURCE = {Family.IPV4: 12, Family.IPV6: 8}
 _DESTINATION = {Family.IPV4: 16, Family.IPV6: 24}
@@ -32,7 +31,7 @@ _IFNAMSIZ = 16
 
 
 def address_bytes(text: str) -> bytes:
-    return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    return socket.inet_pton(socket_family(text), text)
 
 
 @cache
@@ -48,7 +47,7 @@ def frontend_bytes(address: str, protocol: str, port: int) -> bytes:
 
 def endpoint_bytes(family: Family, endpoints: Iterable[Endpoint]) -> tuple[bytes, ...]:
     """ADDRESS . PORT"""
-    number, packed = _FAMILIES[family], socket.inet_pton
+    number, packed = family.socket_family, socket.inet_pton
     return tuple(
         [packed(number, endpoint.address) + port_bytes(endpoint.port) for endpoint in endpoints]
     )

@@ -104,11 +104,6 @@ def check_unique(
         report.add(field, f"{told} is used by {first} already")
 
 
-def family_name(address: str) -> str:
-    """Family of a canonical address."""
-    return "IPv6" if ":" in address else "IPv4"
-
-
 def altered(obj: _S, **values: object) -> _S:
     """`obj` with these values; itself if it has them already, which is the rule."""
     for name, value in values.items():

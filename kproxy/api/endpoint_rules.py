@@ -9,6 +9,7 @@ import sys
 
 from msgspec.structs import force_setattr
 
+from kproxy.address import family_of
 from kproxy.api.addresses import canonical_ip
 from kproxy.api.checks import (
     altered,
@@ -17,7 +18,6 @@ from kproxy.api.checks import (
     check_name,
     check_port,
     check_unique,
-    family_name,
 )
 from kproxy.api.names import label_value_problem, service_name_problem, subdomain_problem
 from kproxy.api.problems import Report, shown, step
@@ -87,7 +87,7 @@ def _address(text: str, field: str, wanted: str, report: Report) -> str:
     found = canonical_ip(text)
     if not found:
         report.add(field, f"{shown(text)} is not an IP address")
-    elif wanted and family_name(found) != wanted:
+    elif wanted and family_of(found) != wanted:
         report.add(field, f"{shown(text)} is not {wanted}, as addressType says")
     return found
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-from typing import Literal
-
+from kproxy.address import Family, family_of
 from kproxy.api.types import (
     SERVICE_NAME_LABEL,
     Endpoint,
-    EndpointAddress,
     EndpointConditions,
     Endpoints,
     EndpointSlice,
@@ -24,10 +21,10 @@ def mirror(endpoints: Endpoints) -> list[EndpointSlice]:
     meta = endpoints.metadata
     slices = []
     for number, subset in enumerate(endpoints.subsets):
-        families: dict[Literal["IPv4", "IPv6"], list[Endpoint]] = {"IPv4": [], "IPv6": []}
+        families: dict[Family, list[Endpoint]] = {family: [] for family in Family}
         for ready, addresses in ((True, subset.addresses), (False, subset.not_ready_addresses)):
             for address in addresses:
-                families[_family(address)].append(
+                families[family_of(address.ip)].append(
                     Endpoint(
                         addresses=(address.ip,),
                         conditions=EndpointConditions(ready=ready),
@@ -43,7 +40,7 @@ def mirror(endpoints: Endpoints) -> list[EndpointSlice]:
                     namespace=meta.namespace,
                     labels={SERVICE_NAME_LABEL: meta.name},
                 ),
-                address_type=family,
+                address_type=family.value,
                 endpoints=tuple(members),
                 ports=subset.ports,
             )
@@ -51,7 +48,3 @@ def mirror(endpoints: Endpoints) -> list[EndpointSlice]:
             if members
         ]
     return slices
-
-
-def _family(address: EndpointAddress) -> Literal["IPv4", "IPv6"]:
-    return "IPv6" if ipaddress.ip_address(address.ip).version == 6 else "IPv4"

@@ -6,8 +6,9 @@ Source: k8s.io/kubernetes pkg/apis/networking/validation, validateServiceCIDRSpe
 
 from __future__ import annotations
 
+from kproxy.address import family_of
 from kproxy.api.addresses import canonical_cidr
-from kproxy.api.checks import altered, check_cidr, check_name, check_unique, family_name
+from kproxy.api.checks import altered, check_cidr, check_name, check_unique
 from kproxy.api.names import subdomain_problem
 from kproxy.api.problems import Report, shown
 from kproxy.api.types import ServiceCIDR
@@ -36,5 +37,5 @@ def _check_cidrs(cidrs: tuple[str, ...], report: Report) -> None:
         if network:
             if text != network:
                 report.add(field, f"{shown(text)} is not canonical, as {shown(network)} is")
-            family = family_name(network)
+            family = family_of(network)
             check_unique(report, field, families, family, family)

@@ -7,6 +7,7 @@ Source: pkg/apis/core/validation/validation.go (ValidateService), pkg/apis/core/
 
 from __future__ import annotations
 
+from kproxy.address import family_of
 from kproxy.api.addresses import canonical_ip
 from kproxy.api.checks import (
     altered,
@@ -16,7 +17,6 @@ from kproxy.api.checks import (
     check_name,
     check_port,
     check_unique,
-    family_name,
 )
 from kproxy.api.names import service_name_problem, subdomain_problem
 from kproxy.api.problems import Problem, Report, shown
@@ -144,7 +144,7 @@ def _check_families(
     for i, (field, address) in enumerate(zip(fields, addresses, strict=True)):
         if not canonical_ip(address):
             continue
-        own = family_name(address)
+        own = family_of(address)
         if not spec.ip_families:
             check_unique(report, field, used, own, own)
         elif i >= len(spec.ip_families):

@@ -7,6 +7,7 @@ Kubernetes writes for empty lists. So it goes first, and this is asked for what 
 from __future__ import annotations
 
 import types
+from enum import StrEnum
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -55,6 +56,10 @@ def _read(value: object, hint: Any, path: str, problems: list[Problem]) -> Any:
             if isinstance(value, str) and value in arguments:
                 return value
             expected = _one_of(arguments)
+        case _ if _is_enum(hint):
+            if isinstance(value, str) and value in list(hint):
+                return hint(value)
+            expected = _one_of(tuple(hint))
         case _:
             if type(value) is hint:
                 return value
@@ -97,11 +102,17 @@ def _stand_in(hint: Any) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return arguments[0]
+    if _is_enum(hint):
+        return next(iter(hint))
     if origin in _UNIONS:
         return _stand_in(arguments[0])
     if isinstance(hint, type) and issubclass(hint, Struct):
         return hint(**{i.name: _stand_in(i.type) for i in _fields(hint) if i.required})
     return (origin or hint)()
+
+
+def _is_enum(hint: object) -> bool:
+    return isinstance(hint, type) and issubclass(hint, StrEnum)
 
 
 def _one_of(choices: tuple[str, ...]) -> str:

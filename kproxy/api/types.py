@@ -13,6 +13,8 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from kproxy.address import Family
+
 Protocol = Literal["TCP", "UDP", "SCTP"]
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"  # of a slice: the Service it feeds
 
@@ -71,7 +73,7 @@ class ServiceSpec(_Object, frozen=True, kw_only=True):
     ports: tuple[ServicePort, ...] = ()
     cluster_ip: str = field(default="", name="clusterIP")
     cluster_ips: tuple[str, ...] = field(default=(), name="clusterIPs")
-    ip_families: tuple[Literal["IPv4", "IPv6"], ...] = ()
+    ip_families: tuple[Family, ...] = ()
     ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
     external_ips: tuple[str, ...] = field(default=(), name="externalIPs")
     external_name: str = ""

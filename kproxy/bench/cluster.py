@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import (
     Endpoint,
     EndpointConditions,
@@ -28,6 +29,7 @@ MOST_CHANGES = 30_000  # of each kind
 SERVICE_PORT = 80
 ENDPOINT_PORT = 8080
 
+_FAMILIES = (Family.IPV4,)
 _READY = EndpointConditions(ready=True, serving=True, terminating=False)
 _PORTS = (EndpointPort(name="http", port=ENDPOINT_PORT),)
 
@@ -40,7 +42,7 @@ def objects(services: int, endpoints: int) -> Iterator[KubernetesObject]:
             spec=ServiceSpec(
                 cluster_ip=(ip := cluster_ip(number)),
                 cluster_ips=(ip,),
-                ip_families=("IPv4",),
+                ip_families=_FAMILIES,
                 ports=(ServicePort(name="http", port=SERVICE_PORT),),
             ),
         )

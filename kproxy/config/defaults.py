@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from kproxy.address import Family, family_of_parsed
 from kproxy.api.addresses import parse_ip
 from kproxy.config.addresses import with_port
 from kproxy.config.types import ModeConfig, ProxyConfig
@@ -25,7 +26,7 @@ def fill_file(config: ProxyConfig, values: Mapping[str, Any]) -> ProxyConfig:
     """
     initial = ProxyConfig()
     bind = parse_ip(config.bind_address)
-    ipv6 = bind is not None and bind.version == 6
+    ipv6 = bind is not None and family_of_parsed(bind) is Family.IPV6
     healthz = values.get("healthzBindAddress") or ("::" if ipv6 else "0.0.0.0")
     metrics = values.get("metricsBindAddress") or ("::1" if ipv6 else "127.0.0.1")
     connection, iptables, nftables = config.client_connection, config.iptables, config.nftables

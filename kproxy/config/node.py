@@ -9,10 +9,9 @@ from collections.abc import Collection
 from ipaddress import ip_network
 from itertools import chain
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of_parsed
 from kproxy.api.addresses import Address, Network, parse_cidr, parse_ip
 from kproxy.api.types import Node
-from kproxy.config.addresses import family_of
 from kproxy.config.gates import enabled
 from kproxy.config.types import PRIMARY, ModeConfig, ProxyConfig
 from kproxy.errors import BadInput
@@ -84,12 +83,12 @@ def node_addresses(config: ProxyConfig, node: Node | None) -> dict[Family, Addre
     found: dict[Family, Address] = {}
     bind = parse_ip(config.bind_address)
     if bind and not bind.is_unspecified:
-        found[family_of(bind)] = bind
+        found[family_of_parsed(bind)] = bind
     for address in _raw_addresses(node):
-        found.setdefault(family_of(address), address)
+        found.setdefault(family_of_parsed(address), address)
     for text in ("127.0.0.1", "::1"):
-        if (loopback := parse_ip(text)) and family_of(loopback) not in found:
-            found[family_of(loopback)] = loopback
+        if (loopback := parse_ip(text)) and family_of_parsed(loopback) not in found:
+            found[family_of_parsed(loopback)] = loopback
     return found
 
 
@@ -134,7 +133,7 @@ def _detectors(config: ProxyConfig, node: Node | None) -> dict[Family, LocalDete
             cidrs = config.cluster_cidrs
     networks = [network for text in cidrs if (network := parse_cidr(text))]
     return {
-        family_of(network): LocalDetector(DetectLocal.CIDR, str(network))
+        family_of_parsed(network): LocalDetector(DetectLocal.CIDR, str(network))
         for network in reversed(networks)  # the first of each family counts
     }
 
@@ -148,7 +147,7 @@ def _node_port_addresses(
         networks = [ip_network(each) for each in addresses.values() if not each.is_loopback]
     else:
         networks = [parse_cidr(text) for text in config.node_port_addresses]
-    own = [network for network in networks if network and family_of(network) is family]
+    own = [network for network in networks if network and family_of_parsed(network) is family]
     if any(network.prefixlen == 0 for network in own):
         return NodePortAddresses()
     return NodePortAddresses(tuple(dict.fromkeys(str(network) for network in own)))
@@ -166,5 +165,5 @@ def _localhost_node_ports(
 
 def _service_cidrs(family: Family, cidrs: Collection[str]) -> tuple[str, ...]:
     networks = {network for text in cidrs if (network := parse_cidr(text))}
-    own = sorted(str(network) for network in networks if family_of(network) is family)
+    own = sorted(str(network) for network in networks if family_of_parsed(network) is family)
     return tuple(own)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 
+from kproxy.address import family_of_parsed, split_host_port
 from kproxy.api.addresses import parse_cidr, parse_ip
 from kproxy.api.problems import Problem
-from kproxy.config.addresses import family_of, split_host_port
 from kproxy.config.durations import format_duration
 from kproxy.config.gates import gate_problems
 from kproxy.config.types import PRIMARY, ModeConfig, ProxyConfig
@@ -100,7 +100,7 @@ def _cluster_cidrs(cidrs: tuple[str, ...]) -> Iterator[Problem]:
     known = [network for network in networks if network]
     if len(cidrs) > 2:
         yield Problem("clusterCIDR", f"{len(cidrs)} CIDRs; at most one of each family is allowed")
-    elif len(known) == 2 and family_of(known[0]) is family_of(known[1]):
+    elif len(known) == 2 and family_of_parsed(known[0]) is family_of_parsed(known[1]):
         yield Problem("clusterCIDR", "two CIDRs of the same family")
 
 

@@ -12,15 +12,14 @@ from random import Random
 
 from msgspec.structs import replace
 
+from kproxy.address import Family, family_of
 from kproxy.api.checks import altered
 from kproxy.api.service_rules import with_type_defaults
 from kproxy.api.types import LoadBalancerStatus, Service, ServicePort, ServiceSpec
 from kproxy.controlplane.families import (
     CLUSTER_IPS,
     Families,
-    Family,
     assign_families,
-    family_of,
     is_headless,
 )
 from kproxy.controlplane.field_errors import exhausted, invalid, refusal

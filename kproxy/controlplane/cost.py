@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import (
     Container,
     Endpoints,
@@ -112,7 +113,7 @@ _SERVICE = Service(
     spec=ServiceSpec(
         selector={"app": "web"},
         cluster_ip="10.96.0.10",
-        ip_families=("IPv4",),
+        ip_families=(Family.IPV4,),
         ports=(ServicePort(name="http", port=80, target_port=8080),),
     ),
 )

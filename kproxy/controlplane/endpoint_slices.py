@@ -13,6 +13,7 @@ from random import Random
 
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.checks import ZONE_LABEL
 from kproxy.api.types import (
     SERVICE_NAME_LABEL,
@@ -27,7 +28,6 @@ from kproxy.api.types import (
 )
 from kproxy.controlplane import members
 from kproxy.controlplane.hints import hinted
-from kproxy.controlplane.members import Family
 from kproxy.controlplane.packing import (
     MANAGED_BY_LABEL,
     RESERVED_LABELS,
@@ -185,7 +185,7 @@ def _blank(service: Service, family: Family) -> EndpointSlice:
     labels[SERVICE_NAME_LABEL] = service.metadata.name
     labels[MANAGED_BY_LABEL] = CONTROLLER
     metadata = Metadata(name="", namespace=service.metadata.namespace, labels=labels)
-    return EndpointSlice(metadata=metadata, address_type=family)
+    return EndpointSlice(metadata=metadata, address_type=family.value)
 
 
 def _alike(old: EndpointSlice, placeholder: EndpointSlice) -> bool:

@@ -5,23 +5,17 @@ Source: pkg/registry/core/service/storage/alloc.go (initIPFamilyFields) of Kuber
 
 from __future__ import annotations
 
-from typing import Literal, cast
-
-from kproxy.api.checks import altered, family_name
+from kproxy.address import Family, family_of
+from kproxy.api.checks import altered
 from kproxy.api.service_rules import HEADLESS
 from kproxy.api.types import ServiceSpec
 from kproxy.controlplane.field_errors import invalid
 
-Family = Literal["IPv4", "IPv6"]
 Families = tuple[Family, ...]
 
 FAMILIES = "spec.ipFamilies"
 POLICY = "spec.ipFamilyPolicy"
 CLUSTER_IPS = "spec.clusterIPs"
-
-
-def family_of(address: str) -> Family:
-    return cast("Family", family_name(address))
 
 
 def is_headless(spec: ServiceSpec) -> bool:
@@ -142,5 +136,5 @@ def _inferred(spec: ServiceSpec, configured: Families, problems: list[str]) -> S
 def _extended(spec: ServiceSpec, default: Families, *, extend: bool) -> ServiceSpec:
     families: Families = spec.ip_families or default
     if extend and len(families) == 1:
-        families += ("IPv6",) if families == ("IPv4",) else ("IPv4",)
+        families += (families[0].other,)
     return altered(spec, ip_families=families)

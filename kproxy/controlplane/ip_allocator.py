@@ -9,8 +9,8 @@ import sys
 from ipaddress import ip_address
 from random import Random
 
+from kproxy.address import Family, family_of_parsed
 from kproxy.api.addresses import parse_cidr
-from kproxy.controlplane.families import family_of
 from kproxy.controlplane.pool import Pool, static_band
 from kproxy.errors import BadInput
 
@@ -27,10 +27,10 @@ class IPAllocator:
         if network is None:
             raise BadInput([f"invalid CIDR address: {cidr}"])
         self.cidr = str(network)
-        self.family = family_of(str(network.network_address))
+        self.family = family_of_parsed(network)
         self._first = network.network_address + 1
         size = network.num_addresses
-        spared = 1 if network.version == 6 else 2
+        spared = 1 if self.family is Family.IPV6 else 2
         usable = min(max(size - spared, 0), sys.maxsize)  # the API server counts in 63 bits, too
         self._pool = Pool(usable, static_band(size, divisor=16, most=256), random)
 

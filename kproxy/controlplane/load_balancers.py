@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
+from kproxy.address import Family, family_of, family_of_parsed
 from kproxy.api.addresses import canonical_ip, parse_cidr
 from kproxy.api.checks import altered
 from kproxy.api.problems import shown
@@ -21,7 +22,6 @@ from kproxy.api.types import (
     ServiceStatus,
 )
 from kproxy.controlplane import members
-from kproxy.controlplane.families import Family, family_of
 from kproxy.errors import BadInput
 from kproxy.store import ServiceKey
 
@@ -36,7 +36,7 @@ class _Pool:
         if network is None:
             raise BadInput([f"load balancer pool {cidr}: not a CIDR such as 203.0.113.0/24"])
         self.cidr = str(network)
-        self.family = family_of(str(network.network_address))
+        self.family = family_of_parsed(network)
         self._version = network.version
         first, size = int(network.network_address), network.num_addresses
         spared = 1 if size > 2 else 0

@@ -6,9 +6,8 @@ Source: k8s.io/endpointslice util/controller_utils.go and utils.go, v1.36
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
-from kproxy.api.checks import family_name
+from kproxy.address import Family, family_of
 from kproxy.api.service_rules import HEADLESS
 from kproxy.api.types import (
     EndpointPort,
@@ -18,7 +17,6 @@ from kproxy.api.types import (
     ServicePort,
 )
 
-Family = Literal["IPv4", "IPv6"]
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 _TERMINAL = ("Failed", "Succeeded")
 
@@ -52,7 +50,7 @@ def is_terminating(pod: Pod) -> bool:
 
 
 def addresses(pod: Pod, family: Family) -> tuple[str, ...]:
-    return tuple(each.ip for each in pod.status.pod_ips if family_name(each.ip) == family)
+    return tuple(each.ip for each in pod.status.pod_ips if family_of(each.ip) is family)
 
 
 def families(service: Service) -> tuple[Family, ...]:
@@ -60,8 +58,8 @@ def families(service: Service) -> tuple[Family, ...]:
     if service.spec.ip_families:
         return service.spec.ip_families
     if is_headless(service):
-        return ("IPv4", "IPv6")
-    return ("IPv6",) if family_name(service.spec.cluster_ip) == "IPv6" else ("IPv4",)
+        return (Family.IPV4, Family.IPV6)
+    return (family_of(service.spec.cluster_ip),)
 
 
 def is_headless(service: Service) -> bool:

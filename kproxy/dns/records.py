@@ -32,6 +32,7 @@ from dns.rdtypes.IN.SRV import SRV
 from dns.rrset import RRset
 from msgspec import Struct
 
+from kproxy.address import Family, family_of
 from kproxy.api.addresses import canonical_ip
 from kproxy.api.types import EndpointSlice, Service
 from kproxy.dns.catalog import Catalog, Hit, PortLabels, reverse_labels
@@ -325,7 +326,7 @@ def _of_type(rdtype: RdataType, rdatas: Iterable[Rdata]) -> _Found:
 
 
 def _address(text: str) -> Rdata:
-    if ":" in text:
+    if family_of(text) is Family.IPV6:
         return AAAA(_IN, RdataType.AAAA, text)  # type: ignore[no-untyped-call]
     return A(_IN, RdataType.A, text)  # type: ignore[no-untyped-call]
 

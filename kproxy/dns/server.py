@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from kproxy.address import Family, family_of
 from kproxy.dns.messages import respond
 from kproxy.dns.records import Records
 
@@ -56,12 +57,12 @@ class DnsServer:
         Not after `start`. Raises OSError if an address is not there, or the port is taken.
         """
         for address in addresses:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            family = family_of(address)
             for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-                sock = socket.socket(family, kind)
+                sock = socket.socket(family.socket_family, kind)
                 self._listeners.append(sock)
                 sock.setblocking(False)
-                if family == socket.AF_INET6:
+                if family is Family.IPV6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 if kind == socket.SOCK_STREAM:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

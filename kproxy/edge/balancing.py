@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of, host_port
 from kproxy.edge.annotations import BalancerClass
 from kproxy.edge.checks import HealthCheck
 from kproxy.edge.health import Health
@@ -204,7 +204,7 @@ class Balancing:
 
     def _start(self, target: Target, now: float) -> None:
         host = self._hosts[target.place]
-        family = Family.IPV6 if ":" in target.address else Family.IPV4
+        family = family_of(target.address)
         deadline = now + self._health[target].start(now)
         try:
             check = HealthCheck(target, host.namespace, host.check_sources[family], deadline)
@@ -320,7 +320,7 @@ class Balancing:
         address, port = flow.backend
         if flow.destination == flow.backend:
             return None
-        return key, f"{address}:{port}" if flow.family is Family.IPV4 else f"[{address}]:{port}"
+        return key, host_port(address, port)
 
     def _end_drains(self, now: float) -> None:
         over = {former for former, until in self._draining.items() if now >= until}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kproxy.address import Family
-from kproxy.edge.listeners import Asks, Target, destination
+from kproxy.address import host_port
+from kproxy.edge.listeners import Asks, Target
 from kproxy.kernel.netns import Namespace
 from kproxy.loop.check import Check
 
@@ -22,8 +22,7 @@ class HealthCheck(Check):
         self.deadline = deadline
         request = ""
         if target.asks is Asks.HTTP:
-            family = Family.IPV6 if ":" in target.address else Family.IPV4
-            host = destination(family, target.address, target.port)
+            host = host_port(target.address, target.port)
             request = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
         super().__init__(
             namespace,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from kproxy.address import Family
+from kproxy.address import Family, host_port
 from kproxy.api.problems import Problem
 from kproxy.api.types import (
     EndpointSlice,
@@ -96,7 +96,7 @@ class Backend:
     target: Target | None = None
 
     def __str__(self) -> str:
-        return destination(self.family, self.address, self.port)
+        return host_port(self.address, self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +122,6 @@ class Listener:
     def __str__(self) -> str:
         """As kube-proxy writes a service port: `default/web:http`."""
         return "/".join(self.service) + (f":{self.port_name}" if self.port_name else "")
-
-
-def destination(family: Family, address: str, port: int) -> str:
-    return f"{address}:{port}" if family is Family.IPV4 else f"[{address}]:{port}"
 
 
 def concerns(service: Service, edge: Edge) -> bool:
@@ -179,7 +175,7 @@ def problems_of(services: Iterable[Service], edge: Edge) -> list[str]:
                 holder = taken.setdefault(_key(place, family, port), _service_key(service))
                 if holder != _service_key(service):
                     text = (
-                        f"{destination(family, place.address[family], port.port)} "
+                        f"{host_port(place.address[family], port.port)} "
                         f"({port.protocol}) of {place.name} is taken by Service {'/'.join(holder)}"
                     )
                     problems.append(Problem(f"{field}.port", text))
@@ -229,7 +225,7 @@ def listeners_of(
 
 
 def families_of(service: Service, place: Place) -> list[Family]:
-    return [each for each in map(Family, service.spec.ip_families) if each in place.address]
+    return [each for each in service.spec.ip_families if each in place.address]
 
 
 def _pod_backends(
@@ -289,7 +285,7 @@ def _ready(
     """Node, address and port of each ready endpoint, once, in the order of the slices."""
     seen: set[tuple[str, int]] = set()
     for each in slices:
-        if each.address_type != family.value:
+        if each.address_type != family:
             continue
         numbers = [
             own.port

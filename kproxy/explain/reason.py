@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from kproxy.address import Family, family_of, host_port
 from kproxy.explain.facts import Facts
 from kproxy.explain.rule_names import name_of
 from kproxy.explain.walk import Flow, Visit, visits
@@ -78,7 +79,7 @@ def _translations(
             if not by and facts.has_virtual_servers(visit.host):
                 by = "IPVS"  # else the rule has been replaced meanwhile
             told = f" ({by})" if by else ""
-            found.append(f"{visit.host} sends it to {_at(address, port)}{told}")
+            found.append(f"{visit.host} sends it to {host_port(address, port)}{told}")
         if visit.source_changed:
             by = _translating(mine, describe, ("MASQUERADE", "SNAT", "masquerade", "snat"))
             told = f" ({by})" if by else ""
@@ -123,19 +124,19 @@ def _lost_answer(
         )
     last = walked[-1]
     if last.host == packet.client:
-        return _unknown_answer(last, _at(packet.address, packet.port))
+        return _unknown_answer(last, host_port(packet.address, packet.port))
     end = _end(Role.ANSWER, walked, outcome.pod, deeds, facts, describe)
     if end.mechanism is Mechanism.UNKNOWN and not last.exit:
         for visit in asked:  # a host that gave the request an address of its own
             sent = visit.after
             if visit.host == last.host and sent.source == last.before.destination:
-                return _unknown_answer(last, _at(sent.destination, sent.destination_port))
+                return _unknown_answer(last, host_port(sent.destination, sent.destination_port))
     return end
 
 
 def _unknown_answer(visit: Visit, expected: str) -> Reason:
     """Of an answer that came to the host that waits for one, but not from where it asked."""
-    source = _at(visit.before.source, visit.before.source_port)
+    source = host_port(visit.before.source, visit.before.source_port)
     return Reason(
         mechanism=Mechanism.BYPASS,
         at=visit.host,
@@ -177,7 +178,7 @@ def _not_accepted(it: str, visit: Visit, facts: Facts) -> Reason | None:
     """What the routing decision of the host has against a packet that came in."""
     host, source, destination = visit.host, visit.before.source, visit.after.destination
     came = f"{it} comes in by {visit.entry} from {source}"
-    if ":" not in source:
+    if family_of(source) is Family.IPV4:
         if source in facts.addresses(host):
             return Reason(
                 mechanism=Mechanism.MARTIAN,
@@ -211,7 +212,3 @@ def _dropping(host: str, role: Role, deeds: Sequence[Deed]) -> Deed | None:
         ),
         None,
     )
-
-
-def _at(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

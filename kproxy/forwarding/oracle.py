@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from msgspec import Struct, structs
 
+from kproxy.address import Family, family_of
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Host, HostKind, Network, Outcome, Packet, Verdict
 from kproxy.forwarding.plan import Plan
@@ -269,7 +270,7 @@ def _is_martian(flight: _Flight) -> bool:
     if flight.arrival is Arrival.PROCESS:
         return False
     return is_loopback(flight.source) or (
-        ":" not in flight.source and is_own(flight.host, flight.source)
+        family_of(flight.source) is Family.IPV4 and is_own(flight.host, flight.source)
     )
 
 

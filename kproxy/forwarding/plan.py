@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from kproxy.address import Family
+from kproxy.address import Family, host_port
 
 
 class ServicePortName(NamedTuple):
@@ -60,11 +60,7 @@ class Endpoint(Struct, frozen=True, gc=False):
 
     def __str__(self) -> str:
         """`ip:port`, or `[ip]:port` for IPv6. Endpoints are sorted by this text."""
-        return (
-            f"[{self.address}]:{self.port}"
-            if ":" in self.address
-            else f"{self.address}:{self.port}"
-        )
+        return host_port(self.address, self.port)
 
 
 class FrontendKind(enum.Enum):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
+from kproxy.address import Family, family_of
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Host, HostKind, Network
 
@@ -68,7 +69,7 @@ def source_for(network: Network, host: Host, address: str) -> str:
     "" if the host has no address of that family.
     """
     if is_loopback(address):
-        return "::1" if ":" in address else "127.0.0.1"
+        return "::1" if family_of(address) is Family.IPV6 else "127.0.0.1"
     if is_own(host, address):
         return address
     return address_towards(host, next_hop(network, host, address), address)
@@ -124,4 +125,5 @@ def _owner(network: Network, address: str, *kinds: HostKind) -> Host | None:
 
 
 def _same_family(addresses: Iterable[str], like: str) -> str:
-    return next((address for address in addresses if (":" in address) == (":" in like)), "")
+    wanted = family_of(like)
+    return next((address for address in addresses if family_of(address) is wanted), "")

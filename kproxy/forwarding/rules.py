@@ -10,6 +10,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from kproxy.address import host_port
 from kproxy.forwarding.network import Host, Outcome
 from kproxy.forwarding.plan import (
     DetectLocal,
@@ -165,8 +166,8 @@ _KIND_WORDS = {
 
 
 def named(service: ServicePlan, frontend: Frontend) -> str:
-    address = f"[{frontend.address}]" if ":" in frontend.address else frontend.address
-    where = f"{address}:{frontend.port}" if address else str(frontend.port)
+    address, port = frontend.address, frontend.port
+    where = host_port(address, port) if address else str(port)
     return f"{_KIND_WORDS[frontend.kind]} {where}/{service.protocol} of {service.name}"
 
 

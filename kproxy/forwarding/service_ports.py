@@ -10,7 +10,7 @@ import ipaddress
 
 from msgspec import Struct
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.api.types import Service, ServicePort
 from kproxy.forwarding.plan import (
     Frontend,
@@ -56,7 +56,7 @@ def cluster_ip_of(service: Service, family: Family) -> str:
     if not spec.ip_families:
         return spec.cluster_ip if family_of(spec.cluster_ip) is family else ""
     for ip_family, address in zip(spec.ip_families, spec.cluster_ips, strict=False):
-        if ip_family == family.value:
+        if ip_family == family:
             return address
     return ""
 
@@ -158,11 +158,6 @@ def frontends_of(
     if port.node_port:
         external(FrontendKind.NODE_PORT, "", port.node_port)
     return tuple(frontends)
-
-
-def family_of(address: str) -> Family:
-    """Family of an address or CIDR that has been validated."""
-    return Family.IPV6 if ":" in address else Family.IPV4
 
 
 def _source_ranges(

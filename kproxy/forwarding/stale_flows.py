@@ -99,7 +99,7 @@ def _with_udp(slices: list[EndpointSlice], settings: NodeSettings) -> list[Endpo
     own = [
         each
         for each in slices
-        if each.address_type == settings.family.value and HEADLESS_LABEL not in each.metadata.labels
+        if each.address_type == settings.family and HEADLESS_LABEL not in each.metadata.labels
     ]
     udp = any(
         port.protocol == "UDP" and port.port and any(entry.addresses for entry in each.endpoints)

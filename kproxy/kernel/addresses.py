@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 
-from kproxy.address import Family
+from kproxy.address import Family, socket_family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel.netlink import (
     CREATE,
@@ -28,7 +28,6 @@ _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg
 _GONE = frozenset([errno.ENODEV])  # an interface, since they were listed
-_NUMBERS = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 
 
 def local_addresses(family: Family, cidrs: Iterable[str]) -> list[str]:
@@ -51,7 +50,7 @@ def node_addresses(family: Family, *, but: str) -> list[str]:
         address
         for address in _in_order(_addresses(family, links))
         if not (parsed := ipaddress.ip_address(address)).is_loopback
-        and not (parsed.version == 6 and parsed.is_link_local)
+        and not (family is Family.IPV6 and parsed.is_link_local)
     ]
 
 
@@ -72,7 +71,7 @@ def count_of(link: str, family: Family) -> int:
         return 0
     with Netlink(NETLINK_ROUTE) as netlink:
         netlink.be_strict()
-        body = _ADDRESS.pack(_NUMBERS[family], 0, 0, 0, index)
+        body = _ADDRESS.pack(family.socket_family, 0, 0, 0, index)
         what = ("count addresses of", link)
         return len(netlink.dump(Request(_GETADDR, body, what, fine=_GONE)))
 
@@ -119,7 +118,7 @@ def delete_dummy(name: str) -> None:
 
 
 def _addresses(family: Family, links: Iterable[tuple[int, str]]) -> Iterator[str]:
-    number = _NUMBERS[family]
+    number = family.socket_family
     with Netlink(NETLINK_ROUTE) as netlink:
         netlink.be_strict()  # else the kernel ignores the index and lists all
         for index, name in links:
@@ -159,10 +158,10 @@ def _change(
 
 
 def _address(index: int, text: str) -> bytes:
-    family, length = (socket.AF_INET6, 128) if ":" in text else (socket.AF_INET, 32)
+    family = socket_family(text)
     packed = socket.inet_pton(family, text)
     return (
-        _ADDRESS.pack(family, length, 0, 0, index)
+        _ADDRESS.pack(family, 8 * len(packed), 0, 0, index)
         + attribute(_IFA_LOCAL, packed)
         + attribute(_IFA_ADDRESS, packed)
     )

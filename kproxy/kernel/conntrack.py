@@ -31,7 +31,6 @@ _INFO_TCP, _TCP_STATE = 1, 1  # CTA_PROTOINFO_
 _TCP_ALIVE = {1, 2, 3}  # SYN sent, SYN received, established; then it closes
 _PROTOCOLS: dict[int, Protocol] = {6: "TCP", 17: "UDP"}
 _NUMBERS: dict[Protocol, int] = {name: number for number, name in _PROTOCOLS.items()}
-_FAMILIES = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 _NESTED = 0x8000
 _RECEIVE_BYTES = 1 << 16
 
@@ -75,7 +74,7 @@ def flow_of(body: memoryview, family: Family) -> Flow | None:
     protocol = _PROTOCOLS.get(number)
     if protocol is None:
         return None
-    address = _FAMILIES[family]
+    address = family.socket_family
     return Flow(
         family,
         protocol,
@@ -100,7 +99,7 @@ def flows(family: Family, protocol: Protocol | None = None) -> list[Flow]:
 
     Raises KernelRefused, Unsupported.
     """
-    request = struct.pack("=BBH", _FAMILIES[family], 0, 0)
+    request = struct.pack("=BBH", family.socket_family, 0, 0)
     if protocol:
         # Linux 5.8 and later select themselves, others tell of all.
         number = attribute(_NUMBER, bytes([_NUMBERS[protocol]]))

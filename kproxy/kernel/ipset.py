@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from kproxy.address import Family, family_of
 from kproxy.errors import Unsupported
 from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute, attributes
 from kproxy.kernel.process import run
@@ -133,8 +134,9 @@ def _entry(text: str) -> bytes:
 
 
 def _address(kind: int, text: str) -> bytes:
-    family, inner = (socket.AF_INET6, 2) if ":" in text else (socket.AF_INET, 1)
-    packed = socket.inet_pton(family, text)
+    family = family_of(text)
+    inner = 2 if family is Family.IPV6 else 1
+    packed = socket.inet_pton(family.socket_family, text)
     return attribute(kind | _NESTED, attribute(inner | _NET_BYTE_ORDER, packed))
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import NamedTuple, Self
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of, host_port, socket_family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel.modules import modprobe
 from kproxy.kernel.netlink import NETLINK_GENERIC, Netlink, Request, attribute, attributes
@@ -55,7 +55,7 @@ class VirtualServer(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        return f"{_host(self.address)}:{self.port}/{self.protocol}"
+        return f"{host_port(self.address, self.port)}/{self.protocol}"
 
 
 class Settings(NamedTuple):
@@ -71,7 +71,7 @@ class RealServer(NamedTuple):
     port: int
 
     def __str__(self) -> str:
-        return f"{_host(self.address)}:{self.port}"
+        return host_port(self.address, self.port)
 
 
 class Load(NamedTuple):
@@ -141,7 +141,7 @@ class Ipvs:
 
     def count(self, family: Family) -> int:
         """How many virtual servers there are: in a tenth of the time it takes to read them."""
-        wanted = _U16.pack(socket.AF_INET6 if family is Family.IPV6 else socket.AF_INET)
+        wanted = _U16.pack(family.socket_family)
         # The family is the first attribute in that of the virtual server.
         return sum(
             body[12:14] == wanted for body in self._dump(_GET_SERVICE, b"", "count virtual servers")
@@ -220,20 +220,17 @@ def _genl(command: int) -> bytes:
 @lru_cache(maxsize=1 << 14)
 def _address(text: str) -> bytes:
     """union nf_inet_addr: 16 bytes, whatever the family."""
-    if ":" in text:
-        return socket.inet_pton(socket.AF_INET6, text)
+    family = family_of(text)
+    if family is Family.IPV6:
+        return socket.inet_pton(family.socket_family, text)
     return socket.inet_aton(text) + bytes(12)
-
-
-def _family_number(address: str) -> int:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _service(server: VirtualServer, settings: Settings | None = None) -> bytes:
     """Attribute of a virtual server, with all it has or only what identifies it."""
     inner = _service_key(server)
     if settings:
-        wide = ":" in server.address
+        wide = family_of(server.address) is Family.IPV6
         inner += (
             attribute(_S_SCHED_NAME, settings.scheduler.encode() + b"\0")
             + attribute(_S_FLAGS, struct.pack("=LL", settings.flags, 0xFFFFFFFF))
@@ -248,7 +245,7 @@ _SERVICE_KEY = struct.Struct("=HHHxxHHHxxHH16sHH2sxx")
 
 def _service_key(server: VirtualServer) -> bytes:
     return _SERVICE_KEY.pack(
-        *(6, _S_AF, _family_number(server.address)),
+        *(6, _S_AF, socket_family(server.address)),
         *(6, _S_PROTOCOL, _PROTOCOLS[server.protocol]),
         *(20, _S_ADDR, _address(server.address)),
         *(6, _S_PORT, _BE16.pack(server.port)),
@@ -264,7 +261,7 @@ def _dest(real: RealServer, weight: int | None = None) -> bytes:
     length = _DEST_KEY.size + (_DEST_REST.size if weight is not None else 0)
     key = _DEST_KEY.pack(
         *(length, _DEST),
-        *(6, _D_ADDR_FAMILY, _family_number(real.address)),
+        *(6, _D_ADDR_FAMILY, socket_family(real.address)),
         *(20, _D_ADDR, _address(real.address)),
         *(6, _D_PORT, _BE16.pack(real.port)),
     )
@@ -282,8 +279,7 @@ def parse_service(data: memoryview, family: Family) -> tuple[VirtualServer, Sett
     """None for one of the other family, by a firewall mark, or of another protocol (the kernel
     takes any)."""
     found = dict(attributes(data))
-    wanted = socket.AF_INET6 if family is Family.IPV6 else socket.AF_INET
-    if _U16.unpack(found[_S_AF])[0] != wanted or _S_PORT not in found:
+    if _U16.unpack(found[_S_AF])[0] != family.socket_family or _S_PORT not in found:
         return None
     protocol = _NAMES.get(_U16.unpack(found[_S_PROTOCOL])[0])
     if protocol is None:
@@ -303,7 +299,7 @@ def parse_service(data: memoryview, family: Family) -> tuple[VirtualServer, Sett
 
 def parse_dest(data: memoryview) -> tuple[RealServer, Load]:
     found = dict(attributes(data))
-    wide = _U16.unpack(found[_D_ADDR_FAMILY])[0] == socket.AF_INET6
+    wide = _U16.unpack(found[_D_ADDR_FAMILY])[0] == Family.IPV6.socket_family
     real = RealServer(_text(found[_D_ADDR], wide), _BE16.unpack(found[_D_PORT])[0])
     load = Load(*(_U32.unpack(found[k])[0] for k in (_D_WEIGHT, _D_ACTIVE_CONNS, _D_INACT_CONNS)))
     return real, load
@@ -313,7 +309,3 @@ def _text(address: memoryview, wide: bool) -> str:
     if wide:
         return str(IPv6Address(bytes(address[:16])))
     return socket.inet_ntoa(address[:4])
-
-
-def _host(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from fcntl import ioctl
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_interface
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -22,7 +22,7 @@ from msgspec import Struct
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of, socket_family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel.netns import Namespace
 
@@ -114,7 +114,7 @@ class Links:
             vxlan_id=vni,
             vxlan_port=port,
             vxlan_learning=False,
-            **{"vxlan_local6" if ":" in local else "vxlan_local": local},
+            **{"vxlan_local6" if family_of(local) is Family.IPV6 else "vxlan_local": local},
             address=mac,
             mtu=mtu,
         )
@@ -130,7 +130,7 @@ class Links:
                 dst=host,
                 lladdr=mac,
                 ifindex=index,
-                family=_family(host),
+                family=socket_family(host),
                 state="permanent",
             )
         self._ask(
@@ -179,7 +179,7 @@ class Links:
             self._netlink.addr,
             "add",
             index=self._index(name),
-            family=_family(address),
+            family=socket_family(address),
             address=str(interface.ip),
             prefixlen=interface.network.prefixlen,
             **({} if interface.version == 4 else {"flags": _IFA_F_NODAD}),
@@ -199,7 +199,7 @@ class Links:
             self._netlink.route,
             "replace",
             dst=destination,
-            family=_family(destination),
+            family=socket_family(destination),
             type="blackhole",
         )
 
@@ -221,7 +221,7 @@ class Links:
             f"add a rule for table {table}",
             self._netlink.rule,
             "add",
-            family=socket.AF_INET if family is Family.IPV4 else socket.AF_INET6,
+            family=family.socket_family,
             table=table,
             priority=priority,
             **({"src": source} if source else {}),
@@ -277,7 +277,7 @@ class Links:
     def _request(self, route: Route) -> dict[str, object]:
         request: dict[str, object] = {
             "dst": route.destination,
-            "family": _family(route.destination),
+            "family": socket_family(route.destination),
             "oif": self._index(route.link),
         }
         if route.table:
@@ -286,7 +286,7 @@ class Links:
             request["flags"] = ["onlink"]
         if route.via:
             request["gateway"] = route.via
-        elif ip_network(route.destination).version == 4:
+        elif family_of(route.destination) is Family.IPV4:
             request["scope"] = "link"
         if route.source:
             request["prefsrc"] = route.source
@@ -322,10 +322,6 @@ def apart(task: Callable[[], _T]) -> _T:
     """
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(task).result()
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _text(route: Route) -> str:

@@ -280,8 +280,7 @@ def _nft_generation() -> int:
 
 
 def _nft_has_chain(family: Family, table: str, name: str) -> bool:
-    number = socket.AF_INET if family is Family.IPV4 else socket.AF_INET6
-    body = struct.pack("=BBH", number, 0, 0)
+    body = struct.pack("=BBH", family.socket_family, 0, 0)
     body += attribute(1, table.encode() + b"\0") + attribute(3, name.encode() + b"\0")
     with Netlink(NETLINK_NETFILTER) as netlink:
         try:
@@ -322,15 +321,11 @@ def _legacy_answer(family: Family, option: int, head: bytes, size: int) -> bytes
     """What getsockopt writes into a buffer that begins with `head`, which names the table."""
     import ctypes  # not needed in the nft variant
 
-    address, level = (
-        (socket.AF_INET, socket.IPPROTO_IP)
-        if family is Family.IPV4
-        else (socket.AF_INET6, socket.IPPROTO_IPV6)
-    )
+    level = socket.IPPROTO_IP if family is Family.IPV4 else socket.IPPROTO_IPV6
     libc = ctypes.CDLL(None, use_errno=True)
     buffer = ctypes.create_string_buffer(head, size)
     length = ctypes.c_uint32(size)
-    with socket.socket(address, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+    with socket.socket(family.socket_family, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
         if libc.getsockopt(raw.fileno(), level, option, buffer, ctypes.byref(length)):
             reason = os.strerror(ctypes.get_errno())
             raise KernelRefused(f"the kernel does not tell about a legacy table: {reason}")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of_parsed
 from kproxy.lab import names
 from kproxy.lab.spec import ClientSpec, EdgeSpec, LabSpec
 
@@ -144,13 +144,13 @@ def second_addresses(pod_subnet: str) -> tuple[str, str]:
 
 def by_family(families: Iterable[Family], cidrs: Iterable[str]) -> dict[Family, Network]:
     """The CIDRs of the wanted families."""
-    networks = {_family(network): network for network in map(ip_network, cidrs)}
+    networks = {family_of_parsed(network): network for network in map(ip_network, cidrs)}
     return {family: networks[family] for family in families}
 
 
 def pod_subnet(network: Network, number: int) -> Network:
     """Subnet `number` (from 0) of a pod CIDR."""
-    bits = SUBNET_BITS[_family(network)]
+    bits = SUBNET_BITS[family_of_parsed(network)]
     start = int(network.network_address) + (number << (network.max_prefixlen - bits))
     return ip_network((type(network.network_address)(start), bits))
 
@@ -164,7 +164,10 @@ def client_addresses(
 ) -> list[Addresses]:
     """Those the clients ask for, in canonical form; else the next in turn that nobody asks for."""
     clients = list(clients)
-    wanted = [{_family(ip): str(ip) for ip in map(ip_address, each.addresses)} for each in clients]
+    wanted = [
+        {family_of_parsed(ip): str(ip) for ip in map(ip_address, each.addresses)}
+        for each in clients
+    ]
     taken = {address for each in wanted for address in each.values()}
     found: list[Addresses] = []
     numbers = dict.fromkeys(networks, _FIRST_HOST)
@@ -193,9 +196,5 @@ def _hosts(networks: Mapping[Family, Network], number: int) -> Addresses:
 
 def _host(network: Network, number: int) -> str:
     """Host `number`. In IPv6 its decimal digits are read as hexadecimal ones: they look alike."""
-    offset = number if network.version == 4 else int(str(number), 16)
+    offset = number if family_of_parsed(network) is Family.IPV4 else int(str(number), 16)
     return str(network.network_address + offset)
-
-
-def _family(value: object) -> Family:
-    return Family.IPV4 if getattr(value, "version", 6) == 4 else Family.IPV6

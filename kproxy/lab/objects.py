@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from kproxy.address import Family
+from kproxy.address import family_of_parsed
 from kproxy.api.checks import ZONE_LABEL
 from kproxy.api.types import (
     Container,
@@ -59,13 +59,13 @@ def service(
     The families follow from `cluster_ips`, the first being the primary one. `load_balancer_ips`
     are the VIPs in its status.
     """
-    families = tuple("IPv4" if ip_address(ip).version == 4 else "IPv6" for ip in cluster_ips)
+    families = tuple(family_of_parsed(ip_address(ip)) for ip in cluster_ips)
     return Service(
         metadata=Metadata(name=name, namespace=namespace),
         spec=ServiceSpec(
             cluster_ip=cluster_ips[0] if cluster_ips else "",
             cluster_ips=tuple(cluster_ips),
-            ip_families=families,  # type: ignore[arg-type]
+            ip_families=families,
             ip_family_policy="RequireDualStack" if len(families) == 2 else "SingleStack",
             ports=tuple(ports),
             **spec,
@@ -105,7 +105,6 @@ def slices_for(
     groups: dict[tuple[EndpointPort, ...], list[LabPod]] = {}
     for pod in pods:
         groups.setdefault(_ports(of, pod), []).append(pod)
-    families = [Family(family) for family in of.spec.ip_families]
     return tuple(
         EndpointSlice(
             metadata=Metadata(
@@ -127,7 +126,7 @@ def slices_for(
                 if family in pod.addresses
             ),
         )
-        for family in families
+        for family in of.spec.ip_families
         for n, (ports, members) in enumerate(groups.items() or [((), [])])
     )
 

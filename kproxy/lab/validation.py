@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address, ip_network
 from itertools import combinations
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of_parsed
 from kproxy.config.decode import from_values
 from kproxy.lab.layout import (
     MAX_EDGE_HOSTS,
@@ -129,7 +129,7 @@ def _networks(spec: LabSpec) -> Iterator[str]:
             if network is None:
                 yield f"{place}[{number}]: {text!r} is not a CIDR such as 10.0.0.0/16"
                 continue
-            family = _family_of(network)
+            family = family_of_parsed(network)
             if family in networks:
                 yield f"{place}[{number}]: a second CIDR of {family.value}"
             networks[family] = network
@@ -159,7 +159,7 @@ def _cidr_fields(spec: LabSpec) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 def _room(place: str, kind: str, network: Network, nodes: int) -> Iterator[str]:
-    bits = SUBNET_BITS[_family_of(network)]
+    bits = SUBNET_BITS[family_of_parsed(network)]
     if kind == "podCIDRs":
         if network.prefixlen > bits or 1 << (bits - network.prefixlen) <= nodes:
             yield f"{place}: {network} has no /{bits} subnets numbered from 1 to {nodes}"
@@ -246,7 +246,7 @@ def _client(
         except ValueError:
             yield f"{here}: {text!r} is not an IP address"
             continue
-        family = Family.IPV4 if address.version == 4 else Family.IPV6
+        family = family_of_parsed(address)
         network = networks.get(family)
         if family not in families:
             yield f"{here}: the lab has no {family.value}"
@@ -276,17 +276,17 @@ def route_problems(spec: LabSpec, place: str, cidr: str) -> Iterator[str]:
     if network is None:
         yield f"{place}: {cidr!r} is not a CIDR such as 203.0.113.0/24"
         return
-    if _family_of(network) not in spec.families:
-        yield f"{place}: the lab has no {_family_of(network).value}"
+    if family_of_parsed(network) not in spec.families:
+        yield f"{place}: the lab has no {family_of_parsed(network).value}"
     for kind, cidrs in _cidr_fields(spec):
-        own = _valid_networks(cidrs).get(_family_of(network))
+        own = _valid_networks(cidrs).get(family_of_parsed(network))
         if kind != "serviceCIDRs" and own and own.overlaps(network):
             yield f"{place}: overlaps {own} of {kind}"
 
 
 def _valid_networks(cidrs: Iterable[str]) -> dict[Family, Network]:
     networks = [network for text in cidrs if (network := _cidr(text))]
-    return {_family_of(network): network for network in networks}
+    return {family_of_parsed(network): network for network in networks}
 
 
 def _cidr(text: str) -> Network | None:
@@ -294,10 +294,6 @@ def _cidr(text: str) -> Network | None:
         return ip_network(text) if "/" in text else None
     except ValueError:
         return None
-
-
-def _family_of(network: Network) -> Family:
-    return Family.IPV4 if network.version == 4 else Family.IPV6
 
 
 def _dns_label(place: str, name: str) -> Iterator[str]:

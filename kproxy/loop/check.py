@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Callable
 
+from kproxy.address import socket_family
 from kproxy.kernel.netns import Namespace
 
 _RECEIVE_MAX_BYTES = 4096
@@ -47,9 +48,10 @@ class Check:
         self._asks = bool(request)
         self._request = request
         self._enough = enough
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with namespace.entered():
-            self.socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            self.socket = socket.socket(
+                socket_family(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+            )
         try:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             if source:

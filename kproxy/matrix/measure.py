@@ -6,10 +6,9 @@ from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
-from kproxy.address import Family
+from kproxy.address import Family, host_port
 from kproxy.api.types import Service
 from kproxy.backend import load
-from kproxy.edge.listeners import destination
 from kproxy.explain.inquiry import SUCCESS, Inquirer, Inquiry, sources
 from kproxy.forwarding.network import Packet
 from kproxy.lab import Lab
@@ -111,7 +110,7 @@ def _ask(
         Cell(
             question=question,
             protocol=protocol,
-            asked=destination(family, inquiry.packet.address, inquiry.packet.port),
+            asked=host_port(inquiry.packet.address, inquiry.packet.port),
             outcome=answer.outcome,
             source=answer.source,
             source_is=known[answer.source].kind if answer.source in known else "",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
 
+from kproxy.address import Family, socket_family
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.netns import Namespace
 from kproxy.probe.journey import Seen
@@ -106,13 +107,13 @@ class Batch:
             self._raw(pending, namespace, socket.IPPROTO_TCP)
             return
         # Holding the port also keeps the client's kernel from refusing the answer by ICMP.
-        receiver = self._socket(namespace, _family(probe.address), socket.SOCK_DGRAM)
+        receiver = self._socket(namespace, socket_family(probe.address), socket.SOCK_DGRAM)
         receiver.bind((probe.source, probe.source_port))
         self._watch(receiver, partial(self._read_datagrams, receiver, pending))
 
     def _raw(self, pending: Pending, namespace: Namespace, protocol: int) -> socket.socket:
         """The client's raw socket for sending (IPPROTO_RAW) or for hearing TCP segments."""
-        family = _family(pending.probe.address)
+        family = socket_family(pending.probe.address)
         key = (pending.client, family, protocol)
         if key not in self._raws:
             raw = self._raws[key] = self._socket(namespace, family, socket.SOCK_RAW, protocol)
@@ -155,7 +156,7 @@ class Batch:
     def _read_segments(self, raw: socket.socket) -> bool:
         noted = False
         for data, address, _ in _received(raw):
-            reply = segment_reply(data, header=raw.family == socket.AF_INET)
+            reply = segment_reply(data, header=raw.family == Family.IPV4.socket_family)
             pending = self._by_tag.get(reply.tag) if reply else None
             if not reply or not pending:
                 continue
@@ -180,7 +181,7 @@ class Batch:
 
 def source_address(namespace: Namespace, address: str) -> str:
     """The address from which a process in `namespace` would ask `address`; "" without a route."""
-    with namespace.entered(), socket.socket(_family(address), socket.SOCK_DGRAM) as sock:
+    with namespace.entered(), socket.socket(socket_family(address), socket.SOCK_DGRAM) as sock:
         try:
             sock.connect((address, 9))  # sends nothing
         except OSError as error:
@@ -188,10 +189,6 @@ def source_address(namespace: Namespace, address: str) -> str:
                 return ""
             raise
         return str(sock.getsockname()[0])
-
-
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def _received(sock: socket.socket) -> Iterator[tuple[bytes, str, int]]:

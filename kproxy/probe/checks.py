@@ -18,7 +18,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of, host_port
 from kproxy.backend import DEFAULT_MODE, load, rules_of
 from kproxy.forwarding.network import Packet, Verdict
 from kproxy.forwarding.oracle import predict
@@ -78,18 +78,17 @@ class Finding:
 
 def verdict_for(checked: Checked, packet: Packet) -> Verdict:
     """What the oracle predicts for a packet in this lab, from the plans its nodes have now."""
-    family = Family.IPV6 if ":" in packet.address else Family.IPV4
-    return predict(checked.network, checked.plans(family), packet, rules_of(checked.mode))
+    plans = checked.plans(family_of(packet.address))
+    return predict(checked.network, plans, packet, rules_of(checked.mode))
 
 
 def contrast(checked: Checked, packet: Packet) -> str:
     """Return what the default mode would do with a packet, "" if it is the same."""
     if checked.mode in (DEFAULT_MODE, None):
         return ""
-    family = Family.IPV6 if ":" in packet.address else Family.IPV4
     plans = {
         node: replace(plan, settings=_with_defaults_of_iptables_mode(plan.settings))
-        for node, plan in checked.plans(family).items()
+        for node, plan in checked.plans(family_of(packet.address)).items()
     }
     there = expectation(predict(checked.network, plans, packet, rules_of(DEFAULT_MODE)))
     return "" if there == expectation(verdict_for(checked, packet)) else there
@@ -255,6 +254,5 @@ def _tally(counts: Counter[str]) -> str:
 
 def asked(packet: Packet) -> str:
     """`address:port`, with the protocol unless it is TCP."""
-    address = f"[{packet.address}]" if ":" in packet.address else packet.address
     protocol = "" if packet.protocol == "TCP" else f"/{packet.protocol}"
-    return f"{address}:{packet.port}{protocol}"
+    return host_port(packet.address, packet.port) + protocol

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Any, Generic, TypeVar
 
+from kproxy.address import socket_family
 from kproxy.errors import Unsupported
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.running import on_uml
@@ -202,11 +203,10 @@ _SOCKETS = {
 
 
 def _open(probed: Probed, packet: Packet) -> socket.socket:
-    family = socket.AF_INET6 if ":" in packet.address else socket.AF_INET
     kind, protocol = _SOCKETS[packet.protocol]
     with probed.hosts[packet.client].namespace.entered():
         try:
-            sock = socket.socket(family, kind, protocol)
+            sock = socket.socket(socket_family(packet.address), kind, protocol)
         except OSError as error:
             if error.errno != errno.EPROTONOSUPPORT:
                 raise

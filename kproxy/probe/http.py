@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kproxy.address import host_port
 from kproxy.forwarding.network import Packet
 from kproxy.probe.connection import Exchange, NotConnected, exchange_many
 from kproxy.probe.prober import Probed
@@ -102,7 +103,6 @@ def _packet(request: HttpRequest) -> Packet:
 
 
 def _question(request: HttpRequest) -> bytes:
-    address = f"[{request.address}]" if ":" in request.address else request.address
-    host = request.host or f"{address}:{request.port}"
+    host = request.host or host_port(request.address, request.port)
     lines = [f"GET {request.path} HTTP/1.1", f"Host: {host}", "Connection: close", "", ""]
     return "\r\n".join(lines).encode()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kproxy.address import Family, family_of
 from kproxy.forwarding.network import HostKind, Network
 from kproxy.probe.outcome import Delivered, Dropped, How, Outcome, Refused
 from kproxy.probe.packets import Role, Sighting
@@ -94,7 +95,8 @@ def _icmp_entered(client: str, refusals: Iterable[Seen]) -> bool:
 def _arrived(network: Network, last: Seen) -> bool:
     """A pod takes what is for it; but over IPv4 nothing that comes from itself (a martian)."""
     host = network.hosts[last.host]
-    martian = last.sighting.source in host.addresses and ":" not in last.sighting.source
+    source = last.sighting.source
+    martian = family_of(source) is Family.IPV4 and source in host.addresses
     return (
         host.kind is HostKind.POD
         and not last.outgoing

@@ -20,6 +20,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6
 from scapy.packet import Raw
 
+from kproxy.address import Family, family_of
 from kproxy.errors import Unsupported
 from kproxy.probe import datagrams
 from kproxy.probe.outcome import How
@@ -74,7 +75,7 @@ def build(probe: Probe) -> bytes:
 
     Raises Unsupported for a protocol other than TCP and UDP.
     """
-    if ":" in probe.address:
+    if family_of(probe.address) is Family.IPV6:
         network = IPv6(src=probe.source, dst=probe.address, hlim=HOP_LIMIT)
     else:
         network = IP(src=probe.source, dst=probe.address, ttl=HOP_LIMIT, id=probe.tag & 0xFFFF or 1)

@@ -13,12 +13,11 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of_parsed
 from kproxy.api.addresses import parse_cidr
 from kproxy.api.types import Node
 from kproxy.backend import Backend, BackendOptions, Mode, Support, complete_options, sound_modes
 from kproxy.config import ProxyConfig, primary_family
-from kproxy.config.addresses import family_of
 from kproxy.config.conntrack import MAX_SYSCTL, conntrack_max, conntrack_sysctls
 from kproxy.config.types import Conntrack
 from kproxy.errors import BackendFault, BadInput, KernelRefused, KproxyError, Unsupported
@@ -189,7 +188,9 @@ def remove_in_turn(removals: Mapping[str, Callable[[], None]]) -> dict[str, str]
 
 def _require_cluster_cidr(config: ProxyConfig, family: Family) -> None:
     networks = [parse_cidr(text) for text in config.cluster_cidrs]
-    if networks and not any(network and family_of(network) is family for network in networks):
+    if networks and not any(
+        network and family_of_parsed(network) is family for network in networks
+    ):
         raise BadInput([f"clusterCIDR: {config.cluster_cidr} has no {family.value} CIDR"])
 
 

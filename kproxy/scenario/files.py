@@ -11,9 +11,10 @@ import msgspec
 from msgspec import Struct
 
 from kproxy import backend
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.api.decode import load as load_manifests
 from kproxy.api.problems import Problem, shown, step
+from kproxy.api.service_rules import HEADLESS
 from kproxy.api.structure import build
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.api.yaml_documents import documents
@@ -119,10 +120,7 @@ def _stored(obj: KubernetesObject) -> KubernetesObject:
     """As the API server stores it: a Service has the families of its cluster IPs."""
     if not isinstance(obj, Service) or obj.spec.ip_families:
         return obj
-    families = tuple(
-        Family.IPV6.value if ":" in address else Family.IPV4.value
-        for address in obj.spec.cluster_ips
-    )
+    families = tuple(map(family_of, obj.spec.cluster_ips))
     return msgspec.structs.replace(
         obj, spec=msgspec.structs.replace(obj.spec, ip_families=families)
     )
@@ -130,8 +128,8 @@ def _stored(obj: KubernetesObject) -> KubernetesObject:
 
 def cluster_ip(service: Service, family: Family) -> str:
     """Empty if it has none of that family."""
-    wanted = ":" if family is Family.IPV6 else "."
-    return next((each for each in service.spec.cluster_ips if wanted in each), "")
+    addresses = (each for each in service.spec.cluster_ips if each != HEADLESS)
+    return next((each for each in addresses if family_of(each) is family), "")
 
 
 def _on_top(

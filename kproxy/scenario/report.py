@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
+from kproxy.address import host_port
 from kproxy.backend import load
 from kproxy.explain.inquiry import SUCCESS
 from kproxy.lab import LabSpec
@@ -203,8 +204,7 @@ def _told(expected: Expected) -> str:
 
 
 def _where(asked: Asked) -> str:
-    address, port = asked.address, asked.question.asks.port
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return host_port(asked.address, asked.question.asks.port)
 
 
 def _worth(scene: Scene) -> str:

@@ -30,7 +30,6 @@ _CHUNK_BYTES = 4096
 _SURPLUS_MAX_BYTES = 65536  # read and thrown away after the answer
 _PAUSE_S = 0.05  # where the machine has no descriptor or memory left
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_FAMILY = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 
 Respond = Callable[[http.Request], http.Response]
 
@@ -60,7 +59,7 @@ class HttpServer:
         `address`: "" for all of the family. `respond` is called in the server's thread and must
         neither wait nor raise. Raises OSError if the place cannot be listened on.
         """
-        sock = socket.socket(_FAMILY[family], socket.SOCK_STREAM)
+        sock = socket.socket(family.socket_family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family is Family.IPV6:

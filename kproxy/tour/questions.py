@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.api.types import EndpointSlice, Service, ServicePort
 from kproxy.forwarding.network import Packet
 from kproxy.probe.checks import Question
@@ -37,7 +37,7 @@ def questions(
         return
     near, far = _near_and_far(slices, places)
     for i, address in enumerate(spec.cluster_ips):
-        family = _family(address)
+        family = family_of(address)
         for j, port in enumerate(spec.ports):
             nodes = [] if i or j else [near, far] if _is_local(service) else [far]
             askers = [places.pod, *dict.fromkeys(nodes), *([] if i or j else [places.client])]
@@ -49,7 +49,7 @@ def questions(
             }
             for check, externally in externals.items():
                 for external in externally:
-                    if external and _family(external) is family:
+                    if external and family_of(external) is family:
                         for asker in [places.client, *([] if i or j else [places.pod, far])]:
                             yield _question(check, asker, external, port)
             if port.node_port:
@@ -101,8 +101,3 @@ def _question(check: str, asker: str, address: str, port: ServicePort) -> Questi
 def _to_node(asker: str, address: str, port: ServicePort) -> Question:
     packet = Packet(client=asker, address=address, port=port.node_port, protocol=port.protocol)
     return Question(check=NODE_PORT, packet=packet)
-
-
-def _family(address: str) -> Family:
-    """`address` is canonical."""
-    return Family.IPV6 if ":" in address else Family.IPV4

@@ -18,7 +18,7 @@ from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.sctp import SCTP, SCTPChunkInit
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.api.types import Pod
 from kproxy.backend import rules_of
 from kproxy.forwarding.network import Network, Packet
@@ -55,8 +55,8 @@ def _finding(
     lab: Lab, network: Network, question: Question, arrival: tuple[str, str] | None
 ) -> Finding:
     packet = question.packet
-    family = Family.IPV6 if ":" in packet.address else Family.IPV4
-    verdict = predict(network, lab.plans(family), packet, rules_of(lab.mode))
+    plans = lab.plans(family_of(packet.address))
+    verdict = predict(network, plans, packet, rules_of(lab.mode))
     expected = expectation(verdict)
     pod, source = arrival or ("", "")
     if arrival:
@@ -90,14 +90,13 @@ def _send(lab: Lab, packet: Packet, tag: int) -> None:
     source = source_address(namespace, packet.address)
     if not source:
         return
-    six = ":" in packet.address
-    header = IPv6 if six else IP
+    family = family_of(packet.address)
+    header = IPv6 if family is Family.IPV6 else IP
     init = SCTPChunkInit(init_tag=tag, a_rwnd=65536, n_out_streams=1, n_in_streams=1)
     segment = SCTP(sport=20000 + tag % 10000, dport=packet.port, tag=0) / init
     data = bytes(header(src=source, dst=packet.address) / segment)
     with namespace.entered():
-        kind = socket.AF_INET6 if six else socket.AF_INET
-        sender = socket.socket(kind, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        sender = socket.socket(family.socket_family, socket.SOCK_RAW, socket.IPPROTO_RAW)
     with sender, suppress(PermissionError):  # its own OUTPUT hook dropped it
         sender.sendto(data, (packet.address, 0))
 

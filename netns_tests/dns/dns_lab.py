@@ -7,9 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import AddressFamily
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.api.types import (
     SERVICE_NAME_LABEL,
     Endpoint,
@@ -31,6 +30,7 @@ from kproxy.store import object_key
 from netns_tests.modes import Mode
 
 BOTH = (Family.IPV4, Family.IPV6)
+_SERVICES = {Family.IPV4: "10.96.0.", Family.IPV6: "fd00:10:96::"}
 HTTP = (ServicePort(name="http", port=80),)
 MANY = 200  # addresses of the Service `many`
 WWW = "www.example.com"  # the client `outside`, to the upstream zone
@@ -66,7 +66,7 @@ def headless(name: str, families: tuple[Family, ...], **spec: object) -> Service
         spec=ServiceSpec(
             cluster_ip="None",
             cluster_ips=("None",),
-            ip_families=tuple(family.value for family in families),
+            ip_families=families,
             ports=HTTP,
             **spec,  # type: ignore[arg-type]
         ),
@@ -128,7 +128,7 @@ class DnsLab:
         families = self.lab.spec.families
 
         def with_ip(name: str, namespace: str, last: str) -> Service:
-            ips = [f"10.96.0.{last}" if "." in ip else f"fd00:10:96::{last}" for ip in cidrs]
+            ips = [_SERVICES[family_of(ip)] + last for ip in cidrs]
             selector = {"app": "web"}
             return service(
                 name, namespace=namespace, cluster_ips=ips, ports=HTTP, selector=selector
@@ -170,7 +170,9 @@ def served_outside(lab: Lab) -> Iterator[None]:
     client = lab.clients["outside"]
     with client.namespace.entered():
         servers = [
-            (_Server6 if ":" in address else ThreadingHTTPServer)((address, 80), _Outside)
+            (_Server6 if family_of(address) is Family.IPV6 else ThreadingHTTPServer)(
+                (address, 80), _Outside
+            )
             for address in client.addresses.values()
         ]
     threads = [threading.Thread(target=each.serve_forever) for each in servers]
@@ -186,7 +188,7 @@ def served_outside(lab: Lab) -> Iterator[None]:
 
 
 class _Server6(ThreadingHTTPServer):
-    address_family = AddressFamily.AF_INET6
+    address_family = Family.IPV6.socket_family
 
 
 class _Outside(BaseHTTPRequestHandler):

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kproxy.address import Family
+from kproxy.address import Family, socket_family
 from kproxy.api.types import Protocol, Service, ServicePort
 from kproxy.edge import DRAIN_S, ListenerState
 from kproxy.forwarding.network import Packet
@@ -143,9 +143,8 @@ class Held:
             each.close()
 
     def open(self, client: str, address: str) -> socket.socket:
-        kind = socket.AF_INET6 if ":" in address else socket.AF_INET
         with self.lab.hosts[client].namespace.entered():
-            sock = socket.socket(kind)
+            sock = socket.socket(socket_family(address))
         self.sockets.append(sock)
         sock.settimeout(_TIMEOUT_S)
         sock.connect((address, 80))

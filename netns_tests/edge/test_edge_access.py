@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.forwarding.network import Packet
 from kproxy.lab import Lab
 from netns_tests.edge.edge_lab import V4, V6, apply, pod, running, sources, spec, web
@@ -53,7 +53,7 @@ def test_local(lab: Lab) -> None:
         for address in _addresses(lab, way)
         for protocol in ("TCP", "UDP")
     ]
-    expected = [names[V6 if ":" in packet.address else V4] for packet, names in asked]
+    expected = [names[family_of(packet.address)] for packet, names in asked]
     assert sources(lab, [packet for packet, _ in asked]) == expected
 
 

@@ -199,7 +199,7 @@ def test_connections_outlive_changes_of_endpoints(
         cluster_ip(CHANGING, family) if asks == "cluster IP" else node_port(lab, CHANGING, family)
     )
     with lab.hosts[packet.client].namespace.entered():
-        sock = socket.socket(socket.AF_INET6 if family is Family.IPV6 else socket.AF_INET)
+        sock = socket.socket(family.socket_family)
     with sock:
         sock.settimeout(DEADLINE_S)
         sock.connect((packet.address, packet.port))

@@ -46,9 +46,8 @@ def lab(kproxy_module_lab: LabFactory, request: pytest.FixtureRequest) -> Probed
 def test_sctp(lab: ProbedLab, client: str, asks: str, family: Family) -> None:
     node = lab.nodes["node-a"].addresses[family]
     address, port = (CLUSTER_IPS[family], 80) if asks == "cluster IP" else (node, 30080)
-    kind = socket.AF_INET6 if family is Family.IPV6 else socket.AF_INET
     with lab.hosts[client].namespace.entered():
-        sock = socket.socket(kind, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+        sock = socket.socket(family.socket_family, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
     with sock:
         sock.settimeout(5)
         sock.connect((address, port))

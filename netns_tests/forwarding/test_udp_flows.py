@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from kproxy.address import Family
+from kproxy.address import Family, socket_family
 from kproxy.api.types import EndpointConditions, KubernetesObject, Protocol, ServicePort
 from kproxy.kernel import conntrack
 from kproxy.lab import service, slices_for
@@ -40,9 +40,8 @@ class Client:
         self, lab: ProbedLab, host: str, address: str, port: int, protocol: Protocol = "UDP"
     ) -> None:
         kind = socket.SOCK_DGRAM if protocol == "UDP" else socket.SOCK_STREAM
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with lab.hosts[host].namespace.entered():
-            self.socket = socket.socket(family, kind)
+            self.socket = socket.socket(socket_family(address), kind)
         self.socket.settimeout(DEADLINE_S)
         self.socket.connect((address, port))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.errors import KernelRefused
 from kproxy.kernel.ipvs import Batch, Ipvs, Load, RealServer, Settings, VirtualServer
 from kproxy.kernel.links import Links
@@ -75,7 +75,7 @@ def test_what_is_written_is_there(
     batch.add_real(key, real, 1)
     ipvs.apply(batch)
     assert ipvsadm() == [f"-A {line}", f"-a {real_line}"]
-    family = Family.IPV6 if ":" in key.address else Family.IPV4
+    family = family_of(key.address)
     assert ipvs.virtual_servers(family) == {key: settings}
     assert ipvs.virtual_servers(family.other) == {}
     assert (ipvs.count(family), ipvs.count(family.other)) == (1, 0)

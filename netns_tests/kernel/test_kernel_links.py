@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from kproxy.address import Family, family_of
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel import sysctl
 from kproxy.kernel.links import Links, Route
@@ -99,7 +100,7 @@ def test_a_route_takes_the_place_of_another(
 
 
 def _routes(route: Route) -> list[str]:
-    family = "-6" if ":" in route.destination else "-4"
+    family = "-6" if family_of(route.destination) is Family.IPV6 else "-4"
     return [line.strip() for line in run(["ip", family, "route"]).splitlines()]
 
 
@@ -121,6 +122,7 @@ UNPRIVILEGED = """
 import os
 from kproxy.kernel.links import Links
 from kproxy.kernel import sysctl
+from kproxy.address import Family, family_of
 from kproxy.errors import Unsupported
 os.setgid(65534); os.setuid(65534)
 for attempt in (lambda: Links().up("lo"), lambda: sysctl.write("net/ipv4/ip_default_ttl", 65)):

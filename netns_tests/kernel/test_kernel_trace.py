@@ -56,10 +56,9 @@ class Net:
             protocol=protocol,
             tag=self.tags,
         )
-        number = socket.AF_INET if family is V4 else socket.AF_INET6
         with (
             self.client.entered(),
-            socket.socket(number, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw,
+            socket.socket(family.socket_family, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw,
         ):
             raw.sendto(build(probe), (address, 0))
         return self.tags

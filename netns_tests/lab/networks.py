@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import ip_network
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import Reason, explain
 from kproxy.explain.witness import Witness
@@ -85,7 +85,7 @@ def met(
 
 def followed(lab: Lab, packets: Sequence[Packet]) -> list[tuple[Journey, Reason]]:
     """What became of probes, and why. All of one family."""
-    family = V6 if ":" in packets[0].address else V4
+    family = family_of(packets[0].address)
     watched = {name: host for name, host in lab.hosts.items() if name not in lab.clients}
     with lab.hosts["router"].namespace.entered():
         variant = choose_variant(family)

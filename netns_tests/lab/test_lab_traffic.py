@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of, socket_family
 from kproxy.errors import BadInput, Unsupported
 from kproxy.forwarding.network import HostKind
 from kproxy.kernel.process import run
@@ -42,9 +42,8 @@ def ask(
     lab: Lab, client: str, address: str, port: int, kind: socket.SocketKind
 ) -> dict[str, object]:
     """The answer to one line or datagram. Raises OSError."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with lab.hosts[client].namespace.entered():
-        sock = socket.socket(family, kind)
+        sock = socket.socket(socket_family(address), kind)
     with sock:
         sock.settimeout(5)
         sock.connect((address, port))
@@ -162,20 +161,16 @@ def test_routes_move_at_run_time(address: str, cidr: str) -> None:
     """The address sits on both nodes, so that whoever gets the packet refuses the port."""
     with Lab(SPEC, mode=None) as lab:
         assert lab.network.routes[cidr] == "node-a"
-        assert _next_hop(lab, address) == lab.nodes["node-a"].addresses[_family(address)]
+        assert _next_hop(lab, address) == lab.nodes["node-a"].addresses[family_of(address)]
         lab.route(cidr, via="node-b")
         assert lab.network.routes[cidr] == "node-b"
-        assert _next_hop(lab, address) == lab.nodes["node-b"].addresses[_family(address)]
+        assert _next_hop(lab, address) == lab.nodes["node-b"].addresses[family_of(address)]
         lab.unroute(cidr)
         assert cidr not in lab.network.routes
         with pytest.raises(OSError, match="Network is unreachable"):
             ask(lab, "outside", address, 80, socket.SOCK_STREAM)
         lab.route(cidr, via="node-b")
-        assert _next_hop(lab, address) == lab.nodes["node-b"].addresses[_family(address)]
-
-
-def _family(address: str) -> Family:
-    return V6 if ":" in address else V4
+        assert _next_hop(lab, address) == lab.nodes["node-b"].addresses[family_of(address)]
 
 
 def _next_hop(lab: Lab, address: str) -> str:

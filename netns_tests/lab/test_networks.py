@@ -89,12 +89,11 @@ def test_the_internet_sees_public_addresses(lab: Lab) -> None:
 
 def seen_outside(lab: Lab, client: str, family: Family) -> str:
     """As whom a server on the internet sees a client."""
-    kind = socket.AF_INET6 if family is V6 else socket.AF_INET
     where = (address(lab, "outside", family), 8000)
     with lab.hosts["outside"].namespace.entered():
-        server = socket.create_server(where, family=kind)
+        server = socket.create_server(where, family=family.socket_family)
     with lab.hosts[client].namespace.entered():
-        asking = socket.socket(kind)
+        asking = socket.socket(family.socket_family)
     with server, asking:
         for sock in (server, asking):
             sock.settimeout(5)

@@ -30,9 +30,9 @@ LIMITS = resource.getrlimit(resource.RLIMIT_NOFILE)
 @pytest.mark.parametrize("datagram", [b"kproxy\n", probe(0x0A0B0C0D)])
 def test_a_probe_is_told_that_it_is_answered(datagram: bytes) -> None:
     with Lab(SPEC, mode=None) as lab:
-        for family, kind in ((Family.IPV4, socket.AF_INET), (Family.IPV6, socket.AF_INET6)):
+        for family in Family:
             with lab.nodes["node-a"].namespace.entered():
-                sock = socket.socket(kind, socket.SOCK_DGRAM)
+                sock = socket.socket(family.socket_family, socket.SOCK_DGRAM)
             with sock:
                 sock.settimeout(5)
                 sock.connect((lab.pods["web"].addresses[family], 53))

@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 import pytest
 from msgspec.structs import replace
 
-from kproxy.address import Family
+from kproxy.address import Family, host_port, socket_family
 from kproxy.api.types import HTTPGetAction, Probe, TCPSocketAction
 from kproxy.kernel.process import run
 from kproxy.lab import Lab, LabPod, LabSpec, NodeSpec, PodSpec, PortSpec
@@ -83,9 +83,8 @@ class Server:
         self.requests: SimpleQueue[str] = SimpleQueue()
         self.hang_ups: SimpleQueue[None] = SimpleQueue()
         address = next(iter(pod.addresses.values()))
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with pod.namespace.entered():
-            self._listener = socket.create_server((address, PORT), family=family)
+            self._listener = socket.create_server((address, PORT), family=socket_family(address))
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
@@ -167,10 +166,9 @@ def test_ready_at_once(mode: str | None, families: tuple[Family, ...]) -> None:
             with Server(lab.pods[name]) as server:
                 probes.see(name, http(period_seconds=NEVER_S))
                 assert probes.change() == (name, True)
-                address = lab.pods[name].addresses[families[0]]
-                where = f"[{address}]" if ":" in address else address
+                where = host_port(lab.pods[name].addresses[families[0]], PORT)
                 (request,) = server.seen()
-                assert request.startswith(f"GET /ready HTTP/1.1\r\nHost: {where}:{PORT}\r\n")
+                assert request.startswith(f"GET /ready HTTP/1.1\r\nHost: {where}\r\n")
                 assert "\r\nUser-Agent: kube-probe/1.36\r\n" in request
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kproxy.address import Family, family_of
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
 from netns_tests.run.running import Place
@@ -28,7 +29,7 @@ def service() -> Callable[..., str]:
     """A manifest: `service("web", "10.96.0.1")` is a Service and its EndpointSlice."""
 
     def text(name: str, cluster_ip: str, port: int | str = 80) -> str:
-        ipv6 = ":" in cluster_ip
+        family = family_of(cluster_ip)
         return f"""
 apiVersion: v1
 kind: Service
@@ -36,7 +37,7 @@ metadata: {{name: {name}, namespace: default}}
 spec:
   clusterIP: "{cluster_ip}"
   clusterIPs: ["{cluster_ip}"]
-  ipFamilies: [{"IPv6" if ipv6 else "IPv4"}]
+  ipFamilies: [{family}]
   ports: [{{name: http, port: {port}, protocol: TCP}}]
 ---
 apiVersion: discovery.k8s.io/v1
@@ -45,9 +46,9 @@ metadata:
   name: {name}-1
   namespace: default
   labels: {{kubernetes.io/service-name: {name}}}
-addressType: {"IPv6" if ipv6 else "IPv4"}
+addressType: {family}
 endpoints:
-- addresses: ["{"fd00:10::5" if ipv6 else "10.244.1.5"}"]
+- addresses: ["{"fd00:10::5" if family is Family.IPV6 else "10.244.1.5"}"]
   conditions: {{ready: true}}
 ports: [{{name: http, port: 8080, protocol: TCP}}]
 """

@@ -332,12 +332,15 @@ def _service(
 
 
 def _next(addresses: Mapping[Family, str]) -> list[str]:
-    return [f"{address[:-1]}{'b' if ':' in address else '1'}" for address in addresses.values()]
+    return [
+        f"{address[:-1]}{'b' if family is Family.IPV6 else '1'}"
+        for family, address in addresses.items()
+    ]
 
 
 def _numbered(addresses: Mapping[Family, str]) -> Iterator[tuple[int, str]]:
     for family, address in addresses.items():
-        yield (socket.AF_INET6 if family is Family.IPV6 else socket.AF_INET), address
+        yield family.socket_family, address
 
 
 def _canonical(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from scapy.layers.sctp import SCTP, SCTPChunkInit, SCTPChunkInitAck
 
+from kproxy.address import Family, family_of, socket_family
 from kproxy.forwarding.network import Packet
 from kproxy.testing import ProbedLab
 
@@ -35,9 +36,10 @@ def sctp_handshake(lab: ProbedLab, to: Packet, among: Sequence[str]) -> Met:
     with ExitStack() as stack:
 
         def raw(host: str) -> socket.socket:
-            family = socket.AF_INET6 if ":" in to.address else socket.AF_INET
             with lab.hosts[host].namespace.entered():
-                made = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_SCTP)
+                made = socket.socket(
+                    socket_family(to.address), socket.SOCK_RAW, socket.IPPROTO_SCTP
+                )
             return stack.enter_context(made)
 
         pods = {raw(name): name for name in among}
@@ -60,4 +62,4 @@ def sctp_handshake(lab: ProbedLab, to: Packet, among: Sequence[str]) -> Met:
 
 def _chunk(data: bytes, to: Packet) -> SCTP:
     """Linux keeps the IP header for raw sockets of IPv4 and not for those of IPv6."""
-    return SCTP(data if ":" in to.address else data[(data[0] & 0xF) * 4 :])
+    return SCTP(data if family_of(to.address) is Family.IPV6 else data[(data[0] & 0xF) * 4 :])

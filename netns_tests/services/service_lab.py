@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of, socket_family
 from kproxy.api import decode
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.forwarding.network import Packet
@@ -125,7 +125,7 @@ def balancer_ips(lab: Lab, name: str) -> list[str]:
 
 
 def of_family(addresses: Sequence[str], family: Family) -> str:
-    (found,) = (each for each in addresses if (":" in each) is (family is V6))
+    (found,) = (each for each in addresses if family_of(each) is family)
     return found
 
 
@@ -179,9 +179,8 @@ class UdpClient:
     """Sends from one port to one address. A context manager."""
 
     def __init__(self, lab: ProbedLab, to: Packet) -> None:
-        family = socket.AF_INET6 if ":" in to.address else socket.AF_INET
         with lab.hosts[to.client].namespace.entered():
-            self._socket = socket.socket(family, socket.SOCK_DGRAM)
+            self._socket = socket.socket(socket_family(to.address), socket.SOCK_DGRAM)
         self._socket.settimeout(_DEADLINE_S)
         self._socket.connect((to.address, to.port))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
+from kproxy.address import Family
 from kproxy.api.types import (
     Container,
     ContainerPort,
@@ -46,7 +47,7 @@ NODES = (node("node-a", "zone-a"), node("node-b", "zone-b"))
 
 def service(
     *ports: ServicePort,
-    families: tuple[Literal["IPv4", "IPv6"], ...] = ("IPv4",),
+    families: tuple[Family, ...] = (Family.IPV4,),
     annotations: Mapping[str, str] | None = None,
     labels: Mapping[str, str] | None = None,
     deleted: bool = False,

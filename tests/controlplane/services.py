@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec import convert
 
+from kproxy.address import family_of
 from kproxy.api.types import Metadata, Service, ServiceSpec
 from kproxy.controlplane.admission import Allocator
 from kproxy.errors import BadInput
@@ -52,7 +53,7 @@ def free(cluster: Allocator) -> tuple[int, ...]:
 
 
 def kinds(spec: ServiceSpec) -> tuple[str, ...]:
-    return tuple("v6" if ":" in ip else "v4" if "." in ip else ip for ip in spec.cluster_ips)
+    return tuple(ip if ip == "None" else family_of(ip).replace("IP", "") for ip in spec.cluster_ips)
 
 
 def refused(cluster: Allocator, new: Service, former: Service | None = None) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import (
     EndpointConditions,
     EndpointPort,
@@ -81,12 +82,12 @@ PORTS = [  # Service, pods -> slices: family, ports, pods
     (service(NAMED, HTTP), [pod("a", *A)], [("IPv4", ["http 8080"], ["a"])]),
     (service(UDP), [pod("a", *A, port=1)], [("IPv4", [], ["a"])]),  # that one is TCP
     (
-        service(families=("IPv6", "IPv4")),
+        service(families=(Family.IPV6, Family.IPV4)),
         [pod("a", *A), pod("v", *V)],
         [("IPv4", ["http 8080"], ["a", "v"]), ("IPv6", ["http 8080"], ["a"])],
     ),
     (
-        service(families=("IPv4", "IPv6")),
+        service(families=(Family.IPV4, Family.IPV6)),
         [pod("v", *V)],
         [("IPv4", ["http 8080"], ["v"]), ("IPv6", [], [])],
     ),
@@ -212,8 +213,8 @@ STEPS = [  # first, then -> created, updated, deleted
     ("the first pod comes", (service(), 0), (service(), 1), (0, 1, 0)),
     ("other labels", (service(), 2), (service(labels={"a": "b"}), 2), (0, 1, 0)),
     ("another port", (service(), 2), (service(replace(HTTP, target_port=1)), 2), (0, 1, 0)),
-    ("a family more", (service(), 1), (service(families=("IPv4", "IPv6")), 1), (1, 0, 0)),
-    ("another family", (service(), 1), (service(families=("IPv6",)), 1), (1, 0, 1)),
+    ("a family more", (service(), 1), (service(families=(Family.IPV4, Family.IPV6)), 1), (1, 0, 0)),
+    ("another family", (service(), 1), (service(families=(Family.IPV6,)), 1), (1, 0, 1)),
     ("its address only", (service(), 1), (service(cluster_ip="10.96.0.11"), 1), (0, 0, 0)),
     ("no selector any more", (service(), 1), (service(selector={}), 1), (0, 0, 0)),
     ("deleted, and a pod less", (service(), 2), (service(deleted=True), 1), (0, 1, 0)),

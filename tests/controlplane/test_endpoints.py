@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import (
     EndpointAddress,
     EndpointPort,
@@ -52,7 +53,7 @@ SUBSETS: list[tuple[Service, list[Pod], list[Shown]]] = [
     ),
     (service(NAMED), [A, ONE], [(["http 1"], "one", "")]),
     (service(cluster_ip="None", ports=()), [A, SICK], [([], "a", "s")]),
-    (service(families=("IPv6", "IPv4")), [A, SICK], [(["http 8080"], "a", "")]),
+    (service(families=(Family.IPV6, Family.IPV4)), [A, SICK], [(["http 8080"], "a", "")]),
 ]
 
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from kproxy.address import Family
 from kproxy.api.types import Endpoint, EndpointSlice, Metadata
 from kproxy.controlplane.packing import Packing, pack, recycled
 from tests.controlplane.clusters import NAMED, NODES, Cluster, counts, ips_of, pod, service
@@ -163,7 +164,7 @@ def test_after_any_history(
     """All endpoints are there once, no slice holds too many, one flip is one update a family."""
     of = service(
         NAMED,
-        families=("IPv4", "IPv6"),
+        families=(Family.IPV4, Family.IPV6),
         traffic_distribution="PreferSameNode" if hint else None,
     )
     cluster = Cluster(most)

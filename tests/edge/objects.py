@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.api.types import (
     Endpoint,
     EndpointConditions,
@@ -66,7 +66,7 @@ def service(
     fields: dict[str, Any] = {"type": "LoadBalancer", "ports": PORTS}
     return Service(
         metadata=Metadata(name=name, annotations=dict(annotations or {})),
-        spec=ServiceSpec(ip_families=tuple(family.value for family in families), **(fields | spec)),
+        spec=ServiceSpec(ip_families=tuple(families), **(fields | spec)),
         status=ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress)),
     )
 
@@ -77,7 +77,7 @@ def slice_of(
     """`pods`: address -> node."""
     return EndpointSlice(
         metadata=Metadata(name="web"),
-        address_type="IPv6" if any(":" in each for each in pods) else "IPv4",
+        address_type=family_of(next(iter(pods), "")).value,
         ports=(port or EndpointPort(name="http", port=8080),),
         endpoints=tuple(
             Endpoint(

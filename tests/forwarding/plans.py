@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.backend import BackendOptions
 from kproxy.forwarding.network import Host, HostKind, Network
 from kproxy.forwarding.plan import (
@@ -210,7 +210,7 @@ def _endpoint(text: str, node: NodeSettings) -> Endpoint:
         return Endpoint(address, int(port))
     on = host.node or host.name
     return Endpoint(
-        address=next(a for a in host.addresses if (":" in a) == (node.family is Family.IPV6)),
+        address=next(a for a in host.addresses if family_of(a) is node.family),
         port=8080 if host.kind is HostKind.POD else 9100,
         node=on,
         local=on == node.node_name,

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from kproxy.address import Family, family_of
 from kproxy.backend import rules_of
 from kproxy.forwarding.network import HostKind, Network, Outcome
 from kproxy.forwarding.oracle import predict
@@ -28,7 +29,9 @@ from tests.forwarding.wording import packet
 
 PODS = tuple(host.name for host in HOSTS if host.kind is HostKind.POD)
 EXTERNAL = ("external-ip:80", "vip:80", *(f"{node}:30080" for node in NODES), "gw-b:30080")
-IPV4_OF_NODES = {a for h in HOSTS if h.kind is HostKind.NODE for a in h.addresses if "." in a}
+IPV4_OF_NODES = {
+    a for h in HOSTS if h.kind is HostKind.NODE for a in h.addresses if family_of(a) is Family.IPV4
+}
 K = TypeVar("K")
 V = TypeVar("V")
 POLICIES = ("Cluster", "Local")

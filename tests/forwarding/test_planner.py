@@ -180,7 +180,7 @@ def test_only_pools_in_use_are_filled(spec: dict[str, object], cluster: str, loc
         web(cluster_ip="", cluster_ips=()),
         web(type="ExternalName", external_name="example.org"),
         web(cluster_ip="fd00::1", cluster_ips=("fd00::1",)),
-        web(ip_families=("IPv6",), cluster_ip="fd00::1", cluster_ips=("fd00::1",)),
+        web(ip_families=(Family.IPV6,), cluster_ip="fd00::1", cluster_ips=("fd00::1",)),
         replace(
             web(),
             metadata=Metadata(name="web", labels={"service.kubernetes.io/service-proxy-name": ""}),
@@ -194,7 +194,9 @@ def test_no_part_in_this_family(service: Service) -> None:
 
 def test_cluster_ip_by_position_of_the_family() -> None:
     service = web(
-        ip_families=("IPv6", "IPv4"), cluster_ip="fd00::1", cluster_ips=("fd00::1", "10.96.0.9")
+        ip_families=(Family.IPV6, Family.IPV4),
+        cluster_ip="fd00::1",
+        cluster_ips=("fd00::1", "10.96.0.9"),
     )
     plan = plan_of(service, ep(1))
     assert plan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kproxy.address import Family, family_of
 from kproxy.backend import rules_of
 from kproxy.forwarding.network import HostKind, Outcome, Packet, Verdict
 from kproxy.forwarding.oracle import predict
@@ -25,7 +26,7 @@ def _names() -> dict[str, str]:
             name = host.name
             if host.kind is HostKind.NODE and address in host.gateways:
                 name = host.name.replace("node", "gw")
-            names[name + ("/6" if ":" in address else "")] = address
+            names[name + ("/6" if family_of(address) is Family.IPV6 else "")] = address
     for name, (ipv4, ipv6) in _SERVICE_NAMES.items():
         names |= {name: ipv4, f"{name}/6": ipv6}
     return names

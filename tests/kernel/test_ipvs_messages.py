@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.generic import ipvs as pyroute2
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of, socket_family
 from kproxy.kernel.ipvs import (
     Batch,
     Load,
@@ -53,10 +53,6 @@ def servers(draw: st.DrawFn, family: Family) -> tuple[VirtualServer, RealServer]
 pairs = families.flatmap(servers)
 
 
-def family_of(server: VirtualServer) -> Family:
-    return Family.IPV6 if ":" in server.address else Family.IPV4
-
-
 def decoded(batch: Batch) -> tuple[int, dict[str, Any], dict[str, Any]]:
     """Command, attributes of the virtual server and of the real server, as pyroute2 reads them."""
     [(command, body, _)] = batch.requests
@@ -87,7 +83,7 @@ def encoded(kind: str, attrs: list[tuple[str, Any]]) -> memoryview:
 
 def key_of(server: VirtualServer) -> dict[str, Any]:
     return {
-        "IPVS_SVC_ATTR_AF": 10 if ":" in server.address else 2,
+        "IPVS_SVC_ATTR_AF": socket_family(server.address),
         "IPVS_SVC_ATTR_PROTOCOL": PROTOCOL[server.protocol],
         "IPVS_SVC_ATTR_ADDR": server.address,
         "IPVS_SVC_ATTR_PORT": server.port,
@@ -96,7 +92,7 @@ def key_of(server: VirtualServer) -> dict[str, Any]:
 
 def key_of_real(real: RealServer) -> dict[str, Any]:
     return {
-        "IPVS_DEST_ATTR_ADDR_FAMILY": 10 if ":" in real.address else 2,
+        "IPVS_DEST_ATTR_ADDR_FAMILY": socket_family(real.address),
         "IPVS_DEST_ATTR_ADDR": real.address,
         "IPVS_DEST_ATTR_PORT": real.port,
     }
@@ -105,7 +101,7 @@ def key_of_real(real: RealServer) -> dict[str, Any]:
 @given(pairs, choices)
 def test_virtual_servers(pair: tuple[VirtualServer, RealServer], chosen: Settings) -> None:
     server, _ = pair
-    mask = IPv4Address("255.255.255.255") if family_of(server) is Family.IPV4 else None
+    mask = IPv4Address("255.255.255.255") if family_of(server.address) is Family.IPV4 else None
     full = key_of(server) | {
         "IPVS_SVC_ATTR_SCHED_NAME": chosen.scheduler,
         "IPVS_SVC_ATTR_FLAGS": (chosen.flags, 0xFFFFFFFF),
@@ -155,7 +151,7 @@ def test_reading_virtual_servers(pair: tuple[VirtualServer, RealServer], chosen:
             ("IPVS_SVC_ATTR_STATS", {"attrs": [("IPVS_STATS_ATTR_CONNS", 7)]}),
         ],
     )
-    family = family_of(server)
+    family = family_of(server.address)
     assert parse_service(data, family) == (server, chosen)
     assert parse_service(data, family.other) is None
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from ipaddress import ip_network
 
+from kproxy.address import family_of
 from kproxy.api.types import (
     Container,
     ContainerPort,
@@ -65,7 +66,7 @@ def dns_objects(service_cidrs: Sequence[str]) -> tuple[Service, Deployment]:
         spec=ServiceSpec(
             cluster_ip=addresses[0],
             cluster_ips=addresses,
-            ip_families=tuple("IPv6" if ":" in address else "IPv4" for address in addresses),
+            ip_families=tuple(map(family_of, addresses)),
             ip_family_policy="PreferDualStack",
             selector=LABELS,
             ports=(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import quote
 
+from kproxy.address import host_port
 from kproxy.api.types import Probe
 from kproxy.errors import BadInput
 from kproxy.lab.spec import PortSpec
@@ -74,8 +75,7 @@ class Question:
 
     @property
     def _where(self) -> str:
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{host}:{self.port}"
+        return host_port(self.address, self.port)
 
     @property
     def _url(self) -> str:

@@ -19,6 +19,7 @@ import sys
 import time
 from contextlib import ExitStack
 
+from kproxy.address import socket_family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel.tmpfs import open_tmpfs
 from kproxy.lab.hosts import LabPod
@@ -125,7 +126,7 @@ def _program() -> str:
 
 
 def _listening(address: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    sock = socket.socket(socket_family(address))
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((address, port))

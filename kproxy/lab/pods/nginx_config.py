@@ -16,8 +16,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from kproxy.address import Family, family_of, host_port
 from kproxy.api.addresses import canonical_ip
-from kproxy.api.checks import family_name
 from kproxy.api.types import (
     Endpoint,
     HTTPIngressPath,
@@ -82,18 +82,18 @@ def render(listens: Iterable[tuple[str, int]], store: Store) -> str:
     objects hold, it stays inside quotes.
     """
     listens = tuple(listens)
-    families = {family_name(address) for address, _ in listens}
+    families = {family_of(address) for address, _ in listens}
     hosts = {"": _Host()}  # the first server is the default one
     for ingress in store.ingresses():
         if ingress.spec.ingress_class_name in INGRESS_CLASSES:
             _add(ingress, hosts, store, families)
     fallback = hosts[""].otherwise or _NOT_FOUND
-    sockets = [f"{_in_url(address)}:{port}" for address, port in listens]
+    sockets = [host_port(address, port) for address, port in listens]
     servers = (_server(name, host, sockets, fallback) for name, host in hosts.items())
     return "\n".join([_HEAD.rstrip("\n"), *(line for lines in servers for line in lines), "}", ""])
 
 
-def _add(ingress: Ingress, hosts: dict[str, _Host], store: Store, families: set[str]) -> None:
+def _add(ingress: Ingress, hosts: dict[str, _Host], store: Store, families: set[Family]) -> None:
     namespace, spec = ingress.metadata.namespace, ingress.spec
     default = ""
     if spec.default_backend:
@@ -115,16 +115,16 @@ def _claim(host: _Host, path: HTTPIngressPath, action: str) -> None:
         host.prefix.setdefault(path.path.rstrip("/"), action)
 
 
-def _action(backend: IngressBackend, namespace: str, store: Store, families: set[str]) -> str:
+def _action(backend: IngressBackend, namespace: str, store: Store, families: set[Family]) -> str:
     """Ask the first cluster IP of a known family that has endpoints, on the wanted port."""
     if backend.service:
         key = (namespace, backend.service.name)
         service = store.service(key)
         port = _port(service, backend.service.port) if service else None
         for address in map(canonical_ip, service.spec.cluster_ips if service else ()):
-            family = family_name(address)
+            family = family_of(address)
             if address and port and family in families and _has_endpoints(store, key, port, family):
-                return f"proxy_pass http://{_in_url(address)}:{port.port};"
+                return f"proxy_pass http://{host_port(address, port.port)};"
     return _UNAVAILABLE
 
 
@@ -136,7 +136,7 @@ def _port(service: Service, wanted: ServiceBackendPort) -> ServicePort | None:
     return None
 
 
-def _has_endpoints(store: Store, key: ServiceKey, port: ServicePort, family: str) -> bool:
+def _has_endpoints(store: Store, key: ServiceKey, port: ServicePort, family: Family) -> bool:
     return any(
         each.address_type == family
         and any((own.name, own.protocol) == (port.name, port.protocol) for own in each.ports)
@@ -186,7 +186,3 @@ def _server_name(host: str) -> str:
 def _quoted(text: str) -> str:
     """One parameter, whatever it holds: in quotes, only these two characters are special."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _in_url(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

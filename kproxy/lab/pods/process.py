@@ -56,7 +56,6 @@ fe00::0\tip6-mcastprefix
 fe00::1\tip6-allnodes
 fe00::2\tip6-allrouters
 """
-_FAMILIES = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 # Addresses in libc's order, a line each; a failure is told by its number, for the words vary.
 _LOOK_UP = """\
 import socket, sys
@@ -110,7 +109,7 @@ def resolve(
 
     Raises KernelRefused with its words for every other failure, such as no answer.
     """
-    wanted = _FAMILIES[family] if family else socket.AF_UNSPEC
+    wanted = family.socket_family if family else socket.AF_UNSPEC
     command = (sys.executable, "-I", "-S", "-c", _LOOK_UP, name, str(int(wanted)))
     done = run_in_pod(pod, command, resolv_conf=resolv_conf, timeout_s=timeout_s)
     if not done.returncode:

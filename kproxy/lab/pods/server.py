@@ -24,7 +24,6 @@ from email.utils import formatdate
 from functools import partial
 from itertools import chain
 
-from kproxy.address import Family
 from kproxy.api.types import Protocol
 from kproxy.errors import BadInput, Unsupported
 from kproxy.lab.hosts import LabPod
@@ -36,7 +35,6 @@ _BACKLOG = 1024
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PAUSE_S = 0.02  # where the machine has no descriptor or memory left
 _LINE_MAX_BYTES = 65536
-_FAMILY = {Family.IPV4: socket.AF_INET, Family.IPV6: socket.AF_INET6}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -273,7 +271,7 @@ def _open_port(pod: LabPod, port: PortSpec) -> list[socket.socket]:
     with pod.namespace.entered(), ExitStack() as undo:
         opened = []
         for family, address in pod.addresses.items():
-            sock = undo.enter_context(_open(_FAMILY[family], port.protocol, pod.name))
+            sock = undo.enter_context(_open(family.socket_family, port.protocol, pod.name))
             sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.layout import Layout, by_family
@@ -37,7 +37,7 @@ def build_gateway(
             links.add_blackhole(str(by_family(spec.families, edge.public_cidrs)[family]))
             inside = [*_inside(spec, edge, family), *spec.routes]
             for cidr in inside:
-                if (":" in cidr) == (family is Family.IPV6):
+                if family_of(cidr) is family:
                     links.add_route(Route(destination=cidr, link=UPLINK, via=router))
             _translate(rules, spec, edge, layout, family)
         cables = cables_to(clients, layout.addresses, namespaces, FIRST_INDEX)

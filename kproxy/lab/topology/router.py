@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.layout import Addresses, Layout, by_family, second_addresses
@@ -69,8 +69,7 @@ def build_router(
 
 def route_to_node(layout: Layout, cidr: str, node: str, model: NetworkModel) -> Route:
     """The router's route that sends a CIDR to a node."""
-    family = Family.IPV6 if ":" in cidr else Family.IPV4
-    via = layout.addresses[node][family]
+    via = layout.addresses[node][family_of(cidr)]
     link = SEGMENT if model.transport is Transport.HOSTS else interface(node)
     return Route(destination=cidr, link=link, via=via)
 
