@@ -9,7 +9,7 @@ import click
 
 from kproxy.backend import DEFAULT_MODE, BackendOptions, load, modes, report_faults
 from kproxy.cli import kernel as kernel_choice
-from kproxy.cli.example import find, names, play_example
+from kproxy.cli.example import find, names, run_example
 from kproxy.cli.examples import examples
 from kproxy.cli.keeping import keep
 from kproxy.cli.mode_options import mode_options, take
@@ -81,7 +81,7 @@ def demo(
     if kernel_choice.is_needed(kernel, chosen):
         kernel_choice.rerun()
     if wanted is not None:
-        broken = play_example(wanted, mode, options, stays=stays, as_json=as_json)
+        broken = run_example(wanted, mode, options, stays=stays, as_json=as_json)
     else:
         broken = _all_examples(mode, options, stays=stays, as_json=as_json)
     _say("the lab is gone")

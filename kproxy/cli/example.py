@@ -1,4 +1,4 @@
-"""`kproxy demo --example`: one manifest on a lab with a control plane, played and explained."""
+"""`kproxy demo --example`: one manifest on a lab with a control plane, applied and explained."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def find(wanted: str) -> catalog.Example:
     return found
 
 
-def play_example(
+def run_example(
     example: catalog.Example, mode: str, options: BackendOptions, *, stays: bool, as_json: bool
 ) -> int:
-    """Play it and print what is seen; how many things are not as they must be.
+    """Apply it and print what is seen; how many things are not as they must be.
 
     Raises BadInput, and what a lab raises.
     """
@@ -46,14 +46,14 @@ def play_example(
     spec = load_spec(examples() / catalog.LAB)
     load(mode)  # imported now, so that the lab's time is its own
     _say(f"{example.path} in {mode} mode: building the lab ...")
-    from kproxy.tour.play import play
     from kproxy.tour.report import part_values, print_head, print_part
+    from kproxy.tour.run import run
 
     if not as_json:
         print_head(example)
     parts: list[Part] = []
     with Lab(spec, mode, options=options, publish=stays) as lab:
-        for part in play(lab, example):
+        for part in run(lab, example):
             parts.append(part)
             _say(f"[{time.monotonic() - started:.1f} s] {part.title}")
             if not as_json:

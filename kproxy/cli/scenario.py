@@ -97,12 +97,13 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
     if kernel_choice.is_needed(kernel, load_mode(mode)):
         kernel_choice.rerun()
     # Imports scapy and rich, a quarter of a second each.
-    from kproxy.scenario.play import Stage, play
     from kproxy.scenario.report import as_values, print_run
+    from kproxy.scenario.run import ScenarioLab
+    from kproxy.scenario.run import run as run_scenario
 
     _say("building the lab ...")
-    with Stage(found, mode, network) as stage:
-        result = play(found, stage, tell=_say)
+    with ScenarioLab(found, mode, network) as running:
+        result = run_scenario(found, running, tell=_say)
     _say(f"the lab is gone; {time.monotonic() - started:.1f} s in all")
     if as_json:
         click.echo(json.dumps(as_values(result), indent=2))

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from kproxy.forwarding.network import Host, Outcome
+from kproxy.forwarding.network import Host
 from kproxy.forwarding.plan import (
     DetectLocal,
     Endpoint,
@@ -22,6 +22,7 @@ from kproxy.forwarding.plan import (
     ServicePlan,
 )
 from kproxy.forwarding.routing import contains
+from kproxy.outcome import Outcome
 
 
 class Arrival(enum.Enum):

@@ -21,8 +21,8 @@ from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6
 from scapy.packet import Raw
 
 from kproxy.errors import Unsupported
+from kproxy.outcome import How
 from kproxy.probe import datagrams
-from kproxy.probe.outcome import How
 
 HOP_LIMIT = 64
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD

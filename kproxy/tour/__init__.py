@@ -1,4 +1,4 @@
-"""A manifest played on a lab with a control plane, and explained by what is observed.
+"""A manifest applied to a lab with a control plane, and explained by what is observed.
 
 catalog     the manifests of examples/services, by name (reads files, needs no lab)
 part        `Part`: what one stop of a tour has to show
@@ -9,5 +9,5 @@ sctp        where the first packet of an SCTP association arrives
 traffic     the answers to these questions, held against the oracle
 steps       what is altered on the way, for some examples
 summary     what one has seen, in sentences (pure)
-play        all of it, in order
+run         all of it, in order
 """

@@ -9,7 +9,7 @@ from kproxy.api.types import Service
 from kproxy.backend import load
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import explain
-from kproxy.explain.witness import Witness
+from kproxy.explain.traces import Traces
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.xtables import choose_variant
 from kproxy.lab import Lab
@@ -22,7 +22,7 @@ from kproxy.probe.checks import (
     asked,
     distribution,
     examine,
-    verdict_for,
+    prediction_for,
 )
 from kproxy.probe.prober import Prober
 from kproxy.tour import objects
@@ -69,7 +69,7 @@ def ask_again(
 
 
 def why(lab: Lab, prober: Prober, parts: Iterable[Part]) -> Part:
-    """How some packets met their fate: the first one of a pod and of the client outside that was
+    """Return how some packets ended: the first one of a pod and of the client outside that was
     answered, and those that ended at a node or were answered in vain.
 
     The kernel's own trace tells, except in ipvs mode, where no rule decides: there the plan does.
@@ -107,12 +107,12 @@ def _traced(lab: Lab, prober: Prober, packets: Sequence[Packet]) -> list[str]:
     deciding = {name: lab.hosts[name] for name in (*lab.nodes, ROUTER)}
     with lab.hosts[ROUTER].namespace.entered():
         variant = choose_variant(Family.IPV4)
-    with Witness(deciding, variant) as witness:
+    with Traces(deciding, variant) as traces:
         journeys = prober.follow_many(packets)
-        deeds = witness.testify({journey.tag for journey in journeys})
+        steps = traces.read({journey.tag for journey in journeys})
         facts = Facts(lab.hosts)
         return [
-            explain(packet, journey, deeds.get(journey.tag, []), facts, witness.describe).text
+            explain(packet, journey, steps.get(journey.tag, []), facts, traces.describe).text
             for packet, journey in zip(packets, journeys, strict=True)
         ]
 
@@ -173,7 +173,7 @@ def _longer(lab: Lab, service: Service) -> Iterator[Finding]:
         and each.packet.client == objects.SHELL
         and each.packet.protocol != "SCTP"
     ]
-    if not found or len(verdict_for(lab, found[0]).sources) < 2:
+    if not found or len(prediction_for(lab, found[0]).sources) < 2:
         return
     if service.spec.session_affinity == "None":
         yield distribution(lab, found[0], _CONNECTIONS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from kproxy.address import Family
-from kproxy.testing import Expectation, Fate, ProbedLab, delivered, dropped, refused
+from kproxy.testing import Answer, Expectation, ProbedLab, delivered, dropped, refused
 from netns_tests.services.sctp import sctp_handshake
 from netns_tests.services.service_lab import (
     BOTH,
@@ -110,7 +110,7 @@ CASES = [
     Case("shell", "early", "cluster IP", "80/TCP", delivered("late", source="shell")),
 ]
 
-Seen = Mapping[tuple[Case, Family], tuple[Fate, Fate, Fate]]
+Seen = Mapping[tuple[Case, Family], tuple[Answer, Answer, Answer]]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from kproxy.tour.steps import STEPS
 _READY_S = 10  # for pods whose probes take their time
 
 
-def play(lab: Lab, example: Example) -> Iterator[Part]:
+def run(lab: Lab, example: Example) -> Iterator[Part]:
     """The parts as they come. `lab`: of examples/lab/services.yaml, without objects of others.
 
     Raises what `Lab.apply` raises.
