@@ -11,11 +11,10 @@ from html import escape
 from typing import Literal, TextIO
 
 from msgspec import Struct
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kproxy.report.findings import WIDTH
+from kproxy.report.terminal import WIDTH, Paper
 
 Tone = Literal["good", "bad", "odd", "dim"]
 
@@ -53,7 +52,7 @@ _STYLES = {"good": "green", "bad": "red", "odd": "bold yellow", "dim": "dim"}
 
 def print_chapters(chapters: Iterable[Chapter], legend: str, file: TextIO | None = None) -> None:
     """At most 80 columns. Colours only on a terminal, and not with NO_COLOR."""
-    console = Console(file=file, width=WIDTH, highlight=False)
+    console = Paper(file).console
     for chapter in chapters:
         console.print(Text(f"\n{chapter.title}", style="bold"))
         for board in chapter.boards:

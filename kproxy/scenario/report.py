@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.text import Text
 
 from kproxy.backend import load
@@ -14,7 +13,7 @@ from kproxy.lab import LabSpec
 from kproxy.lab.models import MODELS
 from kproxy.lab.profiles import PROFILES
 from kproxy.outcome import Expectation
-from kproxy.report.findings import WIDTH
+from kproxy.report.terminal import WIDTH, Paper
 from kproxy.scenario.files import Scenario
 from kproxy.scenario.form import Question, Remedy, expectation
 from kproxy.scenario.run import Asked, Backends, Round, Run
@@ -24,7 +23,7 @@ _INDENT = 4
 
 def print_scenario(scenario: Scenario, file: TextIO | None = None) -> None:
     """What it is about, what is asked and what is expected; nothing was measured."""
-    paper = _Paper(file)
+    paper = Paper(file)
     form = scenario.form
     _head(paper, scenario, form.modes[0], scenario.networks[0])
     paper.line(f"modes {', '.join(form.modes)}; networks {', '.join(scenario.networks)}")
@@ -44,7 +43,7 @@ def print_scenario(scenario: Scenario, file: TextIO | None = None) -> None:
 
 def print_run(run: Run, file: TextIO | None = None) -> None:
     """Colours only on a terminal, and not with NO_COLOR."""
-    paper = _Paper(file)
+    paper = Paper(file)
     form = run.scenario.form
     _head(paper, run.scenario, run.mode, run.network)
     for each in run.rounds:
@@ -123,44 +122,23 @@ def _round_values(round_: Round) -> Mapping[str, Any]:
     }
 
 
-class _Paper:
-    """Lines of at most 80 columns."""
-
-    def __init__(self, file: TextIO | None) -> None:
-        self._console = Console(file=file, width=WIDTH, highlight=False)
-
-    def line(self, text: str = "", style: str = "") -> None:
-        """What does not fit goes on below, a little to the right."""
-        self.paragraph(text, style, hanging=2)
-
-    def paragraph(self, text: str, style: str = "", *, indent: int = 0, hanging: int = 0) -> None:
-        wrapped = textwrap.wrap(
-            " ".join(text.split()),
-            WIDTH,
-            initial_indent=" " * indent,
-            subsequent_indent=" " * (indent + hanging),
-            break_on_hyphens=False,
-        )
-        for line in wrapped or [""]:
-            self._console.print(Text(line, style=style))
-
-    def compared(self, text: str, *, ok: bool) -> None:
-        """Print what was found, and at the right edge whether it is as expected."""
-        word = "as expected" if ok else "NOT AS EXPECTED"
-        *before, last = textwrap.wrap(
-            text,
-            WIDTH - len(word) - 2,
-            initial_indent=" " * _INDENT,
-            subsequent_indent=" " * _INDENT,
-            break_on_hyphens=False,
-        )
-        for line in before:
-            self._console.print(Text(line))
-        gap = " " * (WIDTH - len(word) - len(last))
-        self._console.print(Text(f"{last}{gap}").append(word, "green" if ok else "bold red"))
+def _print_compared(paper: Paper, text: str, *, ok: bool) -> None:
+    """Print what was found, and at the right edge whether it is as expected."""
+    word = "as expected" if ok else "NOT AS EXPECTED"
+    *before, last = textwrap.wrap(
+        text,
+        WIDTH - len(word) - 2,
+        initial_indent=" " * _INDENT,
+        subsequent_indent=" " * _INDENT,
+        break_on_hyphens=False,
+    )
+    for line in before:
+        paper.console.print(Text(line))
+    gap = " " * (WIDTH - len(word) - len(last))
+    paper.console.print(Text(f"{last}{gap}").append(word, "green" if ok else "bold red"))
 
 
-def _head(paper: _Paper, scenario: Scenario, mode: str, network: str) -> None:
+def _head(paper: Paper, scenario: Scenario, mode: str, network: str) -> None:
     spec = scenario.spec
     paper.line(f"{scenario.form.title} ({mode} mode)", "bold")
     paper.line(f"network {network}: {MODELS[network].summary}")
@@ -180,7 +158,7 @@ def _hosts(spec: LabSpec) -> Iterator[str]:
     yield from (f"{each.name} ({each.kind})" for each in (spec.edge.balancers if spec.edge else ()))
 
 
-def _print_remedy(paper: _Paper, remedy: Remedy, worth: str = "") -> None:
+def _print_remedy(paper: Paper, remedy: Remedy, worth: str = "") -> None:
     paper.line(f"Remedy: {remedy.title}{worth}", "bold")
     if remedy.says:
         paper.paragraph(f"The document: {remedy.says}")
@@ -188,7 +166,7 @@ def _print_remedy(paper: _Paper, remedy: Remedy, worth: str = "") -> None:
         paper.paragraph(f"applied: {remedy.manifest}", "dim")
 
 
-def _planned(paper: _Paper, question: Question) -> None:
+def _planned(paper: Paper, question: Question) -> None:
     asks = question.asks
     paper.line(f"{question.client} asks {asks}, port {asks.port}")
     paper.paragraph(_told(expectation(question.expect, question.source)), indent=_INDENT)
@@ -215,7 +193,7 @@ def _worth(round_: Round) -> str:
     return " - helps in part" if reached else " - does not help here"
 
 
-def _print_asked(paper: _Paper, asked: Asked) -> None:
+def _print_asked(paper: Paper, asked: Asked) -> None:
     question, connection = asked.question, asked.explanation.connection
     reason = asked.explanation.reason
     paper.line(f"{question.client} asks {_where(asked)} ({question.asks})")
@@ -224,7 +202,7 @@ def _print_asked(paper: _Paper, asked: Asked) -> None:
         found = f"success: {connection.pod} saw {connection.source}{shown}"
     else:
         found = f"{connection.outcome}, ended on {reason.at}"
-    paper.compared(found, ok=asked.ok)
+    _print_compared(paper, found, ok=asked.ok)
     if not asked.ok:
         steady = "" if asked.explanation.steady else "; a single packet ended otherwise"
         paper.paragraph(f"expected: {_told(asked.expected)}{steady}", "red", indent=_INDENT)
@@ -235,10 +213,10 @@ def _print_asked(paper: _Paper, asked: Asked) -> None:
         paper.paragraph(clause, style, indent=_INDENT, hanging=2)
 
 
-def _print_backends(paper: _Paper, backends: Backends) -> None:
+def _print_backends(paper: Paper, backends: Backends) -> None:
     expected = backends.expected
     paper.line(f"load balancer {expected.balancer}, port {expected.port}, has the backends")
-    paper.compared(", ".join(backends.found) or "none", ok=backends.ok)
+    _print_compared(paper, ", ".join(backends.found) or "none", ok=backends.ok)
     if not backends.ok:
         told = ", ".join(expected.backends) or "none"
         paper.paragraph(f"expected: {told}", "red", indent=_INDENT)

@@ -111,7 +111,7 @@ def test_what_is_not_as_expected_is_named_and_fails(monkeypatch: pytest.MonkeyPa
     def promised(*_: object) -> list[Part]:
         return [Part(title="A title", problems=["web-1 is ready"])]
 
-    monkeypatch.setattr("kproxy.tour.run.run", promised)
+    monkeypatch.setattr("kproxy.tour.tours.run", promised)
     result = CliRunner().invoke(demo, ["--example", "cluster-ip"])
     assert result.exit_code == 1
     assert "NOT AS EXPECTED: web-1 is ready" in result.stderr
