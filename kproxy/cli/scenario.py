@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def scenario() -> None:
-    """Play documented cases of who reaches a Service from where.
+    """Run documented cases of who reaches a Service from where.
 
     Vendors publish tables of what fails with externalTrafficPolicy Local, and what to do then. Each
     row is a folder in examples/scenarios/: a cluster, its manifests, questions, remedies.
@@ -70,7 +70,7 @@ def show(name: str) -> None:
 @kernel_choice.option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: bool) -> None:
-    """Play scenario NAME: ask its questions by real packets, then with each remedy.
+    """Run scenario NAME: ask its questions by real packets, then with each remedy.
 
     NAME is one of `kproxy scenario list`, or the path of a folder such as those. A lab is built
     for it and removed afterwards. For each question it prints what came of it, the source

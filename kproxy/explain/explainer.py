@@ -1,4 +1,4 @@
-"""Connections in a running lab, for what comes of them, and probes beside them, for why."""
+"""Connections in a running lab, which show what becomes of them, and probes, which show why."""
 
 from __future__ import annotations
 

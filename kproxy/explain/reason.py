@@ -77,12 +77,12 @@ def _translations(
             by = _translating(mine, describe, ("DNAT", "dnat"))
             if not by and facts.has_virtual_servers(visit.host):
                 by = "IPVS"  # else the rule has been replaced meanwhile
-            told = f" ({by})" if by else ""
-            found.append(f"{visit.host} sends it to {_at(address, port)}{told}")
+            rule = f" ({by})" if by else ""
+            found.append(f"{visit.host} sends it to {_at(address, port)}{rule}")
         if visit.source_changed:
             by = _translating(mine, describe, ("MASQUERADE", "SNAT", "masquerade", "snat"))
-            told = f" ({by})" if by else ""
-            found.append(f"{visit.host} lets it come from {visit.after.source}{told}")
+            rule = f" ({by})" if by else ""
+            found.append(f"{visit.host} lets it come from {visit.after.source}{rule}")
     return found
 
 
@@ -134,7 +134,7 @@ def _lost_answer(
 
 
 def _unknown_answer(visit: Visit, expected: str) -> Reason:
-    """Of an answer that came to the host that waits for one, but not from where it asked."""
+    """An answer reached the host that waits for one, but not from where that host had asked."""
     source = _at(visit.before.source, visit.before.source_port)
     return Reason(
         mechanism=Mechanism.BYPASS,
@@ -174,15 +174,15 @@ def _end(
 
 
 def _not_accepted(it: str, visit: Visit, facts: Facts) -> Reason | None:
-    """What the routing decision of the host has against a packet that came in."""
+    """Return why the routing decision of the host is against a packet that it received."""
     host, source, destination = visit.host, visit.before.source, visit.after.destination
-    came = f"{it} comes in by {visit.entry} from {source}"
+    arrival = f"{it} comes in by {visit.entry} from {source}"
     if ":" not in source:
         if source in facts.addresses(host):
             return Reason(
                 mechanism=Mechanism.MARTIAN,
                 at=host,
-                text=f"{host} drops it: {came}, an address of its own (martian source)",
+                text=f"{host} drops it: {arrival}, an address of its own (martian source)",
             )
         back = facts.link_towards(host, source)
         if facts.is_strict(host, visit.entry) and back != visit.entry:
@@ -190,7 +190,7 @@ def _not_accepted(it: str, visit: Visit, facts: Facts) -> Reason | None:
             return Reason(
                 mechanism=Mechanism.REVERSE_PATH,
                 at=host,
-                text=f"{host} drops it: {came}, but {way} (strict reverse path filter)",
+                text=f"{host} drops it: {arrival}, but {way} (strict reverse path filter)",
             )
     if not facts.link_towards(host, destination):
         return Reason(

@@ -20,8 +20,10 @@ class Flow(NamedTuple):
 
 
 class Visit(NamedTuple):
-    """A packet on one host. It came by `entry` ("" if it was made there) as `before`, and left by
-    `exit` ("" if it did not) as `after`. Of a bridge and its port, `entry` is the bridge.
+    """A packet on one host.
+
+    It entered by `entry` ("" if it was made there) as `before`, and left by `exit` ("" if it did
+    not) as `after`. Of a bridge and its port, `entry` is the bridge.
     """
 
     host: str

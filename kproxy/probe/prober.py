@@ -97,7 +97,7 @@ class Prober:
         return batch.send(packet, namespace, next(self._serials))
 
     def _open_taps(self) -> None:
-        """Tap what is not tapped yet, let go of what is gone, and forget what was heard before."""
+        """Tap hosts that have no tap, close taps of removed ones, and discard what was heard."""
         hosts = self._probed.hosts
         for name, tap in list(self._taps.items()):
             if name not in hosts or hosts[name].namespace is not tap.namespace:

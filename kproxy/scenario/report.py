@@ -169,13 +169,15 @@ def _print_remedy(paper: Paper, remedy: Remedy, worth: str = "") -> None:
 def _planned(paper: Paper, question: Question) -> None:
     asks = question.asks
     paper.line(f"{question.client} asks {asks}, port {asks.port}")
-    paper.paragraph(_told(expectation(question.expect, question.source)), indent=_INDENT)
+    paper.paragraph(_in_words(expectation(question.expect, question.source)), indent=_INDENT)
     for other in question.otherwise:
-        told = _told(expectation(other.expect or question.expect, other.source or question.source))
-        paper.paragraph(f"{other.column}: {told}", indent=_INDENT)
+        words = _in_words(
+            expectation(other.expect or question.expect, other.source or question.source)
+        )
+        paper.paragraph(f"{other.column}: {words}", indent=_INDENT)
 
 
-def _told(expected: Expectation) -> str:
+def _in_words(expected: Expectation) -> str:
     return f"{expected.outcome}, source {expected.source}" if expected.source else expected.outcome
 
 
@@ -205,7 +207,7 @@ def _print_asked(paper: Paper, asked: Asked) -> None:
     _print_compared(paper, found, ok=asked.ok)
     if not asked.ok:
         steady = "" if asked.explanation.steady else "; a single packet ended otherwise"
-        paper.paragraph(f"expected: {_told(asked.expected)}{steady}", "red", indent=_INDENT)
+        paper.paragraph(f"expected: {_in_words(asked.expected)}{steady}", "red", indent=_INDENT)
     why = () if connection.success else (f"why: {reason.text}",)
     clauses = (*reason.way, *why)
     for clause in clauses or (reason.text,):
@@ -218,5 +220,5 @@ def _print_backends(paper: Paper, backends: Backends) -> None:
     paper.line(f"load balancer {expected.balancer}, port {expected.port}, has the backends")
     _print_compared(paper, ", ".join(backends.found) or "none", ok=backends.ok)
     if not backends.ok:
-        told = ", ".join(expected.backends) or "none"
-        paper.paragraph(f"expected: {told}", "red", indent=_INDENT)
+        names = ", ".join(expected.backends) or "none"
+        paper.paragraph(f"expected: {names}", "red", indent=_INDENT)

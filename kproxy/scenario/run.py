@@ -22,7 +22,7 @@ from kproxy.store import SERVICE_NAME_LABEL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A question, and what came of it. `source`: what the address is that the server saw."""
+    """A question, and what became of it. `source`: what the address is that the server saw."""
 
     question: Question
     expected: Expectation

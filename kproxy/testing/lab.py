@@ -1,4 +1,4 @@
-"""Labs for tests: built in one call, asked in one call, gone with the fixture."""
+"""Labs for tests: built in one call, asked in one call, removed with the fixture."""
 
 from __future__ import annotations
 

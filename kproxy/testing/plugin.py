@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def kproxy_lab() -> Iterator[LabFactory]:
-    """A function that builds labs (see `LabFactory`); they are gone when the test is over."""
+    """A function that builds labs (see `LabFactory`); they are removed when the test is over."""
     from kproxy.testing.lab import LabFactory
 
     with LabFactory() as factory:

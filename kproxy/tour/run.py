@@ -46,6 +46,6 @@ def run(lab: Lab, example: Example) -> Iterator[Part]:
 def _warnings(lab: Lab) -> list[str]:
     return [
         f"Warning: {kind} {name}: {text}"
-        for (kind, _, name), told in lab.warnings.items()
-        for text in told
+        for (kind, _, name), texts in lab.warnings.items()
+        for text in texts
     ]

@@ -44,14 +44,14 @@ def ask(lab: Lab, prober: Prober) -> list[Part]:
         findings = [next(answers) for _ in asked_of_it]
         if findings:
             findings += _longer(lab, service)
-            parts.append(Part(title=title(service), findings=findings))
+            parts.append(Part(title=title_of(service), findings=findings))
     return parts
 
 
 def ask_again(
-    lab: Lab, prober: Prober, told: str, *, notes: Sequence[str] = (), problems: Sequence[str] = ()
+    lab: Lab, prober: Prober, title: str, *, notes: Sequence[str] = (), problems: Sequence[str] = ()
 ) -> Part:
-    """Only what the pod `shell` sees, and the endpoints: for after a change. `told`: its title."""
+    """Ask again after a change: only what the pod `shell` sees, and show the endpoints."""
     found = [
         each
         for service in objects.services(lab)
@@ -60,7 +60,7 @@ def ask_again(
     ]
     findings = _examine(lab, prober, found)
     return Part(
-        title=told,
+        title=title,
         tables=[each for each in objects.tables(lab) if each.header[0] == "endpoints of"],
         findings=findings,
         notes=notes,
@@ -90,16 +90,16 @@ def why(lab: Lab, prober: Prober, parts: Iterable[Part]) -> Part:
                 chosen.setdefault(finding.answered.partition(" ")[0], packet)
     packets = list(chosen.values())
     if lab.mode is not None and not load(lab.mode).traced:
-        told = "Why, as the plan has it"
+        heading = "Why, as the plan has it"
         reasons = [findings[each.client, asked(each)].why for each in packets]
     else:
-        told = "How, as the kernel's trace of single packets tells it"
+        heading = "How, as the kernel's trace of single packets tells it"
         reasons = _traced(lab, prober, packets)
     notes = [
         f"{packet.client} asks {asked(packet)}: {reason}."
         for packet, reason in zip(packets, reasons, strict=True)
     ]
-    return Part(title=told, notes=notes)
+    return Part(title=heading, notes=notes)
 
 
 def _traced(lab: Lab, prober: Prober, packets: Sequence[Packet]) -> list[str]:
@@ -117,7 +117,7 @@ def _traced(lab: Lab, prober: Prober, packets: Sequence[Packet]) -> list[str]:
         ]
 
 
-def title(service: Service) -> str:
+def title_of(service: Service) -> str:
     """`web, NodePort, externalTrafficPolicy Local`: what matters about it."""
     spec = service.spec
     said = [objects.short_name(service), "headless" if spec.cluster_ip == "None" else spec.type]

@@ -75,7 +75,7 @@ def test_profiles_differ_in_these_cells(measured: Measured, mode: str, network: 
     upstream = Setting(mode=mode, network=network, profile="upstream")
     wanted = {question: ending(upstream, question) for question in QUESTIONS}
     wanted |= {
-        question: in_mode(mode, fates[network == "vpc"]) for question, fates in UPSTREAM.items()
+        question: in_mode(mode, endings[network == "vpc"]) for question, endings in UPSTREAM.items()
     }
     cells = measured(upstream)
     assert {

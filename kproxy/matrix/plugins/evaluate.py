@@ -138,11 +138,11 @@ def _inside(seen: Observed) -> _Evaluation:
     why = ""
     if found != "pod-nodes" and strangers:
         # One process and one pod are enough: the same rules are on all nodes.
-        told = {each.answers.client == each.node: each for each in reversed(strangers)}
+        shown = {each.answers.client == each.node: each for each in reversed(strangers)}
         why = "; ".join(
-            f"{told[kind].node} runs no pod of it, yet {_why(told[kind])}"
+            f"{shown[kind].node} runs no pod of it, yet {_why(shown[kind])}"
             for kind in (True, False)
-            if kind in told
+            if kind in shown
         )
     return _Evaluation(found, _reach(seen.inside), tuple(_access(seen.inside)), why)
 
