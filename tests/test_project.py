@@ -39,6 +39,7 @@ PURE = (
     "kproxy.controlplane",
     "kproxy.errors",
     "kproxy.forwarding",
+    "kproxy.outcome",
     "kproxy.store",
 )
 NOT_PURE = {"asyncio", "os", "pyroute2", "scapy", "select", "socket", "subprocess", "threading"}

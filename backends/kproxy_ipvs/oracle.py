@@ -9,7 +9,7 @@ net/netfilter/ipvs/ip_vs_core.c, ip_vs_ops4.
 
 from __future__ import annotations
 
-from kproxy.forwarding.network import Host, Outcome
+from kproxy.forwarding.network import Host
 from kproxy.forwarding.plan import Endpoint, Frontend, FrontendKind, Masquerade, Plan, ServicePlan
 from kproxy.forwarding.routing import is_loopback, is_own
 from kproxy.forwarding.rules import (
@@ -26,6 +26,7 @@ from kproxy.forwarding.rules import (
     policy_of,
     selected_for_node_ports,
 )
+from kproxy.outcome import Outcome
 from kproxy_ipvs.options import real_servers
 
 

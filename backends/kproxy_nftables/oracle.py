@@ -11,7 +11,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from kproxy.forwarding.nat_rules import Hook, hooks, no_endpoints, treat
-from kproxy.forwarding.network import Host, Outcome
+from kproxy.forwarding.network import Host
 from kproxy.forwarding.plan import Frontend, FrontendKind, Plan, ServicePlan
 from kproxy.forwarding.routing import contains, is_loopback, is_own
 from kproxy.forwarding.rules import (
@@ -26,6 +26,7 @@ from kproxy.forwarding.rules import (
     not_allowed,
     selected_for_node_ports,
 )
+from kproxy.outcome import Outcome
 
 
 def bound(_plan: Plan, _node: Host) -> tuple[str, ...]:

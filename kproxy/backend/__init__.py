@@ -44,7 +44,7 @@ from kproxy.errors import (
     NoOracle,
     Unsupported,
 )
-from kproxy.forwarding.network import Host, HostKind, Network, Outcome
+from kproxy.forwarding.network import Host, HostKind, Network
 from kproxy.forwarding.plan import (
     BackendOptions,
     Delta,
@@ -78,6 +78,7 @@ from kproxy.forwarding.rules import (
     policy_of,
     selected_for_node_ports,
 )
+from kproxy.outcome import Outcome
 
 __all__ = [
     "CONTRACT_VERSION",

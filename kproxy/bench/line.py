@@ -44,7 +44,7 @@ class Line:
             return [_client_socket() for _ in range(count)]
 
     def connect_ns(self, client: socket.socket, address: Address) -> int:
-        """Nanoseconds until the connection is established; afterwards it is gone without a trace.
+        """Connect, take the connection down again, and return the nanoseconds that connecting took.
 
         Raises KernelRefused if there is none.
         """

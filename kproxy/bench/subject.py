@@ -32,7 +32,7 @@ def variants(mode: str, chosen: Iterable[str]) -> tuple[str, ...]:
 def new_proxy(
     mode: str, variant: str, objects: Iterable[KubernetesObject]
 ) -> tuple[Store, NodeProxy]:
-    """A proxy that has not synced yet, of IPv4 alone, and the store that it reads."""
+    """Return a proxy of IPv4 only that has not synced yet, and the store that it reads."""
     store = Store()
     store.replace(objects)
     config = ProxyConfig(mode=mode, hostname_override=NODE, cluster_cidr=CLUSTER_CIDR)

@@ -14,7 +14,7 @@ COMMANDS = {  # each is the function of that name in the module of that name
     "run": "Be the service proxy of a node (or of a namespace).",
     "demo": "Build a small cluster of namespaces and show what reaches whom.",
     "matrix": "Measure who reaches a Service from where, and why not.",
-    "scenario": "Play documented cases of who reaches a Service, and their remedies.",
+    "scenario": "Run documented cases of who reaches a Service, and their remedies.",
     "bench": "Measure syncs and connections.",
 }
 

@@ -303,7 +303,7 @@ def _print(
 
 @contextmanager
 def _progress(size: SyncSize | LatencySize | ControlPlaneSize) -> Iterator[None]:
-    """On a terminal: what is being measured, in a line that is gone afterwards."""
+    """Show on a terminal what is being measured, in a line that is removed afterwards."""
     if not sys.stderr.isatty():
         yield
         return

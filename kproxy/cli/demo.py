@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from kproxy.backend import DEFAULT_MODE, BackendOptions, load, modes, report_faults
 from kproxy.cli import kernel as kernel_choice
-from kproxy.cli.example import find, names, play_example
 from kproxy.cli.examples import examples
 from kproxy.cli.keeping import keep
 from kproxy.cli.mode_options import mode_options, take
-
-if TYPE_CHECKING:
-    from kproxy.lab import Lab
-    from kproxy.report.findings import Section
-
-
-LAB = "lab/demo.yaml"  # in examples/; a folder of its own, for it is no Kubernetes object
+from kproxy.tour import catalog
+from kproxy.tour.catalog import Example
 
 
 @click.command()
@@ -28,7 +23,7 @@ LAB = "lab/demo.yaml"  # in examples/; a folder of its own, for it is no Kuberne
 @click.option(
     "--example",
     metavar="NAME",
-    help="Play one kind of Service instead, or a manifest of yours (its path).",
+    help="Show one kind of Service instead, or a manifest of yours (its path).",
 )
 @click.option("--list-examples", is_flag=True, help="Say which examples there are, and end.")
 @click.option(
@@ -48,7 +43,7 @@ def demo(
     """Build a cluster of namespaces and show what reaches whom.
 
     Three nodes, six pods and a client outside; the Services of examples/ as real rules; and
-    real packets, whose fate is compared with what it must be. Needs root; the machine's own
+    real packets, whose outcome is compared with the prediction. Needs root; the machine's own
     network is not touched, and nothing is left behind.
 
     With --example: one manifest of examples/services/, as one would give it to kubectl, on a
@@ -72,100 +67,80 @@ def demo(
       1  something was not (it is named), or the lab cannot run here
     """
     if list_examples:
-        click.echo(names())
+        click.echo(_names())
         return
-    wanted = find(example) if example is not None else None
+    wanted = _find(example) if example is not None else None
     report_faults()
     chosen = load(mode)
     options = take(parameters).options(chosen)
     if kernel_choice.is_needed(kernel, chosen):
         kernel_choice.rerun()
-    if wanted is not None:
-        broken = play_example(wanted, mode, options, stays=stays, as_json=as_json)
-    else:
-        broken = _all_examples(mode, options, stays=stays, as_json=as_json)
+    ok = _show(wanted, mode, options, stays=stays, as_json=as_json)
     _say("the lab is gone")
-    if broken:
+    if not ok:
         raise click.exceptions.Exit(1)
 
 
-def _all_examples(mode: str, options: BackendOptions, *, stays: bool, as_json: bool) -> int:
-    """The tour of the manifests in examples/; how many findings were not as expected."""
-    from kproxy.lab import Lab, load_spec
+def _show(
+    example: Example | None, mode: str, options: BackendOptions, *, stays: bool, as_json: bool
+) -> bool:
+    """Build the lab, make the tour and print what is seen; tell whether it was as expected.
 
+    `example` None: the tour of all examples at once. Raises BadInput, and what a lab raises.
+    """
     started = time.monotonic()
+    # Imports scapy and rich, a quarter of a second each.
+    from kproxy.lab import Lab, load_spec
+    from kproxy.tour import objects, report, tours
+    from kproxy.tour.part import Shown
+
     folder = examples()
-    spec = load_spec(folder / LAB)
+    tour = tours.of_manifest(folder, example) if example else tours.of_all(folder)
+    spec = load_spec(tour.lab)
     _say("building the lab ...")
+    if example and not as_json:
+        report.print_head(example)
     lab_started = time.monotonic()
     with Lab(spec, mode, options=options, publish=stays) as lab:
         lab_up_s = time.monotonic() - lab_started
-        _say(f"lab up in {lab_up_s:.2f} s, applying {folder} ...")
-        lab.apply(folder)
-        sections = _walk(lab)
+        _say(f"lab up in {lab_up_s:.2f} s, applying {tour.applied} ...")
+        parts = []
+        for part in tour.parts(lab):
+            parts.append(part)
+            _say(f"[{time.monotonic() - started:.1f} s] {part.title}")
+            if not as_json:
+                report.print_part(part, objects.owners(lab), tour.widths)
         total_s = time.monotonic() - started
+        shown = Shown(mode=mode, parts=parts, lab_up_s=lab_up_s, total_s=total_s)
         if as_json:
-            _print_json(mode, sections, lab_up_s, total_s)
-        else:
-            _print_table(lab, sections)
-        broken = _summary(sections, lab_up_s, total_s)
+            click.echo(json.dumps(tour.values(shown), indent=2))
+        _say("")
+        for line in report.summary(shown):
+            _say(line)
         if stays:
-            asking = "bash -c 'exec 3<>/dev/tcp/10.96.0.10/80; echo >&3; cat <&3'"
-            keep(lab, "node-a", ("shell-c", asking))
-    return broken
+            keep(lab, "node-a", tour.ask)
+    return shown.ok
 
 
-def _walk(lab: Lab) -> list[Section]:
-    # Imports scapy and rich, a quarter of a second each; the lab is up by now.
-    from kproxy.report.findings import Section
-    from kproxy.tour.demo import TOUR, walk
-
-    sections = []
-    for number, (title, findings) in enumerate(walk(lab), 1):
-        _say(f"[{number}/{len(TOUR)}] {title}")
-        sections.append(Section(title=title, findings=findings))
-    return sections
+def _names() -> str:
+    """Return the examples there are, a line each."""
+    return "\n".join(catalog.listing(catalog.known(examples() / catalog.FOLDER)))
 
 
-def _print_table(lab: Lab, sections: list[Section]) -> None:
-    from kproxy.report.findings import print_sections
+def _find(wanted: str) -> Example:
+    """Return an example by name, or a manifest by its path.
 
-    owners = {
-        address: host.name for host in lab.network.hosts.values() for address in host.addresses
-    }
-    print_sections(sections, name=lambda address: owners.get(address, ""))
-
-
-def _print_json(mode: str, sections: list[Section], lab_up_s: float, total_s: float) -> None:
-    import json
-
-    from kproxy.report.findings import as_values
-
-    values = {
-        "mode": mode,
-        "ok": all(finding.ok for section in sections for finding in section.findings),
-        "lab_up_s": round(lab_up_s, 3),
-        "total_s": round(total_s, 3),
-        "findings": as_values(sections),
-    }
-    click.echo(json.dumps(values, indent=2))
-
-
-def _summary(sections: list[Section], lab_up_s: float, total_s: float) -> int:
-    """Say how it went; how many findings were not as expected."""
-    findings = [finding for section in sections for finding in section.findings]
-    broken = [finding for finding in findings if not finding.ok]
-    _say(
-        f"\n{len(findings) - len(broken)} of {len(findings)} as expected; "
-        f"lab up in {lab_up_s:.2f} s, {total_s:.1f} s in all"
-    )
-    for finding in broken:
-        _say(f"NOT AS EXPECTED: {finding.check}: {finding.client} asks {finding.asked}")
-        for problem in finding.problems:
-            _say(f"  {problem}")
-    return len(broken)
+    Raises click.BadParameter, with the names there are.
+    """
+    found = catalog.find(examples() / catalog.FOLDER, wanted)
+    if found is None:
+        raise click.BadParameter(
+            f"{wanted!r} is no manifest, and none of the examples:\n{_names()}",
+            param_hint="--example",
+        )
+    return found
 
 
 def _say(text: str) -> None:
-    """Progress, for people: standard output is for the result."""
+    """Print progress, for people: standard output is for the result."""
     click.echo(text, err=True)

@@ -299,7 +299,7 @@ def _seed(form: _Form) -> int:
             f"DISAGREES: {statement.revision}, {statement.column}: "
             f"{statement.question.client} asks {statement.question.target} "
             f"({statement.question.kind}): documented "
-            f"{statement.expect}, measured {each.cell.outcome}: {each.cell.reason}"
+            f"{statement.expect}, measured {each.cell.connection.outcome}: {each.cell.reason.text}"
         )
     doubtful = [each for its in plugins.values() for each in its if each.disappoints]
     for finding in doubtful:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def scenario() -> None:
-    """Play documented cases of who reaches a Service from where.
+    """Run documented cases of who reaches a Service from where.
 
     Vendors publish tables of what fails with externalTrafficPolicy Local, and what to do then. Each
     row is a folder in examples/scenarios/: a cluster, its manifests, questions, remedies.
@@ -70,7 +70,7 @@ def show(name: str) -> None:
 @kernel_choice.option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: bool) -> None:
-    """Play scenario NAME: ask its questions by real packets, then with each remedy.
+    """Run scenario NAME: ask its questions by real packets, then with each remedy.
 
     NAME is one of `kproxy scenario list`, or the path of a folder such as those. A lab is built
     for it and removed afterwards. For each question it prints what came of it, the source
@@ -97,12 +97,13 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
     if kernel_choice.is_needed(kernel, load_mode(mode)):
         kernel_choice.rerun()
     # Imports scapy and rich, a quarter of a second each.
-    from kproxy.scenario.play import Stage, play
     from kproxy.scenario.report import as_values, print_run
+    from kproxy.scenario.run import ScenarioLab
+    from kproxy.scenario.run import run as run_scenario
 
     _say("building the lab ...")
-    with Stage(found, mode, network) as stage:
-        result = play(found, stage, tell=_say)
+    with ScenarioLab(found, mode, network) as running:
+        result = run_scenario(found, running, tell=_say)
     _say(f"the lab is gone; {time.monotonic() - started:.1f} s in all")
     if as_json:
         click.echo(json.dumps(as_values(result), indent=2))

@@ -9,18 +9,18 @@ from enum import StrEnum
 from kproxy.address import Family, family_of, host_port
 from kproxy.explain.facts import Facts
 from kproxy.explain.rule_names import name_of
+from kproxy.explain.traces import TracedStep
 from kproxy.explain.walk import Flow, Visit, visits
-from kproxy.explain.witness import Deed
 from kproxy.forwarding.network import Packet
+from kproxy.outcome import How, Observation, Outcome
 from kproxy.probe.journey import Journey
-from kproxy.probe.outcome import Delivered, Refused
 from kproxy.probe.packets import Role
 
-Describe = Callable[[Deed], str]
+Describe = Callable[[TracedStep], str]
 
 
 class Mechanism(StrEnum):
-    """What decided the fate of a packet."""
+    """What decided where a packet ended."""
 
     ANSWERED = "answered"
     RULE = "rule"  # a rule of netfilter dropped or rejected it
@@ -47,72 +47,72 @@ class Reason:
 
 
 def explain(
-    packet: Packet, journey: Journey, deeds: Sequence[Deed], facts: Facts, describe: Describe
+    packet: Packet, journey: Journey, steps: Sequence[TracedStep], facts: Facts, describe: Describe
 ) -> Reason:
-    """Why the probe of `journey` met its outcome. `deeds`: what was testified about it."""
+    """Return why the probe of `journey` met its outcome. `steps`: those traced of it."""
     made = Flow(journey.source, journey.source_port, packet.address, packet.port)
     walked = visits(journey.seen, Role.REQUEST, made)
-    way = _translations(walked, deeds, facts, describe)
-    outcome = journey.outcome
-    if isinstance(outcome, Delivered) and outcome.answered:
-        text = "; ".join(way) or f"{outcome.pod} is reached without any translation"
-        return Reason(mechanism=Mechanism.ANSWERED, at=outcome.pod, text=text, way=tuple(way))
-    if isinstance(outcome, Refused):
-        end = _refusal(outcome, deeds, describe)
-    elif isinstance(outcome, Delivered):
-        way.append(f"{outcome.pod} gets it from {outcome.source}")
-        end = _lost_answer(packet, outcome, journey, walked, deeds, facts, describe)
+    way = _translations(walked, steps, facts, describe)
+    observed = journey.observed
+    if observed.answered:
+        text = "; ".join(way) or f"{observed.at} is reached without any translation"
+        return Reason(mechanism=Mechanism.ANSWERED, at=observed.at, text=text, way=tuple(way))
+    if observed.outcome is Outcome.REFUSED:
+        end = _refusal(observed, steps, describe)
+    elif observed.outcome is Outcome.DELIVERED:
+        way.append(f"{observed.at} gets it from {observed.source}")
+        end = _lost_answer(packet, observed, journey, walked, steps, facts, describe)
     else:
-        end = _end(Role.REQUEST, walked, packet.client, deeds, facts, describe)
+        end = _end(Role.REQUEST, walked, packet.client, steps, facts, describe)
     return replace(end, way=tuple(way))
 
 
 def _translations(
-    walked: Sequence[Visit], deeds: Sequence[Deed], facts: Facts, describe: Describe
+    walked: Sequence[Visit], steps: Sequence[TracedStep], facts: Facts, describe: Describe
 ) -> list[str]:
     found = []
     for visit in walked:
-        mine = [deed for deed in deeds if deed.host == visit.host and deed.role is Role.REQUEST]
+        mine = [each for each in steps if each.host == visit.host and each.role is Role.REQUEST]
         if visit.destination_changed:
             address, port = visit.after.destination, visit.after.destination_port
             by = _translating(mine, describe, ("DNAT", "dnat"))
             if not by and facts.has_virtual_servers(visit.host):
                 by = "IPVS"  # else the rule has been replaced meanwhile
-            told = f" ({by})" if by else ""
-            found.append(f"{visit.host} sends it to {host_port(address, port)}{told}")
+            rule = f" ({by})" if by else ""
+            found.append(f"{visit.host} sends it to {host_port(address, port)}{rule}")
         if visit.source_changed:
             by = _translating(mine, describe, ("MASQUERADE", "SNAT", "masquerade", "snat"))
-            told = f" ({by})" if by else ""
-            found.append(f"{visit.host} lets it come from {visit.after.source}{told}")
+            rule = f" ({by})" if by else ""
+            found.append(f"{visit.host} lets it come from {visit.after.source}{rule}")
     return found
 
 
-def _translating(deeds: Sequence[Deed], describe: Describe, words: Sequence[str]) -> str:
+def _translating(steps: Sequence[TracedStep], describe: Describe, words: Sequence[str]) -> str:
     """The name of the rule among these that translates, "" if there is none."""
-    for deed in deeds:
-        if deed.step.kind == "rule" and deed.step.verdict == "accept":
-            text = describe(deed)
+    for traced in steps:
+        if traced.step.kind == "rule" and traced.step.verdict == "accept":
+            text = describe(traced)
             if any(word in text.split() for word in words):
-                return name_of(deed.step, text)
+                return name_of(traced.step, text)
     return ""
 
 
-def _refusal(outcome: Refused, deeds: Sequence[Deed], describe: Describe) -> Reason:
-    dropped = _dropping(outcome.by, Role.REQUEST, deeds)
+def _refusal(observed: Observation, steps: Sequence[TracedStep], describe: Describe) -> Reason:
+    dropped = _dropping(observed.at, Role.REQUEST, steps)
     by = f": {name_of(dropped.step, describe(dropped))}" if dropped else ""
     return Reason(
         mechanism=Mechanism.RULE if dropped else Mechanism.REFUSED,
-        at=outcome.by,
-        text=f"{outcome.by} refuses it with {outcome.how.value}{by}",
+        at=observed.at,
+        text=f"{observed.at} refuses it with {(observed.how or How.OTHER).value}{by}",
     )
 
 
 def _lost_answer(
     packet: Packet,
-    outcome: Delivered,
+    observed: Observation,
     journey: Journey,
     asked: Sequence[Visit],
-    deeds: Sequence[Deed],
+    steps: Sequence[TracedStep],
     facts: Facts,
     describe: Describe,
 ) -> Reason:
@@ -120,12 +120,12 @@ def _lost_answer(
     walked = visits(journey.seen, Role.ANSWER)
     if not walked:
         return Reason(
-            mechanism=Mechanism.UNKNOWN, at=outcome.pod, text=f"{outcome.pod} does not answer"
+            mechanism=Mechanism.UNKNOWN, at=observed.at, text=f"{observed.at} does not answer"
         )
     last = walked[-1]
     if last.host == packet.client:
         return _unknown_answer(last, host_port(packet.address, packet.port))
-    end = _end(Role.ANSWER, walked, outcome.pod, deeds, facts, describe)
+    end = _end(Role.ANSWER, walked, observed.at, steps, facts, describe)
     if end.mechanism is Mechanism.UNKNOWN and not last.exit:
         for visit in asked:  # a host that gave the request an address of its own
             sent = visit.after
@@ -135,7 +135,7 @@ def _lost_answer(
 
 
 def _unknown_answer(visit: Visit, expected: str) -> Reason:
-    """Of an answer that came to the host that waits for one, but not from where it asked."""
+    """An answer reached the host that waits for one, but not from where that host had asked."""
     source = host_port(visit.before.source, visit.before.source_port)
     return Reason(
         mechanism=Mechanism.BYPASS,
@@ -149,14 +149,14 @@ def _end(
     role: Role,
     walked: Sequence[Visit],
     maker: str,
-    deeds: Sequence[Deed],
+    steps: Sequence[TracedStep],
     facts: Facts,
     describe: Describe,
 ) -> Reason:
     """Why a packet that nobody refused was not seen any further. `maker`: the host it is from."""
     it = "it" if role is Role.REQUEST else "the answer"
     host = walked[-1].host if walked else maker
-    if dropped := _dropping(host, role, deeds):
+    if dropped := _dropping(host, role, steps):
         rule = name_of(dropped.step, describe(dropped))
         return Reason(mechanism=Mechanism.RULE, at=host, text=f"{host} drops {it}: {rule}")
     if walked and (last := walked[-1]).exit:
@@ -175,15 +175,15 @@ def _end(
 
 
 def _not_accepted(it: str, visit: Visit, facts: Facts) -> Reason | None:
-    """What the routing decision of the host has against a packet that came in."""
+    """Return why the routing decision of the host is against a packet that it received."""
     host, source, destination = visit.host, visit.before.source, visit.after.destination
-    came = f"{it} comes in by {visit.entry} from {source}"
+    arrival = f"{it} comes in by {visit.entry} from {source}"
     if family_of(source) is Family.IPV4:
         if source in facts.addresses(host):
             return Reason(
                 mechanism=Mechanism.MARTIAN,
                 at=host,
-                text=f"{host} drops it: {came}, an address of its own (martian source)",
+                text=f"{host} drops it: {arrival}, an address of its own (martian source)",
             )
         back = facts.link_towards(host, source)
         if facts.is_strict(host, visit.entry) and back != visit.entry:
@@ -191,7 +191,7 @@ def _not_accepted(it: str, visit: Visit, facts: Facts) -> Reason | None:
             return Reason(
                 mechanism=Mechanism.REVERSE_PATH,
                 at=host,
-                text=f"{host} drops it: {came}, but {way} (strict reverse path filter)",
+                text=f"{host} drops it: {arrival}, but {way} (strict reverse path filter)",
             )
     if not facts.link_towards(host, destination):
         return Reason(
@@ -202,13 +202,13 @@ def _not_accepted(it: str, visit: Visit, facts: Facts) -> Reason | None:
     return None
 
 
-def _dropping(host: str, role: Role, deeds: Sequence[Deed]) -> Deed | None:
+def _dropping(host: str, role: Role, steps: Sequence[TracedStep]) -> TracedStep | None:
     """The rule or policy that ended a packet there."""
     return next(
         (
-            deed
-            for deed in deeds
-            if deed.host == host and deed.role is role and deed.step.verdict == "drop"
+            each
+            for each in steps
+            if each.host == host and each.role is role and each.step.verdict == "drop"
         ),
         None,
     )

@@ -20,8 +20,10 @@ class Flow(NamedTuple):
 
 
 class Visit(NamedTuple):
-    """A packet on one host. It came by `entry` ("" if it was made there) as `before`, and left by
-    `exit` ("" if it did not) as `after`. Of a bridge and its port, `entry` is the bridge.
+    """A packet on one host.
+
+    It entered by `entry` ("" if it was made there) as `before`, and left by `exit` ("" if it did
+    not) as `after`. Of a bridge and its port, `entry` is the bridge.
     """
 
     host: str
@@ -54,12 +56,12 @@ def visits(seen: Iterable[Seen], role: Role, made: Flow | None = None) -> list[V
         bare = [entry for entry in entries if not entry.encapsulated] or entries
         first, last = bare[0], bare[-1]
         # On a bridge it comes in by the port, and then by the bridge, which is what routing knows.
-        came = list(takewhile(lambda entry: not entry.outgoing, bare))
+        inbound = list(takewhile(lambda entry: not entry.outgoing, bare))
         before = made if made and not found and first.outgoing else flow(first)
         found.append(
             Visit(
                 host=host,
-                entry=came[-1].link if came else "",
+                entry=inbound[-1].link if inbound else "",
                 exit=last.link if last.outgoing else "",
                 before=before,
                 after=flow(last),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 
-from kproxy.forwarding.network import Outcome
 from kproxy.forwarding.plan import (
     Frontend,
     FrontendKind,
@@ -28,6 +27,7 @@ from kproxy.forwarding.rules import (
     named,
     policy_of,
 )
+from kproxy.outcome import Outcome
 
 
 class Hook(enum.Enum):

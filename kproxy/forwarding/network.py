@@ -62,34 +62,3 @@ class Packet(Struct, frozen=True, kw_only=True):
     port: int
     protocol: str = "TCP"
     source: str = ""
-
-
-class Outcome(enum.Enum):
-    DELIVERED = "delivered"
-    REFUSED = "refused"
-    DROPPED = "dropped"
-
-
-class Verdict(Struct, frozen=True, kw_only=True):
-    """What becomes of a packet. Refused: an RST or an ICMP error comes back; dropped: silence.
-
-    `sources`: host name -> source address seen there; its keys are all pods (and nodes, for host
-    network endpoints) that may answer, each as likely for a new client. Empty unless delivered.
-    `unanswered`: those of them whose reply bypasses a node that must translate it back: they
-    get the packet, and the client still times out.
-    `failing`: endpoints (`ip:port`) that may be chosen as well, but do not serve. If no endpoint
-    serves, the outcome is dropped if any of them is, else refused.
-    `at`: name of the host where the packet's fate was decided. `why`: one sentence for people.
-    """
-
-    outcome: Outcome
-    sources: Mapping[str, str] = {}
-    unanswered: frozenset[str] = frozenset()
-    failing: Mapping[str, Outcome] = {}
-    at: str
-    why: str
-
-    @property
-    def answered(self) -> bool:
-        """Whether the reply of every pod that may answer finds its way back to the client."""
-        return not self.unanswered

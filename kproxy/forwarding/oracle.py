@@ -24,7 +24,7 @@ from msgspec import Struct, structs
 
 from kproxy.address import Family, family_of
 from kproxy.errors import BadInput
-from kproxy.forwarding.network import Host, HostKind, Network, Outcome, Packet, Verdict
+from kproxy.forwarding.network import Host, HostKind, Network, Packet
 from kproxy.forwarding.plan import Plan
 from kproxy.forwarding.routing import (
     HOP_LIMIT,
@@ -37,9 +37,12 @@ from kproxy.forwarding.routing import (
     source_for,
 )
 from kproxy.forwarding.rules import Arrival, Passage, Refusal, Rules, Translation
+from kproxy.outcome import Outcome, Prediction
 
 
-def predict(network: Network, plans: Mapping[str, Plan], packet: Packet, rules: Rules) -> Verdict:
+def predict(
+    network: Network, plans: Mapping[str, Plan], packet: Packet, rules: Rules
+) -> Prediction:
     """Return what becomes of the first packet of a new connection.
 
     `rules`: of the mode of all proxies (`kproxy.backend.rules_of`).
@@ -55,7 +58,7 @@ def predict(network: Network, plans: Mapping[str, Plan], packet: Packet, rules: 
         raise BadInput([f"no host called {packet.client!r} in the network"])
     source = packet.source or source_for(network, client, packet.address)
     if not source:
-        return Verdict(
+        return Prediction(
             outcome=Outcome.REFUSED,
             at=client.name,
             why=f"{client.name} has no address of the family of {packet.address}",
@@ -68,7 +71,7 @@ def predict(network: Network, plans: Mapping[str, Plan], packet: Packet, rules: 
         port=packet.port,
         protocol=packet.protocol,
     )
-    return _verdict(list(_Journey(network, plans, rules, client).visit(start)))
+    return _prediction(list(_Journey(network, plans, rules, client).visit(start)))
 
 
 class _Step(NamedTuple):
@@ -285,8 +288,8 @@ def _passage(flight: _Flight) -> Passage:
     )
 
 
-def _verdict(ends: list[_End]) -> Verdict:
-    """The branches of one journey, at least one, as one verdict."""
+def _prediction(ends: list[_End]) -> Prediction:
+    """The branches of one journey, at least one, as one prediction."""
     delivered = [end for end in ends if end.outcome is Outcome.DELIVERED]
     failed = [end for end in ends if end.outcome is not Outcome.DELIVERED]
     dropped = [end for end in failed if end.outcome is Outcome.DROPPED]
@@ -302,7 +305,7 @@ def _verdict(ends: list[_End]) -> Verdict:
             f"{end.flight.host.name} answers, but {_bypass(end.flight)}" for end in unanswered
         ]
         clauses += [f"{_endpoint(end)} fails: {end.why}" for end in failed]
-    return Verdict(
+    return Prediction(
         outcome=first.outcome,
         sources={end.flight.host.name: end.flight.source for end in delivered},
         unanswered=frozenset(end.flight.host.name for end in unanswered),

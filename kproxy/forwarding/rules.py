@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from kproxy.address import host_port
-from kproxy.forwarding.network import Host, Outcome
+from kproxy.forwarding.network import Host
 from kproxy.forwarding.plan import (
     DetectLocal,
     Endpoint,
@@ -23,6 +23,7 @@ from kproxy.forwarding.plan import (
     ServicePlan,
 )
 from kproxy.forwarding.routing import contains
+from kproxy.outcome import Outcome
 
 
 class Arrival(enum.Enum):

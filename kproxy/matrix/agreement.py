@@ -22,7 +22,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     @property
     def agrees(self) -> bool:
-        return self.cell.success == (self.statement.expect == "success") and self.cell.steady
+        found = self.cell.explanation
+        return found.steady and found.connection.success == (self.statement.expect == "success")
 
     @property
     def disappoints(self) -> bool:
@@ -64,8 +65,4 @@ def differing(one: Iterable[Cell], other: Iterable[Cell]) -> list[tuple[Cell, Ce
     """Cells of the same question with another outcome, or with another kind of source."""
     known = {(cell.question, cell.protocol): cell for cell in other}
     pairs = [(cell, known[cell.question, cell.protocol]) for cell in one]
-    return [
-        (cell, twin)
-        for cell, twin in pairs
-        if (cell.outcome, cell.source_is) != (twin.outcome, twin.source_is)
-    ]
+    return [(cell, twin) for cell, twin in pairs if cell.ending != twin.ending]

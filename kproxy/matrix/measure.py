@@ -9,7 +9,9 @@ from msgspec import Struct
 from kproxy.address import Family, host_port
 from kproxy.api.types import Service
 from kproxy.backend import load
-from kproxy.explain.inquiry import SUCCESS, Inquirer, Inquiry, sources
+from kproxy.explain.explainer import Explainer, Explanation, Request
+from kproxy.explain.reason import Reason
+from kproxy.explain.sources import sources
 from kproxy.forwarding.network import Packet
 from kproxy.lab import Lab
 from kproxy.lab.names import DNAT
@@ -33,34 +35,34 @@ from kproxy.matrix.setting import (
     objects,
     spec,
 )
+from kproxy.outcome import Connection, Outcome
 
 
 class Cell(Struct, frozen=True, kw_only=True):
     """What was found for one question and protocol.
 
-    `outcome`: success, refused or timeout, of a connection. `source`: the address that the server
-    saw (the ingress, if there is one between), and what it is: pod, node, eip, gateway (of the
-    server's node, towards its pods), tunnel, second, client. `at`: the host where it ended,
-    `mechanism` and `reason`: why; `way`: what was done to it before. `steady`: the probe met the
-    same fate as the connection.
+    `source_is`: what the source is that was seen: pod, node, eip, gateway (of the server's node,
+    towards its pods), tunnel, second, client; "" if none was.
     """
 
     question: Question
     protocol: str
     asked: str
-    outcome: str
-    source: str
     source_is: str
-    hops: tuple[str, ...]
-    at: str
-    mechanism: str
-    reason: str
-    way: tuple[str, ...]
-    steady: bool
+    explanation: Explanation
 
     @property
-    def success(self) -> bool:
-        return self.outcome == SUCCESS
+    def connection(self) -> Connection:
+        return self.explanation.connection
+
+    @property
+    def reason(self) -> Reason:
+        return self.explanation.reason
+
+    @property
+    def ending(self) -> tuple[Outcome, str]:
+        """What two cells have in common that are alike: the outcome, and what the source is."""
+        return self.connection.outcome, self.source_is
 
 
 def measure(
@@ -90,8 +92,8 @@ def _ask(
         for protocol in protocols
         if not (question.kind is Kind.NGINX and protocol == "UDP")
     ]
-    inquiries = [
-        Inquiry(
+    requests = [
+        Request(
             packet=Packet(
                 client=HOSTS[question.client],
                 address=_address(lab, setting, question),
@@ -104,24 +106,17 @@ def _ask(
     ]
     family = Family(setting.family)
     known = sources(lab, family)
-    with Inquirer(lab, family) as inquirer:
-        answers = inquirer.ask(inquiries)
+    with Explainer(lab, family) as explainer:
+        explanations = explainer.ask(requests)
     return [
         Cell(
             question=question,
             protocol=protocol,
-            asked=host_port(inquiry.packet.address, inquiry.packet.port),
-            outcome=answer.outcome,
-            source=answer.source,
-            source_is=known[answer.source].kind if answer.source in known else "",
-            hops=answer.hops,
-            at=answer.reason.at,
-            mechanism=answer.reason.mechanism,
-            reason=answer.reason.text,
-            way=answer.reason.way,
-            steady=answer.steady,
+            asked=host_port(request.packet.address, request.packet.port),
+            source_is=known[source].kind if (source := each.connection.source) in known else "",
+            explanation=each,
         )
-        for (question, protocol), inquiry, answer in zip(asked, inquiries, answers, strict=True)
+        for (question, protocol), request, each in zip(asked, requests, explanations, strict=True)
     ]
 
 

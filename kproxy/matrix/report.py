@@ -101,11 +101,7 @@ def _by_protocol(cells: Sequence[Cell]) -> list[tuple[str, list[Cell]]]:
 def _alike(one: Iterable[Cell], other: Iterable[Cell]) -> bool:
     """Whether what both have is the same. (Through an ingress only TCP can be asked.)"""
     known = {cell.question: cell for cell in one}
-    return all(
-        (cell.outcome, cell.source_is)
-        == (known[cell.question].outcome, known[cell.question].source_is)
-        for cell in other
-    )
+    return all(cell.ending == known[cell.question].ending for cell in other)
 
 
 def _chapter(title: str, cells: Sequence[Cell]) -> Chapter:
@@ -136,12 +132,15 @@ def _chapter(title: str, cells: Sequence[Cell]) -> Chapter:
 def _mark(cell: Cell | None, notes: dict[str, int]) -> Mark | None:
     if cell is None:
         return None
-    doubt = "" if cell.steady else "?"
-    story = "; ".join([cell.asked, *cell.way, cell.reason])
-    if cell.success:
-        return Mark(f"{cell.source_is or cell.source}{doubt}", "good", story)
-    number = notes.setdefault(cell.reason, len(notes) + 1)
-    return Mark(f"{cell.outcome} {number}{doubt}", "bad", story)
+    connection, doubt = cell.connection, "" if cell.explanation.steady else "?"
+    if connection.success:
+        return Mark(f"{cell.source_is or connection.source}{doubt}", "good", _detail(cell))
+    number = notes.setdefault(cell.reason.text, len(notes) + 1)
+    return Mark(f"{connection.outcome} {number}{doubt}", "bad", _detail(cell))
+
+
+def _detail(cell: Cell) -> str:
+    return "; ".join([cell.asked, *cell.reason.way, cell.reason.text])
 
 
 def differences(title: str, pairs: Sequence[tuple[Cell, Cell]], one: str, other: str) -> Chapter:
@@ -150,7 +149,7 @@ def differences(title: str, pairs: Sequence[tuple[Cell, Cell]], one: str, other:
     rows: dict[object, tuple[tuple[str, ...], tuple[Mark | None, ...]]] = {}
     for first, second in pairs:
         question = first.question
-        difference = (first.outcome, first.source_is, second.outcome, second.source_is)
+        difference = (first.ending, second.ending)
         if (question, difference) not in rows:
             rows[question, difference] = (
                 (_ASKED[question.kind], question.client.value, question.target.value),
@@ -198,15 +197,15 @@ def comparison(
 
 
 def _compared(comparison: Comparison | None, cell: Cell) -> Mark:
-    found = f"ok {_SHORT.get(cell.source_is, cell.source_is)}" if cell.success else "F"
-    story = "; ".join([cell.asked, *cell.way, cell.reason])
+    success, detail = cell.connection.success, _detail(cell)
+    found = f"ok {_SHORT.get(cell.source_is, cell.source_is)}" if success else "F"
     if comparison is None:
-        return Mark(f"-/{found}", "dim", story)
+        return Mark(f"-/{found}", "dim", detail)
     statement = comparison.statement
     documented = ("ok" if statement.expect == "success" else "F") + "*" * statement.implied
     if comparison.agrees:
-        return Mark(f"{documented}/{found}", "good" if cell.success else "bad", story)
-    return Mark(f"{documented}/{found} {'!' if comparison.disappoints else 'x'}", "odd", story)
+        return Mark(f"{documented}/{found}", "good" if success else "bad", detail)
+    return Mark(f"{documented}/{found} {'!' if comparison.disappoints else 'x'}", "odd", detail)
 
 
 def summary(revision: Revision, comparisons: Sequence[Comparison]) -> Iterator[str]:
@@ -240,15 +239,15 @@ def cell_values(setting: Setting, cells: Iterable[Cell]) -> Mapping[str, object]
                 "target": cell.question.target,
                 "protocol": cell.protocol,
                 "asked": cell.asked,
-                "outcome": cell.outcome,
-                "source": cell.source,
+                "outcome": cell.connection.outcome,
+                "source": cell.connection.source,
                 "source_is": cell.source_is,
-                "hops": cell.hops,
-                "at": cell.at,
-                "mechanism": cell.mechanism,
-                "reason": cell.reason,
-                "way": cell.way,
-                "steady": cell.steady,
+                "hops": cell.explanation.hops,
+                "at": cell.reason.at,
+                "mechanism": cell.reason.mechanism,
+                "reason": cell.reason.text,
+                "way": cell.reason.way,
+                "steady": cell.explanation.steady,
             }
             for cell in cells
         ],
@@ -265,12 +264,12 @@ def comparison_values(comparisons: Iterable[Comparison]) -> list[Mapping[str, ob
             "target": each.statement.question.target,
             "documented": each.statement.expect,
             "basis": each.statement.basis,
-            "measured": each.cell.outcome,
+            "measured": each.cell.connection.outcome,
             "source_is": each.cell.source_is,
             "agrees": each.agrees,
             "unreproducible": each.statement.unreproducible,
-            "at": each.cell.at,
-            "reason": each.cell.reason,
+            "at": each.cell.reason.at,
+            "reason": each.cell.reason.text,
         }
         for each in comparisons
     ]

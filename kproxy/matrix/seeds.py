@@ -83,7 +83,7 @@ def _revision(table: _Table, name: str, revision: _Revision) -> Revision:
 
 
 def _setting(table: _Table, column: str, revision: _Revision) -> Setting:
-    """The column's; how proxies in ipvs mode were before 1.25 matters to them alone."""
+    """Return the column's setting; `local_fallback` only matters in ipvs mode."""
     network, mode = column.split("-")
     return Setting(
         mode=mode,

@@ -1,7 +1,8 @@
 """Probes: real packets and real connections, and checks that hold them against the oracle.
 
 `Prober` sends packets that scapy made from inside the clients, and reports what became of each;
-`connect_many` makes kernel connections. `checks` compares both with the predictions. `fetch_many`
+`connect_many` makes kernel connections. `checks` compares both with the predictions; all three are
+values of `kproxy.outcome`. `fetch_many`
 asks in HTTP, for instance an ingress. `datagrams` says what UDP probes carry, for whoever answers.
 """
 
@@ -18,36 +19,22 @@ if TYPE_CHECKING:
         affinity_expiry,
         distribution,
         examine,
-        verdict_for,
+        prediction_for,
     )
     from kproxy.probe.connection import (
-        Connected,
-        Connection,
-        Failure,
-        NotConnected,
         connect,
         connect_many,
     )
     from kproxy.probe.http import Fetched, HttpRequest, fetch, fetch_many
-    from kproxy.probe.outcome import Delivered, Dropped, How, Outcome, Refused
     from kproxy.probe.prober import Probed, Prober, probe_many
 
 __all__ = [
-    "Connected",
-    "Connection",
-    "Delivered",
-    "Dropped",
-    "Failure",
     "Fetched",
     "Finding",
-    "How",
     "HttpRequest",
-    "NotConnected",
-    "Outcome",
     "Probed",
     "Prober",
     "Question",
-    "Refused",
     "affinity",
     "affinity_expiry",
     "connect",
@@ -56,8 +43,8 @@ __all__ = [
     "examine",
     "fetch",
     "fetch_many",
+    "prediction_for",
     "probe_many",
-    "verdict_for",
 ]
 
 _MODULES = {
@@ -67,22 +54,13 @@ _MODULES = {
     "affinity_expiry": "kproxy.probe.checks",
     "distribution": "kproxy.probe.checks",
     "examine": "kproxy.probe.checks",
-    "verdict_for": "kproxy.probe.checks",
-    "Connected": "kproxy.probe.connection",
-    "Connection": "kproxy.probe.connection",
-    "Failure": "kproxy.probe.connection",
-    "NotConnected": "kproxy.probe.connection",
+    "prediction_for": "kproxy.probe.checks",
     "connect": "kproxy.probe.connection",
     "connect_many": "kproxy.probe.connection",
     "Fetched": "kproxy.probe.http",
     "HttpRequest": "kproxy.probe.http",
     "fetch": "kproxy.probe.http",
     "fetch_many": "kproxy.probe.http",
-    "Delivered": "kproxy.probe.outcome",
-    "Dropped": "kproxy.probe.outcome",
-    "How": "kproxy.probe.outcome",
-    "Outcome": "kproxy.probe.outcome",
-    "Refused": "kproxy.probe.outcome",
     "Probed": "kproxy.probe.prober",
     "Prober": "kproxy.probe.prober",
     "probe_many": "kproxy.probe.prober",

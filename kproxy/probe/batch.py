@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import selectors
 import socket
 import time
@@ -15,6 +14,7 @@ from typing import Self
 from kproxy.address import Family, socket_family
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.netns import Namespace
+from kproxy.outcome import UNREACHABLE
 from kproxy.probe.journey import Seen
 from kproxy.probe.packets import Probe, Role, build, segment_reply, sighting
 from kproxy.probe.taps import Tap
@@ -185,7 +185,7 @@ def source_address(namespace: Namespace, address: str) -> str:
         try:
             sock.connect((address, 9))  # sends nothing
         except OSError as error:
-            if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL):
+            if error.errno in UNREACHABLE:
                 return ""
             raise
         return str(sock.getsockname()[0])

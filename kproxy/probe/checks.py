@@ -1,7 +1,7 @@
 """The checks: what a lab does, held against what the oracle says it must do.
 
 Forwarding, source translation, local-only pools, hairpin, reject or drop, and source ranges are all
-the same comparison of one packet (and one real connection) with its verdict; `Question.check`
+the same comparison of one packet (and one real connection) with its prediction; `Question.check`
 says which of them a packet is there for. Distribution and affinity need many connections.
 """
 
@@ -20,13 +20,13 @@ from msgspec.structs import replace
 
 from kproxy.address import Family, family_of, host_port
 from kproxy.backend import DEFAULT_MODE, load, rules_of
-from kproxy.forwarding.network import Packet, Verdict
+from kproxy.forwarding.network import Packet
 from kproxy.forwarding.oracle import predict
 from kproxy.forwarding.plan import NodePortAddresses, NodeSettings, Plan
+from kproxy.outcome import Connection, Observation, Outcome, Prediction
 from kproxy.probe.chi_square import REJECT_BELOW, p_value
-from kproxy.probe.connection import Connected, Connection, connect, connect_many
-from kproxy.probe.judge import expectation, judge_connection, judge_outcome
-from kproxy.probe.outcome import Delivered, Dropped, Outcome, Refused
+from kproxy.probe.comparison import connection_problems, packet_problems
+from kproxy.probe.connection import connect, connect_many
 from kproxy.probe.prober import Probed, Prober
 
 CONNECTIONS = 300
@@ -76,8 +76,8 @@ class Finding:
         return not self.problems
 
 
-def verdict_for(checked: Checked, packet: Packet) -> Verdict:
-    """What the oracle predicts for a packet in this lab, from the plans its nodes have now."""
+def prediction_for(checked: Checked, packet: Packet) -> Prediction:
+    """Return what the oracle predicts for a packet, from the plans that the nodes have now."""
     plans = checked.plans(family_of(packet.address))
     return predict(checked.network, plans, packet, rules_of(checked.mode))
 
@@ -90,8 +90,8 @@ def contrast(checked: Checked, packet: Packet) -> str:
         node: replace(plan, settings=_with_defaults_of_iptables_mode(plan.settings))
         for node, plan in checked.plans(family_of(packet.address)).items()
     }
-    there = expectation(predict(checked.network, plans, packet, rules_of(DEFAULT_MODE)))
-    return "" if there == expectation(verdict_for(checked, packet)) else there
+    there = str(predict(checked.network, plans, packet, rules_of(DEFAULT_MODE)))
+    return "" if there == str(prediction_for(checked, packet)) else there
 
 
 def _with_defaults_of_iptables_mode(settings: NodeSettings) -> NodeSettings:
@@ -108,28 +108,28 @@ def _with_defaults_of_iptables_mode(settings: NodeSettings) -> NodeSettings:
 def examine(checked: Checked, prober: Prober, questions: Sequence[Question]) -> list[Finding]:
     """Ask each question by a packet and by a real connection, and compare both with the oracle."""
     packets = [question.packet for question in questions]
-    outcomes = prober.ask_many(packets)
+    observed = prober.ask_many(packets)
     connections = connect_many(checked, packets)
     return [
-        _finding(checked, question, outcome, connection)
-        for question, outcome, connection in zip(questions, outcomes, connections, strict=True)
+        _finding(checked, question, seen, connection)
+        for question, seen, connection in zip(questions, observed, connections, strict=True)
     ]
 
 
 def distribution(checked: Checked, packet: Packet, connections: int = CONNECTIONS) -> Finding:
     """Whether many real connections spread evenly over the pods that may answer."""
-    verdict = verdict_for(checked, packet)
+    prediction = prediction_for(checked, packet)
     results = connect_many(checked, [packet] * connections)
-    counts, problems = _count(results, verdict)
-    chance = p_value([counts[pod] for pod in verdict.sources])
+    counts, problems = _count(results, prediction)
+    chance = p_value([counts[pod] for pod in prediction.sources])
     if chance < REJECT_BELOW:
         problems.append(f"uneven: chance alone does this with probability {chance:.1g}")
-    spread = " ".join(f"{pod}:{counts[pod]}" for pod in verdict.sources)
+    spread = " ".join(f"{pod}:{counts[pod]}" for pod in prediction.sources)
     return _many(
         "distribution",
         f"{connections} x {asked(packet)}",
         packet,
-        verdict,
+        prediction,
         results,
         f"{spread} (p={chance:.2g})",
         problems,
@@ -138,14 +138,14 @@ def distribution(checked: Checked, packet: Packet, connections: int = CONNECTION
 
 def affinity(checked: Checked, packet: Packet, connections: int = 20) -> Finding:
     """Whether all connections of one client go to the pod that its first one went to."""
-    verdict = verdict_for(checked, packet)
+    prediction = prediction_for(checked, packet)
     first = connect(checked, packet)
     results = [first, *connect_many(checked, [packet] * (connections - 1))]
-    counts, problems = _count(results, verdict)
+    counts, problems = _count(results, prediction)
     if len(counts) > 1:
         problems.append(f"the client was not kept on one pod: {_tally(counts)}")
     times = f"{connections} x {asked(packet)}"
-    return _many("session affinity", times, packet, verdict, results, _tally(counts), problems)
+    return _many("session affinity", times, packet, prediction, results, _tally(counts), problems)
 
 
 def affinity_expiry(checked: Checked, packet: Packet, timeout_s: int) -> Finding:
@@ -158,21 +158,21 @@ def affinity_expiry(checked: Checked, packet: Packet, timeout_s: int) -> Finding
     connections (of TCP: two minutes after the end), which it looks at once a minute. One visit
     shows that, since a scheduler like rr would take another pod for a new client.
     """
-    verdict = verdict_for(checked, packet)
+    prediction = prediction_for(checked, packet)
     outlasts = checked.mode is not None and load(checked.mode).affinity_follows_connections
     results = [connect(checked, packet)]
-    for _ in range(1 if outlasts else _visits(len(verdict.sources))):
+    for _ in range(1 if outlasts else _visits(len(prediction.sources))):
         time.sleep(timeout_s + _EXPIRY_MARGIN_S)
         results.append(connect(checked, packet))
         if results[-1] != results[0]:
             break
-    counts, problems = _count(results, verdict)
+    counts, problems = _count(results, prediction)
     if outlasts and len(counts) > 1:
         problems.append(f"another pod, though IPVS remembers a connection: {_tally(counts)}")
     if not outlasts and len(counts) < 2:
         problems.append(f"the same pod after {len(results) - 1} pauses: {_tally(counts)}")
     times = f"{asked(packet)} after {timeout_s} s away"
-    finding = _many("affinity expiry", times, packet, verdict, results, _tally(counts), problems)
+    finding = _many("affinity expiry", times, packet, prediction, results, _tally(counts), problems)
     there = "another pod in the end" if outlasts else ""
     return dataclasses.replace(finding, in_iptables_mode=there)
 
@@ -183,68 +183,70 @@ def _visits(pods: int) -> int:
 
 
 def _finding(
-    checked: Checked, question: Question, outcome: Outcome, connection: Connection
+    checked: Checked, question: Question, seen: Observation, connection: Connection
 ) -> Finding:
     packet = question.packet
-    verdict = verdict_for(checked, packet)
-    match outcome:
-        case Delivered(pod=pod, source=seen, answered=True):
-            answered, source = pod, seen
-        case Delivered(pod=pod, source=seen):
-            answered, source = f"{pod}, unheard", seen
-        case Refused(by=host):
-            answered, source = f"refused by {host}", ""
-        case Dropped(last_seen=host):
-            answered, source = f"dropped at {host}", ""
+    prediction = prediction_for(checked, packet)
     return Finding(
         check=question.check,
         client=packet.client,
         asked=asked(packet),
-        answered=answered,
-        source=source,
-        expected=expectation(verdict),
-        why=verdict.why,
-        hops=outcome.hops,
+        answered=_answered(seen),
+        source=seen.source,
+        expected=str(prediction),
+        why=prediction.why,
+        hops=seen.hops,
         problems=(
-            *judge_outcome(verdict, outcome),
-            *judge_connection(packet, verdict, outcome, connection),
+            *packet_problems(prediction, seen),
+            *connection_problems(packet, prediction, seen, connection),
         ),
         in_iptables_mode=contrast(checked, packet),
     )
+
+
+def _answered(seen: Observation) -> str:
+    """Return the pod that answered, or what happened instead."""
+    match seen.outcome:
+        case Outcome.DELIVERED:
+            return seen.pod if seen.answered else f"{seen.pod}, unheard"
+        case Outcome.REFUSED:
+            return f"refused by {seen.at}"
+        case _:
+            return f"dropped at {seen.at}"
 
 
 def _many(
     check: str,
     times: str,
     packet: Packet,
-    verdict: Verdict,
+    prediction: Prediction,
     results: Sequence[Connection],
     answered: str,
     problems: list[str],
 ) -> Finding:
-    sources = {result.source for result in results if isinstance(result, Connected)}
+    sources = {result.source for result in results if result.success}
     return Finding(
         check=check,
         client=packet.client,
         asked=times,
         answered=answered,
         source=", ".join(sorted(sources)),
-        expected=expectation(verdict),
-        why=verdict.why,
+        expected=str(prediction),
+        why=prediction.why,
         problems=tuple(problems),
     )
 
 
-def _count(results: Sequence[Connection], verdict: Verdict) -> tuple[Counter[str], list[str]]:
+def _count(results: Sequence[Connection], prediction: Prediction) -> tuple[Counter[str], list[str]]:
     """How often each pod answered, and what no connection should have met."""
-    counts = Counter(result.pod for result in results if isinstance(result, Connected))
+    counts = Counter(result.pod for result in results if result.success)
     problems = []
-    failed = Counter(str(result) for result in results if not isinstance(result, Connected))
+    failed = Counter(str(result) for result in results if not result.success)
     for how, times in failed.items():
         problems.append(f"{times} of {len(results)} connections {how}")
-    pairs = {(result.pod, result.source) for result in results if isinstance(result, Connected)}
-    for pod, source in sorted(pairs - set(verdict.sources.items())):
-        problems.append(f"{pod} answered and saw {source}, expected: {expectation(verdict)}")
+    pairs = {(result.pod, result.source) for result in results if result.success}
+    for pod, source in sorted(pairs - set(prediction.sources.items())):
+        problems.append(f"{pod} answered and saw {source}, expected: {prediction}")
     return counts, problems
 
 

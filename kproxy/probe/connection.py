@@ -9,7 +9,6 @@ run at once.
 
 from __future__ import annotations
 
-import enum
 import errno
 import json
 import random
@@ -18,7 +17,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any, Generic, TypeVar
 
@@ -26,6 +25,7 @@ from kproxy.address import socket_family
 from kproxy.errors import Unsupported
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.running import on_uml
+from kproxy.outcome import UNREACHABLE, Connection, Outcome
 from kproxy.probe.prober import Probed
 
 TIMEOUT_S = 4.0 if on_uml() else 1.6
@@ -43,40 +43,14 @@ _Answer = TypeVar("_Answer")
 _GREETING = b"kproxy\n"
 _ANSWER_BYTES = 4096
 # EACCES: ICMPv6 "prohibited"; ENOPROTOOPT: ICMP protocol unreachable.
-_REFUSED = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.EACCES, errno.ENOPROTOOPT})
-_UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
-
-
-class Failure(enum.Enum):
-    REFUSED = "refused"
-    UNREACHABLE = "unreachable"
-    TIMED_OUT = "timed out"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connected:
-    """`pod` answered, and this is where it saw the connection come from."""
-
-    pod: str
-    source: str
-    source_port: int = field(compare=False)
-
-    def __str__(self) -> str:
-        return f"{self.pod} answered and saw {self.source}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotConnected:
-    """The connection failed: `errno` is what the kernel said, 0 for silence."""
-
-    how: Failure
-    errno: int = field(default=0, compare=False)
-
-    def __str__(self) -> str:
-        return self.how.value
-
-
-Connection = Connected | NotConnected
+_OUTCOMES = {
+    errno.ECONNREFUSED: Outcome.REFUSED,
+    errno.ECONNRESET: Outcome.REFUSED,
+    errno.EACCES: Outcome.REFUSED,
+    errno.ENOPROTOOPT: Outcome.REFUSED,
+    errno.ETIMEDOUT: Outcome.TIMEOUT,
+    **dict.fromkeys(UNREACHABLE, Outcome.REFUSED),
+}
 
 
 def connect(probed: Probed, packet: Packet, *, timeout_s: float = TIMEOUT_S) -> Connection:
@@ -110,9 +84,11 @@ class Exchange(Generic[_Answer]):
 
 def exchange_many(
     probed: Probed, exchanges: Sequence[Exchange[_Answer]], *, timeout_s: float = TIMEOUT_S
-) -> list[_Answer | NotConnected]:
-    """As `connect_many`, with questions of the caller's. All that came without being an answer is
-    a refusal.
+) -> list[_Answer | Connection]:
+    """As `connect_many`, with questions of the caller's.
+
+    A Connection among the results is one that failed. One that ends before `read` has made an
+    answer of it was refused.
     """
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
@@ -132,14 +108,19 @@ def exchange_many(
                     selector.unregister(key.fileobj)
                 else:
                     selector.modify(key.fileobj, attempt.interest, attempt)
-    return [attempt.result or NotConnected(how=Failure.TIMED_OUT) for attempt in attempts]
+    return [attempt.result or Connection(outcome=Outcome.TIMEOUT) for attempt in attempts]
 
 
-def _line(received: bytes, _ended: bool) -> Connected | None:
+def _line(received: bytes, _ended: bool) -> Connection | None:
     if not received.endswith(b"\n"):
         return None
     answer: dict[str, Any] = json.loads(received)
-    return Connected(pod=answer["pod"], source=answer["source"], source_port=answer["source_port"])
+    return Connection(
+        outcome=Outcome.SUCCESS,
+        pod=answer["pod"],
+        source=answer["source"],
+        source_port=answer["source_port"],
+    )
 
 
 @dataclass(slots=True)
@@ -147,7 +128,7 @@ class _Attempt(Generic[_Answer]):
     """One connection under way: connecting (waits to write), then asking (waits to read)."""
 
     exchange: Exchange[_Answer]
-    result: _Answer | NotConnected | None = None
+    result: _Answer | Connection | None = None
     interest: int = selectors.EVENT_WRITE
     received: bytes = b""
 
@@ -183,16 +164,11 @@ class _Attempt(Generic[_Answer]):
             self._fail(errno.ECONNRESET)
 
     def _fail(self, code: int) -> None:
-        if code in _REFUSED:
-            how = Failure.REFUSED
-        elif code in _UNREACHABLE:
-            how = Failure.UNREACHABLE
-        elif code == errno.ETIMEDOUT:
-            how = Failure.TIMED_OUT
-        else:
+        outcome = _OUTCOMES.get(code)
+        if outcome is None:
             packet = self.exchange.packet
             raise OSError(code, f"connection to {packet.address} port {packet.port}")
-        self.result = NotConnected(how=how, errno=code)
+        self.result = Connection(outcome=outcome, errno=code)
 
 
 _SOCKETS = {

@@ -10,7 +10,8 @@ from typing import Any
 
 from kproxy.address import host_port
 from kproxy.forwarding.network import Packet
-from kproxy.probe.connection import Exchange, NotConnected, exchange_many
+from kproxy.outcome import Connection
+from kproxy.probe.connection import Exchange, exchange_many
 from kproxy.probe.prober import Probed
 
 TIMEOUT_S = 4.0
@@ -58,13 +59,13 @@ class Fetched:
 
 def fetch(
     probed: Probed, request: HttpRequest, *, timeout_s: float = TIMEOUT_S
-) -> Fetched | NotConnected:
+) -> Fetched | Connection:
     return fetch_many(probed, [request], timeout_s=timeout_s)[0]
 
 
 def fetch_many(
     probed: Probed, requests: Sequence[HttpRequest], *, timeout_s: float = TIMEOUT_S
-) -> list[Fetched | NotConnected]:
+) -> list[Fetched | Connection]:
     """All at once, each over a connection of its own; results in their order.
 
     `timeout_s` holds for the whole batch. What breaks off amid a response is refused.

@@ -1,4 +1,4 @@
-"""From sightings to an outcome: pure, so that it can be tested without a namespace.
+"""From sightings to an observation: pure, so that it can be tested without a namespace.
 
 Sightings come from many sockets in no particular order. The hop limit orders them, for every router
 lowers it by one, and the kernel's clock those between two routers (bridges, tunnels).
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from kproxy.address import Family, family_of
 from kproxy.forwarding.network import HostKind, Network
-from kproxy.probe.outcome import Delivered, Dropped, How, Outcome, Refused
+from kproxy.outcome import How, Observation
 from kproxy.probe.packets import Role, Sighting
 
 
@@ -40,13 +40,13 @@ class Journey(NamedTuple):
     source: str
     source_port: int
     seen: tuple[Seen, ...]
-    outcome: Outcome
+    observed: Observation
 
 
 def conclude(
     network: Network, client: str, seen: Iterable[Seen], reply: Role | None = None
-) -> Outcome:
-    """The outcome of one probe, from everything seen of it.
+) -> Observation:
+    """Return what became of one probe, from everything seen of it.
 
     `reply`: what the client's own stack received, by the address it had asked; None for nothing.
     ICMP errors need no `reply`: one that enters the client has reached it. A refusal that the
@@ -59,16 +59,15 @@ def conclude(
     if refusals:
         first = refusals[0]
         if reply is Role.REFUSAL or _icmp_entered(client, refusals):
-            return Refused(by=first.host, how=first.sighting.how or How.OTHER, hops=hops)
-        return Dropped(last_seen=hops[-1], hops=hops)
+            return Observation.refused(first.host, first.sighting.how or How.OTHER, hops=hops)
+        return Observation.dropped(hops[-1], hops=hops)
     if requests:
         last = requests[-1]
         answered = reply is Role.ANSWER
         if answered or _arrived(network, last):
-            return Delivered(
-                pod=last.host, source=last.sighting.source, answered=answered, hops=hops
-            )
-    return Dropped(last_seen=hops[-1], hops=hops)
+            source = last.sighting.source
+            return Observation.delivered(last.host, source, answered=answered, hops=hops)
+    return Observation.dropped(hops[-1], hops=hops)
 
 
 def in_order(seen: Iterable[Seen]) -> list[Seen]:

@@ -22,8 +22,8 @@ from scapy.packet import Raw
 
 from kproxy.address import Family, family_of
 from kproxy.errors import Unsupported
+from kproxy.outcome import How
 from kproxy.probe import datagrams
-from kproxy.probe.outcome import How
 
 HOP_LIMIT = 64
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD

@@ -16,9 +16,9 @@ from typing import Protocol, Self
 
 from kproxy.forwarding.network import Network, Packet
 from kproxy.kernel.running import on_uml
+from kproxy.outcome import Observation
 from kproxy.probe.batch import Batch, Pending
 from kproxy.probe.journey import Journey, conclude, in_order
-from kproxy.probe.outcome import Dropped, Outcome
 from kproxy.probe.taps import HasNamespace, Tap
 
 _CLOCK_S = 0.01  # the kernel notes times only from a moment after the first socket that asks for it
@@ -62,15 +62,15 @@ class Prober:
         while self._taps:
             self._taps.popitem()[1].close()
 
-    def ask(self, packet: Packet) -> Outcome:
+    def ask(self, packet: Packet) -> Observation:
         return self.ask_many([packet])[0]
 
-    def ask_many(self, packets: Sequence[Packet]) -> list[Outcome]:
-        """The outcome of each packet, in their order. They travel at the same time.
+    def ask_many(self, packets: Sequence[Packet]) -> list[Observation]:
+        """Return what became of each packet, in their order. They travel at the same time.
 
         Raises Unsupported for protocols that cannot be probed.
         """
-        return [journey.outcome for journey in self.follow_many(packets)]
+        return [journey.observed for journey in self.follow_many(packets)]
 
     def follow_many(self, packets: Sequence[Packet]) -> list[Journey]:
         """As `ask_many`, with everything that was seen on the way."""
@@ -85,10 +85,10 @@ class Prober:
                 source=pending.probe.source,
                 source_port=pending.probe.source_port,
                 seen=tuple(in_order(pending.seen)),
-                outcome=conclude(network, pending.client, pending.seen, pending.reply),
+                observed=conclude(network, pending.client, pending.seen, pending.reply),
             )
             if pending
-            else Journey(0, "", 0, (), Dropped(last_seen=packet.client, hops=(packet.client,)))
+            else Journey(0, "", 0, (), Observation.dropped(packet.client, hops=(packet.client,)))
             for packet, pending in zip(packets, sent, strict=True)
         ]
 
@@ -97,7 +97,7 @@ class Prober:
         return batch.send(packet, namespace, next(self._serials))
 
     def _open_taps(self) -> None:
-        """Tap what is not tapped yet, let go of what is gone, and forget what was heard before."""
+        """Tap hosts that have no tap, close taps of removed ones, and discard what was heard."""
         hosts = self._probed.hosts
         for name, tap in list(self._taps.items()):
             if name not in hosts or hosts[name].namespace is not tap.namespace:
@@ -114,7 +114,7 @@ class Prober:
             time.sleep(_CLOCK_S)
 
 
-def probe_many(probed: Probed, packets: Sequence[Packet]) -> list[Outcome]:
+def probe_many(probed: Probed, packets: Sequence[Packet]) -> list[Observation]:
     """Like `Prober.ask_many`, for those who ask only once."""
     with Prober(probed) as prober:
         return prober.ask_many(packets)

@@ -11,21 +11,20 @@ from html import escape
 from typing import Literal, TextIO
 
 from msgspec import Struct
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kproxy.report.findings import WIDTH
+from kproxy.report.terminal import WIDTH, Paper
 
 Tone = Literal["good", "bad", "odd", "dim"]
 
 
 class Mark(Struct, frozen=True):
-    """One word of a board. `story`: the whole of it, where there is room."""
+    """One word of a board. `detail`: all that is known of it, where there is room."""
 
     text: str
     tone: Tone
-    story: str = ""
+    detail: str = ""
 
 
 class Board(Struct, frozen=True):
@@ -53,7 +52,7 @@ _STYLES = {"good": "green", "bad": "red", "odd": "bold yellow", "dim": "dim"}
 
 def print_chapters(chapters: Iterable[Chapter], legend: str, file: TextIO | None = None) -> None:
     """At most 80 columns. Colours only on a terminal, and not with NO_COLOR."""
-    console = Console(file=file, width=WIDTH, highlight=False)
+    console = Paper(file).console
     for chapter in chapters:
         console.print(Text(f"\n{chapter.title}", style="bold"))
         for board in chapter.boards:
@@ -143,7 +142,7 @@ caption {{ text-align: left; font-weight: 600; padding: .3rem 0; }}
 
 
 def page(title: str, chapters: Iterable[Chapter], legend: str) -> str:
-    """HTML that needs no other file. A mark's story is shown when the pointer is over it."""
+    """HTML that needs no other file. A mark's detail is shown when the pointer is over it."""
     body = "\n".join(_section(chapter) for chapter in chapters)
     return _PAGE.format(title=escape(title), body=body, legend=escape(legend))
 
@@ -169,8 +168,8 @@ def _html_board(board: Board) -> str:
 def _html_mark(mark: Mark | None) -> str:
     if mark is None:
         return "<td></td>"
-    story = f' title="{escape(mark.story)}"' if mark.story else ""
-    return f'<td class="{mark.tone}"{story}>{escape(mark.text)}</td>'
+    detail = f' title="{escape(mark.detail)}"' if mark.detail else ""
+    return f'<td class="{mark.tone}"{detail}>{escape(mark.text)}</td>'
 
 
 _FILLS = {"good": "#cdeccf", "bad": "#f8d0cb", "odd": "#ffe9a8", "dim": "#eeeeee"}
@@ -222,7 +221,7 @@ def _draw(board: Board, y: float, column: float, shapes: list[str]) -> float:
                 shapes.append(
                     f'<rect x="{x:.0f}" y="{top - 2:.0f}" width="{column - 3:.0f}" '
                     f'height="{_ROW - 3}" rx="3" fill="{_FILLS[mark.tone]}">'
-                    f"<title>{escape(mark.story)}</title></rect>"
+                    f"<title>{escape(mark.detail)}</title></rect>"
                 )
                 shapes.append(_svg_text(x + 4, top, mark.text, "normal"))
         top += _ROW

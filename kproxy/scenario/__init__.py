@@ -6,5 +6,5 @@
 
 form   what scenario.yaml may hold
 files  folders to scenarios; everything that is wrong with them
-play   a scenario in a lab
+run    a scenario in a lab
 """

@@ -35,7 +35,9 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-Outcome = Literal["success", "refused", "timeout"]
+from kproxy.outcome import Expectation, Outcome
+
+ConnectionOutcome = Literal["success", "refused", "timeout"]
 
 
 class Target(Struct, frozen=True):
@@ -73,13 +75,6 @@ class Target(Struct, frozen=True):
                 return f"load balancer {name}"
 
 
-class Expected(Struct, frozen=True):
-    """`source`: what the server sees, see `kproxy.explain.inquiry.Source`; "" for any."""
-
-    outcome: Outcome
-    source: str
-
-
 class Otherwise(Struct, frozen=True):
     """What is expected in some modes and networks: `ipvs`, `tunnel`, or `tunnel-ipvs`.
 
@@ -94,17 +89,27 @@ class Otherwise(Struct, frozen=True):
 class Question(Struct, frozen=True):
     client: str
     asks: Target
-    expect: Outcome
+    expect: ConnectionOutcome
     source: str = ""
     otherwise: tuple[Otherwise, ...] = ()
 
-    def expected(self, network: str, mode: str) -> Expected:
+    def expected(self, network: str, mode: str) -> Expectation:
+        """Return what a connection must meet there.
+
+        Its `source` is in the words of `kproxy.explain.sources.Source`.
+        """
         outcome, source = self.expect, self.source
         for other in self.otherwise:
             if other.column in (network, mode, f"{network}-{mode}"):
                 outcome = other.expect or outcome
                 source = other.source or source
-        return Expected(outcome, source if outcome == "success" else "")
+        return expectation(outcome, source)
+
+
+def expectation(outcome: ConnectionOutcome, source: str) -> Expectation:
+    """Return what is expected of a connection; one that fails has no source."""
+    found = Outcome(outcome)
+    return Expectation(outcome=found, source=source if found is Outcome.SUCCESS else "")
 
 
 class Attached(Struct, frozen=True):

@@ -6,26 +6,25 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.text import Text
 
 from kproxy.address import host_port
 from kproxy.backend import load
-from kproxy.explain.inquiry import SUCCESS
 from kproxy.lab import LabSpec
 from kproxy.lab.models import MODELS
 from kproxy.lab.profiles import PROFILES
-from kproxy.report.findings import WIDTH
+from kproxy.outcome import Expectation
+from kproxy.report.terminal import WIDTH, Paper
 from kproxy.scenario.files import Scenario
-from kproxy.scenario.form import Expected, Question
-from kproxy.scenario.play import Asked, Backends, Run, Scene
+from kproxy.scenario.form import Question, Remedy, expectation
+from kproxy.scenario.run import Asked, Backends, Round, Run
 
 _INDENT = 4
 
 
 def print_scenario(scenario: Scenario, file: TextIO | None = None) -> None:
     """What it is about, what is asked and what is expected; nothing was measured."""
-    paper = _Paper(file)
+    paper = Paper(file)
     form = scenario.form
     _head(paper, scenario, form.modes[0], scenario.networks[0])
     paper.line(f"modes {', '.join(form.modes)}; networks {', '.join(scenario.networks)}")
@@ -36,11 +35,7 @@ def print_scenario(scenario: Scenario, file: TextIO | None = None) -> None:
     paper.paragraph(form.explanation)
     for remedy in form.remedies:
         paper.line()
-        paper.line(f"Remedy: {remedy.title}", "bold")
-        if remedy.says:
-            paper.paragraph(f"The document: {remedy.says}")
-        if remedy.manifest:
-            paper.paragraph(f"applied: {remedy.manifest}", "dim")
+        _print_remedy(paper, remedy)
         for question in remedy.questions:
             _planned(paper, question)
         paper.line()
@@ -49,23 +44,19 @@ def print_scenario(scenario: Scenario, file: TextIO | None = None) -> None:
 
 def print_run(run: Run, file: TextIO | None = None) -> None:
     """Colours only on a terminal, and not with NO_COLOR."""
-    paper = _Paper(file)
+    paper = Paper(file)
     form = run.scenario.form
     _head(paper, run.scenario, run.mode, run.network)
-    for scene in run.scenes:
+    for each in run.rounds:
         paper.line()
-        if scene.remedy:
-            paper.line(f"Remedy: {scene.remedy.title}{_worth(scene)}", "bold")
-            if scene.remedy.says:
-                paper.paragraph(f"The document: {scene.remedy.says}")
-            if scene.remedy.manifest:
-                paper.paragraph(f"applied: {scene.remedy.manifest}", "dim")
-        for asked in scene.asked:
+        if each.remedy:
+            _print_remedy(paper, each.remedy, _worth(each))
+        for asked in each.asked:
             _print_asked(paper, asked)
-        for backends in scene.attached:
+        for backends in each.attached:
             _print_backends(paper, backends)
         paper.line()
-        paper.paragraph((scene.remedy or form).explanation)
+        paper.paragraph((each.remedy or form).explanation)
     paper.line()
     paper.line(f"{run.as_expected} of {run.expected} as expected")
 
@@ -81,23 +72,23 @@ def as_values(run: Run) -> Mapping[str, Any]:
         "ok": run.as_expected == run.expected,
         "as_expected": run.as_expected,
         "expected": run.expected,
-        **_scene_values(run.scenes[0]),
+        **_round_values(run.rounds[0]),
         "explanation": form.explanation,
         "remedies": [
             {
-                "title": scene.remedy.title,
-                "document": scene.remedy.says,
-                "manifest": scene.remedy.manifest,
-                **_scene_values(scene),
-                "explanation": scene.remedy.explanation,
+                "title": each.remedy.title,
+                "document": each.remedy.says,
+                "manifest": each.remedy.manifest,
+                **_round_values(each),
+                "explanation": each.remedy.explanation,
             }
-            for scene in run.scenes
-            if scene.remedy
+            for each in run.rounds
+            if each.remedy
         ],
     }
 
 
-def _scene_values(scene: Scene) -> Mapping[str, Any]:
+def _round_values(round_: Round) -> Mapping[str, Any]:
     return {
         "questions": [
             {
@@ -105,19 +96,19 @@ def _scene_values(scene: Scene) -> Mapping[str, Any]:
                 "target": str(asked.question.asks),
                 "asked": _where(asked),
                 "expected": {"outcome": asked.expected.outcome, "source": asked.expected.source},
-                "outcome": asked.answer.outcome,
-                "pod": asked.answer.pod,
-                "source": asked.answer.source,
+                "outcome": asked.explanation.connection.outcome,
+                "pod": asked.explanation.connection.pod,
+                "source": asked.explanation.connection.source,
                 "source_is": asked.source,
-                "hops": list(asked.answer.hops),
-                "at": asked.answer.reason.at,
-                "mechanism": str(asked.answer.reason.mechanism),
-                "reason": asked.answer.reason.text,
-                "way": list(asked.answer.reason.way),
-                "steady": asked.answer.steady,
+                "hops": list(asked.explanation.hops),
+                "at": asked.explanation.reason.at,
+                "mechanism": str(asked.explanation.reason.mechanism),
+                "reason": asked.explanation.reason.text,
+                "way": list(asked.explanation.reason.way),
+                "steady": asked.explanation.steady,
                 "ok": asked.ok,
             }
-            for asked in scene.asked
+            for asked in round_.asked
         ],
         "attached": [
             {
@@ -127,49 +118,28 @@ def _scene_values(scene: Scene) -> Mapping[str, Any]:
                 "found": list(each.found),
                 "ok": each.ok,
             }
-            for each in scene.attached
+            for each in round_.attached
         ],
     }
 
 
-class _Paper:
-    """Lines of at most 80 columns."""
-
-    def __init__(self, file: TextIO | None) -> None:
-        self._console = Console(file=file, width=WIDTH, highlight=False)
-
-    def line(self, text: str = "", style: str = "") -> None:
-        """What does not fit goes on below, a little to the right."""
-        self.paragraph(text, style, hanging=2)
-
-    def paragraph(self, text: str, style: str = "", *, indent: int = 0, hanging: int = 0) -> None:
-        wrapped = textwrap.wrap(
-            " ".join(text.split()),
-            WIDTH,
-            initial_indent=" " * indent,
-            subsequent_indent=" " * (indent + hanging),
-            break_on_hyphens=False,
-        )
-        for line in wrapped or [""]:
-            self._console.print(Text(line, style=style))
-
-    def verdict(self, text: str, *, ok: bool, good: str = "as expected") -> None:
-        """With a word of judgement at the right edge."""
-        word = good if ok else "NOT AS EXPECTED"
-        *before, last = textwrap.wrap(
-            text,
-            WIDTH - len(word) - 2,
-            initial_indent=" " * _INDENT,
-            subsequent_indent=" " * _INDENT,
-            break_on_hyphens=False,
-        )
-        for line in before:
-            self._console.print(Text(line))
-        gap = " " * (WIDTH - len(word) - len(last))
-        self._console.print(Text(f"{last}{gap}").append(word, "green" if ok else "bold red"))
+def _print_compared(paper: Paper, text: str, *, ok: bool) -> None:
+    """Print what was found, and at the right edge whether it is as expected."""
+    word = "as expected" if ok else "NOT AS EXPECTED"
+    *before, last = textwrap.wrap(
+        text,
+        WIDTH - len(word) - 2,
+        initial_indent=" " * _INDENT,
+        subsequent_indent=" " * _INDENT,
+        break_on_hyphens=False,
+    )
+    for line in before:
+        paper.console.print(Text(line))
+    gap = " " * (WIDTH - len(word) - len(last))
+    paper.console.print(Text(f"{last}{gap}").append(word, "green" if ok else "bold red"))
 
 
-def _head(paper: _Paper, scenario: Scenario, mode: str, network: str) -> None:
+def _head(paper: Paper, scenario: Scenario, mode: str, network: str) -> None:
     spec = scenario.spec
     paper.line(f"{scenario.form.title} ({mode} mode)", "bold")
     paper.line(f"network {network}: {MODELS[network].summary}")
@@ -189,17 +159,26 @@ def _hosts(spec: LabSpec) -> Iterator[str]:
     yield from (f"{each.name} ({each.kind})" for each in (spec.edge.balancers if spec.edge else ()))
 
 
-def _planned(paper: _Paper, question: Question) -> None:
+def _print_remedy(paper: Paper, remedy: Remedy, worth: str = "") -> None:
+    paper.line(f"Remedy: {remedy.title}{worth}", "bold")
+    if remedy.says:
+        paper.paragraph(f"The document: {remedy.says}")
+    if remedy.manifest:
+        paper.paragraph(f"applied: {remedy.manifest}", "dim")
+
+
+def _planned(paper: Paper, question: Question) -> None:
     asks = question.asks
     paper.line(f"{question.client} asks {asks}, port {asks.port}")
-    paper.paragraph(_told(Expected(question.expect, question.source)), indent=_INDENT)
+    paper.paragraph(_in_words(expectation(question.expect, question.source)), indent=_INDENT)
     for other in question.otherwise:
-        outcome, source = other.expect or question.expect, other.source or question.source
-        told = _told(Expected(outcome, source if outcome == SUCCESS else ""))
-        paper.paragraph(f"{other.column}: {told}", indent=_INDENT)
+        words = _in_words(
+            expectation(other.expect or question.expect, other.source or question.source)
+        )
+        paper.paragraph(f"{other.column}: {words}", indent=_INDENT)
 
 
-def _told(expected: Expected) -> str:
+def _in_words(expected: Expectation) -> str:
     return f"{expected.outcome}, source {expected.source}" if expected.source else expected.outcome
 
 
@@ -207,38 +186,39 @@ def _where(asked: Asked) -> str:
     return host_port(asked.address, asked.question.asks.port)
 
 
-def _worth(scene: Scene) -> str:
-    reached = sum(asked.answer.outcome == SUCCESS for asked in scene.asked)
-    if not scene.asked:
+def _worth(round_: Round) -> str:
+    reached = sum(asked.explanation.connection.success for asked in round_.asked)
+    if not round_.asked:
         return ""
-    if reached == len(scene.asked):
+    if reached == len(round_.asked):
         return " - helps"
     return " - helps in part" if reached else " - does not help here"
 
 
-def _print_asked(paper: _Paper, asked: Asked) -> None:
-    question, answer, reason = asked.question, asked.answer, asked.answer.reason
+def _print_asked(paper: Paper, asked: Asked) -> None:
+    question, connection = asked.question, asked.explanation.connection
+    reason = asked.explanation.reason
     paper.line(f"{question.client} asks {_where(asked)} ({question.asks})")
-    if answer.outcome == SUCCESS:
-        shown = "" if asked.source == answer.source else f" ({asked.source})"
-        found = f"success: {answer.pod} saw {answer.source}{shown}"
+    if connection.success:
+        shown = "" if asked.source == connection.source else f" ({asked.source})"
+        found = f"success: {connection.pod} saw {connection.source}{shown}"
     else:
-        found = f"{answer.outcome}, ended on {reason.at}"
-    paper.verdict(found, ok=asked.ok)
+        found = f"{connection.outcome}, ended on {reason.at}"
+    _print_compared(paper, found, ok=asked.ok)
     if not asked.ok:
-        steady = "" if answer.steady else "; a single packet met another fate"
-        paper.paragraph(f"expected: {_told(asked.expected)}{steady}", "red", indent=_INDENT)
-    why = () if answer.outcome == SUCCESS else (f"why: {reason.text}",)
+        steady = "" if asked.explanation.steady else "; a single packet ended otherwise"
+        paper.paragraph(f"expected: {_in_words(asked.expected)}{steady}", "red", indent=_INDENT)
+    why = () if connection.success else (f"why: {reason.text}",)
     clauses = (*reason.way, *why)
     for clause in clauses or (reason.text,):
         style = "" if clause.startswith("why: ") else "dim"
         paper.paragraph(clause, style, indent=_INDENT, hanging=2)
 
 
-def _print_backends(paper: _Paper, backends: Backends) -> None:
+def _print_backends(paper: Paper, backends: Backends) -> None:
     expected = backends.expected
     paper.line(f"load balancer {expected.balancer}, port {expected.port}, has the backends")
-    paper.verdict(", ".join(backends.found) or "none", ok=backends.ok)
+    _print_compared(paper, ", ".join(backends.found) or "none", ok=backends.ok)
     if not backends.ok:
-        told = ", ".join(expected.backends) or "none"
-        paper.paragraph(f"expected: {told}", "red", indent=_INDENT)
+        names = ", ".join(expected.backends) or "none"
+        paper.paragraph(f"expected: {names}", "red", indent=_INDENT)

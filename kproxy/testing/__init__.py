@@ -10,12 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kproxy.testing.fate import Expectation, Fate, delivered, dropped, refused
+    from kproxy.outcome import Expectation
+    from kproxy.testing.expectations import Answer, delivered, dropped, refused
     from kproxy.testing.lab import LabFactory, ProbedLab
 
 __all__ = [
+    "Answer",
     "Expectation",
-    "Fate",
     "LabFactory",
     "ProbedLab",
     "delivered",
@@ -30,5 +31,5 @@ def __getattr__(name: str) -> Any:
     # pytest imports the plugin, hence this package, in every run: it must cost nothing.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "kproxy.testing.lab" if name in _LAB_NAMES else "kproxy.testing.fate"
+    module = "kproxy.testing.lab" if name in _LAB_NAMES else "kproxy.testing.expectations"
     return getattr(import_module(module), name)

@@ -1,4 +1,4 @@
-"""Labs for tests: built in one call, asked in one call, gone with the fixture."""
+"""Labs for tests: built in one call, asked in one call, removed with the fixture."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from kproxy.api.types import KubernetesObject
 from kproxy.backend import BackendOptions
 from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput, Unsupported
-from kproxy.forwarding.network import Packet, Verdict
+from kproxy.forwarding.network import Packet
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec
-from kproxy.probe import Prober, connect_many, verdict_for
-from kproxy.testing.fate import Fate
+from kproxy.outcome import Connection, Observation
+from kproxy.probe import Prober, connect_many, prediction_for
+from kproxy.testing.expectations import Answer
 
 Manifest = str | Path | KubernetesObject
 
@@ -34,45 +35,48 @@ class ProbedLab(Lab):
 
     def ask(
         self, client: str, address: str, port: int, protocol: str = "TCP", source: str = ""
-    ) -> Fate:
+    ) -> Answer:
         """Send one packet from the host `client` and see what becomes of it."""
         return self.ask_many([_packet(client, address, port, protocol, source)])[0]
 
     def connect(
         self, client: str, address: str, port: int, protocol: str = "TCP", source: str = ""
-    ) -> Fate:
+    ) -> Answer:
         """Make a kernel connection from the host `client`, exchange a line, close it."""
         return self.connect_many([_packet(client, address, port, protocol, source)])[0]
 
     def predict(
         self, client: str, address: str, port: int, protocol: str = "TCP", source: str = ""
-    ) -> Fate:
+    ) -> Answer:
         """What the oracle says must become of the packet, with the rules as they are.
 
         Raises BadInput in a network that it does not know: any but `routed`.
         """
         packet = _packet(client, address, port, protocol, source)
-        return Fate.of_verdict(packet, verdict_for(self, packet), self.network)
+        found = prediction_for(self, packet)
+        return Answer(packet=packet, found=found, prediction=found, network=self.network)
 
-    def ask_many(self, packets: Sequence[Packet]) -> list[Fate]:
+    def ask_many(self, packets: Sequence[Packet]) -> list[Answer]:
         """Like `ask`, all at once: what is dropped then costs its time-out only once."""
-        network = self.network
-        return [
-            Fate.of_probe(packet, seen, self._verdict(packet), network)
-            for packet, seen in zip(packets, self.prober.ask_many(packets), strict=True)
-        ]
+        return self._answers(packets, self.prober.ask_many(packets))
 
-    def connect_many(self, packets: Sequence[Packet]) -> list[Fate]:
+    def connect_many(self, packets: Sequence[Packet]) -> list[Answer]:
         """Like `connect`, all at once."""
+        return self._answers(packets, connect_many(self, packets))
+
+    def _answers(
+        self, packets: Sequence[Packet], found: Sequence[Observation | Connection]
+    ) -> list[Answer]:
         network = self.network
         return [
-            Fate.of_connection(packet, seen, self._verdict(packet), network)
-            for packet, seen in zip(packets, connect_many(self, packets), strict=True)
+            Answer(
+                packet=packet,
+                found=each,
+                prediction=prediction_for(self, packet) if network.routed else None,
+                network=network,
+            )
+            for packet, each in zip(packets, found, strict=True)
         ]
-
-    def _verdict(self, packet: Packet) -> Verdict | None:
-        """The oracle's opinion, if it has one of this network."""
-        return verdict_for(self, packet) if self.network.routed else None
 
     def __enter__(self) -> Self:
         super().__enter__()

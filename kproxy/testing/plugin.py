@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def kproxy_lab() -> Iterator[LabFactory]:
-    """A function that builds labs (see `LabFactory`); they are gone when the test is over."""
+    """A function that builds labs (see `LabFactory`); they are removed when the test is over."""
     from kproxy.testing.lab import LabFactory
 
     with LabFactory() as factory:
@@ -34,9 +34,9 @@ def kproxy_module_lab() -> Iterator[LabFactory]:
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    # A fate can only have been compared if its module was imported.
-    fate = sys.modules.get("kproxy.testing.fate")
-    if fate is None or op != "==":
+    # An answer can only have been compared if its module was imported.
+    expectations = sys.modules.get("kproxy.testing.expectations")
+    if expectations is None or op != "==":
         return None
-    lines: list[str] | None = fate.explain(left, right)
+    lines: list[str] | None = expectations.explain(left, right)
     return lines

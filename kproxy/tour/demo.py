@@ -1,4 +1,4 @@
-"""What `kproxy demo` asks the cluster of examples/: one section for each manifest.
+"""What `kproxy demo` asks the cluster of examples/: one part for each manifest.
 
 Only the questions stand here. What the answers must be, the oracle says.
 """
@@ -21,6 +21,9 @@ from kproxy.probe.checks import (
     examine,
 )
 from kproxy.probe.prober import Prober
+from kproxy.tour.part import Part
+
+LAB = "lab/demo.yaml"  # in examples/; a folder of its own, for it is no Kubernetes object
 
 
 class HasAddresses(Protocol):
@@ -37,7 +40,7 @@ class ExampleLab(Checked, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """A part of the tour: single packets to send, and checks of many connections.
+    """One part of the tour: single packets to send, and checks of many connections.
 
     `questions`: (check, client, address, port, protocol); an address may be a node's name.
     """
@@ -108,8 +111,8 @@ TOUR = (
 )
 
 
-def walk(lab: ExampleLab) -> Iterator[tuple[str, list[Finding]]]:
-    """Title and findings of each stop, as they come."""
+def walk(lab: ExampleLab) -> Iterator[Part]:
+    """Yield the findings of each stop, as soon as they are known."""
     with Prober(lab) as prober:
         # All single packets at once: what is dropped costs its time-out once, not at each stop.
         questions = [_question(lab, *row) for stop in TOUR for row in stop.questions]
@@ -117,7 +120,7 @@ def walk(lab: ExampleLab) -> Iterator[tuple[str, list[Finding]]]:
     for stop in TOUR:
         findings = [next(answers) for _ in stop.questions]
         findings += [check(lab) for check in stop.longer]
-        yield stop.title, findings
+        yield Part(title=stop.title, findings=findings)
 
 
 def _question(

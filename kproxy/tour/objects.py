@@ -35,6 +35,11 @@ def slices(lab: Lab, service: Service) -> list[EndpointSlice]:
     return [each for each in lab.objects(EndpointSlice) if service_of(each) == key]
 
 
+def owners(lab: Lab) -> dict[str, str]:
+    """Return whose each address of the lab is."""
+    return {address: host.name for host in lab.network.hosts.values() for address in host.addresses}
+
+
 def tables(lab: Lab) -> tuple[Table, ...]:
     """Services, their endpoints, Pods; a kind of which there is none is left out."""
     found = services(lab)

@@ -1,4 +1,4 @@
-"""What one stop of a tour has to show, as a value."""
+"""What a tour has to show, as values."""
 
 from __future__ import annotations
 
@@ -36,6 +36,20 @@ class Part:
         return not self.problems and all(finding.ok for finding in self.findings)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A whole tour: its parts, the mode of the proxies, and how long it took, in seconds."""
+
+    mode: str
+    parts: Sequence[Part]
+    lab_up_s: float
+    total_s: float
+
+    @property
+    def ok(self) -> bool:
+        return all(part.ok for part in self.parts)
+
+
 def is_answered(finding: Finding) -> bool:
-    """Whether a pod got it and its answer came back, as far as that was asked for."""
+    """Tell whether a pod got it and its answer came back, as far as that was asked for."""
     return bool(finding.source) and not finding.answered.endswith(UNHEARD)

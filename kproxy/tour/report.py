@@ -1,69 +1,121 @@
-"""A tour of a manifest for a terminal of 80 columns, and as plain values for JSON."""
+"""Tours for a terminal of 80 columns, and as plain values for JSON."""
 
 from __future__ import annotations
 
 import dataclasses
-import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TextIO
 
-from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from kproxy.lab import Lab
-from kproxy.report.findings import WIDTH, WIDTHS_FOR_PROTOCOLS, Section, as_values, print_sections
+from kproxy.probe import Finding
+from kproxy.report.terminal import Paper
 from kproxy.tour.catalog import Example
-from kproxy.tour.part import Part, Table
+from kproxy.tour.part import Part, Shown, Table
+
+WIDTHS = (8, 20, 19, 25, 3)
+WIDTHS_FOR_PROTOCOLS = (7, 24, 18, 23, 3)  # long ports and protocols, of hosts with short names
+_HEADERS = ("who", "asks", "answered by", "source seen", "ok")
 
 
 def print_head(example: Example) -> None:
-    """What its author says of it."""
-    console = _console()
-    console.print(Text(example.title or example.name, style="bold"))
+    """Print what the author of the manifest says of it."""
+    paper = Paper()
+    paper.line(example.title or example.name, "bold")
     for paragraph in example.text:
-        console.print()
-        _print_filled(console, paragraph)
+        paper.line()
+        paper.paragraph(paragraph)
 
 
-def print_part(part: Part, lab: Lab) -> None:
-    """`lab` knows whose an address is, now."""
-    console = _console()
-    hosts = lab.network.hosts.values()
-    owners = {address: host.name for host in hosts for address in host.addresses}
+def print_part(
+    part: Part,
+    owners: Mapping[str, str],
+    widths: Sequence[int] = WIDTHS,
+    file: TextIO | None = None,
+) -> None:
+    """Print the findings as a table, and below it problems and what iptables mode would do.
+
+    `owners`: address -> whose it is. `widths`: of the columns, without the space between them.
+    """
+    paper = Paper(file)
+    console = paper.console
+    console.print(Text(f"\n{part.title}", style="bold"))
     if part.findings:
-        section = Section(title=part.title, findings=part.findings)
-        print_sections([section], name=lambda it: owners.get(it, ""), widths=WIDTHS_FOR_PROTOCOLS)
-    else:
-        console.print(Text(f"\n{part.title}", style="bold"))
+        console.print(_findings_table(part.findings, owners, widths))
+        for finding in part.findings:
+            _print_remarks(paper, finding)
     for i, table in enumerate(part.tables):
         if i or part.findings:
             console.print()
         console.print(_table(table))
     for note in part.notes:
-        _print_filled(console, note)
+        paper.paragraph(note)
     for problem in part.problems:
-        _print_filled(console, f"NOT AS EXPECTED: {problem}", style="red")
+        paper.paragraph(f"NOT AS EXPECTED: {problem}", "red")
 
 
 def part_values(part: Part) -> Mapping[str, object]:
-    """The fields of a part, `findings` as `kproxy demo --json` has them, and `ok`."""
+    """Return the fields of a part, `findings` as `findings_values` has them, and `ok`."""
     return {
         "title": part.title,
         "tables": [dataclasses.asdict(table) for table in part.tables],
-        "findings": as_values([Section(title=part.title, findings=part.findings)]),
+        "findings": findings_values([part]),
         "notes": list(part.notes),
         "problems": list(part.problems),
         "ok": part.ok,
     }
 
 
-def _console() -> Console:
-    return Console(width=WIDTH, highlight=False)
+def findings_values(parts: Iterable[Part]) -> list[Mapping[str, object]]:
+    """Return one mapping for each finding: its fields, `ok`, and the title of its part."""
+    return [
+        {"section": part.title, **dataclasses.asdict(finding), "ok": finding.ok}
+        for part in parts
+        for finding in part.findings
+    ]
 
 
-def _print_filled(console: Console, text: str, style: str = "") -> None:
-    lines = textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
-    console.print(Text(lines, style=style))
+def summary(shown: Shown) -> Iterator[str]:
+    """Return how it went: a line with counts and times, then each thing that is not as expected."""
+    findings = [finding for part in shown.parts for finding in part.findings]
+    yield (
+        f"{sum(finding.ok for finding in findings)} of {len(findings)} as expected; "
+        f"lab up in {shown.lab_up_s:.2f} s, {shown.total_s:.1f} s in all"
+    )
+    for finding in findings:
+        if not finding.ok:
+            yield f"NOT AS EXPECTED: {finding.check}: {finding.client} asks {finding.asked}"
+            yield from (f"  {problem}" for problem in finding.problems)
+    yield from (f"NOT AS EXPECTED: {problem}" for part in shown.parts for problem in part.problems)
+
+
+def _print_remarks(paper: Paper, finding: Finding) -> None:
+    console, question = paper.console, f"{finding.client}, {finding.asked}"
+    if there := finding.in_iptables_mode:
+        console.print(Text(f"  {question}: in iptables mode {there}", style="dim"))
+    for problem in finding.problems:
+        console.print(Text(f"  {question}: {problem}", style="red"))
+    if finding.problems:
+        console.print(Text(f"  why it should: {finding.why}", style="dim"))
+
+
+def _findings_table(
+    findings: Iterable[Finding], owners: Mapping[str, str], widths: Sequence[int]
+) -> RichTable:
+    # A space behind each column makes 80. What is longer is folded, never cut.
+    table = RichTable(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    for header, width in zip(_HEADERS, widths, strict=True):
+        table.add_column(header, width=width, overflow="fold")
+    for finding in findings:
+        table.add_row(
+            Text(finding.client),
+            Text(finding.asked),
+            Text(finding.answered),
+            Text(f"{finding.source} {owners.get(finding.source, '')}".strip() or "-"),
+            Text("yes", style="green") if finding.ok else Text("NO", style="bold red"),
+        )
+    return table
 
 
 def _table(table: Table) -> RichTable:

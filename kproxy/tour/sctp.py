@@ -27,7 +27,6 @@ from kproxy.lab import Lab
 from kproxy.lab.names import host_name
 from kproxy.probe.batch import source_address
 from kproxy.probe.checks import Finding, Question, asked
-from kproxy.probe.judge import expectation
 from kproxy.probe.prober import SILENCE_S
 from kproxy.probe.taps import Tap
 
@@ -55,14 +54,15 @@ def _finding(
     lab: Lab, network: Network, question: Question, arrival: tuple[str, str] | None
 ) -> Finding:
     packet = question.packet
-    plans = lab.plans(family_of(packet.address))
-    verdict = predict(network, plans, packet, rules_of(lab.mode))
-    expected = expectation(verdict)
+    prediction = predict(network, lab.plans(family_of(packet.address)), packet, rules_of(lab.mode))
+    expected = str(prediction)
     pod, source = arrival or ("", "")
     if arrival:
-        problems = [] if verdict.sources.get(pod) == source else [f"INIT came to {pod}: {expected}"]
+        problems = (
+            [] if prediction.sources.get(pod) == source else [f"INIT came to {pod}: {expected}"]
+        )
     else:
-        problems = [f"INIT came to no pod, expected: {expected}"] if verdict.sources else []
+        problems = [f"INIT came to no pod, expected: {expected}"] if prediction.sources else []
     return Finding(
         check=question.check,
         client=packet.client,
@@ -70,7 +70,7 @@ def _finding(
         answered=f"INIT came to {pod}" if pod else "INIT came to no pod",
         source=source,
         expected=expected,
-        why=verdict.why,
+        why=prediction.why,
         problems=tuple(problems),
     )
 

@@ -60,18 +60,18 @@ def _roll(lab: Lab, prober: Prober, manifest: Path) -> Iterator[Part]:
     yield traffic.ask_again(
         lab, prober, "A new template: the former pods terminate, and still serve"
     )
-    yield _when_gone(lab, prober, former, "After their preStop hooks they are gone")
+    yield _once_removed(lab, prober, former, "After their preStop hooks they are gone")
     former = {pod.metadata.name for pod in objects.pods(lab)}
     lab.scale("web", 0)
     yield traffic.ask_again(lab, prober, "Scaled to 0: those that terminate are better than none")
-    yield _when_gone(lab, prober, former, "And then there are none")
+    yield _once_removed(lab, prober, former, "And then there are none")
 
 
-def _mend_selector(lab: Lab, prober: Prober, _manifest: Path) -> Iterator[Part]:
+def _correct_selector(lab: Lab, prober: Prober, _manifest: Path) -> Iterator[Part]:
     service = lab.get("Service", "web")
     assert isinstance(service, Service)  # it was applied so
     lab.apply([replace(service, spec=replace(service.spec, selector={"app": "web"}))])
-    problems = [f"{key}: {text}" for key, told in lab.warnings.items() for text in told]
+    problems = [f"{key}: {text}" for key, texts in lab.warnings.items() for text in texts]
     yield traffic.ask_again(lab, prober, "With the right selector", problems=problems)
 
 
@@ -102,16 +102,18 @@ STEPS: Mapping[str, Step] = {
     "readiness": _flip_readiness,
     "rolling-update": _roll,
     "topology": _empty_zone,
-    "wrong-selector": _mend_selector,
+    "wrong-selector": _correct_selector,
 }
 
 
-def _when_gone(lab: Lab, prober: Prober, names: set[str], told: str) -> Part:
-    gone = lab.wait_for(
+def _once_removed(lab: Lab, prober: Prober, names: set[str], title: str) -> Part:
+    removed = lab.wait_for(
         lambda: not names & {pod.metadata.name for pod in objects.pods(lab)}, timeout_s=_TIMEOUT_S
     )
-    problems = [] if gone else [f"after {_TIMEOUT_S} s there still are {', '.join(sorted(names))}"]
-    return traffic.ask_again(lab, prober, told, problems=problems)
+    problems = (
+        [] if removed else [f"after {_TIMEOUT_S} s there still are {', '.join(sorted(names))}"]
+    )
+    return traffic.ask_again(lab, prober, title, problems=problems)
 
 
 def _relabelled(deployment: Deployment) -> Deployment:

@@ -9,7 +9,7 @@ from kproxy.api.types import Service
 from kproxy.backend import load
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import explain
-from kproxy.explain.witness import Witness
+from kproxy.explain.traces import Traces
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.xtables import choose_variant
 from kproxy.lab import Lab
@@ -22,7 +22,7 @@ from kproxy.probe.checks import (
     asked,
     distribution,
     examine,
-    verdict_for,
+    prediction_for,
 )
 from kproxy.probe.prober import Prober
 from kproxy.tour import objects
@@ -44,14 +44,14 @@ def ask(lab: Lab, prober: Prober) -> list[Part]:
         findings = [next(answers) for _ in asked_of_it]
         if findings:
             findings += _longer(lab, service)
-            parts.append(Part(title=title(service), findings=findings))
+            parts.append(Part(title=title_of(service), findings=findings))
     return parts
 
 
 def ask_again(
-    lab: Lab, prober: Prober, told: str, *, notes: Sequence[str] = (), problems: Sequence[str] = ()
+    lab: Lab, prober: Prober, title: str, *, notes: Sequence[str] = (), problems: Sequence[str] = ()
 ) -> Part:
-    """Only what the pod `shell` sees, and the endpoints: for after a change. `told`: its title."""
+    """Ask again after a change: only what the pod `shell` sees, and show the endpoints."""
     found = [
         each
         for service in objects.services(lab)
@@ -60,7 +60,7 @@ def ask_again(
     ]
     findings = _examine(lab, prober, found)
     return Part(
-        title=told,
+        title=title,
         tables=[each for each in objects.tables(lab) if each.header[0] == "endpoints of"],
         findings=findings,
         notes=notes,
@@ -69,7 +69,7 @@ def ask_again(
 
 
 def why(lab: Lab, prober: Prober, parts: Iterable[Part]) -> Part:
-    """How some packets met their fate: the first one of a pod and of the client outside that was
+    """Return how some packets ended: the first one of a pod and of the client outside that was
     answered, and those that ended at a node or were answered in vain.
 
     The kernel's own trace tells, except in ipvs mode, where no rule decides: there the plan does.
@@ -90,16 +90,16 @@ def why(lab: Lab, prober: Prober, parts: Iterable[Part]) -> Part:
                 chosen.setdefault(finding.answered.partition(" ")[0], packet)
     packets = list(chosen.values())
     if lab.mode is not None and not load(lab.mode).traced:
-        told = "Why, as the plan has it"
+        heading = "Why, as the plan has it"
         reasons = [findings[each.client, asked(each)].why for each in packets]
     else:
-        told = "How, as the kernel's trace of single packets tells it"
+        heading = "How, as the kernel's trace of single packets tells it"
         reasons = _traced(lab, prober, packets)
     notes = [
         f"{packet.client} asks {asked(packet)}: {reason}."
         for packet, reason in zip(packets, reasons, strict=True)
     ]
-    return Part(title=told, notes=notes)
+    return Part(title=heading, notes=notes)
 
 
 def _traced(lab: Lab, prober: Prober, packets: Sequence[Packet]) -> list[str]:
@@ -107,17 +107,17 @@ def _traced(lab: Lab, prober: Prober, packets: Sequence[Packet]) -> list[str]:
     deciding = {name: lab.hosts[name] for name in (*lab.nodes, ROUTER)}
     with lab.hosts[ROUTER].namespace.entered():
         variant = choose_variant(Family.IPV4)
-    with Witness(deciding, variant) as witness:
+    with Traces(deciding, variant) as traces:
         journeys = prober.follow_many(packets)
-        deeds = witness.testify({journey.tag for journey in journeys})
+        steps = traces.read({journey.tag for journey in journeys})
         facts = Facts(lab.hosts)
         return [
-            explain(packet, journey, deeds.get(journey.tag, []), facts, witness.describe).text
+            explain(packet, journey, steps.get(journey.tag, []), facts, traces.describe).text
             for packet, journey in zip(packets, journeys, strict=True)
         ]
 
 
-def title(service: Service) -> str:
+def title_of(service: Service) -> str:
     """`web, NodePort, externalTrafficPolicy Local`: what matters about it."""
     spec = service.spec
     said = [objects.short_name(service), "headless" if spec.cluster_ip == "None" else spec.type]
@@ -173,7 +173,7 @@ def _longer(lab: Lab, service: Service) -> Iterator[Finding]:
         and each.packet.client == objects.SHELL
         and each.packet.protocol != "SCTP"
     ]
-    if not found or len(verdict_for(lab, found[0]).sources) < 2:
+    if not found or len(prediction_for(lab, found[0]).sources) < 2:
         return
     if service.spec.session_affinity == "None":
         yield distribution(lab, found[0], _CONNECTIONS)

@@ -30,7 +30,7 @@ from kproxy.forwarding.network import Packet
 from kproxy.kernel.process import run
 from kproxy.lab import ClientSpec, LabSpec, NodeSpec, PodSpec
 from kproxy.lab.names import ROUTER
-from kproxy.probe import Connected, connect_many
+from kproxy.probe import connect_many
 from kproxy.store import ObjectKey, object_key
 from kproxy.testing import Expectation, ProbedLab, delivered
 from netns_tests.conformance.comparison import State, parse
@@ -206,7 +206,7 @@ def check_served(lab: PlaneLab, *pods: str, by: str = "web", times: int = 3) -> 
         assert lab.predict(to.client, to.address, to.port) == expected
     asked = packets * times
     for to, how in zip(asked, connect_many(lab, asked, timeout_s=_DEADLINE_S), strict=True):
-        assert isinstance(how, Connected), (to, how)
+        assert how.success, (to, how)
         assert how.pod in pods, to
 
 
@@ -215,8 +215,8 @@ def check_unserved(lab: PlaneLab, expected: Expectation, *, by: str = "web") -> 
     packets = ways(lab, by)
     for to in packets:
         assert lab.predict(to.client, to.address, to.port) == expected
-    for fate in lab.connect_many(packets):
-        assert fate == expected
+    for answer in lab.connect_many(packets):
+        assert answer == expected
 
 
 def known(lab: PlaneLab, addresses: Iterable[str]) -> set[str]:
@@ -295,7 +295,7 @@ def traffic(lab: PlaneLab, packets: Sequence[Packet]) -> Iterator[Traffic]:
             while not ended.is_set():
                 answers = connect_many(lab, packets, timeout_s=_DEADLINE_S)
                 for to, how in zip(packets, answers, strict=True):
-                    if isinstance(how, Connected):
+                    if how.success:
                         seen.answered.append(how.pod)
                     else:
                         seen.failed.append(f"{to}: {how}")

@@ -18,7 +18,7 @@ from kproxy.edge import DRAIN_S, ListenerState
 from kproxy.forwarding.network import Packet
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, service
 from kproxy.lab.spec import BalancerSpec, EdgeSpec
-from kproxy.probe import Connected, connect_many
+from kproxy.probe import connect_many
 from netns_tests.modes import Mode
 
 V4, V6 = Family.IPV4, Family.IPV6
@@ -112,10 +112,7 @@ def until(condition: Callable[[], object]) -> None:
 
 def sources(lab: Lab, packets: list[Packet]) -> list[str]:
     """For each, the source that the pod saw; else how it failed."""
-    return [
-        seen.source if isinstance(seen, Connected) else seen.how.value
-        for seen in connect_many(lab, packets)
-    ]
+    return [seen.source if seen.success else str(seen) for seen in connect_many(lab, packets)]
 
 
 def pods(lab: Lab, client: str, address: str, count: int, protocol: Protocol = "TCP") -> list[str]:
@@ -124,7 +121,7 @@ def pods(lab: Lab, client: str, address: str, count: int, protocol: Protocol = "
     for _ in range(count):
         packet = Packet(client=client, address=address, port=80, protocol=protocol)
         (seen,) = connect_many(lab, [packet])
-        found.append(seen.pod if isinstance(seen, Connected) else str(seen))
+        found.append(seen.pod if seen.success else str(seen))
     return found
 
 

@@ -17,7 +17,7 @@ from kproxy.address import Family
 from kproxy.api.types import KubernetesObject, Protocol, ServicePort
 from kproxy.forwarding.network import Packet
 from kproxy.lab import service, slices_for
-from kproxy.testing import Expectation, Fate, LabFactory, ProbedLab
+from kproxy.testing import Answer, Expectation, LabFactory, ProbedLab
 from netns_tests.modes import Mode
 
 PROTOCOLS: tuple[Protocol, ...] = ("TCP", "UDP")
@@ -77,11 +77,11 @@ class Case:
 
 
 class Seen(NamedTuple):
-    """One packet, by three witnesses, and what the row says that they must say."""
+    """Three answers about one packet, and what the row says that they must be."""
 
-    packet: Fate
-    connection: Fate
-    oracle: Fate
+    packet: Answer
+    connection: Answer
+    oracle: Answer
     outcome: Expectation
 
 

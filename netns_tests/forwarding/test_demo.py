@@ -20,6 +20,7 @@ from kproxy.kernel.process import run
 from kproxy.probe import Finding
 from kproxy.testing import LabFactory
 from kproxy.tour import demo as questions
+from kproxy.tour.part import Part
 from netns_tests.modes import MODES, PACKET_FILTERS, Mode
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -107,13 +108,13 @@ def test_broken_rules_are_found(kproxy_lab: LabFactory, mode: Mode) -> None:
         run(command.format(variant=mode.variant).split())
     assert broken == {
         (finding.client, finding.asked)
-        for _, findings in questions.walk(lab)
-        for finding in findings
+        for part in questions.walk(lab)
+        for finding in part.findings
         if not finding.ok
     }
 
 
-def test_a_broken_promise_is_named_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_as_predicted_is_named_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     finding = Finding(
         check="hairpin",
         client="shop-a",
@@ -125,8 +126,8 @@ def test_a_broken_promise_is_named_and_fails(monkeypatch: pytest.MonkeyPatch) ->
         problems=("packet dropped, last seen on node-a",),
     )
 
-    def walk(_: questions.ExampleLab) -> Iterator[tuple[str, list[Finding]]]:
-        yield "A title", [finding]
+    def walk(_: questions.ExampleLab) -> Iterator[Part]:
+        yield Part(title="A title", findings=[finding])
 
     monkeypatch.setattr(questions, "walk", walk)
     result = CliRunner().invoke(demo)

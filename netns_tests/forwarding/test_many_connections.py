@@ -20,7 +20,7 @@ from kproxy.api.types import (
 from kproxy.forwarding.network import Packet
 from kproxy.kernel import sysctl
 from kproxy.lab import service, slices_for
-from kproxy.probe import Connected, affinity, affinity_expiry, connect_many, distribution
+from kproxy.probe import affinity, affinity_expiry, connect_many, distribution
 from kproxy.testing import LabFactory, ProbedLab
 from netns_tests.forwarding.survey import BOTH, PROTOCOLS
 from netns_tests.modes import MODES, PACKET_FILTERS, Mode
@@ -225,7 +225,7 @@ def test_connections_to_several_services_of_a_pod_do_not_meet(
     assert {str(each) for each in found} == {
         f"{PODS[0]} answered and saw {lab.pods[client].addresses[family]}"
     }
-    assert len({each.source_port for each in found if isinstance(each, Connected)}) == len(found)
+    assert len({each.source_port for each in found if each.success}) == len(found)
 
 
 def homes(lab: ProbedLab, number: int, family: Family) -> dict[str, str]:
@@ -236,7 +236,7 @@ def homes(lab: ProbedLab, number: int, family: Family) -> dict[str, str]:
 def answering(lab: ProbedLab, packets: Sequence[Packet]) -> dict[str, str]:
     """Which pod answers each client. All must be answered."""
     answers = connect_many(lab, packets)
-    pods = [answer.pod for answer in answers if isinstance(answer, Connected)]
+    pods = [answer.pod for answer in answers if answer.success]
     return dict(zip((packet.client for packet in packets), pods, strict=True))
 
 

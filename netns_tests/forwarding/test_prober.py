@@ -7,19 +7,8 @@ import pytest
 from kproxy.address import Family
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.process import run
-from kproxy.probe import (
-    Connected,
-    Delivered,
-    Dropped,
-    Failure,
-    How,
-    NotConnected,
-    Outcome,
-    Prober,
-    Refused,
-    connect_many,
-    probe_many,
-)
+from kproxy.outcome import Connection, How, Observation, Outcome
+from kproxy.probe import Prober, connect_many, probe_many
 from kproxy.testing import LabFactory, ProbedLab
 from netns_tests.forwarding.survey import BOTH, PROTOCOLS
 
@@ -37,26 +26,26 @@ def lab(kproxy_module_lab: LabFactory) -> ProbedLab:
 def test_plain_routing(lab: ProbedLab, family: Family, protocol: str) -> None:
     pod_a, outside = (lab.hosts[name].addresses[family] for name in ("pod-a", "outside"))
     visitor = lab.pods["pod-b"].addresses[family]
-    rows: list[tuple[str, str, int, Outcome, tuple[str, ...]]] = [
+    rows: list[tuple[str, str, int, Observation, tuple[str, ...]]] = [
         # client, address, port -> outcome, hops
         (
             *("outside", pod_a, 8080),
-            Delivered(pod="pod-a", source=outside),
+            Observation.delivered("pod-a", outside),
             ("outside", "router", "node-a", "pod-a"),
         ),
         (
             *("pod-b", pod_a, 8080),
-            Delivered(pod="pod-a", source=visitor),
+            Observation.delivered("pod-a", visitor),
             ("pod-b", "node-b", "router", "node-a", "pod-a"),
         ),
         (
             *("outside", pod_a, 81),
-            Refused(by="pod-a", how=How.RST if protocol == "TCP" else How.PORT_UNREACHABLE),
+            Observation.refused("pod-a", How.RST if protocol == "TCP" else How.PORT_UNREACHABLE),
             ("outside", "router", "node-a", "pod-a"),
         ),
         (
             *("pod-b", NOWHERE[family], 80),
-            Refused(by="router", how=How.NET_UNREACHABLE),
+            Observation.refused("router", How.NET_UNREACHABLE),
             ("pod-b", "node-b", "router"),
         ),
     ]
@@ -64,9 +53,9 @@ def test_plain_routing(lab: ProbedLab, family: Family, protocol: str) -> None:
         Packet(client=client, address=address, port=port, protocol=protocol)
         for client, address, port, _, _ in rows
     ]
-    outcomes = probe_many(lab, packets)
-    assert outcomes == [row[3] for row in rows]
-    assert [outcome.hops for outcome in outcomes] == [row[4] for row in rows]
+    observed = probe_many(lab, packets)
+    assert observed == [row[3] for row in rows]
+    assert [seen.hops for seen in observed] == [row[4] for row in rows]
 
 
 @pytest.mark.parametrize("family", BOTH)
@@ -78,8 +67,8 @@ def test_a_forged_source_gets_no_answer(lab: ProbedLab, family: Family) -> None:
         port=8080,
         source=lab.pods["pod-b"].addresses[family],
     )
-    assert lab.prober.ask(packet) == Delivered(
-        pod="pod-a", source=lab.pods["pod-b"].addresses[family], answered=False
+    assert lab.prober.ask(packet) == Observation.delivered(
+        "pod-a", lab.pods["pod-b"].addresses[family], answered=False
     )
 
 
@@ -92,23 +81,24 @@ def test_parallel_probes_do_not_mix(lab: ProbedLab) -> None:
         for address in targets.values()
         for protocol in PROTOCOLS
     ]
-    outcomes = lab.prober.ask_many(packets)
+    observed = lab.prober.ask_many(packets)
     connections = connect_many(lab, packets)
-    for packet, outcome, connection in zip(packets, outcomes, connections, strict=True):
-        assert isinstance(outcome, Delivered)
-        assert isinstance(connection, Connected)
-        assert targets[outcome.pod] == targets[connection.pod] == packet.address
-        assert outcome.source == connection.source
-        assert outcome.answered
+    for packet, seen, connection in zip(packets, observed, connections, strict=True):
+        assert seen.outcome is Outcome.DELIVERED
+        assert connection.outcome is Outcome.SUCCESS
+        assert targets[seen.pod] == targets[connection.pod] == packet.address
+        assert seen.source == connection.source
+        assert seen.answered
 
 
-BY_NODE_A = Refused(by="node-a", how=How.PORT_UNREACHABLE)
-FILTERS: list[tuple[str, str, str, Outcome, Failure]] = [
-    # client, chain on node-a, verdict -> outcome, how a connection fails
-    ("outside", "FORWARD", "DROP", Dropped(last_seen="node-a"), Failure.TIMED_OUT),
-    ("node-a", "OUTPUT", "DROP", Dropped(last_seen="node-a"), Failure.TIMED_OUT),
-    ("outside", "FORWARD", "REJECT", BY_NODE_A, Failure.REFUSED),
-    ("node-a", "OUTPUT", "REJECT", BY_NODE_A, Failure.REFUSED),
+ON_NODE_A = Observation.dropped("node-a")
+BY_NODE_A = Observation.refused("node-a", How.PORT_UNREACHABLE)
+FILTERS: list[tuple[str, str, str, Observation, Outcome]] = [
+    # client, chain on node-a, verdict -> the packet, the connection
+    ("outside", "FORWARD", "DROP", ON_NODE_A, Outcome.TIMEOUT),
+    ("node-a", "OUTPUT", "DROP", ON_NODE_A, Outcome.TIMEOUT),
+    ("outside", "FORWARD", "REJECT", BY_NODE_A, Outcome.REFUSED),
+    ("node-a", "OUTPUT", "REJECT", BY_NODE_A, Outcome.REFUSED),
 ]
 
 
@@ -121,8 +111,8 @@ def test_drop_and_reject(kproxy_lab: LabFactory, protocol: str) -> None:
         packets.append(Packet(client=client, address=address, port=8080, protocol=protocol))
         with lab.nodes["node-a"].namespace.entered():
             run(["iptables", "-A", chain, "-d", address, "-j", verdict])
-    assert lab.prober.ask_many(packets) == [outcome for *_, outcome, _ in FILTERS]
-    failures = [NotConnected(how=failure) for *_, failure in FILTERS]
+    assert lab.prober.ask_many(packets) == [seen for *_, seen, _ in FILTERS]
+    failures = [Connection(outcome=outcome) for *_, outcome in FILTERS]
     assert connect_many(lab, packets) == failures
 
 
@@ -130,7 +120,7 @@ def test_a_prober_follows_a_lab_that_is_built_anew(kproxy_lab: LabFactory) -> No
     """Same names, new namespaces: taps on the old ones would see nothing."""
     lab = kproxy_lab(pods={"pod-a": "node-a"}, mode=None)
     packet = Packet(client="outside", address=lab.pods["pod-a"].addresses[Family.IPV4], port=8080)
-    expected = Delivered(pod="pod-a", source=lab.clients["outside"].addresses[Family.IPV4])
+    expected = Observation.delivered("pod-a", lab.clients["outside"].addresses[Family.IPV4])
     with Prober(lab) as prober:
         assert prober.ask(packet) == expected
         lab.__exit__(None, None, None)

@@ -13,18 +13,15 @@ from typing import NamedTuple
 
 import pytest
 
-from kproxy.forwarding.network import Packet, Verdict
+from kproxy.forwarding.network import Packet
+from kproxy.outcome import Observation, Outcome, Prediction
 from kproxy.probe import (
-    Connected,
-    Delivered,
-    Outcome,
-    Refused,
     affinity,
     connect_many,
-    verdict_for,
+    prediction_for,
 )
 from kproxy.probe.checks import asked
-from kproxy.probe.judge import judge_connection, judge_outcome
+from kproxy.probe.comparison import connection_problems, packet_problems
 from kproxy.testing import LabFactory, ProbedLab
 from netns_tests.forwarding.random_services import POD_PORTS, ROUTES, Question, RandomServices
 from netns_tests.modes import PACKET_FILTERS, Mode
@@ -40,8 +37,8 @@ Labs = Mapping[str, ProbedLab]
 
 class Answer(NamedTuple):
     packet: Packet
-    verdict: Verdict
-    outcome: Outcome
+    prediction: Prediction
+    seen: Observation
 
     def differs(self, other: Answer) -> bool:
         """Whether another mode does otherwise for the same reason.
@@ -50,9 +47,9 @@ class Answer(NamedTuple):
         chosen is left to chance, whether it serves or not.
         """
         return (
-            self.verdict == other.verdict
-            and not self.verdict.failing
-            and _ending(self.outcome) != _ending(other.outcome)
+            self.prediction == other.prediction
+            and not self.prediction.failing
+            and _ending(self.seen) != _ending(other.seen)
         )
 
 
@@ -113,8 +110,8 @@ def _history(lab: ProbedLab, seed: int) -> History:
         answers += _ask(lab, questions)
     problems = [
         f"{_told(packet)}: {problem}"
-        for packet, verdict, outcome in answers
-        for problem in judge_outcome(verdict, outcome)
+        for packet, prediction, seen in answers
+        for problem in packet_problems(prediction, seen)
     ]
     problems += _connect(lab, answers[-QUESTIONS:])
     problems += _connect_often(lab, questions)
@@ -123,28 +120,28 @@ def _history(lab: ProbedLab, seed: int) -> History:
 
 def _ask(lab: ProbedLab, questions: list[Question]) -> Iterator[Answer]:
     packets = [question.packet for question in questions]
-    for packet, outcome in zip(packets, lab.prober.ask_many(packets), strict=True):
-        yield Answer(packet, verdict_for(lab, packet), outcome)
+    for packet, seen in zip(packets, lab.prober.ask_many(packets), strict=True):
+        yield Answer(packet, prediction_for(lab, packet), seen)
 
 
 def _connect(lab: ProbedLab, answers: list[Answer]) -> Iterator[str]:
     connections = connect_many(lab, [answer.packet for answer in answers])
-    for (packet, verdict, outcome), connection in zip(answers, connections, strict=True):
-        for problem in judge_connection(packet, verdict, outcome, connection):
+    for (packet, prediction, seen), connection in zip(answers, connections, strict=True):
+        for problem in connection_problems(packet, prediction, seen, connection):
             yield f"{_told(packet)}: {problem}"
 
 
 def _connect_often(lab: ProbedLab, questions: list[Question]) -> Iterator[str]:
     """With session affinity one pod must answer a client, without it each of them in the end."""
-    verdicts = [(question, verdict_for(lab, question.packet)) for question in questions]
-    choices = [each for each in verdicts if len(each[1].sources) > 1 and each[1].answered]
-    for (packet, service), verdict in choices[:ASKED_OFTEN]:
+    predictions = [(question, prediction_for(lab, question.packet)) for question in questions]
+    choices = [each for each in predictions if len(each[1].sources) > 1 and each[1].answered]
+    for (packet, service), prediction in choices[:ASKED_OFTEN]:
         if service.spec.session_affinity == "ClientIP":
             yield from affinity(lab, packet).problems
             continue
-        pods = set(verdict.sources)
+        pods = set(prediction.sources)
         connections = connect_many(lab, [packet] * _enough_for(len(pods)))
-        missed = pods - {each.pod for each in connections if isinstance(each, Connected)}
+        missed = pods - {each.pod for each in connections if each.success}
         if missed:
             yield f"{_told(packet)}: {len(connections)} connections never met {sorted(missed)}"
 
@@ -158,19 +155,13 @@ def _differences(histories: Mapping[str, History]) -> Iterator[str]:
     for mode, (answers, _) in others:
         for one, another in zip(expected, answers, strict=True):
             if one.differs(another):
-                yield (
-                    f"{_told(one.packet)}: {one.outcome} in {standard}, {another.outcome} in {mode}"
-                )
+                yield (f"{_told(one.packet)}: {one.seen} in {standard}, {another.seen} in {mode}")
 
 
-def _ending(outcome: Outcome) -> tuple[object, ...]:
-    match outcome:
-        case Delivered():
-            return (Delivered,)
-        case Refused():
-            return (Refused, outcome.by, outcome.how)
-        case _:
-            return (outcome.last_seen,)
+def _ending(seen: Observation) -> tuple[object, ...]:
+    if seen.outcome is Outcome.DELIVERED:
+        return (seen.outcome,)
+    return (seen.outcome, seen.at, seen.how)
 
 
 def _told(packet: Packet) -> str:

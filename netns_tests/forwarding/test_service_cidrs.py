@@ -33,7 +33,7 @@ def service_cidr(name: str, *cidrs: str) -> ServiceCIDR:
 
 class Row(NamedTuple):
     """`without`: the outcome where there is no ServiceCIDR, or nobody looks at it; None if the
-    witnesses differ there (UDP is not told what becomes of it).
+    answers differ there (UDP is not told what becomes of it).
     """
 
     client: str
@@ -89,10 +89,10 @@ def check(lab: ProbedLab, *, known: bool) -> None:
     }
     packets = [*outcomes]
     seen, connected = lab.ask_many(packets), lab.connect_many(packets)
-    for packet, *fates in zip(packets, seen, connected, strict=True):
+    for packet, *answers in zip(packets, seen, connected, strict=True):
         oracle = lab.predict(packet.client, packet.address, packet.port, packet.protocol)
-        for fate in (*fates, oracle):
-            assert fate == outcomes[packet], packet
+        for answer in (*answers, oracle):
+            assert answer == outcomes[packet], packet
 
 
 @pytest.mark.parametrize("mode", NFTABLES, ids=str)

@@ -8,13 +8,13 @@ from ipaddress import ip_network
 from kproxy.address import Family, family_of
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import Reason, explain
-from kproxy.explain.witness import Witness
+from kproxy.explain.traces import Traces
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.xtables import choose_variant
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.lab.spec import EdgeSpec
-from kproxy.probe import Connected, Prober, connect_many
-from kproxy.probe.connection import Connection
+from kproxy.outcome import Connection
+from kproxy.probe import Prober, connect_many
 from kproxy.probe.journey import Journey
 
 V4, V6 = Family.IPV4, Family.IPV6
@@ -76,9 +76,9 @@ def met(
     called = names(lab, family)
 
     def read(seen: Connection) -> tuple[str, str] | str:
-        if isinstance(seen, Connected):
+        if seen.success:
             return seen.pod, called.get(seen.source, seen.source)
-        return seen.how.value
+        return str(seen)
 
     return dict(zip(asked, map(read, connect_many(lab, packets)), strict=True))
 
@@ -90,10 +90,10 @@ def followed(lab: Lab, packets: Sequence[Packet]) -> list[tuple[Journey, Reason]
     with lab.hosts["router"].namespace.entered():
         variant = choose_variant(family)
     facts = Facts(lab.hosts)
-    with Prober(lab) as prober, Witness(watched, variant) as witness:
+    with Prober(lab) as prober, Traces(watched, variant) as traces:
         journeys = prober.follow_many(packets)
-        deeds = witness.testify({journey.tag for journey in journeys})
+        steps = traces.read({journey.tag for journey in journeys})
         return [
-            (journey, explain(packet, journey, deeds.get(journey.tag, []), facts, witness.describe))
+            (journey, explain(packet, journey, steps.get(journey.tag, []), facts, traces.describe))
             for packet, journey in zip(packets, journeys, strict=True)
         ]

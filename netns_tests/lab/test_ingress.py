@@ -36,7 +36,7 @@ from kproxy.api.types import (
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec, service
 from kproxy.lab.pods import nginx
-from kproxy.probe.connection import NotConnected
+from kproxy.outcome import Connection
 from kproxy.probe.http import Fetched, HttpRequest, fetch, fetch_many
 from netns_tests.modes import Mode
 
@@ -117,7 +117,7 @@ def test_a_pod_asked_directly(lab: Lab) -> None:
     asked = HttpRequest(client="shell-c", address="10.244.1.11", port=8080, path="/x")
     assert fetch(lab, asked) == Fetched(status=200, pod="web-a", source="10.244.3.12")
     nobody = HttpRequest(client="shell-c", address="10.244.1.11", port=8081)
-    assert isinstance(fetch(lab, nobody), NotConnected)
+    assert isinstance(fetch(lab, nobody), Connection)
 
 
 def test_a_service_in_front(lab: Lab) -> None:

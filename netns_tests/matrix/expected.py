@@ -16,7 +16,7 @@ from kproxy.matrix.setting import Setting
 COLUMNS = ("tunnel-ipvs", "vpc-ipvs", "tunnel-iptables", "vpc-iptables")
 
 
-class Fate(Struct, frozen=True):
+class Ending(Struct, frozen=True):
     """`source`: as which the server sees a client that succeeds. Of one that fails, `at` and
     `mechanism`, and words that the reason has.
     """
@@ -31,25 +31,25 @@ class Fate(Struct, frozen=True):
         return self.source or f"{self.outcome} at {self.at}, {self.mechanism}"
 
 
-POD, NODE, EIP, GW, VTEP, OUT = map(Fate, ("pod", "node", "eip", "gateway", "tunnel", "client"))
+POD, NODE, EIP, GW, VTEP, OUT = map(Ending, ("pod", "node", "eip", "gateway", "tunnel", "client"))
 
 # iptables: no endpoint on the node, and the source is not one of its own
-DROP_B = Fate("", "node-b", "rule", "KUBE-EXTERNAL-SERVICES")
-DROP_C = Fate("", "node-c", "rule", "KUBE-EXTERNAL-SERVICES")
+DROP_B = Ending("", "node-b", "rule", "KUBE-EXTERNAL-SERVICES")
+DROP_C = Ending("", "node-c", "rule", "KUBE-EXTERNAL-SERVICES")
 # IPVS falls back to all endpoints, and leaves the source alone
-CHECK_B = Fate("", "router", "rule", 'SOURCE-node-b "source/destination check of the port')
-CHECK_C = Fate("", "router", "rule", 'SOURCE-node-c "source/destination check of the port')
-VX_MARTIAN = Fate("", "node-a", "martian source", "comes in by vx0")
-VX_STRICT = Fate("", "node-a", "reverse path filter", "comes in by vx0")
+CHECK_B = Ending("", "router", "rule", 'SOURCE-node-b "source/destination check of the port')
+CHECK_C = Ending("", "router", "rule", 'SOURCE-node-c "source/destination check of the port')
+VX_MARTIAN = Ending("", "node-a", "martian source", "comes in by vx0")
+VX_STRICT = Ending("", "node-a", "reverse path filter", "comes in by vx0")
 # the load balancer leaves the source alone, too
-MARTIAN = Fate("", "node-a", "martian source", "comes in by eth0")
-STRICT = Fate("", "node-a", "reverse path filter", "comes in by eth0")
+MARTIAN = Ending("", "node-a", "martian source", "comes in by eth0")
+STRICT = Ending("", "node-a", "reverse path filter", "comes in by eth0")
 # two pods on a bridge
-BYPASS = Fate("", "client-a", "answer from elsewhere", "from 10.244.1.11:8080 instead of")
-NO_ROUTE = Fate("", "gateway", "no route", "no route to 203.0.113.200")
+BYPASS = Ending("", "client-a", "answer from elsewhere", "from 10.244.1.11:8080 instead of")
+NO_ROUTE = Ending("", "gateway", "no route", "no route to 203.0.113.200")
 # IPVS before 1.25: a virtual server without destinations
-REFUSED_B = Fate("", "node-b", "refused", "ICMP port unreachable", "refused")
-REFUSED_C = Fate("", "node-c", "refused", "ICMP port unreachable", "refused")
+REFUSED_B = Ending("", "node-b", "refused", "ICMP port unreachable", "refused")
+REFUSED_C = Ending("", "node-c", "refused", "ICMP port unreachable", "refused")
 
 _CLUSTER_IP = [  # client, target, then the columns
     ("node-same", "cluster-ip", GW, GW, GW, GW),
@@ -106,37 +106,38 @@ _TABLES = {
     Kind.DNAT_GATEWAY: _DNAT,
     Kind.NGINX: _BALANCED,
 }
-_FATES = {
-    (Question(kind, Client(client), Target(target)), column): fate
+_ENDINGS = {
+    (Question(kind, Client(client), Target(target)), column): each
     for kind, rows in _TABLES.items()
-    for client, target, *fates in rows
-    for column, fate in zip(COLUMNS, fates, strict=True)
+    for client, target, *endings in rows
+    for column, each in zip(COLUMNS, endings, strict=True)
 }
-QUESTIONS = tuple(dict.fromkeys(question for question, _ in _FATES))
+QUESTIONS = tuple(dict.fromkeys(question for question, _ in _ENDINGS))
 _IN_NFTABLES = {"KUBE-EXTERNAL-SERVICES": "by map no-endpoint-nodeports"}
 
 
-def fate(setting: Setting, question: Question) -> Fate:
+def ending(setting: Setting, question: Question) -> Ending:
     """In the columns of the tables, in nftables mode, and in ipvs mode before 1.25."""
     if setting.mode == "nftables":
-        return in_mode("nftables", _FATES[question, f"{setting.network}-iptables"])
+        return in_mode("nftables", _ENDINGS[question, f"{setting.network}-iptables"])
     if not setting.local_fallback and question.kind is Kind.NODE_PORT:
         if question.target in (Target.OWN_PRIVATE, Target.OWN_PUBLIC):
             return REFUSED_B
         if question.target in (Target.ANOTHER_PRIVATE, Target.ANOTHER_PUBLIC):
             return REFUSED_C
-    return _FATES[question, f"{setting.network}-{setting.mode}"]
+    return _ENDINGS[question, f"{setting.network}-{setting.mode}"]
 
 
-def in_mode(mode: str, same: Fate) -> Fate:
-    """A fate of iptables mode, with the names that rules have in this mode."""
+def in_mode(mode: str, same: Ending) -> Ending:
+    """An ending of iptables mode, with the names that rules have in this mode."""
     renamed = _IN_NFTABLES.get(same.words, same.words)
     return replace(same, words=renamed) if mode == "nftables" else same
 
 
-def met(cell: Cell, wanted: Fate) -> Fate:
+def met(cell: Cell, wanted: Ending) -> Ending:
     """What became of a cell; the whole reason, if it lacks the wanted words."""
-    if cell.success:
-        return Fate(cell.source_is)
-    words = wanted.words if wanted.words in cell.reason else cell.reason
-    return Fate("", cell.at, cell.mechanism, words, cell.outcome)
+    if cell.connection.success:
+        return Ending(cell.source_is)
+    reason = cell.reason
+    words = wanted.words if wanted.words in reason.text else reason.text
+    return Ending("", reason.at, reason.mechanism, words, cell.connection.outcome)

@@ -14,7 +14,7 @@ from kproxy.matrix.places import Kind, Question
 from kproxy.matrix.seeds import Revision, Statement, node_level_affinity
 from kproxy.matrix.setting import Setting
 from netns_tests.matrix.conftest import Measured
-from netns_tests.matrix.expected import QUESTIONS, fate, met
+from netns_tests.matrix.expected import QUESTIONS, ending, met
 
 NEWEST, OLDER = node_level_affinity()
 NFTABLES = tuple(
@@ -46,7 +46,7 @@ def statements(revision: Revision) -> list[Any]:
 @pytest.mark.parametrize(("setting", "statement"), statements(NEWEST))
 def test_newest_revision(measured: Measured, setting: Setting, statement: Statement) -> None:
     cell = measured(setting)[statement.question, "TCP"]
-    assert Comparison(statement=statement, cell=cell).agrees, cell.reason
+    assert Comparison(statement=statement, cell=cell).agrees, cell.reason.text
 
 
 @pytest.mark.parametrize(("setting", "statement"), statements(OLDER))
@@ -54,8 +54,8 @@ def test_older_revision(measured: Measured, setting: Setting, statement: Stateme
     """All but what no kube-proxy does."""
     cell = measured(setting)[statement.question, "TCP"]
     agrees = Comparison(statement=statement, cell=cell).agrees
-    assert agrees == (not statement.unreproducible), cell.reason
-    assert cell.steady
+    assert agrees == (not statement.unreproducible), cell.reason.text
+    assert cell.explanation.steady
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_older_revision(measured: Measured, setting: Setting, statement: Stateme
 )
 def test_cells(measured: Measured, setting: Setting, question: Question) -> None:
     """Who is seen, or where it ends and why; with UDP exactly as with TCP."""
-    cells, wanted = measured(setting), fate(setting, question)
+    cells, wanted = measured(setting), ending(setting, question)
     for protocol in ("TCP",) if question.kind is Kind.NGINX else ("TCP", "UDP"):
         cell = cells[question, protocol]
         assert met(cell, wanted) == wanted
-        assert cell.steady
+        assert cell.explanation.steady
 
 
 @pytest.mark.parametrize("setting", [marked(setting, "all") for setting in SETTINGS])

@@ -16,14 +16,16 @@ from netns_tests.matrix.expected import (
     POD,
     QUESTIONS,
     VTEP,
-    Fate,
-    fate,
+    Ending,
+    ending,
     in_mode,
     met,
 )
 
 
-def rows(kind: Kind, *table: tuple[str, str, Fate, Fate]) -> dict[Question, tuple[Fate, Fate]]:
+def rows(
+    kind: Kind, *table: tuple[str, str, Ending, Ending]
+) -> dict[Question, tuple[Ending, Ending]]:
     return {
         Question(kind, Client(client), Target(target)): (tunnel, vpc)
         for client, target, tunnel, vpc in table
@@ -71,9 +73,9 @@ UPSTREAM = {
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
 def test_profiles_differ_in_these_cells(measured: Measured, mode: str, network: str) -> None:
     upstream = Setting(mode=mode, network=network, profile="upstream")
-    wanted = {question: fate(upstream, question) for question in QUESTIONS}
+    wanted = {question: ending(upstream, question) for question in QUESTIONS}
     wanted |= {
-        question: in_mode(mode, fates[network == "vpc"]) for question, fates in UPSTREAM.items()
+        question: in_mode(mode, endings[network == "vpc"]) for question, endings in UPSTREAM.items()
     }
     cells = measured(upstream)
     assert {
@@ -93,5 +95,7 @@ def test_an_ingress_asks_a_cluster_ip(measured: Measured, network: str, reached:
     the ingress or its client gives up first is no difference.
     """
     cells = measured(Setting(network=network, profile="upstream"))
-    outcomes = {cell.outcome for (asked, _), cell in cells.items() if asked.kind is Kind.NGINX}
+    outcomes = {
+        cell.connection.outcome for (asked, _), cell in cells.items() if asked.kind is Kind.NGINX
+    }
     assert outcomes == {"success" if reached else "timeout"}

@@ -24,7 +24,8 @@ from kproxy.forwarding.network import Packet
 from kproxy.kernel import conntrack, sysctl
 from kproxy.kernel.ipvs import has_ipvs
 from kproxy.lab import service
-from kproxy.probe import Connected, Connection, connect_many
+from kproxy.outcome import Connection, Outcome
+from kproxy.probe import connect_many
 from kproxy.testing import LabFactory, ProbedLab
 from netns_tests.conformance import dump
 from netns_tests.modes import Mode
@@ -173,7 +174,7 @@ class Node:
     def expected(self) -> list[Connection]:
         visitor, gateway = self.lab.pods["visitor"].addresses, self.lab.nodes["node-a"]
         return [
-            Connected(pod="shop", source=source, source_port=0)
+            Connection(outcome=Outcome.SUCCESS, pod="shop", source=source)
             for family in Family
             for source in (visitor[family], gateway.gateways[family])
         ]

@@ -1,4 +1,4 @@
-"""Every scenario in each of its modes, and the command that plays them."""
+"""Every scenario in each of its modes, and the command that runs them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from kproxy.backend import modes
 from kproxy.explain.reason import Mechanism
 from kproxy.scenario.files import Scenario, load, names
-from kproxy.scenario.play import Run, Stage, play
+from kproxy.scenario.run import Run, ScenarioLab, run
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scenarios"
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "scenarios.md"
@@ -25,7 +25,7 @@ SCENARIOS = [load(EXAMPLES / name) for name in names(EXAMPLES)]
 
 
 def lab_of(scenario: Scenario) -> str:
-    """Equal for scenarios that fit the same stage, in a mode and a network."""
+    """Equal for scenarios that fit the same lab, in a mode and a network."""
     return f"{scenario.spec} {scenario.form.ipvs_local_fallback}"
 
 
@@ -38,7 +38,7 @@ def worth_it(scenario: Scenario, mode: str) -> bool:
     return mode != "ipvs" or not asked_anyway or scenario is alike[0]
 
 
-PLAYS: list[Any] = [
+CASES: list[Any] = [
     pytest.param(
         scenario,
         mode,
@@ -52,17 +52,17 @@ PLAYS: list[Any] = [
 ]
 
 
-class Stages:
+class Labs:
     """One for each network, as long as the next scenario fits it."""
 
     def __init__(self) -> None:
-        self._open: dict[str, tuple[str, Stage]] = {}
+        self._open: dict[str, tuple[str, ScenarioLab]] = {}
 
-    def of(self, scenario: Scenario, mode: str, network: str) -> Stage:
+    def of(self, scenario: Scenario, mode: str, network: str) -> ScenarioLab:
         key = f"{mode} {lab_of(scenario)}"
         if self._open.get(network, ("",))[0] != key:
             self.close(network)
-            self._open[network] = (key, Stage(scenario, mode, network).__enter__())
+            self._open[network] = (key, ScenarioLab(scenario, mode, network).__enter__())
         return self._open[network][1]
 
     def close(self, *networks: str) -> None:
@@ -73,38 +73,38 @@ class Stages:
 
 
 @pytest.fixture(scope="module")
-def stages() -> Iterator[Stages]:
-    made = Stages()
+def labs() -> Iterator[Labs]:
+    made = Labs()
     yield made
     made.close()
 
 
-def surprises(run: Run) -> list[str]:
+def surprises(found: Run) -> list[str]:
     return [
-        f"{run.network}: {asked.question.client} asks {asked.question.asks}: "
-        f"{asked.answer.outcome} {asked.source}: {asked.answer.reason.text}"
-        for scene in run.scenes
-        for asked in scene.asked
-        if not (asked.ok and asked.answer.reason.mechanism is not Mechanism.UNKNOWN)
+        f"{found.network}: {asked.question.client} asks {asked.question.asks}: "
+        f"{asked.explanation.connection.outcome} {asked.source}: {asked.explanation.reason.text}"
+        for each in found.rounds
+        for asked in each.asked
+        if not (asked.ok and asked.explanation.reason.mechanism is not Mechanism.UNKNOWN)
     ] + [
-        f"{run.network}: {each.expected} has {each.found}"
-        for scene in run.scenes
-        for each in scene.attached
+        f"{found.network}: {each.expected} has {each.found}"
+        for round_ in found.rounds
+        for each in round_.attached
         if not each.ok
     ]
 
 
-@pytest.mark.parametrize(("scenario", "mode", "networks"), PLAYS)
+@pytest.mark.parametrize(("scenario", "mode", "networks"), CASES)
 def test_it_goes_as_the_documents_say(
-    stages: Stages, scenario: Scenario, mode: str, networks: tuple[str, ...]
+    labs: Labs, scenario: Scenario, mode: str, networks: tuple[str, ...]
 ) -> None:
     """In all networks at once: they wait for the same time-outs."""
 
-    def run(network: str) -> Run:
-        return play(scenario, stages.of(scenario, mode, network))
+    def in_network(network: str) -> Run:
+        return run(scenario, labs.of(scenario, mode, network))
 
     with ThreadPoolExecutor() as pool:
-        runs = list(pool.map(run, networks))
+        runs = list(pool.map(in_network, networks))
     assert [surprise for each in runs for surprise in surprises(each)] == []
 
 

@@ -21,7 +21,7 @@ from kproxy.api import decode
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.forwarding.network import Packet
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec
-from kproxy.testing import Fate, ProbedLab
+from kproxy.testing import Answer, ProbedLab
 from netns_tests.dns.dns_lab import served_outside
 from netns_tests.modes import Mode
 
@@ -148,13 +148,13 @@ def packet(
     return Packet(client=host(lab, client), address=address, port=int(number), protocol=protocol)
 
 
-def probed(lab: ProbedLab, *packets: Packet) -> list[Fate]:
-    """What becomes of each packet, by two witnesses: the packet itself, the oracle."""
+def probed(lab: ProbedLab, *packets: Packet) -> list[Answer]:
+    """What becomes of each packet, twice: as observed, as predicted."""
     predicted = [lab.predict(to.client, to.address, to.port, to.protocol) for to in packets]
     return [*lab.ask_many(packets), *predicted]
 
 
-def told(lab: ProbedLab, *packets: Packet) -> list[Fate]:
+def told(lab: ProbedLab, *packets: Packet) -> list[Answer]:
     """As `probed`, and by real connections, too. One that is refused may take a second."""
     return [*probed(lab, *packets), *lab.connect_many(packets)]
 

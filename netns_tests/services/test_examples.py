@@ -1,4 +1,4 @@
-"""The manifests of examples/services, played in every mode as `kproxy demo --example` does."""
+"""The manifests of examples/services, shown in every mode as `kproxy demo --example` does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kproxy.lab import Lab, load_spec
 from kproxy.probe import Prober
 from kproxy.tour import catalog, objects, traffic
 from kproxy.tour.part import Part
-from kproxy.tour.play import play
+from kproxy.tour.run import run as run_tour
 from netns_tests.modes import Mode
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -43,9 +43,9 @@ spec:
 """
 
 
-def played(example: catalog.Example, mode: Mode) -> list[Part]:
+def parts_of(example: catalog.Example, mode: Mode) -> list[Part]:
     with Lab(load_spec(EXAMPLES / catalog.LAB), mode.name, options=mode.options) as lab:
-        return list(play(lab, example))
+        return list(run_tour(lab, example))
 
 
 def surprises(example: catalog.Example, parts: list[Part]) -> list[str]:
@@ -58,7 +58,7 @@ def surprises(example: catalog.Example, parts: list[Part]) -> list[str]:
 def test_everything_is_as_expected(mode: Mode) -> None:
     """Side by side: labs do not notice each other."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        tours = list(pool.map(lambda example: played(example, mode), ALL))
+        tours = list(pool.map(lambda example: parts_of(example, mode), ALL))
     assert [each for row in zip(ALL, tours, strict=True) for each in surprises(*row)] == []
 
 
@@ -69,7 +69,7 @@ def test_everything_is_as_expected_in_ipvs_mode() -> None:
     found = []
     with Lab(load_spec(EXAMPLES / catalog.LAB), mode.name, options=mode.options) as lab:
         for example in ALL:
-            found += surprises(example, list(play(lab, example)))
+            found += surprises(example, list(run_tour(lab, example)))
             lab.replace([])
             assert lab.wait_for(lambda: not objects.pods(lab))
     assert found == []
@@ -77,7 +77,7 @@ def test_everything_is_as_expected_in_ipvs_mode() -> None:
 
 def test_a_selector_that_matches_nothing_is_told_and_refuses() -> None:
     (example,) = (each for each in ALL if each.name == "wrong-selector")
-    made, _, refused, *_, mended, _ = played(example, Mode("nftables"))
+    made, _, refused, *_, mended, _ = parts_of(example, Mode("nftables"))
     assert made.notes == ["Warning: Service web: spec.selector matches no Pod"]
     assert {each.answered.partition(" ")[0] for each in refused.findings} == {"refused"}
     assert {each.answered[:4] for each in mended.findings} == {"web-"}
@@ -111,7 +111,7 @@ def test_what_is_not_as_expected_is_named_and_fails(monkeypatch: pytest.MonkeyPa
     def promised(*_: object) -> list[Part]:
         return [Part(title="A title", problems=["web-1 is ready"])]
 
-    monkeypatch.setattr("kproxy.tour.play.play", promised)
+    monkeypatch.setattr("kproxy.tour.tours.run", promised)
     result = CliRunner().invoke(demo, ["--example", "cluster-ip"])
     assert result.exit_code == 1
     assert "NOT AS EXPECTED: web-1 is ready" in result.stderr

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from kproxy.address import Family
-from kproxy.testing import Expectation, Fate, ProbedLab, delivered, dropped, refused
+from kproxy.testing import Answer, Expectation, ProbedLab, delivered, dropped, refused
 from netns_tests.services.sctp import sctp_handshake
 from netns_tests.services.service_lab import (
     BOTH,
@@ -110,21 +110,21 @@ CASES = [
     Case("shell", "early", "cluster IP", "80/TCP", delivered("late", source="shell")),
 ]
 
-Seen = Mapping[tuple[Case, Family], tuple[Fate, Fate, Fate]]
+Seen = Mapping[tuple[Case, Family], tuple[Answer, Answer, Answer]]
 
 
 @pytest.fixture(scope="module")
 def seen(lab: ProbedLab) -> Seen:
-    """All packets at once, by three witnesses: a packet, the oracle, a connection."""
+    """All packets at once, three times: a packet, the oracle, a connection."""
     asked = {
         (case, family): packet(lab, case.client, case.service, case.asks, family, case.port)
         for case in CASES
         for family in case.families
     }
-    fates = told(lab, *asked.values())
+    found = told(lab, *asked.values())
     count = len(asked)
-    witnesses = zip(fates[:count], fates[count : 2 * count], fates[2 * count :], strict=True)
-    return dict(zip(asked, witnesses, strict=True))
+    answers = zip(found[:count], found[count : 2 * count], found[2 * count :], strict=True)
+    return dict(zip(asked, answers, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from kproxy.explain.walk import Flow
+from kproxy.outcome import How
 from kproxy.probe.journey import Seen
-from kproxy.probe.outcome import How
 from kproxy.probe.packets import Role, Sighting
 
 A, B = "192.168.10.11", "192.168.10.12"  # nodes

@@ -12,13 +12,13 @@ import pytest
 
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import Mechanism, Reason, explain
+from kproxy.explain.traces import TracedStep
 from kproxy.explain.walk import Flow
-from kproxy.explain.witness import Deed
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.trace import TraceStep
 from kproxy.kernel.trace.steps import Kind
+from kproxy.outcome import How, Observation
 from kproxy.probe.journey import Journey, Seen
-from kproxy.probe.outcome import Delivered, Dropped, How, Outcome, Refused
 from kproxy.probe.packets import Role
 from tests.explain.journeys import (
     ANSWER,
@@ -55,7 +55,7 @@ class KnownFacts:
         return host in self.virtual
 
 
-def deed(
+def traced(
     host: str,
     verdict: str,
     table: str,
@@ -63,7 +63,7 @@ def deed(
     text: str = "",
     role: Role = Role.REQUEST,
     kind: Kind = "rule",
-) -> Deed:
+) -> TracedStep:
     """A step that carries its rule in place of its packet."""
     step = TraceStep(
         order=1,
@@ -75,33 +75,33 @@ def deed(
         rule=1,
         packet=text.encode(),
     )
-    return Deed(host, role, step)
+    return TracedStep(host, role, step)
 
 
 def reason(
-    outcome: Outcome,
+    observed: Observation,
     walked: tuple[Seen, ...],
-    deeds: tuple[Deed, ...] = (),
+    steps: tuple[TracedStep, ...] = (),
     facts: KnownFacts | None = None,
     made: Flow = ASKS,
     client: str = "client",
 ) -> Reason:
-    """Of deeds made by `deed`."""
+    """Return the reason. `steps`: made by `traced`."""
     return explain(
         Packet(client=client, address=made.destination, port=made.destination_port),
-        Journey(8, made.source, made.source_port, walked, outcome),
-        deeds,
+        Journey(8, made.source, made.source_port, walked, observed),
+        steps,
         cast(Facts, facts or KnownFacts()),
-        lambda deed: deed.step.packet.decode(),
+        lambda each: each.step.packet.decode(),
     )
 
 
-DNAT = deed("node-b", "accept", "nat", "KUBE-SEP-X", "-A KUBE-SEP-X -j DNAT --to-destination ...")
-MASQUERADE = deed("node-b", "accept", "nat", "KUBE-POSTROUTING", '-j MASQUERADE comment "SNAT"')
-NFT = deed("node-b", "accept", "kube-proxy", "service-x", "ip daddr 10.96.0.10 dnat to ...")
-MARK = deed("node-b", "continue", "nat", "KUBE-MARK-MASQ", "-A KUBE-MARK-MASQ -j MARK DNAT")
-DROP = deed("node-a", "drop", "filter", "KUBE-FORWARD", "-A KUBE-FORWARD -j DROP")
-LOST = Dropped(last_seen="node-a")
+DNAT = traced("node-b", "accept", "nat", "KUBE-SEP-X", "-A KUBE-SEP-X -j DNAT --to-destination ...")
+MASQUERADE = traced("node-b", "accept", "nat", "KUBE-POSTROUTING", '-j MASQUERADE comment "SNAT"')
+NFT = traced("node-b", "accept", "kube-proxy", "service-x", "ip daddr 10.96.0.10 dnat to ...")
+MARK = traced("node-b", "continue", "nat", "KUBE-MARK-MASQ", "-A KUBE-MARK-MASQ -j MARK DNAT")
+DROP = traced("node-a", "drop", "filter", "KUBE-FORWARD", "-A KUBE-FORWARD -j DROP")
+LOST = Observation.dropped("node-a")
 TRANSLATED = "node-b sends it to 10.244.1.11:8080"
 BY_DNAT = f"{TRANSLATED} (nat KUBE-SEP-X: -j DNAT --to-destination ...)"
 FROM_B = "node-b lets it come from 192.168.10.12"
@@ -117,7 +117,7 @@ ANSWERED = [  # what was seen, rules -> what was done
         f"{TRANSLATED} (kube-proxy service-x: ip daddr 10.96.0.10 dnat to ...)",
     ),
     (REQUEST, (MARK,), f"{TRANSLATED} (IPVS)"),
-    (REQUEST, (deed("node-a", *("accept", "nat", "X", "-A X -j DNAT")),), f"{TRANSLATED} (IPVS)"),
+    (REQUEST, (traced("node-a", *("accept", "nat", "X", "-A X -j DNAT")),), f"{TRANSLATED} (IPVS)"),
     (REQUEST, (DNAT._replace(role=Role.ANSWER),), f"{TRANSLATED} (IPVS)"),
     (
         (*REQUEST[:2], SENT_ON),
@@ -132,15 +132,15 @@ ANSWERED = [  # what was seen, rules -> what was done
 ]
 
 
-@pytest.mark.parametrize(("walked", "deeds", "text"), ANSWERED)
-def test_answered(walked: tuple[Seen, ...], deeds: tuple[Deed, ...], text: str) -> None:
-    found = reason(Delivered(pod="web", source=CLIENT), walked, deeds, IPVS)
+@pytest.mark.parametrize(("walked", "steps", "text"), ANSWERED)
+def test_answered(walked: tuple[Seen, ...], steps: tuple[TracedStep, ...], text: str) -> None:
+    found = reason(Observation.delivered("web", CLIENT), walked, steps, IPVS)
     assert (found.mechanism, found.at, found.text) == (Mechanism.ANSWERED, "web", text)
 
 
 def test_ipvs_is_not_said_to_be_where_it_is_not() -> None:
     """The rule that did it has been replaced since, and nobody knows its name."""
-    assert reason(Delivered(pod="web", source=CLIENT), REQUEST, (MARK,)).text == TRANSLATED
+    assert reason(Observation.delivered("web", CLIENT), REQUEST, (MARK,)).text == TRANSLATED
 
 
 def test_what_was_done_before_the_end_stands_beside_it() -> None:
@@ -149,7 +149,7 @@ def test_what_was_done_before_the_end_stands_beside_it() -> None:
     assert found.way == (BY_DNAT,)
 
 
-POLICY = deed("node-a", "drop", "filter", "FORWARD", kind="policy")
+POLICY = traced("node-a", "drop", "filter", "FORWARD", kind="policy")
 DROPPED_BY = [  # where it was seen, rules -> where and why it ended
     (REQUEST[:8], (DROP,), "node-a", "node-a drops it: filter KUBE-FORWARD: -j DROP"),
     (REQUEST[:8], (POLICY,), "node-a", "node-a drops it: filter FORWARD, its policy"),
@@ -162,21 +162,21 @@ DROPPED_BY = [  # where it was seen, rules -> where and why it ended
 ]
 
 
-@pytest.mark.parametrize(("walked", "deeds", "at", "text"), DROPPED_BY)
-def test_rule(walked: tuple[Seen, ...], deeds: tuple[Deed, ...], at: str, text: str) -> None:
-    found = reason(LOST, walked, deeds)
+@pytest.mark.parametrize(("walked", "steps", "at", "text"), DROPPED_BY)
+def test_rule(walked: tuple[Seen, ...], steps: tuple[TracedStep, ...], at: str, text: str) -> None:
+    found = reason(LOST, walked, steps)
     assert (found.mechanism, found.at, found.text) == (Mechanism.RULE, at, text)
 
 
 NOT_ITS_RULES = [  # of another host, of another packet, not a drop
     DROP._replace(host="router"),
     DROP._replace(role=Role.ANSWER),
-    deed("node-a", "accept", "filter", "KUBE-FORWARD", "-A KUBE-FORWARD -j ACCEPT"),
+    traced("node-a", "accept", "filter", "KUBE-FORWARD", "-A KUBE-FORWARD -j ACCEPT"),
 ]
 
 
 @pytest.mark.parametrize("other", NOT_ITS_RULES)
-def test_other_rules_are_not_blamed(other: Deed) -> None:
+def test_other_rules_are_not_blamed(other: TracedStep) -> None:
     facts = KnownFacts(routes={("node-a", POD): "web"})
     found = reason(LOST, REQUEST[:8], (other,), facts)
     assert (found.mechanism, found.at) == (Mechanism.UNKNOWN, "node-a")
@@ -258,8 +258,10 @@ def test_a_rule_that_dropped_it_goes_before_what_the_host_would_say() -> None:
     assert reason(LOST, REQUEST[:8], (DROP,), facts).mechanism is Mechanism.RULE
 
 
-UNANSWERED = Delivered(pod="web", source=CLIENT, answered=False)
-CHECK = deed("router", "drop", "raw", "SOURCE-node-a", '-j DROP comment "check"', role=Role.ANSWER)
+UNANSWERED = Observation.delivered("web", CLIENT, answered=False)
+CHECK = traced(
+    "router", "drop", "raw", "SOURCE-node-a", '-j DROP comment "check"', role=Role.ANSWER
+)
 AT_ROUTER = (*ANSWER[:1], seen("router:node-a", ANSWERS, Role.ANSWER))
 ELSEWHERE = (*ANSWER[:5], seen("client:eth0", ANSWERS, Role.ANSWER))
 # node-b gave the request its own address, and got an answer from another place than it asked.
@@ -307,11 +309,11 @@ LOST_ANSWERS = [  # seen of the answer, rules -> mechanism, where, text
 ]
 
 
-@pytest.mark.parametrize(("back", "deeds", "mechanism", "at", "text"), LOST_ANSWERS)
+@pytest.mark.parametrize(("back", "steps", "mechanism", "at", "text"), LOST_ANSWERS)
 def test_lost_answers(
-    back: tuple[Seen, ...], deeds: tuple[Deed, ...], mechanism: Mechanism, at: str, text: str
+    back: tuple[Seen, ...], steps: tuple[TracedStep, ...], mechanism: Mechanism, at: str, text: str
 ) -> None:
-    found = reason(UNANSWERED, (*REQUEST, *back), deeds)
+    found = reason(UNANSWERED, (*REQUEST, *back), steps)
     assert (found.mechanism, found.at, found.text) == (mechanism, at, text)
     assert found.way[-1] == f"web gets it from {CLIENT}"
 
@@ -326,7 +328,7 @@ def test_an_answer_to_a_host_that_masqueraded_the_request() -> None:
     )
 
 
-REJECT = deed("node-a", "drop", "filter", "KUBE-SERVICES", '-j REJECT comment "no endpoints"')
+REJECT = traced("node-a", "drop", "filter", "KUBE-SERVICES", '-j REJECT comment "no endpoints"')
 REFUSALS = [  # how, rules -> mechanism, text
     (
         How.PORT_UNREACHABLE,
@@ -349,9 +351,9 @@ REFUSALS = [  # how, rules -> mechanism, text
 ]
 
 
-@pytest.mark.parametrize(("how", "deeds", "mechanism", "text"), REFUSALS)
-def test_refusals(how: How, deeds: tuple[Deed, ...], mechanism: Mechanism, text: str) -> None:
-    found = reason(Refused(by="node-a", how=how), REQUEST[:8], deeds)
+@pytest.mark.parametrize(("how", "steps", "mechanism", "text"), REFUSALS)
+def test_refusals(how: How, steps: tuple[TracedStep, ...], mechanism: Mechanism, text: str) -> None:
+    found = reason(Observation.refused("node-a", how), REQUEST[:8], steps)
     assert (found.mechanism, found.at, found.text) == (mechanism, "node-a", text)
 
 
@@ -363,7 +365,7 @@ UNKNOWN = [  # seen -> where, text
 
 @pytest.mark.parametrize(("walked", "at", "text"), UNKNOWN)
 def test_unknown(walked: tuple[Seen, ...], at: str, text: str) -> None:
-    found = reason(Dropped(last_seen=at), walked)
+    found = reason(Observation.dropped(at), walked)
     assert (found.mechanism, found.at, found.text) == (Mechanism.UNKNOWN, at, text)
 
 
@@ -371,5 +373,5 @@ def test_addresses_of_ipv6_stand_in_brackets() -> None:
     asks = Flow("fd00:10:244:2::11", 20000, "fd00:10:96::10", 80)
     gives = asks._replace(destination=V6_POD, destination_port=8080)
     walked = (seen("client:eth0>", asks), seen("node-b:client", asks), seen("node-b:vx0>", gives))
-    found = reason(Delivered(pod="web", source=asks.source), walked, facts=IPVS, made=asks)
+    found = reason(Observation.delivered("web", asks.source), walked, facts=IPVS, made=asks)
     assert found.text == "node-b sends it to [fd00:10:244:1::11]:8080 (IPVS)"

@@ -11,9 +11,10 @@ from msgspec import structs
 
 from kproxy.address import Family, family_of
 from kproxy.backend import rules_of
-from kproxy.forwarding.network import HostKind, Network, Outcome
+from kproxy.forwarding.network import HostKind, Network
 from kproxy.forwarding.oracle import predict
 from kproxy.forwarding.plan import Plan
+from kproxy.outcome import Outcome
 from tests.forwarding.plans import (
     CLUSTER_CIDR,
     HOSTS,
@@ -79,20 +80,20 @@ def test_only_reachable_endpoints_answer(
     plans: dict[str, Plan], client: str, address: str, mode: str
 ) -> None:
     asked = packet(client, address)
-    verdict = predict(NETWORK, plans, asked, rules_of(mode))
+    prediction = predict(NETWORK, plans, asked, rules_of(mode))
     reachable = {
         endpoint.address
         for node in plans.values()
         for service in node.services.values()
         for endpoint in service.reachable
     }
-    for name, source in verdict.sources.items():
+    for name, source in prediction.sources.items():
         own = NETWORK.hosts[name].addresses
         assert reachable.intersection(own) or asked.address in own
         assert source
-    assert bool(verdict.sources) == (verdict.outcome is Outcome.DELIVERED)
-    assert verdict.unanswered <= set(verdict.sources)
-    assert verdict.at in NETWORK.hosts
+    assert bool(prediction.sources) == (prediction.outcome is Outcome.DELIVERED)
+    assert prediction.unanswered <= set(prediction.sources)
+    assert prediction.at in NETWORK.hosts
 
 
 @given(plans=worlds(), client=clients, address=asks, mode=modes)
@@ -118,22 +119,22 @@ LOCAL = st.builds(Web, on=pod_sets, external=st.just("Local"))
 def test_cluster_hides_clients_outside_and_always_answers(
     plans: dict[str, Plan], address: str, mode: str
 ) -> None:
-    verdict = predict(NETWORK, plans, packet("outside", address), rules_of(mode))
-    assert set(verdict.sources.values()) <= IPV4_OF_NODES
-    assert verdict.answered
+    prediction = predict(NETWORK, plans, packet("outside", address), rules_of(mode))
+    assert set(prediction.sources.values()) <= IPV4_OF_NODES
+    assert prediction.answered
 
 
 @given(plans=worlds(LOCAL), address=st.sampled_from(EXTERNAL), mode=modes)
 def test_local_keeps_the_address_of_clients_outside(
     plans: dict[str, Plan], address: str, mode: str
 ) -> None:
-    verdict = predict(NETWORK, plans, packet("outside", address), rules_of(mode))
-    assert set(verdict.sources.values()) <= {"203.0.113.9"}
-    assert verdict.answered
+    prediction = predict(NETWORK, plans, packet("outside", address), rules_of(mode))
+    assert set(prediction.sources.values()) <= {"203.0.113.9"}
+    assert prediction.answered
     asked_node = {"external-ip:80": "node-a", "vip:80": "node-a", "gw-b:30080": "node-b"}.get(
         address, address.partition(":")[0]
     )
-    assert all(NETWORK.hosts[pod].node == asked_node for pod in verdict.sources)
+    assert all(NETWORK.hosts[pod].node == asked_node for pod in prediction.sources)
 
 
 @given(plans=worlds(), client=clients, mode=modes)

@@ -1,4 +1,4 @@
-"""Addresses and verdicts in the words of the test tables, with the lab's names for addresses."""
+"""Addresses and predictions in the words of the test tables, with the lab's names for addresses."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from kproxy.address import Family, family_of
 from kproxy.backend import rules_of
-from kproxy.forwarding.network import HostKind, Outcome, Packet, Verdict
+from kproxy.forwarding.network import HostKind, Packet
 from kproxy.forwarding.oracle import predict
 from kproxy.forwarding.plan import Plan
+from kproxy.outcome import Outcome, Prediction
 from tests.forwarding.plans import HOSTS, NETWORK, WEB_6, Web
 
 _SERVICE_NAMES = {
@@ -62,21 +63,21 @@ def ask(
     return in_words(predict(NETWORK, plans, asked, rules_of(mode)))
 
 
-def in_words(verdict: Verdict) -> str:
+def in_words(prediction: Prediction) -> str:
     """`pod-a sees outside, pod-c sees node-a (no reply)`; `refused by node-a`; `dropped at node-b`.
 
     Endpoints that fail follow in the same manner: `10.9.9.9:80 refused`.
     """
-    failing = [f"{name} {outcome.value}" for name, outcome in sorted(verdict.failing.items())]
-    match verdict.outcome:
+    failing = [f"{name} {outcome.value}" for name, outcome in sorted(prediction.failing.items())]
+    match prediction.outcome:
         case Outcome.REFUSED:
-            return ", ".join([f"refused by {verdict.at}", *failing])
+            return ", ".join([f"refused by {prediction.at}", *failing])
         case Outcome.DROPPED:
-            return ", ".join([f"dropped at {verdict.at}", *failing])
-        case Outcome.DELIVERED:
+            return ", ".join([f"dropped at {prediction.at}", *failing])
+        case _:
             seen = [
                 f"{name} sees {_NAME_OF.get(source, source)}"
-                + (" (no reply)" if name in verdict.unanswered else "")
-                for name, source in sorted(verdict.sources.items())
+                + (" (no reply)" if name in prediction.unanswered else "")
+                for name, source in sorted(prediction.sources.items())
             ]
             return ", ".join(seen + failing)

@@ -5,37 +5,14 @@ from __future__ import annotations
 import pytest
 
 from kproxy.matrix.agreement import Comparison, Count, by_question, compare, count, differing
-from kproxy.matrix.measure import Cell
 from kproxy.matrix.places import Client, Kind, Question, Target
 from kproxy.matrix.seeds import Revision, Statement
 from kproxy.matrix.setting import Setting
+from tests.matrix.cells import cell
 
 OWN = Question(Kind.NODE_PORT, Client.NODE_OTHER, Target.OWN_PRIVATE)
 PRIVATE = Question(Kind.NODE_PORT, Client.NODE_OTHER, Target.SERVER_PRIVATE)
 ELSEWHERE = Question(Kind.NODE_PORT, Client.NODE_OTHER, Target.ANOTHER_PRIVATE)
-
-
-def cell(
-    question: Question = OWN,
-    outcome: str = "success",
-    source_is: str = "node",
-    protocol: str = "TCP",
-    steady: bool = True,
-) -> Cell:
-    return Cell(
-        question=question,
-        protocol=protocol,
-        asked="192.168.10.12:30080",
-        outcome=outcome,
-        source="192.168.10.12",
-        source_is=source_is,
-        hops=(),
-        at="server",
-        mechanism="answered",
-        reason="",
-        way=(),
-        steady=steady,
-    )
 
 
 def statement(question: Question, expect: str, column: str = "x", why: str = "") -> Statement:
@@ -68,7 +45,7 @@ def test_agreement(
     said: str, found: str, steady: bool, why: str, agrees: bool, disappoints: bool
 ) -> None:
     comparison = Comparison(
-        statement=statement(OWN, said, why=why), cell=cell(outcome=found, steady=steady)
+        statement=statement(OWN, said, why=why), cell=cell(OWN, found, steady=steady)
     )
     assert (comparison.agrees, comparison.disappoints) == (agrees, disappoints)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 from msgspec.structs import replace
 
-from kproxy.matrix.plugins.judge import BOTH, SEVERAL, SINGLE, judge, judge_example
+from kproxy.matrix.plugins.evaluate import BOTH, SEVERAL, SINGLE, evaluate, evaluate_example
 from kproxy.matrix.plugins.seen import Answers, Inside, Observed
 from kproxy.matrix.plugins.table import NETWORKS, PluginStatement, Row, documented
 
@@ -111,7 +111,7 @@ def test_the_table_is_complete() -> None:
 
 @pytest.mark.parametrize("statement", STATEMENTS, ids=str)
 def test_as_documented(statement: PluginStatement) -> None:
-    finding = judge(statement, AS_DOCUMENTED[statement.plugin, statement.policy])
+    finding = evaluate(statement, AS_DOCUMENTED[statement.plugin, statement.policy])
     assert finding.agrees, finding
     assert not finding.unreproducible
 
@@ -141,25 +141,25 @@ OTHERWISE = [  # what is seen, of which row, what is found
 
 @pytest.mark.parametrize(("seen", "row", "found"), OTHERWISE)
 def test_otherwise(seen: Observed, row: Row, found: str) -> None:
-    finding = judge(statement(row), seen)
+    finding = evaluate(statement(row), seen)
     assert (finding.found, finding.agrees) == (found, False)
 
 
 def test_who_passes_the_load_balancer() -> None:
     around = tuple(inside(node, EVEN, way=("lb sends it to x",), around=True) for node in NODES)
     for seen, found in ((around, "balancer"), ((*around, *everyone()), "neither")):
-        finding = judge(statement(Row.PATH, plugin="terway-eniip"), replace(DIRECT, inside=seen))
+        finding = evaluate(statement(Row.PATH, plugin="terway-eniip"), replace(DIRECT, inside=seen))
         assert (finding.found, finding.agrees) == (found, False)
 
 
 def test_only_what_was_seen_excuses() -> None:
     """Nodes without pods that do reach one tell by which way; nodes that fail tell nothing."""
-    finding = judge(statement(Row.INSIDE), CLUSTER)
+    finding = evaluate(statement(Row.INSIDE), CLUSTER)
     assert not finding.disappoints
     assert "node-c sends it to 10.244.1.11:8080 (IPVS)" in finding.unreproducible
-    silent = judge(statement(Row.INSIDE), replace(LOCAL, inside=everyone(failing=NODES[1:])))
+    silent = evaluate(statement(Row.INSIDE), replace(LOCAL, inside=everyone(failing=NODES[1:])))
     assert silent.disappoints
-    assert judge(statement(Row.SOURCE), CLUSTER).disappoints
+    assert evaluate(statement(Row.SOURCE), CLUSTER).disappoints
 
 
 @pytest.mark.parametrize(
@@ -171,6 +171,6 @@ def test_only_what_was_seen_excuses() -> None:
     ],
 )
 def test_example(older: tuple[str, ...], newer: tuple[str, ...], found: str, measured: str) -> None:
-    finding = judge_example(statement(Row.EXAMPLE), everyone(older), everyone(newer))
+    finding = evaluate_example(statement(Row.EXAMPLE), everyone(older), everyone(newer))
     assert (finding.found, finding.measured) == (found, measured)
     assert finding.agrees == (found == "fails")

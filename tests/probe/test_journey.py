@@ -1,4 +1,4 @@
-"""Sightings in any order become one outcome."""
+"""Sightings in any order become one observation."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import permutations
 import pytest
 
 from kproxy.forwarding.network import Host, HostKind, Network
+from kproxy.outcome import How, Observation
 from kproxy.probe.journey import Seen, conclude, in_order
-from kproxy.probe.outcome import Delivered, Dropped, How, Outcome, Refused
 from kproxy.probe.packets import Role, Sighting
 
 NETWORK = Network(
@@ -76,13 +76,13 @@ HEARD = refusal("outside", IN, 63, How.PORT_UNREACHABLE)
 RESET = [refusal("pod-a", OUT, 64, How.RST), refusal("node-a", IN, 64, How.RST)]
 TO_POD_HOPS = ("outside", "router", "node-a", "pod-a")
 
-JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Outcome, tuple[str, ...]]] = [
+JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Observation, tuple[str, ...]]] = [
     (
         "delivered",
         "outside",
         TO_POD,
         Role.ANSWER,
-        Delivered(pod="pod-a", source="172.18.0.1"),
+        Observation.delivered("pod-a", "172.18.0.1"),
         TO_POD_HOPS,
     ),
     (
@@ -90,7 +90,7 @@ JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Outcome, tuple[str, ...]
         "outside",
         TO_POD,
         None,
-        Delivered(pod="pod-a", source="172.18.0.1", answered=False),
+        Observation.delivered("pod-a", "172.18.0.1", answered=False),
         TO_POD_HOPS,
     ),
     (
@@ -98,7 +98,7 @@ JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Outcome, tuple[str, ...]
         "pod-a",
         HAIRPIN,
         Role.ANSWER,
-        Delivered(pod="pod-a", source="172.18.0.1"),
+        Observation.delivered("pod-a", "172.18.0.1"),
         ("pod-a", "node-a", "pod-a"),
     ),
     (
@@ -106,7 +106,7 @@ JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Outcome, tuple[str, ...]
         "pod-a",
         MARTIAN,
         None,
-        Dropped(last_seen="pod-a"),
+        Observation.dropped("pod-a"),
         ("pod-a", "node-a", "pod-a"),
     ),
     (
@@ -114,17 +114,24 @@ JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Outcome, tuple[str, ...]
         "outside",
         TO_NODE,
         Role.ANSWER,
-        Delivered(pod="node-a", source="192.0.2.1"),
+        Observation.delivered("node-a", "192.0.2.1"),
         TO_POD_HOPS[:3],
     ),
-    ("dropped on the node", "outside", TO_NODE, None, Dropped(last_seen="node-a"), TO_POD_HOPS[:3]),
-    ("never left", "outside", [], None, Dropped(last_seen="outside"), ("outside",)),
+    (
+        "dropped on the node",
+        "outside",
+        TO_NODE,
+        None,
+        Observation.dropped("node-a"),
+        TO_POD_HOPS[:3],
+    ),
+    ("never left", "outside", [], None, Observation.dropped("outside"), ("outside",)),
     (
         "rejected by the node",
         "outside",
         [*TO_NODE, *REJECTED, HEARD],
         None,
-        Refused(by="node-a", how=How.PORT_UNREACHABLE),
+        Observation.refused("node-a", How.PORT_UNREACHABLE),
         TO_POD_HOPS[:3],
     ),
     (
@@ -132,7 +139,7 @@ JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Outcome, tuple[str, ...]
         "outside",
         [*TO_NODE, *REJECTED],
         None,
-        Dropped(last_seen="node-a"),
+        Observation.dropped("node-a"),
         TO_POD_HOPS[:3],
     ),
     (
@@ -143,7 +150,7 @@ JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Outcome, tuple[str, ...]
             refusal("node-a", IN, 64, How.PORT_UNREACHABLE),
         ],
         None,
-        Refused(by="node-a", how=How.PORT_UNREACHABLE),
+        Observation.refused("node-a", How.PORT_UNREACHABLE),
         ("node-a",),
     ),
     (
@@ -151,7 +158,7 @@ JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Outcome, tuple[str, ...]
         "outside",
         [*TO_POD, *RESET],
         Role.REFUSAL,
-        Refused(by="pod-a", how=How.RST),
+        Observation.refused("pod-a", How.RST),
         TO_POD_HOPS,
     ),
     (
@@ -159,23 +166,23 @@ JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Outcome, tuple[str, ...]
         "outside",
         [*TO_POD, *RESET],
         None,
-        Dropped(last_seen="pod-a"),
+        Observation.dropped("pod-a"),
         TO_POD_HOPS,
     ),
 ]
 
 
 @pytest.mark.parametrize(
-    ("client", "seen", "reply", "outcome", "hops"),
+    ("client", "seen", "reply", "expected", "hops"),
     [row[1:] for row in JOURNEYS],
     ids=[row[0] for row in JOURNEYS],
 )
 def test_journey(
-    client: str, seen: list[Seen], reply: Role | None, outcome: Outcome, hops: tuple[str, ...]
+    client: str, seen: list[Seen], reply: Role | None, expected: Observation, hops: tuple[str, ...]
 ) -> None:
     shuffled = random.Random(1).sample(seen, len(seen))
     concluded = conclude(NETWORK, client, shuffled, reply)
-    assert concluded == outcome
+    assert concluded == expected
     assert concluded.hops == hops
 
 

@@ -9,8 +9,8 @@ from scapy.packet import Packet as ScapyPacket
 from scapy.packet import Raw
 
 from kproxy.errors import Unsupported
+from kproxy.outcome import How
 from kproxy.probe import datagrams
-from kproxy.probe.outcome import How
 from kproxy.probe.packets import Probe, Role, Sighting, build, segment_reply, sighting
 
 TAG = 0xFFFFFFFF  # the hardest: it is acknowledged by 0

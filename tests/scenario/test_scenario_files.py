@@ -8,8 +8,9 @@ import pytest
 
 from kproxy.backend import modes
 from kproxy.errors import BadInput
+from kproxy.outcome import Expectation
 from kproxy.scenario.files import FORM, LAB, SERVICE, Scenario, load, names
-from kproxy.scenario.form import Expected, Otherwise, Question, Target
+from kproxy.scenario.form import Otherwise, Question, Target, expectation
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scenarios"
 DOCUMENTED = {  # rows of the tables, and two traps
@@ -188,13 +189,13 @@ def test_a_missing_file_is_told(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("network", "mode", "expected"),
     [
-        ("vpc", "iptables", Expected("success", "node-a")),
-        ("vpc", "ipvs", Expected("success", "node-b")),
-        ("tunnel", "iptables", Expected("success", "tunnel of node-a")),
-        ("tunnel", "ipvs", Expected("timeout", "")),
+        ("vpc", "iptables", expectation("success", "node-a")),
+        ("vpc", "ipvs", expectation("success", "node-b")),
+        ("tunnel", "iptables", expectation("success", "tunnel of node-a")),
+        ("tunnel", "ipvs", expectation("timeout", "")),
     ],
 )
-def test_what_is_expected_where(network: str, mode: str, expected: Expected) -> None:
+def test_what_is_expected_where(network: str, mode: str, expected: Expectation) -> None:
     question = Question(
         client="node-a",
         asks=Target(port=80, node="node-b"),

@@ -42,9 +42,9 @@ def test_a_failed_comparison_is_explained(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         from kproxy.testing import refused
-        from tests.testing.test_fate import POD_A
+        from tests.testing.test_expectations import POD_A
 
-        def test_fate():
+        def test_answer():
             assert POD_A == refused("node-a")
         """
     )

@@ -21,7 +21,7 @@ from kproxy.edge.annotations import PERSISTENCE, SCHEDULER
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import explain
 from kproxy.explain.rule_names import name_of
-from kproxy.explain.witness import Deed, Witness
+from kproxy.explain.traces import TracedStep, Traces
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.xtables import choose_variant
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec
@@ -29,7 +29,7 @@ from kproxy.lab.models import MODELS, Transport
 from kproxy.lab.objects import service
 from kproxy.lab.spec import BalancerSpec, ClientSpec, EdgeSpec
 from kproxy.matrix.plugins.seen import Answers, Inside, Observed
-from kproxy.probe import Connected, Prober, connect_many
+from kproxy.probe import Prober, connect_many
 from kproxy.probe.packets import Role
 
 POLICIES = ("Local", "Cluster")
@@ -173,8 +173,8 @@ def _connect(lab: Lab, packets: Sequence[Packet], count: int) -> list[Answers]:
     answers = []
     for index, packet in enumerate(packets):
         its = found[index * count : (index + 1) * count]
-        by = Counter((each.pod, each.source) for each in its if isinstance(each, Connected))
-        failed = Counter(each.how.value for each in its if not isinstance(each, Connected))
+        by = Counter((each.pod, each.source) for each in its if each.success)
+        failed = Counter(str(each) for each in its if not each.success)
         answers.append(
             Answers(
                 client=packet.client,
@@ -226,27 +226,28 @@ def _follow(
     with next(iter(lab.nodes.values())).namespace.entered():
         variant = choose_variant(_FAMILY)
     facts = Facts(lab.hosts)
-    with Prober(lab) as prober, Witness(deciding, variant) as witness:
+    with Prober(lab) as prober, Traces(deciding, variant) as traces:
         journeys = prober.follow_many(asked)
-        testimony = witness.testify({journey.tag for journey in journeys})
+        steps = traces.read({journey.tag for journey in journeys})
         for packet, journey in zip(asked, journeys, strict=True):
-            deeds = testimony.get(journey.tag, [])
+            its_steps = steps.get(journey.tag, [])
             node = where[packet.client]
             yield Inside(
                 node=node,
                 answers=answers[packet],
-                way=explain(packet, journey, deeds, facts, witness.describe).way,
-                rule=_choosing_rule(node, deeds, witness),
-                passed_balancer=_BALANCER in journey.outcome.hops,
+                way=explain(packet, journey, its_steps, facts, traces.describe).way,
+                rule=_choosing_rule(node, its_steps, traces),
+                passed_balancer=_BALANCER in journey.observed.hops,
             )
 
 
-def _choosing_rule(node: str, deeds: Iterable[Deed], witness: Witness) -> str:
+def _choosing_rule(node: str, steps: Iterable[TracedStep], traces: Traces) -> str:
     """The rule on the client's node that left the chain of external destinations, "" if none."""
-    for deed in deeds:
-        ours = deed.host == node and deed.role is Role.REQUEST and deed.step.kind == "rule"
-        if ours and deed.step.chain.startswith(("KUBE-EXT-", "external-")):
-            verdict, _, chain = deed.step.verdict.partition(" ")
+    for traced in steps:
+        step = traced.step
+        ours = traced.host == node and traced.role is Role.REQUEST and step.kind == "rule"
+        if ours and step.chain.startswith(("KUBE-EXT-", "external-")):
+            verdict, _, chain = step.verdict.partition(" ")
             if verdict in ("jump", "goto") and chain.startswith(("KUBE-SVC-", "service-")):
-                return name_of(deed.step, witness.describe(deed))
+                return name_of(step, traces.describe(traced))
     return ""

@@ -12,7 +12,7 @@ from msgspec import Struct
 from kproxy.backend import DEFAULT_MODE, load
 from kproxy.kernel.ipvs import has_ipvs
 from kproxy.kernel.measurement import answer, measure_apart
-from kproxy.matrix.plugins.judge import PluginFinding, judge, judge_example
+from kproxy.matrix.plugins.evaluate import PluginFinding, evaluate, evaluate_example
 from kproxy.matrix.plugins.lab import observe, observe_inside
 from kproxy.matrix.plugins.table import NETWORKS, PluginStatement, Row, documented
 
@@ -60,7 +60,7 @@ def _measure(request: _Request) -> list[PluginFinding]:
         for plugin, network in request.networks.items()
     }
     return [
-        judge(each, observed[each.plugin][each.policy])
+        evaluate(each, observed[each.plugin][each.policy])
         for each in documented()
         if each.row is not Row.EXAMPLE and each.plugin in observed
     ]
@@ -71,7 +71,7 @@ def _measure_example(statement: PluginStatement) -> PluginFinding:
         observe_inside(NETWORKS[statement.plugin], "ipvs", local_fallback=fallback)
         for fallback in (False, True)
     )
-    return judge_example(statement, older[statement.policy], newer[statement.policy])
+    return evaluate_example(statement, older[statement.policy], newer[statement.policy])
 
 
 def _measure_there(request: _Request) -> list[PluginFinding]:

@@ -44,13 +44,13 @@ def _in_two(column: str) -> tuple[str, str]:
 def _mark(finding: PluginFinding | None, notes: dict[str, int]) -> Mark | None:
     if finding is None:
         return None
-    story = "; ".join([finding.measured, *finding.evidence])
+    detail = "; ".join([finding.measured, *finding.evidence])
     if finding.agrees:
-        return Mark(finding.found, "good", story)
+        return Mark(finding.found, "good", detail)
     if finding.disappoints:
-        return Mark(f"{finding.found} !", "odd", story)
+        return Mark(f"{finding.found} !", "odd", detail)
     number = notes.setdefault(finding.unreproducible, len(notes) + 1)
-    return Mark(f"{finding.found} x{number}", "odd", story)
+    return Mark(f"{finding.found} x{number}", "odd", detail)
 
 
 def summary(measured: Findings) -> Iterator[str]:

@@ -37,7 +37,7 @@ class Inside(Struct, frozen=True, kw_only=True):
     """A client in the cluster asks a load balancer. `node`: where it is.
 
     `way`: what was done to a probe on its way, a clause for each translation. `rule`: the one that
-    chose among which pods, if one was seen. `passed_balancer`: the probe came by there.
+    chose among which pods, if one was seen. `passed_balancer`: the probe passed it.
     """
 
     node: str

@@ -19,7 +19,7 @@ class Row(StrEnum):
     BALANCE = "balance"  # whether pods get equal shares
     SOURCE = "source"  # whether pods see the client's address
     PERSISTENCE = "persistence"  # whether a client returns to its pod
-    EXAMPLE = "example"  # of a failure that the document names; of ipvs mode alone
+    EXAMPLE = "example"  # of a failure that the document names; of ipvs mode only
 
 
 NETWORKS = {"flannel": "flannel-vxlan", "terway-eniip": "eni-shared"}

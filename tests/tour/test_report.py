@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 
 from kproxy.probe import Finding
-from kproxy.report.findings import Section, as_values, print_sections
+from kproxy.tour.part import Part, Shown
+from kproxy.tour.report import findings_values, part_values, print_part, summary
 
 LONG = Finding(
     check="distribution",
@@ -27,12 +28,12 @@ FINE = Finding(
     why="",
     in_iptables_mode="dropped at node-a",
 )
-SECTIONS = [Section(title="NodePort shop", findings=[FINE, LONG])]
+PART = Part(title="NodePort shop", findings=[FINE, LONG], problems=["web-1 is ready"])
 
 
 def printed() -> str:
     file = io.StringIO()
-    print_sections(SECTIONS, file, name=lambda address: f"({address[:4]})")
+    print_part(PART, {"10.244.1.1": "(10.2)", "fd00:10:244:3::12": "web-a"}, file=file)
     return file.getvalue()
 
 
@@ -68,7 +69,21 @@ def test_nothing_but_text_without_a_terminal() -> None:
 
 
 def test_values_for_json() -> None:
-    fine, long = as_values(SECTIONS)
+    fine, long = findings_values([PART])
     assert fine["section"] == "NodePort shop"
     assert (fine["ok"], long["ok"]) == (True, False)
     assert long["problems"] == LONG.problems
+    values = part_values(PART)
+    assert values["findings"] == [fine, long]
+    assert (values["ok"], values["problems"]) == (False, ["web-1 is ready"])
+
+
+def test_the_summary_counts_findings_and_names_what_is_wrong() -> None:
+    shown = Shown(mode="iptables", parts=[PART], lab_up_s=0.456, total_s=4.94)
+    assert not shown.ok
+    assert list(summary(shown)) == [
+        "1 of 2 as expected; lab up in 0.46 s, 4.9 s in all",
+        f"NOT AS EXPECTED: distribution: {LONG.client} asks {LONG.asked}",
+        f"  {LONG.problems[0]}",
+        "NOT AS EXPECTED: web-1 is ready",
+    ]

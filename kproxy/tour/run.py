@@ -16,8 +16,10 @@ from kproxy.tour.steps import STEPS
 _READY_S = 10  # for pods whose probes take their time
 
 
-def play(lab: Lab, example: Example) -> Iterator[Part]:
-    """The parts as they come. `lab`: of examples/lab/services.yaml, without objects of others.
+def run(lab: Lab, example: Example) -> Iterator[Part]:
+    """Yield the parts as soon as each is known.
+
+    `lab`: of examples/lab/services.yaml, without objects of others.
 
     Raises what `Lab.apply` raises.
     """
@@ -35,9 +37,7 @@ def play(lab: Lab, example: Example) -> Iterator[Part]:
             yield traffic.why(lab, prober, parts)
         if example.name in STEPS:
             yield from STEPS[example.name](lab, prober, example.path)
-    owners = {
-        address: host.name for host in lab.network.hosts.values() for address in host.addresses
-    }
+    owners = objects.owners(lab)
     seen = [*summary.paragraphs(parts, lambda address: owners.get(address, address))]
     if seen:
         yield Part(title="What one has seen", notes=seen)
@@ -46,6 +46,6 @@ def play(lab: Lab, example: Example) -> Iterator[Part]:
 def _warnings(lab: Lab) -> list[str]:
     return [
         f"Warning: {kind} {name}: {text}"
-        for (kind, _, name), told in lab.warnings.items()
-        for text in told
+        for (kind, _, name), texts in lab.warnings.items()
+        for text in texts
     ]

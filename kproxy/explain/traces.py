@@ -1,4 +1,4 @@
-"""Traces of netfilter in all hosts of a lab at once, sorted by the probes they are about."""
+"""Traces of netfilter in many hosts of a lab at once, sorted by the probes they are about."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kproxy.probe.packets import Role, sighting
 from kproxy.probe.taps import HasNamespace
 
 
-class Deed(NamedTuple):
+class TracedStep(NamedTuple):
     """A rule (or policy) that a packet of a probe met on `host`."""
 
     host: str
@@ -21,8 +21,8 @@ class Deed(NamedTuple):
     step: TraceStep
 
 
-class Witness:
-    """Watches from creation to `close`. A context manager. Not thread-safe."""
+class Traces:
+    """Traces from creation to `close`. A context manager. Not thread-safe."""
 
     def __init__(self, hosts: Mapping[str, HasNamespace], variant: Variant) -> None:
         """Raises Unsupported if this kernel cannot trace."""
@@ -43,12 +43,12 @@ class Witness:
     def close(self) -> None:
         self._stack.close()
 
-    def testify(self, tags: Set[int]) -> Mapping[int, list[Deed]]:
-        """What happened to the probes with these tags since the last call, host by host in order.
+    def read(self, tags: Set[int]) -> Mapping[int, list[TracedStep]]:
+        """Return what the probes with these tags met since the last call, host by host in order.
 
         Raises KernelRefused if the kernel had to drop steps.
         """
-        found: defaultdict[int, list[Deed]] = defaultdict(list)
+        found: defaultdict[int, list[TracedStep]] = defaultdict(list)
         for name, trace in self._traces.items():
             seen: dict[bytes, tuple[int, Role] | None] = {}
             for step in trace.read():
@@ -57,9 +57,9 @@ class Witness:
                     seen[step.packet] = (about.tag, about.role) if about else None
                 if about_probe := seen[step.packet]:
                     tag, role = about_probe
-                    found[tag].append(Deed(name, role, step))
+                    found[tag].append(TracedStep(name, role, step))
         return found
 
-    def describe(self, deed: Deed) -> str:
-        """The rule as iptables-save or nft prints it; see `Trace.describe`."""
-        return self._traces[deed.host].describe(deed.step)
+    def describe(self, traced: TracedStep) -> str:
+        """Return the rule as iptables-save or nft prints it; see `Trace.describe`."""
+        return self._traces[traced.host].describe(traced.step)

@@ -1,6 +1,6 @@
 """One statement against what was observed. Pure.
 
-Shares are judged by chance (`kproxy.probe.chi_square`); all the rest has to hold for every
+Shares are tested for chance (`kproxy.probe.chi_square`); all the rest has to hold for every
 connection.
 """
 
@@ -43,19 +43,19 @@ class PluginFinding(Struct, frozen=True, kw_only=True):
         return not self.agrees and not self.unreproducible
 
 
-class _Verdict(NamedTuple):
+class _Evaluation(NamedTuple):
     found: str
     measured: str
     evidence: tuple[str, ...]
     why: str = ""
 
 
-def judge(statement: PluginStatement, observed: Observed) -> PluginFinding:
+def evaluate(statement: PluginStatement, observed: Observed) -> PluginFinding:
     """`observed` with the plugin and policy of the statement, which is no EXAMPLE."""
-    return _finding(statement, _JUDGES[statement.row](observed))
+    return _finding(statement, _EVALUATIONS[statement.row](observed))
 
 
-def judge_example(
+def evaluate_example(
     statement: PluginStatement, older: Sequence[Inside], newer: Sequence[Inside]
 ) -> PluginFinding:
     """An access that "may vary or even fail": with kube-proxy before 1.25, and since then."""
@@ -66,23 +66,23 @@ def judge_example(
     else:
         measured = f"with every version it {found}"
     evidence = [
-        f"{version}: {_tell(clients)}"
+        f"{version}: {_reach(clients)}"
         for version, clients in (("before 1.25", older), ("since 1.25", newer))
     ]
-    return _finding(statement, _Verdict(found, measured, tuple(evidence)))
+    return _finding(statement, _Evaluation(found, measured, tuple(evidence)))
 
 
-def _finding(statement: PluginStatement, verdict: _Verdict) -> PluginFinding:
+def _finding(statement: PluginStatement, evaluation: _Evaluation) -> PluginFinding:
     return PluginFinding(
         statement=statement,
-        found=verdict.found,
-        measured=verdict.measured,
-        evidence=verdict.evidence,
-        unreproducible="" if verdict.found == statement.expect else verdict.why,
+        found=evaluation.found,
+        measured=evaluation.measured,
+        evidence=evaluation.evidence,
+        unreproducible="" if evaluation.found == statement.expect else evaluation.why,
     )
 
 
-def _backends(seen: Observed) -> _Verdict:
+def _backends(seen: Observed) -> _Evaluation:
     """Who is attached, and whether it is they who got the connections."""
     attached = set(seen.backends)
     passed = _passed(seen)
@@ -95,20 +95,20 @@ def _backends(seen: Observed) -> _Verdict:
     measured = f"attached: {_names(seen.backends)}"
     if passed.keys() != attached or seen.plain.failed:
         found, measured = NEITHER, f"{measured}; but connections pass {_names(passed)}"
-    return _Verdict(found, measured, (f"connections from outside pass {_counts(passed)}",))
+    return _Evaluation(found, measured, (f"connections from outside pass {_counts(passed)}",))
 
 
-def _quota(seen: Observed) -> _Verdict:
+def _quota(seen: Observed) -> _Evaluation:
     attached, nodes = len(seen.backends), len(seen.nodes)
     found = "fewer" if attached < nodes else "one-per-node"
-    return _Verdict(
+    return _Evaluation(
         found,
         f"{attached} backends in a cluster of {nodes} nodes and {len(seen.pods)} pods",
         (f"attached: {_names(seen.backends)}",),
     )
 
 
-def _path(seen: Observed) -> _Verdict:
+def _path(seen: Observed) -> _Evaluation:
     """Where what comes from inside is translated."""
     reached = [each for each in seen.inside if each.answers.by]
     around = [each for each in reached if each.passed_balancer]
@@ -118,14 +118,14 @@ def _path(seen: Observed) -> _Verdict:
     clients = _names(dict.fromkeys(each.answers.client for each in reached))
     if not around and by_node == reached:
         measured = "the client's own node translates; the load balancer sees nothing"
-        return _Verdict("node", measured, (f"clients: {clients}", f"e.g. {reached[0].way[0]}"))
+        return _Evaluation("node", measured, (f"clients: {clients}", f"e.g. {reached[0].way[0]}"))
     measured = (
         f"by the load balancer: {_names(dict.fromkeys(each.answers.client for each in around))}"
     )
-    return _Verdict("balancer" if around == reached else NEITHER, measured, ())
+    return _Evaluation("balancer" if around == reached else NEITHER, measured, ())
 
 
-def _inside(seen: Observed) -> _Verdict:
+def _inside(seen: Observed) -> _Evaluation:
     reaching, failing = _reaching(seen.inside), _failing(seen.inside)
     with_pods = set(seen.pods.values())
     if not failing:
@@ -138,16 +138,16 @@ def _inside(seen: Observed) -> _Verdict:
     why = ""
     if found != "pod-nodes" and strangers:
         # One process and one pod are enough: the same rules are on all nodes.
-        told = {each.answers.client == each.node: each for each in reversed(strangers)}
+        shown = {each.answers.client == each.node: each for each in reversed(strangers)}
         why = "; ".join(
-            f"{told[kind].node} runs no pod of it, yet {_why(told[kind])}"
+            f"{shown[kind].node} runs no pod of it, yet {_why(shown[kind])}"
             for kind in (True, False)
-            if kind in told
+            if kind in shown
         )
-    return _Verdict(found, _tell(seen.inside), tuple(_access(seen.inside)), why)
+    return _Evaluation(found, _reach(seen.inside), tuple(_access(seen.inside)), why)
 
 
-def _balance(seen: Observed) -> _Verdict:
+def _balance(seen: Observed) -> _Evaluation:
     if seen.plain.failed or seen.weighted.failed:
         return _broken(seen.plain, seen.weighted)
     plain, weighted = (_shares(seen, each) for each in (seen.plain, seen.weighted))
@@ -166,10 +166,10 @@ def _balance(seen: Observed) -> _Verdict:
             ("wrr", seen.weighted, weighted),
         )
     ]
-    return _Verdict(found, measured, tuple(evidence))
+    return _Evaluation(found, measured, tuple(evidence))
 
 
-def _source(seen: Observed) -> _Verdict:
+def _source(seen: Observed) -> _Evaluation:
     if seen.plain.failed:
         return _broken(seen.plain)
     owners: Counter[str] = Counter()
@@ -181,11 +181,11 @@ def _source(seen: Observed) -> _Verdict:
         "kept": "pods see the client's address",
         "lost": "pods see addresses of nodes",
     }.get(found, "pods see the client's address at times")
-    return _Verdict(found, measured, (f"{client} is seen as {_counts(owners)}",))
+    return _Evaluation(found, measured, (f"{client} is seen as {_counts(owners)}",))
 
 
-def _persistence(seen: Observed) -> _Verdict:
-    """Judged where a node has one pod at most: the load balancer's persistence ends at the node."""
+def _persistence(seen: Observed) -> _Evaluation:
+    """Persistence counts where a node has one pod at most: a load balancer's ends at the node."""
     asked = [seen.plain, *(each for clients in seen.sticky.values() for each in clients)]
     if any(each.failed for each in asked):
         return _broken(*asked)
@@ -197,10 +197,10 @@ def _persistence(seen: Observed) -> _Verdict:
     }
     evidence = [f"{text}: {_each(seen.sticky[name])}" for name, text in names.items()]
     evidence.append(f"without persistence: {_each([seen.plain])}")
-    return _Verdict("kept" if kept else "lost", _persistence_told(seen), tuple(evidence))
+    return _Evaluation("kept" if kept else "lost", _persistence_in_words(seen), tuple(evidence))
 
 
-def _persistence_told(seen: Observed) -> str:
+def _persistence_in_words(seen: Observed) -> str:
     if _stay(seen.sticky[SEVERAL]):
         return "a client returns to its pod"
     remedy = "; with sessionAffinity ClientIP to its pod" if _stay(seen.sticky[BOTH]) else ""
@@ -209,7 +209,7 @@ def _persistence_told(seen: Observed) -> str:
     return f"a client returns to its node, and to its pod if that is the only one{remedy}"
 
 
-_JUDGES: Mapping[Row, Callable[[Observed], _Verdict]] = {
+_EVALUATIONS: Mapping[Row, Callable[[Observed], _Evaluation]] = {
     Row.BACKENDS: _backends,
     Row.QUOTA: _quota,
     Row.PATH: _path,
@@ -220,9 +220,9 @@ _JUDGES: Mapping[Row, Callable[[Observed], _Verdict]] = {
 }
 
 
-def _broken(*asked: Answers) -> _Verdict:
+def _broken(*asked: Answers) -> _Evaluation:
     failed = sum((Counter(dict(each.failed)) for each in asked), Counter[str]())
-    return _Verdict(NEITHER, f"connections from outside fail: {_counts(failed)}", ())
+    return _Evaluation(NEITHER, f"connections from outside fail: {_counts(failed)}", ())
 
 
 def _passed(seen: Observed) -> Counter[str]:
@@ -257,7 +257,7 @@ def _failing(clients: Iterable[Inside]) -> set[str]:
     return {each.node for each in clients if each.answers.failed}
 
 
-def _tell(clients: Sequence[Inside]) -> str:
+def _reach(clients: Sequence[Inside]) -> str:
     failing = _failing(clients)
     reaching = _reaching(clients) - failing
     if not failing:

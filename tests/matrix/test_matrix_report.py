@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from kproxy.matrix.agreement import Comparison
-from kproxy.matrix.measure import Cell
 from kproxy.matrix.places import Client, Kind, Question, Target
 from kproxy.matrix.report import chapters, comparison, differences, summary
 from kproxy.matrix.seeds import Revision, Statement
 from kproxy.matrix.setting import Setting
 from kproxy.report.boards import Board
+from tests.matrix.cells import cell
 
 SETTING = Setting(mode="iptables", network="vpc", profile="cce")
 OWN = Question(Kind.NODE_PORT, Client.NODE_OTHER, Target.OWN_PRIVATE)
@@ -19,30 +17,13 @@ BALANCED = Question(Kind.LOAD_BALANCER, Client.CONTAINER_SAME, Target.LB_PRIVATE
 REASON = "node-c drops it: filter KUBE-EXTERNAL-SERVICES"
 
 
-def cell(question: Question, protocol: str = "TCP", source_is: str = "node") -> Cell:
-    return Cell(
-        question=question,
-        protocol=protocol,
-        asked="192.168.10.12:30080",
-        outcome="success" if source_is else "timeout",
-        source="192.168.10.12" if source_is else "",
-        source_is=source_is,
-        hops=(),
-        at="node-c",
-        mechanism="",
-        reason="" if source_is else REASON,
-        way=(),
-        steady=True,
-    )
-
-
 def words(board: Board) -> dict[tuple[str, ...], list[str]]:
     return {left: [mark.text if mark else "" for mark in marks] for left, marks in board.rows}
 
 
 def test_words_and_notes() -> None:
-    cells = [cell(OWN), cell(THIRD, source_is=""), cell(BALANCED, source_is="")]
-    (chapter,) = chapters({SETTING: cells})
+    lost = [cell(question, "timeout", reason=REASON) for question in (THIRD, BALANCED)]
+    (chapter,) = chapters({SETTING: [cell(OWN), *lost]})
     ports, others = chapter.boards
     assert chapter.title == "vpc, iptables mode, profile cce, policy Local, IPv4, TCP"
     assert chapter.notes == (REASON,)
@@ -56,20 +37,25 @@ def test_words_and_notes() -> None:
 
 
 def test_protocols_share_a_chapter_unless_they_differ() -> None:
-    tcp, udp = [cell(OWN)], [cell(OWN, "UDP")]
+    tcp, udp = [cell(OWN)], [cell(OWN, protocol="UDP")]
     assert len(chapters({SETTING: tcp + udp})) == 1
-    assert len(chapters({SETTING: [*tcp, cell(OWN, "UDP", "")]})) == 2
+    assert len(chapters({SETTING: [*tcp, cell(OWN, "timeout", protocol="UDP")]})) == 2
 
 
 def test_a_doubtful_cell_is_marked() -> None:
-    (chapter,) = chapters({SETTING: [replace(cell(OWN), steady=False)]})
+    (chapter,) = chapters({SETTING: [cell(OWN, steady=False)]})
     assert words(chapter.boards[0])["process, another node",] == ["node?"]
 
 
 def test_differences_have_one_row_for_both_protocols() -> None:
     """And no note that no row leads to."""
-    lost = [replace(cell(OWN, each, ""), reason=f"drops {each}") for each in ("TCP", "UDP")]
-    pairs = [(cell(OWN, found.protocol), found) for found in lost]
+    pairs = [
+        (
+            cell(OWN, protocol=each),
+            cell(OWN, "timeout", protocol=each, reason=f"drops {each}"),
+        )
+        for each in ("TCP", "UDP")
+    ]
     chapter = differences("title", pairs, "cce", "upstream")
     assert words(chapter.boards[0]) == {
         ("nodeport", "node-other", "own-node-private"): ["node", "timeout 1"]
@@ -96,7 +82,7 @@ def test_documented_beside_measured() -> None:
             basis="stated",
             unreproducible=why,
         )
-        found = cell(OWN, source_is=source_is)
+        found = cell(OWN, "success" if source_is else "timeout", source_is)
         revision = Revision(
             name="newest", settings={"vpc-iptables": SETTING}, statements=(statement,)
         )

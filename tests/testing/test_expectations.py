@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kproxy.forwarding.network import Host, HostKind, Network, Outcome, Packet, Verdict
-from kproxy.probe import Connected, Delivered, Dropped, Failure, How, NotConnected, Refused
-from kproxy.testing import Expectation, Fate, delivered, dropped, refused
-from kproxy.testing.fate import explain
+from kproxy.forwarding.network import Host, HostKind, Network, Packet
+from kproxy.outcome import Connection, How, Observation, Outcome, Prediction
+from kproxy.testing import Answer, Expectation, delivered, dropped, refused
+from kproxy.testing.expectations import explain
 
 NETWORK = Network(
     hosts={
@@ -18,7 +18,7 @@ NETWORK = Network(
     routes={},
 )
 PACKET = Packet(client="outside", address="192.168.10.11", port=30080)
-VERDICT = Verdict(
+PREDICTION = Prediction(
     outcome=Outcome.DELIVERED,
     sources={"pod-a": "10.244.1.1", "pod-b": "192.168.10.11"},
     at="node-a",
@@ -26,25 +26,22 @@ VERDICT = Verdict(
 )
 
 
-def packet(seen: Delivered | Refused | Dropped) -> Fate:
-    return Fate.of_probe(PACKET, seen, VERDICT, NETWORK)
+def answer(found: Observation | Connection | Prediction) -> Answer:
+    return Answer(packet=PACKET, found=found, prediction=PREDICTION, network=NETWORK)
 
 
-def connection(seen: Connected | NotConnected) -> Fate:
-    return Fate.of_connection(PACKET, seen, VERDICT, NETWORK)
+HOPS = ("outside", "node-a", "pod-a")
+POD_A = answer(Observation.delivered("pod-a", "10.244.1.1", hops=HOPS))
+UNHEARD = answer(Observation.delivered("pod-a", "10.244.1.1", answered=False))
+BY_NODE = answer(Observation.refused("node-a", How.PORT_UNREACHABLE))
+ON_NODE = answer(Observation.dropped("node-a"))
+TO_POD_A = answer(Connection(outcome=Outcome.SUCCESS, pod="pod-a", source="10.244.1.1"))
+DENIED = answer(Connection(outcome=Outcome.REFUSED))
+SILENCE = answer(Connection(outcome=Outcome.TIMEOUT))
+ORACLE = answer(PREDICTION)
+REJECTED = answer(Prediction(outcome=Outcome.REFUSED, at="node-a", why="because"))
 
-
-POD_A = packet(Delivered(pod="pod-a", source="10.244.1.1", hops=("outside", "node-a", "pod-a")))
-UNHEARD = packet(Delivered(pod="pod-a", source="10.244.1.1", answered=False))
-BY_NODE = packet(Refused(by="node-a", how=How.PORT_UNREACHABLE))
-ON_NODE = packet(Dropped(last_seen="node-a"))
-TO_POD_A = connection(Connected(pod="pod-a", source="10.244.1.1", source_port=9))
-DENIED = connection(NotConnected(how=Failure.REFUSED))
-NO_ROUTE = connection(NotConnected(how=Failure.UNREACHABLE))
-SILENCE = connection(NotConnected(how=Failure.TIMED_OUT))
-ORACLE = Fate.of_verdict(PACKET, VERDICT, NETWORK)
-
-EQUAL: list[tuple[Fate, Expectation, bool]] = [
+EQUAL: list[tuple[Answer, Expectation, bool]] = [
     (POD_A, delivered(), True),
     (POD_A, delivered("pod-a"), True),
     (POD_A, delivered("pod-b", "pod-a"), True),
@@ -68,7 +65,6 @@ EQUAL: list[tuple[Fate, Expectation, bool]] = [
     (TO_POD_A, delivered("pod-b"), False),
     (TO_POD_A, delivered("pod-a", answered=False), False),
     (DENIED, refused("node-b"), True),  # a connection does not know by whom
-    (NO_ROUTE, refused(), True),
     (DENIED, dropped(), False),
     (SILENCE, dropped("node-b"), True),
     (SILENCE, refused(), False),
@@ -78,14 +74,17 @@ EQUAL: list[tuple[Fate, Expectation, bool]] = [
     (ORACLE, delivered("pod-a", source="node-a"), False),  # pod-b may answer, too
     (ORACLE, delivered("pod-a", "pod-b", source="10.244.1.1"), False),
     (ORACLE, delivered(), True),
+    (REJECTED, refused("node-a"), True),
+    (REJECTED, refused("node-b"), False),
+    (REJECTED, dropped("node-a"), False),
 ]
 
 
-@pytest.mark.parametrize(("fate", "expectation", "equal"), EQUAL)
-def test_equality(fate: Fate, expectation: Expectation, equal: bool) -> None:
-    assert (fate == expectation) is equal
-    assert (expectation == fate) is equal
-    assert (fate != expectation) is not equal
+@pytest.mark.parametrize(("answer", "expectation", "equal"), EQUAL)
+def test_equality(answer: Answer, expectation: Expectation, equal: bool) -> None:
+    assert (answer == expectation) is equal
+    assert (expectation == answer) is equal
+    assert (answer != expectation) is not equal
 
 
 def test_the_explanation_shows_the_way_and_the_oracle() -> None:

@@ -10,30 +10,32 @@ from typing import Self
 from kproxy.address import Family
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.backend import load
-from kproxy.explain.inquiry import Answer, Inquirer, Inquiry, sources
+from kproxy.explain.explainer import Explainer, Explanation, Request
+from kproxy.explain.sources import sources
 from kproxy.forwarding.network import Packet
 from kproxy.lab import Lab
+from kproxy.outcome import Expectation
 from kproxy.scenario.files import Scenario, cluster_ip
-from kproxy.scenario.form import Attached, Expected, Question, Remedy, Target
+from kproxy.scenario.form import Attached, Question, Remedy, Target
 from kproxy.store import SERVICE_NAME_LABEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A question, and what came of it. `source`: what the address is that the server saw."""
+    """A question, and what became of it. `source`: what the address is that the server saw."""
 
     question: Question
-    expected: Expected
+    expected: Expectation
     address: str
-    answer: Answer
+    explanation: Explanation
     source: str
 
     @property
     def ok(self) -> bool:
         return (
-            self.answer.outcome == self.expected.outcome
+            self.explanation.connection.outcome is self.expected.outcome
             and self.expected.source in ("", self.source)
-            and self.answer.steady
+            and self.explanation.steady
         )
 
 
@@ -50,8 +52,8 @@ class Backends:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """`remedy` None: without any."""
+class Round:
+    """Questions that were asked with one remedy. `remedy` None: without any."""
 
     remedy: Remedy | None
     asked: tuple[Asked, ...]
@@ -63,24 +65,25 @@ class Run:
     scenario: Scenario
     mode: str
     network: str
-    scenes: tuple[Scene, ...]
+    rounds: tuple[Round, ...]
 
     @property
     def expected(self) -> int:
         """How much of it was to be expected in a certain way."""
-        return sum(len(scene.asked) + len(scene.attached) for scene in self.scenes)
+        return sum(len(each.asked) + len(each.attached) for each in self.rounds)
 
     @property
     def as_expected(self) -> int:
         return sum(
-            sum(each.ok for each in scene.asked) + sum(each.ok for each in scene.attached)
-            for scene in self.scenes
+            sum(asked.ok for asked in each.asked) + sum(found.ok for found in each.attached)
+            for each in self.rounds
         )
 
 
-class Stage:
-    """A lab, and who asks questions of it. A context manager. It fits all scenarios whose lab and
-    settings are equal.
+class ScenarioLab:
+    """A lab, and the explainer that asks its questions. A context manager.
+
+    It fits all scenarios whose lab and settings are equal.
     """
 
     def __init__(self, scenario: Scenario, mode: str, network: str) -> None:
@@ -97,7 +100,7 @@ class Stage:
         """Raises what entering a `Lab` raises."""
         with ExitStack() as undo:
             undo.enter_context(self.lab)
-            self.inquirer = undo.enter_context(Inquirer(self.lab, self.lab.spec.families[0]))
+            self.explainer = undo.enter_context(Explainer(self.lab, self.lab.spec.families[0]))
             self._open = undo.pop_all()
         return self
 
@@ -105,32 +108,34 @@ class Stage:
         self._open.close()
 
 
-def play(scenario: Scenario, stage: Stage, *, tell: Callable[[str], None] = lambda _: None) -> Run:
+def run(
+    scenario: Scenario, running: ScenarioLab, *, tell: Callable[[str], None] = lambda _: None
+) -> Run:
     """Ask, then apply each remedy for itself and ask again. `tell` hears of progress.
 
     Raises what `Lab.replace` raises, and Unsupported if this kernel cannot trace.
     """
-    form, lab = scenario.form, stage.lab
+    form, lab = scenario.form, running.lab
     parts: list[tuple[Remedy | None, tuple[KubernetesObject, ...]]] = [
         (None, scenario.objects),
         *zip(form.remedies, scenario.remedies, strict=True),
     ]
-    scenes = []
+    rounds = []
     for number, (remedy, objects) in enumerate(parts, 1):
         title = f"remedy: {remedy.title}" if remedy else form.title
         tell(f"[{number}/{len(parts)}] {title}")
         lab.replace([*objects, *_slices(lab, objects)])
         part = remedy or form
-        scenes.append(
-            Scene(
+        rounds.append(
+            Round(
                 remedy=remedy,
-                asked=tuple(_ask(stage, objects, part.questions)),
+                asked=tuple(_ask(running, objects, part.questions)),
                 attached=tuple(
                     Backends(expected=each, found=_backends(lab, each)) for each in part.attached
                 ),
             )
         )
-    return Run(scenario=scenario, mode=stage.mode, network=stage.network, scenes=tuple(scenes))
+    return Run(scenario=scenario, mode=running.mode, network=running.network, rounds=tuple(rounds))
 
 
 def _slices(lab: Lab, objects: Iterable[KubernetesObject]) -> list[KubernetesObject]:
@@ -149,9 +154,9 @@ def _slices(lab: Lab, objects: Iterable[KubernetesObject]) -> list[KubernetesObj
 
 
 def _ask(
-    stage: Stage, objects: Iterable[KubernetesObject], questions: Sequence[Question]
+    running: ScenarioLab, objects: Iterable[KubernetesObject], questions: Sequence[Question]
 ) -> list[Asked]:
-    lab = stage.lab
+    lab = running.lab
     family = lab.spec.families[0]
     cluster_ips = {
         each.metadata.name: cluster_ip(each, family)
@@ -159,24 +164,24 @@ def _ask(
         if isinstance(each, Service)
     }
     addresses = [_address(lab, family, cluster_ips, question.asks) for question in questions]
-    inquiries = [
-        Inquiry(
+    requests = [
+        Request(
             packet=Packet(client=question.client, address=address, port=question.asks.port),
             host=question.asks.host,
         )
         for question, address in zip(questions, addresses, strict=True)
     ]
     known = sources(lab, family)
-    answers = stage.inquirer.ask(inquiries) if inquiries else []
+    explanations = running.explainer.ask(requests) if requests else []
     return [
         Asked(
             question=question,
-            expected=question.expected(stage.network, stage.mode),
+            expected=question.expected(running.network, running.mode),
             address=address,
-            answer=answer,
-            source=str(known.get(answer.source, answer.source)),
+            explanation=each,
+            source=str(known.get(each.connection.source, each.connection.source)),
         )
-        for question, address, answer in zip(questions, addresses, answers, strict=True)
+        for question, address, each in zip(questions, addresses, explanations, strict=True)
     ]
 
 

@@ -1,0 +1,78 @@
+"""The two tours of `kproxy demo`: all manifests of examples/ at once, or one of them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kproxy.lab import Lab
+from kproxy.tour import catalog, demo
+from kproxy.tour.part import Part, Shown
+from kproxy.tour.report import WIDTHS, WIDTHS_FOR_PROTOCOLS, findings_values, part_values
+from kproxy.tour.run import run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tour:
+    """A lab, what is applied to it, and what is shown of it.
+
+    `lab`: the file of the lab. `applied`: a manifest, or a folder of them. `parts` applies it and
+    yields what there is to show; `values` makes JSON of it. `widths`: of the columns of findings.
+    `ask`: a pod of the lab, and a command that asks something there.
+    """
+
+    lab: Path
+    applied: Path
+    parts: Callable[[Lab], Iterator[Part]]
+    values: Callable[[Shown], Mapping[str, object]]
+    widths: Sequence[int]
+    ask: tuple[str, ...]
+
+
+def of_all(examples: Path) -> Tour:
+    """Return the tour of the cluster of examples/."""
+
+    def parts(lab: Lab) -> Iterator[Part]:
+        lab.apply(examples)
+        yield from demo.walk(lab)
+
+    def values(shown: Shown) -> Mapping[str, object]:
+        return {
+            "mode": shown.mode,
+            "ok": shown.ok,
+            "lab_up_s": round(shown.lab_up_s, 3),
+            "total_s": round(shown.total_s, 3),
+            "findings": findings_values(shown.parts),
+        }
+
+    asking = "bash -c 'exec 3<>/dev/tcp/10.96.0.10/80; echo >&3; cat <&3'"
+    return Tour(
+        lab=examples / demo.LAB,
+        applied=examples,
+        parts=parts,
+        values=values,
+        widths=WIDTHS,
+        ask=("shell-c", asking),
+    )
+
+
+def of_manifest(examples: Path, example: catalog.Example) -> Tour:
+    """Return the tour of one manifest, on a cluster whose control plane runs its Deployments."""
+
+    def values(shown: Shown) -> Mapping[str, object]:
+        return {
+            "example": example.name,
+            "mode": shown.mode,
+            "ok": shown.ok,
+            "parts": [*map(part_values, shown.parts)],
+        }
+
+    return Tour(
+        lab=examples / catalog.LAB,
+        applied=example.path,
+        parts=lambda lab: run(lab, example),
+        values=values,
+        widths=WIDTHS_FOR_PROTOCOLS,
+        ask=("shell", "getent", "hosts", "kube-dns.kube-system"),
+    )
