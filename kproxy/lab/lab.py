@@ -36,11 +36,11 @@ from kproxy.lab.objects import node_object, pod_object, selected, slices_for
 from kproxy.lab.pods.ingress import IngressController
 from kproxy.lab.pods.runtime import PodRuntime
 from kproxy.lab.pods.server import PodServer
-from kproxy.lab.proxies import Proxies, SyncReports, upsert
+from kproxy.lab.proxies import Proxies, SyncReports
 from kproxy.lab.publishing import Publisher
 from kproxy.lab.spec import LabSpec
 from kproxy.proxy import NodeProxy
-from kproxy.store import ObjectKey, Store, object_key
+from kproxy.store import ObjectKey, Store, Update, object_key
 
 Objects = Iterable[KubernetesObject]
 log = logging.getLogger("kproxy")
@@ -99,6 +99,7 @@ class Lab:
         self._check_interval_s, self._drain_s = check_interval_s, drain_s
         self._edge: EdgeController | None = None
         self._plane: ControlPlane | None = None
+        self._store = Store()
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -196,9 +197,7 @@ class Lab:
                 [f"Deployment {each.metadata.name}: nobody runs it" for each in workloads],
                 remedy="a lab with a control plane: LabSpec(control_plane=True, ...)",
             )
-        if self._edge:
-            wanted = self._edge.admit(wanted)
-        return self._change(upsert(wanted))
+        return self._change(Update(upserts=wanted))
 
     def delete(self, objects: Iterable[ObjectKey] | Objects | str | Path) -> SyncReports:
         """Remove objects, by (kind, namespace, name) or as `apply` takes them, and sync all nodes.
@@ -213,12 +212,7 @@ class Lab:
         ]
         if self._plane:
             return self._plane.delete(doomed)
-
-        def change(store: Store) -> None:
-            for key in doomed:
-                store.delete(key)
-
-        return self._change(change)
+        return self._change(Update(deletes=tuple(doomed)))
 
     def scale(self, name: str, replicas: int, *, namespace: str = "default") -> SyncReports:
         """Let a Deployment have so many Pods. Returns when they are as with `apply`.
@@ -268,9 +262,7 @@ class Lab:
             return self._plane.replace(_objects(objects))
         self._require_proxies()
         wanted: tuple[KubernetesObject, ...] = (*self.own_objects(), *_objects(objects))
-        if self._edge:
-            wanted = self._edge.admit(wanted, all_there_is=True)
-        return self._change(lambda store: store.replace(wanted))
+        return self._change(self._store.replacement(wanted))
 
     def balancer_state(self) -> tuple[ListenerState, ...]:
         """The listeners of load balancers and the DNAT gateway, as of their last health checks."""
@@ -302,15 +294,22 @@ class Lab:
             raise BadInput([f"unroute: the router has no route to {cidr!r}"])
         self._delete_route(cidr, self._routes[cidr])
 
-    def _change(self, change: Callable[[Store], None]) -> SyncReports:
+    def _change(self, update: Update) -> SyncReports:
+        self._require_proxies()
+        if self._edge:
+            update = self._edge.admit(update)
+        self._store.apply(update)
+        return self._spread(update)
+
+    def _spread(self, update: Update) -> SyncReports:
         """First the nodes, then the ingress pods, then the load balancers, which ask them."""
         proxies = self._require_proxies()
         with ExitStack() as others:
             if self._edge:
-                others.callback(self._edge.follow, change)
+                others.callback(self._edge.follow, update)
             if self._ingress:
-                others.callback(self._ingress.sync, change)
-            return proxies.sync(change)
+                others.callback(self._ingress.follow, update)
+            return proxies.sync(update)
 
     def _add_route(self, cidr: str, node: str) -> None:
         route = topology.route_to_node(self._layout, cidr, node, self._model)
@@ -390,8 +389,8 @@ class Lab:
             self.spec,
             self.nodes,
             runtime,
-            spread=self._change if self._proxies else lambda _change: {},
-            admit=self._edge.admit if self._edge else lambda objects: objects,
+            spread=self._spread if self._proxies else lambda _change: {},
+            cloud=self._edge,
             own=(*self.own_objects(), *pods),
             publisher=self._publisher,
             route=self._add_route,
@@ -424,6 +423,7 @@ class Lab:
     def _forget(self) -> None:
         self._inventory, self._routes = Inventory(), {}
         self._proxies, self._edge, self._plane = None, None, None
+        self._store = Store()
 
 
 def _options_of(mode: Mode | None, given: BackendOptions | None) -> BackendOptions:

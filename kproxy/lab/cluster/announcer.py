@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 
 from kproxy.api.types import EndpointSlice, Service
 from kproxy.lab.spec import LabSpec
-from kproxy.store import ServiceKey, Store
+from kproxy.store import ServiceKey, Store, Update
 
 
 class Announcer:
@@ -32,9 +32,9 @@ class Announcer:
         self._announced: dict[ServiceKey, dict[str, str]] = {}  # address -> node
         self._routes: dict[str, str] = {}  # the same of all Services
 
-    def follow(self, change: Callable[[Store], None]) -> None:
+    def follow(self, update: Update) -> None:
         """After the nodes, so that no packet comes before its rule. Raises KernelRefused."""
-        change(self._store)
+        self._store.apply(update)
         concerned: set[str] = set()
         for key in self._store.take_changes().services:
             concerned.update(self._announced.pop(key, {}))

@@ -26,7 +26,6 @@ from typing import TypeVar
 from kproxy.api.types import EndpointSlice, Ingress, KubernetesObject, Node, Service
 from kproxy.backend import SyncReport
 from kproxy.controlplane.cluster import Cluster
-from kproxy.controlplane.registry import Changed
 from kproxy.dns.resolv import resolv_conf
 from kproxy.lab.cluster.announcer import Announcer
 from kproxy.lab.cluster.dns import ClusterDns
@@ -34,7 +33,7 @@ from kproxy.lab.cluster.kubelet import Kubelet
 from kproxy.lab.cluster.readiness import LONGEST_PAUSE_S
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.proxies import SyncReports
-from kproxy.store import ObjectKey, Store, object_key
+from kproxy.store import ObjectKey, Update, object_key
 
 _T = TypeVar("_T", bound=KubernetesObject)
 _WATCHED = (Service, EndpointSlice, Node, Ingress)  # by proxies, load balancers and ingresses
@@ -51,20 +50,17 @@ class ControlPlane:
         kubelet: Kubelet,
         dns: ClusterDns,
         announcer: Announcer,
-        spread: Callable[[Callable[[Store], None]], SyncReports],
-        admit: Callable[[Iterable[KubernetesObject]], Iterable[KubernetesObject]],
+        spread: Callable[[Update], SyncReports],
         nameservers: Sequence[str],
     ) -> None:
-        """`spread` changes every node's store and syncs. `admit`: what a cloud makes of objects: it
-        gives Services their addresses, and raises BadInput for those that it cannot serve.
-        `nameservers`: addresses of the cluster's DNS.
+        """`spread` updates every node's store and syncs. `nameservers`: addresses of the cluster's
+        DNS.
         """
         self._cluster = cluster
         self._kubelet = kubelet
         self._dns = dns
         self._announcer = announcer
         self._spread = spread
-        self._admit = admit
         self._nameservers = tuple(nameservers)
         self._own: frozenset[ObjectKey] = frozenset()  # of the lab
         self._written: set[ObjectKey] = set()  # by people, besides
@@ -132,7 +128,7 @@ class ControlPlane:
         with self._changing() as reports:
             wanted = {*map(object_key, objects)}
             others = [key for key in self._written - wanted if self._cluster.object(key)]
-            self._cluster.replace(objects, others, _now(), review=self._admit)
+            self._cluster.replace(objects, others, _now())
             self._written = wanted - self._own
         return reports
 
@@ -179,7 +175,7 @@ class ControlPlane:
             return bool(found)
 
     def _write(self, objects: tuple[KubernetesObject, ...]) -> None:
-        self._cluster.apply(objects, review=self._admit)  # node ports are allocated by then
+        self._cluster.apply(objects)
         self._written |= {*map(object_key, objects)} - self._own
 
     def _delete(self, keys: Iterable[ObjectKey]) -> None:
@@ -207,7 +203,7 @@ class ControlPlane:
             self._cluster.reconcile(_now())
             if self._kubelet.start():
                 continue
-            changed = self._take_changes()
+            changed = self._cluster.take_changes()
             if changed:
                 for node, its_reports in self._tell(changed).items():
                     reports[node] += its_reports
@@ -215,35 +211,17 @@ class ControlPlane:
                 break
         self._settled.notify_all()
 
-    def _take_changes(self) -> Changed:
-        """Services have what the cloud has given them."""
-        changed = self._cluster.take_changes()
-        services = [each for each in changed.upserts if isinstance(each, Service)]
-        for admitted in self._admit(services):
-            if isinstance(admitted, Service):
-                key = (admitted.metadata.namespace, admitted.metadata.name)
-                self._cluster.set_service_status(key, admitted.status)
-        later = self._cluster.take_changes()
-        return Changed(
-            upserts=(*changed.upserts, *later.upserts), deletes=(*changed.deletes, *later.deletes)
+    def _tell(self, changed: Update) -> SyncReports:
+        update = Update(
+            upserts=tuple(each for each in changed.upserts if isinstance(each, _WATCHED)),
+            deletes=tuple(key for key in changed.deletes if key[0] in _WATCHED_KINDS),
         )
-
-    def _tell(self, changed: Changed) -> SyncReports:
-        upserts = [each for each in changed.upserts if isinstance(each, _WATCHED)]
-        deletes = [key for key in changed.deletes if key[0] in _WATCHED_KINDS]
-        self._dns.follow(changed.upserts, changed.deletes)
-        if not upserts and not deletes:
+        if not update:
             return {}
-
-        def change(store: Store) -> None:
-            for key in deletes:
-                store.delete(key)
-            for obj in upserts:
-                store.upsert(obj)
-
+        self._dns.follow(update)
         with ExitStack() as others:  # they follow, whatever happens to a node
-            others.callback(self._announcer.follow, change)
-            return self._spread(change)
+            others.callback(self._announcer.follow, update)
+            return self._spread(update)
 
     def _go_on(self) -> None:
         """What the thread does, until it is closed. What has gone wrong is tried again when there

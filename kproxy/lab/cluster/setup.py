@@ -9,7 +9,7 @@ from random import Random
 
 from kproxy.api.types import Container, ContainerPort, KubernetesObject, Metadata, Pod
 from kproxy.api.types import PodSpec as PodManifestSpec
-from kproxy.controlplane.cluster import Cluster
+from kproxy.controlplane.cluster import Cloud, Cluster
 from kproxy.lab.cluster.announcer import Announcer
 from kproxy.lab.cluster.control_plane import ControlPlane
 from kproxy.lab.cluster.dns import ClusterDns, dns_addresses, dns_objects
@@ -21,7 +21,7 @@ from kproxy.lab.pods.runtime import PodRuntime
 from kproxy.lab.proxies import SyncReports
 from kproxy.lab.publishing import Publisher
 from kproxy.lab.spec import LabSpec, PodSpec
-from kproxy.store import Store
+from kproxy.store import Update
 
 
 def set_up_control_plane(
@@ -30,8 +30,8 @@ def set_up_control_plane(
     nodes: Mapping[str, LabNode],
     runtime: PodRuntime,
     *,
-    spread: Callable[[Callable[[Store], None]], SyncReports],
-    admit: Callable[[Iterable[KubernetesObject]], Iterable[KubernetesObject]],
+    spread: Callable[[Update], SyncReports],
+    cloud: Cloud | None,
     own: Iterable[KubernetesObject],
     publisher: Publisher | None,
     route: Callable[[str, str], None],
@@ -50,7 +50,7 @@ def set_up_control_plane(
         random=Random(spec.name),  # so that the same lab gets the same addresses again
         node_ports=range(first, last + 1),
         balancer_cidrs=_cidrs(spec, spec.load_balancer_cidrs) if spec.assigns_balancers else (),
-        assign_elsewhere=spec.edge is not None,
+        cloud=cloud,
     )
     dns = ClusterDns(spec.upstream)
     undo.callback(dns.close)
@@ -59,7 +59,7 @@ def set_up_control_plane(
     nameservers = dns_addresses(cidrs)
     kubelet = Kubelet(cluster, runtime, probes, dns, nodes, publisher, nameservers)
     announcer = Announcer(spec, route, unroute)
-    plane = ControlPlane(cluster, kubelet, dns, announcer, spread, admit, nameservers)
+    plane = ControlPlane(cluster, kubelet, dns, announcer, spread, nameservers)
     undo.callback(plane.close)
     plane.start([*own, *dns_objects(cidrs)])
     return plane
