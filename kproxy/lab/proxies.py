@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NoReturn
 
 from msgspec import Struct
 
@@ -36,6 +36,7 @@ from kproxy.serve import HttpServer, ServiceHealth
 from kproxy.store import Store, Update
 
 SyncReports = Mapping[str, list[SyncReport]]
+NO_PROXIES = "this lab has no proxies: it was made with mode None, or is not up"
 
 
 class _Node(Struct):
@@ -180,6 +181,21 @@ def _close_backends(backends: Mapping[Family, Backend]) -> None:
     """Harmless when repeated, as `Backend.close` is."""
     for backend in backends.values():
         close(backend)
+
+
+class NoProxies:
+    """The proxies of a lab that has none, or is not up: there is no plan, and nothing to do."""
+
+    def sync(self, _update: Update) -> SyncReports:
+        return {}
+
+    def plans(self, _family: Family) -> dict[str, Plan]:
+        return {}
+
+    def _refuse(self, _node: str) -> NoReturn:
+        raise BadInput([NO_PROXIES])
+
+    proxy = stop = start = _refuse
 
 
 def node_config(spec: LabSpec, node: LabNode, mode: Mode, config: ProxyConfig) -> ProxyConfig:

@@ -50,16 +50,23 @@ STEPS = [  # updates one after the other -> addresses that are led to a node the
 ]
 
 
+class Router:
+    def __init__(self) -> None:
+        self.routes: dict[str, str] = {}
+
+    def add(self, cidr: str, node: str) -> None:
+        self.routes[cidr] = node
+
+    def remove(self, cidr: str) -> None:
+        del self.routes[cidr]
+
+
 @pytest.mark.parametrize(("updates", "expected"), STEPS)
 def test_an_address_leads_to_a_node_while_a_service_has_it(
     updates: Sequence[Update], expected: set[str]
 ) -> None:
-    routes: dict[str, str] = {}
-
-    def unroute(cidr: str, node: str) -> None:
-        assert routes.pop(cidr) == node
-
-    announcer = Announcer(SPEC, routes.__setitem__, unroute)
+    router = Router()
+    announcer = Announcer(SPEC, router)
     for update in updates:
         announcer.follow(update)
-    assert routes == dict.fromkeys(expected, "node-a")
+    assert router.routes == dict.fromkeys(expected, "node-a")

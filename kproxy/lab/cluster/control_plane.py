@@ -17,7 +17,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import inf
 from queue import Empty, SimpleQueue
@@ -27,11 +27,13 @@ from kproxy.api.types import EndpointSlice, Ingress, KubernetesObject, Node, Ser
 from kproxy.backend import SyncReport
 from kproxy.controlplane.cluster import Cluster
 from kproxy.dns.resolv import resolv_conf
-from kproxy.lab.cluster.announcer import Announcer
-from kproxy.lab.cluster.dns import ClusterDns
+from kproxy.errors import BadInput
 from kproxy.lab.cluster.kubelet import Kubelet
+from kproxy.lab.cluster.pod_handle import PodHandle
 from kproxy.lab.cluster.readiness import LONGEST_PAUSE_S
+from kproxy.lab.following import Followers
 from kproxy.lab.hosts import LabPod
+from kproxy.lab.names import host_name
 from kproxy.lab.proxies import SyncReports
 from kproxy.store import ObjectKey, Update, object_key
 
@@ -48,19 +50,15 @@ class ControlPlane:
         self,
         cluster: Cluster,
         kubelet: Kubelet,
-        dns: ClusterDns,
-        announcer: Announcer,
-        spread: Callable[[Update], SyncReports],
+        followers: Followers,
         nameservers: Sequence[str],
     ) -> None:
-        """`spread` updates every node's store and syncs. `nameservers`: addresses of the cluster's
-        DNS.
+        """`followers` of Services, EndpointSlices, Nodes and Ingresses. `nameservers`: addresses of
+        the cluster's DNS.
         """
         self._cluster = cluster
         self._kubelet = kubelet
-        self._dns = dns
-        self._announcer = announcer
-        self._spread = spread
+        self._followers = followers
         self._nameservers = tuple(nameservers)
         self._own: frozenset[ObjectKey] = frozenset()  # of the lab
         self._written: set[ObjectKey] = set()  # by people, besides
@@ -92,13 +90,16 @@ class ControlPlane:
         """Raises BadInput; nothing is changed then. And what syncing raises."""
         objects = tuple(objects)
         with self._changing() as reports:
-            self._write(objects)
+            self._cluster.apply(objects)
+            self._written |= {*map(object_key, objects)} - self._own
         return reports
 
     def delete(self, keys: Iterable[ObjectKey]) -> SyncReports:
         """Raises BadInput; nothing is changed then. And what syncing raises."""
+        keys = tuple(keys)
         with self._changing() as reports:
-            self._delete(keys)
+            self._cluster.delete(keys, _now())
+            self._written -= {*keys}
         return reports
 
     def scale(self, namespace: str, name: str, replicas: int) -> SyncReports:
@@ -146,9 +147,22 @@ class ControlPlane:
         """Of pods in that namespace."""
         return resolv_conf(self._nameservers, namespace)
 
-    def object(self, key: ObjectKey) -> KubernetesObject | None:
+    def pod(self, namespace: str, name: str) -> PodHandle:
+        """Raises BadInput if no such pod runs."""
+        host, running = host_name(name, namespace), self.pods
+        if host not in running:
+            text = ", ".join(running) or "none"
+            raise BadInput([f"no pod {name} of namespace {namespace} runs; there are: {text}"])
+        return PodHandle(self, host)
+
+    def get(self, key: ObjectKey) -> KubernetesObject:
+        """Raises BadInput if there is no such object."""
         with self._settled:
-            return self._cluster.object(key)
+            found = self._cluster.object(key)
+        if found is None:
+            kind, namespace, name = key
+            raise BadInput([f"there is no {kind} {name} in namespace {namespace!r}"])
+        return found
 
     def objects(self, kind: type[_T]) -> list[_T]:
         """All of a kind, by namespace and name."""
@@ -173,15 +187,6 @@ class ControlPlane:
             found = self._settled.wait_for(lambda: self._failure or comes_true(), timeout_s)
             self._raise_failure()
             return bool(found)
-
-    def _write(self, objects: tuple[KubernetesObject, ...]) -> None:
-        self._cluster.apply(objects)
-        self._written |= {*map(object_key, objects)} - self._own
-
-    def _delete(self, keys: Iterable[ObjectKey]) -> None:
-        keys = tuple(keys)
-        self._cluster.delete(keys, _now())
-        self._written -= {*keys}
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, list[SyncReport]]]:
@@ -216,12 +221,7 @@ class ControlPlane:
             upserts=tuple(each for each in changed.upserts if isinstance(each, _WATCHED)),
             deletes=tuple(key for key in changed.deletes if key[0] in _WATCHED_KINDS),
         )
-        if not update:
-            return {}
-        self._dns.follow(update)
-        with ExitStack() as others:  # they follow, whatever happens to a node
-            others.callback(self._announcer.follow, update)
-            return self._spread(update)
+        return self._followers.follow(update) if update else {}
 
     def _go_on(self) -> None:
         """What the thread does, until it is closed. What has gone wrong is tried again when there
