@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -286,6 +287,15 @@ def test_an_unusable_configuration_leaves_the_former_in_force(small: Lab) -> Non
 
 def test_a_lab_without_proxies_has_its_nginx() -> None:
     with Lab(SMALL, mode=None) as lab:
+        assert ask(lab) == 404
+
+
+def test_without_proxies_it_follows_a_control_plane() -> None:
+    """It knows the Service by then, but nobody translates its address."""
+    with Lab(replace(SMALL, control_plane=True), mode=None) as lab:
+        lab.apply([ONE, ingress("one")])
+        assert ask(lab) == 502
+        lab.delete([ingress("one")])
         assert ask(lab) == 404
 
 
