@@ -82,7 +82,10 @@ class Builder:
         )
 
     def build(self, undo: ExitStack) -> Parts:
-        """Raises Unsupported, KernelRefused, BadInput, and NamespaceBusy if a name is taken."""
+        """Build all parts; the objects that describe the lab are applied at the end.
+
+        Raises Unsupported, KernelRefused, BadInput, and NamespaceBusy if a name is taken.
+        """
         namespaces = self._create_namespaces(undo)
         inventory = Inventory.of(self._built, self.layout, namespaces)
         routes = {str(ip_network(cidr)): node for cidr, node in self._spec.routes.items()}
@@ -117,7 +120,7 @@ class Builder:
         )
 
     def _create_namespaces(self, undo: ExitStack) -> Mapping[str, Namespace]:
-        """With cables, addresses and routes."""
+        """Create the namespaces of all hosts, with their cables, addresses and routes."""
         namespaces = {
             name: undo.enter_context(Namespace.create(f"{self._spec.name}-{name}"))
             for name in _host_names(self._built)
@@ -157,7 +160,7 @@ class Builder:
 
 
 def _start_pod_server(undo: ExitStack, pods: Iterable[LabPod]) -> PodServer:
-    """For those that run no program of their own."""
+    """Serve the pods that run no program of their own."""
     server = PodServer()
     undo.callback(server.close)
     for pod in pods:

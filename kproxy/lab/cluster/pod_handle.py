@@ -29,7 +29,7 @@ class RunsPods(Protocol):
         """Replace a pod's sandbox by one with other addresses."""
 
     def resolv_conf(self, namespace: str) -> str:
-        """Return that of the pods of a namespace."""
+        """Return the resolv.conf of the pods of a namespace."""
 
 
 class PodHandle:
