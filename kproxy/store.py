@@ -1,7 +1,8 @@
 """The objects as last seen, and which services changed since somebody last asked.
 
-Sources write into a store (`upsert`, `delete`, `replace`), the control loop takes the changes.
-A write that does not alter an object is no change. Not thread-safe: one loop owns it.
+Sources write into a store (`upsert`, `delete`, `replace`, or an `Update`: several writes as one
+value), the control loop takes the changes. A write that does not alter an object is no change.
+Not thread-safe: one loop owns it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,19 @@ class Changes(Struct, frozen=True):
         return bool(self.services or self.nodes or self.service_cidrs)
 
 
+class Update(Struct, frozen=True, kw_only=True):
+    """Several writes: objects as they are from now on, and keys of those that are deleted.
+
+    What is deleted and upserted at once is there afterwards. Falsy if there is nothing to do.
+    """
+
+    upserts: tuple[KubernetesObject, ...] = ()
+    deletes: tuple[ObjectKey, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.upserts or self.deletes)
+
+
 def object_key(obj: KubernetesObject) -> ObjectKey:
     namespace = "" if isinstance(obj, Node | ServiceCIDR) else obj.metadata.namespace
     return (type(obj).__name__, namespace, obj.metadata.name)
@@ -74,13 +88,24 @@ class Store:
         if former is not None:
             self._forget(former)
 
+    def apply(self, update: Update) -> None:
+        """Delete what the update deletes, then upsert the rest of it."""
+        for key in update.deletes:
+            self.delete(key)
+        for obj in update.upserts:
+            self.upsert(obj)
+
     def replace(self, objects: Iterable[KubernetesObject]) -> None:
         """Make `objects` the whole contents: what is missing there is deleted."""
+        self.apply(self.replacement(objects))
+
+    def replacement(self, objects: Iterable[KubernetesObject]) -> Update:
+        """Return the update that makes `objects` the whole contents. Nothing is changed here."""
         fresh = {object_key(obj): obj for obj in objects}
-        for key in [key for key in self._objects if key not in fresh]:
-            self.delete(key)
-        for obj in fresh.values():
-            self.upsert(obj)
+        return Update(
+            upserts=tuple(fresh.values()),
+            deletes=tuple(key for key in self._objects if key not in fresh),
+        )
 
     def take_changes(self) -> Changes:
         """The changes since the last call, which are then forgotten here."""

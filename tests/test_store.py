@@ -25,7 +25,7 @@ from kproxy.api.types import (
     ServiceCIDRSpec,
     ServiceSpec,
 )
-from kproxy.store import SERVICE_NAME_LABEL, Changes, Store, object_key, service_of
+from kproxy.store import SERVICE_NAME_LABEL, Changes, Store, Update, object_key, service_of
 from tests.random_objects import RandomCluster
 
 WEB, API = ("shop", "web"), ("shop", "api")
@@ -246,6 +246,59 @@ def test_replace_deletes_what_is_missing_and_keeps_what_is_equal() -> None:
     assert changes.services == {API, ("shop", "new")}
     assert changes.nodes == {"node-0"}
     assert sorted(store.services()) == [("shop", "new"), WEB]
+
+
+UPDATES: list[tuple[Update, set[str], set[str]]] = [
+    # what is done to the Services web and api -> those that are there then, those that changed
+    (Update(), {"web", "api"}, set()),
+    (Update(upserts=(service("new"),)), {"web", "api", "new"}, {"new"}),
+    (Update(upserts=(service(),)), {"web", "api"}, set()),
+    (Update(deletes=(object_key(service()),)), {"api"}, {"web"}),
+    (Update(deletes=(("Service", "shop", "nobody"),)), {"web", "api"}, set()),
+    (
+        Update(upserts=(service("new"),), deletes=(object_key(service()),)),
+        {"api", "new"},
+        {"web", "new"},
+    ),
+    (Update(upserts=(service(),), deletes=(object_key(service()),)), {"web", "api"}, {"web"}),
+]
+
+
+@pytest.mark.parametrize(("update", "there", "changed"), UPDATES)
+def test_an_update(update: Update, there: set[str], changed: set[str]) -> None:
+    store = filled(service(), service("api"))
+    store.apply(update)
+    assert {name for _, name in store.services()} == there
+    assert {name for _, name in store.take_changes().services} == changed
+
+
+def test_an_update_is_a_value() -> None:
+    assert not Update()
+    assert Update(upserts=(service(),))
+    assert Update(deletes=(object_key(service()),))
+    assert Update(upserts=(service(),)) == Update(upserts=(service(),))
+    with pytest.raises(AttributeError):
+        Update().upserts = (service(),)  # type: ignore[misc]
+
+
+REPLACEMENTS: list[tuple[list[KubernetesObject], Update]] = [  # of web and node-0, by -> the update
+    ([], Update(deletes=(object_key(service()), object_key(node())))),
+    ([service()], Update(upserts=(service(),), deletes=(object_key(node()),))),
+    ([node(), service()], Update(upserts=(node(), service()))),
+    (
+        [service("new"), service("new", "10.96.0.2"), node(), service()],  # the last one counts
+        Update(upserts=(service("new", "10.96.0.2"), node(), service())),
+    ),
+]
+
+
+@pytest.mark.parametrize(("objects", "update"), REPLACEMENTS)
+def test_a_replacement_is_an_update(objects: list[KubernetesObject], update: Update) -> None:
+    store = filled(service(), node())
+    assert store.replacement(objects) == update
+    assert not store.has_changes
+    store.apply(update)
+    assert contents(store) == contents(filled(*objects))
 
 
 def test_a_change_that_is_reverted_stays_one() -> None:

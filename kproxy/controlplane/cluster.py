@@ -2,7 +2,6 @@
 
     manifests -> apply, delete, scale ---+
     kubelet   -> set_pod_status, pod_gone +-> Registry -> dirty keys -> reconcile -> take_changes
-    cloud     -> set_service_status -----+
 
 A write notes which controllers it concerns; `reconcile` lets these work until nothing is due. So
 its cost is that of what changed.
@@ -11,9 +10,9 @@ its cost is that of what changed.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -27,16 +26,15 @@ from kproxy.api.types import (
     Pod,
     PodStatus,
     Service,
-    ServiceStatus,
 )
 from kproxy.controlplane import deployments, members, object_updates, service_endpoints
 from kproxy.controlplane.load_balancers import LoadBalancers
 from kproxy.controlplane.port_allocator import NODE_PORTS
-from kproxy.controlplane.registry import DEPLOYMENT, Changed, Registry, owner_of
+from kproxy.controlplane.registry import DEPLOYMENT, Registry, owner_of
 from kproxy.controlplane.scheduler import Scheduler
 from kproxy.controlplane.service_allocation import ServiceAllocation
 from kproxy.errors import BadInput
-from kproxy.store import ObjectKey, ServiceKey, object_key, service_of
+from kproxy.store import ObjectKey, ServiceKey, Update, object_key, service_of
 
 _T = TypeVar("_T", bound=KubernetesObject)
 _RESOURCES = {  # as the API server names them where it cannot find one
@@ -51,13 +49,23 @@ _RESOURCES = {  # as the API server names them where it cannot find one
 }
 
 
+class Cloud(Protocol):
+    """A load balancer controller elsewhere. It is asked before Services are stored."""
+
+    def admit(self, update: Update) -> Update:
+        """Return the update with the addresses that its Services get. Raises BadInput against it.
+
+        Node ports are allocated by then.
+        """
+
+
 class Cluster:
     """Objects as stored, valid as `kproxy.api` leaves them, and the controllers over them.
 
     `balancer_cidrs` are pools of the built-in load balancer controller, at most one for each
-    family; without them LoadBalancers stay pending. With `assign_elsewhere` somebody else gives
-    them their addresses, by `set_service_status`. Not thread-safe. Every verb either does all that
-    it is asked for or raises BadInput and does nothing.
+    family; without them LoadBalancers stay pending. With a `cloud` it gives them their addresses
+    instead. Not thread-safe. Every verb either does all that it is asked for or raises BadInput and
+    does nothing.
     """
 
     def __init__(
@@ -67,11 +75,12 @@ class Cluster:
         random: Random,
         node_ports: range = NODE_PORTS,
         balancer_cidrs: Sequence[str] = (),
-        assign_elsewhere: bool = False,
+        cloud: Cloud | None = None,
     ) -> None:
         self._random = random
         self._allocation = ServiceAllocation(service_cidrs, random, node_ports)
-        self._balancers = None if assign_elsewhere else LoadBalancers(balancer_cidrs)
+        self._cloud = cloud
+        self._balancers = None if cloud else LoadBalancers(balancer_cidrs)
         self._registry = Registry()
         self._elsewhere: set[ObjectKey] = set()  # Pods that somebody else runs
         self._services_due: set[ServiceKey] = set()
@@ -84,18 +93,16 @@ class Cluster:
 
     # --- people ----------------------------------------------------------------------------------
 
-    def apply(
-        self,
-        objects: Iterable[KubernetesObject],
-        *,
-        review: Callable[[Iterable[Service]], object] = lambda _services: None,
-    ) -> None:
+    def apply(self, objects: Iterable[KubernetesObject]) -> None:
         """Create or update. What they say of a status is ignored, with three exceptions.
 
         That of a Node is its word. A new Service may bring its load balancer's addresses. A new Pod
         with `status.podIPs` runs elsewhere, here and now: its status is what its manifest says.
-        `review` sees the Services as they would be stored, and raises BadInput against them.
         """
+        self._apply(objects, others=())
+
+    def _apply(self, objects: Iterable[KubernetesObject], others: Sequence[ObjectKey]) -> None:
+        """`others` will be deleted, as the cloud is told."""
         fresh: dict[ObjectKey, KubernetesObject] = {}
         services: list[Service] = []
         elsewhere = set[ObjectKey]()
@@ -125,16 +132,18 @@ class Cluster:
                         fresh[key] = obj
             except BadInput as error:
                 problems += error.problems
-        admitted = self._allocation.admit(services, self._registry.service, problems)
+        allocated = self._allocation.admit(services, self._registry.service, problems)
+        admitted = Update(upserts=tuple(allocated), deletes=tuple(others))
         try:
             if problems:
                 raise BadInput(problems)
-            review(admitted)
+            if self._cloud:
+                admitted = self._cloud.admit(admitted)
         except BadInput:
             self._allocation.revert(self._registry.all(Service))
             raise
         self._elsewhere |= elsewhere
-        for each in (*fresh.values(), *admitted):
+        for each in (*fresh.values(), *admitted.upserts):
             self._write(each)
 
     def delete(self, keys: Iterable[ObjectKey], now: str) -> None:
@@ -156,14 +165,12 @@ class Cluster:
         objects: Iterable[KubernetesObject],
         others: Sequence[ObjectKey],
         now: str,
-        *,
-        review: Callable[[Iterable[Service]], object] = lambda _services: None,
     ) -> None:
         """`apply` some and `delete` others, none of them; what these hold may become theirs."""
         for key in others:
             if isinstance(obj := self._registry.get(key), Service):
                 self._allocation.release(obj)
-        self.apply(objects, review=review)  # what it refuses leaves to all stored Services theirs
+        self._apply(objects, others)  # what it refuses leaves to all stored Services theirs
         self._delete(others, now)
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:
@@ -179,7 +186,7 @@ class Cluster:
             raise object_updates.refused(found, [told])
         self._write(altered(found, spec=altered(found.spec, replicas=replicas)))
 
-    # --- the kubelet and the cloud ---------------------------------------------------------------
+    # --- the kubelet -----------------------------------------------------------------------------
 
     def set_pod_status(self, key: ObjectKey, status: PodStatus) -> None:
         """From the kubelet. A Pod that is gone by now has none."""
@@ -189,11 +196,6 @@ class Cluster:
     def pod_gone(self, key: ObjectKey) -> None:
         """Its kubelet has stopped it, whether it was asked to or not."""
         self._remove(key)
-
-    def set_service_status(self, key: ServiceKey, status: ServiceStatus) -> None:
-        """From a load balancer controller elsewhere. A Service that is gone by now has none."""
-        if service := self._registry.service(key):
-            self._write(altered(service, status=status))
 
     # --- the controllers -------------------------------------------------------------------------
 
@@ -286,7 +288,7 @@ class Cluster:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def take_changes(self) -> Changed:
+    def take_changes(self) -> Update:
         """What differs since the last call."""
         return self._registry.take_changes()
 

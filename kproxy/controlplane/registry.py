@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TypeVar
 
 from kproxy.api.types import (
@@ -14,22 +13,11 @@ from kproxy.api.types import (
     Pod,
     Service,
 )
-from kproxy.store import ObjectKey, ServiceKey, object_key, service_of
+from kproxy.store import ObjectKey, ServiceKey, Update, object_key, service_of
 
 DEPLOYMENT = "Deployment"
 _T = TypeVar("_T", bound=KubernetesObject)
 _Label = tuple[str, str, str]  # namespace, key, value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
-    """What differs from before: objects as they are now, and keys of those that are gone."""
-
-    upserts: tuple[KubernetesObject, ...] = ()
-    deletes: tuple[ObjectKey, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.upserts or self.deletes)
 
 
 class Registry:
@@ -66,7 +54,7 @@ class Registry:
             self._unlink(key, former)
         return former
 
-    def take_changes(self) -> Changed:
+    def take_changes(self) -> Update:
         """Since the last call; of an object only what it is now."""
         upserts, deletes = [], []
         for key, told in self._told.items():
@@ -76,7 +64,7 @@ class Registry:
             elif now is not None and now != told:
                 upserts.append(now)
         self._told.clear()
-        return Changed(upserts=tuple(upserts), deletes=tuple(deletes))
+        return Update(upserts=tuple(upserts), deletes=tuple(deletes))
 
     # --- finding ---------------------------------------------------------------------------------
 

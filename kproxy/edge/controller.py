@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from kproxy.api.types import KubernetesObject, Service
+from kproxy.api.types import Service
 from kproxy.edge.balancing import Balancing, PlaceHost
 from kproxy.edge.listeners import (
     CheckTimes,
@@ -16,7 +16,7 @@ from kproxy.edge.listeners import (
 )
 from kproxy.edge.state import ListenerState
 from kproxy.errors import BadInput
-from kproxy.store import ObjectKey, Store, object_key
+from kproxy.store import ObjectKey, Store, Update, object_key
 
 CHECK_INTERVAL_S = 1.0
 DRAIN_S = 300.0
@@ -52,33 +52,33 @@ class EdgeController:
         """As of the last health check."""
         return self._balancing.state
 
-    def admit(
-        self, objects: Iterable[KubernetesObject], *, all_there_is: bool = False
-    ) -> tuple[KubernetesObject, ...]:
-        """The objects as the cluster shall have them: Services with the addresses they get.
+    def admit(self, update: Update) -> Update:
+        """Return the update with the addresses that its Services get.
 
-        `all_there_is`: what is known so far will be gone. Raises BadInput; nothing is changed.
+        Raises BadInput if the edge could not serve all Services that there are after the update;
+        nothing is changed either way.
         """
-        admitted = tuple(
+        upserts = tuple(
             with_status(each, self._edge)
             if isinstance(each, Service) and concerns(each, self._edge)
             else each
-            for each in objects
+            for each in update.upserts
         )
-        future: dict[ObjectKey, Service] = {} if all_there_is else dict(self._services())
-        future |= {object_key(each): each for each in admitted if isinstance(each, Service)}
+        deleted = {*update.deletes}
+        future = {key: service for key, service in self._services() if key not in deleted}
+        future |= {object_key(each): each for each in upserts if isinstance(each, Service)}
         if found := problems_of(
             (each for each in future.values() if concerns(each, self._edge)), self._edge
         ):
             raise BadInput(found)
-        return admitted
+        return Update(upserts=upserts, deletes=update.deletes)
 
-    def follow(self, change: Callable[[Store], None]) -> None:
+    def follow(self, update: Update) -> None:
         """After the nodes. Returns when backends have been checked once and the rules are there.
 
         Raises KernelRefused, Unsupported.
         """
-        change(self._store)
+        self._store.apply(update)
         self._store.take_changes()
         self._balancing.update(
             listener

@@ -2,7 +2,8 @@
 
     LabSpec (or its YAML file) -> Layout: addresses -> topology: namespaces, cables, routes
                                                     -> pod server, a proxy on each node
-    objects -> Lab.apply -> every node's store -> every node's kernel
+    objects -> Lab.apply -> PlainObjects or ControlPlane -> Update -> Followers: every node's store,
+                            then ingress pods, load balancers, DNS     -> every node's kernel
 
 Nouns: `LabSpec` and its parts say what there shall be; a `Lab` is up inside its `with` block; its
 hosts (`LabNode`, `LabPod`, `LabClient`) have a name, a namespace and addresses.

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kproxy.edge import BalancerClass, Edge, EdgeController, Place, PlaceHost, check_times
+from kproxy.edge import (
+    BalancerClass,
+    Edge,
+    EdgeController,
+    ListenerState,
+    Place,
+    PlaceHost,
+    check_times,
+)
 from kproxy.lab import names
 from kproxy.lab.hosts import LabBalancer, LabHost, LabNode
 from kproxy.lab.layout import Layout
 from kproxy.lab.models import MODELS, Transport
 from kproxy.lab.profiles import PROFILES
 from kproxy.lab.spec import LabSpec
+from kproxy.store import Update
 
 _KINDS = {"shared": BalancerClass.SHARED, "dedicated": BalancerClass.DEDICATED}
 
@@ -48,6 +57,18 @@ def edge_controller(
         kind=BalancerClass.DNAT, namespace=gateway.namespace, check_sources={}
     )
     return EdgeController(edge, hosts, variant, drain_s)
+
+
+class NoEdge:
+    """Where no load balancer is: Services stay as they are."""
+
+    state: tuple[ListenerState, ...] = ()
+
+    def admit(self, update: Update) -> Update:
+        return update
+
+    def follow(self, update: Update) -> None:
+        pass
 
 
 def _place(balancer: LabBalancer) -> Place:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kproxy.api.types import KubernetesObject
 from kproxy.forwarding.network import Host, HostKind, Network
 from kproxy.kernel.netns import Namespace
 from kproxy.lab import names
 from kproxy.lab.hosts import LabBalancer, LabClient, LabHost, LabNode, LabPod
 from kproxy.lab.layout import Layout
+from kproxy.lab.objects import node_object, pod_object
 from kproxy.lab.spec import LabSpec
 
 
@@ -76,6 +78,10 @@ class Inventory:
             )
         }
         return cls(nodes=nodes, pods=pods, clients=clients, balancers=balancers, between=between)
+
+    def objects(self) -> tuple[KubernetesObject, ...]:
+        """Return the Node objects that describe the lab, and those of the Pods of its spec."""
+        return (*map(node_object, self.nodes.values()), *map(pod_object, self.pods.values()))
 
 
 def oracle_network(

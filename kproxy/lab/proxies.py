@@ -5,14 +5,13 @@ One thread answers at the health check node ports of all nodes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NoReturn
 
 from msgspec import Struct
 
 from kproxy.address import Family
-from kproxy.api.types import KubernetesObject
 from kproxy.backend import (
     Backend,
     BackendOptions,
@@ -34,9 +33,10 @@ from kproxy.proxy import NodeProxy
 from kproxy.proxy.setup import close, set_conntrack
 from kproxy.proxy.udp_flows import cut_stale_flows
 from kproxy.serve import HttpServer, ServiceHealth
-from kproxy.store import Store
+from kproxy.store import Store, Update
 
 SyncReports = Mapping[str, list[SyncReport]]
+NO_PROXIES = "this lab has no proxies: it was made with mode None, or is not up"
 
 
 class _Node(Struct):
@@ -81,17 +81,17 @@ class Proxies:
             raise
         self._pool = ThreadPoolExecutor(len(self._nodes), thread_name_prefix="kproxy-node")
 
-    def sync(self, change: Callable[[Store], None]) -> SyncReports:
-        """Change every node's store alike and sync them all. Reports by node name.
+    def sync(self, update: Update) -> SyncReports:
+        """Update every node's store alike and sync them all. Reports by node name.
 
         A node whose proxy is stopped has no report. An error of one node does not keep the others
         from being synced; the first is raised then.
         """
         for node in self._nodes.values():
             if not node.running:
-                change(node.store)
+                node.store.apply(update)
         tasks = {
-            name: self._pool.submit(self._sync_node, node, change)
+            name: self._pool.submit(self._sync_node, node, update)
             for name, node in self._nodes.items()
             if node.running
         }
@@ -128,7 +128,7 @@ class Proxies:
             return []
         fresh = self._new(found.lab_node, found.config, found.store)
         self._nodes[node] = fresh
-        return self._pool.submit(self._sync_node, fresh, lambda _store: None).result()
+        return self._pool.submit(self._sync_node, fresh, Update()).result()
 
     def close(self) -> None:
         """Stop the threads. The rules stay; they go away with the namespaces."""
@@ -171,8 +171,8 @@ class Proxies:
             raise
         return backends
 
-    def _sync_node(self, node: _Node, change: Callable[[Store], None]) -> list[SyncReport]:
-        change(node.store)
+    def _sync_node(self, node: _Node, update: Update) -> list[SyncReport]:
+        node.store.apply(update)
         with node.lab_node.namespace.entered():
             return node.proxy.sync()
 
@@ -183,14 +183,19 @@ def _close_backends(backends: Mapping[Family, Backend]) -> None:
         close(backend)
 
 
-def upsert(objects: Iterable[KubernetesObject]) -> Callable[[Store], None]:
-    wanted = tuple(objects)
+class NoProxies:
+    """The proxies of a lab that has none, or is not up: there is no plan, and nothing to do."""
 
-    def change(store: Store) -> None:
-        for obj in wanted:
-            store.upsert(obj)
+    def sync(self, _update: Update) -> SyncReports:
+        return {}
 
-    return change
+    def plans(self, _family: Family) -> dict[str, Plan]:
+        return {}
+
+    def _refuse(self, _node: str) -> NoReturn:
+        raise BadInput([NO_PROXIES])
+
+    proxy = stop = start = _refuse
 
 
 def node_config(spec: LabSpec, node: LabNode, mode: Mode, config: ProxyConfig) -> ProxyConfig:

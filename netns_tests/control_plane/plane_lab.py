@@ -29,6 +29,7 @@ from kproxy.api.types import (
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.process import run
 from kproxy.lab import ClientSpec, LabSpec, NodeSpec, PodSpec
+from kproxy.lab.cluster.control_plane import ControlPlane
 from kproxy.lab.names import ROUTER
 from kproxy.probe import connect_many
 from kproxy.store import ObjectKey, object_key
@@ -83,9 +84,10 @@ class PlaneLab(ProbedLab):
         """What its readiness probe asks fails from now on, and nobody is told."""
         (pod,) = (each for each in self.objects(Pod) if each.metadata.name == name)
         (probe,) = (each.readiness_probe for each in pod.spec.containers)
-        assert self._plane
+        plane = self._parts.objects
+        assert isinstance(plane, ControlPlane)
         assert probe
-        self._plane._kubelet._runtime.set_health(name, probe, healthy=healthy)
+        plane._kubelet._runtime.set_health(name, probe, healthy=healthy)
 
     def rules(self) -> dict[str, str]:
         """Of each node, as its kernel has them now."""

@@ -26,7 +26,7 @@ from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, se
 from kproxy.lab.cluster.dns import LABELS, ClusterDns, dns_addresses, dns_objects
 from kproxy.lab.layout import by_family
 from kproxy.lab.pods.process import resolve, run_in_pod
-from kproxy.store import object_key
+from kproxy.store import Update, object_key
 from netns_tests.modes import Mode
 
 BOTH = (Family.IPV4, Family.IPV6)
@@ -88,12 +88,12 @@ class DnsLab:
 
     def change(self, *objects: KubernetesObject) -> None:
         self.lab.apply(objects)
-        self.dns.follow(objects, ())
+        self.dns.follow(Update(upserts=objects))
 
     def delete(self, *objects: KubernetesObject) -> None:
         keys = [object_key(each) for each in objects]
         self.lab.delete(keys)
-        self.dns.follow((), keys)
+        self.dns.follow(Update(deletes=tuple(keys)))
 
     def dig(self, *arguments: str) -> list[str]:
         """The lines that dig prints in the pod `shell`, sorted."""

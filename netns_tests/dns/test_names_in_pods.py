@@ -11,6 +11,7 @@ from kproxy.dns import resolv_conf
 from kproxy.errors import KernelRefused
 from kproxy.lab import service
 from kproxy.lab.pods.process import resolve
+from kproxy.store import Update
 from netns_tests.dns.dns_lab import HTTP, MANY, WWW, DnsLab, dns_lab
 from netns_tests.modes import IPTABLES, MODES, NFTABLES, Mode
 
@@ -97,9 +98,9 @@ def test_curl(
 
 def test_the_next_question_is_answered_by_the_present_objects(cluster: DnsLab) -> None:
     new = service("new", cluster_ips=WEB_IPS, ports=HTTP)
-    cluster.dns.follow([new], [])
+    cluster.dns.follow(Update(upserts=(new,)))
     assert cluster.resolve("new") == WEB_IPS
-    cluster.dns.follow([], [("Service", "default", "new")])
+    cluster.dns.follow(Update(deletes=(("Service", "default", "new"),)))
     assert cluster.resolve("new") == []
 
 

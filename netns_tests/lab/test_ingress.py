@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -289,12 +290,20 @@ def test_a_lab_without_proxies_has_its_nginx() -> None:
         assert ask(lab) == 404
 
 
+def test_without_proxies_it_follows_a_control_plane() -> None:
+    """It knows the Service by then, but nobody translates its address."""
+    with Lab(replace(SMALL, control_plane=True), mode=None) as lab:
+        lab.apply([ONE, ingress("one")])
+        assert ask(lab) == 502
+        lab.delete([ingress("one")])
+        assert ask(lab) == 404
+
+
 # --- how it ends ----------------------------------------------------------------------------------
 
 
-def processes(lab: Lab) -> list[int]:
-    """In the namespace of the pod `front`."""
-    inode = lab.pods["front"].namespace.inode
+def processes(inode: int) -> list[int]:
+    """In the network namespace of that number."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -324,7 +333,7 @@ def test_nothing_is_left_when_the_lab_ends() -> None:
     before = os.listdir("/proc/self/fd")
     with ExitStack() as stack:
         with Lab(SMALL, mode=None) as lab:
-            running = stack.enter_context(watched(processes(lab)))
+            running = stack.enter_context(watched(processes(lab.pods["front"].namespace.inode)))
             assert len(running) == 3  # keeper, master, worker
             assert not any(select.select(running, [], [], 0)[0])
         assert all_end(running, 0)
@@ -337,8 +346,9 @@ def test_nothing_is_left_after_an_error_during_bring_up(monkeypatch: pytest.Monk
     with ExitStack() as stack:
         running: list[int] = []
 
-        def fail(_: nginx.Nginx) -> None:
-            running.extend(stack.enter_context(watched(processes(lab))))
+        def fail(started: nginx.Nginx) -> None:
+            inode = os.stat(f"/proc/{started._keeper.pid}/ns/net").st_ino
+            running.extend(stack.enter_context(watched(processes(inode))))
             raise ZeroDivisionError
 
         monkeypatch.setattr(nginx.Nginx, "await_start", fail)
@@ -354,7 +364,7 @@ import sys
 from kproxy.lab import Lab
 from netns_tests.lab.test_ingress import SMALL, processes
 with Lab(SMALL, mode=None) as lab:
-    print(*processes(lab), flush=True)
+    print(*processes(lab.pods["front"].namespace.inode), flush=True)
     sys.stdin.read()
 """
 

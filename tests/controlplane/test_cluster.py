@@ -20,9 +20,8 @@ from kproxy.api.types import (
     Pod,
     Service,
 )
-from kproxy.controlplane.registry import Changed
 from kproxy.errors import BadInput
-from kproxy.store import ObjectKey, object_key
+from kproxy.store import ObjectKey, Update, object_key
 from tests.controlplane.played import (
     NODES,
     NOW,
@@ -68,7 +67,7 @@ def refused(played: Played, *objects: KubernetesObject) -> list[str]:
     with pytest.raises(BadInput) as error:
         played.cluster.apply(objects)
     assert not played.cluster.reconcile(NOW)
-    assert played.cluster.take_changes() == Changed()
+    assert played.cluster.take_changes() == Update()
     assert before == {
         object_key(each): each for kind in KINDS for each in played.cluster.objects(kind)
     }

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from kproxy.api.types import LoadBalancerIngress, LoadBalancerStatus, Service, ServiceStatus
 from kproxy.controlplane.load_balancers import LoadBalancers
 from kproxy.errors import BadInput
+from kproxy.store import ObjectKey, Update, object_key
 from tests.controlplane.played import NOW, POOL, POOL6, V4, V6, Played, service
 
 BALANCED = {"type": "LoadBalancer"}
@@ -180,15 +182,38 @@ def test_a_new_service_may_bring_its_address() -> None:
 
 
 def test_somebody_else_assigns() -> None:
-    played = Played(balanced("web"), assign_elsewhere=True, balancer_cidrs=(POOL,))
-    assert (ips(played), warnings(played)) == ([], [])
-    status = ServiceStatus(
-        load_balancer=LoadBalancerStatus(ingress=(LoadBalancerIngress(ip="192.0.2.1"),))
-    )
-    played.cluster.set_service_status(("default", "web"), status)
-    played.cluster.set_service_status(("default", "gone"), status)
+    cloud = OneAddress()
+    played = Played(balanced("web"), cloud=cloud, balancer_cidrs=(POOL,))
+    assert (ips(played), warnings(played)) == (["192.0.2.1"], [])
+    with pytest.raises(BadInput, match=r"192\.0\.2\.1 is taken"):
+        played.apply(balanced("shop"))
+    assert not played.told("Service", "shop")
     played.apply(balanced("web", externalTrafficPolicy="Local"))
     assert ips(played) == ["192.0.2.1"]
+
+
+def test_what_will_be_deleted_is_none_of_the_cloud_s_business() -> None:
+    played = Played(balanced("web"), cloud=OneAddress())
+    played.cluster.replace([balanced("shop")], [("Service", "default", "web")], NOW)
+    assert ips(played, "shop") == ["192.0.2.1"]
+
+
+class OneAddress:
+    """A cloud with a single address, for one Service. Its controller asks for each write once."""
+
+    def __init__(self) -> None:
+        self.holders: set[ObjectKey] = set()
+
+    def admit(self, update: Update) -> Update:
+        holders = self.holders - {*update.deletes} | {*map(object_key, update.upserts)}
+        if len(holders) > 1:
+            raise BadInput(["192.0.2.1 is taken"])
+        self.holders = holders
+        status = ServiceStatus(
+            load_balancer=LoadBalancerStatus(ingress=(LoadBalancerIngress(ip="192.0.2.1"),))
+        )
+        services = (each for each in update.upserts if isinstance(each, Service))
+        return Update(upserts=tuple(replace(each, status=status) for each in services))
 
 
 @pytest.mark.parametrize(

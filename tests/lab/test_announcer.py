@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -16,8 +16,7 @@ from kproxy.api.types import (
 )
 from kproxy.lab import LabSpec, NodeSpec
 from kproxy.lab.cluster.announcer import Announcer
-from kproxy.lab.proxies import upsert
-from kproxy.store import Store
+from kproxy.store import Update
 
 SPEC = LabSpec(
     nodes=(NodeSpec(name="node-a"), NodeSpec(name="node-b")),
@@ -35,31 +34,39 @@ def balancer(name: str, *addresses: str) -> Service:
     )
 
 
-def deleted(store: Store) -> None:
-    store.delete(("Service", "default", "web"))
+def upsert(*services: Service) -> Update:
+    return Update(upserts=services)
 
 
+DELETED = Update(deletes=(("Service", "default", "web"),))
 WEB, OTHER = balancer("web", "192.168.30.5"), balancer("other", "192.168.30.5")
-STEPS = [  # changes one after the other -> addresses that are led to a node then
-    ([upsert([WEB])], {"192.168.30.5/32"}),
-    ([upsert([WEB]), deleted], set()),
-    ([upsert([WEB]), upsert([balancer("web", "192.168.30.6")])], {"192.168.30.6/32"}),
-    ([upsert([WEB]), upsert([balancer("web", "203.0.113.1")])], set()),
-    ([upsert([WEB]), upsert([OTHER]), deleted], {"192.168.30.5/32"}),
-    ([upsert([WEB, OTHER]), deleted, upsert([balancer("other")])], set()),
+STEPS = [  # updates one after the other -> addresses that are led to a node then
+    ([upsert(WEB)], {"192.168.30.5/32"}),
+    ([upsert(WEB), DELETED], set()),
+    ([upsert(WEB), upsert(balancer("web", "192.168.30.6"))], {"192.168.30.6/32"}),
+    ([upsert(WEB), upsert(balancer("web", "203.0.113.1"))], set()),
+    ([upsert(WEB), upsert(OTHER), DELETED], {"192.168.30.5/32"}),
+    ([upsert(WEB, OTHER), DELETED, upsert(balancer("other"))], set()),
 ]
 
 
-@pytest.mark.parametrize(("changes", "expected"), STEPS)
+class Router:
+    def __init__(self) -> None:
+        self.routes: dict[str, str] = {}
+
+    def add(self, cidr: str, node: str) -> None:
+        self.routes[cidr] = node
+
+    def remove(self, cidr: str) -> None:
+        del self.routes[cidr]
+
+
+@pytest.mark.parametrize(("updates", "expected"), STEPS)
 def test_an_address_leads_to_a_node_while_a_service_has_it(
-    changes: Sequence[Callable[[Store], None]], expected: set[str]
+    updates: Sequence[Update], expected: set[str]
 ) -> None:
-    routes: dict[str, str] = {}
-
-    def unroute(cidr: str, node: str) -> None:
-        assert routes.pop(cidr) == node
-
-    announcer = Announcer(SPEC, routes.__setitem__, unroute)
-    for change in changes:
-        announcer.follow(change)
-    assert routes == dict.fromkeys(expected, "node-a")
+    router = Router()
+    announcer = Announcer(SPEC, router)
+    for update in updates:
+        announcer.follow(update)
+    assert router.routes == dict.fromkeys(expected, "node-a")

@@ -6,10 +6,10 @@ import dns.name
 import pytest
 from dns.rdatatype import RdataType
 
-from kproxy.api.types import ContainerPort, KubernetesObject
+from kproxy.api.types import ContainerPort
 from kproxy.errors import BadInput
 from kproxy.lab.cluster.dns import ClusterDns, dns_addresses, dns_objects
-from kproxy.store import ObjectKey
+from kproxy.store import Update
 from tests.dns.cluster import HTTP, SLICES, at, named, slice_of
 
 ADDRESSES = [  # service CIDRs -> cluster IPs
@@ -59,22 +59,21 @@ def test_objects() -> None:
 WEB = named("web", cluster_ips=("10.96.0.20",), ports=(HTTP,))
 MOVED = named("web", cluster_ips=("10.96.0.21",), ports=(HTTP,))
 DB = named("db", cluster_ips=("None",), ports=(HTTP,))
-STEPS: list[tuple[list[KubernetesObject], list[ObjectKey], list[str]]] = [
-    # upserts, deletes -> what `web` and `db` lead to
-    ([], [], []),
-    ([WEB], [], ["10.96.0.20"]),
-    ([DB, slice_of("db", at("10.244.1.11"))], [], ["10.96.0.20", "10.244.1.11"]),
-    ([MOVED], [], ["10.96.0.21", "10.244.1.11"]),
-    ([slice_of("db", at("10.244.1.12"))], [], ["10.96.0.21", "10.244.1.12"]),
-    ([], [("EndpointSlice", "default", "db-ipv4")], ["10.96.0.21"]),
-    ([], [("Service", "default", "web"), ("Service", "default", "nobody")], []),
+STEPS: list[tuple[Update, list[str]]] = [  # -> what `web` and `db` lead to
+    (Update(), []),
+    (Update(upserts=(WEB,)), ["10.96.0.20"]),
+    (Update(upserts=(DB, slice_of("db", at("10.244.1.11")))), ["10.96.0.20", "10.244.1.11"]),
+    (Update(upserts=(MOVED,)), ["10.96.0.21", "10.244.1.11"]),
+    (Update(upserts=(slice_of("db", at("10.244.1.12")),)), ["10.96.0.21", "10.244.1.12"]),
+    (Update(deletes=(("EndpointSlice", "default", "db-ipv4"),)), ["10.96.0.21"]),
+    (Update(deletes=(("Service", "default", "web"), ("Service", "default", "nobody"))), []),
 ]
 
 
 def test_it_answers_by_the_present_objects() -> None:
     cluster = ClusterDns({})
-    for upserts, deletes, expected in STEPS:
-        cluster.follow(upserts, deletes)
+    for update, expected in STEPS:
+        cluster.follow(update)
         names = (dns.name.from_text(f"{each}.default.svc.cluster.local") for each in ("web", "db"))
         answers = (cluster.records().answer(name, RdataType.A) for name in names)
         assert [str(found) for each in answers for rrset in each.answer for found in rrset] == (
@@ -84,14 +83,17 @@ def test_it_answers_by_the_present_objects() -> None:
 
 def test_records_are_made_anew_for_a_change_alone() -> None:
     cluster = ClusterDns({"www.example.com": ["192.0.2.53"]})
-    cluster.follow([WEB, *SLICES], [])
+    cluster.follow(Update(upserts=(WEB, *SLICES)))
     records = cluster.records()
     _, deployment = dns_objects(["10.96.0.0/16"])
     cluster.follow(
-        [WEB, *SLICES, deployment], [("Service", "default", "nobody"), ("Pod", "default", "web")]
+        Update(
+            upserts=(WEB, *SLICES, deployment),
+            deletes=(("Service", "default", "nobody"), ("Pod", "default", "web")),
+        )
     )
     assert cluster.records() is records
-    cluster.follow([MOVED], [])
+    cluster.follow(Update(upserts=(MOVED,)))
     assert cluster.records() is not records
 
 

@@ -4,6 +4,6 @@ control_plane    the verbs: apply, delete, scale; goes round until nothing chang
 setup            makes all of it when a lab starts
 kubelet          runs the Pods that are scheduled, and reports their status
 readiness        asks their readiness probes (`probe_questions`: what is asked)
-dns, announcer   the cluster's names; who else is told of changes
+dns, announcer   follow what the control plane holds: names; where load balancers' addresses lead
 pod_handle       one running pod, for tests that tamper with it
 """

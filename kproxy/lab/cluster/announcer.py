@@ -6,35 +6,40 @@ Source: https://metallb.io/concepts/layer2/, https://metallb.io/usage/#traffic-p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
+from typing import Protocol
 
 from kproxy.api.types import EndpointSlice, Service
 from kproxy.lab.spec import LabSpec
-from kproxy.store import ServiceKey, Store
+from kproxy.store import ServiceKey, Store, Update
+
+
+class Routes(Protocol):
+    """What leads a CIDR to a node: the router of a lab."""
+
+    def add(self, cidr: str, node: str) -> None:
+        """Send a CIDR to a node, in the place of a former route to it."""
+
+    def remove(self, cidr: str) -> None:
+        """Refuse a CIDR that is sent to a node."""
 
 
 class Announcer:
     """Follows the Services of a lab; those of the lab's own pools have their routes from here."""
 
-    def __init__(
-        self,
-        spec: LabSpec,
-        route: Callable[[str, str], None],
-        unroute: Callable[[str, str], None],
-    ) -> None:
-        """`route` and `unroute` take a CIDR and a node; `route` takes the place of a former one."""
+    def __init__(self, spec: LabSpec, router: Routes) -> None:
         cidrs = spec.load_balancer_cidrs if spec.assigns_balancers else ()
         self._pools = tuple(map(ip_network, cidrs))
         self._nodes = tuple(node.name for node in spec.nodes)
-        self._route, self._unroute = route, unroute
+        self._router = router
         self._store = Store()
         self._announced: dict[ServiceKey, dict[str, str]] = {}  # address -> node
         self._routes: dict[str, str] = {}  # the same of all Services
 
-    def follow(self, change: Callable[[Store], None]) -> None:
+    def follow(self, update: Update) -> None:
         """After the nodes, so that no packet comes before its rule. Raises KernelRefused."""
-        change(self._store)
+        self._store.apply(update)
         concerned: set[str] = set()
         for key in self._store.take_changes().services:
             concerned.update(self._announced.pop(key, {}))
@@ -57,10 +62,10 @@ class Announcer:
         if former == node:
             return
         if node:
-            self._route(_alone(address), node)
+            self._router.add(_alone(address), node)
             self._routes[address] = node
         else:
-            self._unroute(_alone(address), former)
+            self._router.remove(_alone(address))
             del self._routes[address]
 
     def _wanted(self, key: ServiceKey) -> dict[str, str]:

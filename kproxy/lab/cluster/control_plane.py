@@ -17,7 +17,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import inf
 from queue import Empty, SimpleQueue
@@ -26,15 +26,16 @@ from typing import TypeVar
 from kproxy.api.types import EndpointSlice, Ingress, KubernetesObject, Node, Service
 from kproxy.backend import SyncReport
 from kproxy.controlplane.cluster import Cluster
-from kproxy.controlplane.registry import Changed
 from kproxy.dns.resolv import resolv_conf
-from kproxy.lab.cluster.announcer import Announcer
-from kproxy.lab.cluster.dns import ClusterDns
+from kproxy.errors import BadInput
 from kproxy.lab.cluster.kubelet import Kubelet
+from kproxy.lab.cluster.pod_handle import PodHandle
 from kproxy.lab.cluster.readiness import LONGEST_PAUSE_S
+from kproxy.lab.following import Followers
 from kproxy.lab.hosts import LabPod
+from kproxy.lab.names import host_name
 from kproxy.lab.proxies import SyncReports
-from kproxy.store import ObjectKey, Store, object_key
+from kproxy.store import ObjectKey, Update, object_key
 
 _T = TypeVar("_T", bound=KubernetesObject)
 _WATCHED = (Service, EndpointSlice, Node, Ingress)  # by proxies, load balancers and ingresses
@@ -49,22 +50,15 @@ class ControlPlane:
         self,
         cluster: Cluster,
         kubelet: Kubelet,
-        dns: ClusterDns,
-        announcer: Announcer,
-        spread: Callable[[Callable[[Store], None]], SyncReports],
-        admit: Callable[[Iterable[KubernetesObject]], Iterable[KubernetesObject]],
+        followers: Followers,
         nameservers: Sequence[str],
     ) -> None:
-        """`spread` changes every node's store and syncs. `admit`: what a cloud makes of objects: it
-        gives Services their addresses, and raises BadInput for those that it cannot serve.
-        `nameservers`: addresses of the cluster's DNS.
+        """`followers` of Services, EndpointSlices, Nodes and Ingresses. `nameservers`: addresses of
+        the cluster's DNS.
         """
         self._cluster = cluster
         self._kubelet = kubelet
-        self._dns = dns
-        self._announcer = announcer
-        self._spread = spread
-        self._admit = admit
+        self._followers = followers
         self._nameservers = tuple(nameservers)
         self._own: frozenset[ObjectKey] = frozenset()  # of the lab
         self._written: set[ObjectKey] = set()  # by people, besides
@@ -96,13 +90,16 @@ class ControlPlane:
         """Raises BadInput; nothing is changed then. And what syncing raises."""
         objects = tuple(objects)
         with self._changing() as reports:
-            self._write(objects)
+            self._cluster.apply(objects)
+            self._written |= {*map(object_key, objects)} - self._own
         return reports
 
     def delete(self, keys: Iterable[ObjectKey]) -> SyncReports:
         """Raises BadInput; nothing is changed then. And what syncing raises."""
+        keys = tuple(keys)
         with self._changing() as reports:
-            self._delete(keys)
+            self._cluster.delete(keys, _now())
+            self._written -= {*keys}
         return reports
 
     def scale(self, namespace: str, name: str, replicas: int) -> SyncReports:
@@ -132,7 +129,7 @@ class ControlPlane:
         with self._changing() as reports:
             wanted = {*map(object_key, objects)}
             others = [key for key in self._written - wanted if self._cluster.object(key)]
-            self._cluster.replace(objects, others, _now(), review=self._admit)
+            self._cluster.replace(objects, others, _now())
             self._written = wanted - self._own
         return reports
 
@@ -150,9 +147,22 @@ class ControlPlane:
         """Of pods in that namespace."""
         return resolv_conf(self._nameservers, namespace)
 
-    def object(self, key: ObjectKey) -> KubernetesObject | None:
+    def pod(self, namespace: str, name: str) -> PodHandle:
+        """Raises BadInput if no such pod runs."""
+        host, running = host_name(name, namespace), self.pods
+        if host not in running:
+            text = ", ".join(running) or "none"
+            raise BadInput([f"no pod {name} of namespace {namespace} runs; there are: {text}"])
+        return PodHandle(self, host)
+
+    def get(self, key: ObjectKey) -> KubernetesObject:
+        """Raises BadInput if there is no such object."""
         with self._settled:
-            return self._cluster.object(key)
+            found = self._cluster.object(key)
+        if found is None:
+            kind, namespace, name = key
+            raise BadInput([f"there is no {kind} {name} in namespace {namespace!r}"])
+        return found
 
     def objects(self, kind: type[_T]) -> list[_T]:
         """All of a kind, by namespace and name."""
@@ -178,15 +188,6 @@ class ControlPlane:
             self._raise_failure()
             return bool(found)
 
-    def _write(self, objects: tuple[KubernetesObject, ...]) -> None:
-        self._cluster.apply(objects, review=self._admit)  # node ports are allocated by then
-        self._written |= {*map(object_key, objects)} - self._own
-
-    def _delete(self, keys: Iterable[ObjectKey]) -> None:
-        keys = tuple(keys)
-        self._cluster.delete(keys, _now())
-        self._written -= {*keys}
-
     @contextmanager
     def _changing(self) -> Iterator[dict[str, list[SyncReport]]]:
         """Change the cluster inside; at the end everything follows. The reports are of all that."""
@@ -207,7 +208,7 @@ class ControlPlane:
             self._cluster.reconcile(_now())
             if self._kubelet.start():
                 continue
-            changed = self._take_changes()
+            changed = self._cluster.take_changes()
             if changed:
                 for node, its_reports in self._tell(changed).items():
                     reports[node] += its_reports
@@ -215,35 +216,12 @@ class ControlPlane:
                 break
         self._settled.notify_all()
 
-    def _take_changes(self) -> Changed:
-        """Services have what the cloud has given them."""
-        changed = self._cluster.take_changes()
-        services = [each for each in changed.upserts if isinstance(each, Service)]
-        for admitted in self._admit(services):
-            if isinstance(admitted, Service):
-                key = (admitted.metadata.namespace, admitted.metadata.name)
-                self._cluster.set_service_status(key, admitted.status)
-        later = self._cluster.take_changes()
-        return Changed(
-            upserts=(*changed.upserts, *later.upserts), deletes=(*changed.deletes, *later.deletes)
+    def _tell(self, changed: Update) -> SyncReports:
+        update = Update(
+            upserts=tuple(each for each in changed.upserts if isinstance(each, _WATCHED)),
+            deletes=tuple(key for key in changed.deletes if key[0] in _WATCHED_KINDS),
         )
-
-    def _tell(self, changed: Changed) -> SyncReports:
-        upserts = [each for each in changed.upserts if isinstance(each, _WATCHED)]
-        deletes = [key for key in changed.deletes if key[0] in _WATCHED_KINDS]
-        self._dns.follow(changed.upserts, changed.deletes)
-        if not upserts and not deletes:
-            return {}
-
-        def change(store: Store) -> None:
-            for key in deletes:
-                store.delete(key)
-            for obj in upserts:
-                store.upsert(obj)
-
-        with ExitStack() as others:  # they follow, whatever happens to a node
-            others.callback(self._announcer.follow, change)
-            return self._spread(change)
+        return self._followers.follow(update) if update else {}
 
     def _go_on(self) -> None:
         """What the thread does, until it is closed. What has gone wrong is tried again when there

@@ -19,7 +19,6 @@ from kproxy.api.types import (
     Deployment,
     DeploymentSpec,
     EndpointSlice,
-    KubernetesObject,
     LabelSelector,
     Metadata,
     PodSpec,
@@ -31,7 +30,7 @@ from kproxy.api.types import (
 from kproxy.dns import DnsServer, Records
 from kproxy.errors import BadInput
 from kproxy.lab.hosts import LabPod
-from kproxy.store import ObjectKey, object_key
+from kproxy.store import ObjectKey, Update, object_key
 
 NAMESPACE = "kube-system"
 SERVICE, DEPLOYMENT = "kube-dns", "coredns"
@@ -113,15 +112,15 @@ class ClusterDns:
         self._changed = False
         self._servers: dict[str, DnsServer] = {}
 
-    def follow(self, upserts: Iterable[KubernetesObject], deletes: Iterable[ObjectKey]) -> None:
-        """From now on queries are answered by these objects, too. Of other kinds: no matter."""
+    def follow(self, update: Update) -> None:
+        """Answer queries by these objects, too, from now on. Other kinds do not matter."""
         with self._lock:
-            for obj in upserts:
+            for obj in update.upserts:
                 if isinstance(obj, Service | EndpointSlice):
                     key = object_key(obj)
                     self._changed |= self._objects.get(key) != obj
                     self._objects[key] = obj
-            for key in deletes:
+            for key in update.deletes:
                 self._changed |= self._objects.pop(key, None) is not None
 
     def records(self) -> Records:

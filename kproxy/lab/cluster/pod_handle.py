@@ -4,13 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from subprocess import CompletedProcess
+from typing import Protocol
 
 from kproxy.address import Family
 from kproxy.errors import BadInput
-from kproxy.lab.cluster.control_plane import ControlPlane
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.pods.process import resolve, run_in_pod
 from kproxy.lab.proxies import SyncReports
+
+
+class RunsPods(Protocol):
+    """What a handle needs of the control plane. Pods are named by host."""
+
+    @property
+    def pods(self) -> Mapping[str, LabPod]:
+        """Those that run."""
+
+    def is_ready(self, name: str) -> bool: ...
+
+    def set_health(self, name: str, *, healthy: bool) -> SyncReports:
+        """Let a pod pass or fail its readiness probe from now on."""
+
+    def restart(self, name: str) -> SyncReports:
+        """Replace a pod's sandbox by one with other addresses."""
+
+    def resolv_conf(self, namespace: str) -> str:
+        """Return the resolv.conf of the pods of a namespace."""
 
 
 class PodHandle:
@@ -18,7 +37,7 @@ class PodHandle:
     its rules.
     """
 
-    def __init__(self, plane: ControlPlane, name: str) -> None:
+    def __init__(self, plane: RunsPods, name: str) -> None:
         """`name`: of the host."""
         self.name = name
         self._plane = plane

@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
 from random import Random
 
-from kproxy.api.types import Container, ContainerPort, KubernetesObject, Metadata, Pod
+from kproxy.api.types import Container, ContainerPort, Metadata, Pod
 from kproxy.api.types import PodSpec as PodManifestSpec
-from kproxy.controlplane.cluster import Cluster
-from kproxy.lab.cluster.announcer import Announcer
+from kproxy.controlplane.cluster import Cloud, Cluster
+from kproxy.lab.cluster.announcer import Announcer, Routes
 from kproxy.lab.cluster.control_plane import ControlPlane
 from kproxy.lab.cluster.dns import ClusterDns, dns_addresses, dns_objects
 from kproxy.lab.cluster.kubelet import Kubelet
 from kproxy.lab.cluster.readiness import ReadinessProbes
-from kproxy.lab.hosts import LabNode
+from kproxy.lab.following import Followers
+from kproxy.lab.inventory import Inventory
 from kproxy.lab.layout import by_family
 from kproxy.lab.pods.runtime import PodRuntime
-from kproxy.lab.proxies import SyncReports
 from kproxy.lab.publishing import Publisher
 from kproxy.lab.spec import LabSpec, PodSpec
-from kproxy.store import Store
 
 
 def set_up_control_plane(
     undo: ExitStack,
     spec: LabSpec,
-    nodes: Mapping[str, LabNode],
+    inventory: Inventory,
     runtime: PodRuntime,
     *,
-    spread: Callable[[Callable[[Store], None]], SyncReports],
-    admit: Callable[[Iterable[KubernetesObject]], Iterable[KubernetesObject]],
-    own: Iterable[KubernetesObject],
+    followers: Followers,
+    router: Routes,
+    cloud: Cloud | None,
     publisher: Publisher | None,
-    route: Callable[[str, str], None],
-    unroute: Callable[[str, str], None],
 ) -> ControlPlane:
-    """It runs until `undo` is closed. For the arguments see `ControlPlane` and `Announcer`.
+    """Start a control plane with the objects of the lab, its pods and its DNS.
 
-    `own`: objects of the lab besides those of its DNS; `publisher`: if its pods are to be seen by
-    `ip netns`. Raises BadInput for names outside (`upstream`) that cannot be, and what
-    `ControlPlane.start` raises.
+    It runs until `undo` is closed. `followers` of what it holds, besides DNS and announcer. `cloud`
+    None: the control plane assigns load balancers' addresses itself, if the spec has some for it.
+    `publisher`: if its pods are to be seen by `ip netns`. Raises BadInput for names outside
+    (`upstream`) that cannot be, and what `ControlPlane.start` raises.
     """
     first, last = spec.node_port_range
     cidrs = _cidrs(spec, spec.service_cidrs)
@@ -50,18 +48,18 @@ def set_up_control_plane(
         random=Random(spec.name),  # so that the same lab gets the same addresses again
         node_ports=range(first, last + 1),
         balancer_cidrs=_cidrs(spec, spec.load_balancer_cidrs) if spec.assigns_balancers else (),
-        assign_elsewhere=spec.edge is not None,
+        cloud=cloud,
     )
     dns = ClusterDns(spec.upstream)
     undo.callback(dns.close)
     probes = ReadinessProbes(lambda name, _ready: plane.probe_changed(name))
     undo.callback(probes.close)
     nameservers = dns_addresses(cidrs)
-    kubelet = Kubelet(cluster, runtime, probes, dns, nodes, publisher, nameservers)
-    announcer = Announcer(spec, route, unroute)
-    plane = ControlPlane(cluster, kubelet, dns, announcer, spread, admit, nameservers)
+    kubelet = Kubelet(cluster, runtime, probes, dns, inventory.nodes, publisher, nameservers)
+    everybody = followers.then(dns, Announcer(spec, router))
+    plane = ControlPlane(cluster, kubelet, everybody, nameservers)
     undo.callback(plane.close)
-    plane.start([*own, *dns_objects(cidrs)])
+    plane.start([*inventory.objects(), *_pod_manifests(spec), *dns_objects(cidrs)])
     return plane
 
 
@@ -73,8 +71,14 @@ def without_pods(spec: LabSpec) -> LabSpec:
     return replace(spec, nodes=tuple(nodes))
 
 
-def pod_manifest(pod: PodSpec, node: str) -> Pod:
-    """What somebody would have written to get a pod of the spec."""
+def _pod_manifests(spec: LabSpec) -> list[Pod]:
+    """Return what somebody would have written to get the pods that `without_pods` leaves out."""
+    return [
+        _pod_manifest(pod, node.name) for node in spec.nodes for pod in node.pods if not pod.runs
+    ]
+
+
+def _pod_manifest(pod: PodSpec, node: str) -> Pod:
     ports = tuple(
         ContainerPort(name=port.name, container_port=port.port, protocol=port.protocol)
         for port in pod.ports

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 
 from msgspec import Struct
@@ -10,7 +10,7 @@ from msgspec import Struct
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.pods.nginx import Nginx, listens
 from kproxy.lab.pods.nginx_config import render
-from kproxy.store import Store
+from kproxy.store import Store, Update
 
 
 class _Server(Struct):
@@ -40,15 +40,15 @@ class IngressController:
                 server.nginx.await_start()
             self._undo = undo.pop_all()
 
-    def sync(self, change: Callable[[Store], None]) -> None:
-        """Change the objects; reload every nginx to whom that makes a difference.
+    def follow(self, update: Update) -> None:
+        """Take the objects; reload every nginx to whom that makes a difference.
 
         Returns when these have their new configuration. Raises KernelRefused; all have had their
         turn then.
         """
         if not self._servers:
             return
-        change(self._store)
+        self._store.apply(update)
         altered = []
         for server in self._servers:
             config = render(listens(server.pod), self._store)

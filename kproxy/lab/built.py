@@ -1,0 +1,165 @@
+"""A lab as it is built: its hosts and addresses, its routes, its proxies and load balancers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from ipaddress import ip_network
+from types import TracebackType
+from typing import Self
+
+from kproxy.address import Family
+from kproxy.api.types import KubernetesObject
+from kproxy.backend import DEFAULT_MODE, BackendOptions, SyncReport
+from kproxy.config import ProxyConfig
+from kproxy.edge import CHECK_INTERVAL_S, DRAIN_S, ListenerState
+from kproxy.errors import BadInput
+from kproxy.forwarding.network import Network
+from kproxy.forwarding.plan import Plan
+from kproxy.lab import leftovers, validation
+from kproxy.lab.building import Builder
+from kproxy.lab.hosts import LabBalancer, LabClient, LabHost, LabNode, LabPod
+from kproxy.lab.inventory import oracle_network
+from kproxy.lab.spec import LabSpec
+from kproxy.proxy import NodeProxy
+
+
+class BuiltLab:
+    """The part of a `Lab` that knows nothing of the verbs for objects."""
+
+    def __init__(
+        self,
+        spec: LabSpec,
+        mode: str | None = DEFAULT_MODE,
+        *,
+        config: ProxyConfig | None = None,
+        options: BackendOptions | None = None,
+        publish: bool = False,
+        check_interval_s: float = CHECK_INTERVAL_S,
+        drain_s: float = DRAIN_S,
+    ) -> None:
+        """`mode` None: no proxies. `publish`: make the namespaces visible to `ip netns`.
+
+        `options`: of the mode's own type, such as `IptablesOptions`.
+
+        `check_interval_s`: of load balancers' health checks, where a Service asks for no other.
+        `drain_s`: how long connections of a backend go on that is none any more.
+
+        Raises BadInput if the spec is wrong; nothing is built before the block is entered.
+        """
+        if found := validation.problems(spec):
+            raise BadInput(found)
+        self.spec = spec
+        self.mode = mode
+        self._builder = Builder(
+            spec,
+            mode,
+            config=config or ProxyConfig(),
+            options=options,
+            publish=publish,
+            check_interval_s=check_interval_s,
+            drain_s=drain_s,
+        )
+        self._parts = self._builder.nothing()
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Raises Unsupported, KernelRefused, BadInput, and NamespaceBusy if a name is taken."""
+        if self.hosts:
+            raise RuntimeError(f"lab {self.spec.name} is up already")
+        leftovers.sweep()
+        with ExitStack() as undo:
+            undo.callback(self._forget)
+            self._parts = self._builder.build(undo)
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._undo.close()
+
+    @property
+    def nodes(self) -> Mapping[str, LabNode]:
+        return self._parts.inventory.nodes
+
+    @property
+    def pods(self) -> Mapping[str, LabPod]:
+        """Those that run, by host name: a Pod `web-1` of the namespace `prod` is `web-1.prod`."""
+        return {**self._parts.inventory.pods, **self._parts.objects.pods}
+
+    @property
+    def clients(self) -> Mapping[str, LabClient]:
+        return self._parts.inventory.clients
+
+    @property
+    def balancers(self) -> Mapping[str, LabBalancer]:
+        return self._parts.inventory.balancers
+
+    @property
+    def hosts(self) -> Mapping[str, LabHost]:
+        found = self._parts.inventory
+        return {**found.nodes, **self.pods, **found.clients, **found.balancers, **found.between}
+
+    @property
+    def network(self) -> Network:
+        """What the oracle must know: everybody's addresses and the router's present routes."""
+        parts = self._parts
+        return oracle_network(
+            self.spec, self._builder.layout, parts.inventory, self.pods, parts.router.routes
+        )
+
+    @property
+    def public(self) -> Mapping[str, Mapping[Family, str]]:
+        """Public addresses by name: of nodes, load balancers, and `dnat`; empty without an edge."""
+        return self._builder.layout.public
+
+    def plans(self, family: Family) -> dict[str, Plan]:
+        """Node name -> what its proxy was last told to be. Empty without proxies."""
+        return self._parts.proxies.plans(family)
+
+    def proxy(self, node: str) -> NodeProxy:
+        """The proxy of a node, to be used in a thread that is in the node's namespace."""
+        return self._parts.proxies.proxy(node)
+
+    def stop_proxy(self, node: str) -> None:
+        """Let a node's proxy end as by a kill: it syncs no more and answers no health check.
+
+        Its rules stay. Harmless if it is stopped. Raises BadInput if there is no such node.
+        """
+        self._parts.proxies.stop(node)
+
+    def start_proxy(self, node: str) -> list[SyncReport]:
+        """Start a node's proxy again after `stop_proxy` and sync it to the present objects.
+
+        Nothing is done if it runs. Raises BadInput if there is no such node, and what
+        `NodeProxy.sync` raises.
+        """
+        return self._parts.proxies.start(node)
+
+    def balancer_state(self) -> tuple[ListenerState, ...]:
+        """The listeners of load balancers and the DNAT gateway, as of their last health checks."""
+        return self._parts.edge.state
+
+    def own_objects(self) -> tuple[KubernetesObject, ...]:
+        """The Node objects that describe the lab, and those of the Pods of its spec."""
+        return self._parts.inventory.objects()
+
+    def route(self, cidr: str, *, via: str) -> None:
+        """Let the router send `cidr` to the node `via` from now on. Raises BadInput."""
+        found = list(validation.route_problems(self.spec, "route", cidr))
+        if via not in self.nodes:
+            found.append(f"route: {via!r} is not a node")
+        if found:
+            raise BadInput(found)
+        self._parts.router.add(str(ip_network(cidr)), via)
+
+    def unroute(self, cidr: str) -> None:
+        """Let the router refuse `cidr` again. Raises BadInput if it has no such route."""
+        self._parts.router.remove(cidr)
+
+    def _forget(self) -> None:
+        self._parts = self._builder.nothing()

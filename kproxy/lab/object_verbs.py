@@ -1,0 +1,109 @@
+"""What one may do with the objects of a lab: one interface, with a control plane or without.
+
+ObjectVerbs   the interface
+NoObjects     a lab that is not up, or that has neither proxies nor a control plane
+PlainObjects  without a control plane: objects are taken as they are
+ControlPlane  `kproxy.lab.cluster.control_plane`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NoReturn, Protocol, TypeVar
+
+from kproxy.api.types import Deployment, KubernetesObject
+from kproxy.controlplane.cluster import Cloud
+from kproxy.errors import BadInput
+from kproxy.lab.cluster.pod_handle import PodHandle
+from kproxy.lab.following import Followers
+from kproxy.lab.hosts import LabPod
+from kproxy.lab.proxies import NO_PROXIES, SyncReports
+from kproxy.store import ObjectKey, Store, Update
+
+_T = TypeVar("_T", bound=KubernetesObject)
+
+
+class ObjectVerbs(Protocol):
+    """For what each verb does see `Lab`. Each raises BadInput where a lab cannot do it."""
+
+    def apply(self, objects: Iterable[KubernetesObject], /) -> SyncReports: ...
+
+    def delete(self, keys: Iterable[ObjectKey], /) -> SyncReports: ...
+
+    def replace(self, objects: Iterable[KubernetesObject], /) -> SyncReports: ...
+
+    def scale(self, namespace: str, name: str, replicas: int, /) -> SyncReports: ...
+
+    def pod(self, namespace: str, name: str, /) -> PodHandle: ...
+
+    def get(self, key: ObjectKey, /) -> KubernetesObject: ...
+
+    def objects(self, kind: type[_T], /) -> list[_T]: ...
+
+    def wait_for(self, comes_true: Callable[[], bool], timeout_s: float, /) -> bool: ...
+
+    @property
+    def pods(self) -> Mapping[str, LabPod]:
+        """The pods that run because of objects, by host name."""
+
+    @property
+    def warnings(self) -> Mapping[ObjectKey, tuple[str, ...]]: ...
+
+
+class _WithoutControlPlane:
+    """Refuses what only a control plane can do."""
+
+    pods: Mapping[str, LabPod] = {}
+    warnings: Mapping[ObjectKey, tuple[str, ...]] = {}
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise BadInput(
+            ["this lab has no control plane, or is not up"],
+            remedy="LabSpec(control_plane=True, ...)",
+        )
+
+    scale = pod = get = objects = wait_for = _refuse
+
+
+class NoObjects(_WithoutControlPlane):
+    """Refuses everything: there is nobody who would follow an object."""
+
+    def _refuse_objects(self, *_: object) -> NoReturn:
+        raise BadInput([NO_PROXIES])
+
+    apply = delete = replace = _refuse_objects
+
+
+class PlainObjects(_WithoutControlPlane):
+    """Takes objects as they are: only load balancers' addresses are added, if there is a cloud."""
+
+    def __init__(self, cloud: Cloud, followers: Followers) -> None:
+        self._cloud = cloud
+        self._followers = followers
+        self._store = Store()
+        self._own: tuple[KubernetesObject, ...] = ()
+
+    def start(self, own: Iterable[KubernetesObject]) -> None:
+        """Apply the lab's own objects, which every `replace` keeps. Raises what syncing raises."""
+        self._own = tuple(own)
+        self._write(Update(upserts=self._own))
+
+    def apply(self, objects: Iterable[KubernetesObject]) -> SyncReports:
+        wanted = tuple(objects)
+        if workloads := [each for each in wanted if isinstance(each, Deployment)]:
+            raise BadInput(
+                [f"Deployment {each.metadata.name}: nobody runs it" for each in workloads],
+                remedy="a lab with a control plane: LabSpec(control_plane=True, ...)",
+            )
+        return self._write(Update(upserts=wanted))
+
+    def delete(self, keys: Iterable[ObjectKey]) -> SyncReports:
+        return self._write(Update(deletes=tuple(keys)))
+
+    def replace(self, objects: Iterable[KubernetesObject]) -> SyncReports:
+        return self._write(self._store.replacement([*self._own, *objects]))
+
+    def _write(self, update: Update) -> SyncReports:
+        admitted = self._cloud.admit(update)
+        self._store.apply(admitted)
+        return self._followers.follow(admitted)
