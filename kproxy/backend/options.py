@@ -32,7 +32,8 @@ def parse_options(texts: Iterable[str]) -> tuple[dict[str, str], list[Problem]]:
         name, equals, value = text.partition("=")
         if not equals or not name:
             problems.append(Problem(FLAG, f"{text!r} is not of the form NAME=VALUE"))
-        values[name] = value
+        else:
+            values[name] = value
     return values, problems
 
 

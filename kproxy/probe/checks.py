@@ -20,7 +20,8 @@ from msgspec.structs import replace
 
 from kproxy.address import Family, family_of, host_port
 from kproxy.backend import DEFAULT_MODE, load, rules_of
-from kproxy.forwarding.network import Packet
+from kproxy.errors import NoOracle
+from kproxy.forwarding.network import Network, Packet
 from kproxy.forwarding.oracle import predict
 from kproxy.forwarding.plan import NodePortAddresses, NodeSettings, Plan
 from kproxy.outcome import Connection, Observation, Outcome, Prediction
@@ -56,7 +57,8 @@ class Question:
 class Finding:
     """The result of one check, in words. `problems` is empty if all was as the oracle predicted.
 
-    `answered`: the pod, or what happened instead. `source`: the address that the pod saw, or "".
+    `expected`: "" where the mode has no oracle; then nothing was judged. `answered`: the pod, or
+    what happened instead. `source`: the address that the pod saw, or "".
     `in_iptables_mode`: what the same question would meet there, "" if it is the same.
     """
 
@@ -72,26 +74,40 @@ class Finding:
     in_iptables_mode: str = ""
 
     @property
+    def judged(self) -> bool:
+        return bool(self.expected)
+
+    @property
     def ok(self) -> bool:
         return not self.problems
 
 
-def prediction_for(checked: Checked, packet: Packet) -> Prediction:
-    """Return what the oracle predicts for a packet, from the plans that the nodes have now."""
+def prediction_for(
+    checked: Checked, packet: Packet, network: Network | None = None
+) -> Prediction | None:
+    """Return what the oracle predicts for a packet, from the plans that the nodes have now.
+
+    `network`: another one than that of `checked`. None if the mode has no oracle.
+    """
+    try:
+        rules = rules_of(checked.mode)
+    except NoOracle:
+        return None
     plans = checked.plans(family_of(packet.address))
-    return predict(checked.network, plans, packet, rules_of(checked.mode))
+    return predict(network or checked.network, plans, packet, rules)
 
 
 def contrast(checked: Checked, packet: Packet) -> str:
     """Return what the default mode would do with a packet, "" if it is the same."""
-    if checked.mode in (DEFAULT_MODE, None):
+    here = prediction_for(checked, packet)
+    if checked.mode in (DEFAULT_MODE, None) or here is None:
         return ""
     plans = {
         node: replace(plan, settings=_with_defaults_of_iptables_mode(plan.settings))
         for node, plan in checked.plans(family_of(packet.address)).items()
     }
     there = str(predict(checked.network, plans, packet, rules_of(DEFAULT_MODE)))
-    return "" if there == str(prediction_for(checked, packet)) else there
+    return "" if there == str(here) else there
 
 
 def _with_defaults_of_iptables_mode(settings: NodeSettings) -> NodeSettings:
@@ -117,14 +133,15 @@ def examine(checked: Checked, prober: Prober, questions: Sequence[Question]) -> 
 
 
 def distribution(checked: Checked, packet: Packet, connections: int = CONNECTIONS) -> Finding:
-    """Whether many real connections spread evenly over the pods that may answer."""
+    """Make many real connections, which must spread evenly over the pods that may answer."""
     prediction = prediction_for(checked, packet)
     results = connect_many(checked, [packet] * connections)
     counts, problems = _count(results, prediction)
-    chance = p_value([counts[pod] for pod in prediction.sources])
-    if chance < REJECT_BELOW:
+    pods = [*prediction.sources] if prediction else sorted(counts)
+    chance = p_value([counts[pod] for pod in pods])
+    if prediction and chance < REJECT_BELOW:
         problems.append(f"uneven: chance alone does this with probability {chance:.1g}")
-    spread = " ".join(f"{pod}:{counts[pod]}" for pod in prediction.sources)
+    spread = " ".join(f"{pod}:{counts[pod]}" for pod in pods)
     return _many(
         "distribution",
         f"{connections} x {asked(packet)}",
@@ -137,19 +154,19 @@ def distribution(checked: Checked, packet: Packet, connections: int = CONNECTION
 
 
 def affinity(checked: Checked, packet: Packet, connections: int = 20) -> Finding:
-    """Whether all connections of one client go to the pod that its first one went to."""
+    """Make connections of one client, which must all go to the pod that the first one went to."""
     prediction = prediction_for(checked, packet)
     first = connect(checked, packet)
     results = [first, *connect_many(checked, [packet] * (connections - 1))]
     counts, problems = _count(results, prediction)
-    if len(counts) > 1:
+    if prediction and len(counts) > 1:
         problems.append(f"the client was not kept on one pod: {_tally(counts)}")
     times = f"{connections} x {asked(packet)}"
     return _many("session affinity", times, packet, prediction, results, _tally(counts), problems)
 
 
 def affinity_expiry(checked: Checked, packet: Packet, timeout_s: int) -> Finding:
-    """Whether a client that stays away for longer than `timeout_s` may meet another pod.
+    """Stay away for longer than `timeout_s`, after which the client may meet another pod.
 
     Each visit renews the affinity, so the next one comes after a full time-out. Ends at the first
     change, or after so many visits that chance alone explains none of them (`REJECT_BELOW`).
@@ -161,15 +178,16 @@ def affinity_expiry(checked: Checked, packet: Packet, timeout_s: int) -> Finding
     prediction = prediction_for(checked, packet)
     outlasts = checked.mode is not None and load(checked.mode).affinity_follows_connections
     results = [connect(checked, packet)]
-    for _ in range(1 if outlasts else _visits(len(prediction.sources))):
+    visits = 1 if outlasts or prediction is None else _visits(len(prediction.sources))
+    for _ in range(visits):
         time.sleep(timeout_s + _EXPIRY_MARGIN_S)
         results.append(connect(checked, packet))
         if results[-1] != results[0]:
             break
     counts, problems = _count(results, prediction)
-    if outlasts and len(counts) > 1:
+    if prediction and outlasts and len(counts) > 1:
         problems.append(f"another pod, though IPVS remembers a connection: {_tally(counts)}")
-    if not outlasts and len(counts) < 2:
+    if prediction and not outlasts and len(counts) < 2:
         problems.append(f"the same pod after {len(results) - 1} pauses: {_tally(counts)}")
     times = f"{asked(packet)} after {timeout_s} s away"
     finding = _many("affinity expiry", times, packet, prediction, results, _tally(counts), problems)
@@ -193,13 +211,15 @@ def _finding(
         asked=asked(packet),
         answered=_answered(seen),
         source=seen.source,
-        expected=str(prediction),
-        why=prediction.why,
+        expected=str(prediction or ""),
+        why=prediction.why if prediction else "",
         hops=seen.hops,
         problems=(
             *packet_problems(prediction, seen),
             *connection_problems(packet, prediction, seen, connection),
-        ),
+        )
+        if prediction
+        else (),
         in_iptables_mode=contrast(checked, packet),
     )
 
@@ -219,7 +239,7 @@ def _many(
     check: str,
     times: str,
     packet: Packet,
-    prediction: Prediction,
+    prediction: Prediction | None,
     results: Sequence[Connection],
     answered: str,
     problems: list[str],
@@ -231,16 +251,20 @@ def _many(
         asked=times,
         answered=answered,
         source=", ".join(sorted(sources)),
-        expected=str(prediction),
-        why=prediction.why,
+        expected=str(prediction or ""),
+        why=prediction.why if prediction else "",
         problems=tuple(problems),
     )
 
 
-def _count(results: Sequence[Connection], prediction: Prediction) -> tuple[Counter[str], list[str]]:
-    """How often each pod answered, and what no connection should have met."""
+def _count(
+    results: Sequence[Connection], prediction: Prediction | None
+) -> tuple[Counter[str], list[str]]:
+    """Count how often each pod answered; name what no connection should have met."""
     counts = Counter(result.pod for result in results if result.success)
-    problems = []
+    problems: list[str] = []
+    if prediction is None:
+        return counts, problems
     failed = Counter(str(result) for result in results if not result.success)
     for how, times in failed.items():
         problems.append(f"{times} of {len(results)} connections {how}")

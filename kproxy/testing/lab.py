@@ -11,12 +11,13 @@ from typing import Self
 
 import pytest
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.api.types import KubernetesObject
-from kproxy.backend import BackendOptions
+from kproxy.backend import DEFAULT_MODE, BackendOptions, rules_of
 from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput, Unsupported
 from kproxy.forwarding.network import Packet
+from kproxy.forwarding.oracle import predict
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec
 from kproxy.outcome import Connection, Observation
 from kproxy.probe import Prober, connect_many, prediction_for
@@ -48,12 +49,14 @@ class ProbedLab(Lab):
     def predict(
         self, client: str, address: str, port: int, protocol: str = "TCP", source: str = ""
     ) -> Answer:
-        """What the oracle says must become of the packet, with the rules as they are.
+        """Return what the oracle says must become of the packet, with the rules as they are.
 
-        Raises BadInput in a network that it does not know: any but `routed`.
+        Raises BadInput in a network that it does not know (any but `routed`), NoOracle if the mode
+        has none.
         """
+        rules = rules_of(self.mode)
         packet = _packet(client, address, port, protocol, source)
-        found = prediction_for(self, packet)
+        found = predict(self.network, self.plans(family_of(address)), packet, rules)
         return Answer(packet=packet, found=found, prediction=found, network=self.network)
 
     def ask_many(self, packets: Sequence[Packet]) -> list[Answer]:
@@ -116,7 +119,7 @@ class LabFactory:
         routes: Mapping[str, str] | None = None,
         families: Iterable[Family] = Family,
         control_plane: bool = False,
-        mode: str | None = "iptables",
+        mode: str | None = DEFAULT_MODE,
         manifests: Iterable[Manifest] = (),
         config: ProxyConfig | None = None,
         options: BackendOptions | None = None,

@@ -68,9 +68,16 @@ def part_values(part: Part) -> Mapping[str, object]:
 
 
 def findings_values(parts: Iterable[Part]) -> list[Mapping[str, object]]:
-    """Return one mapping for each finding: its fields, `ok`, and the title of its part."""
+    """Return one mapping for each finding: its fields, the title of its part, and `ok`.
+
+    `ok` is None where nothing was predicted.
+    """
     return [
-        {"section": part.title, **dataclasses.asdict(finding), "ok": finding.ok}
+        {
+            "section": part.title,
+            **dataclasses.asdict(finding),
+            "ok": finding.ok if finding.judged else None,
+        }
         for part in parts
         for finding in part.findings
     ]
@@ -79,8 +86,14 @@ def findings_values(parts: Iterable[Part]) -> list[Mapping[str, object]]:
 def summary(shown: Shown) -> Iterator[str]:
     """Return how it went: a line with counts and times, then each thing that is not as expected."""
     findings = [finding for part in shown.parts for finding in part.findings]
+    judged = [finding for finding in findings if finding.judged]
+    if len(judged) < len(findings):
+        yield (
+            f"{len(findings) - len(judged)} seen and not judged: {shown.mode} mode has no oracle "
+            "that predicts what must happen"
+        )
     yield (
-        f"{sum(finding.ok for finding in findings)} of {len(findings)} as expected; "
+        f"{sum(finding.ok for finding in judged)} of {len(judged)} as expected; "
         f"lab up in {shown.lab_up_s:.2f} s, {shown.total_s:.1f} s in all"
     )
     for finding in findings:
@@ -113,9 +126,15 @@ def _findings_table(
             Text(finding.asked),
             Text(finding.answered),
             Text(f"{finding.source} {owners.get(finding.source, '')}".strip() or "-"),
-            Text("yes", style="green") if finding.ok else Text("NO", style="bold red"),
+            _verdict(finding),
         )
     return table
+
+
+def _verdict(finding: Finding) -> Text:
+    if not finding.judged:
+        return Text("-", style="dim")
+    return Text("yes", style="green") if finding.ok else Text("NO", style="bold red")
 
 
 def _table(table: Table) -> RichTable:

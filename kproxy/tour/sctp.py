@@ -20,13 +20,11 @@ from scapy.layers.sctp import SCTP, SCTPChunkInit
 
 from kproxy.address import Family, family_of
 from kproxy.api.types import Pod
-from kproxy.backend import rules_of
 from kproxy.forwarding.network import Network, Packet
-from kproxy.forwarding.oracle import predict
 from kproxy.lab import Lab
 from kproxy.lab.names import host_name
 from kproxy.probe.batch import source_address
-from kproxy.probe.checks import Finding, Question, asked
+from kproxy.probe.checks import Finding, Question, asked, prediction_for
 from kproxy.probe.prober import SILENCE_S
 from kproxy.probe.taps import Tap
 
@@ -54,23 +52,21 @@ def _finding(
     lab: Lab, network: Network, question: Question, arrival: tuple[str, str] | None
 ) -> Finding:
     packet = question.packet
-    prediction = predict(network, lab.plans(family_of(packet.address)), packet, rules_of(lab.mode))
-    expected = str(prediction)
+    prediction = prediction_for(lab, packet, network)
     pod, source = arrival or ("", "")
-    if arrival:
-        problems = (
-            [] if prediction.sources.get(pod) == source else [f"INIT came to {pod}: {expected}"]
-        )
-    else:
-        problems = [f"INIT came to no pod, expected: {expected}"] if prediction.sources else []
+    problems = []
+    if prediction and arrival and prediction.sources.get(pod) != source:
+        problems = [f"INIT came to {pod}: {prediction}"]
+    elif prediction and not arrival and prediction.sources:
+        problems = [f"INIT came to no pod, expected: {prediction}"]
     return Finding(
         check=question.check,
         client=packet.client,
         asked=asked(packet),
         answered=f"INIT came to {pod}" if pod else "INIT came to no pod",
         source=source,
-        expected=expected,
-        why=prediction.why,
+        expected=str(prediction or ""),
+        why=prediction.why if prediction else "",
         problems=tuple(problems),
     )
 

@@ -173,7 +173,10 @@ def _longer(lab: Lab, service: Service) -> Iterator[Finding]:
         and each.packet.client == objects.SHELL
         and each.packet.protocol != "SCTP"
     ]
-    if not found or len(prediction_for(lab, found[0]).sources) < 2:
+    if not found:
+        return
+    prediction = prediction_for(lab, found[0])
+    if prediction and len(prediction.sources) < 2:
         return
     if service.spec.session_affinity == "None":
         yield distribution(lab, found[0], _CONNECTIONS)

@@ -118,10 +118,16 @@ def _history(lab: ProbedLab, seed: int) -> History:
     return History(answers, problems)
 
 
+def _predict(lab: ProbedLab, packet: Packet) -> Prediction:
+    prediction = prediction_for(lab, packet)
+    assert prediction, f"{lab.mode} mode has no oracle"
+    return prediction
+
+
 def _ask(lab: ProbedLab, questions: list[Question]) -> Iterator[Answer]:
     packets = [question.packet for question in questions]
     for packet, seen in zip(packets, lab.prober.ask_many(packets), strict=True):
-        yield Answer(packet, prediction_for(lab, packet), seen)
+        yield Answer(packet, _predict(lab, packet), seen)
 
 
 def _connect(lab: ProbedLab, answers: list[Answer]) -> Iterator[str]:
@@ -133,7 +139,7 @@ def _connect(lab: ProbedLab, answers: list[Answer]) -> Iterator[str]:
 
 def _connect_often(lab: ProbedLab, questions: list[Question]) -> Iterator[str]:
     """With session affinity one pod must answer a client, without it each of them in the end."""
-    predictions = [(question, prediction_for(lab, question.packet)) for question in questions]
+    predictions = [(question, _predict(lab, question.packet)) for question in questions]
     choices = [each for each in predictions if len(each[1].sources) > 1 and each[1].answered]
     for (packet, service), prediction in choices[:ASKED_OFTEN]:
         if service.spec.session_affinity == "ClientIP":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 from kproxy.probe import Finding
@@ -24,7 +25,7 @@ FINE = Finding(
     asked="192.168.10.11:30080",
     answered="shop-a",
     source="10.244.1.1",
-    expected="",
+    expected="delivered to shop-a from 10.244.1.1",
     why="",
     in_iptables_mode="dropped at node-a",
 )
@@ -86,4 +87,21 @@ def test_the_summary_counts_findings_and_names_what_is_wrong() -> None:
         f"NOT AS EXPECTED: distribution: {LONG.client} asks {LONG.asked}",
         f"  {LONG.problems[0]}",
         "NOT AS EXPECTED: web-1 is ready",
+    ]
+
+
+def test_what_no_oracle_predicts_is_not_judged() -> None:
+    """Neither "yes" nor "NO": nothing is called right that nobody has judged."""
+    seen = dataclasses.replace(FINE, expected="", in_iptables_mode="")
+    part = Part(title="NodePort shop", findings=[seen])
+    out = io.StringIO()
+    print_part(part, {}, file=out)
+    assert out.getvalue().splitlines()[-1].split() == [
+        *("outside", "192.168.10.11:30080", "shop-a", "10.244.1.1", "-")
+    ]
+    assert [each["ok"] for each in findings_values([part])] == [None]
+    shown = Shown(mode="mirror", parts=[part], lab_up_s=0.4, total_s=4.9)
+    assert list(summary(shown)) == [
+        "1 seen and not judged: mirror mode has no oracle that predicts what must happen",
+        "0 of 0 as expected; lab up in 0.40 s, 4.9 s in all",
     ]
