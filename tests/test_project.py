@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from kproxy.backend import modes
+
 ROOT = Path(__file__).parents[1]
 MODULES = [
     path
@@ -84,6 +86,60 @@ def test_the_core_is_pure(path: Path) -> None:
     for module in imports(path):
         assert module.partition(".")[0] not in NOT_PURE or module in PURE_FUNCTIONS
         assert under(module, PURE) or not under(module, ("kproxy",))
+
+
+def room_of(path: Path) -> str:
+    """Return the room as docs/design.md names it, such as `kproxy/lab` or `kproxy/store.py`."""
+    return "/".join(path.relative_to(ROOT).parts[:2])
+
+
+def rooms() -> dict[str, set[str]]:
+    """Return the rooms of docs/design.md, each with the rooms of kproxy that it may import."""
+    rows = re.findall(
+        r"^\| `((?:kproxy|backends)/[\w.]+)` \| .* \| (.*?)\|$",
+        (ROOT / "docs" / "design.md").read_text(),
+        re.MULTILINE,
+    )
+    return {room: {*re.findall(r"`(\w+)`", known)} for room, known in rows}
+
+
+ROOMS = rooms()
+IN_ROOMS = [path for path in MODULES if path.relative_to(ROOT).parts[0] in ("kproxy", "backends")]
+LOBBY = ("kproxy/__init__.py", "kproxy/__main__.py")
+
+
+@pytest.mark.parametrize("path", IN_ROOMS, ids=name)
+def test_a_room_knows_what_it_may_know(path: Path) -> None:
+    if name(path) in LOBBY:
+        return
+    room = room_of(path)
+    own = Path(room).stem
+    known = {
+        module.split(".")[1]
+        for module in imports(path)
+        if module.startswith("kproxy.") and module.split(".")[1] != own
+    }
+    assert known <= ROOMS[room]
+
+
+def test_no_room_is_left_out() -> None:
+    there = {room_of(path) for path in IN_ROOMS} - {*LOBBY}
+    assert there == {*ROOMS}
+
+
+def test_the_core_compares_no_name_of_a_mode() -> None:
+    """It asks the `Mode`. Names stand only where something is chosen by default."""
+    names = {*modes()}
+    found = []
+    for path in MODULES:
+        if not name(path).startswith("kproxy/"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare | ast.MatchValue) and any(
+                isinstance(part, ast.Constant) and part.value in names for part in ast.walk(node)
+            ):
+                found.append(f"{name(path)}:{node.lineno}: {ast.unparse(node)}")
+    assert found == []
 
 
 @pytest.mark.parametrize("command", HEAVY)
