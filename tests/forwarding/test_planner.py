@@ -328,3 +328,30 @@ def test_history_leaves_no_trace(seed: int, edits: int) -> None:
     fresh.replan(fresh_store)
     assert planner.plan == fresh.plan
     assert followed == dict(fresh.plan.services)
+
+
+def test_a_plan_is_a_value() -> None:
+    """One that was kept shows what was planned then, so comparing finds changes."""
+    cluster, store = RandomCluster(7), Store()
+    for _ in range(30):
+        cluster.edit()
+    store.replace(cluster.objects.values())
+    planner = Planner(HERE)
+    planner.replan(store)
+    kept, services = planner.plan, dict(planner.plan.services)
+    name = next(iter(services))
+    store.delete(("Service", *name.service))
+    delta = planner.update(store, store.take_changes().services)
+    assert planner.plan != kept
+    assert kept.services == services
+    assert {*kept.services} - {*planner.plan.services} == {*delta.before}
+    # Nothing has changed since, so it is the same one, and costs no copy.
+    assert planner.update(store, [name.service]).before == {}
+    assert planner.plan is planner.plan
+
+
+def test_other_settings_make_another_plan() -> None:
+    planner = Planner(HERE)
+    kept = planner.plan
+    planner.replan(Store(), replace(HERE, zone="b"))
+    assert (kept.settings.zone, planner.plan.settings.zone) == ("a", "b")
