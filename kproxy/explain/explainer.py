@@ -90,7 +90,7 @@ class Explainer:
         return found
 
     def _watch(self) -> tuple[Prober, Traces]:
-        """From the first probe on: a trace of many connections would be long, and tell nothing."""
+        """Open taps and traces at the first probe: one of connections would be long and useless."""
         if self._watching is None:
             lab = self._lab
             with next(iter(lab.nodes.values())).namespace.entered():

@@ -16,10 +16,10 @@ from kproxy.probe.checks import asked
 
 
 def delivered(*pods: str, source: str = "", answered: bool = True) -> Expectation:
-    """One of `pods` got the packet; without any, whichever did.
+    """Expect that one of `pods` gets the packet; without any, whichever does.
 
     The oracle must name exactly these. `source`: the address that the pod saw, or the name
-    of the host that has it. `answered` false: the reply must not find its way back, so that a real
+    of the host that has it. `answered` False: the answer must not come back, so that a real
     connection times out.
     """
     return Expectation(
@@ -28,12 +28,12 @@ def delivered(*pods: str, source: str = "", answered: bool = True) -> Expectatio
 
 
 def refused(at: str = "") -> Expectation:
-    """The client was told so, by an ICMP error or a reset that the host `at` sent."""
+    """Expect that the client is told so, by an ICMP error or a reset that the host `at` sends."""
     return Expectation(outcome=Outcome.REFUSED, at=at)
 
 
 def dropped(at: str = "") -> Expectation:
-    """Nobody answered in any way. `at`: the last host that saw the packet."""
+    """Expect that nobody answers in any way. `at`: the last host that sees the packet."""
     return Expectation(outcome=Outcome.DROPPED, at=at)
 
 
@@ -91,7 +91,7 @@ class Answer:
 
 
 def explain(left: object, right: object) -> list[str] | None:
-    """Lines for pytest about a comparison that failed; None if it is none of ours."""
+    """Return lines for pytest about a comparison that failed; None if it is none of ours."""
     if isinstance(left, Expectation):
         left, right = right, left
     if not isinstance(left, Answer) or not isinstance(right, Expectation):
