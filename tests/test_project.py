@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,8 +64,13 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
 def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -134,7 +140,7 @@ def test_the_core_compares_no_name_of_a_mode() -> None:
     for path in MODULES:
         if not name(path).startswith("kproxy/"):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in nodes(path):
             if isinstance(node, ast.Compare | ast.MatchValue) and any(
                 isinstance(part, ast.Constant) and part.value in names for part in ast.walk(node)
             ):
@@ -197,7 +203,7 @@ PARSES_ADDRESSES = "kproxy/api/addresses.py"  # text there may be no address yet
 def spelled_out(path: Path) -> Iterator[str]:
     """What a module does itself though `kproxy.address` has a function for it."""
     own = {node.name for node in ast.parse(ADDRESS.read_text()).body if hasattr(node, "name")}
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         match node:
             case ast.Compare(left=ast.Constant(value=":"), ops=[ast.In() | ast.NotIn()]):
                 yield f"{node.lineno}: a colon is looked for: family_of"

@@ -22,11 +22,11 @@ class Environment:
         self.folder = folder
         self.python = folder / "bin" / "python"
 
-    def install(self, project: Path) -> None:
-        """Install a wheel, or build and install a project, as pip does it."""
+    def install(self, *projects: Path) -> None:
+        """Install wheels, or build and install projects, as pip does it."""
         _pip(
             *("--python", str(self.python), "install", "--no-deps", "--no-index"),
-            *("--no-build-isolation", "--quiet", str(project)),
+            *("--no-build-isolation", "--quiet", *map(str, projects)),
         )
 
     def uninstall(self, distribution: str) -> None:

@@ -19,8 +19,7 @@ Service = Callable[..., str]
 @pytest.fixture(scope="module")
 def crowded(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """With three broken backends beside kproxy's own."""
-    for name in BYSTANDERS:
-        install(environment, name, tmp_path_factory.mktemp("sources"))
+    install(environment, BYSTANDERS, tmp_path_factory.mktemp("wheels"))
     return environment
 
 
@@ -108,8 +107,7 @@ ASKED_FOR = ("unsyncable", "blind", "unclean", "unmakeable", "childish", "odd")
 @pytest.fixture(scope="module")
 def asked_for(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     made = make(tmp_path_factory.mktemp("environment") / "venv", wheel)
-    for name in ASKED_FOR:
-        install(made, name, tmp_path_factory.mktemp("sources"))
+    install(made, ASKED_FOR, tmp_path_factory.mktemp("wheels"))
     return made
 
 
