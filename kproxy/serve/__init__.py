@@ -4,7 +4,7 @@
 
 Nouns: a `ServiceHealth` keeps the health check node ports of one node in step with its plans; its
 listeners are made in the node's namespace and served by the one thread of an `HttpServer`, which
-may serve many nodes. `kproxy.serve.http` knows requests and responses, and no socket.
+may serve many nodes. `kproxy.loop.http` knows requests and responses, and no socket.
 """
 
 from kproxy.serve.server import HttpServer, Listener

@@ -17,7 +17,7 @@ from kproxy.address import Family
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Delta, Plan, ServicePlan, ServicePortName
 from kproxy.kernel.addresses import addresses_of, local_addresses
-from kproxy.serve.http import Request, Response
+from kproxy.loop.http import Request, Response
 from kproxy.serve.server import HttpServer, Listener
 from kproxy.store import ServiceKey
 

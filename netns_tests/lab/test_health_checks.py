@@ -127,7 +127,7 @@ def test_a_node_answers_for_its_own_endpoints(lab: Lab) -> None:
         assert ask(lab, "node-a", family) == answer(1)
         assert ask(lab, "node-b", family) == answer(0)
         if lab.mode == "ipvs":  # the address is the node's own there
-            assert exchange(lab, vip, b"GET /x HTTP/1.1\r\n\r\n") == answer(1)
+            assert exchange(lab, vip, b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n") == answer(1)
     pods = selected(shop(), lab.pods.values())
     for conditions in (NOT_READY, TERMINATING):
         lab.apply(slices_for(shop(), pods, conditions={"shop-a": conditions}))
@@ -185,7 +185,7 @@ def test_only_node_port_addresses_answer() -> None:
         assert ask(lab, "node-a") == answer(1)
         assert ask(lab, "node-a", Family.IPV6) == answer(1)  # no IPv6 CIDR is named: all of them
         gateway = node.gateways[Family.IPV4]
-        assert exchange(lab, gateway, b"GET / HTTP/1.1\r\n\r\n") == REFUSED
+        assert exchange(lab, gateway, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") == REFUSED
 
 
 def test_a_port_that_is_taken_is_tried_again(plain: Lab, caplog: pytest.LogCaptureFixture) -> None:
@@ -208,7 +208,8 @@ def test_a_port_that_is_taken_is_tried_again(plain: Lab, caplog: pytest.LogCaptu
 GARBAGE = [
     (b"hello\r\n", "400 Bad Request"),
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\n", "400 Bad Request"),
-    (b"GET / HTTP/1.1\r\nx\r\n\r\n", "400 Bad Request"),
+    (b"GET / HTTP/1.1\r\nHost: x\r\nx\r\n\r\n", "400 Bad Request"),
+    (b"GET / HTTP/1.1\r\n\r\n", "400 Bad Request"),  # without a Host
     (b"GET / HTTP/1.1\r\nX: " + b"x" * 20000, "431 Request Header Fields Too Large"),
 ]
 
@@ -223,11 +224,11 @@ def test_garbage(plain: Lab, sent: bytes, status: str) -> None:
 
 def test_methods_bodies_and_pieces(plain: Lab) -> None:
     address = plain.nodes["node-a"].addresses[Family.IPV4]
-    head = exchange(plain, address, b"HEAD / HTTP/1.1\r\n\r\n")
+    head = exchange(plain, address, b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert head == answer(1).partition("{")[0]
     old = exchange(plain, address, b"GET / HTTP/1.0\r\n\r\n")
     assert old == answer(1).replace("1.1", "1.0", 1)
-    body = b"POST /x HTTP/1.1\r\nContent-Length: 30000\r\n\r\n" + b"x" * 30000
+    body = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 30000\r\n\r\n" + b"x" * 30000
     assert exchange(plain, address, body) == answer(1)
     with connections(plain, 1) as [sock]:
         for piece in (b"GET / HT", b"TP/1.1\r\nHost:", b" x\r\n", b"\r\n"):
@@ -235,7 +236,7 @@ def test_methods_bodies_and_pieces(plain: Lab) -> None:
             time.sleep(0.01)  # so that they travel apart
         assert received(sock).startswith("HTTP/1.1 200")
     with connections(plain, 1) as [sock]:
-        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         sock.shutdown(socket.SHUT_WR)
         assert received(sock).startswith("HTTP/1.1 200")
 
@@ -266,7 +267,7 @@ def test_silent_clients_are_cut_off_and_hold_nobody_up(
 
 
 def test_clients_that_vanish(plain: Lab) -> None:
-    for sent in (b"", b"GET", b"GET / HTTP/1.1\r\n\r\n"):
+    for sent in (b"", b"GET", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
         with connections(plain, 20) as socks:
             for sock in socks:
                 sock.sendall(sent)
@@ -277,7 +278,7 @@ def test_clients_that_vanish(plain: Lab) -> None:
 
 def test_whoever_never_stops_sending(plain: Lab) -> None:
     with connections(plain, 1) as [sock]:
-        sock.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         endless = b"x" * (64 << 20)
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             sock.sendall(endless)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Container, Mapping
 
-from kproxy.serve.http import Response, encode, read_request
+from kproxy.loop.http import Response, encode, read_request
 
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"OPTIONS ")
-_END = re.compile(rb"\r?\n\r?\n")
 
 
 def is_http(line: bytes) -> bool:
@@ -23,32 +21,23 @@ def answer_http(
     date: str,
     failing: Container[tuple[object, str]] = (),
 ) -> bytes | None:
-    """What to send back, as `kproxy.serve.http.encode` has it; None if more must come.
+    """What to send back, as `kproxy.loop.http.encode` has it; None if more must come.
 
     The body is the JSON line `answer` with three more: `host` and `path` of the request, and
     `forwarded_for`, the field X-Forwarded-For; "" is a field that is not there. Where the port of
     `answer` and the path are `failing`, it is a 503 that says which pod is not ready.
     """
-    request = read_request(received)
+    request = read_request(received, body=True)
     if request is None:
         return None
     if isinstance(request, Response):
         return encode(request, None, date)
-    head, body = _END.split(received, maxsplit=1)
-    first, *others = head.decode("latin-1").splitlines()
-    fields = {
-        name.lower(): value.strip() for name, _, value in (line.partition(":") for line in others)
-    }
-    length = fields.get("content-length", "")
-    if length.isdecimal() and len(body) < int(length):
-        return None
-    path = first.split(" ")[1]
-    if (answer["port"], path) in failing:
+    if (answer["port"], request.target) in failing:
         return encode(_response(503, {"pod": answer["pod"], "ready": False}), request, date)
     more = {
-        "host": fields.get("host", ""),
-        "path": path,
-        "forwarded_for": fields.get("x-forwarded-for", ""),
+        "host": request.headers.get("host", ""),
+        "path": request.target,
+        "forwarded_for": request.headers.get("x-forwarded-for", ""),
     }
     return encode(_response(200, {**answer, **more}), request, date)
 
