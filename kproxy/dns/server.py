@@ -8,18 +8,14 @@ way.
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
-import selectors
 import socket
-import threading
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
 from kproxy.address import Family, family_of
 from kproxy.dns.messages import respond
 from kproxy.dns.records import Records
+from kproxy.loop.reactor import Connection, Connections, Reactor
 
 PORT = 53
 IDLE_S = 10.0  # a connection on which no query comes to its end, and no answer leaves
@@ -30,9 +26,6 @@ _DATAGRAMS_AT_ONCE = 64  # then it is the others' turn
 _QUERIES_AT_ONCE = 16
 _CHUNK_BYTES = 65536
 _UNSENT_MAX_BYTES = 1 << 17  # two of the largest answers; then the client has to take some
-_PAUSE_S = 0.05  # where the machine has no descriptor or memory left
-
-log = logging.getLogger("kproxy")
 
 
 class DnsServer:
@@ -44,12 +37,8 @@ class DnsServer:
 
     def __init__(self, provider: Callable[[], Records]) -> None:
         self._provider = provider
-        self._selector = selectors.DefaultSelector()
-        self._listeners: list[socket.socket] = []
-        self._connections: dict[_Connection, None] = {}  # the longest silent first
-        self._stop_reader, self._stop_writer = os.pipe2(os.O_CLOEXEC)
-        self._thread = threading.Thread(target=self._serve, name="kproxy-dns", daemon=True)
-        self._closed = False
+        self._sockets: list[socket.socket] = []
+        self._reactor = Reactor("kproxy-dns")
 
     def listen(self, addresses: Iterable[str], port: int = PORT) -> None:
         """Answer there, over UDP and TCP, in the namespace of the calling thread.
@@ -60,7 +49,7 @@ class DnsServer:
             family = family_of(address)
             for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
                 sock = socket.socket(family.socket_family, kind)
-                self._listeners.append(sock)
+                self._sockets.append(sock)
                 sock.setblocking(False)
                 if family is Family.IPV6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -69,50 +58,28 @@ class DnsServer:
                 sock.bind((address, port))
                 if kind == socket.SOCK_STREAM:
                     sock.listen(_BACKLOG)
-                    ready = partial(self._accept, sock)
-                else:
-                    ready = partial(self._answer_datagrams, sock)
-                self._selector.register(sock, selectors.EVENT_READ, ready)
 
     def start(self) -> None:
-        self._selector.register(self._stop_reader, selectors.EVENT_READ, None)
-        self._thread.start()
+        """Answer from now on."""
+        self._reactor.call(self._watch)
 
     def close(self) -> None:
         """Stop the thread and close all sockets. Harmless when repeated."""
-        if self._closed:
-            return
-        self._closed = True
-        os.close(self._stop_writer)
-        if self._thread.ident is not None:
-            self._thread.join()
-        self._selector.close()
-        for sock in (*self._listeners, *(each.sock for each in self._connections)):
+        self._reactor.close()
+        for sock in self._sockets:
             sock.close()
-        os.close(self._stop_reader)
 
-    def _serve(self) -> None:
-        while True:
-            for key, _ in self._selector.select(self._wait_s()):
-                ready: Callable[[], None] | None = key.data
-                if ready is None:
-                    return
-                ready()
-            now = time.monotonic()
-            while self._connections and (oldest := next(iter(self._connections))).ends_at <= now:
-                self._drop(oldest)
-
-    def _wait_s(self) -> float | None:
-        if not self._connections:
-            return None
-        return max(0.0, next(iter(self._connections)).ends_at - time.monotonic())
+    def _watch(self) -> None:
+        connections = Connections(CONNECTIONS_MAX)
+        start = partial(_Conversation, partial(self._respond, udp=False))
+        for sock in self._sockets:
+            if sock.type == socket.SOCK_STREAM:
+                self._reactor.listen(sock, connections, start)
+            else:
+                self._reactor.watch(sock, partial(self._answer_datagrams, sock))
 
     def _respond(self, query: bytes, *, udp: bool) -> bytes | None:
-        try:
-            return respond(self._provider(), query, udp=udp)
-        except Exception:  # ours; others are served all the same, and this client asks again
-            log.exception("a DNS query was not answered")
-            return None
+        return respond(self._provider(), query, udp=udp)
 
     def _answer_datagrams(self, sock: socket.socket) -> None:
         for _ in range(_DATAGRAMS_AT_ONCE):
@@ -127,85 +94,42 @@ class DnsServer:
                 with contextlib.suppress(OSError):
                     sock.sendto(response, client)
 
-    def _accept(self, listener: socket.socket) -> None:
-        try:
-            sock, _ = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):  # given up before we came
-            return
-        except OSError:
-            self._make_room()
-            time.sleep(_PAUSE_S)
-            return
-        sock.setblocking(False)
-        if len(self._connections) >= CONNECTIONS_MAX:
-            self._make_room()
-        connection = _Connection(sock, partial(self._respond, udp=False))
-        self._connections[connection] = None
-        ready = partial(self._go_on, connection)
-        self._selector.register(sock, selectors.EVENT_READ, ready)
 
-    def _make_room(self) -> None:
-        if self._connections:
-            self._drop(next(iter(self._connections)))
-
-    def _go_on(self, connection: _Connection) -> None:
-        if connection not in self._connections:  # gave way in the same round
-            return
-        before = connection.ends_at
-        try:
-            events = connection.go_on()
-        except OSError:  # it went away
-            events = 0
-        if not events:
-            self._drop(connection)
-            return
-        if connection.ends_at != before:
-            self._connections[connection] = self._connections.pop(connection)
-        key = self._selector.get_key(connection.sock)
-        if key.events != events:
-            self._selector.modify(connection.sock, events, key.data)
-
-    def _drop(self, connection: _Connection) -> None:
-        del self._connections[connection]
-        self._selector.unregister(connection.sock)
-        connection.sock.close()
-
-
-class _Connection:
+class _Conversation:
     """Queries one after the other, two bytes of length before each: RFC 7766."""
 
-    def __init__(self, sock: socket.socket, respond: Callable[[bytes], bytes | None]) -> None:
-        self.sock = sock
-        self.ends_at = time.monotonic() + IDLE_S
+    def __init__(
+        self, respond: Callable[[bytes], bytes | None], connection: Connection, _client: object
+    ) -> None:
         self._respond = respond
+        self._connection = connection
         self._received = bytearray()
         self._unsent = bytearray()
         self._at_end = False  # the client will send no more
+        connection.end_in(IDLE_S)
+        connection.when_readable(self._go_on)
 
-    def go_on(self) -> int:
-        """Do what can be done now. Returns the events to wait for; 0: it is over.
-
-        Raises OSError if the client is gone.
-        """
+    def _go_on(self) -> None:
+        """Do what can be done now, and wait for what will let it go on."""
         self._read()
         for _ in range(_QUERIES_AT_ONCE):
             if self._has_query() and len(self._unsent) < _UNSENT_MAX_BYTES:
                 self._answer()
         self._send()
         if self._unsent or self._has_query():
-            return selectors.EVENT_WRITE  # which comes at once, if there is room
-        return 0 if self._at_end else selectors.EVENT_READ
+            self._connection.when_writable(self._go_on)  # at once, if there is room
+        elif self._at_end:
+            self._connection.close()
+        else:
+            self._connection.when_readable(self._go_on)
 
     def _read(self) -> None:
         """Nothing as long as there is something to answer: the client can wait."""
         if self._at_end or self._unsent or self._has_query():
             return
-        try:
-            data = self.sock.recv(_CHUNK_BYTES)
-        except BlockingIOError:
-            return
-        self._received += data
-        self._at_end = not data
+        data = self._connection.receive(_CHUNK_BYTES)
+        self._received += data or b""
+        self._at_end = data == b""
 
     def _has_query(self) -> bool:
         return len(self._received) >= 2 and len(self._received) >= self._end()
@@ -217,16 +141,11 @@ class _Connection:
         end = self._end()
         response = self._respond(bytes(self._received[2:end]))
         del self._received[:end]
-        self.ends_at = time.monotonic() + IDLE_S
+        self._connection.end_in(IDLE_S)
         if response is not None:
             self._unsent += len(response).to_bytes(2, "big") + response
 
     def _send(self) -> None:
-        if not self._unsent:
-            return
-        try:
-            count = self.sock.send(self._unsent)
-        except BlockingIOError:
-            return
-        del self._unsent[:count]
-        self.ends_at = time.monotonic() + IDLE_S
+        if self._unsent and (count := self._connection.send(self._unsent)):
+            del self._unsent[:count]
+            self._connection.end_in(IDLE_S)

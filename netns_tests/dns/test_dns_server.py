@@ -10,6 +10,7 @@ import re
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import dns.message
 import pytest
@@ -252,23 +253,21 @@ def test_who_takes_no_answers_gets_no_more(cluster: Cluster) -> None:
         assert cluster.dig(f"@{DNS_IPS[0]}", "+short", "+tcp", WEB) == "10.96.0.20\n"
 
 
-def test_the_longest_silent_connection_gives_way(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dns_server, "CONNECTIONS_MAX", 2)
-    with (
-        cluster.socket(socket.SOCK_STREAM) as first,
-        cluster.socket(socket.SOCK_STREAM) as second,
-    ):
-        for sock in (first, second, first):
-            sock.sendall(framed(QUERY))
-            assert read_framed(sock).answer
-        with cluster.socket(socket.SOCK_STREAM) as third:
-            third.sendall(framed(QUERY))
-            assert read_framed(third).answer
-            assert second.recv(1) == b""
-            first.sendall(framed(QUERY))
-            assert read_framed(first).answer
+def test_the_longest_silent_connection_gives_way(cluster: Cluster) -> None:
+    def asked(sock: socket.socket) -> bool:
+        sock.sendall(framed(QUERY))
+        return bool(read_framed(sock).answer)
+
+    with ExitStack() as stack:
+        first, second, *others = (
+            stack.enter_context(cluster.socket(socket.SOCK_STREAM))
+            for _ in range(dns_server.CONNECTIONS_MAX)
+        )
+        for sock in (first, second, *others, first):
+            assert asked(sock)
+        assert asked(stack.enter_context(cluster.socket(socket.SOCK_STREAM)))
+        assert second.recv(1) == b""
+        assert asked(first)
 
 
 def test_a_silent_connection_is_closed(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
