@@ -5,20 +5,17 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import selectors
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from kproxy.address import Family, family_of, host_port
+from kproxy.edge import checks
 from kproxy.edge.annotations import BalancerClass
-from kproxy.edge.checks import HealthCheck
 from kproxy.edge.health import Health
 from kproxy.edge.listeners import Addresses, Backend, Listener, ListenerKey, Target
 from kproxy.edge.rules import Shares, transaction
@@ -28,6 +25,11 @@ from kproxy.errors import KproxyError
 from kproxy.kernel.conntrack import Events, Flow, flows, forget
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.xtables import Xtables, open_xtables
+from kproxy.loop.check import Check
+from kproxy.loop.reactor import Reactor, Watched
+
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
 
 _RETRY_S = 1.0  # after rules were refused
 
@@ -47,7 +49,7 @@ class PlaceHost:
 
 
 class Balancing:
-    """Its thread starts with the first listener. At the end `close`."""
+    """Its thread starts with the first `update`. At the end `close`."""
 
     def __init__(self, hosts: Mapping[str, PlaceHost], variant: str, drain_s: float) -> None:
         """`variant`: of iptables. `drain_s`: how long connections of a backend go on that left."""
@@ -57,72 +59,30 @@ class Balancing:
         self._drain_s = drain_s
         self._listeners: dict[ListenerKey, Listener] = {}
         self._health: dict[Target, Health] = {}
-        self._checks: dict[Target, HealthCheck] = {}
-        self._events: dict[str, Events] = {}
+        self._checks: dict[Target, Check] = {}
+        self._events: dict[str, Watched] = {}
         self._xtables: dict[_Table, Xtables] = {}
         self._written: dict[_Table, tuple[Shares, ...]] = {}
         self._loads: dict[_Table, Counter[_Former]] = {}
         self._stale: set[_Table] = set()
+        self._uncounted: set[str] = set()
         self._changed = False
         self._retry_at = 0.0
         self._draining: dict[_Former, float] = {}
         self._waiting: list[Future[None]] = []
-        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._selector = selectors.DefaultSelector()
-        self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._selector.register(self._wake_reader, selectors.EVENT_READ, self._do_tasks)
-        self._thread: threading.Thread | None = None
-        self._stopping = False
+        self._next: TimerHandle | None = None
+        self._reactor = Reactor("kproxy-edge")
 
     def update(self, listeners: Iterable[Listener]) -> None:
         """Make these all there are. Returns when backends that are new, or were out, have been
         checked once and the rules are written. Raises KernelRefused, Unsupported.
         """
         wanted = {each.key: each for each in listeners}
-        if self._thread is None:
-            if not wanted:
-                return
-            self._thread = threading.Thread(target=self._run, name="kproxy-edge", daemon=True)
-            self._thread.start()
-        done: Future[None] = Future()
-        self._call(partial(self._follow, wanted, done))
-        done.result()
+        self._reactor.wait(partial(self._follow, wanted))
 
     def close(self) -> None:
         """Stop. The rules stay; they go away with the namespaces."""
-        if self._thread is not None:
-            self._call(self._stop)
-            self._thread.join()
-        for check in self._checks.values():
-            check.close()
-        for events in self._events.values():
-            events.close()
-        self._selector.close()
-        os.close(self._wake_reader)
-        os.close(self._wake_writer)
-
-    def _call(self, task: Callable[[], None]) -> None:
-        self._tasks.put(task)
-        with suppress(BlockingIOError):  # a full pipe wakes as well
-            os.write(self._wake_writer, b"\0")
-
-    def _do_tasks(self) -> None:
-        os.read(self._wake_reader, 4096)
-        with suppress(Empty):
-            while True:
-                self._tasks.get_nowait()()
-
-    def _stop(self) -> None:
-        self._stopping = True
-
-    def _run(self) -> None:
-        while not self._stopping:
-            try:
-                for key, _ in self._selector.select(self._pause_s()):
-                    key.data()
-                self._work()
-            except Exception as error:
-                self._fail(error)
+        self._reactor.close()
 
     def _fail(self, error: Exception) -> None:
         """Tell who waits, else the log; then try again."""
@@ -132,37 +92,48 @@ class Balancing:
             self._waiting.pop().set_exception(error)
         self._retry_at = time.monotonic() + _RETRY_S
 
-    def _pause_s(self) -> float | None:
-        """Until something is due."""
-        now = time.monotonic()
-        due = [each.due_s for each in self._health.values() if not each.under_way]
-        due += [check.deadline for check in self._checks.values()]
-        due += [max(until, self._retry_at) for until in self._draining.values()]
-        if self._stale:
-            due += [each.awaited_until for each in self._health.values() if each.awaited(now)]
-            due.append(self._retry_at)
-        return max(min(due) - now, 0.0) if due else None
+    def _work_at(self, when_s: float) -> None:
+        """Work then, or earlier if that is planned."""
+        if self._next:
+            if self._next.when() <= when_s:
+                return
+            self._next.cancel()
+        self._next = self._reactor.at(when_s, self._work)
 
     def _work(self) -> None:
-        now = time.monotonic()
-        for target, check in list(self._checks.items()):
-            if now >= check.deadline:
-                self._give_up(target)
-                self._conclude(target, "no answer in time")
+        """Do what is due, and plan for what will be."""
+        self._next = None
+        try:
+            self._do_what_is_due(time.monotonic())
+        except Exception as error:
+            self._fail(error)
+        if due := [*self._due(time.monotonic())]:
+            self._work_at(min(due))
+
+    def _due(self, now: float) -> Iterator[float]:
+        yield from (each.due_s for each in self._health.values() if not each.under_way)
+        awaited = (each.awaited_until for each in self._health.values() if each.awaited(now))
+        free_at = max((self._retry_at, *awaited))
+        yield from (max(until, free_at) for until in self._draining.values())
+        if self._stale or self._uncounted or self._changed:
+            yield free_at
+
+    def _do_what_is_due(self, now: float) -> None:
         for target, health in self._health.items():
             if not health.under_way and now >= health.due_s:
                 self._start(target, now)
-        if now < self._retry_at:
+        if now < self._retry_at or any(health.awaited(now) for health in self._health.values()):
             return
-        if any(health.awaited(now) for health in self._health.values()):
-            return
+        for place in self._uncounted & self._events.keys():
+            self._recount(place)
+        self._uncounted.clear()
         if self._stale:
             for table in sorted(self._stale, key=lambda each: (each[0], each[1].value)):
                 self._write(table)
                 self._stale.discard(table)
             self._changed = True
             for check in self._checks.values():  # nobody has listened to them meanwhile
-                check.deadline += time.monotonic() - now
+                check.extend(time.monotonic() - now)
         self._end_drains(now)
         if self._changed:  # only now: the state is what the rules are
             self._changed = False
@@ -171,9 +142,9 @@ class Balancing:
             self._waiting.pop().set_result(None)
 
     def _follow(self, wanted: dict[ListenerKey, Listener], done: Future[None]) -> None:
-        self._waiting.append(done)
         self._changed = True
         now = time.monotonic()
+        self._work_at(now)
         before, self._listeners = self._listeners, wanted
         self._stale |= {
             (each.key.place, each.key.family) for each in (*before.values(), *wanted.values())
@@ -192,44 +163,43 @@ class Balancing:
         }
         for target in self._health.keys() - targets:
             del self._health[target]
-            self._give_up(target)
+            if check := self._checks.pop(target, None):
+                check.close()
         for target in targets:
             if target in self._health:
                 self._health[target].hurry(now)
             else:
                 self._health[target] = Health(target.times, now)
         self._watch_connections()
+        self._waiting.append(done)
 
     # --- health ------------------------------------------------------------------------------
 
     def _start(self, target: Target, now: float) -> None:
         host = self._hosts[target.place]
-        family = family_of(target.address)
-        deadline = now + self._health[target].start(now)
+        timeout_s = self._health[target].start(now)
         try:
-            check = HealthCheck(target, host.namespace, host.check_sources[family], deadline)
+            self._checks[target] = Check(
+                self._reactor,
+                host.namespace,
+                target.address,
+                target.port,
+                partial(self._checked, target),
+                timeout_s=timeout_s,
+                source=host.check_sources[family_of(target.address)],
+                request=checks.request(target),
+                enough=checks.enough,
+            )
         except OSError as error:
             self._conclude(target, os.strerror(error.errno or errno.EIO))
-            return
-        self._checks[target] = check
-        self._selector.register(check.socket, check.events, partial(self._advance, target))
 
-    def _advance(self, target: Target) -> None:
-        if target not in self._checks:  # it was given up in this very round
-            return
-        check = self._checks[target]
-        check.advance()
-        if check.over:
-            self._give_up(target)
-            self._conclude(target, check.result)
+    def _checked(self, target: Target, check: Check) -> None:
+        del self._checks[target]
+        self._work_at(time.monotonic())
+        if check.timed_out:
+            self._conclude(target, "no answer in time")
         else:
-            self._selector.modify(check.socket, check.events, partial(self._advance, target))
-
-    def _give_up(self, target: Target) -> None:
-        """End a check that may be under way."""
-        if check := self._checks.pop(target, None):
-            self._selector.unregister(check.socket)
-            check.close()
+            self._conclude(target, check.error or checks.problem(target, check.answer))
 
     def _conclude(self, target: Target, result: str) -> None:
         if self._health[target].end(result):
@@ -282,20 +252,20 @@ class Balancing:
             key.place for key, listener in self._listeners.items() if listener.algorithm.counts
         }
         for place in self._events.keys() - places:
-            events = self._events.pop(place)
-            self._selector.unregister(events.socket)
-            events.close()
+            self._events.pop(place).close()
         for place in places - self._events.keys():
             with self._hosts[place].namespace.entered():
-                events = self._events[place] = Events()
-            self._selector.register(
-                events.socket, selectors.EVENT_READ, partial(self._recount, place)
+                events = Events()
+            self._events[place] = self._reactor.watch(
+                events.socket, partial(self._connections_changed, place, events)
             )
 
+    def _connections_changed(self, place: str, events: Events) -> None:
+        events.drain()
+        self._uncounted.add(place)
+        self._work_at(time.monotonic())
+
     def _recount(self, place: str) -> None:
-        if place not in self._events:
-            return
-        self._events[place].drain()
         with self._hosts[place].namespace.entered():
             for table, loads in self._loads.items():
                 if table[0] == place and self._count(table) != loads:

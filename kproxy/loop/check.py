@@ -1,98 +1,124 @@
-"""One check of a server over TCP: a socket that connects, perhaps asks, and reads the answer.
+"""One question to a server over TCP: connect, perhaps ask, read the answer, in a given time.
 
-What load balancers' health checks and readiness probes have in common. Nothing here waits: whoever
-has a selector feeds a `Check` until it is over, and judges.
+What load balancers' health checks and readiness probes have in common.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import selectors
 import socket
 import struct
+import time
 from collections.abc import Callable
 
 from kproxy.address import socket_family
 from kproxy.kernel.netns import Namespace
+from kproxy.loop.reactor import Connection, Reactor
 
 _RECEIVE_MAX_BYTES = 4096
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # as load balancers do: nothing lingers at either end
 
 
 class Check:
-    """Made in the namespace it asks from. Feed it with `advance` when its socket is ready.
+    """A question under way. It is made, and lives, in the thread of a reactor.
 
-    `over`: nothing more will come. `connected`: the server has accepted. `error`: why the network
-    let it fail, "" if it did not. `answer`: what has come so far.
+    `connected`: the server has accepted. `error`: why the network let it fail, "" if it did not.
+    `timed_out`: it took too long. `answer`: what was received so far.
     """
 
     def __init__(
         self,
+        reactor: Reactor,
         namespace: Namespace,
         address: str,
         port: int,
+        done: Callable[[Check], object],
         *,
+        timeout_s: float,
         source: str = "",
         request: bytes = b"",
         enough: Callable[[bytes], bool] = bool,
     ) -> None:
-        """`source`: the address it comes from; "" lets the kernel choose. Without a `request` it is
-        over once connected. `enough`: whether an answer, or the part that came, will do.
+        """Ask from `namespace`. `done` is called once, with this, when it is over and closed.
 
-        Raises OSError if it fails at once, KernelRefused and Unsupported.
+        `source`: the address it comes from; "" lets the kernel choose. Without a `request` it is
+        over once connected. `enough`: whether an answer, or the part that was received, will do.
+
+        Raises OSError if it fails at once, KernelRefused and Unsupported, and calls nobody then.
         """
-        self.over = self.connected = False
+        self.connected = self.timed_out = False
         self.error = ""
         self.answer = b""
         self._asks = bool(request)
         self._request = request
         self._enough = enough
+        self._done = done
         with namespace.entered():
-            self.socket = socket.socket(
-                socket_family(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-            )
+            sock = socket.socket(socket_family(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             if source:
-                self.socket.bind((source, 0))
-            code = self.socket.connect_ex((address, port))
+                sock.bind((source, 0))
+            code = sock.connect_ex((address, port))
             if code not in (0, errno.EINPROGRESS):
                 raise OSError(code, os.strerror(code))
         except OSError:
-            self.close()
+            sock.close()
             raise
-
-    @property
-    def events(self) -> int:
-        """What to wait for."""
-        asked = self._asks and not self._request
-        return selectors.EVENT_READ if asked else selectors.EVENT_WRITE
-
-    def advance(self) -> None:
-        try:
-            self._advance()
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            self._fail(error.errno or errno.EIO)
+        self._reactor = reactor
+        self._connection = Connection(reactor, sock)
+        self._connection.when_writable(self._write)
+        self._timer = reactor.at(time.monotonic() + timeout_s, self._time_out)
 
     def close(self) -> None:
-        """End it, over or not."""
-        self.socket.close()
+        """Give it up; `done` is not called then. Harmless when repeated, or when it is over."""
+        self._timer.cancel()
+        self._connection.close()
 
-    def _advance(self) -> None:
-        if self.events == selectors.EVENT_READ:
-            received = self.socket.recv(_RECEIVE_MAX_BYTES)
-            self.answer += received
-            self.over = not received or self._enough(self.answer)
-        elif code := self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self._fail(code)
-        else:
+    def extend(self, seconds: float) -> None:
+        """Let it take so much longer. Not to be called when it is over."""
+        self._timer.cancel()
+        self._timer = self._reactor.at(self._timer.when() + seconds, self._time_out)
+
+    def _write(self) -> None:
+        sock = self._connection.sock
+        try:
+            if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(code, os.strerror(code))
             self.connected = True
-            self.over = not self._asks
-            self._request = self._request[self.socket.send(self._request) :] if self._asks else b""
+            if self._request:
+                self._request = self._request[sock.send(self._request) :]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        if not self._asks:
+            self._end()
+        elif not self._request:
+            self._connection.when_readable(self._read)
 
-    def _fail(self, code: int) -> None:
-        self.error = os.strerror(code)
-        self.over = True
+    def _read(self) -> None:
+        try:
+            received = self._connection.sock.recv(_RECEIVE_MAX_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        self.answer += received
+        if not received or self._enough(self.answer):
+            self._end()
+
+    def _time_out(self) -> None:
+        self.timed_out = True
+        self._end()
+
+    def _fail(self, error: OSError) -> None:
+        self.error = os.strerror(error.errno or errno.EIO)
+        self._end()
+
+    def _end(self) -> None:
+        self.close()
+        self._done(self)

@@ -112,9 +112,12 @@ class Reactor:
         if self._thread:
             self._thread.join()
 
-    def after(self, seconds: float, task: Callable[[], object]) -> asyncio.TimerHandle:
-        """Run `task` in so many seconds, unless the returned handle is cancelled before."""
-        return self._loop.call_later(seconds, task)
+    def at(self, when_s: float, task: Callable[[], object]) -> asyncio.TimerHandle:
+        """Run `task` at a time of the monotonic clock, unless the returned handle is cancelled.
+
+        Sockets that are ready by then have their turn before.
+        """
+        return self._loop.call_at(when_s, task)
 
     def soon(self, task: Callable[[], object]) -> None:
         """Run `task` after everything that is ready now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from queue import Empty, SimpleQueue
 
 import pytest
@@ -326,18 +326,29 @@ def test_a_host_that_is_asked_instead(lab: Lab) -> None:
         assert probes.change() == ("bare", True)
 
 
-def test_what_kills_the_thread_is_not_lost(lab: Lab) -> None:
-    called = threading.Event()
+def test_a_change_that_nobody_can_take_is_logged_and_harms_no_other(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes: SimpleQueue[tuple[str, bool]] = SimpleQueue()
 
-    def fail(*_: object) -> None:
-        called.set()
-        raise ArithmeticError
+    def take(name: str, ready: bool) -> None:
+        changes.put((name, ready))
+        if ready:
+            raise ArithmeticError
 
-    probes = ReadinessProbes(fail)
-    pod = lab.pods["web"]
-    probes.watch(pod, lab.nodes[pod.node], tcp())
-    assert called.wait(PATIENCE_S)
-    with pytest.raises(ArithmeticError):
-        probes.ask_now(["web"])
-    with pytest.raises(ArithmeticError):
-        probes.close()
+    probes = ReadinessProbes(take)
+    with closing(probes), Server(lab.pods["bare"]) as bare, Server(lab.pods["other"]):
+        for name in ("bare", "other"):
+            pod = lab.pods[name]
+            probes.watch(pod, lab.nodes[pod.node], http())
+        assert {changes.get(timeout=PATIENCE_S) for _ in range(2)} == {
+            ("bare", True),
+            ("other", True),
+        }
+        assert probes.ask_now(["bare", "other"]) == {"bare": True, "other": True}
+        bare.answers = (UNAVAILABLE,)
+        assert changes.get(timeout=PATIENCE_S) == ("bare", False)
+    failures = [record for record in caplog.records if record.exc_info]
+    assert [failure.getMessage() for failure in failures] == [
+        "kproxy-readiness: a callback failed"
+    ] * 2

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -31,9 +32,9 @@ def test_a_timer_or_post_that_fails_ends_no_other(
     reactor: Reactor, caplog: pytest.LogCaptureFixture
 ) -> None:
     def begin(done: Future[None]) -> None:
-        reactor.after(0, fail)
+        reactor.at(0, fail)
         reactor.soon(fail)
-        reactor.after(0.01, lambda: done.set_result(None))
+        reactor.at(time.monotonic() + 0.01, lambda: done.set_result(None))
 
     reactor.post(fail)
     reactor.wait(begin)
@@ -146,7 +147,7 @@ def test_a_connection_has_its_time(
         connection = Connection(reactor, ours)
         for seconds in times:
             connection.end_in(seconds)
-        reactor.after(0.02, lambda: done.set_result(connection.closed))
+        reactor.at(time.monotonic() + 0.02, lambda: done.set_result(connection.closed))
 
     with theirs:
         assert reactor.wait(begin) == ends

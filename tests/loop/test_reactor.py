@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ def test_who_calls_is_told(reactor: Reactor, caplog: pytest.LogCaptureFixture) -
 
 def test_a_result_that_comes_later(reactor: Reactor) -> None:
     def begin(done: Future[str]) -> None:
-        reactor.after(0.01, lambda: done.set_result("later"))
+        reactor.at(time.monotonic() + 0.01, lambda: done.set_result("later"))
 
     assert reactor.wait(begin) == "later"
 
@@ -62,10 +63,10 @@ def test_timers_run_in_order(reactor: Reactor) -> None:
 
     def begin(done: Future[None]) -> None:
         for name, seconds in (("last", 0.03), ("second", 0.02), ("cancelled", 0.02), ("first", 0)):
-            timer = reactor.after(seconds, partial(ran.append, name))
+            timer = reactor.at(time.monotonic() + seconds, partial(ran.append, name))
             if name == "cancelled":
                 timer.cancel()
-        reactor.after(0.03, lambda: done.set_result(None))
+        reactor.at(time.monotonic() + 0.03, lambda: done.set_result(None))
         reactor.soon(partial(ran.append, "soon"))
 
     reactor.wait(begin)
@@ -77,7 +78,7 @@ def test_the_end_is_the_end_of_everything(reactor: Reactor, tmp_path: Path) -> N
     ran: list[int] = []
     with place.client() as client, served(reactor) as other:
         assert asked(client) == asked(other) == b"hello"
-        reactor.call(lambda: reactor.after(3600, bool))
+        reactor.call(lambda: reactor.at(time.monotonic() + 3600, bool))
         reactor.post(lambda: ran.append(1))
         reactor.close()
         reactor.close()

@@ -30,7 +30,6 @@ from kproxy.dns.resolv import resolv_conf
 from kproxy.errors import BadInput
 from kproxy.lab.cluster.kubelet import Kubelet
 from kproxy.lab.cluster.pod_handle import PodHandle
-from kproxy.lab.cluster.readiness import LONGEST_PAUSE_S
 from kproxy.lab.following import Followers
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.names import host_name
@@ -41,6 +40,7 @@ _T = TypeVar("_T", bound=KubernetesObject)
 _WATCHED = (Service, EndpointSlice, Node, Ingress)  # by proxies, load balancers and ingresses
 _WATCHED_KINDS = frozenset(each.__name__ for each in _WATCHED)
 _CLOSE = ""
+_LONGEST_PAUSE_S = 3600.0  # then it looks again: manifests may say more than Python can wait
 
 
 class ControlPlane:
@@ -230,7 +230,7 @@ class ControlPlane:
         while True:
             with self._settled:
                 due = inf if self._failure else self._kubelet.due()
-            wait_s = None if due == inf else min(max(due - time.monotonic(), 0), LONGEST_PAUSE_S)
+            wait_s = None if due == inf else min(max(due - time.monotonic(), 0), _LONGEST_PAUSE_S)
             try:
                 news = [self._news.get(timeout=wait_s)]
             except Empty:

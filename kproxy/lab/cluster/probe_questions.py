@@ -16,15 +16,9 @@ from kproxy.address import host_port
 from kproxy.api.types import Probe
 from kproxy.errors import BadInput
 from kproxy.lab.spec import PortSpec
+from kproxy.loop.http import get, read_answer
 
-_HEAD_MAX_BYTES = 65536
 _BODY_MAX_BYTES = 10 * 1024  # maxRespBodyLength
-_NO_BODY = (204, 304)
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
-_STATUS = re.compile(rb"HTTP/1\.\d (\d{3})(?!\d)")
-_LENGTH = re.compile(rb"^content-length:[ \t]*(\d+)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
-_CHUNKED = re.compile(rb"^transfer-encoding:.*chunked", re.IGNORECASE | re.MULTILINE)
-_LAST_CHUNK = b"0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,26 +33,16 @@ class Question:
     def request(self) -> bytes:
         if not self.path:
             return b""
-        lines = (
-            f"GET {self.path} HTTP/1.1",
-            f"Host: {self._where}",
-            "User-Agent: kube-probe/1.36",
-            "Accept: */*",
-            "Connection: close",
-        )
-        return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+        fields = (("Host", self._where), ("User-Agent", "kube-probe/1.36"), ("Accept", "*/*"))
+        return get(self.path, fields)
 
     def enough(self, answer: bytes) -> bool:
-        """Whether an answer is complete. Its body is read, so that no server fails to send it."""
-        head, *rest = _HEAD_END.split(answer, maxsplit=1)
-        if not rest:
-            return len(answer) >= _HEAD_MAX_BYTES
-        (body,) = rest
-        if len(body) >= _BODY_MAX_BYTES or _status(head) in _NO_BODY:
-            return True
-        if length := _LENGTH.search(head):
-            return len(body) >= int(length[1])
-        return bool(_CHUNKED.search(head)) and body.endswith(_LAST_CHUNK)
+        """Tell whether an answer is complete. Its body is read, so that no server fails to send it.
+
+        True also if it will never be an answer in HTTP.
+        """
+        found = read_answer(answer)
+        return found.over or len(found.body) >= _BODY_MAX_BYTES
 
     def failure(self, *, connected: bool, error: str, answer: bytes) -> str:
         """What is wrong, for people; "" for success. `error`: of the network, "" if it had none."""
@@ -67,9 +51,8 @@ class Question:
             return f"{self._url if connected else f'connect to {self._where}'}: {text}"
         if not self.path:
             return ""
-        head, *rest = _HEAD_END.split(answer, maxsplit=1)
-        status = _status(head)
-        if not rest or not status:
+        status = read_answer(answer).status
+        if not status:
             return f"{self._url}: no complete answer in HTTP"
         return "" if 200 <= status < 400 else f"HTTP {status} from {self._url}"
 
@@ -117,9 +100,3 @@ def _number(port: int | str, ports: Iterable[PortSpec]) -> int:
     if not 0 < number < 65536:
         raise BadInput([f"{number} is no port number"])
     return number
-
-
-def _status(head: bytes) -> int:
-    """0 if there is none."""
-    found = _STATUS.match(head)
-    return int(found[1]) if found else 0

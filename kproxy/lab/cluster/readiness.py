@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import selectors
-import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
-from heapq import heappop, heappush
-from itertools import count
-from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING
 
 from kproxy.api.types import Probe
 from kproxy.controlplane.readiness import Readiness
@@ -22,27 +17,12 @@ from kproxy.kernel.netns import Namespace
 from kproxy.lab.cluster.probe_questions import Question, question
 from kproxy.lab.hosts import LabNode, LabPod
 from kproxy.loop.check import Check
+from kproxy.loop.reactor import Reactor
 
-_ALARMS_PER_ROUND = 50
-LONGEST_PAUSE_S = 3600.0  # then it looks again: manifests may say more than Python can wait
-_AT_ONCE = 0.0  # before all others that are due
+if TYPE_CHECKING:
+    from asyncio import TimerHandle
 
-_T = TypeVar("_T")
-
-
-class _Asking(Check):
-    """A probe that is under way."""
-
-    def __init__(self, namespace: Namespace, asks: Question) -> None:
-        """Raises OSError if it fails at once, KernelRefused and Unsupported."""
-        self._question = asks
-        super().__init__(
-            namespace, asks.address, asks.port, request=asks.request, enough=asks.enough
-        )
-
-    def failure(self, error: str) -> str:
-        """`error`: of the network, "" if it had none."""
-        return self._question.failure(connected=self.connected, error=error, answer=self.answer)
+_ASKED_PER_ROUND = 50
 
 
 class _Inquiry:
@@ -57,8 +37,8 @@ class _Inquiry:
 class _Watched:
     """A pod. All times are those of the monotonic clock, in seconds.
 
-    `problem`: of the last probe. `alarm`: the number of the one that is set. `asks_left`: how often
-    it is asked at most while somebody inquires.
+    `problem`: of the last probe. `timer`: of the next. `asks_left`: how often it is asked at most
+    while somebody inquires.
     """
 
     def __init__(self, pod: LabPod, node: LabNode, probe: Probe) -> None:
@@ -71,8 +51,8 @@ class _Watched:
         self.problem = ""
         self.begins = time.monotonic() + probe.initial_delay_seconds
         self.asked = 0.0
-        self.check: _Asking | None = None
-        self.alarm = -1
+        self.check: Check | None = None
+        self.timer: TimerHandle | None = None
         self.inquiries: list[_Inquiry] = []
         self.asks_left = 0
         try:
@@ -82,7 +62,7 @@ class _Watched:
 
 
 class ReadinessProbes:
-    """Its thread starts at once. At the end `close`.
+    """Its thread starts with the first pod. At the end `close`.
 
     `forget`, `ask_now` and `close` wait for the thread, which may be in `on_change`: that must not
     wait for anybody who holds up one of them, such as a lock that is held during the call.
@@ -95,25 +75,16 @@ class ReadinessProbes:
         """
         self._on_change = on_change
         self._pods: dict[str, _Watched] = {}
-        self._alarms: list[tuple[float, int, _Watched]] = []
-        self._alarm_numbers = count()
-        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._mutex = threading.Lock()  # of the next two
-        self._awaited: set[Future[Any]] = set()
-        self._ended: BaseException | None = None
-        self._stopping = False
-        self._selector = selectors.DefaultSelector()
-        self._wake_reader, self._wake_writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._selector.register(self._wake_reader, selectors.EVENT_READ, self._do_tasks)
-        self._thread = threading.Thread(target=self._run, name="kproxy-readiness", daemon=True)
-        self._thread.start()
+        self._due: OrderedDict[_Watched, None] = OrderedDict()  # to be asked, in this order
+        self._asks_soon = False
+        self._reactor = Reactor("kproxy-readiness")
 
     def watch(self, pod: LabPod, node: LabNode, probe: Probe) -> None:
         """Probe a pod from its node from now on, first when its initial delay is over.
 
         It takes the place of a pod of the same name. Both namespaces must stay until `forget`.
         """
-        self._post(partial(self._add, _Watched(pod, node, probe)))
+        self._reactor.post(partial(self._add, _Watched(pod, node, probe)))
 
     def ask_now(self, names: Iterable[str]) -> dict[str, bool]:
         """Ask these pods at once, all in parallel, and as often as it takes until the outcomes
@@ -122,11 +93,11 @@ class ReadinessProbes:
         `on_change` is not called for what is found out thus. Pods in their initial delay, and those
         that are not watched, are not asked and not ready.
         """
-        return self._await(partial(self._inquire, tuple(dict.fromkeys(names))))
+        return self._reactor.wait(partial(self._inquire, tuple(dict.fromkeys(names))))
 
     def forget(self, name: str) -> None:
         """Probe a pod no more. Nothing is heard of it after this; harmless when repeated."""
-        self._await(partial(self._remove, name))
+        self._reactor.call(partial(self._drop, name))
 
     def ready(self, name: str) -> bool:
         """Whether a pod is ready now; a call of `on_change` that is being dealt with may be older.
@@ -142,79 +113,18 @@ class ReadinessProbes:
         return watched.problem if watched else ""
 
     def close(self) -> None:
-        """Stop the thread. Raises what it died of, if it did."""
-        self._post(self._stop)
-        self._thread.join()
-        for watched in self._pods.values():
-            if watched.check:
-                watched.check.close()
+        """Stop the thread."""
+        self._reactor.close()
         self._pods.clear()
-        self._selector.close()
-        os.close(self._wake_reader)
-        os.close(self._wake_writer)
-        if self._ended and not self._stopping:
-            raise self._ended
-
-    # --- between threads ---------------------------------------------------------------------
-
-    def _post(self, task: Callable[[], None]) -> None:
-        self._tasks.put(task)
-        with suppress(BlockingIOError):  # a full pipe wakes as well
-            os.write(self._wake_writer, b"\0")
-
-    def _await(self, task: Callable[[Future[_T]], None]) -> _T:
-        """What the task, done in the thread, leaves in its future, perhaps later."""
-        done: Future[_T] = Future()
-        with self._mutex:
-            if self._ended:
-                raise self._ended
-            self._awaited.add(done)
-        self._post(partial(task, done))
-        try:
-            return done.result()
-        finally:
-            with self._mutex:
-                self._awaited.discard(done)
-
-    def _do_tasks(self) -> None:
-        os.read(self._wake_reader, 4096)
-        with suppress(Empty):
-            while True:
-                self._tasks.get_nowait()()
-
-    def _run(self) -> None:
-        ended: BaseException = RuntimeError("the readiness probes are closed")
-        try:
-            while not self._stopping:
-                for key, _ in self._selector.select(self._pause_s()):
-                    key.data()
-                self._sound_alarms()
-        except BaseException as error:
-            ended = error  # raised again by whoever asks, and by close()
-        with self._mutex:
-            self._ended = ended
-            for done in self._awaited:
-                if not done.done():
-                    done.set_exception(ended)
-
-    def _stop(self) -> None:
-        self._stopping = True
-
-    # --- in the thread -----------------------------------------------------------------------
 
     def _add(self, watched: _Watched) -> None:
         self._drop(watched.name)
         self._pods[watched.name] = watched
-        self._set_alarm(watched, watched.begins)
-
-    def _remove(self, name: str, done: Future[None]) -> None:
-        self._drop(name)
-        done.set_result(None)
+        self._ask_at(watched, watched.begins)
 
     def _drop(self, name: str) -> None:
         if watched := self._pods.pop(name, None):
             self._give_up(watched)
-            watched.alarm = -1
             self._answer_inquiries(watched)
 
     def _inquire(self, names: tuple[str, ...], answer: Future[dict[str, bool]]) -> None:
@@ -229,7 +139,7 @@ class ReadinessProbes:
             self._give_up(watched)
             watched.inquiries.append(inquiry)
             watched.asks_left = watched.readiness.most_asks
-            self._set_alarm(watched, _AT_ONCE)
+            self._queue(watched, first=True)
 
     def _answer_inquiries(self, watched: _Watched) -> None:
         for inquiry in watched.inquiries:
@@ -241,34 +151,30 @@ class ReadinessProbes:
         if not inquiry.open:
             inquiry.answer.set_result({name: self.ready(name) for name in inquiry.names})
 
-    def _set_alarm(self, watched: _Watched, when: float) -> None:
-        """In the place of the one it has."""
-        watched.alarm = next(self._alarm_numbers)
-        heappush(self._alarms, (when, watched.alarm, watched))
+    def _ask_at(self, watched: _Watched, when_s: float) -> None:
+        watched.timer = self._reactor.at(when_s, partial(self._queue, watched, first=False))
 
-    def _pause_s(self) -> float | None:
-        if not self._alarms:
-            return None
-        return min(max(self._alarms[0][0] - time.monotonic(), 0.0), LONGEST_PAUSE_S)
+    def _queue(self, watched: _Watched, *, first: bool) -> None:
+        """Ask it soon; `first`: before all others that are due."""
+        self._due[watched] = None
+        self._due.move_to_end(watched, last=not first)
+        self._ask_soon()
 
-    def _sound_alarms(self) -> None:
-        """Each pod has one: when it is asked next or, while it is asked, when that takes too long.
+    def _ask_soon(self) -> None:
+        if self._due and not self._asks_soon:
+            self._asks_soon = True
+            self._reactor.soon(self._ask_some)
 
-        A round has so many of them at most, and then answers are read: the time that it takes to
-        ask a thousand pods is not theirs.
+    def _ask_some(self) -> None:
+        """Ask so many, and then let answers be read: the time that it takes to ask a thousand pods
+        is not theirs.
         """
-        now = time.monotonic()
-        for _ in range(_ALARMS_PER_ROUND):
-            if not self._alarms or self._alarms[0][0] > now:
-                return
-            _, number, watched = heappop(self._alarms)
-            if watched.alarm != number:
-                continue
-            if check := watched.check:
-                error = f"no answer within {watched.probe.timeout_seconds} s"
-                self._account(watched, check.failure(error))
-            else:
-                self._ask(watched)
+        self._asks_soon = False
+        try:
+            for _ in range(min(len(self._due), _ASKED_PER_ROUND)):
+                self._ask(self._due.popitem(last=False)[0])
+        finally:
+            self._ask_soon()
 
     def _ask(self, watched: _Watched) -> None:
         watched.asked = time.monotonic()
@@ -277,48 +183,48 @@ class ReadinessProbes:
             self._account(watched, watched.unaskable)
             return
         try:
-            check = _Asking(watched.namespace, asks)
+            watched.check = Check(
+                self._reactor,
+                watched.namespace,
+                asks.address,
+                asks.port,
+                partial(self._asked, watched, asks),
+                timeout_s=watched.probe.timeout_seconds,
+                request=asks.request,
+                enough=asks.enough,
+            )
         except OSError as error:
             text = os.strerror(error.errno) if error.errno else str(error)
             self._account(watched, asks.failure(connected=False, error=text, answer=b""))
-            return
         except KproxyError as error:
             self._account(watched, str(error))
-            return
-        watched.check = check
-        self._selector.register(check.socket, check.events, partial(self._advance, watched, check))
-        self._set_alarm(watched, watched.asked + watched.probe.timeout_seconds)
 
-    def _advance(self, watched: _Watched, check: _Asking) -> None:
-        if watched.check is not check:  # it was given up in this very round
-            return
-        waits_for = check.events
-        check.advance()
-        if check.over:
-            self._account(watched, check.failure(check.error))
-        elif check.events != waits_for:
-            self._selector.modify(
-                check.socket, check.events, partial(self._advance, watched, check)
-            )
+    def _asked(self, watched: _Watched, asks: Question, check: Check) -> None:
+        error = check.error
+        if check.timed_out:
+            error = f"no answer within {watched.probe.timeout_seconds} s"
+        text = asks.failure(connected=check.connected, error=error, answer=check.answer)
+        self._account(watched, text)
 
     def _give_up(self, watched: _Watched) -> None:
-        """End a probe that may be under way."""
-        if check := watched.check:
-            watched.check = None
-            self._selector.unregister(check.socket)
-            check.close()
+        """End a probe that is under way, or planned."""
+        if watched.timer:
+            watched.timer.cancel()
+        self._due.pop(watched, None)
+        if watched.check:
+            watched.check.close()
 
     def _account(self, watched: _Watched, problem: str) -> None:
-        """The end of a probe; `problem` "" for success."""
-        self._give_up(watched)
+        """Draw the conclusion from a probe; `problem` "" for success."""
         watched.problem = problem
         changed = watched.readiness.saw(not problem)
         if watched.inquiries:
             watched.asks_left -= 1
             if watched.asks_left > 0 and not watched.readiness.decided:
-                self._set_alarm(watched, _AT_ONCE)
+                self._queue(watched, first=True)
                 return
+        self._ask_at(watched, watched.asked + watched.probe.period_seconds)
+        if watched.inquiries:
             self._answer_inquiries(watched)
         elif changed:
             self._on_change(watched.name, watched.readiness.ready)
-        self._set_alarm(watched, watched.asked + watched.probe.period_seconds)
