@@ -166,7 +166,6 @@ def _start_pod_server(undo: ExitStack, pods: Iterable[LabPod]) -> PodServer:
     for pod in pods:
         if not pod.spec.runs:
             server.listen(pod)
-    server.start()
     return server
 
 

@@ -361,9 +361,11 @@ class Listener(Watched):
             sock, client = self.sock.accept()
         except BlockingIOError:
             return False
+        except ConnectionAbortedError:  # the client gave up while it waited
+            return True
         except OSError as error:
             if error.errno not in EXHAUSTED:
-                return True  # the client gave up while it waited
+                raise
             self.connections.give_way()
             self.rest()
             return False

@@ -77,7 +77,6 @@ def asking(
         server = undo.enter_context(closing(PodServer()))
         web = lab.pods["web"]
         server.listen(replace(web, spec=replace(web.spec, ports=ports)))
-        server.start()
         with lab.nodes["node-a"].namespace.entered():
             tcp, udp = (
                 undo.enter_context(socket.socket(socket.AF_INET, kind))

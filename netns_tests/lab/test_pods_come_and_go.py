@@ -54,7 +54,6 @@ def running(network: str, *, full: bool = False) -> Iterator[tuple[Grown, PodRun
         wanted = replace(wanted, nodes=tuple(map(filled, wanted.nodes)))
     with Grown(wanted, mode=None) as lab:
         server = PodServer()
-        server.start()
         namespaces = {name: host.namespace for name, host in lab.hosts.items()}
         runtime = PodRuntime(lab.spec, Layout.of(lab.spec), namespaces, "auto", server)
         try:

@@ -12,14 +12,9 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import selectors
 import socket
-import threading
-import time
-from collections.abc import Callable, Container
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Mapping
+from contextlib import ExitStack, suppress
 from email.utils import formatdate
 from functools import partial
 from itertools import chain
@@ -29,42 +24,22 @@ from kproxy.errors import BadInput, Unsupported
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.pods.http import answer_http, is_http
 from kproxy.lab.spec import PortSpec
+from kproxy.loop.reactor import Connection, Connections, Listener, Reactor, Watched
 from kproxy.probe.datagrams import reply_prefix
 
 _BACKLOG = 1024
-_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_PAUSE_S = 0.02  # where the machine has no descriptor or memory left
 _LINE_MAX_BYTES = 65536
 
 
-@dataclass(slots=True, kw_only=True)
-class _Served:
-    """A pod that is served. `failing`: where it answers 503, as port and path."""
-
-    pod: LabPod
-    listeners: dict[PortSpec, list[socket.socket]] = field(default_factory=dict)
-    connections: set[socket.socket] = field(default_factory=set)
-    failing: set[tuple[int, str]] = field(default_factory=set)
-    accepting: bool = True
-
-    def sockets(self) -> list[socket.socket]:
-        return [*chain.from_iterable(self.listeners.values()), *self.connections]
-
-
 class PodServer:
-    """`start`, and at the end `close`; pods come and go before and in between, by any thread.
+    """Its thread starts with the first pod; pods come and go by any thread. At the end `close`.
 
     Their names are those of hosts.
     """
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
         self._served: dict[str, _Served] = {}
-        # Of whoever watches or closes sockets. The serving thread has it but while it waits.
-        self._lock = threading.Lock()
-        self._stop_reader, self._stop_writer = os.pipe2(os.O_CLOEXEC)
-        self._thread = threading.Thread(target=self._serve, name="kproxy-pods", daemon=True)
-        self._failure: BaseException | None = None
+        self._reactor = Reactor("kproxy-pods")
 
     def listen(self, pod: LabPod) -> None:
         """Open the pod's ports on its addresses, in its namespace; none if it runs a program.
@@ -72,183 +47,137 @@ class PodServer:
         Raises Unsupported for an SCTP port on a kernel without SCTP sockets, BadInput for a port
         that is taken, as on the host network; none is open then.
         """
-        served = _Served(pod=pod)
+        served = _Served(self._reactor, pod)
         with ExitStack() as undo:
             # A number may have several names.
             ports = {(each.port, each.protocol): each for each in pod.spec.ports}
+            opened = {}
             for port in () if pod.spec.runs else ports.values():
-                served.listeners[port] = _open_port(pod, port)
-                for sock in served.listeners[port]:
+                opened[port] = _open_port(pod, port)
+                for sock in opened[port]:
                     undo.enter_context(sock)
-            with self._lock:
-                self._served[pod.name] = served
-                for port in served.listeners:
-                    self._watch_port(served, port)
+            self._reactor.call(partial(served.open, opened))
             undo.pop_all()
+        self._served[pod.name] = served
 
     def unlisten(self, name: str) -> None:
         """Close all sockets of a pod. Harmless if it is not served."""
-        with self._lock:
-            served = self._served.pop(name, None)
-            for sock in served.sockets() if served else ():
-                self._close(sock)
+        if served := self._served.pop(name, None):
+            self._reactor.call(served.close)
 
     def stop_accepting(self, name: str) -> None:
         """As a server does at SIGTERM: its ports are closed, open connections go on."""
-        with self._lock:
-            served = self._served[name]
-            served.accepting = False
-            for port in served.listeners:
-                self._close_port(served, port)
+        self._reactor.call(self._served[name].stop_accepting)
 
     def open_connections(self, name: str) -> int:
         """How many clients have no answer yet, whether they have asked or not."""
-        with self._lock:
-            return len(self._served[name].connections)
+        return self._reactor.call(partial(len, self._served[name].connections))
 
     def set_path(self, name: str, port: int, path: str, *, fails: bool) -> None:
         """Answer HTTP requests for `path` (with its query) with 503 from now on, or as usual."""
-        with self._lock:
-            failing = self._served[name].failing
-            (failing.add if fails else failing.discard)((port, path))
+        failing = self._served[name].failing
+        self._reactor.call(partial(failing.add if fails else failing.discard, (port, path)))
 
     def set_port(self, name: str, number: int, *, closed: bool) -> None:
         """Refuse new connections to a TCP port from now on, or take them again.
 
         Nothing happens where the pod does not serve the port, or accepts no more.
         """
-        with self._lock:
-            served = self._served[name]
-            port = next(
-                (p for p in served.listeners if (p.port, p.protocol) == (number, "TCP")), None
-            )
-            if port is None:
-                return
-            if closed:
-                self._close_port(served, port)
-            elif served.accepting and not served.listeners[port]:
-                served.listeners[port] = _open_port(served.pod, port)
-                self._watch_port(served, port)
-
-    def start(self) -> None:
-        self._selector.register(self._stop_reader, selectors.EVENT_READ, None)
-        self._thread.start()
+        self._reactor.call(partial(self._served[name].set_port, number, closed=closed))
 
     def close(self) -> None:
-        """Stop the thread and close all sockets. Raises what the thread died of, if it did."""
-        os.close(self._stop_writer)
-        if self._thread.ident is not None:
-            self._thread.join()
-        self._selector.close()
-        for served in self._served.values():
-            for sock in served.sockets():
-                sock.close()
+        """Stop the thread and close all sockets. Harmless when repeated."""
+        self._reactor.close()
         self._served.clear()
-        os.close(self._stop_reader)
-        if self._failure:
-            raise self._failure
 
-    def _serve(self) -> None:
-        try:
-            while True:
-                events = self._selector.select()
-                with self._lock:
-                    for key, _ in events:
-                        ready: Callable[[], object] | None = key.data
-                        if ready is None:
-                            return
-                        # Its pod may have gone meanwhile.
-                        if self._selector.get_map().get(key.fd) is key:
-                            ready()
-        except BaseException as error:
-            self._failure = error  # raised again by close()
 
-    def _watch_port(self, served: _Served, port: PortSpec) -> None:
-        for sock in served.listeners[port]:
-            if port.protocol == "UDP":
-                self._watch(sock, partial(self._answer_datagrams, sock, served.pod.name))
-            else:
-                self._watch(sock, partial(self._accept, sock, served))
+class _Served:
+    """A pod that is served. `failing`: where it answers 503, as port and path.
 
-    def _close_port(self, served: _Served, port: PortSpec) -> None:
-        """Whose connection the kernel has accepted already is not turned away."""
-        for sock in served.listeners[port]:
-            if port.protocol != "UDP":
-                while self._accept(sock, served):
+    All of it is used in the reactor's thread.
+    """
+
+    def __init__(self, reactor: Reactor, pod: LabPod) -> None:
+        self.failing: set[tuple[int, str]] = set()
+        self.connections = Connections()
+        self._reactor = reactor
+        self._pod = pod
+        self._ports: dict[PortSpec, list[Watched]] = {}
+        self._accepting = True
+
+    def open(self, opened: Mapping[PortSpec, Iterable[socket.socket]]) -> None:
+        """Serve these sockets from now on."""
+        for port, sockets in opened.items():
+            self._ports[port] = [self._serve(port, sock) for sock in sockets]
+
+    def stop_accepting(self) -> None:
+        """Close all ports, and leave the connections."""
+        self._accepting = False
+        for port in self._ports:
+            self._close_port(port)
+
+    def set_port(self, number: int, *, closed: bool) -> None:
+        """Close a TCP port, or open it again."""
+        port = next((p for p in self._ports if (p.port, p.protocol) == (number, "TCP")), None)
+        if port is None:
+            return
+        if closed:
+            self._close_port(port)
+        elif self._accepting and not self._ports[port]:
+            self.open({port: _open_port(self._pod, port)})
+
+    def close(self) -> None:
+        """Close all ports and connections."""
+        self._accepting = False
+        for watched in chain.from_iterable(self._ports.values()):
+            watched.close()
+        self.connections.close()
+
+    def _serve(self, port: PortSpec, sock: socket.socket) -> Watched:
+        if port.protocol == "UDP":
+            return self._reactor.watch(sock, partial(self._answer_datagrams, sock))
+        return self._reactor.listen(sock, self.connections, partial(self._start, port))
+
+    def _close_port(self, port: PortSpec) -> None:
+        """Close it. Whose connection the kernel has accepted already is not turned away."""
+        for watched in self._ports[port]:
+            if isinstance(watched, Listener):
+                while watched.accept():
                     pass
-            self._close(sock)
-        served.listeners[port] = []
+            watched.close()
+        self._ports[port] = []
 
-    def _watch(self, sock: socket.socket, ready: Callable[[], object]) -> None:
-        self._selector.register(sock, selectors.EVENT_READ, ready)
-
-    def _close(self, sock: socket.socket) -> None:
-        self._selector.unregister(sock)
-        sock.close()
-
-    def _accept(self, listener: socket.socket, served: _Served) -> bool:
-        """Whether there was one that could be taken."""
-        try:
-            connection, source = listener.accept()
-        except BlockingIOError:
-            return False
-        except ConnectionAbortedError:  # given up before we came
-            return True
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
-                raise
-            time.sleep(_PAUSE_S)  # it waits until somebody gives some back
-            return False
-        served.connections.add(connection)
-        connection.setblocking(False)
-        answer = _answer(served.pod.name, source, listener)
-        ready = partial(self._answer_line, connection, served, bytearray(), answer)
-        self._watch(connection, ready)
-        return True
+    def _start(self, port: PortSpec, connection: Connection, client: tuple[str, int]) -> None:
+        answer = _answer(self._pod.name, client, port.port)
+        connection.when_readable(partial(self._answer_line, connection, bytearray(), answer))
 
     def _answer_line(
-        self,
-        connection: socket.socket,
-        served: _Served,
-        received: bytearray,
-        answer: dict[str, object],
+        self, connection: Connection, received: bytearray, answer: dict[str, object]
     ) -> None:
-        try:
-            data = connection.recv(_LINE_MAX_BYTES)
-            received += data
-            reply = _reply_to(received, answer, served.failing)
-            if data and reply is None and len(received) < _LINE_MAX_BYTES:
-                return
-            # Far smaller than an empty send buffer.
-            connection.send(_line(answer) if reply is None else reply)
-        except BlockingIOError:
+        data = connection.receive(_LINE_MAX_BYTES)
+        if data is None:
             return
-        except OSError as error:
-            if not _is_peers_doing(error):
-                raise
-        served.connections.discard(connection)
-        self._close(connection)
+        received += data
+        reply = _reply_to(received, answer, self.failing)
+        if data and reply is None and len(received) < _LINE_MAX_BYTES:
+            return
+        # Far smaller than an empty send buffer.
+        connection.send(_line(answer) if reply is None else reply)
+        connection.close()
 
-    def _answer_datagrams(self, sock: socket.socket, pod: str) -> None:
+    def _answer_datagrams(self, sock: socket.socket) -> None:
         while True:
             try:
-                data, source = sock.recvfrom(_LINE_MAX_BYTES)
+                data, client = sock.recvfrom(_LINE_MAX_BYTES)
             except BlockingIOError:
                 return
-            try:
-                sock.sendto(reply_prefix(data) + _line(_answer(pod, source, sock)), source)
-            except OSError as error:
-                if not _is_peers_doing(error):
-                    raise
+            answer = _answer(self._pod.name, client, sock.getsockname()[1])
+            with suppress(OSError):  # it cannot be reached, or a probe forged its address
+                sock.sendto(reply_prefix(data) + _line(answer), client)
 
 
-def _answer(pod: str, source: tuple[str, int], sock: socket.socket) -> dict[str, object]:
-    return {
-        "pod": pod,
-        "source": source[0],
-        "source_port": source[1],
-        "port": sock.getsockname()[1],
-    }
+def _answer(pod: str, client: tuple[str, int], port: int) -> dict[str, object]:
+    return {"pod": pod, "source": client[0], "source_port": client[1], "port": port}
 
 
 def _line(answer: dict[str, object]) -> bytes:
@@ -304,21 +233,3 @@ def _open(family: socket.AddressFamily, protocol: Protocol, pod: str) -> socket.
                     f"pod {pod} cannot serve SCTP: this kernel has no SCTP sockets",
                     remedy="modprobe sctp, or a kernel built with CONFIG_IP_SCTP",
                 ) from None
-
-
-def _is_peers_doing(error: OSError) -> bool:
-    """It went away, cannot be reached, or its source address was a forgery of a probe."""
-    return error.errno in (
-        errno.ECONNRESET,
-        errno.ECONNREFUSED,
-        errno.ECONNABORTED,
-        errno.EPIPE,
-        errno.ENOTCONN,
-        errno.ETIMEDOUT,
-        errno.EHOSTUNREACH,
-        errno.ENETUNREACH,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EINVAL,
-        errno.EAGAIN,
-    )
