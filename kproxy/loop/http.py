@@ -1,4 +1,4 @@
-"""HTTP/1.1, one request and one answer for each connection, read and written by h11. Pure.
+"""HTTP/1.1, one request and one answer for each connection, read by h11. Pure.
 
     a server: bytes of a client -> read_request -> Request, Response -> encode -> bytes
     a client: get -> bytes; bytes of a server -> read_answer -> Answer
@@ -10,6 +10,7 @@ calls imports h11: 20 ms that nobody spends who never speaks HTTP.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 
 from msgspec import Struct
@@ -71,26 +72,19 @@ def read_request(received: bytes, *, body: bool = False) -> Request | Response |
 def encode(response: Response, request: Request | None, date: str) -> bytes:
     """Return what goes over the wire. `request` None: it could not be read.
 
-    `date`: as RFC 9110 has it.
+    `date`: as RFC 9110 has it. The version is that of the request, as with Go's server; h11 would
+    say HTTP/1.1 to everybody, and take 55 us for it.
     """
-    import h11
-
-    headers = [
-        *response.headers,
-        ("Date", date),
-        ("Content-Length", str(len(response.body))),
-        ("Connection", "close"),
+    version = request.version if request else "1.1"
+    lines = [
+        f"HTTP/{version} {response.status} {HTTPStatus(response.status).phrase}",
+        *(f"{name}: {value}" for name, value in response.headers),
+        f"Date: {date}",
+        f"Content-Length: {len(response.body)}",
+        "Connection: close",
     ]
-    connection = h11.Connection(h11.SERVER)
-    sent = connection.send(
-        h11.Response(
-            status_code=response.status, reason=HTTPStatus(response.status).phrase, headers=headers
-        )
-    )
-    assert sent
-    if request and request.version == "1.0":  # as Go's server answers; h11 says 1.1 to everybody
-        sent = sent.replace(b"1.1", b"1.0", 1)
-    return sent if request and request.method == "HEAD" else sent + response.body
+    header = "\r\n".join([*lines, "", ""]).encode()
+    return header if request and request.method == "HEAD" else header + response.body
 
 
 def get(target: str, headers: Sequence[tuple[str, str]]) -> bytes:
@@ -108,6 +102,7 @@ def get(target: str, headers: Sequence[tuple[str, str]]) -> bytes:
     return h11.Connection(h11.CLIENT).send(request) or b""
 
 
+@lru_cache(maxsize=1)  # who knows that it is over asks next what it says
 def read_answer(received: bytes, *, ended: bool = False) -> Answer:
     """Return the answer to a GET request. `ended`: the server has closed the connection.
 

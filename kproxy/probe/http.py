@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kproxy.address import host_port
 from kproxy.forwarding.network import Packet
+from kproxy.loop.http import get, read_answer
 from kproxy.outcome import Connection
 from kproxy.probe.connection import Exchange, exchange_many
 from kproxy.probe.prober import Probed
 
 TIMEOUT_S = 4.0
 """Long enough for a second SYN of the client, and then one of the ingress, which allows 2 s."""
-
-_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])[ \r]")
-_LENGTH = re.compile(rb"\r\ncontent-length: ([0-9]+)", re.IGNORECASE)
-_JSON = re.compile(rb"\r\ncontent-type: application/json", re.IGNORECASE)
-_END = b"\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +64,7 @@ def fetch_many(
     """All at once, each over a connection of its own; results in their order.
 
     `timeout_s` holds for the whole batch. What breaks off amid a response is refused.
+    Raises BadInput for a host or path that HTTP does not allow.
     """
     exchanges = [
         Exchange(packet=_packet(request), question=_question(request), read=read_response)
@@ -78,15 +74,18 @@ def fetch_many(
 
 
 def read_response(received: bytes, ended: bool) -> Fetched | None:
-    """Of a server that closes the connection after it; None while it is not complete, or none."""
-    matched = _STATUS.match(received)
-    header, end, body = received.partition(_END)
-    length = _LENGTH.search(header)
-    if not (ended and matched and end) or (length and len(body) < int(length[1])):
+    """Return the answer of a server that closes the connection after it; None until it has, and if
+    what it sent is no complete answer.
+    """
+    if not ended:
         return None
-    answer: dict[str, Any] = json.loads(body) if _JSON.search(header) else {}
+    found = read_answer(received, ended=True)
+    if not found.complete:
+        return None
+    is_json = found.headers.get("content-type", "").lower().startswith("application/json")
+    answer: dict[str, Any] = json.loads(found.body) if is_json else {}
     return Fetched(
-        status=int(matched[1]),
+        status=found.status,
         pod=answer.get("pod", ""),
         source=answer.get("source", ""),
         forwarded_for=answer.get("forwarded_for", ""),
@@ -105,5 +104,4 @@ def _packet(request: HttpRequest) -> Packet:
 
 def _question(request: HttpRequest) -> bytes:
     host = request.host or host_port(request.address, request.port)
-    lines = [f"GET {request.path} HTTP/1.1", f"Host: {host}", "Connection: close", "", ""]
-    return "\r\n".join(lines).encode()
+    return get(request.path, [("Host", host)])
