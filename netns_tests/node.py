@@ -16,10 +16,10 @@ from kproxy.config.types import IpvsSection
 from kproxy.kernel.xtables import Xtables
 from kproxy.proxy import NodeProxy
 from kproxy.store import Store
+from kproxy.testing.random_cluster import RandomCluster
 from netns_tests.conformance.comparison import State, parse
 from netns_tests.conformance.node import recorded_node
 from netns_tests.modes import Mode
-from tests.random_objects import RandomCluster
 
 _SLOT = re.compile(r"(table \S+ \S+ map \S*endpoints .* \. \d+) \. (\d+) : (.+)")
 

@@ -22,7 +22,7 @@ from kproxy.forwarding.plan import NodeSettings, Plan
 from kproxy.forwarding.planner import Planner
 from kproxy.kernel.ipvs import VirtualServer
 from kproxy.store import Store
-from tests.random_objects import RandomCluster
+from kproxy.testing.random_cluster import RandomCluster
 
 CASES = sorted(
     path.parent
