@@ -18,6 +18,7 @@ from kproxy.kernel.xtables import (
     Variant,
     Xtables,
     installed_variants,
+    kube_chains,
     open_xtables,
 )
 from kproxy_iptables import cleanup, damage
@@ -98,14 +99,7 @@ class IptablesBackend:
         return True
 
     def read(self) -> Ruleset:
-        return {
-            table: {
-                chain: tuple(rules)
-                for chain, rules in self._xtables.read(table).items()
-                if chain.startswith("KUBE-") or any(" KUBE-" in rule for rule in rules)
-            }
-            for table in TABLES
-        }
+        return {table: kube_chains(self._xtables.read(table)) for table in TABLES}
 
     def cleanup(self) -> None:
         for variant in get_args(Variant):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kproxy.address import Family
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Ipvs, RealServer, Settings, VirtualServer
-from kproxy.kernel.xtables import TABLES, Table, Xtables
+from kproxy.kernel.xtables import TABLES, Table, Xtables, kube_chains
 from kproxy_ipvs.names import DEVICE, SETS, set_name
 from kproxy_ipvs.wanted import PERSISTENT, SCHED_MH_PORT
 
@@ -44,11 +44,12 @@ def _address(key: VirtualServer) -> str:
 
 def _chains(xtables: Xtables, table: Table) -> dict[str, tuple[str, ...]]:
     """Not with python-iptables: it loses the names of sets."""
-    return {
-        chain: tuple(" ".join(rule.split()) for rule in rules)
-        for chain, rules in xtables.save(table).items()
-        if chain.startswith("KUBE-") or any(" KUBE-" in rule for rule in rules)
-    }
+    return kube_chains(
+        {
+            chain: [" ".join(rule.split()) for rule in rules]
+            for chain, rules in xtables.save(table).items()
+        }
+    )
 
 
 def _sets(family: Family) -> dict[str, tuple[str, ...]]:
