@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import get_args
 
 from kproxy.address import Family
@@ -32,6 +33,7 @@ from kproxy_iptables.transaction import (
     Writer,
     edit,
     rewrite,
+    undo,
 )
 
 # The nft variant's own work grows with the square of a transaction, the kernel's with the number
@@ -80,7 +82,11 @@ class IptablesBackend:
         written: Counter[str] = Counter()
         for writer in writers:
             if writer:
-                self._xtables.restore(writer.pieces())
+                try:
+                    self._xtables.restore(writer.pieces())
+                except KernelRefused:
+                    self._take_back(plan, delta)
+                    raise
                 transactions += 1
                 written += writer.written
                 sizes.update({key: writer.net[key] for key in DISPATCH_CHAINS})
@@ -162,6 +168,13 @@ class IptablesBackend:
             node_port_rules,
             NFT_BATCH_SERVICES if self._xtables.variant == "nft" else max(1, len(plan.services)),
         )
+
+    def _take_back(self, plan: Plan, delta: Delta) -> None:
+        """What was refused for one table may be in force in another that was written before."""
+        writer = undo(plan, delta.before, self._context(plan))
+        if writer and not delta.full:
+            with suppress(KernelRefused):  # nothing was written, or there is other damage
+                self._xtables.restore(writer.pieces())
 
     def _existing(self) -> Existing:
         saved = self._xtables.save_all()

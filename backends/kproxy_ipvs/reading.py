@@ -20,7 +20,8 @@ def ruleset(xtables: Xtables) -> dict[str, dict[str, tuple[str, ...]]]:
     for table in TABLES:
         read[table] = _chains(xtables, table)
     read["ipset"] = _sets(family)
-    read["addresses"] = {DEVICE: tuple(sorted(addresses.addresses_of(DEVICE, family)))}
+    bound = addresses.addresses_of(DEVICE, family)
+    read["addresses"] = {DEVICE: tuple(sorted(bound))} if bound else {}
     read["ipvs"] = _servers(family)
     return read
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from kproxy.address import Family
-from kproxy.api.types import Service
 from kproxy.errors import Unsupported
 from kproxy.forwarding.plan import Plan
 from kproxy.testing.backend_contract.bench import Bench, objects_after
@@ -44,16 +43,17 @@ class Fixtures:
         return bench.plans(objects_after(_EDITS).values())
 
     @pytest.fixture
-    def later_plans(self, bench: Bench) -> Mapping[Family, Plan]:
-        """Some service ports of `plans` changed, some were added, and some removed."""
-        former, objects = objects_after(_EDITS), dict(objects_after(2 * _EDITS))
-        for separator in (".", ":"):  # of either family
+    def later_plans(self, bench: Bench, plans: Mapping[Family, Plan]) -> Mapping[Family, Plan]:
+        """Some service ports of `plans` changed, some were added, and some removed.
+
+        One of those that are removed has endpoints.
+        """
+        objects = dict(objects_after(2 * _EDITS))
+        for plan in plans.values():
             removed = next(
                 key
-                for key, obj in objects.items()
-                if key in former
-                and isinstance(obj, Service)
-                and any(separator in address for address in obj.spec.cluster_ips)
+                for each in plan.services.values()
+                if each.cluster and (key := ("Service", *each.name.service)) in objects
             )
             del objects[removed]
         return bench.plans(objects.values())
