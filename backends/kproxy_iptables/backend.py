@@ -171,8 +171,7 @@ class IptablesBackend:
 
     def _take_back(self, plan: Plan, delta: Delta) -> None:
         """What was refused for one table may be in force in another that was written before."""
-        writer = undo(plan, delta.before, self._context(plan))
-        if writer and not delta.full:
+        if not delta.full and (writer := undo(plan, delta.before, self._context(plan))):
             with suppress(KernelRefused):  # nothing was written, or there is other damage
                 self._xtables.restore(writer.pieces())
 
