@@ -6,7 +6,6 @@ import gc
 import threading
 from collections.abc import Mapping
 
-import msgspec
 import pytest
 
 from kproxy.address import Family
@@ -54,11 +53,6 @@ class Objects(Fixtures):
             _, problems = decode_options(mode, {name: value}, "backendOptions")
             if not any(name in str(problem) for problem in problems):
                 broken(rule, f"{name}={value!r} was not refused: {problems}")
-        values = msgspec.to_builtins(mode.options())
-        for info in own_fields(mode):
-            _, problems = decode_options(mode, {info.encode_name: values[info.encode_name]}, "")
-            if problems:
-                broken(rule, f"the default of {info.encode_name} is refused: {problems}")
 
     def test_making_and_asking_an_object_changes_nothing(self, bench: Bench) -> None:
         with bench.subject.place():  # one where nobody has asked anything
