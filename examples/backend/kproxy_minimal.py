@@ -50,4 +50,4 @@ class MinimalBackend:
         return done.stdout
 
 
-MODE = kp.Mode(name="minimal", backend=MinimalBackend, look="nft list table ip minimal")
+MODE = kp.Mode(name="minimal", backend=MinimalBackend, contract=1, look="nft list table ip minimal")
