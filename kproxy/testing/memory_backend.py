@@ -37,7 +37,7 @@ _NO_OPTIONS = BackendOptions()
 
 
 class MemoryKernel:
-    """What outlives the backends of a node: tables of chains, by family.
+    """The kernel of a node, which outlives its backends: tables of chains, by family.
 
     `tables` may be changed at will: that is what other processes do.
     """
@@ -48,7 +48,7 @@ class MemoryKernel:
 
     def refuse(self, family: Family, error: Exception | None = None, *, times: int = 1) -> None:
         """Make the next `times` writes of a family raise `error`, by default KernelRefused."""
-        refusal = error or KernelRefused("restore: exit status 1", remedy="try x")
+        refusal = error or KernelRefused("this memory kernel was told to refuse")
         self._refusals[family] = [refusal] * times
 
     def write(self, family: Family, table: str, chains: Chains | None) -> None:
@@ -95,7 +95,7 @@ class MemoryBackend:
         self.options = options
         self.kernel = kernel or MemoryKernel()
         self.again_in_s = 0.0
-        """What the reports of the next syncs say."""
+        """The reports of the next syncs ask for a call after this time."""
         self._plan: Plan | None = None  # of the last sync
         self._written: Chains = {}
 

@@ -118,7 +118,7 @@ class _Header(ctypes.Structure):
 
 
 class _Capabilities(ctypes.Structure):
-    """Of capabilities 0 to 31, and then of 32 to 63."""
+    """Sets of capabilities 0 to 31; a second one has 32 to 63."""
 
     _fields_ = (
         ("effective", ctypes.c_uint32),

@@ -1,4 +1,4 @@
-"""What authors of backends rely on, as a list: a change of it shows in the diff of surface.txt.
+"""Names that authors of backends rely on, as a list: a change shows in the diff of surface.txt.
 
 Written again by `python -m tests.backend.test_surface`. A change that breaks backends asks for
 another CONTRACT_VERSION, an entry in CHANGELOG.md and a line in docs/backends.md.

@@ -26,7 +26,7 @@ from kproxy.proxy.events import Objects, Rejected
 from kproxy.proxy.frequency import BoundedFrequency
 from kproxy.proxy.node_proxy import NodeProxy
 from kproxy.store import ObjectKey, Store, object_key
-from tests.proxy.watched import Watched
+from tests.proxy.watched import REFUSAL, Watched
 
 
 class Stage:
@@ -128,7 +128,7 @@ class Refuse(Struct, frozen=True):
     times: int = 1
 
     def __call__(self, stage: Stage) -> None:
-        stage.backend.kernel.refuse(Family.IPV4, times=self.times)
+        stage.backend.kernel.refuse(Family.IPV4, REFUSAL, times=self.times)
 
 
 class ComeAgain(Struct, frozen=True):

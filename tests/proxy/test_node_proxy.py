@@ -14,7 +14,7 @@ from kproxy.forwarding.stale_flows import Serving
 from kproxy.proxy import NodeProxy, SyncFailed
 from kproxy.store import Store
 from tests.proxy.objects import DNS, WEB, WEB_SLICE, endpoints, node, service
-from tests.proxy.watched import Watched
+from tests.proxy.watched import REFUSAL, Watched
 
 WEB6 = service("web6", "fd00:96::1")
 IPV4, IPV6 = Family.IPV4, Family.IPV6
@@ -73,7 +73,7 @@ def test_without_changes_nobody_is_asked(rig: Rig) -> None:
 def test_a_failing_family_does_not_stop_the_other_and_is_full_next_time(rig: Rig) -> None:
     rig.store.upsert(WEB)
     rig.sync()
-    rig.ipv4.kernel.refuse(IPV4)
+    rig.ipv4.kernel.refuse(IPV4, REFUSAL)
     rig.store.upsert(DNS)
     rig.store.upsert(WEB6)
     with pytest.raises(SyncFailed, match=r"IPv4: restore: exit status 1") as failure:
@@ -88,8 +88,8 @@ def test_a_failing_family_does_not_stop_the_other_and_is_full_next_time(rig: Rig
 
 
 def test_both_failures_are_told(rig: Rig) -> None:
-    rig.ipv4.kernel.refuse(IPV4)
-    rig.ipv6.kernel.refuse(IPV6)
+    rig.ipv4.kernel.refuse(IPV4, REFUSAL)
+    rig.ipv6.kernel.refuse(IPV6, REFUSAL)
     with pytest.raises(SyncFailed) as failure:
         rig.proxy.sync()
     assert set(failure.value.errors) == {IPV4, IPV6}
@@ -183,7 +183,7 @@ def test_whoever_listens_hears_of_each_family_in_step(rig: Rig) -> None:
     rig.proxy.on_synced = hear
     rig.store.upsert(WEB)
     rig.sync()
-    rig.ipv4.kernel.refuse(IPV4)
+    rig.ipv4.kernel.refuse(IPV4, REFUSAL)
     rig.store.upsert(DNS)
     with pytest.raises(SyncFailed):
         rig.proxy.sync()
@@ -217,7 +217,7 @@ def test_udp_endpoints_that_changed_are_told_once_and_not_after_a_failure(rig: R
     rig.proxy.sync(full=True)
     assert not heard
     changed("10.244.1.2")
-    rig.ipv4.kernel.refuse(IPV4)
+    rig.ipv4.kernel.refuse(IPV4, REFUSAL)
     rig.store.upsert(DNS)
     with pytest.raises(SyncFailed):
         rig.proxy.sync()

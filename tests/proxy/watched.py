@@ -6,8 +6,11 @@ from collections.abc import Callable
 
 from kproxy.address import Family
 from kproxy.backend import SyncReport
+from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Delta, Plan
 from kproxy.testing import MemoryBackend
+
+REFUSAL = KernelRefused("restore: exit status 1", remedy="try x")
 
 
 class Watched(MemoryBackend):

@@ -38,4 +38,5 @@ def memory_subject(make: Make = MemoryBackend, **mode: object) -> Subject:
         foreign=foreign,
         sabotage=kernel.flush,
         refuse=refuse,
+        edits=30,
     )

@@ -1,4 +1,4 @@
-"""What the contract tests work with: backends of the mode under test, and plans for them."""
+"""Backends of the mode under test and plans for them, as the contract tests need them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of the contract are given."""
+"""The fixtures of the contract tests."""
 
 from __future__ import annotations
 

@@ -20,15 +20,15 @@ from kproxy.testing.backend_contract.bench import (
     copy,
     in_another_thread,
 )
-from kproxy.testing.backend_contract.fixtures import Fixtures
-from kproxy.testing.backend_contract.subject import Subject
-from kproxy.testing.backend_contract.verdict import (
+from kproxy.testing.backend_contract.failures import (
     broken,
     descriptors,
     given,
     read_empty,
     same,
 )
+from kproxy.testing.backend_contract.fixtures import Fixtures
+from kproxy.testing.backend_contract.subject import Subject
 
 _how = pytest.mark.parametrize("closed", [True, False], ids=["closed", "killed"])
 
@@ -86,8 +86,8 @@ class Objects(Fixtures):
         for family, backend in backends.items():
             backend.sync(copy(plans[family]), WRITTEN_FULL)
         # What a backend that forwards itself does is seen by nobody else.
-        witnesses = backends if bench.subject.mode.forwards_itself else bench.make_all()
-        here = bench.state(witnesses)
+        seen_by = backends if bench.subject.mode.forwards_itself else bench.make_all()
+        here = bench.state(seen_by)
         same(
             "the constructor may run in another namespace than the methods: look at the kernel in "
             "a method",

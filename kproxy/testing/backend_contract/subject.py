@@ -21,7 +21,7 @@ class Subject(Struct, frozen=True, kw_only=True):
 
     mode: Mode
     options: BackendOptions | None = None
-    """What the backends are made with; None for the defaults."""
+    """The backends are made with these; None for the defaults."""
     families: tuple[Family, ...] = tuple(Family)
     """Those that the backend serves."""
     place: Callable[[], AbstractContextManager[None]] = new_node

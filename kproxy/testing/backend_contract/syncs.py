@@ -1,4 +1,4 @@
-"""What the kernel holds after syncs, damage and errors."""
+"""Syncs, damage and errors, and the state that each must leave."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kproxy.testing.backend_contract.bench import (
     copy,
     follow,
 )
-from kproxy.testing.backend_contract.fixtures import Fixtures
-from kproxy.testing.backend_contract.verdict import (
+from kproxy.testing.backend_contract.failures import (
     broken,
     given,
     refused,
     reported,
     same,
 )
+from kproxy.testing.backend_contract.fixtures import Fixtures
 from kproxy.testing.random_cluster import RandomCluster
 
 _CHECKS = 4  # during a random history
