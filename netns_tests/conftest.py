@@ -16,6 +16,7 @@ _SECONDS = {
     "bench/test_benchmarks.py": 20,
     "conformance/test_comparison.py": 4,
     "conformance/test_conformance.py": 57,
+    "contract/test_contract.py": 125,
     "control_plane/test_allocation.py": 12,
     "control_plane/test_bad_input.py": 3,
     "control_plane/test_deployments.py": 21,

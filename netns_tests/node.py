@@ -11,24 +11,16 @@ from msgspec.structs import replace
 from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
 from kproxy.backend import complete_options, load
-from kproxy.config import ProxyConfig
 from kproxy.config.types import IpvsSection
 from kproxy.kernel.xtables import Xtables
 from kproxy.proxy import NodeProxy
 from kproxy.store import Store
+from kproxy.testing.node import CONFIG, new_node
+from kproxy.testing.random_cluster import RandomCluster
 from netns_tests.conformance.comparison import State, parse
-from netns_tests.conformance.node import recorded_node
 from netns_tests.modes import Mode
-from tests.random_objects import RandomCluster
 
 _SLOT = re.compile(r"(table \S+ \S+ map \S*endpoints .* \. \d+) \. (\d+) : (.+)")
-
-CONFIG = ProxyConfig(
-    hostname_override="node-0",
-    bind_address="192.168.10.10",
-    cluster_cidr="10.244.0.0/16,fd00:10:244::/56",
-    detect_local_mode="ClusterCIDR",
-)
 
 
 class Bench:
@@ -84,7 +76,7 @@ def _without_slots(state: State) -> State:
 @contextmanager
 def bench(mode: Mode) -> Iterator[Bench]:
     """The calling thread is on a new node, which has addresses, for the duration of the block."""
-    with recorded_node():
+    with new_node():
         yield Bench(mode)
 
 

@@ -6,9 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from kproxy.api.types import Endpoint, EndpointSlice
+from kproxy.testing.random_cluster import RandomCluster
 from netns_tests.modes import IPTABLES, MODES, Mode
 from netns_tests.node import Bench, bench, fresh_state
-from tests.random_objects import RandomCluster
 
 EDITS = {"iptables": 200, "nftables": 200, "ipvs": 40}  # the kernel with ip_vs may be a slow one
 CHECKED_EVERY = 20

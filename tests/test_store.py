@@ -26,7 +26,7 @@ from kproxy.api.types import (
     ServiceSpec,
 )
 from kproxy.store import SERVICE_NAME_LABEL, Changes, Store, Update, object_key, service_of
-from tests.random_objects import RandomCluster
+from kproxy.testing.random_cluster import RandomCluster
 
 WEB, API = ("shop", "web"), ("shop", "api")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from typing import get_args
 
 from kproxy.address import Family
@@ -18,6 +19,7 @@ from kproxy.kernel.xtables import (
     Variant,
     Xtables,
     installed_variants,
+    kube_chains,
     open_xtables,
 )
 from kproxy_iptables import cleanup, damage
@@ -31,6 +33,7 @@ from kproxy_iptables.transaction import (
     Writer,
     edit,
     rewrite,
+    undo,
 )
 
 # The nft variant's own work grows with the square of a transaction, the kernel's with the number
@@ -79,7 +82,11 @@ class IptablesBackend:
         written: Counter[str] = Counter()
         for writer in writers:
             if writer:
-                self._xtables.restore(writer.pieces())
+                try:
+                    self._xtables.restore(writer.pieces())
+                except KernelRefused:
+                    self._take_back(plan, delta)
+                    raise
                 transactions += 1
                 written += writer.written
                 sizes.update({key: writer.net[key] for key in DISPATCH_CHAINS})
@@ -98,14 +105,7 @@ class IptablesBackend:
         return True
 
     def read(self) -> Ruleset:
-        return {
-            table: {
-                chain: tuple(rules)
-                for chain, rules in self._xtables.read(table).items()
-                if chain.startswith("KUBE-") or any(" KUBE-" in rule for rule in rules)
-            }
-            for table in TABLES
-        }
+        return {table: kube_chains(self._xtables.read(table)) for table in TABLES}
 
     def cleanup(self) -> None:
         for variant in get_args(Variant):
@@ -168,6 +168,12 @@ class IptablesBackend:
             node_port_rules,
             NFT_BATCH_SERVICES if self._xtables.variant == "nft" else max(1, len(plan.services)),
         )
+
+    def _take_back(self, plan: Plan, delta: Delta) -> None:
+        """What was refused for one table may be in force in another that was written before."""
+        if not delta.full and (writer := undo(plan, delta.before, self._context(plan))):
+            with suppress(KernelRefused):  # nothing was written, or there is other damage
+                self._xtables.restore(writer.pieces())
 
     def _existing(self) -> Existing:
         saved = self._xtables.save_all()

@@ -87,6 +87,10 @@ class Writer:
             self.net[table, name] += step
             yield f"{operation} {name} {rule}"
 
+    def keep_only(self, table: str) -> None:
+        for other in self._lines.keys() - {table}:
+            self._lines[other].clear()
+
     def __bool__(self) -> bool:
         return any(self._lines.values())
 
@@ -140,6 +144,24 @@ def edit(
         writer.add("nat", writer.dispatch("-D", _at_the_end(former_jumps)))
         writer.add("nat", writer.dispatch("-A", _at_the_end(jumps)))
     writer.add("nat", [f"-X {name}" for name in stale])  # declared above, so empty by now
+    return writer
+
+
+def undo(
+    plan: Plan, before: Mapping[ServicePortName, ServicePlan | None], context: Context
+) -> Writer:
+    """The transaction that takes back what `edit` of the same has written to table filter.
+
+    A transaction is committed table by table, filter first: the kernel may refuse what is for nat.
+    """
+    former = {name: service for name, service in before.items() if service}
+    writer = edit(
+        Plan(settings=plan.settings, services=former),
+        {name: plan.services.get(name) for name in before},
+        context,
+        ((), ()),
+    )
+    writer.keep_only("filter")
     return writer
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kproxy.address import Family
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Ipvs, RealServer, Settings, VirtualServer
-from kproxy.kernel.xtables import TABLES, Table, Xtables
+from kproxy.kernel.xtables import TABLES, Table, Xtables, kube_chains
 from kproxy_ipvs.names import DEVICE, SETS, set_name
 from kproxy_ipvs.wanted import PERSISTENT, SCHED_MH_PORT
 
@@ -20,7 +20,8 @@ def ruleset(xtables: Xtables) -> dict[str, dict[str, tuple[str, ...]]]:
     for table in TABLES:
         read[table] = _chains(xtables, table)
     read["ipset"] = _sets(family)
-    read["addresses"] = {DEVICE: tuple(sorted(addresses.addresses_of(DEVICE, family)))}
+    bound = addresses.addresses_of(DEVICE, family)
+    read["addresses"] = {DEVICE: tuple(sorted(bound))} if bound else {}
     read["ipvs"] = _servers(family)
     return read
 
@@ -44,11 +45,12 @@ def _address(key: VirtualServer) -> str:
 
 def _chains(xtables: Xtables, table: Table) -> dict[str, tuple[str, ...]]:
     """Not with python-iptables: it loses the names of sets."""
-    return {
-        chain: tuple(" ".join(rule.split()) for rule in rules)
-        for chain, rules in xtables.save(table).items()
-        if chain.startswith("KUBE-") or any(" KUBE-" in rule for rule in rules)
-    }
+    return kube_chains(
+        {
+            chain: [" ".join(rule.split()) for rule in rules]
+            for chain, rules in xtables.save(table).items()
+        }
+    )
 
 
 def _sets(family: Family) -> dict[str, tuple[str, ...]]:

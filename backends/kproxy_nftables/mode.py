@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
-from kproxy.backend import Mode, ModeConfig
+import re
+
+from kproxy.backend import Mode, ModeConfig, Ruleset
 from kproxy.config.types import PRIMARY
 from kproxy_nftables import oracle
 from kproxy_nftables.backend import NftablesBackend
 from kproxy_nftables.options import NftablesOptions
+
+_SLOT = re.compile(r"(.+) \. (\d+) : (.+)")  # frontend, slot, endpoint
+
+
+def comparable(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return the ruleset with the endpoints of each frontend in order, whatever slots they have.
+
+    A packet is led to a random slot, so only that these are 0 to N-1 counts (flat layout).
+    """
+    return {
+        table: {
+            name: _in_order(lines) if name.endswith("endpoints") else lines
+            for name, lines in objects.items()
+        }
+        for table, objects in ruleset.items()
+    }
+
+
+def _in_order(elements: tuple[str, ...]) -> tuple[str, ...]:
+    slots: dict[str, list[int]] = {}
+    endpoints: dict[str, list[str]] = {}
+    for element in elements:
+        if found := _SLOT.fullmatch(element):
+            slots.setdefault(found[1], []).append(int(found[2]))
+            endpoints.setdefault(found[1], []).append(found[3])
+    return tuple(sorted(element for element in elements if not _SLOT.fullmatch(element))) + tuple(
+        f"{frontend} . {slot} : {endpoint}"
+        for frontend in sorted(slots)
+        for slot, endpoint in zip(sorted(slots[frontend]), sorted(endpoints[frontend]), strict=True)
+    )
+
 
 MODE = Mode(
     name=NftablesBackend.name,
@@ -15,6 +48,7 @@ MODE = Mode(
     options=NftablesOptions,
     config=ModeConfig(timing="nftables", masquerade="nftables", node_port_addresses=(PRIMARY,)),
     rules=oracle,
+    comparable=comparable,
     variants=("kube-proxy", "flat"),
     variant_option="nftables_layout",
     look="nft list table ip kube-proxy",

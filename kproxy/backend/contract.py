@@ -2,6 +2,7 @@
 
 A backend turns the plan of one IP family into the state of one network namespace: the one that the
 calling thread is in. `docs/backends.md` tells it as a story; here is every rule.
+`kproxy.testing.backend_contract` has them as tests.
 
 Which object is made when:
 - The factory is called with a family and options, for each family that a proxy serves. It is also

@@ -118,12 +118,13 @@ def _load(name: str) -> Mode | BackendFault:
         if not callable(value):
             return BackendFault(f"{plugin}: {entry.value} is neither a Mode nor a backend class")
         mode = Mode(name=name, backend=value)
-    if problem := _problem(name, mode):
+    if problem := problem_of(name, mode):
         return BackendFault(f"{plugin} {problem}")
     return replace(mode, backend=contained(plugin, mode.backend))
 
 
-def _problem(name: str, mode: Mode) -> str:
+def problem_of(name: str, mode: Mode) -> str:
+    """Tell why a mode that an entry point of this name gives cannot be used, "" if it can."""
     if not _NAME.fullmatch(name):
         return "has a name that is not made of small letters, digits and hyphens"
     if mode.name != name:

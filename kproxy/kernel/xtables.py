@@ -198,6 +198,15 @@ def choose_variant(family: Family) -> Variant:
     return default
 
 
+def kube_chains(chains: Chains) -> dict[str, tuple[str, ...]]:
+    """Return the chains whose names begin with KUBE-, and of others the jumps to them."""
+    found = {
+        chain: tuple(r for r in rules if chain.startswith("KUBE-") or "-j KUBE-" in r)
+        for chain, rules in chains.items()
+    }
+    return {chain: rules for chain, rules in found.items() if rules or chain.startswith("KUBE-")}
+
+
 def parse_save(text: str) -> dict[Table, Chains]:
     """The chains of each table in the output of iptables-save."""
     tables: dict[str, Chains] = {table: {} for table in TABLES}

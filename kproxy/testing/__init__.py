@@ -1,7 +1,9 @@
-"""The pytest plugin: labs as fixtures, and assertions about packets that explain themselves.
+"""For tests: labs as fixtures, expectations that explain themselves, and all that a backend needs.
 
-The fixtures `kproxy_lab` and `kproxy_module_lab` come with the plugin; here is what tests compare
-with: `assert lab.ask("outside", "10.96.0.10", 80) == delivered("pod-a", source="outside")`.
+The fixtures `kproxy_lab` and `kproxy_module_lab` come with the pytest plugin; here is what tests
+compare with: `assert lab.ask("outside", "10.96.0.10", 80) == delivered("pod-a", source="outside")`.
+
+For authors of backends: `MemoryBackend`, and the contract as tests (`backend_contract`).
 """
 
 from __future__ import annotations
@@ -13,23 +15,32 @@ if TYPE_CHECKING:
     from kproxy.outcome import Expectation
     from kproxy.testing.expectations import Answer, delivered, dropped, refused
     from kproxy.testing.lab import LabFactory, ProbedLab
+    from kproxy.testing.memory_backend import MemoryBackend, MemoryKernel, printed
 
 __all__ = [
     "Answer",
     "Expectation",
     "LabFactory",
+    "MemoryBackend",
+    "MemoryKernel",
     "ProbedLab",
     "delivered",
     "dropped",
+    "printed",
     "refused",
 ]
 
-_LAB_NAMES = ("LabFactory", "ProbedLab")
+_MODULES = {
+    "LabFactory": "lab",
+    "MemoryBackend": "memory_backend",
+    "MemoryKernel": "memory_backend",
+    "ProbedLab": "lab",
+    "printed": "memory_backend",
+}
 
 
 def __getattr__(name: str) -> Any:
     # pytest imports the plugin, hence this package, in every run: it must cost nothing.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "kproxy.testing.lab" if name in _LAB_NAMES else "kproxy.testing.expectations"
-    return getattr(import_module(module), name)
+    return getattr(import_module(f"kproxy.testing.{_MODULES.get(name, 'expectations')}"), name)

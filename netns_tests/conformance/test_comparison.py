@@ -11,9 +11,9 @@ import pytest
 from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.process import run
 from kproxy.kernel.xtables import Variant
+from kproxy.testing.node import new_node
 from netns_tests.conformance import dump
 from netns_tests.conformance.comparison import differences
-from netns_tests.conformance.node import recorded_node
 
 CASES = Path(__file__).parent / "cases"
 IPTABLES = (CASES / "nodeport-local/kube-proxy.iptables").read_text()
@@ -115,7 +115,7 @@ def test_no_line_is_overlooked(recording: str) -> None:
 @pytest.mark.parametrize("variant", get_args(Variant))
 def test_iptables_recordings_can_be_read_back(case: str, variant: Variant) -> None:
     recording = (CASES / case / "kube-proxy.iptables").read_text()
-    with recorded_node():
+    with new_node():
         sysctl.write("net/ipv4/conf/all/route_localnet", 1)
         for counter in set(re.findall(r"--nfacct-name +(\S+)", recording)):
             nfacct.ensure_counter(counter)
@@ -127,7 +127,7 @@ def test_iptables_recordings_can_be_read_back(case: str, variant: Variant) -> No
 @pytest.mark.parametrize("case", ["nodeport-local", "loadbalancer-source-ranges", "dualstack"])
 def test_nftables_recordings_can_be_read_back(case: str) -> None:
     recording = (CASES / case / "kube-proxy.nftables").read_text()
-    with recorded_node():
+    with new_node():
         run(["nft", "-f", "-"], recording.partition("## sysctl")[0])
         assert differences(recording, dump.nftables() + dump.sysctls()) == []
 
@@ -137,7 +137,7 @@ def test_nftables_recordings_can_be_read_back(case: str) -> None:
 def test_ipvs_recordings_can_be_read_back(case: str) -> None:
     recording = (CASES / case / "kube-proxy.ipvs").read_text()
     sections = dict(re.findall(r"## (\S+)\n([^#]*)", recording))
-    with recorded_node():
+    with new_node():
         for name, value in re.findall(r"(\S+) = (\S+)", sections["sysctl"]):
             sysctl.write(name, value)
         run(["ip", "link", "add", "kube-ipvs0", "type", "dummy"])

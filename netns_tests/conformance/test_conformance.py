@@ -12,9 +12,9 @@ import pytest
 
 from kproxy.cli import cli
 from kproxy.kernel.process import run
+from kproxy.testing.node import new_node
 from netns_tests.conformance import dump
 from netns_tests.conformance.comparison import differences
-from netns_tests.conformance.node import recorded_node
 from netns_tests.modes import FLAT, IPTABLES, MODES, Mode
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/objects.yaml"))
@@ -31,7 +31,7 @@ def test_no_case_is_missing() -> None:
 def test_same_kernel_state_as_kube_proxy(case: Path, mode: Mode, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text((case / "config.yaml").read_text() + f"mode: {mode.name}\n")
-    with recorded_node():
+    with new_node():
         flags = ["--config", str(config), "--manifests", str(case / "objects.yaml")]
         arguments = ["run", "--once", "--iptables-variant", mode.variant, *flags]
         if mode == AS_A_PROCESS:

@@ -24,7 +24,7 @@ from kproxy.api.types import (
 from kproxy.forwarding.network import Packet
 from kproxy.lab import Lab, PortSpec, service, slices_for
 from kproxy.lab.hosts import LabPod
-from tests.random_objects import CONDITIONS, FAMILIES
+from kproxy.testing.random_cluster import CONDITIONS, FAMILIES
 
 SERVICES = 8
 POD_PORTS = (PortSpec(port=8080), PortSpec(port=8080, protocol="UDP"), PortSpec(port=9090))

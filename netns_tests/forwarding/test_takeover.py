@@ -17,8 +17,8 @@ from kproxy.lab import service
 from kproxy.proxy import NodeProxy
 from kproxy.store import Store
 from kproxy.testing import LabFactory, delivered
+from kproxy.testing.node import CONFIG
 from netns_tests.modes import IPTABLES, NFTABLES, Mode
-from netns_tests.node import CONFIG
 
 CROWD = 650  # more Services than fit into two batches of iptables-nft, or into one of new chains
 

@@ -18,9 +18,10 @@ from kproxy.kernel.ipvs import Ipvs, VirtualServer
 from kproxy.kernel.process import run
 from kproxy.proxy import NodeProxy
 from kproxy.proxy.leftovers import LOOK_AGAIN_S, Leftovers
+from kproxy.testing.node import CONFIG
 from netns_tests.ipvs.test_draining import reset, speaks
 from netns_tests.modes import Mode
-from netns_tests.node import CONFIG, Bench, bench
+from netns_tests.node import Bench, bench
 from tests.proxy.objects import DNS, endpoints, service
 
 pytestmark = pytest.mark.ipvs

@@ -11,7 +11,7 @@ from kproxy.api.types import KubernetesObject, Protocol, ServicePort
 from kproxy.kernel.ipvs import Ipvs, VirtualServer
 from kproxy.lab import service
 from kproxy.testing import LabFactory, delivered, refused
-from netns_tests.conformance.node import recorded_node
+from kproxy.testing.node import new_node
 from netns_tests.forwarding.survey import BOTH, PROTOCOLS, Case, Survey, build_lab
 from netns_tests.modes import Mode
 from netns_tests.node import Bench, fresh_state, random_cluster
@@ -62,7 +62,7 @@ def test_everybody_agrees(survey: Survey, row: Case, family: Family, protocol: P
 def test_switching_a_node_leaves_what_a_fresh_start_would() -> None:
     objects = [*random_cluster().objects.values(), *elsewhere("10.244.9.5")]
     states = {BEFORE: fresh_state(BEFORE, objects)}
-    with recorded_node():
+    with new_node():
         for mode in (SINCE, BEFORE, SINCE):
             node = Bench(mode)
             node.sync(objects)
@@ -86,7 +86,7 @@ def elsewhere(*addresses: str) -> list[KubernetesObject]:
 
 @pytest.mark.parametrize(("mode", "reached"), [(BEFORE, set()), (SINCE, {"10.244.9.6"})])
 def test_virtual_servers_are_there_with_or_without_real_ones(mode: Mode, reached: set[str]) -> None:
-    with recorded_node():
+    with new_node():
         node = Bench(mode)
         node.sync(elsewhere("10.244.9.5"))
         node.sync(elsewhere("10.244.9.6"))

@@ -17,8 +17,9 @@ from kproxy.kernel.links import Links
 from kproxy.kernel.process import run
 from kproxy.kernel.xtables import Xtables
 from kproxy.proxy.setup import cleanup
+from kproxy.testing.node import CONFIG
 from netns_tests.modes import Mode
-from netns_tests.node import CONFIG, Bench, bench, filled
+from netns_tests.node import Bench, bench, filled
 
 pytestmark = pytest.mark.ipvs
 

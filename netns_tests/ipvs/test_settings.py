@@ -9,9 +9,9 @@ from kproxy.address import Family
 from kproxy.config.types import IpvsSection, Seconds
 from kproxy.kernel import sysctl
 from kproxy.kernel.ipvs import Ipvs
+from kproxy.testing.random_cluster import RandomCluster
 from netns_tests.modes import Mode
 from netns_tests.node import Bench, bench
-from tests.random_objects import RandomCluster
 
 pytestmark = pytest.mark.ipvs
 

@@ -16,10 +16,10 @@ from kproxy.kernel.netns import Namespace
 from kproxy.kernel.nftables.objects import Rule, Table
 from kproxy.kernel.nftables.session import Session
 from kproxy.kernel.process import run
+from kproxy.testing.random_cluster import RandomCluster
 from netns_tests.modes import NFTABLES, Mode
 from netns_tests.nftables.kernel_view import table_of
 from netns_tests.node import bench
-from tests.random_objects import RandomCluster
 
 # Several ranges that became one are a set; a single one written down is none.
 SET_OF_ONE = re.compile(r"(?<=addr != )\{ (\S+) \}")

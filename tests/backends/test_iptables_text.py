@@ -26,7 +26,7 @@ from kproxy.forwarding.plan import (
 )
 from kproxy.forwarding.planner import Planner
 from kproxy.store import Store
-from tests.random_objects import RandomCluster
+from kproxy.testing.random_cluster import RandomCluster
 
 HERE = NodeSettings(
     family=Family.IPV4,

@@ -22,13 +22,13 @@ from kproxy.forwarding.plan import NodeSettings, Plan
 from kproxy.forwarding.planner import Planner
 from kproxy.kernel.ipvs import VirtualServer
 from kproxy.store import Store
-from tests.random_objects import RandomCluster
+from kproxy.testing.random_cluster import RandomCluster
 
 CASES = sorted(
     path.parent
     for path in Path(__file__).parents[2].glob("netns_tests/conformance/cases/*/kube-proxy.ipvs")
 )
-NODE_ADDRESSES = {  # of the node that was recorded; see netns_tests/conformance/node.py
+NODE_ADDRESSES = {  # of the node that was recorded; see kproxy/testing/node.py
     Family.IPV4: ("10.244.0.1", "192.168.10.10"),
     Family.IPV6: ("fd00:192::10",),
 }

@@ -26,7 +26,7 @@ from kproxy.proxy.events import Objects, Rejected
 from kproxy.proxy.frequency import BoundedFrequency
 from kproxy.proxy.node_proxy import NodeProxy
 from kproxy.store import ObjectKey, Store, object_key
-from tests.proxy.memory_backend import MemoryBackend
+from tests.proxy.watched import REFUSAL, Watched
 
 
 class Stage:
@@ -43,7 +43,7 @@ class Stage:
         self.now = 0.0
         self.objects: dict[ObjectKey, KubernetesObject] = {}
         self.heard: list[str] = []
-        self.backend = MemoryBackend(Family.IPV4, self._on_sync)
+        self.backend = Watched(Family.IPV4, self._on_sync)
         self._sync_takes_s = sync_takes_s
         self._leftovers = list(leftovers)
         store = Store()
@@ -128,7 +128,7 @@ class Refuse(Struct, frozen=True):
     times: int = 1
 
     def __call__(self, stage: Stage) -> None:
-        stage.backend.refusals = self.times
+        stage.backend.kernel.refuse(Family.IPV4, REFUSAL, times=self.times)
 
 
 class ComeAgain(Struct, frozen=True):
@@ -142,7 +142,7 @@ class ComeAgain(Struct, frozen=True):
 
 class Flush(Struct, frozen=True):
     def __call__(self, stage: Stage) -> None:
-        stage.backend.flush()
+        stage.backend.kernel.flush(Family.IPV4)
 
 
 class Expect:

@@ -13,8 +13,8 @@ from kproxy.forwarding.plan import Delta, Plan
 from kproxy.forwarding.stale_flows import Serving
 from kproxy.proxy import NodeProxy, SyncFailed
 from kproxy.store import Store
-from tests.proxy.memory_backend import MemoryBackend
 from tests.proxy.objects import DNS, WEB, WEB_SLICE, endpoints, node, service
+from tests.proxy.watched import REFUSAL, Watched
 
 WEB6 = service("web6", "fd00:96::1")
 IPV4, IPV6 = Family.IPV4, Family.IPV6
@@ -28,8 +28,8 @@ class Rig:
     def __init__(self, mode: str = "iptables") -> None:
         self.told: list[tuple[str, str]] = []
         self.store = Store()
-        self.ipv4 = MemoryBackend(IPV4, self._note)
-        self.ipv6 = MemoryBackend(IPV6, self._note)
+        self.ipv4 = Watched(IPV4, self._note)
+        self.ipv6 = Watched(IPV6, self._note)
         self.proxy = NodeProxy(
             self.store,
             ProxyConfig(mode=mode, hostname_override="Node-A "),
@@ -73,22 +73,23 @@ def test_without_changes_nobody_is_asked(rig: Rig) -> None:
 def test_a_failing_family_does_not_stop_the_other_and_is_full_next_time(rig: Rig) -> None:
     rig.store.upsert(WEB)
     rig.sync()
-    rig.ipv4.refusals = 1
+    rig.ipv4.kernel.refuse(IPV4, REFUSAL)
     rig.store.upsert(DNS)
     rig.store.upsert(WEB6)
     with pytest.raises(SyncFailed, match=r"IPv4: restore: exit status 1") as failure:
         rig.proxy.sync()
     assert set(failure.value.errors) == {IPV4}
     assert failure.value.remedy == "try x"
-    assert len(rig.ipv6.rules) == 1
+    assert len(rig.ipv6.read()["services"]) == 1
     assert rig.sync() == [("IPv4", "full")]
-    assert len(rig.ipv4.rules) == 2
+    assert len(rig.ipv4.read()["services"]) == 2
     rig.store.upsert(WEB_SLICE)
     assert rig.sync() == [("IPv4", "default/web:http")]
 
 
 def test_both_failures_are_told(rig: Rig) -> None:
-    rig.ipv4.refusals = rig.ipv6.refusals = 1
+    rig.ipv4.kernel.refuse(IPV4, REFUSAL)
+    rig.ipv6.kernel.refuse(IPV6, REFUSAL)
     with pytest.raises(SyncFailed) as failure:
         rig.proxy.sync()
     assert set(failure.value.errors) == {IPV4, IPV6}
@@ -97,11 +98,16 @@ def test_both_failures_are_told(rig: Rig) -> None:
 
 def test_a_machine_out_of_resources_is_a_failure_like_any_other(rig: Rig) -> None:
     rig.sync()
-    rig.ipv6.exhausted = True
+    exhausted = OSError(24, "Too many open files")
+
+    def look() -> None:
+        raise exhausted
+
+    rig.ipv6.on_look = look
+    rig.ipv6.kernel.refuse(IPV6, exhausted)
     assert rig.proxy.damaged() == (IPV6,)
     with pytest.raises(SyncFailed, match=r"IPv6: .*Too many open files"):
         rig.proxy.sync()
-    rig.ipv6.exhausted = False
     assert rig.sync() == [("IPv6", "full")]
 
 
@@ -109,7 +115,7 @@ def test_only_the_damaged_family_is_written_again(rig: Rig) -> None:
     rig.store.upsert(WEB)
     rig.sync()
     assert rig.proxy.damaged() == ()
-    rig.ipv6.flush()
+    rig.ipv6.kernel.flush(IPV6)
     assert rig.proxy.damaged() == (IPV6,)
     assert rig.sync() == [("IPv6", "full")]
 
@@ -177,7 +183,7 @@ def test_whoever_listens_hears_of_each_family_in_step(rig: Rig) -> None:
     rig.proxy.on_synced = hear
     rig.store.upsert(WEB)
     rig.sync()
-    rig.ipv4.refusals = 1
+    rig.ipv4.kernel.refuse(IPV4, REFUSAL)
     rig.store.upsert(DNS)
     with pytest.raises(SyncFailed):
         rig.proxy.sync()
@@ -211,7 +217,7 @@ def test_udp_endpoints_that_changed_are_told_once_and_not_after_a_failure(rig: R
     rig.proxy.sync(full=True)
     assert not heard
     changed("10.244.1.2")
-    rig.ipv4.refusals = 1
+    rig.ipv4.kernel.refuse(IPV4, REFUSAL)
     rig.store.upsert(DNS)
     with pytest.raises(SyncFailed):
         rig.proxy.sync()

@@ -1,4 +1,4 @@
-"""Random clusters that change step by step, for what must hold after any history."""
+"""Random clusters that change step by step, for what must hold after any history. Pure."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class RandomCluster:
             self._put(self._node(name))
 
     def edit(self) -> tuple[ObjectKey, KubernetesObject | None]:
-        """One change: the key, and the object that is there now, None if it was deleted."""
+        """Change one object. Returns its key, and the object that is there now, None if deleted."""
         services = [o for o in self.objects.values() if isinstance(o, Service)]
         slices = [o for o in self.objects.values() if isinstance(o, EndpointSlice)]
         choices: list[tuple[int, Callable[[], KubernetesObject | ObjectKey]]] = [

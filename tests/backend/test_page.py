@@ -1,0 +1,43 @@
+"""docs/backends.md: what needs no root prints what the page says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kproxy.backend
+from kproxy.backend import decode_options
+from kproxy.testing.backend_contract import BackendContract
+
+PAGE = (Path(__file__).parents[2] / "docs" / "backends.md").read_text()
+MEMORY, OPTIONS, _SUBJECT = re.findall(r"^```python\n(.*?)^```\n", PAGE, re.DOTALL | re.MULTILINE)
+(MANIFEST,) = re.findall(r"^```yaml\n(.*?)^```\n", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def test_the_memory_backend_prints_what_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "web.yaml").write_text(MANIFEST)
+    monkeypatch.chdir(tmp_path)
+    exec(MEMORY, {})
+    behind = PAGE.partition(MEMORY)[2]
+    (printed, *_) = re.findall(r"(?:^    .*\n)+", behind, re.MULTILINE)
+    assert capsys.readouterr().out == re.sub("^    ", "", printed, flags=re.MULTILINE)
+
+
+def test_the_options_are_decoded_and_refused() -> None:
+    names: dict[str, Any] = {**vars(kproxy.backend), "MinimalBackend": kproxy.backend.Backend}
+    exec(OPTIONS, names)
+    mode = names["MODE"]
+    options, problems = decode_options(mode, {"priority": "-90"}, "--backend-option")
+    assert (options.priority, problems) == (-90, [])  # type: ignore[attr-defined]
+    _, problems = decode_options(mode, {"priority": "7"}, "--backend-option")
+    assert "must be before the filter chains" in str(problems)
+
+
+def test_the_tests_of_the_contract_are_counted() -> None:
+    tests = [name for name in dir(BackendContract) if name.startswith("test_")]
+    assert f"`BackendContract` has {len(tests)} tests" in PAGE

@@ -1,0 +1,42 @@
+"""Memory backends as subjects of the contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+
+from kproxy.address import Family
+from kproxy.backend import BackendOptions, Mode, Plan
+from kproxy.testing import MemoryBackend, MemoryKernel
+from kproxy.testing.backend_contract import Subject
+
+Make = Callable[[Family, BackendOptions, MemoryKernel], MemoryBackend]
+
+
+def memory_subject(make: Make = MemoryBackend, **mode: object) -> Subject:
+    """Return a kernel of its own with backends that `make` makes. `mode`: fields of the Mode."""
+    kernel = MemoryKernel()
+
+    def foreign() -> None:
+        for tables in kernel.tables.values():
+            tables["mine"] = {"chain": ("drop",)}
+
+    @contextmanager
+    def refuse(family: Family, _before: Plan, _after: Plan) -> Iterator[None]:
+        kernel.refuse(family)
+        yield
+
+    fields: dict[str, object] = {
+        "name": "memory",
+        "backend": lambda family, options: make(family, options, kernel),
+    }
+    return Subject(
+        mode=Mode(**{**fields, **mode}),  # type: ignore[arg-type]
+        place=kernel.unshared,
+        look=lambda: deepcopy(kernel.tables),
+        foreign=foreign,
+        sabotage=kernel.flush,
+        refuse=refuse,
+        edits=30,
+    )
