@@ -14,6 +14,7 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -23,13 +24,15 @@ from kproxy.backend import Family, KernelRefused, family_of
 PROTOCOL = 107  # the kernel's own are 1 to 3
 NEEDS_LINUX = (5, 18)
 
-_NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
+_NEWADDR, _DELADDR, _GETADDR, _GETROUTE = 20, 21, 22, 26
 _REQUEST, _ACK, _EXCL, _CREATE, _DUMP = 0x1, 0x4, 0x200, 0x400, 0x300
 _ERROR, _DONE = 2, 3
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_PROTO = 1, 2, 6, 11
 _SCOPE_HOST, _NO_DAD = 254, 0x02  # without duplicate address detection it is there at once
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr
 _ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg
+_ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg
+_RTA_DST, _LOCAL = 1, 2
 _ATTRIBUTE = struct.Struct("=HH")
 _DEPRECATED_FOREVER = struct.pack("=IIII", 0, 0xFFFFFFFF, 0, 0)  # ifa_cacheinfo
 
@@ -58,7 +61,7 @@ def look(family: Family) -> list[Found]:
 def add(addresses: Iterable[str]) -> list[str]:
     """Give `lo` these addresses, all or none. Returns those that it had not.
 
-    Raises KernelRefused.
+    Packets for them are taken then. Raises KernelRefused.
     """
     added: list[str] = []
     for address in addresses:
@@ -69,6 +72,9 @@ def add(addresses: Iterable[str]) -> list[str]:
             if error.errno != errno.EEXIST:
                 remove(added)
                 raise KernelRefused(f"add {address} to lo: {error.strerror}") from None
+    _await_routes(
+        {ip_address(address).packed for address in added if family_of(address) is Family.IPV6}
+    )
     return added
 
 
@@ -86,6 +92,21 @@ def remove(addresses: Iterable[str]) -> None:
                 failures.append(f"remove {address} from lo: {error.strerror}")
     if failures:
         raise KernelRefused("\n".join(failures))
+
+
+def _await_routes(addresses: set[bytes]) -> None:
+    """Return when packets for these IPv6 addresses are local ones.
+
+    A work queue of the kernel makes that route a moment after the address, the one that looks for
+    duplicates, though it is told not to. Until then packets are lost (seen on Linux 6.18).
+    """
+    everything = _ROUTE.pack(Family.IPV6.socket_family, 0, 0, 0, 0, 0, 0, 0, 0)
+    while addresses:
+        for message in _ask(_GETROUTE, _DUMP, everything):
+            if _ROUTE.unpack_from(message)[-2] == _LOCAL:
+                addresses.discard(dict(_attributes(message[_ROUTE.size :])).get(_RTA_DST, b""))
+        if addresses:
+            time.sleep(0.001)
 
 
 def _change(kind: int, flags: int, address: str) -> None:
