@@ -19,6 +19,8 @@ from kproxy.backend import Family, KernelRefused, family_of
 from kproxy_userspace.wanted import Listener, Place
 
 _BACKLOG = 4096
+_RECEIVE_BUFFER_FORCE = 33  # of SOL_SOCKET: beyond net.core.rmem_max, which 300 clients fill
+_QUEUE_BYTES = 4 << 20  # a datagram counts for about a kilobyte
 _ATTACH_FILTER, _DETACH_FILTER = 26, 27  # of SOL_SOCKET
 _LOAD_WORD, _AND, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
 _NETWORK_HEADER = 0xFFF00000  # SKF_NET_OFF
@@ -38,6 +40,8 @@ def open_at(place: Place, listener: Listener) -> socket.socket:
         sock.setblocking(False)
         if kind == socket.SOCK_STREAM:  # connections of a former listener may linger
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, _RECEIVE_BUFFER_FORCE, _QUEUE_BYTES)
         hear(sock, listener)
         sock.bind((place.address, place.port))
         if kind == socket.SOCK_STREAM:
