@@ -8,7 +8,7 @@ wanted       what one service port asks to be listened for, read off the plan (p
 choice       which endpoint a client gets (pure)
 addresses    the addresses of Services on `lo`, and how they are told from everybody else's
 sockets      listening sockets, and filters that keep some clients away from them
-tcp, udp     what a listener does with a client
+serving, tcp, udp    what a listener does with a client
 forwarder    the listeners of one family, on an event loop in a thread of their own
 backend      one sync
 

@@ -12,7 +12,7 @@ from socket import socket
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
-from kproxy.backend import KernelRefused, ServicePortName
+from kproxy.backend import ServicePortName
 from kproxy_userspace.choice import Chooser
 from kproxy_userspace.options import UserspaceOptions
 from kproxy_userspace.sockets import Taken, open_at
@@ -103,7 +103,7 @@ class Forwarder:
                         opened[place] = open_at(place, wanted)
                     except Taken:
                         taken.add(place)
-        except KernelRefused:
+        except BaseException:
             for sock in opened.values():
                 sock.close()
             for present in heard:

@@ -13,8 +13,8 @@ import socket
 import struct
 from functools import partial
 
-from kproxy_userspace import sockets
 from kproxy_userspace.choice import Chooser
+from kproxy_userspace.serving import Serving
 from kproxy_userspace.wanted import Listener
 
 _CHUNK_BYTES = 1 << 16
@@ -24,8 +24,8 @@ _PAUSE_S = 0.5
 log = logging.getLogger("kproxy")
 
 
-class TcpListener:
-    """Accepts clients until it is closed. What it has accepted goes on, whatever it becomes."""
+class TcpListener(Serving):
+    """What it has accepted goes on, whatever it becomes, and even when it is closed."""
 
     def __init__(
         self,
@@ -36,28 +36,12 @@ class TcpListener:
         connections: set[asyncio.Task[None]],
         connect_timeout_s: float,
     ) -> None:
-        """Take over `sock`. `room` is for connections; in `connections` the open ones are noted."""
-        self.listener = listener
-        self.chooser = chooser
-        self._sock = sock
-        self._room = room
+        """`connections`: where those that are open are noted."""
+        super().__init__(sock, listener, chooser, room)
         self._connections = connections
         self._connect_timeout_s = connect_timeout_s
-        self.task = asyncio.create_task(self._accept())
-        self.task.add_done_callback(lambda _: sock.close())
 
-    def hear(self, listener: Listener) -> None:
-        """Hear only the clients of `listener` from now on. Raises KernelRefused."""
-        sockets.hear(self._sock, listener)
-
-    def become(self, listener: Listener, chooser: Chooser) -> None:
-        self.listener, self.chooser = listener, chooser
-
-    def close(self) -> None:
-        """Have the task end, and with it the socket."""
-        self.task.cancel()
-
-    async def _accept(self) -> None:
+    async def _listen(self) -> None:
         while True:
             await _readable(self._sock)
             try:
@@ -86,18 +70,18 @@ class TcpListener:
         self._room.release()
 
     async def _serve(self, client: socket.socket, address: str) -> None:
-        loop = asyncio.get_running_loop()
-        wanted = self.listener
-        endpoint = self.chooser.choose(
-            wanted.endpoints, address, wanted.affinity_timeout_s, loop.time()
-        )
         _reset_at_close(client)
+        endpoint = self.choose(address)
+        if endpoint is None:
+            return
         try:
             with socket.socket(client.family, socket.SOCK_STREAM) as server:
                 _reset_at_close(server)
                 server.setblocking(False)
                 async with asyncio.timeout(self._connect_timeout_s):
-                    await loop.sock_connect(server, (endpoint.address, endpoint.port))
+                    await asyncio.get_running_loop().sock_connect(
+                        server, (endpoint.address, endpoint.port)
+                    )
                 await relay(client, server)
         except* OSError as broken:
             log.debug("%s, connection of %s: %s", endpoint, address, broken.exceptions[0])

@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import Any
 
 from kproxy.backend import Endpoint
-from kproxy_userspace import sockets
 from kproxy_userspace.choice import Chooser
+from kproxy_userspace.serving import Serving
 from kproxy_userspace.wanted import Listener
 
 _DATAGRAM_BYTES = 1 << 16
@@ -22,7 +22,9 @@ _DATAGRAM_BYTES = 1 << 16
 log = logging.getLogger("kproxy")
 
 
-class UdpListener:
+class UdpListener(Serving):
+    """Its flows end with it, and with their endpoints."""
+
     def __init__(
         self,
         sock: socket.socket,
@@ -31,30 +33,19 @@ class UdpListener:
         room: asyncio.Semaphore,
         idle_timeout_s: float,
     ) -> None:
-        """Take over `sock`. `room` is for flows."""
-        self.listener = listener
-        self.chooser = chooser
-        self._sock = sock
-        self._room = room
+        super().__init__(sock, listener, chooser, room)
         self._idle_timeout_s = idle_timeout_s
         self._flows: dict[Any, _Flow] = {}  # by the client's address, as sockets give it
-        self.task = asyncio.create_task(self._listen())
-        self.task.add_done_callback(lambda _: sock.close())
-
-    def hear(self, listener: Listener) -> None:
-        """Hear only the clients of `listener` from now on. Raises KernelRefused."""
-        sockets.hear(self._sock, listener)
 
     def become(self, listener: Listener, chooser: Chooser) -> None:
         """End the flows to endpoints that are no longer there; others go on."""
-        self.listener, self.chooser = listener, chooser
+        super().become(listener, chooser)
         for client, flow in list(self._flows.items()):
             if flow.endpoint not in listener.endpoints:
                 self._flows.pop(client).task.cancel()
 
     def close(self) -> None:
-        """Have the task end, and with it the socket and all flows."""
-        self.task.cancel()
+        super().close()
         for flow in self._flows.values():
             flow.task.cancel()
 
@@ -70,10 +61,9 @@ class UdpListener:
 
     async def _begin(self, client: Any) -> _Flow | None:
         """Return a new flow, None if there is no room for one."""
-        if self._room.locked():
+        endpoint = self.choose(client[0])
+        if endpoint is None or self._room.locked():
             return None
-        wanted, now = self.listener, asyncio.get_running_loop().time()
-        endpoint = self.chooser.choose(wanted.endpoints, client[0], wanted.affinity_timeout_s, now)
         try:
             sock = socket.socket(self._sock.family, socket.SOCK_DGRAM)
         except OSError as error:
@@ -83,7 +73,7 @@ class UdpListener:
         with suppress(OSError):  # no route: nothing will come back
             sock.connect((endpoint.address, endpoint.port))
         await self._room.acquire()
-        flow = self._flows[client] = _Flow(endpoint, sock, now)
+        flow = self._flows[client] = _Flow(endpoint, sock)
         flow.task = asyncio.create_task(self._answer(client, flow))
         flow.task.add_done_callback(lambda _: self._end(client, flow))
         return flow
@@ -110,7 +100,7 @@ class _Flow:
 
     task: asyncio.Task[None]
 
-    def __init__(self, endpoint: Endpoint, sock: socket.socket, used_at: float) -> None:
+    def __init__(self, endpoint: Endpoint, sock: socket.socket) -> None:
         self.endpoint = endpoint
         self.sock = sock
-        self.used_at = used_at
+        self.used_at = asyncio.get_running_loop().time()

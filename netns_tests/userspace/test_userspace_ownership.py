@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from kproxy_userspace import UserspaceBackend, UserspaceOptions
+from msgspec import structs
 
 from kproxy.address import Family
 from kproxy.backend import Delta, NodeSettings, Plan
@@ -207,6 +208,28 @@ def test_all_or_nothing(backend: UserspaceBackend) -> None:
     assert not backend.intact()
     backend.sync(plan(WEB), FULL)
     assert backend.intact()
+
+
+@pytest.mark.parametrize("protocol", ["TCP", "UDP"])
+def test_who_has_waited_when_the_last_endpoint_was_removed(
+    backend: UserspaceBackend, protocol: str
+) -> None:
+    """The kernel had let it in before it learned that nobody is to be heard."""
+    web = Web(on=("pod-a",), internal="Local", protocol=protocol)
+    kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
+    backend.sync(plan(web), FULL)
+    assert backend._forwarder
+    busy = threading.Event()
+    backend._forwarder._loop.call_soon_threadsafe(busy.wait)
+    with closing(socket.socket(type=kind)) as client:
+        client.connect(("10.96.0.10", 80))
+        client.sendall(b"?")
+        threading.Timer(0.2, busy.set).start()
+        backend.sync(plan(structs.replace(web, on=("pod-b",))), FULL)
+        if protocol == "TCP":
+            with pytest.raises(ConnectionResetError):
+                client.recv(1)
+        assert backend.intact()
 
 
 def test_without_descriptors_clients_wait(
