@@ -150,6 +150,9 @@ class Prediction(Struct, frozen=True, kw_only=True):
     get the packet, and the client still times out.
     `failing`: endpoints (`ip:port`) that may be chosen as well, but do not serve. If no endpoint
     serves, the outcome is dropped if any of them is, else refused.
+    `relay`: name of the node whose proxy takes the connection itself and makes another one to the
+    pod; "" where packets are translated. A packet of the client finds its end there: of TCP, the
+    handshake is with the relay, whatever becomes of the connection.
     `at`: name of the host where the outcome is decided. `why`: one sentence for people.
     """
 
@@ -157,6 +160,7 @@ class Prediction(Struct, frozen=True, kw_only=True):
     sources: Mapping[str, str] = {}
     unanswered: frozenset[str] = frozenset()
     failing: Mapping[str, Outcome] = {}
+    relay: str = ""
     at: str
     why: str
 

@@ -40,12 +40,15 @@ class Mode(Struct, frozen=True):
                 return dump.iptables(self.variant)
 
     def __str__(self) -> str:
+        if self.name == "userspace":
+            return self.name
         return f"{self.name}-{self.layout if self.name == 'nftables' else self.variant}"
 
 
 IPTABLES = [Mode("iptables", "nft"), Mode("iptables", "legacy")]
 FLAT = Mode("nftables", layout="flat")  # kproxy's own
 NFTABLES = [Mode("nftables"), FLAT]
+USERSPACE = Mode("userspace")
 PACKET_FILTERS = [*IPTABLES, *NFTABLES]
 MODES = [
     *PACKET_FILTERS,

@@ -148,6 +148,18 @@ def test_the_core_compares_no_name_of_a_mode() -> None:
     assert found == []
 
 
+def test_a_backend_needs_nothing_of_kproxy_but_its_contract() -> None:
+    """kproxy_userspace shows that it is enough."""
+    found = {
+        module
+        for path in ROOT.glob("backends/kproxy_userspace/*.py")
+        for module in imports(path)
+        if under(module, ("kproxy",))
+    }
+    assert found
+    assert {module for module in found if module.rpartition(".")[0] != "kproxy.backend"} == set()
+
+
 @pytest.mark.parametrize("command", HEAVY)
 def test_imports_are_lazy(command: str) -> None:
     program = (

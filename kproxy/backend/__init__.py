@@ -9,7 +9,8 @@ claims       things that several service ports may claim, for backends that need
 masquerade   the iptables rules behind the masquerade mark
 
 The nouns of the plan (`ServicePlan`, `Frontend` ...) and the words for the oracle's rules (`Rules`,
-`Passage`, `Translation` ...) are exported here as well. docs/backends.md tells how to write one.
+`Passage`, `Translation` ...) are exported here as well, and of the configuration what a mode's own
+part of it is made of (`ModeConfig`, `PRIMARY`, `Seconds`). docs/backends.md tells how to write one.
 """
 
 from kproxy.address import Family, bracketed, family_of, host_port
@@ -35,7 +36,7 @@ from kproxy.backend.registry import (
     rules_of,
     sound_modes,
 )
-from kproxy.config.types import ModeConfig
+from kproxy.config.types import PRIMARY, ModeConfig, Seconds
 from kproxy.errors import (
     BackendFault,
     BadInput,
@@ -83,6 +84,7 @@ from kproxy.outcome import Outcome
 __all__ = [
     "CONTRACT_VERSION",
     "DEFAULT_MODE",
+    "PRIMARY",
     "Arrival",
     "Backend",
     "BackendFactory",
@@ -119,6 +121,7 @@ __all__ = [
     "Refusal",
     "Rules",
     "Ruleset",
+    "Seconds",
     "ServicePlan",
     "ServicePortName",
     "Support",

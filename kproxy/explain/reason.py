@@ -175,7 +175,12 @@ def _end(
 
 
 def _not_accepted(it: str, visit: Visit, facts: Facts) -> Reason | None:
-    """Return why the routing decision of the host is against a packet that it received."""
+    """Return why the routing decision of the host is against a packet that it received.
+
+    None as well if the packet was made there, for the host itself.
+    """
+    if not visit.entry:
+        return None
     host, source, destination = visit.host, visit.before.source, visit.after.destination
     arrival = f"{it} comes in by {visit.entry} from {source}"
     if family_of(source) is Family.IPV4:

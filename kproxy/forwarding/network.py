@@ -25,7 +25,7 @@ class Host(Struct, frozen=True, kw_only=True):
 
     `addresses`: canonical, at most one for each family for pods and clients.
     A node lists its node addresses here and those towards its pods in `gateways`; `bound` are
-    those that its proxy made its own (ipvs mode), which `predict` finds out by itself.
+    those that its proxy made its own, which `predict` finds out by itself.
     `listens`: (protocol, port) pairs that a pod serves.
     """
 

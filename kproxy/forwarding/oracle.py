@@ -77,14 +77,16 @@ def predict(
 class _Step(NamedTuple):
     """A translation: which node made it, from which source, to which endpoint.
 
-    `remark`: what is peculiar to this endpoint, or "".
+    `remark`: what is peculiar to this endpoint, or "". `relay`: the node has made a connection of
+    its own.
     """
 
     node: str
     source: str
     endpoint: str
     why: str
-    remark: str
+    remark: str = ""
+    relay: bool = False
 
 
 class _Flight(Struct, frozen=True, kw_only=True):
@@ -141,6 +143,8 @@ class _Journey(NamedTuple):
             yield from self._onward(flight)
         elif isinstance(translation, Refusal):
             yield self._ended(flight, translation)
+        elif translation.relay:
+            yield from self._relayed(flight, translation)
         else:
             for branch in self._translated(flight, translation):
                 yield from self._onward(branch)
@@ -163,6 +167,33 @@ class _Journey(NamedTuple):
                 port=endpoint.port,
                 steps=(*flight.steps, step),
             )
+
+    def _relayed(self, flight: _Flight, translation: Translation) -> Iterator[_End]:
+        """Follow the connection that the node makes to each endpoint.
+
+        Where that fails, a TCP client is reset, for it has been accepted; a UDP client hears
+        nothing.
+        """
+        here = flight.host
+        for endpoint in translation.endpoints:
+            step = _Step(here.name, flight.source, str(endpoint), translation.why, relay=True)
+            own = structs.replace(
+                flight,
+                arrival=Arrival.PROCESS,
+                source=source_for(self.network, here, endpoint.address),
+                address=endpoint.address,
+                port=endpoint.port,
+                hops_left=HOP_LIMIT,
+                steps=(*flight.steps, step),
+            )
+            for end in self._onward(own):
+                if end.outcome is Outcome.DELIVERED:
+                    yield end
+                    continue
+                if flight.protocol == "TCP":  # whatever it was, the client meets it at this node
+                    yield structs.replace(end, flight=own)
+                else:
+                    yield structs.replace(end, outcome=Outcome.DROPPED)
 
     def _masqueraded(self, flight: _Flight, endpoint: str) -> tuple[str, str]:
         """The source that a marked packet leaves with, and a remark where it is not changed."""
@@ -310,6 +341,7 @@ def _prediction(ends: list[_End]) -> Prediction:
         sources={end.flight.host.name: end.flight.source for end in delivered},
         unanswered=frozenset(end.flight.host.name for end in unanswered),
         failing={_endpoint(end): end.outcome for end in failed if end.flight.steps},
+        relay=next((step.node for step in steps if step.relay), ""),
         at=steps[0].node if delivered and steps else first.flight.host.name,
         why="; ".join(clauses),
     )

@@ -49,11 +49,14 @@ class Translation(Struct, frozen=True, kw_only=True):
     """The packet goes to one of `endpoints` (never empty). `why`: which frontend and policy.
 
     `hairpin`: if the endpoint turns out to be the sender itself, it is masqueraded all the same.
+    `relay`: no packet goes on. A proxy on the node takes the connection and makes another one to
+    the endpoint, so the others do not count: the endpoint sees the node.
     """
 
     endpoints: tuple[Endpoint, ...]
     masquerade: bool
     hairpin: bool = True
+    relay: bool = False
     why: str
 
 

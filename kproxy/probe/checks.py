@@ -205,12 +205,14 @@ def _finding(
 ) -> Finding:
     packet = question.packet
     prediction = prediction_for(checked, packet)
+    # Which pod is behind a handshake with a relay, only a connection shows.
+    behind = bool(prediction and prediction.relay) and seen.answered and connection.success
     return Finding(
         check=question.check,
         client=packet.client,
         asked=asked(packet),
-        answered=_answered(seen),
-        source=seen.source,
+        answered=connection.pod if behind else _answered(seen),
+        source=connection.source if behind else seen.source,
         expected=str(prediction or ""),
         why=prediction.why if prediction else "",
         hops=seen.hops,

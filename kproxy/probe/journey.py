@@ -1,19 +1,21 @@
 """From sightings to an observation: pure, so that it can be tested without a namespace.
 
 Sightings come from many sockets in no particular order. The hop limit orders them, for every router
-lowers it by one, and the kernel's clock those between two routers (bridges, tunnels).
+lowers it by one, and the kernel's clock those between two routers (bridges, tunnels). A relay (a
+proxy that takes datagrams and sends its own) begins with a full hop limit again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from kproxy.address import Family, family_of
 from kproxy.forwarding.network import HostKind, Network
 from kproxy.outcome import How, Observation
-from kproxy.probe.packets import Role, Sighting
+from kproxy.probe.packets import HOP_LIMIT, Role, Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,9 @@ def conclude(
     """Return what became of one probe, from everything seen of it.
 
     `reply`: what the client's own stack received, by the address it had asked; None for nothing.
-    ICMP errors need no `reply`: one that enters the client has reached it. A refusal that the
-    client does not hear is silence to it: the packet counts as dropped.
+    ICMP errors need no `reply`: one that enters the client has reached it, unless it is about what
+    a relay has sent. A refusal that the client does not hear is silence to it: the packet counts as
+    dropped.
     """
     ordered = in_order(seen)
     requests = [entry for entry in ordered if entry.sighting.role is Role.REQUEST]
@@ -58,7 +61,8 @@ def conclude(
     refusals = [entry for entry in ordered if entry.sighting.role is Role.REFUSAL]
     if refusals:
         first = refusals[0]
-        if reply is Role.REFUSAL or _icmp_entered(client, refusals):
+        relayed = bool(_relays(requests))
+        if reply is Role.REFUSAL or (not relayed and _icmp_entered(client, refusals)):
             return Observation.refused(first.host, first.sighting.how or How.OTHER, hops=hops)
         return Observation.dropped(hops[-1], hops=hops)
     if requests:
@@ -71,10 +75,36 @@ def conclude(
 
 
 def in_order(seen: Iterable[Seen]) -> list[Seen]:
-    return sorted(
-        seen,
-        key=lambda entry: (-entry.sighting.hop_limit, entry.time_ns, not entry.outgoing),
-    )
+    by_role = defaultdict(list)
+    for entry in seen:
+        by_role[entry.sighting.role].append(entry)
+    relays = {role: _relays(entries).values() for role, entries in by_role.items()}
+
+    def key(entry: Seen) -> tuple[int, int, int, bool]:
+        legs = sum(began <= entry.time_ns for began in relays[entry.sighting.role])
+        return (legs, -entry.sighting.hop_limit, entry.time_ns, not entry.outgoing)
+
+    return sorted((entry for entries in by_role.values() for entry in entries), key=key)
+
+
+def _relays(seen: Sequence[Seen]) -> Mapping[tuple[str, int], int]:
+    """Return when a relay sent a packet of its own, by its source. `seen`: of one role.
+
+    A host that forwards a packet lowers its hop limit, whatever it translates.
+    """
+    found: dict[tuple[str, int], int] = {}
+    for entry in seen:
+        if entry.outgoing and entry.sighting.hop_limit == HOP_LIMIT:
+            source = (entry.sighting.source, entry.sighting.source_port)
+            if any(
+                other.host == entry.host
+                and not other.outgoing
+                and other.time_ns < entry.time_ns
+                and (other.sighting.source, other.sighting.source_port) != source
+                for other in seen
+            ):
+                found[source] = min(entry.time_ns, found.get(source, entry.time_ns))
+    return found
 
 
 def _hops(client: str, requests: Sequence[Seen]) -> tuple[str, ...]:

@@ -51,9 +51,15 @@ class Answer:
 
     @property
     def sources(self) -> Mapping[str, str]:
-        """Who answered, or may answer -> the source that it sees."""
+        """Who answered, or may answer -> the source that it sees. Empty if that is not known:
+
+        which pod is behind a handshake with a relay, only a connection shows.
+        """
         if isinstance(self.found, Prediction):
             return self.found.sources
+        relay = self.prediction.relay if self.prediction else ""
+        if isinstance(self.found, Observation) and self.found.pod == relay:
+            return {}
         return {self.found.pod: self.found.source} if self.found.pod else {}
 
     def __eq__(self, other: object) -> bool:

@@ -115,9 +115,9 @@ def _watch(taps: Sequence[Tap], tags: set[int]) -> _Arrivals:
 
 
 def _init(data: bytes) -> tuple[int, str]:
-    """Tag and source of an INIT; 0 for any other packet."""
+    """Return tag and source of an INIT; 0 for other packets, also for an error that quotes one."""
     packet = IPv6(data) if data[0] >> 4 == 6 else IP(data)
-    if SCTPChunkInit not in packet:
+    if not isinstance(packet.payload, SCTP) or SCTPChunkInit not in packet:
         return 0, ""
     return packet[SCTPChunkInit].init_tag, packet.src
 

@@ -21,7 +21,7 @@ from kproxy.probe import Finding
 from kproxy.testing import LabFactory
 from kproxy.tour import demo as questions
 from kproxy.tour.part import Part
-from netns_tests.modes import MODES, PACKET_FILTERS, Mode
+from netns_tests.modes import MODES, PACKET_FILTERS, USERSPACE, Mode
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CHECKS = {
@@ -35,7 +35,7 @@ CHECKS = {
     "affinity expiry",
     "reject or drop",
 }
-DIFFERENCES = {"iptables": 0, "nftables": 1, "ipvs": 4}  # from iptables mode
+DIFFERENCES = {"iptables": 0, "nftables": 1, "ipvs": 4, "userspace": 7}  # from iptables mode
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
@@ -48,7 +48,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("mode", [*MODES, USERSPACE], ids=str)
 def test_the_table_is_for_80_columns(mode: Mode) -> None:
     flags = ("--iptables-variant", mode.variant, "--nftables-layout", mode.layout)
     process = start("--mode", mode.name, *flags)

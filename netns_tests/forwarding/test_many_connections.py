@@ -23,7 +23,7 @@ from kproxy.lab import service, slices_for
 from kproxy.probe import affinity, affinity_expiry, connect_many, distribution
 from kproxy.testing import LabFactory, ProbedLab
 from netns_tests.forwarding.survey import BOTH, PROTOCOLS
-from netns_tests.modes import MODES, PACKET_FILTERS, Mode
+from netns_tests.modes import MODES, PACKET_FILTERS, USERSPACE, Mode
 
 PODS = tuple(f"pod-{number}" for number in range(1, 13))
 CLIENTS = tuple(f"outside-{number}" for number in range(1, 9))
@@ -47,7 +47,7 @@ def build_lab(factory: LabFactory, mode: Mode) -> ProbedLab:
     )
 
 
-@pytest.fixture(scope="module", params=MODES, ids=str)
+@pytest.fixture(scope="module", params=[*MODES, USERSPACE], ids=str)
 def lab(kproxy_module_lab: LabFactory, request: pytest.FixtureRequest) -> ProbedLab:
     lab = build_lab(kproxy_module_lab, request.param)
     lab.apply(
@@ -162,7 +162,7 @@ def test_affinity_survives_a_full_sync(lab: ProbedLab) -> None:
     assert [homes(lab, STICKY, family) for family in BOTH] == before
 
 
-@pytest.mark.parametrize("lab", PACKET_FILTERS, ids=str, indirect=True)
+@pytest.mark.parametrize("lab", [*PACKET_FILTERS, USERSPACE], ids=str, indirect=True)
 def test_affinity_is_the_same_for_all_addresses_of_a_port(lab: ProbedLab) -> None:
     """Not in ipvs mode, where each virtual server remembers its own clients."""
     lab.apply(objects(lab, EVERYWHERE, PODS[:5], affinity_timeout_s=10800))
@@ -176,7 +176,9 @@ def test_affinity_is_the_same_for_all_addresses_of_a_port(lab: ProbedLab) -> Non
         assert answering(lab, asks) == answering(lab, by_node_port)
 
 
+@pytest.mark.parametrize("lab", MODES, ids=str, indirect=True)
 def test_affinity_survives_a_restart(lab: ProbedLab) -> None:
+    """Not in userspace mode, which remembers clients in its process."""
     before = [homes(lab, STICKY, family) for family in BOTH]
     former = lab.proxy("node-a")
     lab.stop_proxy("node-a")
@@ -210,6 +212,7 @@ def test_connections_outlive_changes_of_endpoints(
         assert json.loads(sock.recv(4096))["pod"] == PODS[0]
 
 
+@pytest.mark.parametrize("lab", MODES, ids=str, indirect=True)
 @pytest.mark.parametrize("family", BOTH)
 def test_connections_to_several_services_of_a_pod_do_not_meet(
     lab: ProbedLab, family: Family

@@ -24,7 +24,7 @@ from kproxy.probe.checks import asked
 from kproxy.probe.comparison import connection_problems, packet_problems
 from kproxy.testing import LabFactory, ProbedLab
 from netns_tests.forwarding.random_services import POD_PORTS, ROUTES, Question, RandomServices
-from netns_tests.modes import PACKET_FILTERS, Mode
+from netns_tests.modes import PACKET_FILTERS, USERSPACE, Mode
 
 SEEDS = [1, 2, 3]
 EDITS = 2
@@ -77,6 +77,16 @@ def test_all_modes_give_the_same_answers(labs: Labs, seed: int) -> None:
         histories = dict(zip(labs, told, strict=True))
     assert {mode: each.problems for mode, each in histories.items() if each.problems} == {}
     assert list(_differences(histories)) == []
+
+
+@pytest.fixture(scope="module")
+def userspace_lab(kproxy_module_lab: LabFactory) -> ProbedLab:
+    return _lab(kproxy_module_lab, USERSPACE)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_userspace_mode_does_as_predicted(userspace_lab: ProbedLab, seed: int) -> None:
+    assert _history(userspace_lab, seed).problems == []
 
 
 @pytest.mark.ipvs

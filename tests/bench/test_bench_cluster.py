@@ -113,6 +113,7 @@ def test_services_are_asked_from_the_first_to_the_last(
         ("nftables", (), ("kube-proxy", "flat")),
         ("nftables", ("flat", "kube-proxy"), ("flat", "kube-proxy")),
         ("ipvs", (), ("auto",)),
+        ("userspace", (), ("auto",)),
     ],
 )
 def test_variants(mode: str, chosen: tuple[str, ...], measured: tuple[str, ...]) -> None:
@@ -124,7 +125,11 @@ def test_variants(mode: str, chosen: tuple[str, ...], measured: tuple[str, ...])
     [
         ("iptables", ("nft", "flat"), ["iptables mode has nft and legacy, not flat"]),
         ("ipvs", ("nft",), ["ipvs mode has no variants, not nft"]),
-        ("userspace", (), ["no backend called 'userspace'; installed: iptables, ipvs, nftables"]),
+        ("userspace", ("nft",), ["userspace mode has no variants, not nft"]),
+        (
+            *("ebpf", ()),
+            ["no backend called 'ebpf'; installed: iptables, ipvs, nftables, userspace"],
+        ),
     ],
 )
 def test_strange_variants(mode: str, chosen: tuple[str, ...], problems: list[str]) -> None:

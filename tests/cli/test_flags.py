@@ -86,7 +86,7 @@ def test_flags(arguments: str, path: str, expected: object) -> None:
 
 
 PROBLEMS = [
-    ("--proxy-mode ebpf", "--proxy-mode: 'ebpf' is not one of iptables, ipvs, nftables"),
+    ("--proxy-mode ebpf", "--proxy-mode: 'ebpf' is not one of iptables, ipvs, nftables, userspace"),
     ("--masquerade-all=maybe", "--masquerade-all: 'maybe' is neither true nor false"),
     ("--iptables-masquerade-bit x", "--iptables-masquerade-bit: 'x' is not a number"),
     ("--iptables-masquerade-bit 32", "--iptables-masquerade-bit: 32 is not in 0..31"),

@@ -104,7 +104,7 @@ def test_defaults(body: str, path: str, value: object) -> None:
 
 
 PROBLEMS = [  # body -> the one problem
-    ("mode: ebpf", "mode: 'ebpf' is not one of iptables, ipvs, nftables"),
+    ("mode: ebpf", "mode: 'ebpf' is not one of iptables, ipvs, nftables, userspace"),
     ("mode: 3", "mode: expected str, got int"),
     ("detectLocalMode: Magic",
      f"detectLocalMode: 'Magic' is not one of {', '.join(DETECT_LOCAL_MODES)}"),

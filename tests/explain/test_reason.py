@@ -357,7 +357,13 @@ def test_refusals(how: How, steps: tuple[TracedStep, ...], mechanism: Mechanism,
     assert (found.mechanism, found.at, found.text) == (mechanism, "node-a", text)
 
 
+TO_ITSELF = Flow(B, 20000, B, 80)
 UNKNOWN = [  # seen -> where, text
+    (  # no martian, though its source is an address of the host
+        (seen("node-b:lo>", TO_ITSELF), seen("node-b:lo", TO_ITSELF)),
+        "node-b",
+        "it ends on node-b, which does not tell why",
+    ),
     ((), "client", "it ends on client, which does not tell why"),
     (REQUEST[:3], "node-b", "it leaves node-b by vx0, and nobody takes it there"),
 ]
@@ -365,7 +371,8 @@ UNKNOWN = [  # seen -> where, text
 
 @pytest.mark.parametrize(("walked", "at", "text"), UNKNOWN)
 def test_unknown(walked: tuple[Seen, ...], at: str, text: str) -> None:
-    found = reason(Observation.dropped(at), walked)
+    facts = KnownFacts({"node-b": frozenset({B})})
+    found = reason(Observation.dropped(at), walked, facts=facts)
     assert (found.mechanism, found.at, found.text) == (Mechanism.UNKNOWN, at, text)
 
 

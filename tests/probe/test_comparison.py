@@ -28,6 +28,14 @@ FAULTY = Prediction(
     at="node-a",
     why="",
 )
+RELAYED = Prediction(
+    outcome=Outcome.DELIVERED,
+    sources={"pod-a": "10.244.1.1"},
+    failing={"10.244.9.9:80": Outcome.REFUSED},
+    relay="node-a",
+    at="node-a",
+    why="",
+)
 REJECTED = Prediction(outcome=Outcome.REFUSED, at="node-a", why="")
 LOST = Prediction(outcome=Outcome.DROPPED, at="node-a", why="")
 BY_NODE_A = Observation.refused("node-a", How.PORT_UNREACHABLE)
@@ -44,6 +52,12 @@ OUTCOMES: list[tuple[Prediction, Observation, str]] = [
     (UNHEARD, Observation.delivered("pod-a", "192.0.2.1"), "came back, though"),
     (FAULTY, Observation.refused("pod-x", How.RST), ""),
     (FAULTY, Observation.dropped("node-a"), "dropped"),
+    # A handshake is with the relay, a datagram comes to the pod.
+    (RELAYED, Observation.delivered("node-a", "192.0.2.1"), ""),
+    (RELAYED, Observation.delivered("node-a", "192.0.2.1", answered=False), "to node-a"),
+    (RELAYED, Observation.delivered("node-b", "192.0.2.1"), "delivered to node-b"),
+    (RELAYED, Observation.delivered("pod-a", "10.244.1.1"), ""),
+    (RELAYED, Observation.delivered("pod-a", "192.0.2.1"), "source 192.0.2.1 instead of 10.244."),
     (REJECTED, BY_NODE_A, ""),
     (REJECTED, Observation.refused("pod-a", How.RST), "refused by pod-a"),
     (REJECTED, Observation.dropped("node-a"), "dropped"),

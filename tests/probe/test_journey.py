@@ -27,13 +27,16 @@ NETWORK = Network(
 OUT, IN = True, False
 
 
-def request(host: str, outgoing: bool, hop_limit: int, source: str, destination: str) -> Seen:
+def request(
+    host: str, outgoing: bool, hop_limit: int, source: str, destination: str, time_ns: int = 0
+) -> Seen:
     return Seen(
         host,
         outgoing,
         Sighting(
             tag=1, role=Role.REQUEST, source=source, destination=destination, hop_limit=hop_limit
         ),
+        time_ns=time_ns,
     )
 
 
@@ -75,6 +78,19 @@ REJECTED = [
 HEARD = refusal("outside", IN, 63, How.PORT_UNREACHABLE)
 RESET = [refusal("pod-a", OUT, 64, How.RST), refusal("node-a", IN, 64, How.RST)]
 TO_POD_HOPS = ("outside", "router", "node-a", "pod-a")
+
+RELAYED = [
+    request("node-a", OUT, 64, "10.244.0.1", "10.244.0.2", time_ns=5),
+    request("pod-a", IN, 64, "10.244.0.1", "10.244.0.2", time_ns=6),
+]
+RELAYED_REFUSAL = [
+    refusal("pod-a", OUT, 64, How.PORT_UNREACHABLE),
+    refusal("node-a", IN, 64, How.PORT_UNREACHABLE),
+]
+TO_SELF = [
+    request("node-a", OUT, 64, "10.96.0.1", "10.96.0.1", time_ns=1),
+    request("node-a", IN, 64, "10.96.0.1", "10.96.0.1", time_ns=2),
+]
 
 JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Observation, tuple[str, ...]]] = [
     (
@@ -160,6 +176,30 @@ JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Observation, tuple[str, 
         Role.REFUSAL,
         Observation.refused("pod-a", How.RST),
         TO_POD_HOPS,
+    ),
+    (
+        "a relay sends a packet of its own, which begins with a full hop limit",
+        "outside",
+        [*TO_NODE, *RELAYED],
+        Role.ANSWER,
+        Observation.delivered("pod-a", "10.244.0.1"),
+        TO_POD_HOPS,
+    ),
+    (
+        "a relay on the client's own host",
+        "node-a",
+        [*TO_SELF, *RELAYED],
+        Role.ANSWER,
+        Observation.delivered("pod-a", "10.244.0.1"),
+        ("node-a", "pod-a"),
+    ),
+    (
+        "what a relay is told is not told to the client",
+        "node-a",
+        [*TO_SELF, *RELAYED, *RELAYED_REFUSAL],
+        None,
+        Observation.dropped("pod-a"),
+        ("node-a", "pod-a"),
     ),
     (
         "the reset is lost",

@@ -1,0 +1,140 @@
+"""The listeners of one family, on an event loop in a thread of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import threading
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable, Mapping
+from random import Random
+from socket import socket
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+from kproxy.backend import ServicePortName
+from kproxy_userspace.choice import Chooser
+from kproxy_userspace.options import UserspaceOptions
+from kproxy_userspace.sockets import Taken, open_at
+from kproxy_userspace.tcp import TcpListener
+from kproxy_userspace.udp import UdpListener
+from kproxy_userspace.wanted import Listener, Place
+
+_T = TypeVar("_T")
+
+
+class Forwarder:
+    """Listens in the namespace of the thread that made it: a thread begins where its maker is."""
+
+    def __init__(self, options: UserspaceOptions, name: str) -> None:
+        """Start the thread. The process may have as many open files as it is ever allowed."""
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        self._options = options
+        self._listeners: dict[Place, TcpListener | UdpListener] = {}
+        self._connections: defaultdict[str, set[asyncio.Task[None]]] = defaultdict(set)
+        self._choosers: WeakValueDictionary[ServicePortName, Chooser] = WeakValueDictionary()
+        self._room = asyncio.Semaphore(options.max_connections)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def listeners(self) -> Mapping[Place, Listener]:
+        """Who listens where. To be read only while nothing is applied."""
+        return {place: each.listener for place, each in self._listeners.items()}
+
+    @property
+    def alive(self) -> bool:
+        return not any(each.task.done() for each in self._listeners.values())
+
+    def apply(self, changes: Mapping[Place, Listener | None]) -> set[Place]:
+        """Have these listeners, or none (None), at these places: all of it or nothing.
+
+        Returns the places that another process has: nobody of ours listens there. Raises
+        KernelRefused.
+        """
+        return self._run(self._apply(changes))
+
+    def reset(self, addresses: Iterable[str]) -> None:
+        """Break the connections that came to these addresses, while the addresses are there."""
+        connections = [each for address in addresses for each in self._connections.pop(address, ())]
+        self._run(_end(connections))
+
+    def close(self) -> None:
+        """End all connections and listeners, and the thread."""
+        self._run(self._end_all())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _apply(self, changes: Mapping[Place, Listener | None]) -> set[Place]:
+        opened, taken = self._open(changes)
+        ended = []
+        for place, wanted in changes.items():
+            former = self._listeners.get(place)
+            if former and (wanted is None or former.task.done()):
+                former.close()
+                ended.append(self._listeners.pop(place).task)
+            if wanted and place not in taken:
+                chooser = self._chooser(wanted.service)
+                if place in opened:
+                    self._listeners[place] = self._made(place, opened[place], wanted, chooser)
+                else:
+                    self._listeners[place].become(wanted, chooser)
+        await _end(ended)
+        return taken
+
+    def _open(
+        self, changes: Mapping[Place, Listener | None]
+    ) -> tuple[dict[Place, socket], set[Place]]:
+        """Do all that can fail, or nothing. Returns new sockets, and the places that are taken."""
+        opened: dict[Place, socket] = {}
+        taken = set()
+        heard = []
+        try:
+            for place, wanted in changes.items():
+                present = self._listeners.get(place)
+                if wanted and present and not present.task.done():
+                    heard.append(present)
+                    present.hear(wanted)
+                elif wanted:
+                    try:
+                        opened[place] = open_at(place, wanted)
+                    except Taken:
+                        taken.add(place)
+        except BaseException:
+            for sock in opened.values():
+                sock.close()
+            for present in heard:
+                present.hear(present.listener)
+            raise
+        return opened, taken
+
+    def _made(
+        self, place: Place, sock: socket, wanted: Listener, chooser: Chooser
+    ) -> TcpListener | UdpListener:
+        options = self._options
+        if place.protocol == "UDP":
+            return UdpListener(sock, wanted, chooser, self._room, options.udp_idle_timeout)
+        connections = self._connections[place.address]
+        return TcpListener(sock, wanted, chooser, self._room, connections, options.connect_timeout)
+
+    def _chooser(self, service: ServicePortName) -> Chooser:
+        """Return the one that all listeners of a service port share as long as there are any."""
+        return self._choosers.setdefault(service, Chooser(Random()))
+
+    async def _end_all(self) -> None:
+        await _end([each for each in asyncio.all_tasks() if each is not asyncio.current_task()])
+
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Have tasks end, and with them their sockets."""
+    ending = set(tasks)
+    for task in ending:
+        task.cancel()
+    if ending:
+        await asyncio.wait(ending)

@@ -1,0 +1,20 @@
+"""userspace mode as kproxy knows it."""
+
+from __future__ import annotations
+
+from kproxy.backend import PRIMARY, Mode, ModeConfig
+from kproxy_userspace import oracle
+from kproxy_userspace.backend import UserspaceBackend
+from kproxy_userspace.options import UserspaceOptions
+
+MODE = Mode(
+    name=UserspaceBackend.name,
+    backend=UserspaceBackend,
+    description="Sockets in this process, without netfilter; client addresses are not kept.",
+    options=UserspaceOptions,
+    config=ModeConfig(node_port_addresses=(PRIMARY,), service_cidrs=False),
+    rules=oracle,
+    forwards_itself=True,
+    traced=False,
+    look="ip address show dev lo; ss -lntup",
+)

@@ -1,0 +1,106 @@
+"""What becomes of the datagrams of a UDP client: they go on from a socket of the client's own.
+
+The endpoint's answers come back to that socket, which is how they are told apart. A client keeps
+its endpoint until it is silent for a while, or until the endpoint is removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import suppress
+from typing import Any
+
+from kproxy.backend import Endpoint
+from kproxy_userspace.choice import Chooser
+from kproxy_userspace.serving import Serving
+from kproxy_userspace.wanted import Listener
+
+_DATAGRAM_BYTES = 1 << 16
+
+log = logging.getLogger("kproxy")
+
+
+class UdpListener(Serving):
+    """Its flows end with it, and with their endpoints."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        listener: Listener,
+        chooser: Chooser,
+        room: asyncio.Semaphore,
+        idle_timeout_s: float,
+    ) -> None:
+        super().__init__(sock, listener, chooser, room)
+        self._idle_timeout_s = idle_timeout_s
+        self._flows: dict[Any, _Flow] = {}  # by the client's address, as sockets give it
+
+    def become(self, listener: Listener, chooser: Chooser) -> None:
+        """End the flows to endpoints that are no longer there; others go on."""
+        super().become(listener, chooser)
+        for client, flow in list(self._flows.items()):
+            if flow.endpoint not in listener.endpoints:
+                self._flows.pop(client).task.cancel()
+
+    def close(self) -> None:
+        super().close()
+        for flow in self._flows.values():
+            flow.task.cancel()
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            data, client = await loop.sock_recvfrom(self._sock, _DATAGRAM_BYTES)
+            flow = self._flows.get(client) or await self._begin(client)
+            if flow:
+                flow.used_at = loop.time()
+                with suppress(OSError):  # a datagram may be lost
+                    flow.sock.send(data)
+
+    async def _begin(self, client: Any) -> _Flow | None:
+        """Return a new flow, None if there is no room for one."""
+        endpoint = self.choose(client[0])
+        if endpoint is None or self._room.locked():
+            return None
+        try:
+            sock = socket.socket(self._sock.family, socket.SOCK_DGRAM)
+        except OSError as error:
+            log.warning("a datagram is lost: %s", error.strerror)
+            return None
+        sock.setblocking(False)
+        with suppress(OSError):  # no route: nothing will come back
+            sock.connect((endpoint.address, endpoint.port))
+        await self._room.acquire()
+        flow = self._flows[client] = _Flow(endpoint, sock)
+        flow.task = asyncio.create_task(self._answer(client, flow))
+        flow.task.add_done_callback(lambda _: self._end(client, flow))
+        return flow
+
+    async def _answer(self, client: Any, flow: _Flow) -> None:
+        """Carry answers back until both sides have been silent for a while."""
+        loop = asyncio.get_running_loop()
+        while (left_s := flow.used_at + self._idle_timeout_s - loop.time()) > 0:
+            with suppress(OSError):  # silence (TimeoutError), or an ICMP error, which may pass
+                async with asyncio.timeout(left_s):
+                    data = await loop.sock_recv(flow.sock, _DATAGRAM_BYTES)
+                self._sock.sendto(data, client)
+                flow.used_at = loop.time()
+
+    def _end(self, client: Any, flow: _Flow) -> None:
+        flow.sock.close()
+        self._room.release()
+        if self._flows.get(client) is flow:
+            del self._flows[client]
+
+
+class _Flow:
+    """The datagrams of one client: where they go, from which socket, and when the last one was."""
+
+    task: asyncio.Task[None]
+
+    def __init__(self, endpoint: Endpoint, sock: socket.socket) -> None:
+        self.endpoint = endpoint
+        self.sock = sock
+        self.used_at = asyncio.get_running_loop().time()

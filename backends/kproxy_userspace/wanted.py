@@ -1,0 +1,142 @@
+"""What one service port asks to be listened for, read off its plan. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from kproxy.backend import (
+    Claims,
+    Endpoint,
+    Frontend,
+    FrontendKind,
+    NodeSettings,
+    OnEmpty,
+    ServicePlan,
+    ServicePortName,
+    contains,
+    host_port,
+    is_loopback,
+)
+
+PROTOCOLS = ("TCP", "UDP")
+
+
+class Place(NamedTuple):
+    """Where clients ask. At most one listener is at each place."""
+
+    protocol: str
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{host_port(self.address, self.port)}/{self.protocol}"
+
+
+class Listener(Struct, frozen=True, kw_only=True):
+    """Who listens at a place, and for whom.
+
+    `source_ranges`: only these clients are heard (CIDRs and single addresses); empty: everybody.
+    `endpoints`: none if nobody is to be heard, and nobody to be refused either.
+    """
+
+    service: ServicePortName
+    endpoints: tuple[Endpoint, ...]
+    source_ranges: tuple[str, ...] = ()
+    affinity_timeout_s: int = 0
+
+
+def listens(service: ServicePlan, frontend: Frontend) -> bool:
+    """Tell whether anybody listens at a frontend. Where nobody does, the kernel itself refuses.
+
+    A frontend without endpoints that must be silent (traffic policy Local) has a listener that
+    hears nobody.
+    """
+    return service.protocol in PROTOCOLS and (
+        bool(service.pool(frontend)) or frontend.on_empty is OnEmpty.DROP
+    )
+
+
+class Changes(NamedTuple):
+    """What is to be done. `listeners`: None where nobody is to listen any more."""
+
+    listeners: dict[Place, Listener | None]
+    added: set[str]  # addresses
+    removed: set[str]
+
+
+class Wanted:
+    """What all service ports of a node want together."""
+
+    def __init__(self, node_addresses: Collection[str], settings: NodeSettings) -> None:
+        """`node_addresses`: those that the node has anyway. Some of them answer node ports."""
+        self.node_addresses = frozenset(node_addresses)
+        self._listeners: Claims[Place, Listener] = Claims()
+        self._addresses: Claims[str, bool] = Claims()
+        selected = settings.node_port_addresses
+        self._node_port_addresses = [
+            address
+            for address in node_addresses
+            if not is_loopback(address)
+            and (selected.match_all or any(contains(cidr, address) for cidr in selected.cidrs))
+        ]
+
+    @property
+    def addresses(self) -> Collection[str]:
+        """Return those that the node needs besides its own."""
+        return self._addresses.keys()
+
+    def change(
+        self, name: ServicePortName, former: ServicePlan | None, fresh: ServicePlan | None
+    ) -> None:
+        """`former` must be what was given as `fresh` the last time."""
+        self._listeners.change(name, self._listeners_of(former), self._listeners_of(fresh))
+        self._addresses.change(name, self._addresses_of(former), self._addresses_of(fresh))
+
+    def take_changes(self, again: Iterable[Place] = ()) -> Changes:
+        """Return what has changed since the last call. `again`: listeners that are due anyhow."""
+        listeners = {each.key: each.after for each in self._listeners.take_changes()}
+        addresses = self._addresses.take_changes()
+        return Changes(
+            {place: self._listeners.get(place) for place in again} | listeners,
+            {each.key for each in addresses if each.after},
+            {each.key for each in addresses if not each.after},
+        )
+
+    def take_difference(self, places: Iterable[Place], addresses: Collection[str]) -> Changes:
+        """Return what is to be done where somebody listens at `places`, and `addresses` are there.
+
+        Listeners are due even where they are there.
+        """
+        self.take_changes()
+        due = {*places, *self._listeners.keys()}
+        wanted = self._addresses.keys()
+        return Changes(
+            {place: self._listeners.get(place) for place in due},
+            {each for each in wanted if each not in addresses},
+            {each for each in addresses if each not in wanted},
+        )
+
+    def _listeners_of(self, service: ServicePlan | None) -> dict[Place, Listener]:
+        found = {}
+        for frontend in service.frontends if service else ():
+            if service and listens(service, frontend):
+                node_port = frontend.kind is FrontendKind.NODE_PORT
+                for address in self._node_port_addresses if node_port else (frontend.address,):
+                    place = Place(service.protocol, address, frontend.port)
+                    found[place] = Listener(
+                        service=service.name,
+                        endpoints=service.pool(frontend),
+                        source_ranges=frontend.source_ranges,
+                        affinity_timeout_s=service.affinity_timeout_s,
+                    )
+        return found
+
+    def _addresses_of(self, service: ServicePlan | None) -> dict[str, bool]:
+        return {
+            frontend.address: True
+            for frontend in (service.frontends if service else ())
+            if frontend.address and frontend.address not in self.node_addresses
+        }
