@@ -21,7 +21,7 @@ from kproxy.address import Family
 from kproxy.backend import Delta, NodeSettings, Plan
 from kproxy.errors import KernelRefused
 from kproxy.kernel.process import run
-from netns_tests.conformance.node import recorded_node
+from kproxy.testing.node import new_node
 from netns_tests.run.running import Place, until
 from tests.forwarding.plans import Web, service_plan
 from tests.forwarding.plans import settings as settings_of
@@ -65,7 +65,7 @@ def addresses() -> set[str]:
 @pytest.fixture
 def backend() -> Iterator[UserspaceBackend]:
     """On a node whose lo has an address of somebody else."""
-    with recorded_node():
+    with new_node():
         for address in OTHERS:
             run(["ip", "address", "add", address, "dev", "lo"])
         made = UserspaceBackend(Family.IPV4, UserspaceOptions())
