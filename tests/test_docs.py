@@ -1,4 +1,4 @@
-"""The pages speak of files, links and names that exist."""
+"""README.md and docs/ mention only files, links and names that exist."""
 
 from __future__ import annotations
 
@@ -26,12 +26,14 @@ def page_name(path: Path) -> str:
 
 
 def stale_paths(text: str) -> Iterator[str]:
+    """Yield the paths of files and folders that do not exist."""
     for path in PATH.findall(text):
         if not (ROOT / path).exists():
             yield path
 
 
 def stale_names(text: str) -> Iterator[str]:
+    """Yield the dotted names that cannot be imported."""
     for name in NAME.findall(text):
         if name not in NO_MODULES and not importable(name):
             yield name
@@ -39,12 +41,12 @@ def stale_names(text: str) -> Iterator[str]:
 
 def importable(name: str) -> bool:
     """Tell whether `name` is a module, or an attribute of one at any depth."""
-    path, *attributes = name.split(".")
-    found: object = import_module(path)
-    for attribute in attributes:
-        path = f"{path}.{attribute}"
-        if hasattr(found, attribute):
-            found = getattr(found, attribute)
+    found: object = None
+    path = ""
+    for part in name.split("."):
+        path = f"{path}.{part}".lstrip(".")
+        if hasattr(found, part):
+            found = getattr(found, part)
             continue
         try:
             found = import_module(path)
@@ -54,6 +56,7 @@ def importable(name: str) -> bool:
 
 
 def stale_links(page: Path, text: str) -> Iterator[str]:
+    """Yield the links to missing pages, or to headings that a page does not have."""
     for link in LINK.findall(text):
         if re.match(r"\w+://", link):
             continue
