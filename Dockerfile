@@ -1,6 +1,6 @@
-# The service proxy with all that its modes need. The main job: docker run --rm --privileged IMAGE demo
+# The service proxy with everything that its modes need. To try it: docker run --rm --privileged IMAGE demo
 #
-# Behind a package index of your own, give pip its settings at build time; they do not get into the image:
+# If you use your own package index, pass pip's settings at build time; they are not stored in the image:
 #   docker build --secret id=pip.conf,src=/etc/pip.conf --secret id=ca.pem,src=ca-certificates.crt .
 # where pip.conf says `cert = /run/secrets/ca.pem`.
 ARG BASE=debian:12-slim
@@ -23,7 +23,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     && tools/bin/pip --python /opt/kproxy/bin/python install --no-index --no-deps wheels/*.whl
 
 FROM ${BASE}
-# user-mode-linux (116 MB, x86-64 only) is for ipvs mode where the machine's kernel has no IPVS.
+# user-mode-linux (116 MB, x86-64 only) is for ipvs mode if the machine's kernel has no IPVS.
 RUN apt-get -q update \
     && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends \
         conntrack iproute2 ipset iptables ipvsadm kmod nftables nginx-light python3 \

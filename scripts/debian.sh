@@ -1,7 +1,7 @@
-# Debian packages on demand. To be sourced; the caller has `set -euo pipefail`.
+# Installs Debian packages on demand. To be sourced by scripts that use `set -euo pipefail`.
 # shellcheck shell=bash
 
-export PATH="$PATH:/usr/sbin:/sbin" # where iptables is, but not on everybody's path
+export PATH="$PATH:/usr/sbin:/sbin" # where iptables is; not every user's path has them
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
@@ -10,7 +10,7 @@ fail() {
     exit 1
 }
 
-# Fields "PROGRAM=PACKAGE": prints the packages whose program is not on the path.
+# Takes fields "PROGRAM=PACKAGE" and prints the packages whose program is not on the path.
 lacking() {
     local field
     for field in "$@"; do
@@ -18,14 +18,14 @@ lacking() {
     done | sort -u
 }
 
-# Runs a command whose output matters only if it fails.
+# Runs a command and prints its output only if it fails.
 quietly() {
     local output
     output=$(mktemp)
     if ! "$@" >"$output" 2>&1; then
         cat "$output" >&2
         rm -f "$output"
-        fail "this failed: $*"
+        fail "command failed: $*"
     fi
     rm -f "$output"
 }
@@ -33,16 +33,16 @@ quietly() {
 # Installs the packages given, if any.
 install() {
     [ $# -gt 0 ] || return 0
-    command -v apt-get >/dev/null || fail "please install these first (by their names in Debian): $*"
-    [ "$(id -u)" = 0 ] || fail "not root, and these Debian packages are missing: $*
-Once with root, please: sudo ${0}"
+    command -v apt-get >/dev/null || fail "this is not Debian: install these packages yourself (Debian's names): $*"
+    [ "$(id -u)" = 0 ] || fail "these Debian packages are missing, and only root can install them: $*
+Run it once as root: sudo ${0}"
     say "installing Debian packages: $*"
     export DEBIAN_FRONTEND=noninteractive
     quietly apt-get -qq update
     quietly apt-get -qq install --yes --no-install-recommends "$@"
 }
 
-# Installs packages for their programs' sake: their service SERVICE neither starts now nor at boot.
+# Installs packages without starting their service SERVICE, now or at boot: only the programs are needed.
 install_stopped() {
     local service=$1 policy=/usr/sbin/policy-rc.d made=
     shift
@@ -52,7 +52,7 @@ install_stopped() {
         printf '#!/bin/sh\nexit 101\n' >$policy
         chmod +x $policy
         made=yes
-        # shellcheck disable=SC2064 # as it is called now
+        # shellcheck disable=SC2064 # expand $policy now, it is local
         trap "rm -f $policy" EXIT
     fi
     install "$@"

@@ -166,8 +166,8 @@ def differences() -> str:
         "Cluster; pod-b": Web(),
         "Local; pod-b": local,
         "Local; pod-a, pod-b": structs.replace(local, on=("pod-a", "pod-b")),
-        "Cluster; nobody": Web(on=()),
-        "only outside allowed; nobody": Web(on=(), source_ranges=("203.0.113.0/24",)),
+        "Cluster; none": Web(on=()),
+        "only outside allowed; none": Web(on=(), source_ranges=("203.0.113.0/24",)),
     }
     asks = {
         "cluster IP": "cluster-ip:80",
