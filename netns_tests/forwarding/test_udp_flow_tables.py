@@ -128,6 +128,6 @@ def test_a_failure_is_logged_and_no_more() -> None:
     argv = [sys.executable, "-c", UNPRIVILEGED]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert done.stderr == (
-        "ERROR IPv4: UDP flows to removed endpoints go on: list connections: "
+        "ERROR IPv4: cannot cut UDP flows to removed endpoints: list connections: "
         "Operation not permitted\n"
     )

@@ -264,9 +264,10 @@ def test_an_invalid_version_changes_nothing_and_is_logged_and_counted(
         )
     assert stage.backend.rules
     assert stage.loop.counters.rejected == 2
+    rejected = "rejected invalid input, the last good version stays in force"
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
-        "invalid, the last good version stays in force (rejection 1): web.yaml:1: port: 0",
-        "invalid, the last good version stays in force (rejection 2): web.yaml:1: kind: missing",
+        f"{rejected} (rejection 1): web.yaml:1: port: 0",
+        f"{rejected} (rejection 2): web.yaml:1: kind: missing",
     ]
 
 
