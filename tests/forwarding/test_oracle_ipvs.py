@@ -109,7 +109,7 @@ def test_a_health_check_port_may_be_asked_on_the_address_of_a_service() -> None:
     plans = with_health_check(plans_for(Web()))
     let_in = predict(NETWORK, plans, packet("outside", "vip:32000"), rules_of("ipvs"))
     kept_out = predict(NETWORK, plans, packet("outside", "vip:32001"), rules_of("ipvs"))
-    assert "nobody there listens" in let_in.why
+    assert "no process there listens" in let_in.why
     assert "198.51.100.9 is on kube-ipvs0, and no Service has port 32001/TCP" in kept_out.why
 
 
