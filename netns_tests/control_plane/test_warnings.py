@@ -100,7 +100,7 @@ CASES = [
             deployment(replicas=1),
             service(more="type: LoadBalancer, loadBalancerClass: example.org/none"),
         ),
-        {WEB: (f"{PENDING}: no controller for spec.loadBalancerClass 'example.org/none' is here",)},
+        {WEB: (f"{PENDING}: no controller serves spec.loadBalancerClass 'example.org/none'",)},
         lambda lab: lab.apply([service(more="type: NodePort")]),
     ),
     Case(

@@ -151,7 +151,7 @@ class Played:
         """Those that terminate are gone."""
         found = [each for each in self.cluster.objects(Pod) if each.metadata.deletion_timestamp]
         for each in found:
-            self.cluster.pod_gone(object_key(each))
+            self.cluster.pod_stopped(object_key(each))
         return len(found)
 
     def round(self) -> bool:

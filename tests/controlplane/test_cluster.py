@@ -308,8 +308,8 @@ def test_a_pod_that_runs_elsewhere() -> None:
 def test_a_pod_that_has_gone_has_no_status() -> None:
     played = Played(*NODES, pod("web"))
     played.settle()
-    played.cluster.pod_gone(POD)
-    played.cluster.pod_gone(POD)
+    played.cluster.pod_stopped(POD)
+    played.cluster.pod_stopped(POD)
     played.cluster.set_pod_status(POD, running("10.0.0.1"))
     assert played.cluster.object(POD) is None
 
@@ -409,7 +409,7 @@ WARNINGS: list[tuple[list[KubernetesObject], tuple[str, ...], list[KubernetesObj
             service(),
             *(pod(f"p-{i}", f"10.1.{i // 250}.{i % 250}", node="node-a") for i in range(1001)),
         ],
-        ("Endpoints is truncated: it has 1000 addresses at most",),
+        ("Endpoints is truncated to 1000 addresses",),
         [pod("p-0", "10.1.0.0", node="node-a", labels={})],
     ),
 ]

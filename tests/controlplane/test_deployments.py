@@ -130,7 +130,7 @@ def test_recreate_waits_until_the_old_are_gone() -> None:
     played.settle()
     played.apply(deployment(replicas=2, version="2", **recreate))
     assert played.pods == ["web-1†", "web-2†"]
-    played.cluster.pod_gone(("Pod", "default", "web-1"))
+    played.cluster.pod_stopped(("Pod", "default", "web-1"))
     played.cluster.reconcile("later")
     assert played.pods == ["web-2†"]
     played.settle()

@@ -233,4 +233,4 @@ def test_of_each_subset_only_so_many_are_mirrored() -> None:
     )
     (created,) = changes.create
     assert [each.addresses[0] for each in created.endpoints] == ["10.0.0.1", "10.0.0.2"]
-    assert changes.warnings == ("1 addresses are above 2 a subset",)
+    assert changes.warnings == ("1 addresses are not mirrored: the limit is 2 per subset",)

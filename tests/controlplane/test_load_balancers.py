@@ -38,7 +38,7 @@ ASSIGNED: list[tuple[tuple[str, ...], dict[str, Any], list[str], list[str]]] = [
         (POOL,),
         {**BALANCED, "loadBalancerClass": "example.com/lb"},
         [],
-        [PENDING + "no controller for spec.loadBalancerClass 'example.com/lb' is here"],
+        [PENDING + "no controller serves spec.loadBalancerClass 'example.com/lb'"],
     ),
     ((POOL,), {**BALANCED, "loadBalancerIP": "203.0.113.5"}, ["203.0.113.5"], []),
     (
@@ -63,7 +63,7 @@ ASSIGNED: list[tuple[tuple[str, ...], dict[str, Any], list[str], list[str]]] = [
         (POOL, POOL6),
         {**BALANCED, "loadBalancerIP": "fd00:203::5"},
         [],
-        [PENDING + "spec.loadBalancerIP: fd00:203::5 is of no family that the Service has"],
+        [PENDING + "spec.loadBalancerIP: fd00:203::5 is not of a family that the Service has"],
     ),
     (
         (POOL,),
@@ -132,7 +132,7 @@ def test_a_pending_service_gets_what_becomes_free(freed_by: str) -> None:
     asking = balanced("b", loadBalancerIP="203.0.113.1")
     played = Played(balanced("a"), balancer_cidrs=(POOL,))
     played.apply(asking)
-    taken = "spec.loadBalancerIP: 203.0.113.1 is of another Service already"
+    taken = "spec.loadBalancerIP: 203.0.113.1 belongs to another Service already"
     assert (ips(played, "b"), warnings(played, "b")) == ([], [PENDING + taken])
     if freed_by == "delete":
         played.delete(("Service", "default", "a"))
@@ -177,7 +177,7 @@ def test_a_new_service_may_bring_its_address() -> None:
     assert (ips(played, "a"), ips(played, "b")) == (["203.0.113.2"], ["203.0.113.1"])
     played.delete(("Service", "default", "b"))
     played.apply(balanced("c", "203.0.113.2"))
-    told = "status.loadBalancer.ingress[0].ip: 203.0.113.2 is of another Service already"
+    told = "status.loadBalancer.ingress[0].ip: 203.0.113.2 belongs to another Service already"
     assert (ips(played, "c"), warnings(played, "c")) == (["203.0.113.2"], [told])
 
 
