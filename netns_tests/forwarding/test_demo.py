@@ -58,7 +58,7 @@ def test_the_table_is_for_80_columns(mode: Mode) -> None:
     assert "\x1b" not in table + progress
     assert len(re.findall(r"yes *$", table, re.MULTILINE)) == 23
     assert "23 of 23 as expected" in progress
-    assert "the lab is gone" in progress
+    assert "the lab was removed" in progress
     assert table.count(": in iptables mode ") == DIFFERENCES[mode.name]
 
 

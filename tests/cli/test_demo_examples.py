@@ -28,7 +28,7 @@ def test_the_examples_are_listed() -> None:
 def test_an_unknown_name_lists_those_there_are(wanted: str) -> None:
     result = CliRunner().invoke(demo, ["--example", wanted])
     assert result.exit_code == 2
-    assert f"{wanted!r} is no manifest, and none of the examples:" in result.stderr
+    assert f"{wanted!r} is neither a manifest nor one of the examples:" in result.stderr
     assert named(result.stderr.splitlines()) == NAMES
 
 
