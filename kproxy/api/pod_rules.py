@@ -53,9 +53,9 @@ _LIFECYCLE_HANDLERS = (
     ("sleep", "sleep", True),
 )
 _LEFT_OUT_OF_PODS = (  # attribute, field, the consequence
-    ("affinity", "affinity", "nodeSelector alone limits the nodes"),
+    ("affinity", "affinity", "only nodeSelector limits the nodes"),
     ("topology_spread_constraints", "topologySpreadConstraints", "Pods are spread over all nodes"),
-    ("readiness_gates", "readinessGates", "readiness probes alone decide"),
+    ("readiness_gates", "readinessGates", "only readiness probes decide"),
 )
 _LEFT_OUT_OF_CONTAINERS = (
     ("liveness_probe", "livenessProbe", "nothing is restarted"),

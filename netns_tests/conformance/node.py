@@ -9,7 +9,7 @@ from kproxy.kernel import sysctl
 from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace
 
-# A new namespace takes over some of these from the machine's own.
+# A new namespace inherits some of these from the machine's own.
 SYSCTLS_OFF = (
     "net/ipv4/ip_forward",
     "net/ipv4/conf/all/route_localnet",
@@ -21,7 +21,7 @@ SYSCTLS_OFF = (
 
 @contextmanager
 def recorded_node() -> Iterator[None]:
-    """The calling thread is on node-0: eth0 towards a router, and cni0, the bridge of its pods.
+    """Put the calling thread on node-0: eth0 towards a router, and cni0, the bridge of its pods.
 
     ::
 

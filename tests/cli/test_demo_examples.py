@@ -1,4 +1,4 @@
-"""`kproxy demo --example` before anything is built: which examples there are."""
+"""`kproxy demo --example` before anything is built: the list of examples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = [each.name for each in catalog.known(examples() / catalog.FOLDER)]
 
 
 def named(lines: list[str]) -> list[str]:
-    """The first word of each line that is indented."""
+    """Return the first word of each line that is indented."""
     return [line.split()[0] for line in lines if line.startswith("  ")]
 
 

@@ -1,4 +1,4 @@
-"""A backend whose kernel is a dictionary: all or nothing, strict about deltas, can be sabotaged."""
+"""A backend whose kernel is a dictionary: all or nothing, strict about deltas, made to fail."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class MemoryBackend:
         return Support(True)
 
     def prepare(self, _settings: NodeSettings, /) -> None:
-        """Nothing: this kernel has no settings."""
+        """Do nothing: this kernel has no settings."""
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         self._on_sync(self._family, delta)
@@ -67,9 +67,9 @@ class MemoryBackend:
         self.flush()
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
     def flush(self) -> None:
-        """What `iptables -F` by somebody else does."""
+        """Remove all rules, as `iptables -F` by another process does."""
         self.rules = {}
         self._written = False

@@ -219,7 +219,7 @@ def test_flushed_rules_are_back_within_a_second() -> None:
     assert stage.backend.rules
 
 
-def test_a_flush_before_the_first_success_is_nobodys_damage() -> None:
+def test_a_flush_before_the_first_success_is_no_damage() -> None:
     stage = loop_of()
     play(
         stage,
@@ -354,12 +354,12 @@ def test_healthy_until_a_change_has_waited_for_two_sync_periods() -> None:
         [
             At(0.0, Upsert(WEB)),
             At(0.0, Expect("full")),
-            At(1000.0, Healthy(True)),  # quiet times are healthy
+            At(1000.0, Healthy(True)),  # without requests it is healthy
             At(1000.0, Refuse(times=7)),  # retried after 1, 2, 4, 8, 16, 30 s ...
             At(1000.0, Upsert(DNS)),
             At(1059.9, Healthy(True)),
             At(1060.0, Healthy(False)),
-            At(1060.0, Upsert(WEB_SLICE)),  # does not start anew
+            At(1060.0, Upsert(WEB_SLICE)),  # does not start again
             At(1060.0, Healthy(False)),
             At(1092.0, Healthy(True)),
             At(1092.0, Expect(DNS_PORT, *["full"] * 7)),
