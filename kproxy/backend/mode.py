@@ -30,7 +30,7 @@ class Mode(Struct, frozen=True, kw_only=True):
     backend: BackendFactory
     """Called with a family and an object of `options`; usually the backend's class."""
     description: str = ""
-    """One line of `kproxy --help` or documentation."""
+    """One line that describes the mode."""
     contract: int = CONTRACT_VERSION
     """The version of the contract that the backend was written for."""
     options: type[BackendOptions] = BackendOptions

@@ -158,9 +158,7 @@ class ControlLoop:
         except KernelRefused as error:
             again_in_s = LEFTOVERS_RETRY_S
             lines = " | ".join(str(error).splitlines())
-            log.error(
-                "cannot remove what other modes left, next try in %.0f s: %s", again_in_s, lines
-            )
+            log.error("cannot remove leftovers, next try in %.0f s: %s", again_in_s, lines)
         self._leftovers_at = self._clock() + again_in_s if again_in_s else float("inf")
 
     def _check_drift(self) -> None:
