@@ -1,8 +1,8 @@
 """The errors of kproxy, named for what the caller will do about them.
 
-Four faults are told apart: your input (`BadInput`), this machine (`Unsupported`, `KernelRefused`),
-another process at work here (`NamespaceBusy`), and the code of a plug-in (`BackendFault`). Anything
-else that escapes is a bug in kproxy.
+Four causes are distinguished: the input (`BadInput`), this machine (`Unsupported`,
+`KernelRefused`), another kproxy in this namespace (`NamespaceBusy`), and the code of a plug-in
+(`BackendFault`). Any other exception that escapes is a bug in kproxy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class BadInput(KproxyError):
 
 
 class NoOracle(BadInput):
-    """Nothing can be predicted of this mode: its backend gives no rules for the oracle."""
+    """The oracle cannot predict this mode, because its backend gives no rules."""
 
 
 class Unsupported(KproxyError):
@@ -40,9 +40,9 @@ class KernelRefused(KproxyError):
 
 
 class BackendFault(KproxyError):
-    """A backend breaks the contract: an error in its code, not in its input or this machine.
+    """A backend breaks the contract: the fault is in its code, not in its input or this machine.
 
-    The message names the backend, its distribution and version. Whatever asked for it has failed.
+    The message names the backend, its distribution and version. The caller's request has failed.
     """
 
 

@@ -1,7 +1,7 @@
-"""The objects as last seen, and which services changed since somebody last asked.
+"""The objects as last seen, and which services changed since the caller last asked.
 
 Sources write into a store (`upsert`, `delete`, `replace`, or an `Update`: several writes as one
-value), the control loop takes the changes. A write that does not alter an object is no change.
+value), the control loop takes the changes. A write that leaves an object as it was is no change.
 Not thread-safe: one loop owns it.
 """
 
@@ -29,9 +29,9 @@ ObjectKey = tuple[str, str, str]  # kind, namespace ("" for a Node or ServiceCID
 
 
 class Changes(Struct, frozen=True):
-    """What differs since the last `Store.take_changes`: service keys, and names of nodes.
+    """The keys of services and names of nodes that changed since the last `Store.take_changes`.
 
-    `service_cidrs`: whether any ServiceCIDR does.
+    `service_cidrs` is True if any ServiceCIDR changed.
     """
 
     services: frozenset[ServiceKey] = frozenset()
@@ -43,9 +43,9 @@ class Changes(Struct, frozen=True):
 
 
 class Update(Struct, frozen=True, kw_only=True):
-    """Several writes: objects as they are from now on, and keys of those that are deleted.
+    """Several writes: objects as they are from now on, and the keys of deleted ones.
 
-    What is deleted and upserted at once is there afterwards. Falsy if there is nothing to do.
+    A key that is both deleted and upserted exists afterwards. Falsy if there is nothing to do.
     """
 
     upserts: tuple[KubernetesObject, ...] = ()
@@ -83,7 +83,7 @@ class Store:
         self._note(obj)
 
     def delete(self, key: ObjectKey) -> None:
-        """Forget an object. One that is not there is no change."""
+        """Forget an object. A key that is not stored is no change."""
         former = self._objects.pop(key, None)
         if former is not None:
             self._forget(former)
@@ -96,7 +96,7 @@ class Store:
             self.upsert(obj)
 
     def replace(self, objects: Iterable[KubernetesObject]) -> None:
-        """Make `objects` the whole contents: what is missing there is deleted."""
+        """Make `objects` the whole contents: objects missing from it are deleted."""
         self.apply(self.replacement(objects))
 
     def replacement(self, objects: Iterable[KubernetesObject]) -> Update:
@@ -108,7 +108,7 @@ class Store:
         )
 
     def take_changes(self) -> Changes:
-        """The changes since the last call, which are then forgotten here."""
+        """Return the changes since the last call, and forget them."""
         changes = Changes(
             frozenset(self._services_changed),
             frozenset(self._nodes_changed),
@@ -128,7 +128,7 @@ class Store:
         return found if isinstance(found, Service) else None
 
     def slices(self, key: ServiceKey) -> list[EndpointSlice]:
-        """The slices of a Service by name; if it has none, its Endpoints object read as slices."""
+        """Return a Service's slices by name; without any, its Endpoints object read as slices."""
         slices = self._slices.get(key)
         if slices:
             return [slices[name] for name in sorted(slices)]
@@ -140,7 +140,7 @@ class Store:
         return found if isinstance(found, Node) else None
 
     def service_cidrs(self) -> frozenset[str]:
-        """The CIDRs of all ServiceCIDR objects, of both families."""
+        """Return the CIDRs of all ServiceCIDR objects, of both families."""
         return frozenset(
             cidr
             for obj in self._objects.values()
@@ -149,11 +149,11 @@ class Store:
         )
 
     def services(self) -> list[ServiceKey]:
-        """Keys of all Services."""
+        """Return the keys of all Services."""
         return [key[1:] for key in self._objects if key[0] == "Service"]
 
     def ingresses(self) -> list[Ingress]:
-        """By namespace and name. They concern no service, so altering one is no change."""
+        """Return all Ingresses by namespace and name. Writes to them count as no change."""
         found = [obj for obj in self._objects.values() if isinstance(obj, Ingress)]
         return sorted(found, key=lambda obj: (obj.metadata.namespace, obj.metadata.name))
 
@@ -182,6 +182,6 @@ class Store:
 
 
 def service_of(endpoint_slice: EndpointSlice) -> ServiceKey | None:
-    """The Service that a slice feeds, from its label; None for a slice of no Service."""
+    """Return the Service that a slice belongs to by its label; None if it has no such label."""
     name = endpoint_slice.metadata.labels.get(SERVICE_NAME_LABEL)
     return (endpoint_slice.metadata.namespace, name) if name else None

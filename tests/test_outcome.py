@@ -1,4 +1,4 @@
-"""The vocabulary for what became of a packet: what its values mean, and how they read."""
+"""The outcomes of packets: what the values mean, and their text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kproxy.outcome import Connection, How, Observation, Outcome, Prediction
 DELIVERED, DROPPED, REFUSED = Outcome.DELIVERED, Outcome.DROPPED, Outcome.REFUSED
 SUCCESS, TIMEOUT = Outcome.SUCCESS, Outcome.TIMEOUT
 
-CONNECTIONS = [  # of the packet, its answer comes back -> of the connection
+CONNECTIONS = [  # of the packet, whether its answer returns -> of the connection
     (DELIVERED, True, SUCCESS),
     (DELIVERED, False, TIMEOUT),
     (DROPPED, True, TIMEOUT),

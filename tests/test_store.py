@@ -1,4 +1,4 @@
-"""What the store remembers, and what it calls a change."""
+"""The objects that the store remembers, and what counts as a change."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def ingress(name: str, namespace: str = "shop") -> Ingress:
 
 
 def filled(*objects: KubernetesObject) -> Store:
-    """A store whose changes have been taken."""
+    """Return a store whose changes have been taken."""
     store = Store()
     store.replace(objects)
     store.take_changes()
@@ -230,7 +230,7 @@ def test_service_cidrs_are_those_of_all_objects() -> None:
     ours, more = service_cidr("10.96.0.0/12"), service_cidr("10.9.0.0/16", "fd00::/112", name="b")
     store = filled(ours, more)
     assert store.service_cidrs() == {"10.96.0.0/12", "10.9.0.0/16", "fd00::/112"}
-    store.upsert(service_cidr("10.9.0.0/16", namespace="default"))  # it is in none: the same object
+    store.upsert(service_cidr("10.9.0.0/16", namespace="default"))  # no namespace: the same object
     store.delete(object_key(more))
     assert store.service_cidrs() == {"10.9.0.0/16"}
     assert store.take_changes() == Changes(service_cidrs=True)
@@ -249,7 +249,7 @@ def test_replace_deletes_what_is_missing_and_keeps_what_is_equal() -> None:
 
 
 UPDATES: list[tuple[Update, set[str], set[str]]] = [
-    # what is done to the Services web and api -> those that are there then, those that changed
+    # what is done to the Services web and api -> those that exist then, those that changed
     (Update(), {"web", "api"}, set()),
     (Update(upserts=(service("new"),)), {"web", "api", "new"}, {"new"}),
     (Update(upserts=(service(),)), {"web", "api"}, set()),
@@ -302,7 +302,7 @@ def test_a_replacement_is_an_update(objects: list[KubernetesObject], update: Upd
 
 
 def test_a_change_that_is_reverted_stays_one() -> None:
-    """The plan decides in the end; a service too many only costs a look."""
+    """The plan decides in the end; one service too many only costs a comparison."""
     store = filled(service())
     store.upsert(service(cluster_ip="10.96.0.2"))
     store.upsert(service())

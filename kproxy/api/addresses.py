@@ -1,7 +1,7 @@
 """Addresses as people write them in objects, read as liberally as kube-proxy does.
 
-Everything below the objects compares and prints addresses as text. So each is rewritten here, once,
-in the one form that `ipaddress` prints, and never parsed again for its looks.
+All other code compares and prints addresses as text. So each address is rewritten here, once, in
+the form that `ipaddress` prints, and never needs to be normalised again.
 Source: k8s.io/utils/net ParseIPSloppy, ParseCIDRSloppy
 """
 
@@ -21,7 +21,7 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# All addresses that are, and few others.
+# Matches every special address, and few others.
 _MAYBE_SPECIAL = re.compile(r"0\.|127\.|169\.254\.|224\.|::1?$|f[ef]")
 _LINK_LOCAL_MULTICAST = {4: ip_network("224.0.0.0/24"), 6: ip_network("ff02::/16")}
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
@@ -30,7 +30,7 @@ _MAPPED_BITS = 96  # of ::ffff:a.b.c.d before the IPv4 address
 
 
 def parse_ip(text: str) -> Address | None:
-    """The address in `text`, or None if it holds none.
+    """Return the address in `text`, or None if it is not an address.
 
     Leading zeros of an IPv4 octet mean nothing (`172.30.0.041` is `172.30.0.41`), a zone is
     refused, and an IPv4-mapped IPv6 address is the IPv4 address.
@@ -46,7 +46,7 @@ def parse_ip(text: str) -> Address | None:
 
 
 def special_problem(text: str) -> str:
-    """Why a canonical address can be that of no endpoint and no external IP; "" if it can.
+    """Return why a canonical address cannot be an endpoint's or external IP; "" if it can.
 
     Source: pkg/apis/core/validation (ValidateNonSpecialIP, ValidateEndpointIP)
     """
@@ -68,7 +68,7 @@ def special_problem(text: str) -> str:
 
 
 def parse_cidr(text: str) -> Network | None:
-    """The network in `address/length`, bits beyond the length cleared, or None."""
+    """Return the network in `address/length` with its host bits cleared, or None."""
     address_text, _, length_text = text.partition("/")
     address = parse_ip(address_text)
     if address is None or not _PREFIX_LENGTH.fullmatch(length_text):
@@ -83,7 +83,7 @@ def parse_cidr(text: str) -> Network | None:
 
 
 def canonical_ip(text: str) -> str:
-    """The address in `text` as `str(parse_ip(text))`; "" if it holds none.
+    """Return `str(parse_ip(text))`; "" if `text` is not an address.
 
     The C library does it in 0.2 us instead of 3 us, which counts for 50,000 endpoints. It refuses
     leading zeros, so an IPv4 address that it accepts is canonical.
@@ -95,18 +95,18 @@ def canonical_ip(text: str) -> str:
         printed = inet_ntop(AF_INET6, inet_pton(AF_INET6, text))
     except (OSError, ValueError):
         printed = "::"
-    if not printed.startswith("::"):  # it prints some of these in the dotted form
+    if not printed.startswith("::"):  # inet_ntop prints some of these in dotted form
         return printed
     address = parse_ip(text)
     return "" if address is None else str(address)
 
 
 def canonical_cidr(text: str) -> str:
-    """The network in `text` as `str(parse_cidr(text))`; "" if it holds none."""
+    """Return `str(parse_cidr(text))`; "" if `text` is not a network."""
     network = parse_cidr(text)
     return "" if network is None else str(network)
 
 
 def _strip_zeros(text: str) -> str:
-    """Only of octets: the last group of an IPv6 address may have its zeros."""
+    """Strip leading zeros of octets only: the last group of an IPv6 address keeps its zeros."""
     return _LEADING_ZEROS.sub("", text) if "." in text else text

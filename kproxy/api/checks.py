@@ -38,7 +38,7 @@ def check_name(
 def check_metadata(
     report: Report, metadata: Metadata, problem_of: Callable[[str], str] = subdomain_problem
 ) -> Metadata:
-    """Of an object that belongs to a namespace; without one it is in `default`."""
+    """Check and return the metadata of a namespaced object; its namespace is `default` if empty."""
     check_name(report, "metadata.name", metadata.name, problem_of)
     namespace = metadata.namespace or "default"
     check_name(report, "metadata.namespace", namespace, service_name_problem)
@@ -46,7 +46,7 @@ def check_metadata(
 
 
 def check_labels(report: Report, field: str, labels: Mapping[str, str]) -> None:
-    """Keys and values, of labels or of a selector of such."""
+    """Check the keys and values of labels, or of a selector of labels."""
     for key, value in labels.items():
         place = f"{field}{step(key)}"
         check_name(report, place, key, qualified_name_problem)
@@ -60,14 +60,14 @@ def check_not_negative(report: Report, field: str, number: int) -> None:
 
 
 def check_count(report: Report, field: str, number: int) -> None:
-    """Of what the API holds in 32 bits."""
+    """Check a number that the API holds in 32 bits."""
     check_not_negative(report, field, number)
     if number > MAX_INT32:
         report.add(field, f"{shown(number)} does not fit into 32 bits")
 
 
 def check_port_or_name(report: Report, field: str, port: int | str) -> None:
-    """Of a container: the number of a port, or its name."""
+    """Check a reference to a container's port, which is its number or its name."""
     if isinstance(port, str):
         check_name(report, field, port, port_name_problem)
     else:
@@ -80,7 +80,7 @@ def check_port(report: Report, field: str, number: int) -> None:
 
 
 def check_ip(report: Report, field: str, text: str) -> str:
-    """The canonical address; as it was if it is none."""
+    """Return the canonical address; report `text`, and return it unchanged, if it is not one."""
     if found := canonical_ip(text):
         return found
     report.add(field, f"{shown(text)} is not an IP address")
@@ -88,7 +88,7 @@ def check_ip(report: Report, field: str, text: str) -> str:
 
 
 def check_cidr(report: Report, field: str, text: str) -> str:
-    """The canonical network; as it was if it is none."""
+    """Return the canonical network; report `text`, and return it unchanged, if it is not one."""
     if found := canonical_cidr(text):
         return found
     report.add(field, f"{shown(text)} is not a CIDR such as 10.0.0.0/8")
@@ -98,14 +98,14 @@ def check_cidr(report: Report, field: str, text: str) -> str:
 def check_unique(
     report: Report, field: str, first_fields: dict[_K, str], key: _K, told: str
 ) -> None:
-    """`first_fields` says where each key was first found, and learns this one."""
+    """Report a key that is in `first_fields` (where each key was found first); else add it."""
     first = first_fields.setdefault(key, field)
     if first != field:
         report.add(field, f"{told} is used by {first} already")
 
 
 def altered(obj: _S, **values: object) -> _S:
-    """`obj` with these values; itself if it has them already, which is the rule."""
+    """Return `obj` with these values; `obj` itself in the usual case that it has them already."""
     for name, value in values.items():
         if getattr(obj, name) != value:
             return replace(obj, **values)

@@ -1,4 +1,4 @@
-"""What objects may not share: their identity, node ports, cluster IPs."""
+"""Conflicts between objects: the same name, node port or cluster IP used twice."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 from kproxy.api.problems import Report, shown
 from kproxy.api.types import KubernetesObject, Service
 
-Owner = tuple[str, str]  # what the object uses it as, and where the object is
+Owner = tuple[str, str]  # what it is for the object that holds it, and where that object is
 
 
 class Found(NamedTuple):
-    """One thing that was read. `obj` is None if nothing could be made of it.
+    """One item that was read. `obj` is None if it could not be decoded.
 
     `where` is `file:document`, with `.items[3]` appended for an item of a list.
     """
@@ -23,7 +23,7 @@ class Found(NamedTuple):
 
 
 def report_conflicts(found: Iterable[Found]) -> None:
-    """Tell the later of two objects, in its report, what the earlier one holds already."""
+    """Report, at the later of two objects, what the earlier one holds already."""
     objects: dict[tuple[str, str, str], str] = {}
     ports: dict[tuple[str, int], Owner] = {}
     addresses: dict[str, Owner] = {}
@@ -35,7 +35,7 @@ def report_conflicts(found: Iterable[Found]) -> None:
             first = objects.setdefault(key, where)
             if first != where:
                 report.add("metadata.name", f"{_name(obj)} is defined already, at {first}")
-                continue  # what it holds besides is its own
+                continue  # its ports and addresses would conflict with its own
         if isinstance(obj, Service) and obj.spec.type != "ExternalName":
             _report_ports(obj, where, report, ports)
             _report_addresses(obj, where, report, addresses)
@@ -80,5 +80,5 @@ def _report_addresses(
 def _name(obj: KubernetesObject) -> str:
     meta = obj.metadata
     name = "/".join(part for part in (meta.namespace, meta.name) if part)
-    # A name may be wrong in its own right, and is told of as such elsewhere.
+    # The name itself may be invalid, which is reported elsewhere.
     return f"{type(obj).__name__} {name if name.isprintable() else shown(name)}"

@@ -1,6 +1,6 @@
-"""Manifests to objects: decoded, filled with defaults, checked.
+"""Decodes manifests into objects, fills in defaults and checks them.
 
-Nothing is raised for what a manifest holds: each fault becomes a line
+Faults of a manifest are not raised: each becomes a line
 `file:document: field: problem`. Documents count from 1, an item of a list is
 `file:document.items[3]`, and the field is spelled as in Kubernetes.
 """
@@ -41,9 +41,10 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 
 class Decoded(Struct, frozen=True):
-    """`objects` are those without a fault. With `problems`, using them would be half of it.
+    """What several manifests hold, and what is wrong with them.
 
-    `notices` are for people: what was skipped, or may surprise.
+    `objects` are those without a fault; with `problems` they are only part of what was meant.
+    `notices` tell the user what was skipped or may surprise.
     """
 
     objects: tuple[KubernetesObject, ...] = ()
@@ -73,22 +74,21 @@ _KINDS = {
     "Deployment": _kind("apps/v1", Deployment, check_deployment),
 }
 KINDS = frozenset(_KINDS)
-PROXY_KINDS = KINDS - {"Pod", "Deployment"}  # only labs run those, and may be unable to
+PROXY_KINDS = KINDS - {"Pod", "Deployment"}  # only labs run these, and cannot run all of them
 _LISTS = {"List": ListKind("v1")} | {
     f"{name}List": ListKind(kind.api_version, name) for name, kind in _KINDS.items()
 }
 
 
 def decode(text: str | bytes, where: str) -> Decoded:
-    """The objects of one manifest, YAML (of several documents) or JSON. `where` is its name."""
+    """Return the objects of one manifest: YAML documents or JSON. `where` is its name."""
     return decode_texts({where: text}, KINDS)
 
 
 def decode_texts(texts: Mapping[str, str | bytes], kinds: frozenset[str] = PROXY_KINDS) -> Decoded:
-    """The objects of several manifests by name, checked also against each other.
+    """Return the objects of several manifests by name, checked also against each other.
 
-    Other kinds than `kinds` are skipped with a notice: those that a service proxy does not need,
-    unless more are asked for.
+    Kinds not in `kinds` are skipped with a notice; by default, those a service proxy does not need.
     """
     reader = _Reader(kinds)
     for where, text in texts.items():
@@ -97,9 +97,9 @@ def decode_texts(texts: Mapping[str, str | bytes], kinds: frozenset[str] = PROXY
 
 
 def load(paths: Iterable[str | Path]) -> Decoded:
-    """The objects of files, and of folders: of the manifests right in them, in order of name.
+    """Return the objects of files and of folders (of the manifests directly in them, by name).
 
-    A file that cannot be read is a problem like any other. One that is named twice is read once.
+    A file that cannot be read is a problem like any other. A file named twice is read once.
     """
     reader = _Reader(KINDS)
     for path in dict.fromkeys(Path(path) for path in paths):
@@ -116,7 +116,7 @@ def load(paths: Iterable[str | Path]) -> Decoded:
 
 
 def manifest_files(folder: Path) -> list[Path]:
-    """The manifests right in a folder, in order of name; hidden files are none. Raises OSError."""
+    """Return the manifests directly in a folder by name, without hidden ones. Raises OSError."""
     return sorted(
         file
         for file in folder.iterdir()
@@ -125,7 +125,7 @@ def manifest_files(folder: Path) -> list[Path]:
 
 
 class _Reader:
-    """Collects what several files hold."""
+    """Collects the objects of several files."""
 
     def __init__(self, kinds: frozenset[str]) -> None:
         self._kinds = kinds
@@ -176,7 +176,7 @@ class _Reader:
         )
 
     def _skip(self, item: Item) -> None:
-        """Other kinds are somebody else's, and so are their faults, but not those of the text."""
+        """Skip an object of another kind with its faults, but report faults of the text itself."""
         if item.kind not in self._skipped:
             self._skipped.add(item.kind)
             name = item.kind if item.kind.isidentifier() else shown(item.kind)
@@ -186,7 +186,7 @@ class _Reader:
 
 
 def _judge(item: Item, value: dict[str, Any] | Raw) -> Found:
-    """The object of a known kind, or of none."""
+    """Decode and check one object; a kind that is unknown or missing is reported."""
     if not isinstance(item.kind, str) or item.kind not in _KINDS:
         text = f"expected a string, got {shown(item.kind)}" if item.kind else "missing"
         return Found(item.where, Report([*item.problems, Problem("kind", text)]))

@@ -1,4 +1,4 @@
-"""What must hold in one Deployment, and what of it a lab cannot do.
+"""Checks of one Deployment, also for what a lab cannot do.
 
 Source: pkg/apis/apps/validation/validation.go (ValidateDeploymentSpec, ValidateDeploymentStrategy,
 ValidateRollingUpdateDeployment)
@@ -26,7 +26,7 @@ _MAX_PERCENT = 100
 
 
 def check_deployment(deployment: Deployment, report: Report) -> Deployment:
-    """The Deployment with defaults. What is wrong goes to `report`."""
+    """Return the Deployment with defaults. Faults go to `report`."""
     metadata = check_metadata(report, deployment.metadata)
     check_labels(report, "metadata.labels", metadata.labels)
     spec = deployment.spec
@@ -95,7 +95,7 @@ def _check_rolling_update(update: RollingUpdateDeployment, path: str, report: Re
 
 
 def _amount(value: int | str, field: str, report: Report) -> int | None:
-    """The number, of Pods or of percent; None if there is none."""
+    """Return the number of Pods or of percent; None if the value is neither."""
     if isinstance(value, int):
         check_count(report, field, value)
         return value

@@ -1,7 +1,7 @@
-"""The text of a manifest, JSON or YAML, taken apart into the objects it holds.
+"""Splits the text of a manifest, JSON or YAML, into the objects it holds.
 
-An object stays raw here: a part of the JSON text, or the plain values of the YAML. JSON is not made
-into plain values on the way, which would take twice the time and three times the memory.
+An object stays raw here: a part of the JSON text, or the plain values of the YAML. JSON is not
+turned into plain values in between, which would take twice the time and three times the memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LIST_ITEM = re.compile(r"(items\[\d+\])\.?")
 
 
 class Item(NamedTuple):
-    """One object, and what is wrong with its text. `value` is None if nothing is left of it.
+    """One object and the faults of its text. `value` is None if it could not be read.
 
     `where` is `file:document` or `file:document.items[3]`. `kind` and `api_version` may be of any
     type.
@@ -37,7 +37,7 @@ class Item(NamedTuple):
 
 
 class ListKind(NamedTuple):
-    """A kind whose `items` are objects: `item_kind` each, or of any kind if that is ""."""
+    """A kind whose `items` are objects: of kind `item_kind`, or of any kind if that is ""."""
 
     api_version: str
     item_kind: str = ""
@@ -60,7 +60,7 @@ _RAW_LIST = msgspec.json.Decoder(list[Raw])
 
 
 def items_of(text: str | bytes, file: str, lists: Mapping[str, ListKind]) -> Iterator[Item]:
-    """Every object of a text, those in lists one by one. Empty documents are left out."""
+    """Yield every object of a text, the items of lists one by one. Empty documents are skipped."""
     try:
         data = text.encode() if isinstance(text, str) else text
         text = data.decode("utf-8-sig")
@@ -76,7 +76,7 @@ def items_of(text: str | bytes, file: str, lists: Mapping[str, ListKind]) -> Ite
         try:
             _RAW_HEAD.decode(text)
         except (msgspec.DecodeError, RecursionError) as error:
-            # Otherwise it may be YAML in braces.
+            # A file with another name may be YAML in braces.
             if file.endswith(".json"):
                 yield _faulty(f"{file}:1", _explain(error, data))
                 return
@@ -87,7 +87,7 @@ def items_of(text: str | bytes, file: str, lists: Mapping[str, ListKind]) -> Ite
 
 
 def plain(value: RawObject) -> Any:
-    """The object as dicts and lists."""
+    """Return the object as dicts and lists."""
     return msgspec.json.decode(value) if isinstance(value, Raw) else value
 
 
@@ -112,7 +112,7 @@ def _yaml_items(text: str, file: str, lists: Mapping[str, ListKind]) -> Iterator
 
 
 def _split(where: str, value: RawObject, lists: Mapping[str, ListKind]) -> Iterator[Item]:
-    """The items of a list, or the object itself."""
+    """Yield the items of a list, or the object itself."""
     head = _head(value)
     list_kind = lists.get(head.kind) if isinstance(head.kind, str) else None
     if list_kind is None:
@@ -136,7 +136,7 @@ def _split(where: str, value: RawObject, lists: Mapping[str, ListKind]) -> Itera
 
 
 def _item(where: str, value: Any, list_kind: ListKind, lists: Mapping[str, ListKind]) -> Item:
-    """An item of a typed list may leave out what the list says."""
+    """Return an item of a list; in a typed list its kind and API version default to the list's."""
     if not isinstance(value, dict | Raw):
         return _faulty(where, f"expected an object, got {shown(value)}")
     try:

@@ -1,6 +1,6 @@
-"""What must hold in one Ingress, and what of it is not supported here.
+"""Checks of one Ingress, also for what is not supported here.
 
-Nothing is filled in: the API server has no defaults for the fields that are read.
+No defaults are filled in: the API server has none for the fields that are read.
 Source: pkg/apis/networking/validation/validation.go (ValidateIngressCreate, validateIngressBackend,
 validateHTTPIngressPath)
 """
@@ -13,8 +13,8 @@ from kproxy.api.names import service_name_problem, subdomain_problem, wildcard_p
 from kproxy.api.problems import Problem, Report, shown
 from kproxy.api.types import HTTPIngressPath, Ingress, IngressBackend
 
-# These two the API server lacks. nginx reads configurations in pieces of 4096 bytes, and a piece
-# must hold a whole parameter; a character has up to 4 bytes. Control characters help nobody.
+# The API server lacks these two limits. nginx reads configurations in pieces of 4096 bytes, and a
+# piece must hold a whole parameter; a character has up to 4 bytes. Control characters have no use.
 MAX_PATH = 1000
 FIRST_PRINTABLE = " "
 
@@ -23,7 +23,7 @@ _FORBIDDEN_ENDS = ("/..", "/.")
 
 
 def check_ingress(ingress: Ingress, report: Report) -> Ingress:
-    """The Ingress in its namespace. What is wrong goes to `report`."""
+    """Return the Ingress in its namespace. Faults go to `report`."""
     metadata = check_metadata(report, ingress.metadata)
     spec = ingress.spec
     if spec.ingress_class_name is not None:

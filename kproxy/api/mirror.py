@@ -14,7 +14,7 @@ from kproxy.api.types import (
 
 
 def mirror(endpoints: Endpoints) -> list[EndpointSlice]:
-    """One slice for each subset and address family that has addresses.
+    """Return one slice for each subset and address family that has addresses.
 
     Source: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#endpointslice-mirroring
     """

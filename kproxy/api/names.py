@@ -1,4 +1,4 @@
-"""Which names are allowed. They end up in rules, comments and file names: nothing else gets in.
+"""Checks of names. These end up in rules, comments and file names, so no other names are let in.
 
 Source: k8s.io/apimachinery/pkg/util/validation (IsDNS1123Label, IsDNS1123Subdomain,
 IsWildcardDNS1123Subdomain, IsQualifiedName, IsValidLabelValue, IsValidPortName)
@@ -17,7 +17,7 @@ MAX_LABEL = 63
 MAX_SUBDOMAIN = 253
 MAX_PORT_NAME = 15
 
-# Answers are cached: node and zone names return with each endpoint, port names with each Service.
+# Results are cached: node and zone names recur with each endpoint, port names with each Service.
 
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(?:\.{_LABEL.pattern})*")
@@ -26,7 +26,7 @@ _LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 @lru_cache(maxsize=1024)
 def label_problem(text: str, limit: int = MAX_LABEL) -> str:
-    """What keeps `text` from being a DNS label of at most `limit` characters; "" if nothing."""
+    """Return why `text` is not a DNS label of at most `limit` characters; "" if it is one."""
     if len(text) > limit:
         return f"has {len(text)} characters; {limit} are allowed"
     if not _LABEL.fullmatch(text):
@@ -38,13 +38,13 @@ def label_problem(text: str, limit: int = MAX_LABEL) -> str:
 
 
 def service_name_problem(text: str) -> str:
-    """What keeps `text` from being the name of a Service or namespace; "" if nothing."""
+    """Return why `text` cannot be the name of a Service or namespace; "" if it can."""
     return label_problem(text, MAX_SERVICE_NAME)
 
 
 @lru_cache(maxsize=8192)
 def subdomain_problem(text: str) -> str:
-    """What keeps `text` from being a DNS name (labels with dots in between); "" if nothing."""
+    """Return why `text` is not a DNS name (labels with dots in between); "" if it is one."""
     if len(text) > MAX_SUBDOMAIN:
         return f"has {len(text)} characters; {MAX_SUBDOMAIN} are allowed"
     if not _SUBDOMAIN.fullmatch(text):
@@ -56,7 +56,7 @@ def subdomain_problem(text: str) -> str:
 
 
 def wildcard_problem(text: str) -> str:
-    """What keeps `text` from being a DNS name with `*` for its first part; "" if nothing."""
+    """Return why `text` is not a DNS name with `*` for its first part; "" if it is one."""
     if not text.startswith("*."):
         return "has a * that is not the whole first part, as in *.example.com"
     return subdomain_problem(text.removeprefix("*."))
@@ -64,7 +64,7 @@ def wildcard_problem(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def label_value_problem(text: str) -> str:
-    """What keeps `text` from being the value of a Kubernetes label; "" if nothing."""
+    """Return why `text` cannot be the value of a Kubernetes label; "" if it can."""
     if len(text) > MAX_LABEL:
         return f"has {len(text)} characters; {MAX_LABEL} are allowed"
     if text and not _LABEL_VALUE.fullmatch(text):
@@ -77,7 +77,7 @@ def label_value_problem(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def qualified_name_problem(text: str) -> str:
-    """What keeps `text` from being the key of a label, or such a name; "" if nothing."""
+    """Return why `text` is not a qualified name, such as a label's key; "" if it is one."""
     prefix, slash, name = text.rpartition("/")
     if slash and subdomain_problem(prefix):
         return "is not a qualified name: what is before the / is not a DNS name"
@@ -93,7 +93,7 @@ def qualified_name_problem(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def port_name_problem(text: str) -> str:
-    """What keeps `text` from being the name of a container's port; "" if nothing."""
+    """Return why `text` cannot be the name of a container's port; "" if it can."""
     if len(text) > MAX_PORT_NAME:
         return f"has {len(text)} characters; {MAX_PORT_NAME} are allowed"
     if not _LABEL.fullmatch(text) or "--" in text or text.replace("-", "").isdecimal():

@@ -1,4 +1,4 @@
-"""What must hold in one Node; its defaults; its addresses made canonical."""
+"""Checks of one Node, its defaults, and its addresses made canonical."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _IP_TYPES = ("InternalIP", "ExternalIP")  # the other addresses of a node are na
 
 
 def check_node(node: Node, report: Report) -> Node:
-    """The Node with canonical addresses. What is wrong goes to `report`."""
+    """Return the Node with canonical addresses. Faults go to `report`."""
     check_name(report, "metadata.name", node.metadata.name, subdomain_problem)
     check_labels(report, "metadata.labels", node.metadata.labels)
     addresses = tuple(
@@ -23,7 +23,7 @@ def check_node(node: Node, report: Report) -> Node:
     )
     return altered(
         node,
-        metadata=altered(node.metadata, namespace=""),  # nodes are in none
+        metadata=altered(node.metadata, namespace=""),  # nodes have no namespace
         spec=_node_spec(node.spec, report),
         status=altered(
             node.status, addresses=addresses, allocatable=_allocatable(node.status, report)
@@ -32,7 +32,7 @@ def check_node(node: Node, report: Report) -> Node:
 
 
 def _allocatable(status: NodeStatus, report: Report) -> ResourceList:
-    """What a node does not say of its allocatable resources is its capacity."""
+    """Return the node's allocatable resources, which default to its capacity."""
     for field in ("capacity", "allocatable"):
         cpu = getattr(status, field).cpu
         if cpu != "" and milli_units(cpu) is None:
@@ -41,7 +41,7 @@ def _allocatable(status: NodeStatus, report: Report) -> ResourceList:
 
 
 def _node_spec(spec: NodeSpec, report: Report) -> NodeSpec:
-    """`podCIDR` is the first of `podCIDRs`; either may be given alone."""
+    """Return the spec with both fields set: `podCIDR` is the first of `podCIDRs`."""
     if not spec.pod_cidrs:
         if not spec.pod_cidr:
             return spec

@@ -1,8 +1,8 @@
-"""What must hold in one Pod, or in a template of Pods; its defaults; canonical addresses.
+"""Checks of one Pod or template of Pods, its defaults, and its addresses made canonical.
 
-A Pod with addresses in its status runs elsewhere: of it only that is refused which the API server
-refuses. All others are to run in a lab, so what a lab cannot do is refused, and what it leaves out
-is told in notices.
+A Pod with addresses in its status runs elsewhere: only what the API server refuses is refused in
+it. All others are to run in a lab, so what a lab cannot do is refused, and what it leaves out
+becomes a notice.
 Source: pkg/apis/core/validation/validation.go (ValidatePod, ValidatePodTemplateSpec,
 validateContainerPorts, validateProbe, validateHandler), pkg/apis/core/v1/defaults.go
 """
@@ -52,10 +52,10 @@ _LIFECYCLE_HANDLERS = (
     ("tcp_socket", "tcpSocket", False),
     ("sleep", "sleep", True),
 )
-_LEFT_OUT_OF_PODS = (  # attribute, field, what comes of it
-    ("affinity", "affinity", "nodeSelector alone limits the nodes"),
+_LEFT_OUT_OF_PODS = (  # attribute, field, the consequence
+    ("affinity", "affinity", "only nodeSelector limits the nodes"),
     ("topology_spread_constraints", "topologySpreadConstraints", "Pods are spread over all nodes"),
-    ("readiness_gates", "readinessGates", "readiness probes alone decide"),
+    ("readiness_gates", "readinessGates", "only readiness probes decide"),
 )
 _LEFT_OUT_OF_CONTAINERS = (
     ("liveness_probe", "livenessProbe", "nothing is restarted"),
@@ -64,7 +64,7 @@ _LEFT_OUT_OF_CONTAINERS = (
 
 
 def check_pod(pod: Pod, report: Report) -> Pod:
-    """The Pod with defaults and canonical addresses. What is wrong goes to `report`."""
+    """Return the Pod with defaults and canonical addresses. Faults go to `report`."""
     metadata = check_metadata(report, pod.metadata)
     check_labels(report, "metadata.labels", metadata.labels)
     status = _status(pod.status, report)
@@ -73,7 +73,7 @@ def check_pod(pod: Pod, report: Report) -> Pod:
 
 
 def check_pod_spec(spec: PodSpec, path: str, report: Report, *, runs_here: bool) -> PodSpec:
-    """The spec with defaults; `path` is its field. Pods of `runs_here` a lab has to run."""
+    """Return the spec (of field `path`) with defaults. With `runs_here` a lab is to run the Pod."""
     if spec.node_name:
         check_name(report, f"{path}.nodeName", spec.node_name, subdomain_problem)
     for attribute in ("hostname", "subdomain"):
@@ -102,7 +102,7 @@ def check_pod_spec(spec: PodSpec, path: str, report: Report, *, runs_here: bool)
 
 
 def _checked(container: Container, path: str, report: Report, *, runs_here: bool) -> Container:
-    """The container with the defaults of its probe."""
+    """Return the container with the defaults of its probe. Faults go to `report`."""
     if runs_here:
         if not container.image:
             report.add(f"{path}.image", "missing")
@@ -125,7 +125,7 @@ def _checked(container: Container, path: str, report: Report, *, runs_here: bool
 
 
 def _check_other_probe(probe: Probe, container: Container, field: str, report: Report) -> None:
-    """Nobody makes these, but they may not be wrong."""
+    """Check a liveness or startup probe. A lab does not run these, but they must be valid."""
     probe = _with_defaults(probe)
     _check_probe(probe, container, field, report, runs_here=False)
     if probe.success_threshold > 1:
@@ -161,7 +161,7 @@ def _check_probe(
 
 
 def _with_defaults(probe: Probe) -> Probe:
-    """Zeros and an empty path are as good as absent."""
+    """Return the probe with defaults in place of zeros and an empty path."""
     plain = Probe()
     http = probe.http_get
     return altered(
@@ -185,7 +185,10 @@ def _check_ports(
     first_fields: dict[tuple[int, str], str],
     report: Report,
 ) -> None:
-    """`first_fields` are those of the Pod's other containers: a port given twice is allowed."""
+    """Check a container's ports. Two containers may have the same port, which gives a notice.
+
+    `first_fields` says where each port of the Pod was found first.
+    """
     names: dict[str, str] = {}
     for i, port in enumerate(ports):
         field = f"{path}[{i}]"
@@ -205,7 +208,7 @@ def _check_host_ports(
     first_fields: dict[tuple[str, int, str], str],
     report: Report,
 ) -> None:
-    """Labs have none, but they may not be wrong. Unlike container ports none is given twice."""
+    """Check host ports. Labs have none, but they must be valid, and each may be given only once."""
     for i, port in enumerate(ports):
         if not port.host_port:
             continue
@@ -247,7 +250,7 @@ def _check_handlers(
     *,
     runs_here: bool,
 ) -> None:
-    """There must be exactly one, and of a lab's Pods one that labs have."""
+    """Check that there is exactly one handler, and for a lab's Pods, one that labs have."""
     found = [(field, able) for attribute, field, able in handlers if getattr(given, attribute)]
     if not found:
         report.add(path, NO_HANDLER)
@@ -270,7 +273,7 @@ def _note_left_out(
 
 
 def _status(status: PodStatus, report: Report) -> PodStatus:
-    """`podIP` is the first of `podIPs`; either may be given alone."""
+    """Return the status with both fields set: `podIP` is the first of `podIPs`."""
     if not status.pod_ips:
         if not status.pod_ip:
             return status

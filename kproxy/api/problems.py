@@ -1,4 +1,4 @@
-"""What is wrong with one object, field by field."""
+"""Problems of one object, by field."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ _SHOWN_CHARACTERS = 80
 
 
 class Problem(NamedTuple):
-    """`field` is a Kubernetes path such as `spec.ports[0].port`; "" is the whole object."""
+    """One fault. `field` is a path such as `spec.ports[0].port`, or "" for the whole object."""
 
     field: str
     text: str
 
     def at(self, where: str) -> str:
-        """The line for a person: `where: field: text`."""
+        """Return the line to print: `where: field: text`."""
         return ": ".join(part for part in (where, self.field, self.text) if part)
 
 
 class Report:
     """Collects the problems of one object, and notices of what is allowed but may surprise.
 
-    `malformed` are those found while decoding. The fields they name hold stand-ins, so nothing that
-    is found about them later is worth telling.
+    `malformed` are those found while decoding. The fields they name hold stand-ins, so later
+    problems of those fields are not recorded.
     """
 
     __slots__ = ("_malformed", "notices", "problems")
@@ -38,14 +38,14 @@ class Report:
             self.problems.append(Problem(field, text))
 
     def doubts(self, field: str) -> bool:
-        """Whether the value of `field`, or of a field in it or around it, is a stand-in."""
+        """Tell whether the value of `field`, or of a field in it or around it, is a stand-in."""
         return bool(self._malformed) and any(
             _contains(field, each) or _contains(each, field) for each in self._malformed
         )
 
 
 def shown(value: object) -> str:
-    """A value for people: one line, not too long."""
+    """Return a value as one line for a message, cut to a readable length."""
     match value:
         case None:
             return "null"
@@ -60,7 +60,7 @@ def shown(value: object) -> str:
 
 
 def step(key: str) -> str:
-    """One step of a field path: `.spec`, or `[kubernetes.io/service-name]` for other keys."""
+    """Return one step of a field path: `.spec`, or `[example.com/key]` if not an identifier."""
     if key.isidentifier():
         return f".{key}"
     return f"[{key}]" if key.isprintable() and len(key) <= _SHOWN_CHARACTERS else f"[{shown(key)}]"

@@ -1,4 +1,4 @@
-"""Quantities: how Kubernetes writes amounts of CPU, memory and the like."""
+"""Quantities, as Kubernetes writes amounts of CPU and memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SCALES = (
 
 
 def milli_units(quantity: int | str) -> int | None:
-    """Thousandths, rounded up; None if the text is no quantity, or below zero.
+    """Return the quantity in thousandths, rounded up; None if it is invalid or below zero.
 
     Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
     """

@@ -1,4 +1,4 @@
-"""What must hold in one ServiceCIDR.
+"""Checks of one ServiceCIDR.
 
 Its CIDRs must be canonical, unlike those of older fields, which are read liberally.
 Source: k8s.io/kubernetes pkg/apis/networking/validation, validateServiceCIDRSpec; IsValidCIDR.
@@ -17,7 +17,7 @@ _FIELD = "spec.cidrs"
 
 
 def check_service_cidr(obj: ServiceCIDR, report: Report) -> ServiceCIDR:
-    """The ServiceCIDR as it is, in no namespace. What is wrong goes to `report`."""
+    """Return the ServiceCIDR without a namespace. Faults go to `report`."""
     check_name(report, "metadata.name", obj.metadata.name, subdomain_problem)
     cidrs = obj.spec.cidrs
     if not cidrs:

@@ -1,7 +1,7 @@
-"""What must hold in one Service; its defaults; its addresses made canonical.
+"""Checks of one Service, its defaults, and its addresses made canonical.
 
-Defaults are those the API server fills in, as far as kube-proxy's decisions stay what they would be
-with the object as it is: `ipFamilies` stays empty, for then `clusterIP` alone counts.
+Defaults are those the API server fills in, unless they would change what kube-proxy decides for
+the object as given: `ipFamilies` stays empty, because then only `clusterIP` counts.
 Source: pkg/apis/core/validation/validation.go (ValidateService), pkg/apis/core/v1/defaults.go
 """
 
@@ -33,9 +33,9 @@ MAX_AFFINITY_TIMEOUT_S = 86400
 
 
 def check_service(service: Service, report: Report) -> Service:
-    """The Service with defaults and canonical addresses. What is wrong goes to `report`.
+    """Return the Service with defaults and canonical addresses. Faults go to `report`.
 
-    What kube-proxy would not mind is left to `kproxy.controlplane.service_validation`.
+    Faults that kube-proxy ignores are left to `kproxy.controlplane.service_validation`.
     """
     metadata = check_metadata(report, service.metadata, service_name_problem)
     spec = service.spec
@@ -65,7 +65,7 @@ def check_service(service: Service, report: Report) -> Service:
 
 
 def with_type_defaults(spec: ServiceSpec) -> ServiceSpec:
-    """The spec with the fields that only some types have, and those have always."""
+    """Return the spec with the defaults of fields that only some types of Service have."""
     if spec.external_traffic_policy is None and reachable_from_outside(spec):
         spec = altered(spec, external_traffic_policy="Cluster")
     if spec.allocate_load_balancer_node_ports is None and spec.type == "LoadBalancer":
@@ -74,7 +74,10 @@ def with_type_defaults(spec: ServiceSpec) -> ServiceSpec:
 
 
 def reachable_from_outside(spec: ServiceSpec) -> bool:
-    """Source: pkg/api/service/util.go (ExternallyAccessible)"""
+    """Tell whether clients outside the cluster can reach the Service.
+
+    Source: pkg/api/service/util.go (ExternallyAccessible)
+    """
     return spec.type in ("NodePort", "LoadBalancer") or (
         spec.type == "ClusterIP" and bool(spec.external_ips)
     )
@@ -113,7 +116,7 @@ def _check_ports(spec: ServiceSpec, report: Report) -> None:
 
 
 def _cluster_ips(spec: ServiceSpec, report: Report) -> tuple[str, ...]:
-    """From `clusterIPs`, or `clusterIP` alone; () if none is allocated, ("None",) if headless."""
+    """Return the cluster IPs: () if none is allocated, ("None",) if headless."""
     texts = list(spec.cluster_ips) or ([spec.cluster_ip] if spec.cluster_ip else [])
     fields = [
         f"spec.clusterIPs[{i}]" if spec.cluster_ips else "spec.clusterIP" for i in range(len(texts))
@@ -159,7 +162,7 @@ def _check_families(
 
 
 def _source_ranges(spec: ServiceSpec, report: Report) -> tuple[str, ...]:
-    """Without blank entries, as kube-proxy reads them."""
+    """Return the source ranges without blank entries, as kube-proxy reads them."""
     return tuple(
         check_cidr(report, f"spec.loadBalancerSourceRanges[{i}]", text.strip())
         for i, text in enumerate(spec.load_balancer_source_ranges)

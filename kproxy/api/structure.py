@@ -1,7 +1,7 @@
-"""Plain values to structs, with every fault found and nulls forgiven.
+"""Converts plain values to structs, reporting every fault and accepting nulls.
 
 msgspec does the same many times faster, but stops at the first fault and refuses the nulls that
-Kubernetes writes for empty lists. So it goes first, and this is asked for what it refuses.
+Kubernetes writes for empty lists. So msgspec is tried first, and this for what it refuses.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from msgspec import NODEFAULT, Struct
 from kproxy.api.problems import Problem, shown, step
 
 _S = TypeVar("_S", bound=Struct)
-_UNIONS = (types.UnionType, Union)  # which of them `Literal[...] | None` is depends on the Python
+_UNIONS = (types.UnionType, Union)  # `Literal[...] | None` is one or the other, by Python version
 _NAMES = {int: "an integer", str: "a string", bool: "true or false"}
 
 
 def build(value: object, kind: type[_S]) -> tuple[_S, list[Problem]]:
-    """`value` as a `kind`, and what is wrong with it; fields that are wrong hold stand-ins.
+    """Return `value` as a `kind`, and its faults; fields with a fault hold stand-ins.
 
-    A null is an absent field. Fields that `kind` does not have are ignored.
+    A null counts as an absent field. Fields that `kind` does not have are ignored.
     """
     problems: list[Problem] = []
     built: _S = _read(value, kind, "", problems)
@@ -83,7 +83,7 @@ def _read_struct(value: object, kind: type[Struct], path: str, problems: list[Pr
 
 
 def _read_union(value: object, arguments: Any, path: str, problems: list[Problem]) -> Any:
-    """A union is an optional value, or one of several plain types."""
+    """Read a union: an optional value, or one of several plain types."""
     choices = [each for each in arguments if each is not types.NoneType]
     if len(choices) == 1:
         return _read(value, choices[0], path, problems)
@@ -98,7 +98,7 @@ def _refuse(value: object, expected: str, hint: Any, path: str, problems: list[P
 
 
 def _stand_in(hint: Any) -> Any:
-    """Some value of the type, so that the rest of the object can still be judged."""
+    """Return some value of the type, so that the rest of the object can still be checked."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return arguments[0]

@@ -1,9 +1,9 @@
 """The Kubernetes objects a service proxy reads, as far as it reads them; and Ingress, for labs.
 
 Attributes are the Kubernetes fields in snake_case (`external_traffic_policy` for
-`externalTrafficPolicy`); fields nobody here reads are dropped while decoding. Instances are frozen,
-comparable by value (that is how a change is recognised), and hold Kubernetes' defaults where a
-field was absent. Decode and validate with `kproxy.api.decode`.
+`externalTrafficPolicy`); fields that kproxy does not read are dropped while decoding. Instances are
+frozen, compare by value (which is how a change is recognised), and hold Kubernetes' defaults for
+absent fields. `kproxy.api.decode` decodes and validates them.
 Source: https://kubernetes.io/docs/reference/kubernetes-api/
 """
 
@@ -16,15 +16,15 @@ from msgspec import Struct, field
 from kproxy.address import Family
 
 Protocol = Literal["TCP", "UDP", "SCTP"]
-SERVICE_NAME_LABEL = "kubernetes.io/service-name"  # of a slice: the Service it feeds
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"  # on a slice: the Service it belongs to
 
 
 class _Object(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
-    """Kubernetes spelling on the wire, no garbage collector overhead (objects hold no cycles)."""
+    """Base of all: Kubernetes' spelling in JSON, and no GC overhead (objects hold no cycles)."""
 
 
 class Unread(_Object, frozen=True, kw_only=True):
-    """Something nobody here reads, but whose presence is not to go unnoticed."""
+    """A value whose contents kproxy does not read, but whose presence it reports."""
 
 
 class OwnerReference(_Object, frozen=True, kw_only=True):
@@ -77,7 +77,7 @@ class ServiceSpec(_Object, frozen=True, kw_only=True):
     ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
     external_ips: tuple[str, ...] = field(default=(), name="externalIPs")
     external_name: str = ""
-    external_traffic_policy: Literal["Cluster", "Local"] | None = None  # None: nothing to apply to
+    external_traffic_policy: Literal["Cluster", "Local"] | None = None  # None: not applicable
     internal_traffic_policy: Literal["Cluster", "Local"] = "Cluster"
     health_check_node_port: int = 0
     load_balancer_source_ranges: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class Service(_Object, frozen=True, kw_only=True):
 
 
 class EndpointConditions(_Object, frozen=True, kw_only=True):
-    """`None` is "unknown": it counts as true for ready and serving, as false for terminating."""
+    """Conditions. None is "unknown": true for ready and serving, false for terminating."""
 
     ready: bool | None = None
     serving: bool | None = None
@@ -190,7 +190,7 @@ class ServiceCIDR(_Object, frozen=True, kw_only=True):
 
 
 class ServiceBackendPort(_Object, frozen=True, kw_only=True):
-    """Either of them."""
+    """A port, by either name or number."""
 
     name: str = ""
     number: int = 0
@@ -207,7 +207,7 @@ class TypedLocalObjectReference(_Object, frozen=True, kw_only=True):
 
 
 class IngressBackend(_Object, frozen=True, kw_only=True):
-    """Either of them."""
+    """The target of a path: either a Service or a resource."""
 
     service: IngressServiceBackend | None = None
     resource: TypedLocalObjectReference | None = None
@@ -309,7 +309,7 @@ class TCPSocketAction(_Object, frozen=True, kw_only=True):
 
 
 class Probe(_Object, frozen=True, kw_only=True):
-    """Exactly one of the first two is given, where a Pod is to run; no zeros but the delay."""
+    """A Pod that is to run has exactly one of the first two; only the delay may be zero."""
 
     http_get: HTTPGetAction | None = None
     tcp_socket: TCPSocketAction | None = None
@@ -328,7 +328,7 @@ class SleepAction(_Object, frozen=True, kw_only=True):
 
 
 class LifecycleHandler(_Object, frozen=True, kw_only=True):
-    """The first is given, where a Pod is to run."""
+    """A Pod that is to run has the first."""
 
     sleep: SleepAction | None = None
     exec: Unread | None = None
@@ -402,13 +402,13 @@ class PodTemplateSpec(_Object, frozen=True, kw_only=True):
 
 
 class RollingUpdateDeployment(_Object, frozen=True, kw_only=True):
-    """Numbers of Pods, or percentages of `replicas` such as "25%"."""
+    """Limits of a rollout: numbers of Pods, or percentages of `replicas` such as "25%"."""
 
     max_surge: int | str = "25%"
     max_unavailable: int | str = "25%"
 
 
-NO_ROLLING_UPDATE = RollingUpdateDeployment()  # this very object, where the field is absent
+NO_ROLLING_UPDATE = RollingUpdateDeployment()  # identifies an absent field by `is`
 
 
 class DeploymentStrategy(_Object, frozen=True, kw_only=True):
@@ -417,7 +417,7 @@ class DeploymentStrategy(_Object, frozen=True, kw_only=True):
 
 
 class DeploymentSpec(_Object, frozen=True, kw_only=True):
-    """`replicas`: None leaves the number as it is, one for a new Deployment."""
+    """With `replicas` None the number stays as it is; a new Deployment gets one."""
 
     replicas: int | None = None
     selector: LabelSelector = LabelSelector()

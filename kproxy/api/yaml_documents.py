@@ -1,9 +1,9 @@
-"""YAML text to plain values, document by document.
+"""Reads YAML text into plain values, document by document.
 
-Built on the parser's events and not on PyYAML's constructors, because these keep the last of two
+It uses the parser's events and not PyYAML's constructors, because these keep the last of two
 equal keys, read `2024-01-01` as a date and `12:30` as 750, and recurse without limit. Scalars are
 read as Kubernetes' tools read them (YAML 1.1 without dates and base 60).
-Importing this imports yaml.
+Importing this module imports yaml.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _MAX_DIGITS = 100
 
 
 class YamlDocument(NamedTuple):
-    """`number` counts from 1. With `problems`, `value` is what could be read, or None."""
+    """One document; `number` counts from 1. With `problems`, `value` is incomplete or None."""
 
     number: int
     value: Any
@@ -48,11 +48,11 @@ class YamlDocument(NamedTuple):
 
 
 class _Unreadable(Exception):
-    """The rest of this document is of no use."""
+    """The rest of this document cannot be read."""
 
 
 def documents(text: str) -> Iterator[YamlDocument]:
-    """All documents of `text`. After a syntax error it goes on at the next `---`."""
+    """Yield all documents of `text`. After a syntax error reading continues at the next `---`."""
     first_number, first_line = 1, 1
     while True:
         reader = _Reader(text, first_number, first_line)
@@ -110,7 +110,7 @@ class _Reader:
 
     def _next(self) -> Any:
         event = self._loader.get_event()
-        if event is None:  # past the end, where every loop here would spin
+        if event is None:  # past the end, where every loop here would run forever
             raise RuntimeError("the YAML parser has no more events")
         return event
 
@@ -197,7 +197,7 @@ class _Reader:
 
 
 def resolve(text: str) -> str | int | float | bool | None:
-    """The value of a plain (unquoted) scalar."""
+    """Return the value of a plain (unquoted) scalar."""
     if text in _CONSTANTS:
         return _CONSTANTS[text]
     if text[0] not in _NUMBER_BEGINS or len(text) > _MAX_DIGITS:

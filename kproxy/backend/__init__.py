@@ -1,10 +1,10 @@
-"""All that the author of a backend needs; kproxy's own backends use nothing else to meet the core.
+"""All that the author of a backend needs; kproxy's own backends use nothing else of the core.
 
 contract     `Backend`, and every rule of who calls what, when
 mode         `Mode`: what an entry point of the group `kproxy.backends` gives
 options      a mode's own options, decoded by its own type
 registry     which backends are installed; loading one checks it
-containment  whatever a backend of somebody else does, an error with its name comes out
+containment  turns whatever goes wrong in another package's backend into an error with its name
 claims       things that several service ports may claim, for backends that need it
 masquerade   the iptables rules behind the masquerade mark
 

@@ -1,7 +1,7 @@
-"""Things that several service ports may claim, of which each has one value at a time. Pure.
+"""Keys that several service ports may claim, each with one value at a time. Pure.
 
 Two Services may name one external IP, two ports one cluster IP or one endpoint. The first by name
-has it; in kube-proxy it is undefined who wins. A thing is there as long as anybody claims it.
+wins; in kube-proxy it is undefined which one does. A key exists as long as any port claims it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _V = TypeVar("_V")
 
 
 class Change(NamedTuple, Generic[_K, _V]):
-    """None: there is none."""
+    """The former and the present value of a key; None if it has none."""
 
     key: _K
     before: _V | None
@@ -25,15 +25,15 @@ class Change(NamedTuple, Generic[_K, _V]):
 
 class Claims(Generic[_K, _V]):
     def __init__(self) -> None:
-        # Nearly all things have one claim, so that one is stored without a mapping of its own.
+        # Nearly every key has a single claim, which is stored without a mapping of its own.
         self._single: dict[_K, tuple[ServicePortName, _V]] = {}
         self._several: dict[_K, dict[ServicePortName, _V]] = {}
-        self._before: dict[_K, _V | None] = {}  # what has been touched since `take_changes`
+        self._before: dict[_K, _V | None] = {}  # of keys touched since `take_changes`
 
     def change(
         self, name: ServicePortName, former: Mapping[_K, _V], fresh: Mapping[_K, _V]
     ) -> None:
-        """`former` must be what was given as `fresh` the last time."""
+        """Replace the claims of `name`; `former` must be what was `fresh` in the last call."""
         for key, value in fresh.items():
             if former.get(key) != value:
                 self._claim(key, name, value)
@@ -42,7 +42,7 @@ class Claims(Generic[_K, _V]):
                 self._release(key, name)
 
     def take_changes(self) -> list[Change[_K, _V]]:
-        """The net effect of all changes since the last call."""
+        """Return the net effect of all changes since the last call."""
         touched, self._before = self._before, {}
         return [
             Change(key, before, after)

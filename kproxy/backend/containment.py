@@ -1,8 +1,8 @@
-"""Backends of other people, contained: whatever they do, an error with their name comes out.
+"""Contains the backends of other packages: whatever they do wrong becomes an error with their name.
 
-A method that raises what the contract does not allow, or returns what it does not mean, ends in
-`BackendFault`, which is handled like any failed sync. Errors that the contract allows get the name
-of the plug-in, if it is not one of kproxy's own.
+If a method raises or returns what the contract does not allow, the caller gets `BackendFault`,
+which is handled like any failed sync. The name of the plug-in is added to errors that the contract
+allows, unless it is one of kproxy's own.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 
 
 class Plugin(Struct, frozen=True):
-    """Whose a backend is. `own`: it came with kproxy."""
+    """The origin of a backend. `own` means that it is part of kproxy."""
 
     mode: str
     distribution: str
@@ -51,7 +51,7 @@ class Plugin(Struct, frozen=True):
 
 
 def contained(plugin: Plugin, factory: BackendFactory) -> BackendFactory:
-    """Return a factory of the same backends, contained. It raises BackendFault."""
+    """Return a factory of the same backends, contained. The factory raises BackendFault."""
 
     def make(family: Family, options: BackendOptions) -> Backend:
         try:
@@ -69,13 +69,13 @@ def contained(plugin: Plugin, factory: BackendFactory) -> BackendFactory:
 
 
 def lacking(kind: type) -> str:
-    """Tell what a class of backends lacks of the contract, "" if nothing."""
+    """Return what a class of backends lacks of the contract, "" if nothing."""
     for name, count in METHODS.items():
         method = getattr(kind, name, None)
         if method is None or method is getattr(Backend, name):  # inherited, and without a body
             return f"has no method {name}()"
         if not callable(method):
-            return f"has a {name} that is no method"
+            return f"has a {name} that is not a method"
         if not takes(method, count + 1):  # self
             return f"has a method {name}() that does not take {count} arguments"
     return ""
@@ -87,7 +87,7 @@ def takes(function: Any, count: int) -> bool:
         inspect.signature(function).bind(*range(count))
     except TypeError:
         return False
-    except ValueError:  # written in C, without a signature: nobody knows
+    except ValueError:  # written in C, without a signature: assume it can
         return True
     return True
 
@@ -120,7 +120,7 @@ class _Contained:
     def read(self) -> Ruleset:
         found: Ruleset = self._call("read", Mapping)  # type: ignore[type-abstract]
         if not all(isinstance(chains, Mapping) for chains in found.values()):
-            raise BackendFault(f"{self._plugin}: read() returned tables that are no mappings")
+            raise BackendFault(f"{self._plugin}: read() returned tables that are not mappings")
         return found
 
     def cleanup(self) -> None:
@@ -156,7 +156,7 @@ class _ContainedPredecessor(_Contained):
 
 
 def _named(plugin: Plugin, error: KproxyError | OSError) -> KproxyError | OSError:
-    """Return the error with the plug-in's name in front; of kproxy's own backends as it is."""
+    """Return the error with the plug-in's name in front, unless the backend is kproxy's own."""
     if plugin.own:
         return error
     text = f"{plugin}: {error}"

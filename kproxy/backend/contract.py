@@ -1,7 +1,7 @@
 """The contract between the control loop and a backend, version 1.
 
 A backend turns the plan of one IP family into the state of one network namespace: the one that the
-calling thread is in. `docs/backends.md` tells it as a story; here is every rule.
+calling thread is in. `docs/backends.md` introduces it; here is every rule, and
 `kproxy.testing.backend_contract` has them as tests.
 
 Which object is made when:
@@ -11,7 +11,7 @@ Which object is made when:
 - It may be called in another namespace than the one that the methods will be called in. Look at the
   kernel in a method, not in the constructor.
 - `support`, `read`, `cleanup`, and `Predecessor`'s methods, work on an object that has never
-  synced. Such an object must find what another one left, also one killed in another process.
+  synced. Such an object must find what another one left, even one in a process that was killed.
 
 Who calls:
 - One caller at a time, but each call may come from another thread. That thread is in the right
@@ -35,7 +35,7 @@ from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel.xtables import Jump
 
 CONTRACT_VERSION = 1
-"""One more whenever a backend that was written for the former version would no longer work."""
+"""Increased whenever a backend that was written for the former version would no longer work."""
 
 
 class Support(Struct, frozen=True):
@@ -56,7 +56,7 @@ class SyncReport(Struct, frozen=True, kw_only=True):
     rules_written: Mapping[str, int]
     """How many rules, elements or entries were written, by table."""
     again_in_s: float = 0
-    """After this many seconds `sync` is called even if nothing has changed; 0: it is not."""
+    """Seconds after which `sync` is called even if nothing has changed; 0 for never."""
 
 
 Ruleset = Mapping[str, Mapping[str, tuple[str, ...]]]
@@ -64,14 +64,14 @@ Ruleset = Mapping[str, Mapping[str, tuple[str, ...]]]
 
 
 class Backend(Protocol):
-    """One family's state in the namespace of the calling thread. The module has the rules."""
+    """One family's state in the namespace of the calling thread. See the module for all rules."""
 
     def support(self) -> Support:
-        """Say whether this backend can work here. Changes nothing."""
+        """Tell whether this backend can work here. Changes nothing."""
         ...
 
     def prepare(self, settings: NodeSettings, /) -> None:
-        """Write the kernel settings that the rules rely on; a full sync does it, too.
+        """Write the kernel settings that the rules rely on; a full sync does so too.
 
         Raises KernelRefused, Unsupported.
         """
@@ -82,8 +82,8 @@ class Backend(Protocol):
 
         `delta` is relative to the last sync of this object that did not raise. After an error, and
         on a new object, it is `Delta(full=True)`, and then nothing may be assumed of the kernel; it
-        is empty where the report of the last sync has asked to be called again. `plan` is a value:
-        it may be kept and compared. Raises KernelRefused; the former state is in force then.
+        is empty if the report of the last sync asked for another call. `plan` is a value: it may be
+        kept and compared. Raises KernelRefused; the former state is in force then.
         """
         ...
 
@@ -96,7 +96,7 @@ class Backend(Protocol):
         ...
 
     def read(self) -> Ruleset:
-        """Return what the kernel holds now, of what belongs to this mode; empty if nothing does.
+        """Return what the kernel now holds of this mode; empty if nothing.
 
         A mode whose rules depend on history in some harmless way (their order, say) has
         `Mode.comparable`.
@@ -104,9 +104,9 @@ class Backend(Protocol):
         ...
 
     def cleanup(self) -> None:
-        """Remove every trace of this mode, also of a dead process, and nothing else.
+        """Remove everything that this mode wrote, in dead processes too, and nothing else.
 
-        Harmless where there is none. Raises KernelRefused after removing what can be removed.
+        Harmless if there is nothing. Raises KernelRefused after removing what can be removed.
         """
         ...
 
@@ -123,7 +123,7 @@ class Uses(Struct, frozen=True, kw_only=True):
 
     mode: str
     variant: str = ""
-    """Of iptables; "" for none."""
+    """The variant of iptables; "" for none."""
     chains: frozenset[tuple[str, str]] = frozenset()
     """Table and name of each chain that the mode has in every namespace."""
     jumps: frozenset[Jump] = frozenset()
@@ -131,11 +131,11 @@ class Uses(Struct, frozen=True, kw_only=True):
 
 @runtime_checkable
 class Predecessor(Protocol):
-    """What a backend offers besides if it shares names with other modes, or cannot leave at once.
+    """The methods of a backend that shares names with other modes, or cannot be removed at once.
 
-    Another mode, or the same one in another variant of iptables, calls it after the first sync of
-    its own. Of a backend without it, `read` tells whether anything is left, and `cleanup` removes
-    that.
+    Another mode, or the same one in another variant of iptables, calls them after its own first
+    sync. For a backend without them, `read` tells whether anything is left, and `cleanup` removes
+    it.
     """
 
     def uses(self) -> Uses:
@@ -147,10 +147,10 @@ class Predecessor(Protocol):
         ...
 
     def leave(self, successor: Uses, /) -> bool:
-        """Remove everything but what `successor` uses, and what open connections need.
+        """Remove everything except what `successor` uses and what open connections need.
 
-        Returns whether these need anything; then this is called again, later. Raises KernelRefused,
-        Unsupported.
+        Returns whether connections need anything; if so, this is called again later. Raises
+        KernelRefused, Unsupported.
         """
         ...
 

@@ -16,7 +16,7 @@ def mark_text(settings: NodeSettings) -> str:
 
 
 def local_match(detector: LocalDetector, *, negate: bool = False) -> str:
-    """The match for packets of local pods, or of everybody else."""
+    """Return the match for packets of local pods or, with `negate`, for all others."""
     word = {
         DetectLocal.CIDR: f"-s {detector.value}",
         DetectLocal.BRIDGE: f"-i {detector.value}",
@@ -26,7 +26,7 @@ def local_match(detector: LocalDetector, *, negate: bool = False) -> str:
 
 
 def nat_rules(settings: NodeSettings) -> Iterator[str]:
-    """The rules of both chains of the nat table, each with its "-A CHAIN "."""
+    """Yield the rules of both chains of the nat table, each with its "-A CHAIN "."""
     mark = mark_text(settings)
     yield f"-A KUBE-POSTROUTING -m mark ! --mark {mark}/{mark} -j RETURN"
     # The mark is taken off, so that a packet that passes here again is not masqueraded twice.
@@ -39,7 +39,7 @@ def nat_rules(settings: NodeSettings) -> Iterator[str]:
 
 
 def forward_rules(settings: NodeSettings) -> Iterator[str]:
-    """The last rules of filter KUBE-FORWARD: a FORWARD policy of DROP does not stop services."""
+    """Yield the last rules of filter KUBE-FORWARD, by which services work with policy DROP."""
     mark = mark_text(settings)
     yield (
         '-A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules"'

@@ -1,7 +1,7 @@
-"""A proxy mode as a value: what kproxy knows of it before any backend object exists.
+"""A proxy mode as a value: what kproxy knows about it before any backend object exists.
 
-The core asks a `Mode`, never its name. An installed package gives one by an entry point in the
-group `kproxy.backends`.
+The core asks a `Mode` and does not compare names. An installed package provides one by an entry
+point in the group `kproxy.backends`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Mode(Struct, frozen=True, kw_only=True):
     backend: BackendFactory
     """Called with a family and an object of `options`; usually the backend's class."""
     description: str = ""
-    """One line for people."""
+    """One line that describes the mode."""
     contract: int = CONTRACT_VERSION
     """The version of the contract that the backend was written for."""
     options: type[BackendOptions] = BackendOptions
@@ -38,23 +38,23 @@ class Mode(Struct, frozen=True, kw_only=True):
     config: ModeConfig = ModeConfig()
     """How the mode reads the rest of the configuration."""
     rules: Rules | None = None
-    """The mode's rules for the oracle. Without them there is none: nothing is predicted."""
+    """The mode's rules for the oracle. Without them nothing can be predicted."""
     comparable: Callable[[Ruleset], object] = as_it_is
-    """Brings two rulesets that mean the same to one value, whatever history has made of them."""
+    """Maps rulesets that mean the same to equal values, whatever order history gave their rules."""
     variants: tuple[str, ...] = ()
-    """The values of `variant_option`, for `bench`: ways to do the same."""
+    """The values of `variant_option` that `bench` compares: several ways to do the same."""
     variant_option: str = ""
     """The attribute of `options` that selects a variant."""
     needs_ip_vs: bool = False
-    """It works only on a kernel that has IPVS; else commands run on user-mode Linux."""
+    """It works only on a kernel that has IPVS; on others, commands run on user-mode Linux."""
     forwards_itself: bool = False
-    """The backend forwards in its own process: `close` ends the service, not only the updates."""
+    """The backend forwards in its own process: `close` ends forwarding, not only the updates."""
     traced: bool = True
-    """What it does to a packet shows in netfilter's trace."""
+    """Netfilter's trace shows what it does to a packet."""
     affinity_follows_connections: bool = False
-    """A client keeps its endpoint for as long as any of its connections is remembered."""
+    """A client keeps its endpoint as long as the kernel remembers any of its connections."""
     look: str = ""
-    """A command that shows its state inside a node, for people."""
+    """A command that shows its state inside a node, for the user."""
 
     def has_option(self, name: str) -> bool:
         """Tell whether `options` has an attribute of this name."""

@@ -1,4 +1,4 @@
-"""A mode's own options: from texts or values to an object of the type that the mode gives. Pure.
+"""Decodes a mode's own options into an object of the type that the mode gives. Pure.
 
 They come from `--backend-option NAME=VALUE` and from the section `backendOptions` of the
 configuration file, under the same names. A field of `Mode.options` that the mode's section of
@@ -25,7 +25,7 @@ SECTION = "backendOptions"
 
 
 def parse_options(texts: Iterable[str]) -> tuple[dict[str, str], list[Problem]]:
-    """Split each `NAME=VALUE`. Returns values by name, the last of repeated ones, and problems."""
+    """Split each `NAME=VALUE`; return values by name, the last if repeated, and problems."""
     values: dict[str, str] = {}
     problems = []
     for text in texts:
@@ -40,11 +40,11 @@ def parse_options(texts: Iterable[str]) -> tuple[dict[str, str], list[Problem]]:
 def decode_options(
     mode: Mode, values: Mapping[str, Any], where: str
 ) -> tuple[BackendOptions, list[Problem]]:
-    """Decode `values` (by the names of files) with the mode's own type, defaults filled in.
+    """Decode `values` (by their names in files) with the mode's own type; defaults are filled in.
 
-    Texts are taken for what the field is: `4`, `true`, `30s`, `a,b`. `where` goes into problems,
-    of which there is one for each unknown name and each value that cannot be. With problems the
-    options are the defaults.
+    Texts are read by the type of the field: `4`, `true`, `30s`, `a,b`. `where` begins each problem,
+    of which there is one for each unknown name and each invalid value. With problems the options
+    are the defaults.
     """
     known = {info.encode_name: info for info in own_fields(mode)}
     problems: list[Problem] = []
@@ -61,13 +61,13 @@ def decode_options(
     if not problems:
         try:
             return mode.options(**decoded), []
-        except (ValueError, TypeError) as error:  # of its __post_init__: values at odds
+        except (ValueError, TypeError) as error:  # from its __post_init__: values that conflict
             problems.append(Problem(where, str(error)))
     return mode.options(), problems
 
 
 def complete_options(mode: Mode, config: ProxyConfig, options: BackendOptions) -> BackendOptions:
-    """Return the options with what they take from the mode's section of the configuration."""
+    """Return the options with the values that come from the mode's section of the configuration."""
     section = getattr(config, mode.config.section, None) if mode.config.section else None
     inherited = {
         info.name: getattr(section, info.name)

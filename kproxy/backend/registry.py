@@ -1,7 +1,7 @@
 """Finding backends: entry points of installed packages, checked when they are loaded.
 
-A fault is one line that names the backend, its distribution and version, and what is wrong. It ends
-nothing but what asked for that backend.
+A fault is one line that names the backend, its distribution and version, and what is wrong. It
+fails only the request for that backend.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ log = logging.getLogger("kproxy")
 def modes() -> list[str]:
     """Return the names of the installed backends, which are the values of `--proxy-mode`.
 
-    None of them is loaded for it, so some may turn out to be broken.
+    None of them is loaded, so some may turn out to be broken.
     """
     return sorted(_installed())
 
 
 def load(name: str) -> Mode:
-    """Return the mode called `name`, checked; its backends are contained.
+    """Return the mode called `name`, checked; its backends are contained (see `containment`).
 
     Raises BadInput if none is installed, BackendFault if it breaks the contract.
     """
@@ -52,7 +52,7 @@ def load(name: str) -> Mode:
 
 
 def sound_modes() -> Iterator[Mode]:
-    """Yield every installed mode that can be loaded. The fault of another is logged, once."""
+    """Yield every installed mode that can be loaded. Faults of others are logged, once each."""
     for name in modes():
         loaded = _load(name)
         if isinstance(loaded, BackendFault):
@@ -62,14 +62,14 @@ def sound_modes() -> Iterator[Mode]:
 
 
 def report_faults() -> None:
-    """Log what is wrong with backends of other packages, once. kproxy's own are not loaded."""
+    """Log the faults of other packages' backends, once each. kproxy's own are not loaded."""
     for name, entry in _installed().items():
         if not _plugin(entry).own and isinstance(fault := _load(name), BackendFault):
             _warn_once(str(fault))
 
 
 def rules_of(name: str | None) -> Rules:
-    """Return the rules of a mode for the oracle; `name` None: there are no proxies.
+    """Return the rules of a mode for the oracle; with `name` None, those without any proxy.
 
     Raises NoOracle if the mode has none, and what `load` raises.
     """
@@ -79,15 +79,15 @@ def rules_of(name: str | None) -> Rules:
     if rules is None:
         raise NoOracle(
             [f"{name} mode has no oracle: its backend gives no rules to predict with"],
-            remedy="Mode(rules=...) of that backend, see docs/backends.md",
+            remedy="give Mode(rules=...) in that backend, see docs/backends.md",
         )
     return rules
 
 
 class ModeConfigs(Mapping[str, ModeConfig]):
-    """Name of an installed mode -> how it reads a configuration. Loads a mode when it is asked for.
+    """How each installed mode reads a configuration, by name; a mode is loaded when looked up.
 
-    Looking one up raises BackendFault if the backend is broken.
+    A lookup raises BackendFault if the backend is broken.
     """
 
     def __getitem__(self, name: str) -> ModeConfig:
@@ -126,7 +126,7 @@ def _load(name: str) -> Mode | BackendFault:
 def problem_of(name: str, mode: Mode) -> str:
     """Tell why a mode that an entry point of this name gives cannot be used, "" if it can."""
     if not _NAME.fullmatch(name):
-        return "has a name that is not made of small letters, digits and hyphens"
+        return "has a name that is not made of lower-case letters, digits and hyphens"
     if mode.name != name:
         return f"calls its mode {mode.name!r}, unlike its entry point"
     if mode.contract != CONTRACT_VERSION:
@@ -135,7 +135,7 @@ def problem_of(name: str, mode: Mode) -> str:
             f"and this kproxy has version {CONTRACT_VERSION}"
         )
     if not (isinstance(mode.options, type) and issubclass(mode.options, BackendOptions)):
-        return f"has options of type {mode.options!r}, which is no subclass of BackendOptions"
+        return f"has options of type {mode.options!r}, which is not a subclass of BackendOptions"
     if not callable(mode.backend):
         return "has a backend that cannot be called"
     if not takes(mode.backend, 2):
@@ -145,7 +145,7 @@ def problem_of(name: str, mode: Mode) -> str:
 
 @cache  # looking through all installed packages takes some milliseconds
 def _installed() -> Mapping[str, EntryPoint]:
-    """By name. Of several with one name kproxy's own counts, else the first by distribution."""
+    """Return entry points by name. If several have one name, kproxy's own wins, else the first."""
     found: dict[str, EntryPoint] = {}
     for entry in _entry_points():
         other = found.setdefault(entry.name, entry)
@@ -164,7 +164,7 @@ def _precedence(entry: EntryPoint) -> tuple[bool, str]:
 def _entry_points() -> list[EntryPoint]:
     try:
         return list(entry_points(group=GROUP))
-    except Exception:  # some package's metadata cannot be read: look at each by itself
+    except Exception:  # one package's metadata cannot be read: look at each by itself
         return [entry for each in distributions() for entry in _entry_points_of(each)]
 
 

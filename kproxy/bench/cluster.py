@@ -1,4 +1,4 @@
-"""A cluster of any size for measurements: plain Services of one port, a slice each."""
+"""A cluster of any size for measurements: plain Services with one port and one slice each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kproxy.store import SERVICE_NAME_LABEL
 
 NODE = "node-0"
 CLUSTER_IPS = "10.96.0.0/12"  # of all Services
-CLUSTER_CIDR = "10.128.0.0/9"  # all endpoints, also those that come later
+CLUSTER_CIDR = "10.128.0.0/9"  # all endpoints, including those added later
 MOST_SERVICES = 60_000
 MOST_ENDPOINTS = 50  # of each Service
 MOST_CHANGES = 30_000  # of each kind
@@ -35,7 +35,7 @@ _PORTS = (EndpointPort(name="http", port=ENDPOINT_PORT),)
 
 
 def objects(services: int, endpoints: int) -> Iterator[KubernetesObject]:
-    """`services` Services and their slices of `endpoints` endpoints each."""
+    """Yield `services` Services and their slices with `endpoints` endpoints each."""
     for number in range(services):
         yield Service(
             metadata=Metadata(name=f"svc-{number}"),
@@ -50,18 +50,18 @@ def objects(services: int, endpoints: int) -> Iterator[KubernetesObject]:
 
 
 def cluster_ip(number: int) -> str:
-    """That of Service `number`."""
+    """Return the cluster IP of Service `number`."""
     return f"10.96.{number // 250}.{number % 250 + 1}"
 
 
 def endpoint_address(number: int) -> str:
-    """That of endpoint `number` of all, in 10.128.0.0/10."""
+    """Return the address of endpoint `number` of all, in 10.128.0.0/10."""
     high, low = divmod(number, 250)
     return f"10.{128 + high // 250}.{high % 250}.{low + 1}"
 
 
 def endpoint_slice(number: int, endpoints: int) -> EndpointSlice:
-    """The slice of Service `number`."""
+    """Return the slice of Service `number`."""
     first = number * endpoints
     return EndpointSlice(
         metadata=Metadata(name=f"svc-{number}-1", labels={SERVICE_NAME_LABEL: f"svc-{number}"}),
@@ -72,17 +72,17 @@ def endpoint_slice(number: int, endpoints: int) -> EndpointSlice:
 
 
 def with_another_endpoint(former: EndpointSlice, number: int) -> EndpointSlice:
-    """The slice with its last endpoint replaced by one that was not there before."""
+    """Return the slice with its last endpoint replaced by a new one."""
     return replace(former, endpoints=(*former.endpoints[:-1], _later_endpoint(number)))
 
 
 def with_one_endpoint_more(former: EndpointSlice, number: int) -> EndpointSlice:
-    """The slice with one added that was not there before."""
+    """Return the slice with a new endpoint added."""
     return replace(former, endpoints=(*former.endpoints, _later_endpoint(number)))
 
 
 def with_one_endpoint_less(former: EndpointSlice) -> EndpointSlice:
-    """The slice without its first endpoint."""
+    """Return the slice without its first endpoint."""
     return replace(former, endpoints=former.endpoints[1:])
 
 
@@ -95,7 +95,7 @@ def _endpoint(number: int) -> Endpoint:
 
 
 def _later_endpoint(number: int) -> Endpoint:
-    """Its address is unlike any other's, for two kinds of MOST_CHANGES."""
+    """Return an endpoint with an unused address; there are enough for two times MOST_CHANGES."""
     return Endpoint(
         addresses=(f"10.255.{number // 250}.{number % 250 + 1}",),
         conditions=_READY,

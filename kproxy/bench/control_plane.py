@@ -1,6 +1,6 @@
 """Times of a control plane: `python -m kproxy.bench.control_plane SIZE` prints a result as JSON.
 
-In a lab of both families, from the call until every node's kernel has its rules:
+They are measured in a lab of both families, from the call until every node's kernel has its rules:
 
 - apply: Pods that have their addresses, and the Services that select them, of one or both families
 - start: a Deployment with a Pod for each node: namespaces, cables, servers, readiness probes
@@ -44,7 +44,7 @@ from kproxy.lab import Lab, LabSpec, NodeSpec
 
 _Policy = Literal["SingleStack", "RequireDualStack"]
 
-_FIRST = (ip_address("10.245.0.1"), ip_address("fd00:245::1"))  # of Pods that nobody runs
+_FIRST = (ip_address("10.245.0.1"), ip_address("fd00:245::1"))  # of Pods that no kubelet runs
 _PORT = 8080
 _WEB = {"app": "web"}
 

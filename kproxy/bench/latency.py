@@ -1,16 +1,16 @@
 """Connection setup of one size: `python -m kproxy.bench.latency SIZE` prints a result as JSON.
 
-Measured is connect() of a client whose packets a node forwards to a server, through three nodes in
-turns, so that whatever else the machine does meets all three:
+It measures connect() of a client whose packets a node forwards to a server, through three nodes in
+turn, so that other load of the machine affects all three:
 
 - direct: no rules; the client asks an endpoint
 - plain: one DNAT rule, from the addresses of all Services to one endpoint
 - service: the rules of a proxy
 
-The last two are asked for the same addresses, for a client is slower with a new address than with
-one it has asked before, whatever the rules.
+The last two are asked for the same addresses, because a client is slower with a new address than
+with a known one, whatever the rules.
 
-A handshake takes no other process: the kernel handles all its packets within connect(), on one CPU.
+A handshake needs no other process: the kernel handles all its packets within connect(), on one CPU.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from kproxy.kernel.running import on_uml
 from kproxy.kernel.xtables import Xtables
 
 _WARM_UP = 200  # connections through each node that are not counted
-_AT_ONCE = 100  # sockets of each client that are made beforehand
+_AT_ONCE = 100  # sockets of each client that are created in advance
 
 _PLAIN_NFT = f"""
 table ip nat {{
@@ -86,9 +86,9 @@ def measure(size: LatencySize) -> LatencyResult:
 
 
 def asked(services: int, different: int, connections: int) -> list[int]:
-    """Number of the Service to ask by each connection, in random order, but the same in each run.
+    """Return the number of the Service for each connection, in a random but fixed order.
 
-    So many different ones, spread evenly from the first to the last; a single one is the first.
+    There are `different` ones, spread evenly from the first to the last; a single one is the first.
     """
     different = min(different, services, connections)
     gaps = max(1, different - 1)
@@ -99,7 +99,7 @@ def asked(services: int, different: int, connections: int) -> list[int]:
 
 
 def _measure(lines: Sequence[Line], services: Sequence[int]) -> dict[Line, list[float]]:
-    """Microseconds of each line, whose order is another each time: direct, plain, service."""
+    """Return the microseconds of each line (direct, plain, service), asked in changing order."""
     times: dict[Line, list[float]] = {each: [] for each in lines}
     direct = (endpoint_address(0), ENDPOINT_PORT)
     orders = itertools.cycle(itertools.permutations(range(len(lines))))
@@ -116,7 +116,7 @@ def _measure(lines: Sequence[Line], services: Sequence[int]) -> dict[Line, list[
 
 
 def _write_plain_rule() -> str:
-    """Returns whose rule it is. User-mode Linux has no NAT in nf_tables."""
+    """Write the rule and return its tool. User-mode Linux has no NAT in nf_tables."""
     if on_uml():
         Xtables(Family.IPV4, "legacy").restore([_PLAIN_IPTABLES])
         return "iptables-legacy"

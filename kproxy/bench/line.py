@@ -24,14 +24,14 @@ Address = tuple[str, int]  # and port
 
 ENDPOINTS = "10.128.0.0/10"
 _FIRST_ENDPOINT = "10.128.0.1/10"  # on `lo`, where it makes the whole range local
-_NODE_INDEX = 100  # of its links; never that of an `eth0`, which is 2: see Links.add_veth
+_NODE_INDEX = 100  # of its links; never 2, the index of an `eth0`: see Links.add_veth
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: a close resets, so that no TIME_WAIT keeps the port
 _SYN_RETRIES = 2  # after 1 s and 3 s; given up after 7 s
 _ACCEPT_TIMEOUT_S = 1.0
 
 
 class Line:
-    """`node` is where the rules of the measured subject go. Made by `line`."""
+    """The three namespaces, made by `line`. `node` is the one for the rules to measure."""
 
     def __init__(self, client: Namespace, node: Namespace, listener: socket.socket) -> None:
         self.node = node
@@ -39,14 +39,14 @@ class Line:
         self._listener = listener
 
     def sockets(self, count: int) -> list[socket.socket]:
-        """New ones of the client, for one `connect_ns` each."""
+        """Return new sockets of the client, for one `connect_ns` each."""
         with self._client.entered():
             return [_client_socket() for _ in range(count)]
 
     def connect_ns(self, client: socket.socket, address: Address) -> int:
-        """Connect, take the connection down again, and return the nanoseconds that connecting took.
+        """Connect, close the connection again, and return the nanoseconds that connecting took.
 
-        Raises KernelRefused if there is none.
+        Raises KernelRefused if there is no connection.
         """
         try:
             start = time.perf_counter_ns()
@@ -55,7 +55,7 @@ class Line:
         except OSError as error:
             raise KernelRefused(f"connect to {address[0]}:{address[1]}: {error.strerror}") from None
         client.close()
-        # On two CPUs the reset may overtake the end of the handshake: then there is nothing.
+        # On two CPUs the reset may overtake the end of the handshake: then none is accepted.
         with suppress(TimeoutError):
             self._listener.accept()[0].close()
         return taken
@@ -63,7 +63,7 @@ class Line:
 
 @contextmanager
 def line() -> Iterator[Line]:
-    """The namespaces end with the block. Raises KernelRefused, Unsupported."""
+    """Create the namespaces, which end with the block. Raises KernelRefused, Unsupported."""
     with (
         Namespace.create("client") as client,
         Namespace.create("node") as node,
@@ -91,7 +91,7 @@ def line() -> Iterator[Line]:
 
 
 def _forward() -> None:
-    """A packet may come from anywhere, whatever the machine prefers for new namespaces."""
+    """Turn forwarding on and reverse path filters off, whatever new namespaces have by default."""
     sysctl.write("net/ipv4/ip_forward", 1)
     for scope in ("all", "default"):
         sysctl.write(f"net/ipv4/conf/{scope}/rp_filter", 0)

@@ -1,8 +1,8 @@
-"""Pictures of results: `python -m kproxy.bench.plots [--output FOLDER] FILE...` writes SVG files.
+"""Plots of results: `python -m kproxy.bench.plots [--output FOLDER] FILE...` writes SVG files.
 
-The files have results as JSON lines, as `kproxy bench ... --json` prints them. Several of the same
-size count as one: their median. Needs matplotlib. The same results make the same pictures, to the
-letter, with the same version of matplotlib.
+The files have results as JSON lines, as `kproxy bench ... --json` prints them. Several results of
+the same size count as one: their median. Needs matplotlib. The same results make the same files,
+byte by byte, with the same version of matplotlib.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FOLDER = Path("docs/plots")
 _PLAIN = "one DNAT rule"
 _DIRECT = "no rules"
 _GREY = "#777777"
-_STYLES = {  # line -> how it is drawn. The colours are those of Okabe and Ito.
+_STYLES = {  # line -> its style. The colours are those of Okabe and Ito.
     "iptables nft": {"color": "#0072b2", "marker": "o"},
     "iptables legacy": {"color": "#56b4e9", "marker": "s"},
     "ipvs": {"color": "#009e73", "marker": "^"},
@@ -48,7 +48,7 @@ _METADATA = {"Date": None, "Creator": None}
 
 
 def read(files: Iterable[Path]) -> list[Result]:
-    """All results in the files. Raises msgspec.ValidationError for a line that is none."""
+    """Return all results in the files. Raises msgspec.ValidationError for any other line."""
     return [
         msgspec.json.decode(line, type=Result)
         for file in files
@@ -57,7 +57,7 @@ def read(files: Iterable[Path]) -> list[Result]:
 
 
 def line_name(result: Result) -> str:
-    """Mode and variant, as far as it has been chosen; and which kernel if it was no usual one."""
+    """Return the mode, the variant if one was chosen, and the kernel if it was user-mode Linux."""
     words = [result.size.mode]
     if result.size.variant != "auto":
         words.append(result.size.variant)
@@ -71,7 +71,7 @@ def lines(
     value: Callable[[_Some], float],
     name: Callable[[_Some], str] = line_name,
 ) -> dict[str, Points]:
-    """Name of a line -> its points, by number of Services: medians of the results of a size."""
+    """Return the points of each line by its name: medians by number of Services."""
     values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for result in results:
         values[name(result)][result.size.services].append(value(result))
@@ -82,7 +82,7 @@ def lines(
 
 
 def write(results: Iterable[Result], folder: Path) -> Iterator[Path]:
-    """Draw what there are results of; the files written."""
+    """Draw the plots that there are results for; yield the files written."""
     results = list(results)
     if syncs := [each for each in results if isinstance(each, SyncResult)]:
         yield _sync_full(syncs, folder / "sync-full.svg")
@@ -160,13 +160,13 @@ def _plain(value: float, _position: int) -> str:
 
 
 def _place(line: tuple[str, object]) -> tuple[int, str]:
-    """In the order of the styles."""
+    """Return the sort key of a line: the order of the styles."""
     name = line[0].partition(" (")[0]
     return (list(_STYLES).index(name) if name in _STYLES else len(_STYLES), line[0])
 
 
 def _pyplot() -> Any:
-    """Without a display."""
+    """Return matplotlib.pyplot, set up to work without a display."""
     matplotlib = importlib.import_module("matplotlib")
     matplotlib.use("svg")
     matplotlib.rcParams.update(_SETTINGS)

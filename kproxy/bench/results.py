@@ -1,4 +1,4 @@
-"""What the measurements take and give. In JSON, `measured` tells which result it is."""
+"""Arguments and results of the measurements. In JSON, `measured` is the kind of result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 
 class SyncSize(Struct, frozen=True, kw_only=True):
-    """`endpoints` of each Service; `changes` of each of the two kinds."""
+    """What to measure: `endpoints` per Service, and `changes` of each of the two kinds."""
 
     mode: str
     variant: str
@@ -19,9 +19,9 @@ class SyncSize(Struct, frozen=True, kw_only=True):
 
 
 class SyncResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="sync"):
-    """Seconds and MiB. A change puts one endpoint in the place of another; scale: one more or less.
+    """Seconds and MiB. A change replaces one endpoint by another; scale adds or removes one.
 
-    Memory is that of the proxy process with all objects, but without children such as
+    The memory is that of the proxy process with all objects, but without children such as
     iptables-restore: at the end, and at its peak.
     """
 
@@ -39,8 +39,9 @@ class SyncResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="s
 
 
 class LatencySize(Struct, frozen=True, kw_only=True):
-    """`endpoints` of each Service; `connections` through each of the three nodes, to so many
-    different Services (`asked`).
+    """What to measure: `connections` through each of three nodes, to `asked` different Services.
+
+    `endpoints` is the number per Service.
     """
 
     mode: str
@@ -52,10 +53,10 @@ class LatencySize(Struct, frozen=True, kw_only=True):
 
 
 class LatencyResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="latency"):
-    """Microseconds of connect(), through a node without rules, with one rule, with all Services.
+    """Microseconds of connect() through a node without rules, with one rule, with all Services.
 
-    `plain_rule`: whose DNAT rule it is, nftables or iptables-legacy. `ratio`: service to plain,
-    of the medians.
+    `plain_rule` is the tool of the one DNAT rule, nftables or iptables-legacy. `ratio` is service
+    to plain, of the medians.
     """
 
     size: LatencySize
@@ -71,8 +72,9 @@ class LatencyResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag
 
 
 class ControlPlaneSize(Struct, frozen=True, kw_only=True):
-    """`dual_stack`: whether the Services are of both families. `flips`: how often one Pod becomes
-    not ready, and ready again.
+    """What to measure: with `dual_stack` the Services are of both families.
+
+    `flips` is how often one Pod becomes not ready, and ready again.
     """
 
     mode: str
@@ -97,7 +99,7 @@ class ControlPlaneResult(Struct, frozen=True, kw_only=True, tag_field="measured"
 
 
 def p99(values: Sequence[float]) -> float:
-    """The 99th percentile, interpolated between the two values next to it."""
+    """Return the 99th percentile, interpolated between the two values next to it."""
     if len(values) == 1:
         return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[98]

@@ -17,7 +17,7 @@ _AUTO = "auto"
 
 
 def variants(mode: str, chosen: Iterable[str]) -> tuple[str, ...]:
-    """Return those to measure: the chosen ones, else all of the mode.
+    """Return the variants to measure: the chosen ones, else all of the mode.
 
     Raises BadInput for a mode that is not installed or a variant that it does not have.
     """
@@ -43,6 +43,6 @@ def new_proxy(
 
 
 def backend_options(mode: Mode, variant: str) -> BackendOptions:
-    """Return the options that choose a variant of the mode; `auto`: the mode's own choice."""
+    """Return the options that choose a variant of the mode; `auto` leaves it to the mode."""
     chosen = {} if variant == _AUTO else {mode.variant_option: variant}
     return mode.options_with(**chosen)

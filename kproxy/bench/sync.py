@@ -1,14 +1,14 @@
 """Sync times of one size: `python -m kproxy.bench.sync SIZE` prints a result as JSON.
 
-Measured in one new namespace, from the event, an object that goes into the store, to committed
-rules:
+They are measured in one new namespace, from the event, an object that is put into the store, to
+committed rules:
 
 - full: the first sync, planning included, of a proxy that starts in an empty namespace
 - change: one endpoint of one Service replaced by another
-- scale: one endpoint added to one Service, and then one removed from another, in turns
+- scale: one endpoint added to one Service, and then one removed from another, in turn
 
-Both kinds of changes go through all Services from the first to the last: the place in a table may
-matter.
+Both kinds of changes are spread over all Services from the first to the last, as the place in a
+table may matter.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def measure(size: SyncSize) -> SyncResult:
 
 
 def replacements(size: SyncSize, current: dict[int, EndpointSlice]) -> Iterator[EndpointSlice]:
-    """`size.changes` slices. `current`: those that changed already, by number of the Service."""
+    """Yield `size.changes` slices; `current` has those changed before, by number of the Service."""
     for number, service in enumerate(_spread(size)):
         former = current.get(service) or endpoint_slice(service, size.endpoints)
         current[service] = with_another_endpoint(former, number)
@@ -80,7 +80,7 @@ def replacements(size: SyncSize, current: dict[int, EndpointSlice]) -> Iterator[
 def additions_and_removals(
     size: SyncSize, current: dict[int, EndpointSlice]
 ) -> Iterator[EndpointSlice]:
-    """`size.changes` slices, after the replacements."""
+    """Yield `size.changes` slices, after the replacements."""
     for number, service in enumerate(_spread(size)):
         former = current.get(service) or endpoint_slice(service, size.endpoints)
         current[service] = (
@@ -96,7 +96,7 @@ def _spread(size: SyncSize) -> list[int]:
 
 
 def _resident_mib() -> float:
-    # More precise than the kernel's note of the peak, which comes late by some pages.
+    # More precise than the kernel's record of the peak, which lags by some pages.
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 

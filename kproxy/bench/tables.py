@@ -1,4 +1,4 @@
-"""Results as lines of a table that fits 80 columns."""
+"""Formats results as lines of a table that fits 80 columns."""
 
 from __future__ import annotations
 

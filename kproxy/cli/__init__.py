@@ -11,10 +11,10 @@ import click
 from kproxy import errors
 
 COMMANDS = {  # each is the function of that name in the module of that name
-    "run": "Be the service proxy of a node (or of a namespace).",
-    "demo": "Build a small cluster of namespaces and show what reaches whom.",
+    "run": "Run as the service proxy of a node (or of a namespace).",
+    "demo": "Build a small cluster of namespaces and show which Services can be reached.",
     "matrix": "Measure who reaches a Service from where, and why not.",
-    "scenario": "Run documented cases of who reaches a Service, and their remedies.",
+    "scenario": "Run documented cases of who reaches a Service, with their remedies.",
     "bench": "Measure syncs and connections.",
 }
 

@@ -38,7 +38,7 @@ def bench() -> None:
 def _subject_options(
     sizes: tuple[int, ...], per_service: int = 5
 ) -> Callable[[_Command], _Command]:
-    """What commands have to be told: which proxy, and how large a cluster."""
+    """Return a decorator that adds the options common to measurements: proxy and cluster size."""
     options = [
         click.option("--mode", default=DEFAULT_MODE, show_default=True, help="The proxy mode."),
         kernel_choice.option,
@@ -47,7 +47,8 @@ def _subject_options(
             "chosen",
             type=click.Choice(["nft", "legacy", "kube-proxy", "flat"]),
             multiple=True,
-            help="Of iptables, or a layout of nftables; may be repeated. Default: all of the mode.",
+            help="A variant of iptables or layout of nftables; may be repeated. "
+            "Default: all of the mode.",
         ),
         click.option(
             "--services",
@@ -56,24 +57,24 @@ def _subject_options(
             multiple=True,
             default=sizes,
             show_default=True,
-            help="How many; may be repeated.",
+            help="Number of Services; may be repeated.",
         ),
         click.option(
             "--endpoints",
             type=click.IntRange(1, MOST_ENDPOINTS),
             default=per_service,
             show_default=True,
-            help="Of each Service.",
+            help="Endpoints per Service.",
         ),
         click.option(
             "--runs",
             type=click.IntRange(1),
             default=1,
             show_default=True,
-            help="Measure everything so many times.",
+            help="Repeat every measurement N times.",
         ),
         click.option(
-            "--json", "as_json", is_flag=True, help="Print one JSON object a line instead."
+            "--json", "as_json", is_flag=True, help="Print one JSON object per line instead."
         ),
     ]
 
@@ -92,7 +93,7 @@ def _subject_options(
     type=click.IntRange(1, MOST_CHANGES),
     default=9,
     show_default=True,
-    help="How many of each kind.",
+    help="Number of changes of each kind.",
 )
 def sync(
     mode: str,
@@ -104,12 +105,12 @@ def sync(
     as_json: bool,
     changes: int,
 ) -> None:
-    """Time from objects to committed rules, in namespaces made for it.
+    """Measure the time from objects to committed rules, in new namespaces.
 
     \b
     full    first sync of a proxy in an empty namespace, planning included
     change  one endpoint replaced by another: median and 99th percentile
-    scale   one endpoint added to a Service, or one removed: the same
+    scale   one endpoint added to a Service, or one removed: the same two
     MiB     memory of the proxy process with all objects: at the end, at its peak
 
     \b
@@ -143,14 +144,14 @@ def sync(
     type=click.IntRange(1),
     default=2000,
     show_default=True,
-    help="How many through each of the three nodes.",
+    help="Number of connections through each of the three nodes.",
 )
 @click.option(
     "--asked",
     type=click.IntRange(1),
     default=10,
     show_default=True,
-    help="How many different Services are asked, from the first to the last.",
+    help="Number of different Services to connect to, spread from the first to the last.",
 )
 def latency(
     mode: str,
@@ -163,12 +164,12 @@ def latency(
     connections: int,
     asked: int,
 ) -> None:
-    """Time of connect() to a Service, in namespaces made for it.
+    """Measure the time of connect() to a Service, in new namespaces.
 
-    Median and 99th percentile in microseconds, through three nodes in turns:
+    Prints median and 99th percentile in microseconds, through three nodes in turn:
 
     \b
-    direct   no rules: the client asks an endpoint
+    direct   no rules: the client connects to an endpoint
     plain    one DNAT rule, of nftables; on user-mode Linux, of iptables-legacy
     service  the rules of a proxy
     ratio    service to plain, of the medians
@@ -207,9 +208,9 @@ def latency(
 @bench.command()
 @_subject_options(sizes=(100,), per_service=10)
 @click.option(
-    "--nodes", type=click.IntRange(1, 20), default=3, show_default=True, help="Of the lab."
+    "--nodes", type=click.IntRange(1, 20), default=3, show_default=True, help="Nodes of the lab."
 )
-@click.option("--dual-stack", is_flag=True, help="Services of both families: twice the rules.")
+@click.option("--dual-stack", is_flag=True, help="Use Services of both families: twice the rules.")
 @click.option(
     "--flips",
     type=click.IntRange(1),
@@ -229,7 +230,7 @@ def control_plane(
     dual_stack: bool,
     flips: int,
 ) -> None:
-    """Time from objects, or a probe, to the rules of all nodes of a lab.
+    """Measure the time from objects, or a probe, to the rules of all nodes of a lab.
 
     \b
     apply  Pods that run elsewhere (--endpoints for each Service), and Services
@@ -269,9 +270,9 @@ def control_plane(
 
 @bench.command()
 def endpoints() -> None:
-    """Count what one Pod's change sends to every node, as Endpoints and as slices.
+    """Count the bytes that one Pod's change sends to every node, as Endpoints and as slices.
 
-    Nothing is built, so it needs no root.
+    Needs no root, as it builds nothing.
 
     \b
     Examples:
@@ -290,7 +291,7 @@ def _print(
     *,
     as_json: bool,
 ) -> None:
-    """Measure one after the other, and print a line of each."""
+    """Measure one size after another, and print a line for each."""
     import msgspec
 
     if not as_json:

@@ -23,12 +23,10 @@ from kproxy.tour.catalog import Example
 @click.option(
     "--example",
     metavar="NAME",
-    help="Show one kind of Service instead, or a manifest of yours (its path).",
+    help="Show only this example, a kind of Service, or a manifest of yours (its path).",
 )
-@click.option("--list-examples", is_flag=True, help="Say which examples there are, and end.")
-@click.option(
-    "--keep", "stays", is_flag=True, help="Leave the lab up until Ctrl-C, to look inside."
-)
+@click.option("--list-examples", is_flag=True, help="List the examples, then exit.")
+@click.option("--keep", "stays", is_flag=True, help="Keep the lab up until Ctrl-C, to look inside.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 @mode_options
 def demo(
@@ -40,15 +38,15 @@ def demo(
     as_json: bool,
     **parameters: Any,
 ) -> None:
-    """Build a cluster of namespaces and show what reaches whom.
+    """Build a cluster of namespaces and show which Services can be reached.
 
-    Three nodes, six pods and a client outside; the Services of examples/ as real rules; and
-    real packets, whose outcome is compared with the prediction. Needs root; the machine's own
-    network is not touched, and nothing is left behind.
+    The cluster has three nodes, six pods and a client outside, and the Services of examples/ as
+    real rules. Real packets are sent, and their outcomes compared with the prediction. Needs root;
+    the machine's own network is not touched, and nothing is left behind.
 
-    With --example: one manifest of examples/services/, as one would give it to kubectl, on a
-    cluster whose control plane runs its Deployments: what becomes of it, what its names resolve to,
-    who reaches it, and why.
+    With --example, one manifest of examples/services/ is applied, as with kubectl, to a cluster
+    whose control plane runs its Deployments. Shown are the objects, the addresses that its names
+    resolve to, who reaches it, and why.
 
     \b
     Examples:
@@ -63,7 +61,7 @@ def demo(
 
     \b
     Exit status:
-      0  everything was as it must be
+      0  everything was as expected
       1  something was not (it is named), or the lab cannot run here
     """
     if list_examples:
@@ -84,9 +82,9 @@ def demo(
 def _show(
     example: Example | None, mode: str, options: BackendOptions, *, stays: bool, as_json: bool
 ) -> bool:
-    """Build the lab, make the tour and print what is seen; tell whether it was as expected.
+    """Build the lab, run the tour and print what is seen; tell whether it was as expected.
 
-    `example` None: the tour of all examples at once. Raises BadInput, and what a lab raises.
+    With `example` None the tour has all examples at once. Raises BadInput, and what a lab raises.
     """
     started = time.monotonic()
     # Imports scapy and rich, a quarter of a second each.
@@ -123,24 +121,24 @@ def _show(
 
 
 def _names() -> str:
-    """Return the examples there are, a line each."""
+    """Return all examples, a line each."""
     return "\n".join(catalog.listing(catalog.known(examples() / catalog.FOLDER)))
 
 
 def _find(wanted: str) -> Example:
     """Return an example by name, or a manifest by its path.
 
-    Raises click.BadParameter, with the names there are.
+    Raises click.BadParameter, with all names.
     """
     found = catalog.find(examples() / catalog.FOLDER, wanted)
     if found is None:
         raise click.BadParameter(
-            f"{wanted!r} is no manifest, and none of the examples:\n{_names()}",
+            f"{wanted!r} is neither a manifest nor one of the examples:\n{_names()}",
             param_hint="--example",
         )
     return found
 
 
 def _say(text: str) -> None:
-    """Print progress, for people: standard output is for the result."""
+    """Print progress to standard error: standard output is for the result."""
     click.echo(text, err=True)

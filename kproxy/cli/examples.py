@@ -1,4 +1,4 @@
-"""The folder examples/, which commands read."""
+"""Finds the folder examples/, which commands read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ _LAB = "lab/demo.yaml"
 
 
 def examples() -> Path:
-    """Inside an installed package, or beside it in a checkout. Raises Unsupported."""
+    """Return the folder, inside an installed package or beside it in a checkout.
+
+    Raises Unsupported if it is missing.
+    """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "examples", package.parent / "examples"):
         if (folder / _LAB).is_file():

@@ -49,10 +49,10 @@ log = logging.getLogger("kproxy")
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """What the command line asks for. `flags`: the values of each flag of kube-proxy given."""
+    """The command line of `run`. `flags` has the values of each given flag of kube-proxy."""
 
     flags: Mapping[str, tuple[str, ...]]
-    config: str  # file names and names: "" is not given
+    config: str  # here and below "" means not given
     hostname_override: str
     manifests: tuple[str, ...]
     netns: str
@@ -65,7 +65,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class _Setup(Struct, frozen=True, kw_only=True):
-    """What is to be done, and what is wrong with it. `options` are those of `mode`, complete."""
+    """What is to be run, and the problems of it. `options` are those of `mode`, complete."""
 
     config: ProxyConfig
     mode: Mode
@@ -75,7 +75,7 @@ class _Setup(Struct, frozen=True, kw_only=True):
 
 
 def execute(request: Request) -> None:
-    """Returns when all is done, or after SIGTERM or SIGINT.
+    """Run the request; return when it is done, or after SIGTERM or SIGINT.
 
     Raises BadInput, with every problem of configuration and objects, before anything is changed.
     """
@@ -97,10 +97,10 @@ def execute(request: Request) -> None:
         return
     if request.once and setup.mode.forwards_itself:
         problems.append(
-            f"--once: {config.mode} mode forwards in this process, so nothing would be left of it"
+            f"--once: {config.mode} mode forwards in this process, which would end; omit --once"
         )
     if request.kernel == "uml" and not request.once:
-        problems.append("--kernel uml: needs --once, for the rules end with that kernel")
+        problems.append("--kernel uml: needs --once, because the rules end with that kernel")
     if not request.manifests:
         problems.append("--manifests: at least one file or folder is needed")
     source, store = Manifests(request.manifests), Store()
@@ -133,10 +133,10 @@ def execute(request: Request) -> None:
 
 
 def _setup(request: Request) -> _Setup:
-    """Read all of it, and begin to log. Raises BackendFault if the mode asked for is broken."""
+    """Read the configuration and begin to log. Raises BackendFault if the mode is broken."""
     config, problems, notices = _configuration(request)
     _log_to_stderr(config.logging.verbosity)
-    # An unknown mode is among the problems; with any mode the others are found as well.
+    # An unknown mode is one of the problems; with any mode the others are found as well.
     mode = load(config.mode if config.mode in ModeConfigs() else DEFAULT_MODE)
     options, found = request.options.with_file(mode, config.backend_options)
     places = ((each, request.config if each.field.startswith(SECTION) else "") for each in found)
@@ -176,10 +176,10 @@ def _configuration(request: Request) -> tuple[ProxyConfig, list[str], list[str]]
 
 
 def _choose_kernel(request: Request, mode: Mode) -> None:
-    """Decide where it is done. Does not return if another kernel is to do it.
+    """Choose the kernel. Does not return if the command runs on another one.
 
-    A node is never left silently. For a lab (once, in another namespace) a namespace of that name
-    is made there.
+    By itself this moves only a lab (once, in another namespace) to another kernel, where a
+    namespace of that name is made; it never moves a node.
     """
     lab = request.once and request.netns
     wanted = request.kernel if lab or request.kernel == "uml" else "host"
@@ -189,7 +189,7 @@ def _choose_kernel(request: Request, mode: Mode) -> None:
 
 @contextmanager
 def _owning(netns: str) -> Iterator[None]:
-    """Inside the namespace, with the privilege to change it, and nobody else at it."""
+    """Enter the namespace, with the privilege to change it, and claim it for this process."""
     with ExitStack() as stack:
         if netns:
             try:
@@ -236,7 +236,7 @@ def _serve(
             stopped.set()
             watcher.join()
     if setup.mode.forwards_itself:
-        log.info("stopped; nothing is forwarded any more")
+        log.info("stopped; forwarding has ended")
     else:
         log.info("stopped; the rules stay")
 
@@ -244,13 +244,13 @@ def _serve(
 def _watch(source: Manifests, loop: ControlLoop, stopped: threading.Event) -> None:
     try:
         source.watch(loop.send, stopped)
-    except BaseException as error:  # nothing above this thread would hear of it
+    except BaseException as error:  # no caller of this thread would see it
         loop.send(SourceLost(error))
 
 
 @contextmanager
 def _stopped_by_signals(loop: ControlLoop) -> Iterator[None]:
-    """The first SIGTERM or SIGINT ends the loop, after a running sync; the second the process."""
+    """End the loop, after a running sync, at a first SIGTERM or SIGINT; the process at a second."""
     former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -268,7 +268,7 @@ def _stopped_by_signals(loop: ControlLoop) -> Iterator[None]:
 
 
 def _initialise(setup: _Setup) -> None:
-    """Do all that needs privileges once: the settings of the kernel. Writes no rules."""
+    """Write the kernel settings, which need privileges once. Writes no rules."""
     config, mode = setup.config, setup.mode
     backends = make_backends(mode, config, None, setup.options)
     with ExitStack() as opened:
@@ -276,7 +276,7 @@ def _initialise(setup: _Setup) -> None:
             opened.callback(close, backend)
         if not mode.forwards_itself:
             set_conntrack(config.conntrack)
-        # Whom a detector calls local does not matter here, and NodeCIDR would ask for the Node.
+        # The detector of local pods does not matter here, and NodeCIDR would need the Node.
         anyhow = replace(config, detect_local_mode="ClusterCIDR")
         found = node_settings(anyhow, None, mode=mode.config, options=setup.options)
         for family, settings in found.items():
@@ -286,7 +286,7 @@ def _initialise(setup: _Setup) -> None:
 
 def _clean(setup: _Setup) -> None:
     if failures := cleanup(setup.config, setup.options):
-        raise KernelRefused("\n".join(("not everything could be removed:", *failures)))
+        raise KernelRefused("\n".join(("some rules could not be removed:", *failures)))
 
 
 def _write(config: ProxyConfig, path: str) -> None:
@@ -300,6 +300,6 @@ def _log_to_stderr(verbosity: int) -> None:
     logging.basicConfig(
         format="%(asctime)s.%(msecs)03d %(levelname)s %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
-        level=logging.WARNING,  # of libraries
+        level=logging.WARNING,  # for libraries
     )
     log.setLevel(logging.DEBUG if verbosity > 0 else logging.INFO)

@@ -16,8 +16,8 @@ OWN_SWITCHES = {"once", "cleanup", "init-only"}
 class FlagCommand(click.Command):
     """Adds all of `kproxy.cli.flags` to a command's own options.
 
-    `--masquerade-all` and `--masquerade-all=false` are switches, `_` is as good as `-` in
-    names, `-v`, `-v 4` and `--v=4` set the verbosity, the last of repeated flags counts.
+    `--masquerade-all` and `--masquerade-all=false` are switches, names may have `_` instead of
+    `-`, `-v`, `-v 4` and `--v=4` set the verbosity, and the last of repeated flags takes effect.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -40,7 +40,7 @@ class FlagCommand(click.Command):
 
 
 def given_flags(parameters: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    """The values of each flag of the table that was given, by its name."""
+    """Return the values of each flag of the table that was given, by its name."""
     return {name: parameters[_parameter(name)] for name in FLAGS if parameters[_parameter(name)]}
 
 
@@ -59,7 +59,7 @@ def _option(flag: Flag) -> click.Option:
 
 
 def _as_click_has_it(args: list[str]) -> Iterator[str]:
-    """Bare switches get the value they stand for, names get hyphens, `-v` its long name."""
+    """Yield the arguments for click: switches with a value, names with `-`, `--v` for `-v`."""
     waiting = deque(args)
     while waiting:
         name, equals, value = waiting.popleft().partition("=")

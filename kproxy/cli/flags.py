@@ -1,7 +1,7 @@
-"""kube-proxy's flags as a table, and how they become a configuration.
+"""A table of kube-proxy's flags, and their conversion to a configuration.
 
-A flag stands for one or more fields of the configuration file, is spelled as in kube-proxy, and its
-value is checked by the same code as the file's.
+A flag sets one or more fields of the configuration file and is spelled as in kube-proxy. Its value
+is checked by the same code as the file's.
 Source: kube-proxy v1.36 cmd/kube-proxy/app/options.go
 """
 
@@ -22,7 +22,7 @@ from kproxy.config.validation import problems
 
 
 class Kind(enum.Enum):
-    """What a value looks like; the value is how the help calls it."""
+    """The type of a flag's value; the member's value is its placeholder in the help."""
 
     TEXT = "TEXT"
     NUMBER = "N"
@@ -33,7 +33,7 @@ class Kind(enum.Enum):
 
 
 class Flag(Struct, frozen=True):
-    """`fields` are paths in the configuration file; `initial` is a default that differs from it."""
+    """A flag. `fields` are paths in the file; `initial` is a default unlike the file's."""
 
     name: str
     kind: Kind
@@ -74,7 +74,7 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             "nodeport-addresses",
             Kind.LIST,
             ("nodePortAddresses",),
-            "Where node ports answer: CIDRs, or 'primary'. Default: all addresses; "
+            "Addresses of node ports: CIDRs, or 'primary'. Default: all addresses; "
             "primary with nftables.",
         ),
         Flag(
@@ -87,28 +87,33 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             "bind-address",
             Kind.TEXT,
             ("bindAddress",),
-            "Take this as the node's address instead of the Node object's.",
+            "The node's address, instead of the Node object's.",
         ),
-        Flag("feature-gates", Kind.GATES, ("featureGates",), "Such as AllowServiceExternalIPs."),
+        Flag(
+            "feature-gates",
+            Kind.GATES,
+            ("featureGates",),
+            "Feature gates such as AllowServiceExternalIPs.",
+        ),
     ),
     "Timing": (
         Flag(
             "iptables-min-sync-period",
             Kind.DURATION,
             ("iptables.minSyncPeriod", "nftables.minSyncPeriod"),
-            "Least time between syncs, iptables and nftables.",
+            "Minimum time between syncs, iptables and nftables.",
         ),
         Flag(
             "iptables-sync-period",
             Kind.DURATION,
             ("iptables.syncPeriod", "nftables.syncPeriod"),
-            "Longest time until a failed sync is tried again.",
+            "Maximum time until a failed sync is tried again.",
         ),
         Flag(
             "ipvs-min-sync-period",
             Kind.DURATION,
             ("ipvs.minSyncPeriod",),
-            "Least time between syncs, ipvs.",
+            "Minimum time between syncs, ipvs.",
             "1s",  # a file's default is 0s
         ),
         Flag("ipvs-sync-period", Kind.DURATION, ("ipvs.syncPeriod",), "Time between full syncs."),
@@ -116,7 +121,7 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             "config-sync-period",
             Kind.DURATION,
             ("configSyncPeriod",),
-            "Accepted: sources of kproxy need no resync.",
+            "Ignored: sources of kproxy need no resync.",
         ),
     ),
     "Modes in detail": (
@@ -124,7 +129,7 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             "iptables-masquerade-bit",
             Kind.NUMBER,
             ("iptables.masqueradeBit",),
-            "Bit of the mark that asks for masquerade, iptables and ipvs.",
+            "Bit of the masquerade mark, iptables and ipvs.",
         ),
         Flag(
             "iptables-localhost-nodeports",
@@ -132,7 +137,12 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             ("iptables.localhostNodePorts",),
             "Node ports answer on 127.0.0.1 as well.",
         ),
-        Flag("ipvs-scheduler", Kind.TEXT, ("ipvs.scheduler",), "Such as rr (default), lc, sh."),
+        Flag(
+            "ipvs-scheduler",
+            Kind.TEXT,
+            ("ipvs.scheduler",),
+            "The scheduler, such as rr (default), lc, sh.",
+        ),
         Flag(
             "ipvs-exclude-cidrs",
             Kind.LIST,
@@ -140,29 +150,39 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             "Virtual servers to leave alone.",
         ),
         Flag("ipvs-strict-arp", Kind.SWITCH, ("ipvs.strictARP",), "Set arp_ignore, arp_announce."),
-        Flag("ipvs-tcp-timeout", Kind.DURATION, ("ipvs.tcpTimeout",), "Idle TCP; 0s: leave it."),
-        Flag("ipvs-tcpfin-timeout", Kind.DURATION, ("ipvs.tcpFinTimeout",), "TCP after a FIN."),
-        Flag("ipvs-udp-timeout", Kind.DURATION, ("ipvs.udpTimeout",), "UDP."),
+        Flag(
+            "ipvs-tcp-timeout",
+            Kind.DURATION,
+            ("ipvs.tcpTimeout",),
+            "Timeout of idle TCP connections; 0s leaves it as it is.",
+        ),
+        Flag(
+            "ipvs-tcpfin-timeout",
+            Kind.DURATION,
+            ("ipvs.tcpFinTimeout",),
+            "Timeout of TCP connections after a FIN.",
+        ),
+        Flag("ipvs-udp-timeout", Kind.DURATION, ("ipvs.udpTimeout",), "Timeout of UDP flows."),
     ),
     "Connection tracking (0 leaves a setting as it is)": (
         Flag(
             "conntrack-max-per-core",
             Kind.NUMBER,
             ("conntrack.maxPerCore",),
-            "Size of the table; must be 0 in any but the machine's first network namespace.",
+            "Size of the table; must be 0 except in the machine's first network namespace.",
         ),
-        Flag("conntrack-min", Kind.NUMBER, ("conntrack.min",), "Least size of the table."),
+        Flag("conntrack-min", Kind.NUMBER, ("conntrack.min",), "Minimum size of the table."),
         Flag(
             "conntrack-tcp-timeout-established",
             Kind.DURATION,
             ("conntrack.tcpEstablishedTimeout",),
-            "Idle TCP connections.",
+            "Timeout of idle TCP connections.",
         ),
         Flag(
             "conntrack-tcp-timeout-close-wait",
             Kind.DURATION,
             ("conntrack.tcpCloseWaitTimeout",),
-            "TCP connections in CLOSE_WAIT.",
+            "Timeout of TCP connections in CLOSE_WAIT.",
         ),
         Flag(
             "conntrack-tcp-be-liberal",
@@ -170,22 +190,47 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             ("conntrack.tcpBeLiberal",),
             "Accept packets out of the TCP window.",
         ),
-        Flag("conntrack-udp-timeout", Kind.DURATION, ("conntrack.udpTimeout",), "UDP."),
+        Flag(
+            "conntrack-udp-timeout",
+            Kind.DURATION,
+            ("conntrack.udpTimeout",),
+            "Timeout of UDP flows.",
+        ),
         Flag(
             "conntrack-udp-timeout-stream",
             Kind.DURATION,
             ("conntrack.udpStreamTimeout",),
-            "UDP with answers.",
+            "Timeout of UDP flows with replies.",
         ),
     ),
-    "Accepted as kube-proxy's, without effect so far": (
-        Flag("healthz-bind-address", Kind.TEXT, ("healthzBindAddress",), "Of the health server."),
-        Flag("metrics-bind-address", Kind.TEXT, ("metricsBindAddress",), "Of the metrics server."),
-        Flag("bind-address-hard-fail", Kind.SWITCH, ("bindAddressHardFail",), "End without them."),
-        Flag("profiling", Kind.SWITCH, ("enableProfiling",), "Profiles over HTTP."),
+    "Flags of kube-proxy without effect so far": (
+        Flag(
+            "healthz-bind-address",
+            Kind.TEXT,
+            ("healthzBindAddress",),
+            "Address of the health server.",
+        ),
+        Flag(
+            "metrics-bind-address",
+            Kind.TEXT,
+            ("metricsBindAddress",),
+            "Address of the metrics server.",
+        ),
+        Flag(
+            "bind-address-hard-fail",
+            Kind.SWITCH,
+            ("bindAddressHardFail",),
+            "Exit if these servers cannot listen.",
+        ),
+        Flag("profiling", Kind.SWITCH, ("enableProfiling",), "Serve profiles over HTTP."),
     ),
     "Process": (
-        Flag("oom-score-adj", Kind.NUMBER, ("oomScoreAdj",), "Of this process, -1000..1000."),
+        Flag(
+            "oom-score-adj",
+            Kind.NUMBER,
+            ("oomScoreAdj",),
+            "OOM score adjustment of this process, -1000..1000.",
+        ),
         Flag("v", Kind.NUMBER, ("logging.verbosity",), "Log more; also -v."),
     ),
 }
@@ -196,7 +241,7 @@ _TRUE, _FALSE = {"1", "t", "T", "true", "TRUE", "True"}, {"0", "f", "F", "false"
 
 
 def from_flags(given: Mapping[str, tuple[str, ...]], modes: Mapping[str, ModeConfig]) -> Read:
-    """Return the configuration that flags alone describe. `given`: the values of each flag."""
+    """Return the configuration of flags without a file; `given` has the values of each flag."""
     initial = {name: (flag.initial,) for name, flag in FLAGS.items() if flag.initial}
     values: dict[str, Any] = {}
     faults: list[Problem] = []
@@ -219,7 +264,7 @@ def from_flags(given: Mapping[str, tuple[str, ...]], modes: Mapping[str, ModeCon
 
 
 def initial_text(flag: Flag) -> str:
-    """The default as the help shows it, "" if there is nothing to show."""
+    """Return the default as the help shows it, "" if there is nothing to show."""
     if flag.initial or flag.kind in (Kind.LIST, Kind.GATES) or flag.name in ("proxy-mode", "v"):
         return flag.initial
     value: Any = to_values(ProxyConfig())
@@ -229,7 +274,7 @@ def initial_text(flag: Flag) -> str:
 
 
 def parse_switch(text: str) -> bool:
-    """As Go reads booleans. Raises ValueError."""
+    """Return a boolean, read as in Go. Raises ValueError."""
     if text not in _TRUE | _FALSE:
         raise ValueError(f"{text!r} is neither true nor false")
     return text in _TRUE
@@ -269,7 +314,7 @@ def _put(values: dict[str, Any], field: str, value: Any) -> None:
 
 
 def _in_flags(problem: Problem) -> Problem:
-    """The same with the flag's name for the field's, so that two fields of one flag are one."""
+    """Return the problem with the flag's name instead of the field's: equal for all its fields."""
     for flag in FLAGS.values():
         for field in flag.fields:
             if problem.field == field or problem.field.startswith(f"{field}."):

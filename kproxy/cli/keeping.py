@@ -1,4 +1,4 @@
-"""`--keep`: a lab that stays up until Ctrl-C, and what to do with it meanwhile."""
+"""`--keep`: keeps a lab up until Ctrl-C, and shows what to do with it meanwhile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def keep(lab: Lab, node: str, in_pod: Sequence[str]) -> None:
-    """Wait for Ctrl-C or SIGTERM. `in_pod`: the name of a pod, and a command to try there."""
+    """Wait for Ctrl-C or SIGTERM. `in_pod` is the name of a pod, and a command to try there."""
     from kproxy.kernel.running import on_uml
     from kproxy.lab.names import published
 

@@ -1,4 +1,4 @@
-"""`--kernel`: the same command again, on a kernel that has IPVS. Decided here and nowhere else."""
+"""`--kernel`: runs the same command again on a kernel that has IPVS. Only decided here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ option = click.option(
     type=click.Choice(["auto", "host", "uml"]),
     default="auto",
     show_default=True,
-    help="uml: run on user-mode Linux; auto: if the mode needs it.",
+    help="uml: run on user-mode Linux; auto: do so if the mode needs it.",
 )
 
 
@@ -29,7 +29,7 @@ def is_needed(kernel: str, mode: Mode) -> bool:
 
 
 def rerun(namespaces: Sequence[str] = ()) -> NoReturn:
-    """Run this very command line there and exit as it does. `namespaces`: what it finds there."""
+    """Run this command line there and exit with its status. `namespaces` are created there."""
     from kproxy.kernel.uml.command import run_on_uml
 
     click.echo("kproxy: this kernel has no IPVS; running on user-mode Linux instead", err=True)

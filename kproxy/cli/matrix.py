@@ -1,4 +1,4 @@
-"""`kproxy matrix`: who reaches what, measured, and held against what vendors document."""
+"""`kproxy matrix`: measures who reaches what, and compares it with vendors' documentation."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NETWORKS = [name for name in MODELS if name != "routed"]
     "services",
     type=click.Choice([*_SERVICES]),
     multiple=True,
-    help="How the server is asked; may be repeated. Default: all.",
+    help="The kind of Service to ask; may be repeated. Default: all.",
 )
 @click.option(
     "--mode",
@@ -71,31 +71,31 @@ _NETWORKS = [name for name in MODELS if name != "routed"]
     type=click.Choice([*PROFILES]),
     default="upstream",
     show_default=True,
-    help="How kube-proxy and load balancers are set up.",
+    help="The setup of kube-proxy and load balancers.",
 )
 @click.option(
     "--compare",
     type=click.Choice([*PROFILES]),
-    help="Show only what is different with this profile.",
+    help="Show only what differs with this profile.",
 )
 @click.option(
     "--protocol",
     "protocols",
     type=click.Choice(["TCP", "UDP"]),
     multiple=True,
-    help="May be repeated. Default: both.",
+    help="The protocol; may be repeated. Default: both.",
 )
 @click.option(
     "--family",
     type=click.Choice(["IPv4", "IPv6"]),
     default="IPv4",
     show_default=True,
-    help="Of the lab's addresses.",
+    help="The family of the lab's addresses.",
 )
 @click.option(
     "--ipvs-local-fallback/--no-ipvs-local-fallback",
     default=True,
-    help="Without: ipvs mode as before Kubernetes 1.25.",
+    help="Without it ipvs mode is as before Kubernetes 1.25.",
 )
 @click.option("--seed", is_flag=True, help="Measure the documented tables and compare.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
@@ -123,9 +123,9 @@ def matrix(
     """Measure who reaches a Service from where, and why not.
 
     For each network and mode a lab of three nodes with a cloud's edge is built. Clients on nodes,
-    in pods and on the internet ask node ports, load balancers, a DNAT gateway and an
-    ingress by real connections. Each cell tells the outcome, the source address that
-    the server saw, and if it failed where and why, as observed by taps and traces.
+    in pods and on the internet connect to node ports, load balancers, a DNAT gateway and an
+    ingress. Each cell has the outcome, the source address that the server saw, and for a failure
+    where and why it occurred, as observed by taps and traces.
 
     ipvs mode is measured on user-mode Linux if the running kernel has no IPVS. Needs root.
 
@@ -140,16 +140,16 @@ def matrix(
 
     \b
     Exit status:
-      0  measured; with --seed: and all that can be reproduced agrees
-      1  something documented, and reproducible, was measured otherwise
+      0  measured; with --seed, everything that can be reproduced agrees
+      1  something documented that can be reproduced was measured otherwise
     """
     form = _Form(as_json, as_markdown, html, svg)
     if seed:
         given = {name for name in context.params if _is_given(context, name)}
         if given - {"seed", "as_json", "as_markdown", "html", "svg"}:
             raise BadInput(
-                ["--seed: the documents say what is measured"],
-                remedy="only --json, --markdown, --html and --svg go with --seed",
+                ["--seed measures what the documents say; no other choice is possible"],
+                remedy="combine --seed only with --json, --markdown, --html and --svg",
             )
         sys.exit(_seed(form))
     from kproxy.matrix.places import Kind
@@ -178,7 +178,7 @@ def _is_given(context: click.Context, name: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """Where the result goes: standard output, and files for people who look at it later."""
+    """The outputs for the result: standard output in some form, and files."""
 
     as_json: bool
     as_markdown: bool
@@ -187,7 +187,7 @@ class _Form:
 
     def __post_init__(self) -> None:
         if self.as_json and self.as_markdown:
-            raise BadInput(["--json, --markdown: only one of them can be standard output"])
+            raise BadInput(["--json, --markdown: only one of them can be given"])
         for path in filter(None, (self.html, self.svg)):  # before minutes of measuring
             if not Path(path).parent.is_dir():
                 raise BadInput([f"{path}: there is no folder {Path(path).parent}"])
@@ -247,7 +247,7 @@ def _show(
 
 
 def _seed(form: _Form) -> int:
-    """The exit status."""
+    """Measure and compare the documented tables; return the exit status."""
     from kproxy.matrix import report
     from kproxy.matrix.agreement import by_question, compare, differing
     from kproxy.matrix.elsewhere import measure_all
@@ -309,7 +309,7 @@ def _seed(form: _Form) -> int:
 
 
 def _measure_plugins() -> dict[str, list[PluginFinding]]:
-    """By column. What the document says of Flannel is how ipvs mode was before Kubernetes 1.25."""
+    """Return findings by column. The document has Flannel with ipvs as before Kubernetes 1.25."""
     from kproxy.matrix.plugins import measure_example, measure_plugins
     from kproxy.matrix.plugins.table import NETWORKS
 
@@ -326,5 +326,5 @@ def _measuring(what: str) -> None:
 
 
 def _say(text: str) -> None:
-    """Progress, for people: standard output is for the result."""
+    """Print progress to standard error: standard output is for the result."""
     click.echo(text, err=True)

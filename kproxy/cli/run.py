@@ -41,7 +41,7 @@ class _Switch(click.ParamType[bool]):
     "--config",
     metavar="FILE",
     default="",
-    help="A KubeProxyConfiguration (v1alpha1). It replaces all flags below but "
+    help="A KubeProxyConfiguration (v1alpha1). It replaces all flags below except "
     "--hostname-override and -v.",
 )
 @click.option("--hostname-override", metavar="NAME", default="", help="This node's name.")
@@ -63,11 +63,11 @@ class _Switch(click.ParamType[bool]):
     "--kernel",
     type=click.Choice(["auto", "host", "uml"]),
     default="auto",
-    help="Where the kernel has no IPVS. uml: try it on user-mode Linux (--once). auto: so with "
-    "--netns, else say so.",
+    help="The kernel to use. uml: user-mode Linux, with --once. auto: the same for ipvs mode with "
+    "--once and --netns if this kernel has no IPVS.",
 )
 def run(**parameters: Any) -> None:
-    """Be the service proxy of a node: turn Services into kernel rules.
+    """Run as the service proxy of a node: turn Services into kernel rules.
 
     Flags are kube-proxy's. Rules stay when the command ends, however it ends.
 
@@ -82,7 +82,7 @@ def run(**parameters: Any) -> None:
     \b
     Exit status:
       0  done, or stopped by SIGTERM or SIGINT
-      1  the kernel, the machine or another kproxy is in the way
+      1  the kernel, the machine or another kproxy does not allow it
       2  bad input, nothing was changed
     """
     execute(

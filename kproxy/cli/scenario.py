@@ -1,4 +1,4 @@
-"""`kproxy scenario`: documented cases of who reaches a Service from where, with remedies."""
+"""`kproxy scenario`: runs documented cases of who reaches a Service from where, with remedies."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def scenario() -> None:
     """Run documented cases of who reaches a Service from where.
 
-    Vendors publish tables of what fails with externalTrafficPolicy Local, and what to do then. Each
-    row is a folder in examples/scenarios/: a cluster, its manifests, questions, remedies.
+    Vendors publish tables of what fails with externalTrafficPolicy Local, and what to do about it.
+    Each row is a folder in examples/scenarios/: a cluster, its manifests, questions, remedies.
 
     \b
     Examples:
@@ -51,7 +51,9 @@ def list_() -> None:
 @scenario.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Print what scenario NAME asks, what is expected and the remedies. Measures nothing.
+    """Print the questions of scenario NAME, the expected answers and the remedies.
+
+    Nothing is measured.
 
     \b
     Examples:
@@ -65,17 +67,16 @@ def show(name: str) -> None:
 
 @scenario.command()
 @click.argument("name")
-@click.option("--mode", help="The proxy mode. Default: the first that the scenario is for.")
-@click.option("--network", help="The network model. Default: the first that it is for.")
+@click.option("--mode", help="The proxy mode. Default: the first that the scenario lists.")
+@click.option("--network", help="The network model. Default: the first that it lists.")
 @kernel_choice.option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: bool) -> None:
-    """Run scenario NAME: ask its questions by real packets, then with each remedy.
+    """Run scenario NAME: send its packets, without a remedy and then with each one.
 
-    NAME is one of `kproxy scenario list`, or the path of a folder such as those. A lab is built
-    for it and removed afterwards. For each question it prints what came of it, the source
-    address that the server saw, and where and why it ended, as observed by taps and
-    traces. Needs root.
+    NAME is one of `kproxy scenario list`, or the path of such a folder. A lab is built for it and
+    removed afterwards. For each question it prints the outcome, the source address that the
+    server saw, and where and why the packet ended, as observed by taps and traces. Needs root.
 
     \b
     Examples:
@@ -88,7 +89,7 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
     Exit status:
       0  everything was as expected
       1  something was not (it is marked), or the lab cannot run here
-      2  there is no such scenario, or its files are wrong
+      2  there is no such scenario, or its files are invalid
     """
     started = time.monotonic()
     found = _load(name)
@@ -118,7 +119,7 @@ def _folder() -> Path:
 
 
 def _load(name: str) -> Scenario:
-    """By name, or by the path of a folder, which has a slash. Raises BadInput."""
+    """Load a scenario by name or, if there is a slash, by the path of a folder. Raises BadInput."""
     from kproxy.scenario.files import load, names
 
     if "/" in name:
@@ -136,5 +137,5 @@ def _chosen(option: str, value: str | None, known: tuple[str, ...]) -> str:
 
 
 def _say(text: str) -> None:
-    """Progress, for people: standard output is for the result."""
+    """Print progress to standard error: standard output is for the result."""
     click.echo(text, err=True)

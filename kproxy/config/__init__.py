@@ -2,8 +2,8 @@
 
     file or flags -> values -> ProxyConfig (defaults, checked) -> NodeSettings of each family
 
-Nouns: `ProxyConfig`, the whole configuration; `Problem`, what is wrong with a field; `NodeSettings`
-(of `kproxy.forwarding`), what a planner needs of it all. Nothing here reads the kernel.
+Nouns: `ProxyConfig`, the whole configuration; `Problem`, a fault of a field; `NodeSettings` (of
+`kproxy.forwarding`), the part of it that a planner needs. Nothing here reads the kernel.
 """
 
 from kproxy.config.file import load_config

@@ -1,4 +1,4 @@
-"""The conntrack settings a proxy makes at its start.
+"""The conntrack settings that a proxy writes when it starts.
 
 Source: kube-proxy v1.36 cmd/kube-proxy/app/conntrack.go, server_linux.go (getConntrackMax)
 """
@@ -12,7 +12,7 @@ _MOST = 1_048_576
 
 
 def conntrack_max(config: Conntrack, cpus: int) -> int:
-    """The size of the table, 0 to leave it alone."""
+    """Return the size of the table in connections; 0 to leave it as it is."""
     if config.max_per_core <= 0:
         return 0
     scaled = config.max_per_core * cpus
@@ -20,7 +20,7 @@ def conntrack_max(config: Conntrack, cpus: int) -> int:
 
 
 def conntrack_sysctls(config: Conntrack) -> list[tuple[str, str]]:
-    """Name and value of every other sysctl to be written. Times are whole seconds."""
+    """Return the name and value of every other sysctl to write. Times are whole seconds."""
     settings = [
         ("nf_conntrack_tcp_timeout_established", int(config.tcp_established_timeout)),
         ("nf_conntrack_tcp_timeout_close_wait", int(config.tcp_close_wait_timeout)),

@@ -1,6 +1,6 @@
-"""Plain values, as YAML or the command line gives them, to a `ProxyConfig` and back.
+"""Converts plain values, as YAML or the command line gives them, to a `ProxyConfig` and back.
 
-Every fault is found in one go. As in kube-proxy an unknown or repeated field is no fault: it is
+All faults are reported at once. As in kube-proxy an unknown or repeated field is no fault: it is
 ignored, with a notice.
 """
 
@@ -28,7 +28,10 @@ class Read(NamedTuple):
 
 
 def from_values(values: Mapping[str, Any]) -> Read:
-    """`values` is keyed by Kubernetes spelling and nested as the file is. Absent: the default."""
+    """Return the configuration in `values`, which is nested and spelled as in a file.
+
+    Absent fields have their defaults.
+    """
     problems: list[Problem] = []
     notices: list[Problem] = []
     config = _section(values, ProxyConfig, "", problems, notices)
@@ -36,11 +39,11 @@ def from_values(values: Mapping[str, Any]) -> Read:
 
 
 def to_values(config: ProxyConfig) -> dict[str, Any]:
-    """The whole file, `apiVersion` and `kind` included, in plain values."""
+    """Return the whole file, with `apiVersion` and `kind`, in plain values."""
     values: dict[str, Any] = {"apiVersion": API_VERSION, "kind": KIND}
     values.update(msgspec.to_builtins(config, enc_hook=_encode))
     if not config.backend_options:
-        del values["backendOptions"]  # kube-proxy does not know it
+        del values["backendOptions"]  # kube-proxy has no such field
     return values
 
 
@@ -92,7 +95,7 @@ def _encode(value: object) -> object:
 
 
 def plain_message(message: str) -> str:
-    """Return msgspec's message as we write it.
+    """Return msgspec's message in the style of kproxy's own.
 
     ``Expected `int`, got `str` - at `$[0]` `` -> `expected int, got str (at [0])`.
     """

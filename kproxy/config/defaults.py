@@ -1,4 +1,4 @@
-"""The defaults that are not simply the initial value of a field.
+"""The defaults that are not the initial value of a field.
 
 Source: kube-proxy v1.36 apis/config/v1alpha1/defaults.go, cmd/kube-proxy/app/server_linux.go
 (platformApplyDefaults).
@@ -20,9 +20,9 @@ HEALTHZ_PORT, METRICS_PORT = 10256, 10249
 
 
 def fill_file(config: ProxyConfig, values: Mapping[str, Any]) -> ProxyConfig:
-    """What `config`, read from `values`, means as a file: there, zero and empty are "not set".
+    """Fill in the defaults of a file: `config` was read from `values`.
 
-    (On the command line they mean what they say.)
+    In a file zero and empty mean "not set"; on the command line they are values.
     """
     initial = ProxyConfig()
     bind = parse_ip(config.bind_address)
@@ -57,7 +57,7 @@ def fill_file(config: ProxyConfig, values: Mapping[str, Any]) -> ProxyConfig:
 
 
 def fill_platform(config: ProxyConfig, modes: Mapping[str, ModeConfig]) -> ProxyConfig:
-    """Fill in what Linux adds to a file and to flags alike."""
+    """Fill in the defaults that on Linux apply to files and flags alike."""
     mode = config.mode or ProxyConfig().mode
     unset = modes[mode].node_port_addresses if mode in modes else ()
     return replace(

@@ -10,7 +10,7 @@ _UNITS_NS = {
     "ns": 1,
     "us": 1_000,
     "µs": 1_000,  # micro sign
-    "μs": 1_000,  # Greek mu: Go takes both
+    "μs": 1_000,  # Greek mu: Go accepts both
     "ms": 1_000_000,
     "s": 1_000_000_000,
     "m": 60_000_000_000,
@@ -21,7 +21,7 @@ _WHOLE = re.compile(rf"([-+]?)((?:{_PART.pattern})+|0)")
 
 
 def parse_duration(text: str) -> Seconds:
-    """Raises ValueError for what Go's time.ParseDuration would not take."""
+    """Return the duration in `text`. Raises ValueError where Go's time.ParseDuration does."""
     match = _WHOLE.fullmatch(text)
     if not match:
         raise ValueError(f"{text!r} is not a duration such as 30s or 1h0m0s")
@@ -31,7 +31,7 @@ def parse_duration(text: str) -> Seconds:
 
 
 def format_duration(length: float) -> str:
-    """As Go prints it: 3600 -> `1h0m0s`, 0.1 -> `100ms`, 0 -> `0s`."""
+    """Return a length in seconds as Go prints it: 3600 -> `1h0m0s`, 0.1 -> `100ms`, 0 -> `0s`."""
     sign, total_ns = ("-" if length < 0 else ""), round(abs(length) * 1e9)
     if total_ns == 0:
         return "0s"

@@ -1,4 +1,4 @@
-"""Configuration files: YAML or JSON text to a `ProxyConfig`, and back."""
+"""Reads configuration files (YAML or JSON) into a `ProxyConfig`, and writes them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from kproxy.errors import BadInput
 
 
 def load_config(path: str | Path, modes: Mapping[str, ModeConfig]) -> ProxyConfig:
-    """Return the configuration in a file, defaults filled in, checked. Raises BadInput.
+    """Return the checked configuration in a file with defaults filled in. Raises BadInput.
 
-    For callers who do not care for notices; others use `read_file`.
+    Notices are dropped; callers that need them use `read_file`.
     """
     read = read_file(path, modes)
     if read.problems:
@@ -29,7 +29,7 @@ def load_config(path: str | Path, modes: Mapping[str, ModeConfig]) -> ProxyConfi
 
 
 def read_file(path: str | Path, modes: Mapping[str, ModeConfig]) -> Read:
-    """Do as `read_text`; a file that cannot be read is a problem like any other."""
+    """Return the configuration in a file; a file that cannot be read is one of the problems."""
     try:
         return read_text(Path(path).read_text(encoding="utf-8"), modes)
     except (OSError, UnicodeDecodeError) as error:
@@ -38,9 +38,9 @@ def read_file(path: str | Path, modes: Mapping[str, ModeConfig]) -> Read:
 
 
 def read_text(text: str, modes: Mapping[str, ModeConfig]) -> Read:
-    """Return the configuration in a text. What cannot be decoded is not validated any further.
+    """Return the configuration in a text. Fields that cannot be decoded are not validated.
 
-    `modes`: what `mode` may be, and how each one reads the rest.
+    `modes` has the values allowed for `mode`, and how each one reads the rest.
     """
     loader = _Loader(text)
     try:
@@ -68,7 +68,7 @@ def read_text(text: str, modes: Mapping[str, ModeConfig]) -> Read:
 
 
 def write_text(config: ProxyConfig) -> str:
-    """The file that gives this configuration."""
+    """Return the text of a file that gives this configuration."""
     text: str = yaml.safe_dump(to_values(config), sort_keys=True)
     return text
 

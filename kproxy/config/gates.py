@@ -1,4 +1,4 @@
-"""Feature gates: the ones that matter to a service proxy, and what to say about others.
+"""Feature gates: those that matter to a service proxy, and problems and notices about others.
 
 Source: kube-proxy v1.36 pkg/features/kube_features.go
 """
@@ -36,7 +36,7 @@ def enabled(gates: Mapping[str, bool], name: str) -> bool:
 
 
 def gate_problems(gates: Mapping[str, bool]) -> list[Problem]:
-    """Locked gates set the other way, and names that are nearly one of ours."""
+    """Return problems: locked gates set to another value, and likely misspellings of our gates."""
     found = []
     for name, value in gates.items():
         where = f"featureGates.{name}"
@@ -49,7 +49,7 @@ def gate_problems(gates: Mapping[str, bool]) -> list[Problem]:
 
 
 def gate_notices(gates: Mapping[str, bool]) -> list[Problem]:
-    """Gates of other Kubernetes components: a configuration shared by a cluster may name them."""
+    """Return notices of gates of other components, which a cluster's shared file may name."""
     return [
         Problem(f"featureGates.{name}", "has no effect on a service proxy")
         for name in gates

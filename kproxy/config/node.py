@@ -1,4 +1,4 @@
-"""What a configuration means on one node, in each family. Source: semantics of kube-proxy v1.36,
+"""The settings of one node, by family, from a configuration. Source: kube-proxy v1.36,
 cmd/kube-proxy/app/server.go (newProxyServer, detectNodeIPs), server_linux.go (getLocalDetectors),
 pkg/proxy/util/nodeport_addresses.go, pkg/proxy/config/config.go (ServiceCIDRConfig).
 """
@@ -71,7 +71,7 @@ def node_settings(
 
 
 def node_name(config: ProxyConfig) -> str:
-    """Trimmed and lower-cased. Raises BadInput if empty."""
+    """Return the node's name, trimmed and lower-cased. Raises BadInput if it is empty."""
     name = config.hostname_override.strip().lower()
     if not name:
         raise BadInput(["hostnameOverride: the node has no name"])
@@ -79,7 +79,7 @@ def node_name(config: ProxyConfig) -> str:
 
 
 def node_addresses(config: ProxyConfig, node: Node | None) -> dict[Family, Address]:
-    """One address for each family, loopback where none is known. The primary family's is first."""
+    """Return an address of each family, loopback if none is known; the primary family is first."""
     found: dict[Family, Address] = {}
     bind = parse_ip(config.bind_address)
     if bind and not bind.is_unspecified:
@@ -93,7 +93,7 @@ def node_addresses(config: ProxyConfig, node: Node | None) -> dict[Family, Addre
 
 
 def primary_family(config: ProxyConfig, node: Node | None) -> Family:
-    """The family that must work if the machine supports only one."""
+    """Return the family that must work even if the machine supports only one."""
     return next(iter(node_addresses(config, node)))
 
 
@@ -104,7 +104,7 @@ def pod_cidrs(node: Node | None) -> tuple[str, ...]:
 
 
 def _raw_addresses(node: Node | None) -> list[Address]:
-    """Internal addresses in order, then external ones."""
+    """Return the internal addresses in order, then the external ones."""
     listed = node.status.addresses if node else ()
     of_type = (
         [parse_ip(each.address) for each in listed if each.type == wanted]
@@ -134,14 +134,14 @@ def _detectors(config: ProxyConfig, node: Node | None) -> dict[Family, LocalDete
     networks = [network for text in cidrs if (network := parse_cidr(text))]
     return {
         family_of_parsed(network): LocalDetector(DetectLocal.CIDR, str(network))
-        for network in reversed(networks)  # the first of each family counts
+        for network in reversed(networks)  # the first of each family takes effect
     }
 
 
 def _node_port_addresses(
     config: ProxyConfig, family: Family, addresses: dict[Family, Address]
 ) -> NodePortAddresses:
-    """All addresses if the list names none of this family, or one that holds everything."""
+    """Return the node port addresses: all if no CIDR of this family is listed, or a /0 is."""
     networks: list[Network | None]
     if config.node_port_addresses == (PRIMARY,):
         networks = [ip_network(each) for each in addresses.values() if not each.is_loopback]

@@ -1,7 +1,7 @@
 """KubeProxyConfiguration v1alpha1 as frozen structs, with kube-proxy's defaults.
 
-Attributes are the configuration's fields in snake_case. A `ProxyConfig()` is what `kube-proxy` runs
-with when it is given nothing. Source: kube-proxy v1.36 apis/config/v1alpha1/defaults.go
+Attributes are the configuration's fields in snake_case. `ProxyConfig()` is the configuration of a
+`kube-proxy` without arguments. Source: kube-proxy v1.36 apis/config/v1alpha1/defaults.go
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Seconds(float):
 
 
 class Section(Struct, frozen=True, kw_only=True, rename="camel"):
-    """Kubernetes spelling in files."""
+    """Base of all sections: fields have Kubernetes' spelling in files."""
 
 
 class ClientConnection(Section, frozen=True):
@@ -117,20 +117,20 @@ class ProxyConfig(Section, frozen=True):
 
 
 class ModeConfig(Struct, frozen=True, kw_only=True):
-    """How a mode reads a configuration. The defaults are for one that kube-proxy does not have."""
+    """How a mode reads a configuration. The defaults suit a mode that kube-proxy does not have."""
 
     timing: Literal["iptables", "ipvs", "nftables"] = "iptables"
-    """The section whose syncPeriod and minSyncPeriod hold."""
+    """The section whose syncPeriod and minSyncPeriod apply."""
     masquerade: Literal["iptables", "nftables"] = "iptables"
-    """The section whose masqueradeAll and masqueradeBit hold."""
+    """The section whose masqueradeAll and masqueradeBit apply."""
     section: str = ""
-    """The section that is for this mode alone: it is checked, and the mode's options read it."""
+    """The section that only this mode reads: it is checked, and the mode's options come from it."""
     node_port_addresses: tuple[str, ...] = ()
-    """What an empty nodePortAddresses stands for."""
+    """The value of nodePortAddresses if it is empty."""
     localhost_node_ports: bool = False
-    """Node ports can answer on 127.0.0.1, where iptables.localhostNodePorts asks for it."""
+    """Node ports can answer on 127.0.0.1, if iptables.localhostNodePorts is set."""
     service_cidrs: bool = True
-    """Some rule depends on the ServiceCIDR objects."""
+    """Some rules depend on the ServiceCIDR objects."""
     full_sync_each_period: bool = False
     """Everything is written again every syncPeriod; else once an hour."""
 

@@ -1,4 +1,4 @@
-"""Which configurations can be run. Source: kube-proxy v1.36 apis/config/validation/validation.go"""
+"""Validates configurations. Source: kube-proxy v1.36 apis/config/validation/validation.go"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INTERFACE_NAME_MAX = 15  # IFNAMSIZ - 1
 
 
 def problems(config: ProxyConfig, modes: Mapping[str, ModeConfig]) -> tuple[Problem, ...]:
-    """Return everything that is wrong; `modes` has the values allowed for `mode`."""
+    """Return all problems; `modes` has the values allowed for `mode`."""
     mode = modes[config.mode] if config.mode in modes else ModeConfig()
     return (
         *_general(config, modes),
@@ -105,7 +105,7 @@ def _cluster_cidrs(cidrs: tuple[str, ...]) -> Iterator[Problem]:
 
 
 def _interface(field: str, name: str, mode: str) -> Iterator[Problem]:
-    """These names go into rules, so beyond kube-proxy's check only possible ones are taken."""
+    """Check an interface name. It goes into rules, so this is stricter than kube-proxy's check."""
     if not name:
         yield Problem(field, f"is required by detectLocalMode {mode}")
     elif len(name) > _INTERFACE_NAME_MAX or not name.isprintable() or set(name) & set(" /\"'\\"):
@@ -139,7 +139,7 @@ def _ipvs(config: ProxyConfig) -> Iterator[Problem]:
             yield Problem("ipvs.excludeCIDRs", f"{text!r} is not a CIDR")
 
 
-# Of KubeProxyConfiguration; each is checked only in the mode that reads it.
+# Checks of sections of KubeProxyConfiguration, done only in the mode that reads the section.
 _SECTIONS: Mapping[str, Callable[[ProxyConfig], Iterator[Problem]]] = {"ipvs": _ipvs}
 
 

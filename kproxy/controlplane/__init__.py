@@ -1,4 +1,4 @@
-"""What a cluster decides about its objects before a proxy reads them; pure, like the API types.
+"""The decisions of a cluster about its objects before a proxy reads them; pure, like the API types.
 
     Service as written -> Allocator.admit -> Service as stored: cluster IPs, node ports, families
     Service, its Pods  -> endpoint slices and Endpoints -> every node's store

@@ -1,6 +1,6 @@
-"""A Service as somebody wrote it becomes the Service that the API server would store.
+"""Turns a Service as a user wrote it into the Service that the API server would store.
 
-What is checked in `kproxy.api` is not checked again: Services come from there.
+The checks of `kproxy.api` are not repeated: Services come from there.
 Source: pkg/registry/core/service/storage/alloc.go of Kubernetes
 """
 
@@ -42,10 +42,10 @@ CIDRS_FLAG = "--service-cluster-ip-range"
 
 
 class Allocator:
-    """Gives Services of one cluster their cluster IPs, node ports and health check node ports.
+    """Allocates cluster IPs, node ports and health check node ports to the Services of a cluster.
 
-    `service_cidrs` are one, or two of different families; the first is the default family. Who
-    calls keeps the Services: `former` must be what `admit` answered last for that Service, or what
+    `service_cidrs` are one, or two of different families; the first is the default family. The
+    caller keeps the Services: `former` must be what `admit` returned last for that Service, or what
     was remembered. Every refusal is `BadInput` and leaves all allocations as they were.
     """
 
@@ -63,7 +63,7 @@ class Allocator:
         self._ports = PortAllocator(random, node_ports)
 
     def admit(self, service: Service, former: Service | None = None) -> Service:
-        """`service` with defaults and all that it needs allocated; `former` is None for a new one.
+        """Return `service` with defaults and allocations; `former` is None for a new one.
 
         What `former` has and the new one does not need is free afterwards.
         """
@@ -90,11 +90,14 @@ class Allocator:
         return _stored(service, spec, former)
 
     def release(self, service: Service) -> None:
-        """All that an admitted Service holds is free again."""
+        """Free everything that an admitted Service holds."""
         self._release(_addresses(service.spec), _numbers(service.spec))
 
     def remember(self, services: Iterable[Service]) -> None:
-        """Take what these hold, as stored. `BadInput` names all that two claim or no range has."""
+        """Allocate what these stored Services hold.
+
+        Raises BadInput with all values that two of them hold or that are outside the ranges.
+        """
         problems: list[str] = []
         changes: list[_Change] = []
         for service in services:
@@ -115,7 +118,7 @@ class Allocator:
 
 
 class _Change:
-    """What one Service takes at once, and what it gives back once it is accepted."""
+    """The allocations of one Service, undone if it is refused, and what it frees if accepted."""
 
     def __init__(
         self, service: Service, ips: dict[Family, IPAllocator], ports: PortAllocator
@@ -140,7 +143,7 @@ class _Change:
             self._free_addresses(held if not needs_cluster_ip(spec) else ())
             return spec
         addresses = list(spec.cluster_ips)
-        # A held address that differs is refused later, so only what is beyond is taken.
+        # An address that differs from a held one is refused later, so only further ones are taken.
         for i, family in enumerate(spec.ip_families[len(held) :], len(held)):
             if i < len(addresses):
                 self._take_address(addresses[i], spec.cluster_ips)
@@ -180,7 +183,7 @@ class _Change:
         return altered(spec, health_check_node_port=number)
 
     def claim(self) -> list[str]:
-        """Take all that the Service holds; the problems of what cannot be taken."""
+        """Allocate all that the Service holds; return a problem for each value that fails."""
         spec = self._service.spec
         wanted = [partial(self._take_address, each, spec.cluster_ips) for each in _addresses(spec)]
         if needs_node_ports(spec):
@@ -198,9 +201,10 @@ class _Change:
         return problems
 
     def _explicit_ports(self, spec: ServiceSpec, held: frozenset[int], *, new: bool) -> None:
-        """A new Service may repeat a node port only for one port number, as the API server rules.
+        """Allocate the stated node ports.
 
-        An update may repeat any; two of one protocol are refused before.
+        As in the API server, ports of a new Service may share a node port only if they have the
+        same port number. In an update any may; two of one protocol were refused before.
         """
         taken: set[tuple[int, int]] = set()
         for i, port in enumerate(spec.ports):
@@ -214,7 +218,7 @@ class _Change:
     def _dynamic_ports(
         self, ports: tuple[ServicePort, ...], *, new: bool
     ) -> tuple[ServicePort, ...]:
-        """A new Service has one node port for all protocols of one port number."""
+        """Allocate missing node ports; a new Service has one for all protocols of a port number."""
         known = {port.port: port.node_port for port in reversed(ports) if new and port.node_port}
         numbered = []
         for port in ports:
@@ -275,18 +279,18 @@ class _Change:
 
 
 def _addresses(spec: ServiceSpec) -> tuple[str, ...]:
-    """The cluster IPs that `spec` holds."""
+    """Return the cluster IPs that `spec` holds."""
     return spec.cluster_ips if needs_cluster_ip(spec) and not is_headless(spec) else ()
 
 
 def _numbers(spec: ServiceSpec) -> frozenset[int]:
-    """The node ports that `spec` holds, the one for health checks among them."""
+    """Return the node ports that `spec` holds, including the one for health checks."""
     numbers = node_port_numbers(spec) if needs_node_ports(spec) else frozenset[int]()
     return numbers | {spec.health_check_node_port} if needs_health_check(spec) else numbers
 
 
 def _stored(service: Service, spec: ServiceSpec, former: Service | None) -> Service:
-    """With `clusterIP` and target ports filled in; a status without a load balancer is dropped."""
+    """Return the Service with `clusterIP` and target ports; only load balancers keep a status."""
     status = service.status
     if spec.type != "LoadBalancer":
         status = altered(status, load_balancer=LoadBalancerStatus())

@@ -1,10 +1,10 @@
-"""What the API server of a cluster holds, and what its controllers make of it.
+"""The objects in the API server of a cluster, and the controllers that work on them.
 
-    manifests -> apply, delete, scale ---+
-    kubelet   -> set_pod_status, pod_gone +-> Registry -> dirty keys -> reconcile -> take_changes
+    manifests -> apply, delete, scale -------+
+    kubelet   -> set_pod_status, pod_stopped +-> Registry -> dirty keys -> reconcile -> take_changes
 
-A write notes which controllers it concerns; `reconcile` lets these work until nothing is due. So
-its cost is that of what changed.
+A write notes which controllers it concerns; `reconcile` runs these until nothing is due. So its
+cost depends on what changed.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ _RESOURCES = {  # as the API server names them where it cannot find one
 
 
 class Cloud(Protocol):
-    """A load balancer controller elsewhere. It is asked before Services are stored."""
+    """An external load balancer controller. It is called before Services are stored."""
 
     def admit(self, update: Update) -> Update:
-        """Return the update with the addresses that its Services get. Raises BadInput against it.
+        """Return the update with the addresses that its Services get. Raises BadInput to refuse.
 
         Node ports are allocated by then.
         """
@@ -63,9 +63,9 @@ class Cluster:
     """Objects as stored, valid as `kproxy.api` leaves them, and the controllers over them.
 
     `balancer_cidrs` are pools of the built-in load balancer controller, at most one for each
-    family; without them LoadBalancers stay pending. With a `cloud` it gives them their addresses
-    instead. Not thread-safe. Every verb either does all that it is asked for or raises BadInput and
-    does nothing.
+    family; without them LoadBalancers stay pending. A `cloud` assigns addresses instead. Not
+    thread-safe. Every verb either does everything it was asked or raises BadInput and changes
+    nothing.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Cluster:
         self._cloud = cloud
         self._balancers = None if cloud else LoadBalancers(balancer_cidrs)
         self._registry = Registry()
-        self._elsewhere: set[ObjectKey] = set()  # Pods that somebody else runs
+        self._elsewhere: set[ObjectKey] = set()  # Pods that run outside this cluster's kubelets
         self._services_due: set[ServiceKey] = set()
         self._balancers_due: set[ServiceKey] = set()
         self._deployments_due: set[ObjectKey] = set()
@@ -91,18 +91,18 @@ class Cluster:
         self._balancer_warnings: dict[ServiceKey, tuple[str, ...]] = {}
         self._unscheduled: dict[ObjectKey, str] = {}
 
-    # --- people ----------------------------------------------------------------------------------
+    # --- users -----------------------------------------------------------------------------------
 
     def apply(self, objects: Iterable[KubernetesObject]) -> None:
-        """Create or update. What they say of a status is ignored, with three exceptions.
+        """Create or update objects. The status in them is ignored, with three exceptions.
 
-        That of a Node is its word. A new Service may bring its load balancer's addresses. A new Pod
-        with `status.podIPs` runs elsewhere, here and now: its status is what its manifest says.
+        A Node's status is stored. A new Service may have its load balancer's addresses. A new Pod
+        with `status.podIPs` runs elsewhere already: its status is what its manifest says.
         """
         self._apply(objects, others=())
 
     def _apply(self, objects: Iterable[KubernetesObject], others: Sequence[ObjectKey]) -> None:
-        """`others` will be deleted, as the cloud is told."""
+        """Create or update objects. `others` will be deleted, which the cloud is told."""
         fresh: dict[ObjectKey, KubernetesObject] = {}
         services: list[Service] = []
         elsewhere = set[ObjectKey]()
@@ -147,10 +147,10 @@ class Cluster:
             self._write(each)
 
     def delete(self, keys: Iterable[ObjectKey], now: str) -> None:
-        """`now` becomes the `deletionTimestamp` of Pods that have to be stopped.
+        """Delete objects. `now` becomes the `deletionTimestamp` of Pods that have to be stopped.
 
-        A Deployment takes its Pods along, a Service its Endpoints and the slices that controllers
-        wrote for it. Deleting what terminates already changes nothing.
+        With a Deployment its Pods are deleted, with a Service its Endpoints and the slices that
+        controllers wrote for it. Deleting a Pod that terminates already changes nothing.
         """
         keys = list(dict.fromkeys(keys))
         if unknown := [each for each in keys if self._registry.get(each) is None]:
@@ -166,15 +166,18 @@ class Cluster:
         others: Sequence[ObjectKey],
         now: str,
     ) -> None:
-        """`apply` some and `delete` others, none of them; what these hold may become theirs."""
+        """Apply `objects` and delete `others`, whose addresses and ports the former may take."""
         for key in others:
             if isinstance(obj := self._registry.get(key), Service):
                 self._allocation.release(obj)
-        self._apply(objects, others)  # what it refuses leaves to all stored Services theirs
+        self._apply(objects, others)  # if it refuses, the stored Services keep what they hold
         self._delete(others, now)
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:
-        """Of a Deployment. Raises TypeError for no whole number, before anything is done."""
+        """Set a Deployment's replica count.
+
+        Raises TypeError unless `replicas` is an integer; nothing has changed then.
+        """
         replicas = operator.index(replicas)
         key = (DEPLOYMENT, namespace, name)
         found = self._registry.get(key)
@@ -189,20 +192,20 @@ class Cluster:
     # --- the kubelet -----------------------------------------------------------------------------
 
     def set_pod_status(self, key: ObjectKey, status: PodStatus) -> None:
-        """From the kubelet. A Pod that is gone by now has none."""
+        """Store a status from the kubelet; ignored if the Pod was deleted meanwhile."""
         if pod := self._registry.pod(key):
             self._write(altered(pod, status=status))
 
-    def pod_gone(self, key: ObjectKey) -> None:
-        """Its kubelet has stopped it, whether it was asked to or not."""
+    def pod_stopped(self, key: ObjectKey) -> None:
+        """Remove a Pod that its kubelet has stopped, whether it was asked to or not."""
         self._remove(key)
 
     # --- the controllers -------------------------------------------------------------------------
 
     def reconcile(self, now: str) -> bool:
-        """Let all controllers work until nothing is left to do; whether anything changed.
+        """Run all controllers until nothing is left to do; return whether anything changed.
 
-        `now` becomes the `deletionTimestamp` of the Pods that a Deployment gives up.
+        `now` becomes the `deletionTimestamp` of Pods that a Deployment deletes.
         """
         before = self._registry.revision
         while self._deployments_due or self._scheduling_due:
@@ -263,7 +266,7 @@ class Cluster:
                 self._unscheduled[object_key(pod)] = scheduler.why_not(pod)
 
     def _assign_balancers(self) -> None:
-        """What is given back may be what a pending one waits for, so those are tried again."""
+        """Assign addresses. Pending Services are tried again, as others may have freed some."""
         if self._balancers is None:
             return
         altered_any = bool(self._balancers_due)
@@ -282,25 +285,25 @@ class Cluster:
         edits = service_endpoints.edits(key, self._registry, self._random)
         for obj in edits.write:
             self._registry.put(obj)
-        for gone in edits.delete:
-            self._registry.remove(gone)
+        for obsolete in edits.delete:
+            self._registry.remove(obsolete)
         _set(self._endpoint_warnings, key, edits.warnings)
 
     # --- reading ---------------------------------------------------------------------------------
 
     def take_changes(self) -> Update:
-        """What differs since the last call."""
+        """Return what changed since the last call."""
         return self._registry.take_changes()
 
     def object(self, key: ObjectKey) -> KubernetesObject | None:
         return self._registry.get(key)
 
     def objects(self, kind: type[_T]) -> list[_T]:
-        """By namespace and name."""
+        """Return all objects of a kind by namespace and name."""
         return sorted(self._registry.all(kind), key=object_key)
 
     def pods_to_run(self) -> list[Pod]:
-        """Those that a kubelet has to start: on a Node that exists, without an address yet."""
+        """Return the Pods that a kubelet has to start: on an existing Node, without an address."""
         return [
             pod
             for pod in self._registry.without_ip()
@@ -311,9 +314,9 @@ class Cluster:
 
     @property
     def warnings(self) -> Mapping[ObjectKey, tuple[str, ...]]:
-        """As of the last `reconcile`: what people may not expect, by the object it is about.
+        """Return, as of the last `reconcile`, what users may not expect, by object.
 
-        A Pod of a Deployment that has no Node is told of with the Deployment.
+        The warning that a Pod of a Deployment has no Node is listed with the Deployment.
         """
         found: dict[ObjectKey, tuple[str, ...]] = {}
         for of in (self._endpoint_warnings, self._balancer_warnings):
@@ -327,7 +330,7 @@ class Cluster:
             found[key] = (*found.get(key, ()), line)
         return {key: found[key] for key in sorted(found)}
 
-    # --- writes, and whom they concern -----------------------------------------------------------
+    # --- writes, and the controllers they concern ------------------------------------------------
 
     def _write(self, obj: KubernetesObject) -> None:
         former = self._registry.get(object_key(obj))
@@ -346,7 +349,7 @@ class Cluster:
             obj = self._registry.get(key)
             match obj:
                 case None:
-                    pass  # gone with another one
+                    pass  # deleted along with another one
                 case Pod():
                     self._delete_pod(obj, now)
                 case Deployment():
@@ -362,7 +365,7 @@ class Cluster:
                     self._remove(key)
 
     def _delete_pod(self, pod: Pod, now: str) -> None:
-        """At once if no kubelet has to stop it."""
+        """Delete a Pod: at once if no kubelet has to stop it."""
         key = object_key(pod)
         if key in self._elsewhere or not pod.status.pod_ips:
             self._remove(key)
@@ -398,7 +401,7 @@ class Cluster:
 def _balancer_order(
     found: tuple[ServiceKey, Service | None],
 ) -> tuple[bool, bool, bool, ServiceKey]:
-    """What gives back goes first, then those that have or ask for an address."""
+    """Return the order: Services that free addresses first, then those that have or ask for one."""
     key, service = found
     if service is None or service.spec.type != "LoadBalancer":
         return False, False, False, key

@@ -1,6 +1,6 @@
-"""What one Pod's change costs on the wire, with Endpoints and with EndpointSlices.
+"""The cost of one Pod's change on the wire, with Endpoints and with EndpointSlices.
 
-Whoever watches gets every object that changes as a whole: so does each node's kube-proxy.
+Every watcher, such as each node's kube-proxy, gets the whole of every object that changes.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Cost:
 
 
 def cost(pods: int, *, most_addresses: int = MOST_ADDRESSES) -> Cost:
-    """Of a Service over so many Pods, of which one is no longer ready.
+    """Return the cost for a Service with `pods` Pods, one of which is no longer ready.
 
-    Above `most_addresses` the Endpoints object is cut; so it is cheaper, but does not know all.
+    Above `most_addresses` the Endpoints object is truncated: cheaper, but incomplete.
     """
     count = max(1, pods // PODS_PER_NODE)
     nodes = [Node(metadata=Metadata(name=f"node-{i}", namespace="")) for i in range(count)]
@@ -69,7 +69,10 @@ def cost(pods: int, *, most_addresses: int = MOST_ADDRESSES) -> Cost:
 
 
 def table(sizes: Sequence[int] = SIZES) -> str:
-    """In Markdown: the bytes to one node and to all. Where Endpoints would be cut, also uncut."""
+    """Return a Markdown table of the bytes to one node and to all.
+
+    Sizes above the limit of Endpoints have two rows, with Endpoints truncated and not truncated.
+    """
     rows = [
         "| pods | nodes | addresses in Endpoints | Endpoints | to all | slices | to all | ratio |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -92,7 +95,7 @@ def table(sizes: Sequence[int] = SIZES) -> str:
 
 
 def wire_bytes(obj: Endpoints | EndpointSlice) -> int:
-    """Length of the object as JSON, without what is empty, as the API server writes it."""
+    """Return the object's length in bytes as JSON without empty fields, as the API server sends."""
     version = "v1" if isinstance(obj, Endpoints) else "discovery.k8s.io/v1"
     head = {"kind": type(obj).__name__, "apiVersion": version}
     return len(msgspec.json.encode(head | _filled(msgspec.to_builtins(obj))))
@@ -125,7 +128,7 @@ _POD = Pod(
 
 def _pod(number: int, node_name: str, *, ready: bool) -> Pod:
     ip = f"10.{244 + number // 62500}.{number // 250 % 250}.{number % 250 + 1}"
-    # As a ReplicaSet names them: its own name with the hash of its template, and five more.
+    # A ReplicaSet's names: its own name with the hash of its template, and five characters.
     return replace(
         _POD,
         metadata=replace(_POD.metadata, name=f"web-7d4b9c6f5d-{number:05d}"),

@@ -1,9 +1,9 @@
-"""The Deployment controller: how many Pods of which template there are, and which go next.
+"""The Deployment controller: decides which Pods of which template to create and delete.
 
-ReplicaSets are no objects here: the label `pod-template-hash` of a Pod says of which template it
-is. Two consequences: a Pod of a former template that somebody deletes during a rollout is replaced
-by one of the new template, and a change of `replicas` during a rollout is not shared out between
-the templates. Available is what is ready (`minReadySeconds` is 0).
+There are no ReplicaSet objects here: the label `pod-template-hash` of a Pod tells its template. Two
+consequences: a Pod of a former template that is deleted by hand during a rollout is replaced by one
+of the new template, and a change of `replicas` during a rollout is not distributed over the
+templates. A Pod is available once it is ready (`minReadySeconds` is 0).
 Source: pkg/controller/deployment (rolling.go, recreate.go, util/deployment_util.go) and
 pkg/controller/controller_utils.go (ActivePodsWithRanks) of Kubernetes, v1.36
 """
@@ -33,14 +33,14 @@ from kproxy.controlplane.registry import DEPLOYMENT
 
 HASH_LABEL = "pod-template-hash"
 _HASH_LENGTH = 10
-_PHASES = {"Pending": 0, "Unknown": 1}  # others are further
+_PHASES = {"Pending": 0, "Unknown": 1}  # other phases come later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """What to do now. More may be due once it is done, or once Pods have become ready.
 
-    `release`: Pods that the selector no longer matches; they stay, but belong to nobody.
+    `release` are Pods that the selector no longer matches; they stay without an owner.
     """
 
     create: tuple[Pod, ...] = ()
@@ -51,7 +51,7 @@ class Step:
 def next_step(
     deployment: Deployment, owned: Sequence[Pod], name_is_taken: Callable[[str], bool]
 ) -> Step:
-    """`owned` are its Pods, the oldest first, also those that terminate or have ended.
+    """Return what to do now. `owned` are the Pods, oldest first, also terminating or ended ones.
 
     New Pods are called `<deployment>-<lowest number from 1 that is free>`.
     """
@@ -89,19 +89,19 @@ def status_of(deployment: Deployment, owned: Iterable[Pod]) -> DeploymentStatus:
 
 
 def template_hash(template: PodTemplateSpec) -> str:
-    """Ten characters, the same for equal labels, annotations and specs."""
+    """Return ten characters that are the same for equal labels, annotations and specs."""
     meta = template.metadata
     told = (meta.labels, meta.annotations, template.spec)
     return sha256(msgspec.json.encode(told, order="deterministic")).hexdigest()[:_HASH_LENGTH]
 
 
 def replicas_of(deployment: Deployment) -> int:
-    """How many Pods it wants."""
+    """Return the desired number of Pods."""
     return 1 if deployment.spec.replicas is None else deployment.spec.replicas
 
 
 def limits(deployment: Deployment) -> tuple[int, int]:
-    """maxSurge and maxUnavailable in Pods: rounded up and down; not both are 0."""
+    """Return maxSurge (rounded up) and maxUnavailable (rounded down) in Pods; not both are 0."""
     replicas, rolling = replicas_of(deployment), deployment.spec.strategy.rolling_update
     surge = _resolved(rolling.max_surge, replicas, up=True)
     unavailable = _resolved(rolling.max_unavailable, replicas, up=False)
@@ -109,15 +109,15 @@ def limits(deployment: Deployment) -> tuple[int, int]:
 
 
 def is_live(pod: Pod) -> bool:
-    """Whether it counts as a replica."""
+    """Tell whether a Pod counts as a replica."""
     return not members.is_terminating(pod) and not members.is_terminal(pod)
 
 
 def by_deletion_order(pods: Iterable[Pod], related: Iterable[Pod]) -> list[Pod]:
-    """Which go first; `pods` come the oldest first. `related` are all live Pods of the Deployment.
+    """Return `pods` (given oldest first) in the order in which to delete them.
 
-    Those without a Node, then those that do not run, then those that are not ready, then those on
-    Nodes with more of their kind, then the newest.
+    First those without a Node, then those that do not run, then those that are not ready, then
+    those on Nodes with more of the `related` (all live Pods of the Deployment), then the newest.
     """
     on_node = Counter(pod.spec.node_name for pod in related)
 
@@ -137,7 +137,7 @@ def by_deletion_order(pods: Iterable[Pod], related: Iterable[Pod]) -> list[Pod]:
 def _recreate(
     replicas: int, new: Sequence[Pod], old: Sequence[Pod], *, waiting: bool
 ) -> tuple[int, list[Pod]]:
-    """All former Pods are gone before the first new one comes."""
+    """Return how many to create, and what to delete: all old Pods before the first new one."""
     surplus = by_deletion_order(new, [*old, *new])[: max(len(new) - replicas, 0)]
     return 0 if waiting else max(replicas - len(new), 0), [*old, *surplus]
 
@@ -150,13 +150,13 @@ def _roll(deployment: Deployment, new: Sequence[Pod], old: Sequence[Pod]) -> tup
         return 0, by_deletion_order(new, live)[: len(new) - replicas]
     if len(new) < replicas and (room := replicas + surge - len(live)) > 0:
         return min(room, replicas - len(new)), []
-    # New Pods that are not available yet may not be counted on.
+    # New Pods that are not available yet do not count.
     least = replicas - unavailable
     unhealthy = [pod for pod in old if not members.is_ready(pod)]
     new_unavailable = sum(not members.is_ready(pod) for pod in new)
     most = max(len(live) - least - new_unavailable, 0)
-    if gone := by_deletion_order(unhealthy, live)[:most]:
-        return 0, gone
+    if to_delete := by_deletion_order(unhealthy, live)[:most]:
+        return 0, to_delete
     spare = sum(map(members.is_ready, live)) - least
     return 0, by_deletion_order(old, live)[: max(spare, 0)]
 
@@ -183,7 +183,7 @@ def _new_pods(
 
 
 def without_owner(pod: Pod) -> Pod:
-    """The Pod without its Deployment."""
+    """Return the Pod without its Deployment as owner."""
     kept = tuple(each for each in pod.metadata.owner_references if each.kind != DEPLOYMENT)
     return replace(pod, metadata=replace(pod.metadata, owner_references=kept))
 

@@ -1,7 +1,7 @@
-"""The EndpointSlice controller: Pods that a Service selects become its EndpointSlices.
+"""The EndpointSlice controller: makes EndpointSlices of the Pods that a Service selects.
 
-Pure: it is told what exists and says what to change. Slices of others (written by hand, or
-mirrored) are not its concern.
+Pure: it is given what exists and returns what to change. It ignores slices that were written by
+hand or mirrored.
 Source: k8s.io/endpointslice reconciler.go (Reconcile) and utils.go, v1.36
 """
 
@@ -39,7 +39,7 @@ from kproxy.controlplane.packing import (
 CONTROLLER = "endpointslice-controller.k8s.io"
 MOST_ENDPOINTS = 100  # --max-endpoints-per-slice of kube-controller-manager
 
-# Letters and digits of which no words come, as the API server appends them to generateName.
+# Letters and digits that form no words, as the API server appends them to generateName.
 # Source: k8s.io/apimachinery util/rand, k8s.io/apiserver storage/names
 _SUFFIX_CHARACTERS = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
@@ -48,7 +48,7 @@ _MOST_CHARACTERS = 63
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What to write, and sentences for people about what may surprise them."""
+    """What to write, and warnings for users about what may surprise them."""
 
     create: tuple[EndpointSlice, ...] = ()
     update: tuple[EndpointSlice, ...] = ()
@@ -65,11 +65,12 @@ def reconcile(
     random: Random,
     most: int = MOST_ENDPOINTS,
 ) -> Changes:
-    """What turns the slices of `service` into those of its Pods; none of them is above `most`.
+    """Return the changes that turn the slices of `service` into those of its Pods.
 
-    Any pods, nodes and slices may be given. A Service without a selector, or of type ExternalName,
-    has none to change. `random` makes the ends of new names. Each family has at least one slice,
-    maybe an empty one. A Service that is being deleted gets no new slices.
+    A slice has at most `most` endpoints. Pods, nodes and slices of others are ignored. A Service
+    without a selector, or of type ExternalName, has no changes. `random` makes the ends of new
+    names. Each family has at least one slice, maybe an empty one. A Service that is being deleted
+    gets no new slices.
     """
     if not members.has_controller(service):
         return Changes()
@@ -101,7 +102,7 @@ def reconcile(
 
 
 def is_own(endpoint_slice: EndpointSlice, service: Service) -> bool:
-    """Whether the slice is this controller's, and of this Service."""
+    """Tell whether the slice belongs to this Service and this controller."""
     meta = endpoint_slice.metadata
     return (
         meta.namespace == service.metadata.namespace
@@ -118,7 +119,7 @@ def _packing(
     family: Family,
     most: int,
 ) -> Packing:
-    """Pods that resolve a named port differently share no slice."""
+    """Pack one family. Pods that resolve a named port differently do not share a slice."""
     wanted: dict[frozenset[EndpointPort], list[Endpoint]] = {}
     ports_of: dict[frozenset[EndpointPort], tuple[EndpointPort, ...]] = {}
     for pod in pods:
@@ -176,7 +177,7 @@ def _endpoint(
 
 
 def _blank(service: Service, family: Family) -> EndpointSlice:
-    """A slice without endpoints, ports and name. It has the labels of the Service."""
+    """Return a slice without endpoints, ports and name, with the labels of the Service."""
     labels = {
         key: value for key, value in service.metadata.labels.items() if key not in RESERVED_LABELS
     }
@@ -211,7 +212,10 @@ def _named(
 
 
 def _lacks_node(service: Service, pod: Pod, nodes: dict[str, Node]) -> bool:
-    """A Pod on a Node that is gone will go too; whoever wants all addresses gets it until then."""
+    """Tell whether to leave out a Pod whose Node was deleted, as the Pod will be deleted too.
+
+    With `publishNotReadyAddresses` it stays until then.
+    """
     return pod.spec.node_name not in nodes and not service.spec.publish_not_ready_addresses
 
 

@@ -1,4 +1,4 @@
-"""What the API server refuses about endpoints that people write, and a proxy would put up with.
+"""The API server's checks of endpoints written by users, where a proxy would tolerate the fault.
 
 Source: pkg/apis/discovery/validation/validation.go (ValidateEndpointSlice),
 pkg/apis/core/validation/validation.go (ValidateEndpoints, ValidateEndpointIP)
@@ -17,12 +17,12 @@ from kproxy.api.types import EndpointAddress, Endpoints, EndpointSlice, NamedHin
 from kproxy.controlplane.field_errors import invalid
 from kproxy.controlplane.metadata_validation import metadata_problems
 
-_MOST_ENDPOINTS, _MOST_ADDRESSES, _MOST_PORTS = 1000, 100, 20_000  # of a slice
-_MOST_HINTS = 8  # of either kind, of an endpoint
+_MOST_ENDPOINTS, _MOST_ADDRESSES, _MOST_PORTS = 1000, 100, 20_000  # per slice
+_MOST_HINTS = 8  # of either kind, per endpoint
 
 
 def slice_problems(wanted: EndpointSlice, former: EndpointSlice | None) -> Iterator[str]:
-    """`former`: what is stored; None for a new one."""
+    """Yield the problems of a slice; `former` is the stored one, None if it is new."""
     yield from metadata_problems(wanted.metadata)
     if former and wanted.address_type != former.address_type:
         yield invalid("addressType", wanted.address_type, "field is immutable")

@@ -1,4 +1,4 @@
-"""The Endpoints controller: the one object (v1) that slices have replaced.
+"""The Endpoints controller: makes the single object (v1) that slices have replaced.
 
 Source: pkg/controller/endpoint/endpoints_controller.go and pkg/api/v1/endpoints/util.go, v1.36
 """
@@ -32,10 +32,10 @@ MOST_ADDRESSES = 1000
 def endpoints_for(
     service: Service, pods: Iterable[Pod], *, most: int = MOST_ADDRESSES
 ) -> Endpoints | None:
-    """The Endpoints of the Service's Pods, of its first family; None if others write them.
+    """Return the Endpoints of the Service's Pods in its first family; None without a selector.
 
-    Above `most` addresses it is truncated, and says so in an annotation. Pods that terminate are
-    in it only with `publishNotReadyAddresses`.
+    Above `most` addresses it is truncated, and an annotation says so. Terminating Pods are in it
+    only with `publishNotReadyAddresses`.
     """
     if not members.has_controller(service):
         return None
@@ -88,7 +88,7 @@ def _name(address: EndpointAddress) -> str:
 
 
 def _subsets(found: Sequence[_Found], *, without_ports: bool) -> list[EndpointSubset]:
-    """Ports that the same Pods offer share a subset; a Pod may be in several."""
+    """Return subsets: ports that the same Pods offer share one; a Pod may be in several."""
     offers: dict[EndpointPort | None, list[int]] = {}
     for i, each in enumerate(found):
         for port in (None,) if without_ports else each.ports:
@@ -112,9 +112,9 @@ def _order(port: EndpointPort) -> tuple[str, str, int]:
 
 
 def _truncated(subsets: list[EndpointSubset], most: int) -> list[EndpointSubset]:
-    """Itself if it is not too much. Ready addresses go before others; each subset gets its share.
+    """Return at most `most` addresses, ready ones first; `subsets` itself if they are not more.
 
-    Shares are rounded up, so the last subset may get less.
+    Each subset gets its share, rounded up, so the last subset may get less.
     """
     ready = sum(len(each.addresses) for each in subsets)
     not_ready = sum(len(each.not_ready_addresses) for each in subsets)

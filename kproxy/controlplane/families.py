@@ -1,4 +1,4 @@
-"""The IP families of a Service, from what it asks for and what the cluster has.
+"""The IP families of a Service, from what it requests and what the cluster has.
 
 Source: pkg/registry/core/service/storage/alloc.go (initIPFamilyFields) of Kubernetes
 """
@@ -25,10 +25,10 @@ def is_headless(spec: ServiceSpec) -> bool:
 def assign_families(
     spec: ServiceSpec, former: ServiceSpec | None, configured: Families, problems: list[str]
 ) -> ServiceSpec:
-    """`spec` with its policy and its families; what is wrong with them goes to `problems`.
+    """Return `spec` with its policy and its families; faults of them go to `problems`.
 
-    `configured` are the cluster's families, the default first. A released secondary family is gone
-    from `cluster_ips` too; an added one has no address there yet.
+    `configured` are the cluster's families, the default first. A released secondary family is
+    removed from `cluster_ips` too; an added one has no address there yet.
     """
     if spec.type == "ExternalName" or stays_as_preferred(spec, former):
         return spec
@@ -60,7 +60,7 @@ def assign_families(
 
 
 def stays_as_preferred(spec: ServiceSpec, former: ServiceSpec | None) -> bool:
-    """Whether a PreferDualStack Service is left as it is, though the cluster may have changed."""
+    """Tell whether a PreferDualStack Service stays as it is, even if the cluster has changed."""
     return (
         former is not None
         and spec.type == former.type != "ExternalName"
@@ -77,12 +77,12 @@ def _policy(spec: ServiceSpec, former: ServiceSpec | None) -> str:
     if former is not None and former.ip_family_policy:
         return former.ip_family_policy
     if is_headless(spec) and not spec.selector:
-        return "RequireDualStack"  # whatever addresses its hand-written endpoints have
+        return "RequireDualStack"  # whatever families its hand-written endpoints have
     return "SingleStack"
 
 
 def _check_matching(spec: ServiceSpec, problems: list[str]) -> None:
-    """Addresses kept from the former Service may not fit the families asked for now."""
+    """Report addresses, perhaps kept from the former Service, that do not fit the families."""
     if is_headless(spec):
         return
     for i, (address, family) in enumerate(zip(spec.cluster_ips, spec.ip_families, strict=False)):
@@ -92,7 +92,7 @@ def _check_matching(spec: ServiceSpec, problems: list[str]) -> None:
 
 
 def _downgraded(spec: ServiceSpec, former: ServiceSpec) -> ServiceSpec:
-    """Fields left as they were do not speak against the policy."""
+    """Return `spec` for SingleStack: lists left as they were are cut to their first entry."""
     if spec.cluster_ips == former.cluster_ips:
         spec = altered(spec, cluster_ips=spec.cluster_ips[:1])
     if spec.ip_families == former.ip_families:
@@ -121,7 +121,7 @@ def _check_single(spec: ServiceSpec, problems: list[str]) -> None:
 
 
 def _inferred(spec: ServiceSpec, configured: Families, problems: list[str]) -> ServiceSpec:
-    """Families of the addresses that have none yet."""
+    """Return `spec` with the families of addresses that have none yet."""
     families = list(spec.ip_families)
     for i, address in enumerate(spec.cluster_ips[len(families) :], len(families)):
         family = family_of(address)

@@ -16,7 +16,7 @@ FieldValue = str | int | tuple[str, ...] | None
 
 
 def invalid(field: str, value: FieldValue, detail: str) -> str:
-    """`value` is shown as JSON, as the API server does."""
+    """Return the text for an invalid value, which is shown as JSON, as in the API server."""
     return f"{field}: Invalid value: {encode(value).decode()}: {detail}"
 
 
@@ -25,10 +25,10 @@ def forbidden(field: str, detail: str) -> str:
 
 
 def refusal(service: Service, problems: Iterable[str]) -> BadInput:
-    """One line for each problem, where the API server lists them in brackets."""
+    """Return one line for each problem, where the API server lists them in brackets."""
     return BadInput([f'Service "{service.metadata.name}" is invalid: {each}' for each in problems])
 
 
 def exhausted(what: str, reason: BadInput) -> BadInput:
-    """The API server counts a full range, and a refused health check port, as its own failure."""
+    """Return the text for a full range or refused health check port: an internal error there."""
     return BadInput([f"Internal error occurred: {what}: {reason}"])

@@ -1,8 +1,8 @@
 """Hints: which zones and nodes an endpoint is meant for.
 
-By `spec.trafficDistribution` every endpoint is for its own zone (and node). By the annotation
+With `spec.trafficDistribution` every endpoint is for its own zone (and node). With the annotation
 `service.kubernetes.io/topology-mode: Auto` endpoints are for zones in proportion to their nodes'
-CPUs, and nobody gets a hint where some endpoint would have 20 % more than its share.
+CPUs, and there are no hints at all if some endpoint would have 20 % more than its share.
 Source: k8s.io/endpointslice topologycache and trafficdist, v1.36
 """
 
@@ -39,10 +39,10 @@ _NOT_COUNTED = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.i
 
 
 def hinted(packing: Packing, service: Service, nodes: Iterable[Node]) -> tuple[Packing, str]:
-    """The slices of one family with the hints they shall have, and what speaks against mode Auto.
+    """Return the slices of one family with their hints, and why mode Auto gives none.
 
-    Slices whose hints alone change become updates. The text is "" if hints are in force, or if
-    mode Auto was not asked for.
+    Slices of which only hints change become updates. The text is "" if hints are in force, or if
+    mode Auto was not requested.
     """
     if mode_is_auto(service):
         return _auto(packing, cpu_ratios(nodes))
@@ -61,10 +61,10 @@ def mode_is_auto(service: Service) -> bool:
 
 
 def cpu_ratios(nodes: Iterable[Node]) -> dict[str, float]:
-    """Each zone's share of the CPUs of all ready nodes that are no control plane.
+    """Return each zone's share of the CPUs of all ready nodes outside the control plane.
 
-    Empty if that is not known of one of them, or if there is one zone only. A Node without the
-    condition Ready is not ready.
+    It is empty if zone or CPUs of one of them are unknown, or if there is only one zone. A Node
+    without the condition Ready is not ready.
     """
     cpus: Counter[str] = Counter()
     for node in nodes:
@@ -96,7 +96,7 @@ def _for_own_node(endpoint: Endpoint) -> Endpoint:
 
 
 def _for(endpoint: Endpoint, *, zone: str | None, node: str | None = None) -> Endpoint:
-    """Endpoints that are not ready have no say."""
+    """Return a ready endpoint with hints; one that is not ready is returned as it is."""
     if not endpoint.conditions.ready:
         return endpoint
     hints = EndpointHints(
@@ -149,13 +149,13 @@ def _auto(packing: Packing, ratios: Mapping[str, float]) -> tuple[Packing, str]:
 
 
 def _shares(ratios: Mapping[str, float], count: int) -> tuple[dict[str, _Share], str]:
-    """By zone, or why there are none."""
+    """Return shares by zone, or why there are none."""
     if not ratios:
         return {}, NODES_UNKNOWN
     counts = f"({count} endpoints, {len(ratios)} zones)"
     if len(ratios) > count:
         return {}, f"{TOO_FEW_ENDPOINTS} {counts}"
-    # In this form, as rounding up decides: 1 / 1.2 is a little more than five sixths.
+    # Written like this because it is rounded up, and 1 / 1.2 is a little more than five sixths.
     least = {
         zone: ceil(ratio * count * (1 / (1 + OVERLOAD_THRESHOLD))) for zone, ratio in ratios.items()
     }
@@ -175,7 +175,7 @@ def _shares(ratios: Mapping[str, float], count: int) -> tuple[dict[str, _Share],
 def _valid_hints(
     endpoint_slice: EndpointSlice, allocated: Counter[str], shares: Mapping[str, _Share]
 ) -> Counter[str] | None:
-    """Its hints by zone; None if one is missing, or useless, or a zone would have too many."""
+    """Return a slice's hints by zone; None if one is missing or useless, or a zone has too many."""
     found: Counter[str] = Counter()
     for endpoint in _ready(endpoint_slice):
         if endpoint.hints is None or not endpoint.hints.for_zones:
@@ -190,7 +190,7 @@ def _valid_hints(
 def _exchange(
     shares: Mapping[str, _Share], allocated: Mapping[str, int]
 ) -> tuple[Counter[str], Counter[str]]:
-    """How many endpoints each zone gives, and receives. Of equal needs the first zone's counts."""
+    """Return how many endpoints each zone gives and receives. Ties go to the first zone."""
     surplus = {zone: allocated[zone] - share.desired for zone, share in shares.items()}
     need = {zone: -number for zone, number in surplus.items()}
     giving: Counter[str] = Counter()
@@ -209,7 +209,10 @@ def _exchange(
 def _redistributed(
     endpoint_slice: EndpointSlice, giving: Counter[str], receiving: Counter[str]
 ) -> EndpointSlice:
-    """Endpoints are for their own zone, unless it has to give; what was given is taken off."""
+    """Return the slice with new hints, and lower the numbers to give and to receive.
+
+    An endpoint is for its own zone, unless that zone has endpoints to give.
+    """
     edited = []
     for endpoint in endpoint_slice.endpoints:
         if not endpoint.conditions.ready:
@@ -237,7 +240,10 @@ def _ready(endpoint_slice: EndpointSlice) -> Iterable[Endpoint]:
 
 
 def _changed(packing: Packing, edited: Mapping[int, EndpointSlice]) -> Packing:
-    """`edited` by `id` of what a slice was before; one that comes out as it was is unchanged."""
+    """Return the packing with slices replaced by `edited` (by `id` of the slice before).
+
+    An edited slice that equals the former one counts as unchanged.
+    """
 
     def after(each: EndpointSlice) -> EndpointSlice:
         return edited.get(id(each), each)

@@ -16,10 +16,10 @@ from kproxy.errors import BadInput
 
 
 class IPAllocator:
-    """Addresses of `cidr`, in canonical form.
+    """Allocates addresses of `cidr`, in canonical form.
 
-    The network address is never given out, nor is the broadcast address of an IPv4 range. Refusals
-    are `BadInput` in the words of Kubernetes, without the field, which the caller knows.
+    The network address is never allocated, nor is the broadcast address of an IPv4 range. Refusals
+    are `BadInput` in the words of Kubernetes, without the field, which the caller adds.
     """
 
     def __init__(self, cidr: str, random: Random) -> None:
@@ -39,7 +39,7 @@ class IPAllocator:
         return self._pool.free
 
     def allocate(self, address: str) -> None:
-        """Take this address; `BadInput` if it is taken or none of the range."""
+        """Allocate this address. Raises BadInput if it is allocated already or out of range."""
         offset = self._offset(address)
         if offset is None:
             outside = f"the provided IP ({address}) is not in the valid range"
@@ -48,14 +48,14 @@ class IPAllocator:
             raise BadInput(["provided IP is already allocated"])
 
     def allocate_next(self) -> str:
-        """Any free address, from the upper band while it lasts; `BadInput` if there is none."""
+        """Allocate any free address, first from the upper band. Raises BadInput if none is free."""
         offset = self._pool.take_next()
         if offset is None:
             raise BadInput(["range is full"])
         return str(self._first + offset)
 
     def release(self, address: str) -> None:
-        """An address that is free, or none of the range, is no error."""
+        """Free an address. One that is free already or out of range is no error."""
         offset = self._offset(address)
         if offset is not None:
             self._pool.give_back(offset)

@@ -1,7 +1,7 @@
-"""The load balancer controller: addresses for Services of type LoadBalancer, from pools.
+"""The load balancer controller: assigns addresses from pools to Services of type LoadBalancer.
 
-What a cloud or MetalLB does in a cluster, as far as the address goes. A Service is stored without
-a status first, and is pending until an address is written there. Each family of the Service gets
+It does what a cloud or MetalLB does in a cluster with addresses. A Service is stored without a
+status first, and is pending until an address is written there. Each family of the Service gets
 the lowest free address of its pool; `spec.loadBalancerIP` is honoured or the Service is pending.
 """
 
@@ -29,7 +29,7 @@ _PENDING = "status.loadBalancer is pending"
 
 
 class _Pool:
-    """Network and broadcast address of an IPv4 pool are not given out, unless it has no others."""
+    """A pool of addresses. Network and broadcast address are used only if there are no others."""
 
     def __init__(self, cidr: str) -> None:
         network = parse_cidr(cidr)
@@ -44,17 +44,17 @@ class _Pool:
         self._taken: set[int] = set()
 
     def take(self, address: str) -> str:
-        """What speaks against it; "" if it is taken now."""
+        """Take an address; return why that is impossible, or ""."""
         parsed = ip_address(address)
         if parsed.version != self._version or int(parsed) not in self._numbers:
             return f"{address} is not in the pool {self.cidr}"
         if int(parsed) in self._taken:
-            return f"{address} is of another Service already"
+            return f"{address} belongs to another Service already"
         self._taken.add(int(parsed))
         return ""
 
     def take_next(self) -> str:
-        """The lowest free address; "" if there is none."""
+        """Take and return the lowest free address; "" if there is none."""
         for number in self._numbers:
             if number not in self._taken:
                 self._taken.add(number)
@@ -67,14 +67,14 @@ class _Pool:
 
 @dataclass(slots=True, kw_only=True)
 class _Held:
-    """By one Service. `by_hand`: its status came with it, and is nothing to change."""
+    """Addresses held by one Service. `by_hand` means a status from its manifest, which stays."""
 
     by_hand: bool = False
     addresses: dict[Family, str] = field(default_factory=dict)
 
 
 class LoadBalancers:
-    """The controller. `cidrs` are its pools, at most one for each family; without, none assigns."""
+    """The controller. `cidrs` are its pools, at most one per family; without any it is idle."""
 
     def __init__(self, cidrs: Sequence[str]) -> None:
         pools = [_Pool(each) for each in cidrs]
@@ -84,9 +84,9 @@ class LoadBalancers:
         self._held: dict[ServiceKey, _Held] = {}
 
     def assign(self, service: Service) -> tuple[Service, tuple[str, ...]]:
-        """The Service with the status it shall have, and warnings. The same again if asked again.
+        """Return the Service with its status, and warnings. Repeating it changes nothing.
 
-        What it held and no longer needs is free afterwards.
+        What the Service held and no longer needs is free afterwards.
         """
         key = (service.metadata.namespace, service.metadata.name)
         held = self._held.get(key)
@@ -98,7 +98,7 @@ class LoadBalancers:
         if held and held.by_hand:
             return service, ()
         if wanted := service.spec.load_balancer_class:
-            told = f"{_PENDING}: no controller for spec.loadBalancerClass {wanted!r} is here"
+            told = f"{_PENDING}: no controller serves spec.loadBalancerClass {wanted!r}"
             return (_with(service) if self.release(key) else service), (told,)
         held = self._held.setdefault(key, _Held())
         warnings = self._fill(held, service)
@@ -109,7 +109,7 @@ class LoadBalancers:
         return _with(service, *found), warnings
 
     def release(self, key: ServiceKey) -> bool:
-        """Of a Service that is gone, or needs none. Whether it held any address."""
+        """Free a Service's addresses once it needs none; return whether it had any."""
         held = self._held.pop(key, None)
         if held is None:
             return False
@@ -168,7 +168,7 @@ class LoadBalancers:
         if family in held.addresses:
             return ""
         if family not in families:
-            return f"{asked} is of no family that the Service has"
+            return f"{asked} is not of a family that the Service has"
         pool = self._pools.get(family)
         problem = pool.take(asked) if pool else f"there is no pool of {family} addresses"
         if not problem:

@@ -1,4 +1,4 @@
-"""Which Pods are endpoints of a Service, and what they offer: for slices and for Endpoints alike.
+"""The Pods that are endpoints of a Service, and their ports: for slices and Endpoints alike.
 
 Source: k8s.io/endpointslice util/controller_utils.go and utils.go, v1.36
 """
@@ -22,12 +22,12 @@ _TERMINAL = ("Failed", "Succeeded")
 
 
 def has_controller(service: Service) -> bool:
-    """Whether endpoints come from Pods; else they are written by hand, or there are none."""
+    """Tell whether endpoints are made from Pods; otherwise they are written by hand, or absent."""
     return bool(service.spec.selector) and service.spec.type != "ExternalName"
 
 
 def selected(service: Service, pods: Iterable[Pod]) -> list[Pod]:
-    """The Pods of its namespace that have all labels of its selector; none without a selector."""
+    """Return the Pods of the Service's namespace that its selector matches; none without one."""
     wanted, namespace = service.spec.selector.items(), service.metadata.namespace
     return [
         pod
@@ -37,7 +37,7 @@ def selected(service: Service, pods: Iterable[Pod]) -> list[Pod]:
 
 
 def is_terminal(pod: Pod) -> bool:
-    """Its containers have ended for good; whether it is being deleted is another question."""
+    """Tell whether a Pod's containers have ended for good, whether or not it is being deleted."""
     return pod.status.phase in _TERMINAL
 
 
@@ -54,7 +54,7 @@ def addresses(pod: Pod, family: Family) -> tuple[str, ...]:
 
 
 def families(service: Service) -> tuple[Family, ...]:
-    """The families it has; if it does not say so, that of its cluster IP; both if headless."""
+    """Return the Service's families; by default that of its cluster IP, or both if headless."""
     if service.spec.ip_families:
         return service.spec.ip_families
     if is_headless(service):
@@ -63,12 +63,12 @@ def families(service: Service) -> tuple[Family, ...]:
 
 
 def is_headless(service: Service) -> bool:
-    """Without a cluster IP, also if one is still to be allocated, as the controllers see it."""
+    """Tell whether a Service has no cluster IP; as for the controllers, also if it is pending."""
     return service.spec.cluster_ip in ("", HEADLESS)
 
 
 def hostname(service: Service, pod: Pod) -> str:
-    """The name that the Pod has below the Service's in DNS, "" if none."""
+    """Return the name that the Pod has below the Service's in DNS, "" if none."""
     return pod.spec.hostname if pod.spec.subdomain == service.metadata.name else ""
 
 
@@ -77,7 +77,7 @@ def reference(pod: Pod) -> ObjectReference:
 
 
 def endpoint_ports(service: Service, pod: Pod) -> tuple[EndpointPort, ...]:
-    """The Pod's ports behind those of the Service; a named one that it lacks is left out."""
+    """Return the Pod's ports behind those of the Service, without named ones that it lacks."""
     found = ((port, target_port(port, pod)) for port in service.spec.ports)
     return tuple(
         EndpointPort(name=port.name, protocol=port.protocol, port=number)
@@ -87,7 +87,7 @@ def endpoint_ports(service: Service, pod: Pod) -> tuple[EndpointPort, ...]:
 
 
 def target_port(port: ServicePort, pod: Pod) -> int:
-    """0 if the Pod has no port of that name and protocol."""
+    """Return the target port as a number; 0 if the Pod has no port of that name and protocol."""
     if not isinstance(port.target_port, str) or not port.target_port:
         return port.target_port or port.port
     for container in pod.spec.containers:

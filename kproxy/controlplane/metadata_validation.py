@@ -1,4 +1,4 @@
-"""What the API server refuses in anybody's labels and annotations, and a proxy never looks at.
+"""The API server's checks of the labels and annotations of all objects, which a proxy ignores.
 
 Source: apimachinery, pkg/api/validation (ValidateObjectMeta, ValidateAnnotations) of Kubernetes
 """
@@ -11,7 +11,7 @@ from kproxy.api.names import label_value_problem, qualified_name_problem
 from kproxy.api.types import Metadata
 from kproxy.controlplane.field_errors import invalid
 
-_MOST_BYTES = 256 * 1024  # of all annotations
+_MOST_BYTES = 256 * 1024  # of all annotations together
 
 
 def metadata_problems(metadata: Metadata) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The mirroring controller: Endpoints written by hand become slices of their Service.
+"""The mirroring controller: copies Endpoints written by hand to slices of their Service.
 
 Source: pkg/controller/endpointslicemirroring, v1.36
 """
@@ -31,10 +31,10 @@ def reconcile_mirrored(
     *,
     most: int = MOST_ADDRESSES,
 ) -> Changes:
-    """What turns the mirrored slices into those of `endpoints`; they are of the same name.
+    """Return the changes that turn mirrored slices into those of `endpoints`, named as `service`.
 
-    Any slices may be given. Without a Service, or for one with a selector, nothing is mirrored.
-    Of each subset `most` addresses are, ready ones first.
+    Slices of others are ignored. Without a Service, or for one with a selector, nothing is
+    mirrored. Of each subset `most` addresses are mirrored, ready ones first.
     """
     wanted, warnings = _wanted(service, endpoints, most)
     named = service or endpoints
@@ -85,7 +85,8 @@ def _wanted(
         replace(each, metadata=replace(each.metadata, labels=labels, annotations=annotations))
         for each in mirror(replace(endpoints, subsets=subsets))
     ]
-    return wanted, (f"{skipped} addresses are above {most} a subset",) if skipped else ()
+    told = f"{skipped} addresses are not mirrored: the limit is {most} per subset"
+    return wanted, (told,) if skipped else ()
 
 
 def _cut(subset: EndpointSubset, most: int) -> EndpointSubset:

@@ -1,7 +1,7 @@
-"""What the API server stores when somebody writes a Pod, a Deployment or a Service again.
+"""What the API server stores when a user writes a Pod, a Deployment or a Service again.
 
-A write by a person changes no status, and of what the system has added it keeps what it does not
-mention: the Node of a Pod, its owner.
+A user's write changes no status, and keeps what the system has added unless it mentions it: the
+Node of a Pod, its owner.
 Source: pkg/apis/core/validation (ValidatePodUpdate), pkg/apis/apps/validation
 (ValidateDeploymentUpdate) and the strategies in pkg/registry of Kubernetes
 """
@@ -38,9 +38,9 @@ _POD_FIXED = (
 
 
 def pod(wanted: Pod, former: Pod | None, *, elsewhere: bool) -> Pod:
-    """The Pod to store. BadInput if fields change that may not.
+    """Return the Pod to store. Raises BadInput if immutable fields change.
 
-    `elsewhere`: somebody else runs it, and its status and its end are what the manifest says.
+    A Pod that runs `elsewhere` takes status and deletion timestamp from its manifest.
     """
     _check_annotations(wanted)
     if former is None:
@@ -59,7 +59,7 @@ def pod(wanted: Pod, former: Pod | None, *, elsewhere: bool) -> Pod:
 
 
 def deployment(wanted: Deployment, former: Deployment | None) -> Deployment:
-    """The Deployment to store. BadInput if its selector changes."""
+    """Return the Deployment to store. Raises BadInput if its selector changes."""
     _check_annotations(wanted)
     metadata = altered(wanted.metadata, deletion_timestamp=None)
     status = former.status if former else DeploymentStatus()
@@ -74,21 +74,21 @@ def deployment(wanted: Deployment, former: Deployment | None) -> Deployment:
 
 
 def endpoint_slice(wanted: EndpointSlice, former: EndpointSlice | None) -> EndpointSlice:
-    """The slice to store. BadInput if there can be no such one, or its family changes."""
+    """Return the slice to store. Raises BadInput if it is invalid, or its family changes."""
     if problems := [*slice_problems(wanted, former)]:
         raise refused(wanted, problems)
     return wanted
 
 
 def endpoints(wanted: Endpoints) -> Endpoints:
-    """The object to store. BadInput if there can be no such one."""
+    """Return the object to store. Raises BadInput if it is invalid."""
     if problems := [*endpoints_problems(wanted)]:
         raise refused(wanted, problems)
     return wanted
 
 
 def service(wanted: Service, former: Service | None) -> Service:
-    """The Service to admit. A new one may bring the status that some load balancer gave it."""
+    """Return the Service to admit. A new one may have the status that a load balancer gave it."""
     status = former.status if former else wanted.status
     if wanted.spec.type != "LoadBalancer":
         status = ServiceStatus()
@@ -97,7 +97,7 @@ def service(wanted: Service, former: Service | None) -> Service:
 
 
 def refused(obj: KubernetesObject, problems: list[str]) -> BadInput:
-    """In the words of the API server."""
+    """Return the refusal in the words of the API server."""
     what = f'{type(obj).__name__} "{obj.metadata.name}" is invalid'
     return BadInput([f"{what}: {each}" for each in problems])
 
@@ -108,7 +108,7 @@ def _check_annotations(wanted: Pod | Deployment) -> None:
 
 
 def _fixed(spec: PodSpec, former: PodSpec) -> list[str]:
-    """The fields that differ and may not."""
+    """Return the immutable fields that differ."""
     if len(spec.containers) != len(former.containers):
         return ["spec.containers"]
     found = _differing("spec", altered(spec, containers=former.containers), former)

@@ -1,7 +1,7 @@
-"""Endpoints into slices, so that as few slices as possible change.
+"""Packs endpoints into slices so that as few slices as possible change.
 
-Each change of a slice is sent to every node. So endpoints stay where they are, slices that change
-anyway are filled first, and nothing is moved only to have fewer slices.
+Each change of a slice is sent to every node. So endpoints stay in their slice, slices that change
+anyway are filled first, and no endpoint is moved only to have fewer slices.
 Source: k8s.io/endpointslice reconciler.go (reconcileByPortMapping, finalize), v1.36
 """
 
@@ -21,7 +21,7 @@ RESERVED_LABELS = frozenset({SERVICE_NAME_LABEL, MANAGED_BY_LABEL, HEADLESS_LABE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packing:
-    """What becomes of some slices. Those to create have no name yet."""
+    """Slices by what to do with them. Those to create have no name yet."""
 
     create: tuple[EndpointSlice, ...] = ()
     update: tuple[EndpointSlice, ...] = ()
@@ -36,10 +36,10 @@ def pack(
     blank: EndpointSlice,
     most: int,
 ) -> Packing:
-    """`wanted` in slices of at most `most`; all `existing` have the ports of `blank`.
+    """Pack `wanted` into slices of at most `most`; all `existing` have the ports of `blank`.
 
-    `blank` is what a new slice looks like; its labels are those that all slices shall have. Hints
-    are not looked at: endpoints of slices that change lose them.
+    `blank` is the model of a new slice; all slices get its labels. Hints are not compared:
+    endpoints of slices that change lose them.
     """
     missing = {_key(endpoint): endpoint for endpoint in wanted}
     update, delete, unchanged = _in_place(existing, missing, blank.metadata.labels)
@@ -67,7 +67,7 @@ def pack(
 
 
 def recycled(packing: Packing) -> Packing:
-    """A slice to delete takes what a slice to create holds: one change instead of two."""
+    """Reuse slices to delete for the contents of slices to create: one change instead of two."""
     pairs = min(len(packing.create), len(packing.delete))
     kept = len(packing.create) - pairs
     return Packing(
@@ -86,14 +86,14 @@ _Key = tuple[tuple[str, ...], str | None, ObjectReference | None]
 
 
 def _key(endpoint: Endpoint) -> _Key:
-    """Two Pods may share an address: that of their node."""
+    """Return an endpoint's identity. Its address is not enough: Pods may share their node's."""
     return endpoint.addresses, endpoint.hostname, endpoint.target_ref
 
 
 def _in_place(
     existing: Sequence[EndpointSlice], missing: dict[_Key, Endpoint], labels: Mapping[str, str]
 ) -> tuple[list[EndpointSlice], list[EndpointSlice], list[EndpointSlice]]:
-    """Slices to update, to delete and unchanged; `missing` keeps what none of them holds."""
+    """Return slices to update, to delete and unchanged; `missing` keeps what none of them holds."""
     update, delete, unchanged = [], [], []
     for old in existing:
         found = [(each, missing.pop(_key(each), None)) for each in old.endpoints]
@@ -112,7 +112,7 @@ def _in_place(
 
 
 def _same(one: Endpoint, other: Endpoint) -> bool:
-    """Of two endpoints with the same key; hints are decided later."""
+    """Tell whether two endpoints with the same key are equal except for hints, decided later."""
     return (
         one.conditions == other.conditions
         and one.node_name == other.node_name
@@ -137,6 +137,6 @@ def _filled(
 def _fullest_that_fits(
     slices: Sequence[EndpointSlice], more: int, most: int
 ) -> EndpointSlice | None:
-    """None also if `more` fill a slice of their own."""
+    """Return the fullest slice with room for `more`; None also if these fill one by themselves."""
     fitting = [each for each in slices if more < most and len(each.endpoints) + more <= most]
     return max(fitting, key=lambda each: len(each.endpoints), default=None)

@@ -1,4 +1,4 @@
-"""Numbers to give out, dynamic ones from the upper band first: it leaves static ones room."""
+"""A pool of numbers. Dynamic requests use the upper band first, to leave room for static ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from random import Random
 
 
 def static_band(size: int, divisor: int, most: int) -> int:
-    """How many of `size` numbers are kept for static requests: size / divisor within 16..most.
+    """Return how many of `size` numbers are kept for static requests: size/divisor in 16..most.
 
     A range of 16 or fewer has no such band. Source: KEP-3070, KEP-3668 (calculateRangeOffset)
     """
@@ -16,7 +16,7 @@ def static_band(size: int, divisor: int, most: int) -> int:
 
 
 class Pool:
-    """The numbers 0..size-1, each taken or free. The lower `reserved` are given out last."""
+    """The numbers 0..size-1, each taken or free. The lower `reserved` ones are used last."""
 
     def __init__(self, size: int, reserved: int, random: Random) -> None:
         self._size = size
@@ -32,14 +32,14 @@ class Pool:
         return 0 <= number < self._size
 
     def take(self, number: int) -> bool:
-        """Whether it was free; it is taken now."""
+        """Take a number; return whether it was free."""
         if number in self._taken:
             return False
         self._taken.add(number)
         return True
 
     def take_next(self) -> int | None:
-        """The first free number from a random one on, or None if all are taken."""
+        """Take and return the first free number from a random one on, None if all are taken."""
         if not self.free:
             return None
         for band in self._bands:
@@ -52,5 +52,5 @@ class Pool:
         return None
 
     def give_back(self, number: int) -> None:
-        """A number that is free already stays free."""
+        """Free a number. One that is free already is no error."""
         self._taken.discard(number)

@@ -1,4 +1,4 @@
-"""Node ports and health check node ports, from one range.
+"""Allocates node ports and health check node ports from one range.
 
 A number belongs to one Service whatever the protocol; only within a Service may ports of different
 protocols have the same one.
@@ -16,7 +16,7 @@ NODE_PORTS = range(30000, 32768)  # --service-node-port-range
 
 
 class PortAllocator:
-    """Refusals are `BadInput` in the words of Kubernetes, without the field."""
+    """Allocates ports. Refusals are `BadInput` in the words of Kubernetes, without the field."""
 
     def __init__(self, random: Random, ports: range = NODE_PORTS) -> None:
         self._ports = ports
@@ -27,7 +27,7 @@ class PortAllocator:
         return self._pool.free
 
     def allocate(self, port: int) -> None:
-        """Take this port; `BadInput` if it is taken or none of the range."""
+        """Allocate this port. Raises BadInput if it is allocated already or out of range."""
         if port not in self._ports:
             valid = f"{self._ports.start}-{self._ports.stop - 1}"
             outside = "provided port is not in the valid range"
@@ -36,13 +36,13 @@ class PortAllocator:
             raise BadInput(["provided port is already allocated"])
 
     def allocate_next(self) -> int:
-        """Any free port, from the upper band while it lasts; `BadInput` if there is none."""
+        """Allocate any free port, first from the upper band. Raises BadInput if none is free."""
         offset = self._pool.take_next()
         if offset is None:
             raise BadInput(["range is full"])
         return self._ports[offset]
 
     def release(self, port: int) -> None:
-        """A port that is free, or none of the range, is no error."""
+        """Free a port. One that is free already or out of range is no error."""
         if port in self._ports:
             self._pool.give_back(self._ports.index(port))

@@ -1,4 +1,4 @@
-"""The objects of a cluster, how to find them, and which differ since somebody last asked."""
+"""The objects of a cluster, with indexes, and the changes since the caller last took them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _Label = tuple[str, str, str]  # namespace, key, value
 
 
 class Registry:
-    """Objects by key. A write that alters nothing is no change."""
+    """Objects by key. A write that leaves an object as it was is no change."""
 
     def __init__(self) -> None:
         self.revision = 0  # counts the writes that altered something
         self._objects: dict[str, dict[ObjectKey, KubernetesObject]] = {}
-        self._told: dict[ObjectKey, KubernetesObject | None] = {}  # before the first untold write
+        self._told: dict[ObjectKey, KubernetesObject | None] = {}  # before the first pending write
         self._slices: dict[ServiceKey, dict[ObjectKey, EndpointSlice]] = {}
         self._owned: dict[ObjectKey, dict[ObjectKey, Pod]] = {}
         self._labelled: dict[_Label, dict[ObjectKey, Pod]] = {}
@@ -34,7 +34,7 @@ class Registry:
         self._without_ip: dict[ObjectKey, Pod] = {}
 
     def put(self, obj: KubernetesObject) -> bool:
-        """Whether that altered anything."""
+        """Store an object; return whether that changed anything."""
         key = object_key(obj)
         former = self.get(key)
         if former == obj:
@@ -47,7 +47,7 @@ class Registry:
         return True
 
     def remove(self, key: ObjectKey) -> KubernetesObject | None:
-        """What it was; None if it was not there."""
+        """Remove and return an object; None if it was not stored."""
         former = self._objects.get(key[0], {}).pop(key, None)
         if former is not None:
             self._note(key, former)
@@ -55,7 +55,7 @@ class Registry:
         return former
 
     def take_changes(self) -> Update:
-        """Since the last call; of an object only what it is now."""
+        """Return the changes since the last call, with objects as they are now."""
         upserts, deletes = [], []
         for key, told in self._told.items():
             now = self.get(key)
@@ -72,7 +72,7 @@ class Registry:
         return self._objects.get(key[0], {}).get(key)
 
     def all(self, kind: type[_T]) -> list[_T]:
-        """In the order in which they were first written."""
+        """Return all objects of a kind in the order in which they were first written."""
         found = self._objects.get(kind.__name__, {}).values()
         return [each for each in found if isinstance(each, kind)]
 
@@ -85,7 +85,7 @@ class Registry:
         return found if isinstance(found, Endpoints) else None
 
     def slices(self, key: ServiceKey) -> list[EndpointSlice]:
-        """By name."""
+        """Return the slices of a Service by name."""
         found = self._slices.get(key, {})
         return [found[each] for each in sorted(found)]
 
@@ -98,11 +98,11 @@ class Registry:
         return found if isinstance(found, Node) else None
 
     def owned(self, deployment: ObjectKey) -> list[Pod]:
-        """The Pods that a Deployment owns, the oldest first."""
+        """Return the Pods that a Deployment owns, the oldest first."""
         return list(self._owned.get(deployment, {}).values())
 
     def candidates(self, service: Service) -> list[Pod]:
-        """All Pods that the Service selects, and maybe more, in order of name."""
+        """Return all Pods that the Service selects, and maybe more, by name."""
         namespace = service.metadata.namespace
         found = (
             self._labelled.get((namespace, *label), {}) for label in service.spec.selector.items()
@@ -111,12 +111,12 @@ class Registry:
         return [fewest[key] for key in sorted(fewest)]
 
     def selecting(self, pod: Pod) -> Iterator[ServiceKey]:
-        """The Services that select the Pod, and maybe more."""
+        """Yield the Services that select the Pod, and maybe more."""
         for label in pod.metadata.labels.items():
             yield from self._selecting.get((pod.metadata.namespace, *label), ())
 
     def without_ip(self) -> list[Pod]:
-        """Pods that have no address yet, the oldest first."""
+        """Return the Pods that have no address yet, the oldest first."""
         return list(self._without_ip.values())
 
     # --- bookkeeping -----------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class Registry:
     def _unlink(
         self, key: ObjectKey, former: KubernetesObject, then: KubernetesObject | None = None
     ) -> None:
-        """Entries that `then` will write again stay, and so does their place in the order."""
+        """Remove index entries, except those that `then` writes again: these keep their order."""
         match former:
             case EndpointSlice():
                 if of := service_of(former):
@@ -166,7 +166,7 @@ class Registry:
 
 
 def owner_of(pod: Pod) -> ObjectKey | None:
-    """The Deployment that the Pod belongs to."""
+    """Return the Deployment that the Pod belongs to."""
     for each in pod.metadata.owner_references:
         if each.kind == DEPLOYMENT:
             return (DEPLOYMENT, pod.metadata.namespace, each.name)
@@ -178,7 +178,7 @@ def _labels(pod: Pod) -> Iterable[_Label]:
 
 
 def _first_selector(service: Service) -> list[_Label]:
-    """One label that all its Pods have; none without a selector."""
+    """Return one label that all Pods of the Service have; none without a selector."""
     return [(service.metadata.namespace, *each) for each in sorted(service.spec.selector.items())][
         :1
     ]

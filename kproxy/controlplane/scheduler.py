@@ -1,9 +1,9 @@
-"""The scheduler: which Node a Pod runs on.
+"""The scheduler: chooses the Node that a Pod runs on.
 
-Of the Nodes that a Pod may run on it gets the one with the fewest Pods of its owner, then the one
+Of the Nodes that a Pod may run on, it gets the one with the fewest Pods of its owner, then the one
 in the zone with the fewest of them, then the one with the fewest Pods, then the first. Pods that
-terminate or have ended do not count. kube-scheduler weighs more than that, mostly requests of
-resources; its default spread constraints want the same.
+terminate or have ended do not count. kube-scheduler considers more than that, mostly requests of
+resources; its default spread constraints have the same aim.
 Source: k8s.io/kubernetes pkg/scheduler/framework/plugins (nodeaffinity, tainttoleration,
 podtopologyspread) and framework/types.go (FitError), v1.36
 """
@@ -23,7 +23,7 @@ _REPELLING = ("NoSchedule", "NoExecute")
 
 
 class Scheduler:
-    """Places Pods one after the other among those that have a Node already."""
+    """Places Pods one after another beside those that have a Node already."""
 
     def __init__(self, nodes: Sequence[Node], pods: Iterable[Pod]) -> None:
         self._nodes = nodes
@@ -36,7 +36,7 @@ class Scheduler:
                 self._count(pod, pod.spec.node_name)
 
     def place(self, pod: Pod) -> str:
-        """The name of its Node from now on; "" if there is none that it fits."""
+        """Return the name of the Pod's Node from now on; "" if it fits none."""
         found = [each for each in self._nodes if not _obstacle(pod, each)]
         if not found:
             return ""
@@ -56,7 +56,7 @@ class Scheduler:
         return name
 
     def why_not(self, pod: Pod) -> str:
-        """What keeps the Pod from each Node, in the scheduler's words."""
+        """Return why the Pod fits no Node, in kube-scheduler's words."""
         if not self._nodes:
             return "no nodes available to schedule pods"
         counts = Counter(filter(None, (_obstacle(pod, each) for each in self._nodes)))

@@ -1,4 +1,4 @@
-"""Several Services admitted at once: all of them or none, and what they state comes first."""
+"""Admits several Services at once: all or none. Values that they state are allocated first."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class ServiceAllocation:
         stored: Callable[[ServiceKey], Service | None],
         problems: list[str],
     ) -> list[Service]:
-        """The Services as they shall be stored; what is refused goes to `problems`.
+        """Return the Services to store; refusals go to `problems`.
 
-        Then call `revert`, unless there are none. Addresses and ports that a Service states are
-        not given to another one before its turn, so their order does not matter.
+        If there are any, call `revert`. Addresses and ports that a Service states are not allocated
+        to another one before its turn, so the order of Services does not matter.
         """
         services = list(services)
         held = [self._hold(service) for service in services]
@@ -54,31 +54,31 @@ class ServiceAllocation:
         self._allocator.release(service)
 
     def revert(self, stored: Iterable[Service]) -> None:
-        """To what these hold, which is all that there is."""
+        """Restore the allocations to what the `stored` Services (all there are) hold."""
         self._allocator = self._fresh()
         self._allocator.remember(stored)
 
     def _hold(self, service: Service) -> list[Service]:
-        """Stand-ins that hold what the Service states and is free."""
+        """Return stand-ins that hold the stated values of the Service that are free."""
         held = []
         for each in _stated(service.spec):
             stand_in = Service(metadata=Metadata(name=service.metadata.name), spec=each)
             try:
                 self._allocator.remember([stand_in])
             except BadInput:
-                continue  # of another one, or of no range: admission says so in its turn
+                continue  # held by another one, or out of range: admission reports it in its turn
             held.append(stand_in)
         return held
 
 
 def _named(service: Service, problem: str) -> str:
-    """What the API server calls its own failure does not say of which object."""
+    """Return the problem with the Service's name, which the API server's own failures lack."""
     name = service.metadata.name
     return problem if problem.startswith(f'Service "{name}"') else f'Service "{name}": {problem}'
 
 
 def _stated(spec: ServiceSpec) -> Iterator[ServiceSpec]:
-    """Each address and port for itself."""
+    """Yield a spec for each stated address and port."""
     addresses = spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
     if needs_cluster_ip(spec) and not is_headless(spec):
         for address in addresses:

@@ -1,9 +1,9 @@
-"""All that feeds one Service: its EndpointSlices, its Endpoints, mirrored slices; and warnings.
+"""The EndpointSlices, Endpoints and mirrored slices of one Service; and warnings.
 
-Two rules are not those of Kubernetes. A Service with slices written by hand keeps these and gets
-none beside them, even with a selector: so a lab can play conditions that Pods do not have. And a
-Service that loses its selector, or becomes an ExternalName, loses what its Pods had brought it,
-where Kubernetes leaves that behind.
+Two rules differ from Kubernetes. A Service with slices written by hand keeps these and gets no
+others, even with a selector: so a lab can have conditions that its Pods do not have. And a Service
+that loses its selector, or becomes an ExternalName, loses the objects made from its Pods, which
+Kubernetes leaves behind.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Edits:
 
 
 def edits(key: ServiceKey, registry: Registry, random: Random) -> Edits:
-    """What makes everything right that feeds the Service; `key` may be of one that is gone."""
+    """Return the edits that make the Service's endpoints right; it may have been deleted."""
     service, slices = registry.service(key), registry.slices(key)
     if service is None:
         left = [each for each in slices if not is_by_hand(each)]
@@ -66,11 +66,11 @@ def edits(key: ServiceKey, registry: Registry, random: Random) -> Edits:
 
 
 def is_by_hand(endpoint_slice: EndpointSlice) -> bool:
-    """Whether neither of our controllers wrote it."""
+    """Tell whether neither of our controllers wrote the slice."""
     return endpoint_slice.metadata.labels.get(MANAGED_BY_LABEL) not in CONTROLLERS
 
 
 def _truncation(made: Endpoints | None) -> tuple[str, ...]:
     if made is None or endpoints.OVER_CAPACITY not in made.metadata.annotations:
         return ()
-    return (f"Endpoints is truncated: it has {endpoints.MOST_ADDRESSES} addresses at most",)
+    return (f"Endpoints is truncated to {endpoints.MOST_ADDRESSES} addresses",)

@@ -1,4 +1,4 @@
-"""What a Service keeps of its former self, what it loses, and what may not change.
+"""Updates of a Service: what it keeps of its former version and loses, and what is immutable.
 
 Source: pkg/registry/core/service/storage/storage.go (patchAllocatedValues, normalizeClusterIPs),
 pkg/registry/core/service/strategy.go (dropTypeDependentFields) and
@@ -21,7 +21,7 @@ FIXED = "may not change once set"
 
 
 def needs_cluster_ip(spec: ServiceSpec) -> bool:
-    """Headless ones too: "None" is a value like an address."""
+    """Tell whether the type has a cluster IP. Headless Services have one: "None" is a value."""
     return spec.type != "ExternalName"
 
 
@@ -38,10 +38,10 @@ def node_port_numbers(spec: ServiceSpec) -> frozenset[int]:
 
 
 def keep_allocated(spec: ServiceSpec, former: ServiceSpec | None) -> ServiceSpec:
-    """`spec` with what was allocated to `former` and is not mentioned now.
+    """Return `spec` with what was allocated to `former` and is not mentioned now.
 
-    So the manifest that made a Service may be applied again. The first cluster IP alone is the
-    `clusterIP` of such a manifest: only the policy can release the other one.
+    So the manifest that created a Service can be applied again. If it gives only the first cluster
+    IP (as `clusterIP`), the other one stays: only the policy can release that.
     """
     addresses = spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
     if former is None:
@@ -59,7 +59,7 @@ def keep_allocated(spec: ServiceSpec, former: ServiceSpec | None) -> ServiceSpec
 
 
 def _with_former_node_ports(spec: ServiceSpec, former: ServiceSpec) -> tuple[ServicePort, ...]:
-    """By name: the port may have got another number or protocol."""
+    """Return the ports with former node ports, by name: number and protocol may have changed."""
     used = node_port_numbers(former) & node_port_numbers(spec)
     known = {port.name: port.node_port for port in former.ports if port.node_port not in used}
     return tuple(
@@ -71,7 +71,7 @@ def _with_former_node_ports(spec: ServiceSpec, former: ServiceSpec) -> tuple[Ser
 
 
 def drop_unused(spec: ServiceSpec, former: ServiceSpec | None) -> ServiceSpec:
-    """`spec` without what `former` needed, still states, and its new type has no use for."""
+    """Return `spec` without unchanged values that `former` needed and the new type does not."""
     if former is None:
         return spec
     if needs_cluster_ip(former) and not needs_cluster_ip(spec):
@@ -104,7 +104,7 @@ def drop_unused(spec: ServiceSpec, former: ServiceSpec | None) -> ServiceSpec:
 
 
 def update_problems(spec: ServiceSpec, former: ServiceSpec) -> list[str]:
-    """What may not have changed, or not without saying so."""
+    """Return the problems of changes that are forbidden, or need another field to be set."""
     problems: list[str] = []
     if needs_cluster_ip(spec) and needs_cluster_ip(former):
         if not (is_headless(spec) and is_headless(former)):
@@ -140,8 +140,8 @@ def _changed_addresses(spec: ServiceSpec, former: ServiceSpec) -> list[str]:
 
 def _changed_families(spec: ServiceSpec, former: ServiceSpec) -> list[str]:
     now, before = spec.ip_families, former.ip_families
-    # The API server names the first family whichever changed, and shows the addresses
-    # where the number of families changed too.
+    # The API server names the first family whichever changed, and shows the addresses if the number
+    # of families changed too.
     compared = len(before) if len(now) == len(before) else 1
     shown: FieldValue = now if len(now) == len(before) else spec.cluster_ips
     return [

@@ -1,7 +1,7 @@
-"""What the API server refuses in a Service that kube-proxy would not mind, new or updated.
+"""The API server's checks of new and updated Services, where kube-proxy would ignore the fault.
 
-What does not go with the type cannot be judged earlier: an update may state what its former type
-needed, and loses it then.
+Fields that do not belong to the type cannot be checked earlier: an update may state what its former
+type needed, and loses it then.
 Source: pkg/apis/core/validation/validation.go (ValidateService) of Kubernetes
 """
 
@@ -35,7 +35,7 @@ _ONLY_BALANCERS = "may only be used when `type` is 'LoadBalancer'"
 
 
 def name_problems(service: Service) -> list[str]:
-    """Of `metadata`."""
+    """Return the problems of `metadata`."""
     problems = [*metadata_problems(service.metadata)]
     name = service.metadata.name
     if len(name) > MAX_LABEL:
@@ -58,7 +58,7 @@ def name_problems(service: Service) -> list[str]:
 
 
 def spec_problems(spec: ServiceSpec) -> list[str]:
-    """Of a spec as it would be stored."""
+    """Return the problems of a spec as it would be stored."""
     problems: list[str] = []
     if needs_node_ports(spec) and is_headless(spec):
         none = f"may not be set to 'None' for {spec.type} services"

@@ -1,5 +1,5 @@
 """What a service proxy must do, as pure functions: no kernel, no clock, no files.
 
-`planner`: objects of the store -> `plan`, all that a backend needs to know. `oracle`: plans and the
-description of a `network` -> what becomes of a packet, and why.
+`planner` turns objects of the store into a `plan`, which is all that a backend needs to know.
+`oracle` predicts from plans and the description of a `network` what happens to a packet, and why.
 """

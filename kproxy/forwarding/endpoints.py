@@ -1,4 +1,4 @@
-"""From EndpointSlices to the endpoints of a service port, and which of them are used.
+"""The endpoints of a service port from EndpointSlices, and the selection of those to use.
 
 Source: kube-proxy endpointslicecache.go, topology.go (CategorizeEndpoints, topologyModeFromHints).
 """
@@ -19,7 +19,7 @@ HEADLESS_LABEL = "service.kubernetes.io/headless"
 
 
 class Pools(Struct, frozen=True, gc=False):
-    """Outcome of `categorize`: see the fields of the same names in `ServicePlan`."""
+    """The result of `categorize`: see the fields of the same names in `ServicePlan`."""
 
     cluster: tuple[Endpoint, ...] = ()
     local: tuple[Endpoint, ...] = ()
@@ -39,17 +39,17 @@ class TopologyMode(enum.Enum):
 def endpoints_of(
     slices: Iterable[EndpointSlice], settings: NodeSettings
 ) -> dict[tuple[str, str], list[Endpoint]]:
-    """Endpoints by (port name, protocol), sorted by their text, without duplicates.
+    """Return endpoints by (port name, protocol), sorted by their text, without duplicates.
 
-    Of two with the same address and port one that is not terminating wins, else the later.
+    Of two with the same address and port, one that is not terminating wins, else the later.
     """
-    # Most of the time of a cold start is spent here, so little is called for each endpoint.
+    # Most of a cold start is spent here, so few functions are called per endpoint.
     found: dict[tuple[str, str], dict[str, Endpoint]] = {}
     address_type, text = settings.family.value, _TEXTS[settings.family]
     for endpoint_slice in slices:
         if endpoint_slice.address_type != address_type:
             continue
-        if HEADLESS_LABEL in endpoint_slice.metadata.labels:  # kube-proxy's watch leaves them out
+        if HEADLESS_LABEL in endpoint_slice.metadata.labels:  # kube-proxy does not watch them
             continue
         for port in endpoint_slice.ports:
             if not port.port:
@@ -68,10 +68,10 @@ def endpoints_of(
 def categorize(
     endpoints: list[Endpoint], settings: NodeSettings, *, uses_cluster: bool, uses_local: bool
 ) -> Pools:
-    """Which endpoints the cluster pool and the local pool hold.
+    """Return the endpoints of the cluster pool and of the local pool.
 
-    Readiness first; serving but terminating endpoints only where no ready one is left, decided for
-    each pool by itself. Topology hints bind the cluster pool alone.
+    A pool has ready endpoints or, if it has no ready one, those that are serving but terminating;
+    this is decided per pool. Topology hints apply only to the cluster pool.
     """
     if not endpoints:
         return Pools()
@@ -97,7 +97,7 @@ def categorize(
 
 
 def topology_mode(ready: list[Endpoint], settings: NodeSettings) -> TopologyMode:
-    """Hints count only if every ready endpoint has them and one of them names this place."""
+    """Return the mode to use: hints count only if all ready endpoints have them, one for here."""
     if not ready:
         return TopologyMode.ANYWHERE
     if all(e.node_hints for e in ready) and any(settings.node_name in e.node_hints for e in ready):

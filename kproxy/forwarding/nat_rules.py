@@ -1,7 +1,7 @@
-"""What the rules of iptables mode and nftables mode have in common, read off the plan.
+"""What the oracle's rules for iptables mode and nftables mode have in common.
 
-Both translate new connections by NAT rules, before the route is known, and refuse by filter rules
-what those have left alone.
+Both modes translate new connections by NAT rules, before the route is known, and refuse by filter
+rules what those left untranslated.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kproxy.outcome import Outcome
 
 
 class Hook(enum.Enum):
-    """Where filter rules hang."""
+    """A netfilter hook with filter rules."""
 
     INPUT = "INPUT"
     FORWARD = "FORWARD"
@@ -39,7 +39,7 @@ class Hook(enum.Enum):
 
 
 def hooks(passage: Passage, to_node: bool) -> set[Hook]:
-    """Those behind translation. A packet of a process that asks its own node passes two."""
+    """Return the hooks after translation. A process that asks its own node passes two."""
     passed = {Hook.OUTPUT} if passage.arrival is Arrival.PROCESS else set()
     if to_node:
         passed.add(Hook.INPUT)
@@ -47,7 +47,7 @@ def hooks(passage: Passage, to_node: bool) -> set[Hook]:
 
 
 def no_endpoints(service: ServicePlan, frontend: Frontend) -> Refusal:
-    """Why nobody answers where the service does not serve the frontend."""
+    """Return the refusal at a frontend that its service has no endpoint for."""
     if frontend.on_empty is OnEmpty.REJECT:
         return Refusal(
             outcome=Outcome.REFUSED,
@@ -63,7 +63,7 @@ def no_endpoints(service: ServicePlan, frontend: Frontend) -> Refusal:
 def treat(
     service: ServicePlan, frontend: Frontend, settings: NodeSettings, passage: Passage
 ) -> Translation | None:
-    """What the chains of the service port do, None if they lead to no endpoint."""
+    """Return what the chains of the service port do, None if they lead to no endpoint."""
     local_pod = is_local_pod(settings, passage)
     if frontend.short_circuit and local_pod:
         pool, masquerade = service.cluster, False

@@ -1,7 +1,7 @@
-"""What the oracle must know of the network around the nodes: who is where, and who routes what.
+"""What the oracle must know of the network around the nodes: hosts, addresses and routes.
 
-A `Network` describes a routed lab: every node and every outside client hangs on one router; each
-pod hangs on its node by a point-to-point link, so all its traffic passes the node's netfilter.
+A `Network` describes a routed lab: every node and every outside client is linked to one router;
+each pod is linked to its node point to point, so all its traffic passes the node's netfilter.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class HostKind(enum.Enum):
 
 
 class Host(Struct, frozen=True, kw_only=True):
-    """One network namespace. `node` is the node a pod runs on, "" for the others.
+    """One network namespace. `node` is the node a pod runs on, "" for other hosts.
 
-    `addresses`: canonical, at most one for each family for pods and clients.
-    A node lists its node addresses here and those towards its pods in `gateways`; `bound` are
-    those that its proxy made its own, which `predict` finds out by itself.
-    `listens`: (protocol, port) pairs that a pod serves.
+    `addresses` are canonical, and pods and clients have at most one of each family. A node's own
+    addresses are there, those towards its pods in `gateways`; `bound` are those that its proxy
+    bound to it, which `predict` finds out by itself. `listens` has the (protocol, port) pairs that
+    a pod serves.
     """
 
     name: str
@@ -39,11 +39,11 @@ class Host(Struct, frozen=True, kw_only=True):
 
 
 class Network(Struct, frozen=True, kw_only=True):
-    """`hosts` by name. `routes`: CIDR -> node that the router sends it to.
+    """Hosts by name, and routes: CIDR -> the node that the router sends it to.
 
-    They are for VIPs, external IPs and the nodes' pod subnets (an address there that no pod has
+    Routes are for VIPs, external IPs and the nodes' pod subnets (an address there that no pod has
     still goes to that node). Addresses of hosts need no route. There is exactly one router.
-    `routed`: it is such a lab. Of any other, `predict` knows nothing; probes need only the hosts.
+    `routed` means such a lab; `predict` refuses any other, and probes need only the hosts.
     """
 
     hosts: Mapping[str, Host]
@@ -52,9 +52,9 @@ class Network(Struct, frozen=True, kw_only=True):
 
 
 class Packet(Struct, frozen=True, kw_only=True):
-    """The first packet of a connection: who (a host's name) asks which address and port.
+    """The first packet of a connection: `client` (a host's name) asks an address and port.
 
-    `source`: the address the client uses; "" lets the oracle pick as the kernel would.
+    `source` is the address the client uses; with "" the oracle picks one as the kernel would.
     """
 
     client: str

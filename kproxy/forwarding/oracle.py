@@ -1,16 +1,16 @@
-"""The oracle: what becomes of a packet, predicted from the plans of the nodes alone.
+"""The oracle: predicts what happens to a packet, only from the plans of the nodes.
 
 A packet is followed from host to host. At each node the rules of the mode, with the plan, may
 translate it, reject it, drop it or leave it alone (`rules`); then it is routed (`routing`). A
-translation to several endpoints splits the journey; each branch is followed to its end, and its
-reply is followed back.
+translation to several endpoints splits the path; each branch is followed to its end, and its reply
+is followed back.
 
-Assumed of the lab, and seen on Linux 6.18 and 6.1:
+It assumes the following of the lab, as seen on Linux 6.18 and 6.1:
 - strict reverse path filtering is off. IPv4 still drops a packet that comes back to its own sender
   (a martian source); IPv6 has no such check.
-- what nobody translates or routes ends with an ICMP error (net unreachable, or time exceeded after
-  bouncing between a node and the router). It counts as refused: TCP's connect() fails with
-  it at once. A connected UDP socket is only told of port unreachable.
+- a packet that is neither translated nor routed ends with an ICMP error (net unreachable, or time
+  exceeded after bouncing between a node and the router). It counts as refused: TCP's connect()
+  fails with it at once. A connected UDP socket only gets the error port unreachable.
 - packets delivered on the translating node itself are not masqueraded (they skip POSTROUTING),
   except those of its own processes.
 """
@@ -43,11 +43,11 @@ from kproxy.outcome import Outcome, Prediction
 def predict(
     network: Network, plans: Mapping[str, Plan], packet: Packet, rules: Rules
 ) -> Prediction:
-    """Return what becomes of the first packet of a new connection.
+    """Return what happens to the first packet of a new connection.
 
-    `rules`: of the mode of all proxies (`kproxy.backend.rules_of`).
-    `plans`: node name -> plan in the packet's family; a node that is missing has no service proxy.
-    A client without session affinity history is assumed: all candidates are named.
+    `rules` are those of the mode of all proxies (`kproxy.backend.rules_of`). `plans` has the plan
+    of each node in the packet's family, by node name; a node that is missing has no service proxy.
+    The client is assumed to have no session affinity yet: all candidates are returned.
     Raises BadInput if the network has no such client, or is not one that the oracle knows.
     """
     if not network.routed:
@@ -75,10 +75,10 @@ def predict(
 
 
 class _Step(NamedTuple):
-    """A translation: which node made it, from which source, to which endpoint.
+    """A translation: the node that made it, the packet's source before, and the endpoint.
 
-    `remark`: what is peculiar to this endpoint, or "". `relay`: the node has made a connection of
-    its own.
+    `remark` says what is special about this endpoint, or is "". With `relay` the node has made a
+    connection of its own.
     """
 
     node: str
@@ -90,10 +90,10 @@ class _Step(NamedTuple):
 
 
 class _Flight(Struct, frozen=True, kw_only=True):
-    """A packet that has come to `host`. `steps`: its translations so far.
+    """A packet that has arrived at `host`. `steps` are its translations so far.
 
-    `hops_left`: its TTL or hop limit as `host` receives it. `note`: why its own node let it pass
-    where others would be refused, or "".
+    `hops_left` is its TTL or hop limit as `host` receives it. `note` says why its own node let it
+    pass although it refuses others, or is "".
     """
 
     host: Host
@@ -108,7 +108,7 @@ class _Flight(Struct, frozen=True, kw_only=True):
 
 
 class _End(Struct, frozen=True, kw_only=True):
-    """Where one branch of the journey ended. `answered`: a reply from there reaches the client."""
+    """The end of one branch. `answered` means that a reply from there reaches the client."""
 
     outcome: Outcome
     flight: _Flight
@@ -117,7 +117,7 @@ class _End(Struct, frozen=True, kw_only=True):
 
 
 class _Journey(NamedTuple):
-    """The surroundings that stay the same while packets of `client` are followed."""
+    """What stays the same while packets of `client` are followed."""
 
     network: Network
     plans: Mapping[str, Plan]
@@ -125,7 +125,7 @@ class _Journey(NamedTuple):
     client: Host
 
     def visit(self, flight: _Flight) -> Iterator[_End]:
-        """All ends of a packet that has come to `flight.host`."""
+        """Yield all ends of a packet that has arrived at `flight.host`."""
         here = flight.host
         if _is_martian(flight):
             yield _End(
@@ -137,8 +137,8 @@ class _Journey(NamedTuple):
             return
         plan = self._plan(here)
         translation = self.rules.translate(plan, _passage(flight)) if plan else None
-        # A second translation by one node means endpoints that are frontends themselves: the
-        # kernel goes round until the hop limit, and so does the packet that is left alone here.
+        # A second translation by one node means endpoints that are frontends themselves: the packet
+        # circulates until the hop limit, and so it does if it is not translated here.
         if translation is None or any(step.node == here.name for step in flight.steps):
             yield from self._onward(flight)
         elif isinstance(translation, Refusal):
@@ -150,7 +150,7 @@ class _Journey(NamedTuple):
                 yield from self._onward(branch)
 
     def _translated(self, flight: _Flight, translation: Translation) -> Iterator[_Flight]:
-        """One flight for each endpoint."""
+        """Yield one flight for each endpoint."""
         here = flight.host
         for endpoint in translation.endpoints:
             source, remark = flight.source, ""
@@ -196,7 +196,7 @@ class _Journey(NamedTuple):
                     yield structs.replace(end, outcome=Outcome.DROPPED)
 
     def _masqueraded(self, flight: _Flight, endpoint: str) -> tuple[str, str]:
-        """The source that a marked packet leaves with, and a remark where it is not changed."""
+        """Return the source that a marked packet leaves with, and a remark if it is unchanged."""
         here = flight.host
         neighbour = next_hop(self.network, here, endpoint)
         if neighbour is not here:
@@ -206,7 +206,7 @@ class _Journey(NamedTuple):
         return flight.source, f"{endpoint} is the node itself, where nothing is masqueraded"
 
     def _onward(self, flight: _Flight) -> Iterator[_End]:
-        """What the filter table and the routes make of a packet after translation."""
+        """Yield the ends of a packet after translation, by the filter table and the routes."""
         here = flight.host
         following = next_hop(self.network, here, flight.address)
         plan = self._plan(here)
@@ -225,7 +225,7 @@ class _Journey(NamedTuple):
             yield self._refused(
                 flight,
                 f"no node takes {flight.address} port {flight.port}/{flight.protocol}, so it "
-                f"goes round in circles until {here.name} gives up (ICMP time exceeded)",
+                f"loops until its hop limit ends at {here.name} (ICMP time exceeded)",
             )
         else:
             yield from self.visit(
@@ -239,7 +239,7 @@ class _Journey(NamedTuple):
             )
 
     def _unhindered(self, flight: _Flight) -> str:
-        """The refusal that a process escapes because no rule for it hangs on OUTPUT, or ""."""
+        """Return the refusal that a process escapes, because OUTPUT has no rule for it, or ""."""
         plan = self._plan(flight.host)
         if plan is None:
             return ""
@@ -254,13 +254,13 @@ class _Journey(NamedTuple):
         if (flight.protocol, flight.port) not in here.listens:
             return self._refused(
                 flight,
-                f"{here.name} has {flight.address}, but nobody there listens "
+                f"{here.name} has {flight.address}, but no process there listens "
                 f"on port {flight.port}/{flight.protocol}",
             )
         return _End(
             outcome=Outcome.DELIVERED,
             flight=flight,
-            why=f"{here.name} has {flight.address}: no Service has a part in it",
+            why=f"{here.name} has {flight.address}: no Service is involved",
             answered=self._returns(flight),
         )
 
@@ -272,13 +272,13 @@ class _Journey(NamedTuple):
         return self._refused(flight, f"{name} rejects it: {refusal.why}")
 
     def _refused(self, flight: _Flight, why: str) -> _End:
-        """A refusal is heard only if it returns by the nodes that translated the packet."""
+        """Return a refused end; dropped if no error returns by the nodes that translated."""
         if self._returns(flight):
             return _End(outcome=Outcome.REFUSED, flight=flight, why=why)
         return _End(outcome=Outcome.DROPPED, flight=flight, why=f"{why}, and {_bypass(flight)}")
 
     def _returns(self, flight: _Flight) -> bool:
-        """Whether a reply from `flight.host` comes to the client, each translation undone."""
+        """Tell whether a reply from `flight.host` reaches the client, each translation undone."""
         here, towards = flight.host, flight.source
         for step in reversed(flight.steps):
             if step.node not in path(self.network, here, towards):
@@ -320,7 +320,7 @@ def _passage(flight: _Flight) -> Passage:
 
 
 def _prediction(ends: list[_End]) -> Prediction:
-    """The branches of one journey, at least one, as one prediction."""
+    """Return one prediction for all branches (at least one) of one packet."""
     delivered = [end for end in ends if end.outcome is Outcome.DELIVERED]
     failed = [end for end in ends if end.outcome is not Outcome.DELIVERED]
     dropped = [end for end in failed if end.outcome is Outcome.DROPPED]
@@ -352,7 +352,7 @@ def _endpoint(end: _End) -> str:
 
 
 def _bypass(flight: _Flight) -> str:
-    """Why a reply is lost."""
+    """Return why a reply is lost."""
     if not flight.steps:
         return f"the way back to {flight.source} does not lead to the client"
     nodes = " and ".join(step.node for step in flight.steps)

@@ -1,16 +1,16 @@
-"""The plan: what a node must do with service traffic, free of Kubernetes and of any kernel.
+"""The plan: what a node must do with service traffic, independent of Kubernetes and the kernel.
 
 Nouns, all values, all frozen:
 
-- `ServicePortName`: which service port (namespace, name, port name, protocol).
+- `ServicePortName`: the identity of a service port (namespace, name, port name, protocol).
 - `Endpoint`: one address and port that may answer.
-- `Frontend`: one address and port that clients ask, and how to treat them.
+- `Frontend`: one address and port that clients connect to, and how to treat them.
 - `ServicePlan`: the frontends of one service port over its two pools of endpoints.
 - `NodeSettings`: what is the same for all services of a node in one IP family.
-- `Plan`: all service plans of one node in one family; `Delta`: which of them are new or different.
+- `Plan`: all service plans of one node in one family; `Delta`: those that are new or different.
 
-Readers: the backends, the oracle, the explanations. All policy is decided here; a backend
-that wants to read a Service's spec is in the wrong room.
+Readers: the backends, the oracle, the explanations. All policy is decided before; a backend
+never needs to read a Service's spec.
 Addresses are canonical text (as `ipaddress` prints them) and were checked where they entered.
 """
 
@@ -38,9 +38,9 @@ class ServicePortName(NamedTuple):
         return (self.namespace, self.name)
 
     def __str__(self) -> str:
-        """`namespace/name:port`, or `namespace/name` if unnamed. The protocol is not part of it.
+        """Return `namespace/name:port`, or `namespace/name` if unnamed, without the protocol.
 
-        Goes into comments and chain name hashes. Source: kube-proxy types.go, ServicePortName.
+        It goes into comments and chain name hashes. Source: kube-proxy types.go, ServicePortName.
         """
         return f"{self.namespace}/{self.name}" + (f":{self.port}" if self.port else "")
 
@@ -59,7 +59,7 @@ class Endpoint(Struct, frozen=True, gc=False):
     node_hints: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """`ip:port`, or `[ip]:port` for IPv6. Endpoints are sorted by this text."""
+        """Return `ip:port`, or `[ip]:port` for IPv6. Endpoints are sorted by this text."""
         return host_port(self.address, self.port)
 
 
@@ -76,27 +76,27 @@ class Pool(enum.Enum):
 
 
 class OnEmpty(enum.Enum):
-    """What a new connection meets when the frontend's pool has no endpoint."""
+    """What happens to a new connection when the frontend's pool has no endpoint."""
 
     REJECT = "reject"  # no endpoint anywhere: tell the client at once
     DROP = "drop"  # only this node has none: a load balancer may still send here for a moment
 
 
 class Masquerade(enum.Enum):
-    """Whose packets get this node's address as source."""
+    """The packets that get this node's address as source."""
 
     ALWAYS = "always"
-    OFF_CLUSTER = "off-cluster"  # only sources that the local detector does not call local pods
+    OFF_CLUSTER = "off-cluster"  # only sources that the local detector does not take for local pods
     NEVER = "never"
 
 
 class Frontend(Struct, frozen=True, gc=False, kw_only=True):
     """One address and port of a service port.
 
-    `address` is "" for a node port (it stands for every node port address of the node).
-    `short_circuit` (external frontends with externalTrafficPolicy Local): local pods, and processes
-    of this node, use the cluster pool instead; the latter are masqueraded.
-    `source_ranges`: only these may enter (CIDRs, and single addresses); empty means everybody.
+    `address` is "" for a node port (it stands for every node port address of the node). With
+    `short_circuit` (external frontends with externalTrafficPolicy Local) local pods and processes
+    of this node use the cluster pool instead; the latter are masqueraded. Only `source_ranges`
+    (CIDRs, and single addresses) may connect; if empty, all sources may.
     """
 
     kind: FrontendKind
@@ -113,12 +113,12 @@ class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
     """One service port in one family.
 
     `frontends` are in the order cluster IP, external IPs, load balancer VIPs, node port.
-    `cluster`, `local`: the pools, sorted by `str(endpoint)`; empty also where no frontend uses
-    them. `reachable`: every endpoint of either pool. `has_endpoints`: some endpoint is usable
-    somewhere in the cluster, even if neither pool has one. `affinity_timeout_s` is 0 without
+    `cluster` and `local` are the pools, sorted by `str(endpoint)`; a pool that no frontend uses is
+    empty. `reachable` is every endpoint of either pool. `has_endpoints` means that some endpoint is
+    usable somewhere in the cluster, even if neither pool has one. `affinity_timeout_s` is 0 without
     session affinity.
-    `cached_endpoints` counts all known endpoints in any condition (decides large-cluster mode);
-    `cached_local` are those of them on this node (the hairpin set of ipvs mode).
+    `cached_endpoints` counts all known endpoints in any condition (it decides large-cluster mode);
+    `cached_local` are those on this node (the hairpin set of ipvs mode).
     Source: kube-proxy topology.go, CategorizeEndpoints.
     """
 
@@ -149,7 +149,7 @@ class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
         return self.local if frontend.pool is Pool.LOCAL else self.cluster
 
     def serves(self, frontend: Frontend) -> bool:
-        """Whether a client from outside (for a cluster IP: any client) finds an endpoint."""
+        """Tell whether a client from outside (for a cluster IP: any client) finds an endpoint."""
         return self.has_endpoints and (frontend.pool is Pool.CLUSTER or bool(self.local))
 
 
@@ -160,14 +160,14 @@ class DetectLocal(enum.Enum):
 
 
 class LocalDetector(Struct, frozen=True):
-    """How this node recognises packets of local pods. `value`: a CIDR, interface name or prefix."""
+    """How a node recognises local pods' packets. `value` is a CIDR, interface name or prefix."""
 
     mode: DetectLocal
     value: str
 
 
 class NodePortAddresses(Struct, frozen=True):
-    """Which addresses of the node answer node ports: all (`cidrs` empty), or those in `cidrs`."""
+    """The node's addresses that answer node ports: those in `cidrs`, or all if that is empty."""
 
     cidrs: tuple[str, ...] = ()
 
@@ -177,14 +177,14 @@ class NodePortAddresses(Struct, frozen=True):
 
 
 class BackendOptions(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A mode's own options. A mode that has some gives a subclass with a default for each field.
+    """A mode's own options. A mode that has some defines a subclass; every field has a default.
 
-    A value that cannot be is refused by `__post_init__`, with a ValueError that says why.
+    Its `__post_init__` refuses invalid values with a ValueError that says why.
     """
 
 
 class NodeSettings(Struct, frozen=True, kw_only=True):
-    """What holds for all services of one node in one family. `node_ip` and `zone` may be ""."""
+    """What applies to all services of one node in one family. `node_ip` and `zone` may be ""."""
 
     family: Family
     node_name: str
@@ -205,7 +205,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """All service ports of one node in one family: a value, which later changes leave as it is."""
+    """All service ports of one node in one family: a value, which later changes do not alter."""
 
     settings: NodeSettings
     services: Mapping[ServicePortName, ServicePlan]
@@ -217,7 +217,7 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     @property
     def large_cluster(self) -> bool:
-        """Above this many endpoints kube-proxy leaves comments out of the chains of services.
+        """Tell whether kube-proxy leaves comments out of the chains of services: above 1000.
 
         Source: iptables/proxier.go, largeClusterEndpointsThreshold.
         """
@@ -225,10 +225,10 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class Delta(Struct, frozen=True, kw_only=True):
-    """What differs from the plan of the last successful sync.
+    """The difference from the plan of the last successful sync.
 
     `before` maps each changed service port to its former plan, None if it is new; a name that
-    is missing in the new plan was removed. `full` asks to write everything whatever changed.
+    is missing from the new plan was removed. With `full` everything is to be written.
     """
 
     full: bool = False

@@ -1,13 +1,13 @@
-"""From objects to the plan of one node in one IP family.
+"""Plans one node in one IP family from the objects.
 
-What this file may know: Kubernetes objects, the node's settings, and nothing of any kernel. Which
-facts decide:
+This module knows Kubernetes objects and the node's settings, and nothing of any kernel. What
+depends on what:
 
 - a Service's own fields -> frontends, policies (`service_ports`)
 - its EndpointSlices, this node's name and zone -> pools (`endpoints`)
 - both -> one `ServicePlan` for each service port (`plan_service`, a pure function)
 
-`Planner` adds memory: it holds the plan and replans only the Services it is told of, so the work
+`Planner` adds memory: it holds the plan and replans only the Services named in a call, so the work
 is proportional to the change. Nothing here depends on the order in which objects arrive.
 """
 
@@ -37,9 +37,9 @@ from kproxy.store import ServiceKey, Store
 def plan_service(
     service: Service, slices: Iterable[EndpointSlice], settings: NodeSettings
 ) -> dict[ServicePortName, ServicePlan]:
-    """The plans of all ports of one Service on one node, in the order of its ports.
+    """Return the plans of all ports of one Service on one node, in the order of its ports.
 
-    Empty if the Service has no cluster IP in the family or is not for this proxy.
+    They are empty if the Service has no cluster IP in the family or is not for this proxy.
     """
     policy = policy_of(service, settings)
     if policy is None:
@@ -88,9 +88,9 @@ class Planner:
 
     @property
     def plan(self) -> Plan:
-        """The plan as it is now; a value of its own, so a kept one can be compared with it later.
+        """Return the plan as it is now; later changes do not alter it, so it can be kept.
 
-        Made once for each change: a copy of 10,000 entries takes 42 microseconds.
+        It is made once for each change: a copy of 10,000 entries takes 42 microseconds.
         """
         if self._plan is None:
             self._plan = Plan(
@@ -101,7 +101,7 @@ class Planner:
         return self._plan
 
     def update(self, store: Store, services: Iterable[ServiceKey]) -> Delta:
-        """Plan the named Services anew. The delta is empty if nothing of it matters to a node."""
+        """Plan the named Services again. The delta is empty if the node's plan is unchanged."""
         was_large = self.plan.large_cluster
         before: dict[ServicePortName, ServicePlan | None] = {}
         for key in services:
@@ -116,12 +116,12 @@ class Planner:
                 self._ports[key] = tuple(fresh)
             else:
                 self._ports.pop(key, None)
-        # Comments differ on either side of the threshold: what stays must be written again as well,
-        # or the rules would depend on history. (kube-proxy lets them differ.)
+        # Comments differ on either side of the threshold: unchanged rules must be written again as
+        # well, or they would depend on history. (kube-proxy lets them differ.)
         return Delta(full=self.plan.large_cluster != was_large, before=before)
 
     def replan(self, store: Store, settings: NodeSettings | None = None) -> Delta:
-        """Plan everything anew, with other settings if given. The delta is full."""
+        """Plan everything again, with other settings if given. The delta is full."""
         if settings is not None:
             self._settings = settings
             self._plan = None

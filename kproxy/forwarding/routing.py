@@ -1,7 +1,8 @@
-"""Where a packet goes next, and which address a host speaks with: routing without any Service.
+"""Routing without any Service: the next hop of a packet, and the source addresses of hosts.
 
-What the kernels of a lab do with the routes that `Network` describes. A node has its pods on
-links of their own and a default route to the router; a pod has its node, a client the router.
+It does what the kernels of a lab do with the routes that `Network` describes. A node has its pods
+on links of their own and a default route to the router; a pod's default route is its node, a
+client's the router.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ HOP_LIMIT = 64  # of Linux: net.ipv4.ip_default_ttl, net.ipv6.conf.default.hop_l
 
 
 def contains(cidr: str, address: str) -> bool:
-    """Whether `cidr` (or single address) holds `address`; false across families."""
+    """Tell whether `cidr` (or single address) holds `address`; false across families."""
     return ipaddress.ip_address(address) in ipaddress.ip_network(cidr)
 
 
@@ -26,13 +27,14 @@ def is_loopback(address: str) -> bool:
 
 
 def is_own(host: Host, address: str) -> bool:
-    """Whether `address` is the host's own: of an interface, or loopback. (addrtype LOCAL)"""
+    """Tell whether `address` is the host's own: of an interface, or loopback (addrtype LOCAL)."""
     return address in host.addresses or address in host.bound or is_loopback(address)
 
 
 def next_hop(network: Network, host: Host, address: str) -> Host | None:
-    """The host that gets a packet for `address` next: `host` itself if it is its own; None if
-    there is no route.
+    """Return the host that gets a packet for `address` next.
+
+    That is `host` itself if the address is its own; None if there is no route.
     """
     if is_own(host, address):
         return host
@@ -49,9 +51,9 @@ def next_hop(network: Network, host: Host, address: str) -> Host | None:
 
 
 def path(network: Network, start: Host, address: str) -> tuple[str, ...]:
-    """Names of the hosts a packet passes from `start` to the one that has `address`, both included.
+    """Return the names of the hosts on the way from `start` to the one with `address`, inclusive.
 
-    Ends early where there is no route, or where the hop limit is used up.
+    The way ends early where there is no route, or where the hop limit is used up.
     """
     here, names = start, [start.name]
     for _ in range(HOP_LIMIT):
@@ -64,9 +66,9 @@ def path(network: Network, start: Host, address: str) -> tuple[str, ...]:
 
 
 def source_for(network: Network, host: Host, address: str) -> str:
-    """The source address a process on `host` gets when it connects to `address`, before any NAT.
+    """Return the source address of a process on `host` that connects to `address`, before any NAT.
 
-    "" if the host has no address of that family.
+    It is "" if the host has no address of that family.
     """
     if is_loopback(address):
         return "::1" if family_of(address) is Family.IPV6 else "127.0.0.1"
@@ -76,7 +78,7 @@ def source_for(network: Network, host: Host, address: str) -> str:
 
 
 def address_towards(host: Host, neighbour: Host | None, like: str) -> str:
-    """The address of `host` on its link to `neighbour`, of the family of `like`, or "".
+    """Return the address of `host` on its link to `neighbour`, of the family of `like`, or "".
 
     It is the source of the host's own packets on that link and what MASQUERADE puts there: the
     gateway address towards a pod of this node, else the primary address.
@@ -89,12 +91,12 @@ def address_towards(host: Host, neighbour: Host | None, like: str) -> str:
 
 
 def primary_address(host: Host, like: str) -> str:
-    """The first address of `host` in the family of `like`, or ""."""
+    """Return the first address of `host` in the family of `like`, or ""."""
     return _same_family(host.addresses, like)
 
 
 def router_of(network: Network) -> Host:
-    """Raises BadInput if the network does not have exactly one router."""
+    """Return the router. Raises BadInput if the network does not have exactly one."""
     routers = [host for host in network.hosts.values() if host.kind is HostKind.ROUTER]
     if len(routers) != 1:
         raise BadInput([f"a network needs exactly one router, this one has {len(routers)}"])
@@ -102,7 +104,7 @@ def router_of(network: Network) -> Host:
 
 
 def _routed(network: Network, address: str) -> Host | None:
-    """What the router does: addresses of hosts first, then the longest matching prefix."""
+    """Return the router's next hop: addresses of hosts first, then the longest matching prefix."""
     owner = _owner(network, address, HostKind.NODE, HostKind.POD, HostKind.CLIENT)
     if owner:
         return network.hosts[owner.node] if owner.kind is HostKind.POD else owner

@@ -1,6 +1,6 @@
-"""What the oracle asks of the rules of one node, in whatever mode, and the words for the answers.
+"""What the oracle asks of the rules of one node in any mode, and the types of the answers.
 
-Each mode has its own `Rules`, usually a module called `oracle`. No route is known there.
+Each mode has its own `Rules`, usually in a module called `oracle`. Rules do not know any route.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kproxy.outcome import Outcome
 
 
 class Arrival(enum.Enum):
-    """How a packet came to the node: this decides the hooks it passes and its input interface."""
+    """How a packet reached the node. This decides the hooks it passes and its input interface."""
 
     PROCESS = "process of the node"
     POD_LINK = "link to a pod of the node"
@@ -46,11 +46,11 @@ class Passage(Struct, frozen=True, kw_only=True):
 
 
 class Translation(Struct, frozen=True, kw_only=True):
-    """The packet goes to one of `endpoints` (never empty). `why`: which frontend and policy.
+    """The packet goes to one of `endpoints` (never empty). `why` names the frontend and policy.
 
-    `hairpin`: if the endpoint turns out to be the sender itself, it is masqueraded all the same.
-    `relay`: no packet goes on. A proxy on the node takes the connection and makes another one to
-    the endpoint, so the others do not count: the endpoint sees the node.
+    With `hairpin` the packet is masqueraded in any case if the endpoint is the sender itself. With
+    `relay` no packet goes on: a proxy on the node accepts the connection and makes another one to
+    the endpoint, so the other fields do not count, and the endpoint sees the node.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -61,36 +61,36 @@ class Translation(Struct, frozen=True, kw_only=True):
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """The packet ends here. `why`: which frontend and policy."""
+    """The packet ends here. `why` names the frontend and policy."""
 
     outcome: Outcome
     why: str
 
 
 class Rules(Protocol):
-    """What one mode does to a packet of a new connection, read off the plan.
+    """What one mode does to a packet of a new connection, by the plan.
 
-    A packet meets `translate` first and, with the destination it then has, `refuse`.
+    `translate` is called first and, with the destination that results, `refuse`.
     """
 
     def bound(self, plan: Plan, node: Host, /) -> tuple[str, ...]:
-        """Return addresses of Services that are the node's own besides those of interfaces."""
+        """Return the addresses of Services that the mode makes the node's own."""
         ...
 
     def translate(self, plan: Plan, passage: Passage, /) -> Translation | Refusal | None:
-        """Return the new destinations of a packet, or why it has none; None: it is unchanged."""
+        """Return the new destinations of a packet, or why it has none; None if it is unchanged."""
         ...
 
     def refuse(self, plan: Plan, passage: Passage, to_node: bool, /) -> Refusal | None:
-        """Return who ends the packet on its way to where it goes now; None: it may go on.
+        """Return why the packet ends on its way to its present destination; None if it passes.
 
-        `to_node`: the packet is for the node itself, not to be forwarded.
+        With `to_node` the packet is for the node itself and not forwarded.
         """
         ...
 
 
 class NoProxy:
-    """The rules of nodes without any service proxy: every packet is left alone."""
+    """The rules of nodes without any service proxy: every packet passes unchanged."""
 
     def bound(self, _plan: Plan, _node: Host, /) -> tuple[str, ...]:
         return ()
@@ -103,10 +103,10 @@ class NoProxy:
 
 
 def asked(plan: Plan, passage: Passage, *, node_ports: bool) -> list[tuple[ServicePlan, Frontend]]:
-    """What the packet asks for: by name of the service, but node ports last.
+    """Return the frontends that match the packet, by name of the service, but node ports last.
 
-    Two services may claim one external address and port; which wins is undefined in kube-proxy,
-    and by name here. `node_ports`: whether the address is one where they count.
+    Two services may claim one external address and port; which one wins is undefined in
+    kube-proxy; here it is the first by name. `node_ports` tells whether the address answers them.
     """
     found = [
         (service, frontend)
@@ -124,7 +124,7 @@ def asked(plan: Plan, passage: Passage, *, node_ports: bool) -> list[tuple[Servi
 
 
 def selected_for_node_ports(settings: NodeSettings, passage: Passage) -> bool:
-    """Whether nodePortAddresses select the address, and an interface other than lo has it."""
+    """Tell whether nodePortAddresses select the address, and an interface except lo has it."""
     selected = settings.node_port_addresses
     return passage.address in passage.node.addresses and (
         selected.match_all or any(contains(cidr, passage.address) for cidr in selected.cidrs)
@@ -147,10 +147,10 @@ def not_allowed(service: ServicePlan, frontend: Frontend, passage: Passage) -> R
 
 
 def is_local_pod(settings: NodeSettings, passage: Passage) -> bool:
-    """Whether the node's detector calls the sender a local pod.
+    """Tell whether the node's detector takes the sender for a local pod.
 
-    With a CIDR that is every pod in it, of whatever node. The interface modes are taken to be
-    set up for the lab at hand: they know the node's own pods by their links.
+    With a CIDR that is every pod in it, on any node. The interface modes are assumed to be set up
+    for this lab: they recognise the node's own pods by their links.
     """
     match settings.detector:
         case None:

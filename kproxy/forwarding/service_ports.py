@@ -1,7 +1,7 @@
-"""From a Service to its service ports: names, frontends and policies of one family.
+"""The service ports of a Service: names, frontends and policies of one family, not endpoints.
 
-Knows nothing of endpoints. Source: kube-proxy servicechangetracker.go (serviceToServiceMap),
-util/utils.go (ShouldSkipService, GetClusterIPByFamily), serviceport.go (newBaseServiceInfo).
+Source: kube-proxy servicechangetracker.go (serviceToServiceMap), util/utils.go (ShouldSkipService,
+GetClusterIPByFamily), serviceport.go (newBaseServiceInfo).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 
 
 class ServicePolicy(Struct, frozen=True, gc=False, kw_only=True):
-    """What all ports of one Service share in one family. Lists keep the order of the object."""
+    """What all ports of one Service share in one family. Tuples keep the order of the object."""
 
     cluster_ip: str
     external_ips: tuple[str, ...]
     load_balancer_ips: tuple[str, ...]
-    source_ranges: tuple[str, ...]  # empty: everybody; VIPs appended if this node's IP is allowed
+    source_ranges: tuple[str, ...]  # empty: all; VIPs appended if this node's IP is allowed
     internal_local: bool
     external_local: bool
     affinity_timeout_s: int
@@ -39,9 +39,9 @@ class ServicePolicy(Struct, frozen=True, gc=False, kw_only=True):
 
 
 def is_proxied(service: Service) -> bool:
-    """Whether kube-proxy sees this Service at all, and it is not a mere DNS name.
+    """Tell whether kube-proxy serves this Service: it has a cluster IP and is no mere DNS name.
 
-    A Service that names another proxy is left to that one; kube-proxy filters it in its watch.
+    A Service that names another proxy is left to that one; kube-proxy does not watch it.
     """
     return (
         PROXY_NAME_LABEL not in service.metadata.labels
@@ -51,7 +51,7 @@ def is_proxied(service: Service) -> bool:
 
 
 def cluster_ip_of(service: Service, family: Family) -> str:
-    """The Service's cluster IP in `family`, or ""."""
+    """Return the Service's cluster IP in `family`, or ""."""
     spec = service.spec
     if not spec.ip_families:
         return spec.cluster_ip if family_of(spec.cluster_ip) is family else ""
@@ -62,7 +62,7 @@ def cluster_ip_of(service: Service, family: Family) -> str:
 
 
 def policy_of(service: Service, settings: NodeSettings) -> ServicePolicy | None:
-    """The policy of `service` in the family of `settings`; None if it has no part in it."""
+    """Return the policy of `service` in the family of `settings`; None if it is not in it."""
     if not is_proxied(service):
         return None
     family = settings.family
@@ -84,7 +84,7 @@ def policy_of(service: Service, settings: NodeSettings) -> ServicePolicy | None:
     affinity_timeout_s = 0
     if spec.session_affinity == "ClientIP":
         config = spec.session_affinity_config
-        # 10800 s: what the API server fills in (core/v1 DefaultClientIPServiceAffinitySeconds).
+        # The API server's default is 10800 s (core/v1 DefaultClientIPServiceAffinitySeconds).
         affinity_timeout_s = (
             config.client_ip.timeout_seconds if config and config.client_ip else 10800
         )
@@ -108,14 +108,14 @@ def port_name(service: Service, port: ServicePort) -> ServicePortName:
 
 
 def externally_accessible(policy: ServicePolicy, port: ServicePort) -> bool:
-    """Whether clients outside may reach the port. Not subject to the external IPs feature gate."""
+    """Tell whether outside clients may reach the port, whatever the external IPs feature gate."""
     return bool(port.node_port or policy.load_balancer_ips or policy.external_ips)
 
 
 def frontends_of(
     policy: ServicePolicy, port: ServicePort, settings: NodeSettings, on_empty: OnEmpty
 ) -> tuple[Frontend, ...]:
-    """The addresses and ports under which one service port is asked, and how each is treated."""
+    """Return the addresses and ports of one service port, and how each is treated."""
     if settings.masquerade_all:
         internal_masquerade = Masquerade.ALWAYS
     elif settings.detector:
@@ -143,7 +143,7 @@ def frontends_of(
                 port=number,
                 pool=Pool.LOCAL if policy.external_local else Pool.CLUSTER,
                 on_empty=on_empty,
-                # With Local the reply leaves by the node the client asked, so its address can stay.
+                # With Local the reply leaves by the node the client asked: its address can stay.
                 masquerade=Masquerade.NEVER if policy.external_local else Masquerade.ALWAYS,
                 short_circuit=policy.external_local,
                 source_ranges=ranges,
@@ -171,6 +171,6 @@ def _source_ranges(
     if ranges and settings.node_ip:
         node_ip = ipaddress.ip_address(settings.node_ip)
         if any(node_ip in ipaddress.ip_network(cidr) for cidr in ranges):
-            # A process of this node that asks a VIP has the VIP as source if it is local here.
+            # A process of this node that asks a VIP has it as source if the VIP is bound here.
             return ranges + vips
     return ranges

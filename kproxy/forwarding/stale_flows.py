@@ -1,7 +1,7 @@
-"""UDP flows that conntrack would keep on endpoints that are none any more. Pure.
+"""Finds UDP flows that conntrack would keep on removed endpoints. Pure.
 
-A UDP flow has no end that conntrack could see, and only the first packet of a flow meets the rules:
-a client that goes on sending from one port would stay on a removed endpoint for as long as it does.
+A UDP flow has no end that conntrack could see, and only its first packet passes the rules: a client
+that keeps sending from one port would stay on a removed endpoint for as long as it does.
 So a proxy cuts such flows after a sync.
 Source: kube-proxy v1.36 conntrack/cleanup.go, CleanStaleEntries; endpointschangetracker.go, Update
 """
@@ -21,7 +21,7 @@ Serving = Mapping[ServicePortName, frozenset[Place]]
 
 
 class UdpFlow(Protocol):
-    """`destination`: whom the client asked. `backend`: who answers, the same if untranslated."""
+    """A UDP flow: the client asked `destination`, `backend` answers (equal if untranslated)."""
 
     @property
     def destination(self) -> Place: ...
@@ -34,10 +34,10 @@ _Flow = TypeVar("_Flow", bound=UdpFlow)
 
 
 class UdpEndpoints:
-    """Which UDP endpoints of one family serve, by service port, and when flows must be looked at.
+    """The serving UDP endpoints of one family by service port; tells when to check flows.
 
-    An endpoint serves by its condition alone: also if it is not ready, terminating, or not for
-    this node. A service port is not in `serving` if none does.
+    Only the condition decides whether an endpoint serves: it may be not ready, terminating, or not
+    for this node. A service port without a serving endpoint is not in `serving`.
     """
 
     def __init__(self) -> None:
@@ -46,10 +46,10 @@ class UdpEndpoints:
         self._ports: dict[ServiceKey, tuple[ServicePortName, ...]] = {}
 
     def update(self, store: Store, services: Iterable[ServiceKey], settings: NodeSettings) -> bool:
-        """Look at the named Services again. Returns whether UDP endpoints may have gone or come.
+        """Read the named Services again; return whether UDP endpoints may have changed.
 
-        That is so if any slice of a Service has changed that has UDP endpoints, or had: a change of
-        the Service itself is none.
+        That is so if any slice has changed of a Service that has, or had, UDP endpoints. A change
+        of the Service itself does not count.
         """
         changed = False
         for key in services:
@@ -69,11 +69,11 @@ class UdpEndpoints:
 
 
 def stale(plan: Plan, serving: Serving, flows: Iterable[_Flow]) -> list[_Flow]:
-    """Those of the UDP `flows` that lead to an address of a Service, but to none of its endpoints.
+    """Return the UDP `flows` to an address of a Service that lead to none of its endpoints.
 
-    A service port without a serving endpoint keeps its flows: there is nobody else to go to. A
-    number that is some node port's is taken for that whatever the address, as kube-proxy does, and
-    so is a flow that was never translated.
+    A service port without a serving endpoint keeps its flows, as there is no other endpoint for
+    them. As in kube-proxy, a destination port that is a node port counts as one whatever the
+    address, also in a flow that was never translated.
     """
     by_place: dict[Place, frozenset[Place]] = {}
     by_node_port: dict[int, frozenset[Place]] = {}
@@ -95,7 +95,7 @@ def stale(plan: Plan, serving: Serving, flows: Iterable[_Flow]) -> list[_Flow]:
 
 
 def _with_udp(slices: list[EndpointSlice], settings: NodeSettings) -> list[EndpointSlice]:
-    """A Service's slices of the family, if any of them has a UDP endpoint."""
+    """Return a Service's slices of the family if any of them has a UDP endpoint, else none."""
     own = [
         each
         for each in slices

@@ -1,4 +1,4 @@
-"""The loop around a `NodeProxy`: takes events, syncs when it is time, repairs what others broke."""
+"""The loop around a `NodeProxy`: takes events, syncs when due, and repairs changed rules."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from kproxy.proxy.node_proxy import NodeProxy, SyncFailed
 from kproxy.store import Store
 
 DRIFT_INTERVAL_S = 1.0
-DRIFT_SHARE = 0.05  # of the time; where looking takes long, it is done less often
+DRIFT_SHARE = 0.05  # of the time at most: the longer a check takes, the less often it is done
 LEFTOVERS_RETRY_S = 30.0
 
 log = logging.getLogger("kproxy")
 
 
 class Counters(Struct):
-    """What has happened since the start, for people and for metrics."""
+    """What has happened since the start, for logs and metrics."""
 
     syncs: int = 0  # that succeeded
     failed_syncs: int = 0
-    repairs: int = 0  # rules or addresses changed by another process, rules written anew
-    rejected: int = 0  # versions of the objects that were invalid and never in force
+    repairs: int = 0  # rules or addresses changed by another process, all rules written again
+    rejected: int = 0  # invalid versions of the objects, which never took effect
 
 
 class ControlLoop:
     """Owns the store, the proxy and the time of one node.
 
     Any thread may `send`; everything else happens in the thread of `run`, which must be in the
-    node's namespace. Nothing but `Stop` ends the loop, an invalid start, or a lost source.
+    node's namespace. Only `Stop`, invalid settings at the start, or a lost source end the loop.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class ControlLoop:
         remove_leftovers: Callable[[], float] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`remove_leftovers` is called after the first sync that succeeds. It returns in how many
-        seconds to call it again, 0 for never, and raises KernelRefused to be called some time
+        """`remove_leftovers` is called after the first sync that succeeds. It returns the seconds
+        after which to call it again, 0 for never. If it raises KernelRefused, it is called again
         later.
         """
         self.counters = Counters()
@@ -58,9 +58,9 @@ class ControlLoop:
         self._frequency = frequency
         self._clock = clock
         self._inbox: SimpleQueue[Event] = SimpleQueue()  # `put` is safe in a signal handler
-        self._check_at = float("inf")  # from the first sync on
+        self._check_at = float("inf")  # set by the first sync
         self._remove_leftovers = remove_leftovers
-        self._leftovers_at = float("inf")  # from the first success on
+        self._leftovers_at = float("inf")  # set by the first success
         self._failures = 0  # in a row
         self._stopped = False
 
@@ -68,9 +68,9 @@ class ControlLoop:
         self._inbox.put(event)
 
     def run(self) -> None:
-        """Returns after `Stop`; the rules stay. The first sync is due at once.
+        """Run until `Stop`; the rules stay. The first sync is due at once.
 
-        Raises BadInput if this node has no settings to begin with, and the error of a lost source.
+        Raises BadInput if this node has no settings at the start, and the error of a lost source.
         """
         self._request()
         while True:
@@ -80,7 +80,7 @@ class ControlLoop:
             self._receive(wake_at)
 
     def step(self) -> float:
-        """Take all waiting events, do what is due, and say when to come again without events."""
+        """Take all waiting events, do what is due, and return when the next step is due."""
         self._take_waiting()
         if self._stopped:
             return self._clock()
@@ -92,7 +92,7 @@ class ControlLoop:
         if due is not Due.NOTHING:
             self._sync(full=due is Due.FULL_SYNC)
         if self._clock() >= self._leftovers_at:
-            self._leave_nothing_behind()
+            self._remove_leftovers_now()
         wake_at = min(self._frequency.next_at(), self._check_at, self._leftovers_at)
         again_at = self._proxy.again_at
         return min(wake_at, again_at) if again_at > self._clock() else wake_at
@@ -152,13 +152,13 @@ class ControlLoop:
         if first:
             self._leftovers_at = now
 
-    def _leave_nothing_behind(self) -> None:
+    def _remove_leftovers_now(self) -> None:
         try:
             again_in_s = self._remove_leftovers()
         except KernelRefused as error:
             again_in_s = LEFTOVERS_RETRY_S
             lines = " | ".join(str(error).splitlines())
-            log.error("leftovers stay, next try in %.0f s: %s", again_in_s, lines)
+            log.error("cannot remove leftovers, next try in %.0f s: %s", again_in_s, lines)
         self._leftovers_at = self._clock() + again_in_s if again_in_s else float("inf")
 
     def _check_drift(self) -> None:
@@ -179,7 +179,7 @@ class ControlLoop:
     def _reject(self, problems: tuple[str, ...]) -> None:
         self.counters.rejected += 1
         log.error(
-            "invalid, the last good version stays in force (rejection %d): %s",
+            "rejected invalid input, the last good version stays in force (rejection %d): %s",
             self.counters.rejected,
             "; ".join(problems),
         )
@@ -214,7 +214,7 @@ class ControlLoop:
 
 
 def summary(proxy: NodeProxy, first_sync_s: float) -> str:
-    """What a proxy has just begun to serve, in one line."""
+    """Return one line that says what a proxy serves after its first sync."""
     families = " and ".join(family.value for family in proxy.families)
     services = {name.service for plan in proxy.plans.values() for name in plan.services}
     return (

@@ -1,4 +1,4 @@
-"""What sources and signals tell the control loop."""
+"""Events that sources and signals send to the control loop."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from kproxy.api.types import KubernetesObject
 
 
 class Objects(Struct, frozen=True):
-    """The whole of what the sources hold now, valid."""
+    """All objects that the sources hold now; they are valid."""
 
     objects: tuple[KubernetesObject, ...]
 
 
 class Rejected(Struct, frozen=True):
-    """The sources hold something invalid. What was valid before remains in force."""
+    """The sources hold something invalid. The former valid objects remain in force."""
 
     problems: tuple[str, ...]
 
 
 class SourceLost(Struct, frozen=True):
-    """A source has come to its end by an error and will send nothing more."""
+    """A source has failed and will send nothing more."""
 
     error: BaseException
 
 
 class Stop(Struct, frozen=True):
-    """End the loop after the sync that may be running."""
+    """A request to end the loop, after a sync that may be running."""
 
 
 Event = Objects | Rejected | SourceLost | Stop

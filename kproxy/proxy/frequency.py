@@ -1,8 +1,9 @@
-"""When to sync: a decision object that is told the time.
+"""Decides when to sync; the caller passes the time.
 
-Two syncs may follow each other at once, so that a change after quiet times is in force immediately
-and so is its companion; after that one may start for each `min_interval_s`, which counts only
-while no sync runs. Source: kube-proxy runner/bounded_frequency_runner.go, whose burst is 1.
+Two syncs may follow each other at once, so that a change after a quiet time takes effect at once,
+and so does a second one that belongs to it; after that one sync may start per `min_interval_s`,
+which counts only while no sync runs. Source: kube-proxy runner/bounded_frequency_runner.go, whose
+burst is 1.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Due(enum.Enum):
 
 
 class BoundedFrequency:
-    """Says at any moment what is due, and when to ask again.
+    """Tells at any moment what is due, and when to ask again.
 
     The caller reports what happens: `request`, then `started` and `finished` around each sync.
     All times are seconds on one clock that never goes back.
@@ -46,7 +47,7 @@ class BoundedFrequency:
         self._running_full = False
 
     def request(self) -> None:
-        """Something changed. Requests before the next sync are one."""
+        """Request a sync. Several requests before the next sync count as one."""
         self._requested = True
 
     def due(self, now: float) -> Due:
@@ -59,7 +60,7 @@ class BoundedFrequency:
         return Due.NOTHING
 
     def next_at(self) -> float:
-        """When something will be due if nobody requests anything; infinity for never."""
+        """Return when something will be due without another request; infinity for never."""
         if self._requested:
             return self._allowed_at()
         planned = [at for at in (self._retry_at, self._full_at) if at is not None]
@@ -72,7 +73,10 @@ class BoundedFrequency:
         self._running_full = self._full_at is None or now >= self._full_at
 
     def finished(self, now: float, *, ok: bool) -> None:
-        """Also counts a failed sync as due again, later after each failure in a row."""
+        """Note the end of a sync. A failed one is due again, after a pause that doubles each time.
+
+        The pause is at most `retry_limit_s`.
+        """
         self._tokens_at = now
         if ok:
             self._retry_s, self._retry_at = 0.0, None

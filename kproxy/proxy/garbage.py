@@ -1,8 +1,8 @@
-"""When Python may look for garbage.
+"""Controls when Python's cyclic garbage collector may run.
 
-Its collector finds objects that refer to each other in circles, of which there are next to none
-here. To find them it looks through all objects, more often the more are made: a quarter of a cold
-start, and a pause of some milliseconds at some change later on.
+It finds objects that refer to each other in cycles, of which there are next to none here. To find
+them it visits all objects, and more often the more are made: this took a quarter of a cold start,
+and makes a later change wait for some milliseconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Not now. What nobody refers to any more goes at once, as always."""
+    """Disable the collector in the block. Unreferenced objects are freed at once, as always."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -25,5 +25,5 @@ def uncollected() -> Iterator[None]:
 
 
 def keep_for_good() -> None:
-    """What there is now will stay, so it is never looked at again. For a process of our own."""
+    """Exempt all present objects from collection, as they will stay. Only for our own process."""
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Whether a proxy keeps up with what it is asked: a decision object that is told the time."""
+"""Decides whether a proxy is healthy, that is, keeps up with the syncs requested of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 class ProxyHealth:
-    """Healthy unless a request has waited for too long; without requests it always is.
+    """The health of a proxy: bad once a request has waited too long, else good.
 
     Source: kube-proxy v1.36 healthcheck/proxy_health.go, whose limit is twice syncPeriod.
     """
@@ -17,7 +17,7 @@ class ProxyHealth:
         self._waiting_since: float | None = None
 
     def requested(self) -> None:
-        """A sync is due. Requests before its success are one."""
+        """Note that a sync is due. Several requests before its success count as one."""
         if self._waiting_since is None:
             self._waiting_since = self._clock()
 
@@ -26,6 +26,6 @@ class ProxyHealth:
 
     @property
     def healthy(self) -> bool:
-        """May be asked by any thread."""
+        """Tell whether no request has waited too long. May be called by any thread."""
         since = self._waiting_since
         return since is None or self._clock() - since < self._limit_s

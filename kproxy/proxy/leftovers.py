@@ -1,7 +1,8 @@
-"""What other modes have left on a node, and this one in another variant of iptables.
+"""Removes what other modes left on a node, or this one in another variant of iptables.
 
-It is removed when the rules of this mode are in force. For a moment both are, so no connection
-meets a gap. kube-proxy v1.36 removes it before its first sync, nothing between iptables and ipvs.
+It is removed once the rules of this mode are in force. For a moment both are, so no connection
+sees a gap. kube-proxy v1.36 removes leftovers before its first sync, and none between iptables and
+ipvs.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ from kproxy.proxy.node_proxy import NodeProxy
 from kproxy.proxy.setup import close, remove_in_turn
 
 log = logging.getLogger("kproxy")
-LOOK_AGAIN_S = 60.0  # whether open connections have ended
+LOOK_AGAIN_S = 60.0  # until the next check whether open connections have ended
 
 
 class _Leftover(NamedTuple):
-    """Of one mode and family. `remove` tells whether open connections still need any of it."""
+    """What one mode left in one family.
+
+    `remove` removes it, and tells whether open connections still need any of it.
+    """
 
     mode: str
     family: Family
@@ -42,7 +46,7 @@ class _Leftover(NamedTuple):
 
 
 class Leftovers:
-    """Those of the families that a proxy serves, in the namespace of the thread that calls."""
+    """What is left in the families that a proxy serves, in the calling thread's namespace."""
 
     def __init__(
         self,
@@ -51,19 +55,19 @@ class Leftovers:
         config: ProxyConfig,
         options: BackendOptions,
     ) -> None:
+        """`options` are those of the mode in force, complete."""
         self._proxy = proxy
-        """`options`: of the mode that is in force, complete."""
         self._backends = backends
         self._config = config
         self._options = options
         self._opened: list[Backend] = []
-        self._pending: list[_Leftover] | None = None  # None: nobody has looked
+        self._pending: list[_Leftover] | None = None  # None: not looked for yet
 
     def remove(self) -> float:
-        """To be called when all families are synced. Looks around at the first call only.
+        """Remove leftovers; call it when all families are synced. Looks for them only once.
 
-        Returns in how many seconds to call again, because open connections still need something;
-        0: nothing is left. Raises KernelRefused after everything has had its turn; call again.
+        Returns the seconds after which to call again, because open connections still need some of
+        it; 0 if nothing is left. Raises KernelRefused after trying each one; call it again then.
         """
         first = self._pending is None
         if self._pending is None:
@@ -88,13 +92,13 @@ class Leftovers:
         return LOOK_AGAIN_S if needed else 0
 
     def close(self) -> None:
-        """Close the backends that were made to look around."""
+        """Close the backends that were made to look for leftovers."""
         for backend in self._opened:
             close(backend)
         self._opened.clear()
 
     def _find(self) -> list[_Leftover]:
-        """Of a faulty backend nothing is known, so what it may have left is left alone."""
+        """Return the leftovers. Those of a faulty backend are unknown, so they are left alone."""
         found = []
         for mode in sound_modes():
             try:
@@ -115,7 +119,7 @@ class Leftovers:
             except BackendFault:
                 raise
             except (KproxyError, OSError) as error:
-                log.debug("%s %s: nothing is found: %s", mode.name, family.value, error)
+                log.debug("%s %s: cannot look for leftovers: %s", mode.name, family.value, error)
                 continue
             if remove:
                 found.append(_Leftover(mode.name, family, remove))
@@ -124,7 +128,7 @@ class Leftovers:
     def _remover(
         self, mode: str, predecessor: Backend, successor: Backend
     ) -> Callable[[], bool] | None:
-        """What removes the leftover of a mode. None if there is none."""
+        """Return a function that removes what a mode left; None if it left nothing."""
         if isinstance(successor, Predecessor):
             uses = successor.uses()
         elif mode == self._proxy.mode:

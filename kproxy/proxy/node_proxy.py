@@ -24,7 +24,7 @@ _NO_OPTIONS = BackendOptions()
 
 
 class SyncFailed(KproxyError):
-    """At least one family could not be synced; it keeps its former rules and remains due.
+    """At least one family could not be synced: it keeps its former rules and stays due.
 
     `errors` has one entry for each such family; the others were synced as usual.
     """
@@ -39,11 +39,11 @@ class SyncFailed(KproxyError):
 
 
 class NodeProxy:
-    """Syncs each family of one node, in the namespace of the thread that calls.
+    """Syncs each family of one node, in the namespace of the calling thread.
 
-    The families are independent: own planner, own backend, own success and failure. What is planned
-    depends on the store alone, not on its history: unlike kube-proxy, which keeps the last zone it
-    heard of until it is restarted, a changed or deleted Node counts like any other object.
+    Each family has its own planner and backend, and succeeds or fails by itself. What is planned
+    depends only on the store, not on its history: unlike in kube-proxy, which keeps the last zone
+    it has seen until it is restarted, a changed or deleted Node counts like any other object.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class NodeProxy:
         options: BackendOptions = _NO_OPTIONS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`mode`: how the backends' mode reads `config`. `options`: what they were made with."""
+        """`mode` is how the backends' mode reads `config`, `options` what they were made with."""
         self._mode_config = mode
         self._options = options
         self._store = store
@@ -70,9 +70,9 @@ class NodeProxy:
         self.durations_s: dict[Family, float] = {}  # of each family's last sync, failed or not
         self._again_at: dict[Family, float] = {}  # what backends have asked for
         self.health = ProxyHealth(limit_s=2 * mode.timing_of(config).sync_period, clock=clock)
-        # Told of each family that is in step, after every sync; must not raise.
+        # Called for each family that is in step, after every sync; must not raise.
         self.on_synced: Callable[[Plan, Delta], None] = lambda _plan, _delta: None
-        # Told after that of each family in step whose UDP endpoints have changed; must not raise.
+        # Called after that for each such family whose UDP endpoints changed; must not raise.
         self.on_udp_changed: Callable[[Plan, Serving], None] = lambda _plan, _serving: None
         self._udp_endpoints: dict[Family, UdpEndpoints] = {}
 
@@ -86,33 +86,33 @@ class NodeProxy:
 
     @property
     def plans(self) -> Mapping[Family, Plan]:
-        """What each family was last told to be; empty before the first sync."""
+        """Return the last plan of each family; empty before the first sync."""
         return {family: planner.plan for family, planner in self._planners.items()}
 
     @property
     def again_at(self) -> float:
-        """When a sync is due even if nothing changes; infinity for never."""
+        """Return when a sync is due even if nothing changes; infinity for never."""
         return min(self._again_at.values(), default=float("inf"))
 
     @uncollected()
     def sync(self, *, full: bool = False) -> list[SyncReport]:
-        """Bring every family up to date with the store; `full` rewrites also what has not changed.
+        """Bring every family up to date with the store; `full` also rewrites what has not changed.
 
         Returns a report for each family that had something to do. A family that fails is synced in
         full next time, whatever has changed by then.
-        Raises SyncFailed after all families have had their turn; BadInput if the objects leave this
-        node without settings (before the first sync there are no others; later the former stay).
+        Raises SyncFailed after trying all families; BadInput if the objects give this node no
+        settings (then the former settings, if any, stay in force).
         """
         self.health.requested()
         changes = self._store.take_changes()
-        planned_anew = self._take_settings(changes)
+        replanned = self._take_settings(changes)
         reports: list[SyncReport] = []
         errors: dict[Family, KproxyError] = {}
         for family, backend in self._backends.items():
             planner = self._planners[family]
-            known = family in planned_anew
+            known = family in replanned
             delta = Delta() if known else planner.update(self._store, changes.services)
-            # As in kube-proxy a change is told after its own sync or never: not if that fails.
+            # As in kube-proxy a change is passed on only after its own sync, not if that fails.
             udp_changed = self._udp_changed(family, changes)
             if full or family in self._due_full:
                 delta = Delta(full=True)
@@ -130,7 +130,7 @@ class NodeProxy:
                     self._again_at[family] = self._clock() + report.again_in_s
             except KproxyError as error:
                 errors[family] = error
-            except OSError as error:  # no process, no descriptor, no memory: it may pass
+            except OSError as error:  # too few processes, descriptors or memory: may pass
                 errors[family] = KernelRefused(str(error))
             else:
                 self._tell(family, delta, udp_changed=udp_changed)
@@ -140,14 +140,14 @@ class NodeProxy:
             raise SyncFailed(errors)
         self.health.synced()
         if problem := self._node_problem:
-            self._node_problem = None  # told once
+            self._node_problem = None  # reported once
             raise problem
         return reports
 
     def damaged(self) -> tuple[Family, ...]:
-        """The families whose rules somebody else has altered; their next sync is full.
+        """Return the families whose rules another process changed; their next sync is full.
 
-        Families that are due anyway are not asked. One that cannot even be asked is damaged.
+        Families that are due anyway are not checked. One that cannot be checked counts as damaged.
         """
         found = tuple(
             family
@@ -173,14 +173,14 @@ class NodeProxy:
             self.on_udp_changed(plan, self._udp_endpoints[family].serving)
 
     def _take_settings(self, changes: Changes) -> set[Family]:
-        """Plan anew the families whose settings Node and ServiceCIDRs have changed, all at first.
+        """Plan again the families whose settings were changed by the Node or ServiceCIDRs.
 
-        Returns those families; their next sync is full.
+        At first these are all. Returns those families; their next sync is full.
         """
-        planned_anew: set[Family] = set()
+        replanned: set[Family] = set()
         concerned = self._node_name in changes.nodes or changes.service_cidrs
         if self._planners and not concerned:
-            return planned_anew
+            return replanned
         self._node_problem = None
         node = self._store.node(self._node_name)
         try:
@@ -195,16 +195,16 @@ class NodeProxy:
             if not self._planners:
                 raise
             self._node_problem = error
-            return planned_anew
+            return replanned
         for family in self._backends:
             if family not in self._planners:
                 self._planners[family] = Planner(settings[family])
             elif self._planners[family].plan.settings == settings[family]:
                 continue
             self._planners[family].replan(self._store, settings[family])
-            planned_anew.add(family)
-        self._due_full |= planned_anew
-        return planned_anew
+            replanned.add(family)
+        self._due_full |= replanned
+        return replanned
 
 
 def _intact(family: Family, backend: Backend) -> bool:

@@ -1,4 +1,4 @@
-"""What happens once, before the first sync: privileges, sysctls, which families, which backends.
+"""Setup before the first sync: choosing families and backends, and writing sysctls.
 
 All of it concerns the namespace of the calling thread.
 Source: kube-proxy v1.36 cmd/kube-proxy/app/server_linux.go (platformSetup, platformCheckSupported)
@@ -37,10 +37,10 @@ log = logging.getLogger("kproxy")
 def make_backends(
     mode: Mode, config: ProxyConfig, node: Node | None, options: BackendOptions
 ) -> dict[Family, Backend]:
-    """Return a backend for each family that works here: both, or at least the node's primary one.
+    """Return a backend for each family that works here: at least for the node's primary one.
 
-    `options`: complete. Whoever calls closes the backends. Raises BadInput if the cluster CIDRs are
-    of the wrong family only; Unsupported if the primary family does not work; BackendFault.
+    `options` must be complete. The caller closes the backends. Raises BadInput if all cluster CIDRs
+    are of the wrong family; Unsupported if the primary family does not work; BackendFault.
     """
     primary = primary_family(config, node)
     usable: dict[Family, Backend] = {}
@@ -69,7 +69,7 @@ def _require_usable(config: ProxyConfig, primary: Family, usable: Mapping[Family
 
 
 def family_support(family: Family, backend: Backend) -> Support:
-    """Return whether the namespace has the family at all, and then what the backend says."""
+    """Return whether the namespace has the family and, if so, what the backend says."""
     if family is Family.IPV6:
         if not Path("/proc/thread-self/net/if_inet6").exists():
             return Support(False, "the kernel was started without IPv6")
@@ -79,10 +79,11 @@ def family_support(family: Family, backend: Backend) -> Support:
 
 
 def set_conntrack(config: Conntrack) -> None:
-    """Raises Unsupported or KernelRefused, naming the setting that avoids it.
+    """Write the conntrack settings.
 
-    Only the machine's first namespace may change the size of the conntrack table. Elsewhere a size
-    that nobody asked for is left alone, where kube-proxy would not start.
+    Raises Unsupported or KernelRefused, with a remedy that names the setting to change. Only the
+    machine's first namespace may change the size of the conntrack table. Elsewhere the default size
+    is not written, whereas kube-proxy would not start.
     """
     size = conntrack_max(config, os.cpu_count() or 1)
     if size:
@@ -100,12 +101,13 @@ def set_conntrack(config: Conntrack) -> None:
             sysctl.write(name, value)
         except KproxyError as error:
             raise type(error)(
-                str(error), remedy=f"{error.remedy or 'set it'}; or 0s for it in section conntrack"
+                str(error),
+                remedy=f"{error.remedy or 'allow it'}; or set it to 0s in section conntrack",
             ) from None
 
 
 def set_oom_score(score: int) -> None:
-    """How willingly the kernel kills us when memory is short. Without the privilege: as it was."""
+    """Set how readily the kernel kills this process when memory runs out, if we may set it."""
     try:
         _OOM_SCORE.write_text(str(score))
     except OSError as error:
@@ -115,9 +117,9 @@ def set_oom_score(score: int) -> None:
 def cleanup(config: ProxyConfig, options: BackendOptions) -> list[str]:
     """Remove what any installed backend, or a kube-proxy in such a mode, left here.
 
-    Returns a line for each failure, after everything has had its turn. A backend that cannot run
-    here cannot have left anything. What a faulty one left is left alone: that is logged, and a
-    failure only if it is the one that `config` asks for. `options`: of that mode, complete.
+    Returns a line for each failure, after trying everything. A backend that cannot run here cannot
+    have left anything. What a faulty one left is left alone: that is logged, and a failure only if
+    it is the one that `config` asks for. `options` are those of that mode, complete.
     """
     removals: dict[str, Callable[[], None]] = {}
     faults: dict[str, BackendFault] = {}
@@ -149,11 +151,11 @@ def cleanup(config: ProxyConfig, options: BackendOptions) -> list[str]:
 
 
 def close(backend: Backend) -> None:
-    """Close a backend that nobody needs any more. A failure is logged: nothing depends on it."""
+    """Close a backend that is no longer needed. A failure is logged: nothing depends on it."""
     try:
         backend.close()
     except (KproxyError, OSError) as error:
-        log.warning("not closed: %s", error)
+        log.warning("a backend could not be closed: %s", error)
 
 
 def _unless_faulty(
@@ -171,15 +173,15 @@ def _unless_faulty(
 
 
 def remove_in_turn(removals: Mapping[str, Callable[[], None]]) -> dict[str, str]:
-    """Call all of them. Returns the failures by name."""
+    """Call all of them and return the failures by name."""
     failures: dict[str, str] = {}
-    # Modes share names of chains: what one cannot delete for a rule of another goes afterwards.
+    # Modes share chains: one that a rule of another mode still uses can be deleted in round two.
     for _ in range(2):
         failures = {}
         for name, remove in removals.items():
             try:
                 remove()
-            except (KproxyError, OSError) as error:  # OSError: no process, ...
+            except (KproxyError, OSError) as error:  # OSError: too few processes, ...
                 failures[name] = str(error)
         if not failures:
             break

@@ -1,4 +1,4 @@
-"""After a sync: cut the UDP flows that still lead to removed endpoints."""
+"""Deletes, after a sync, the UDP flows that still lead to removed endpoints."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ log = logging.getLogger("kproxy")
 
 
 def cut_stale_flows(plan: Plan, serving: Serving) -> None:
-    """In the calling thread's namespace. A failure is logged: the rules are in force anyway."""
+    """Delete stale flows in the calling thread's namespace. A failure is logged, not raised."""
     try:
-        doomed = stale(plan, serving, conntrack.flows(plan.family, "UDP"))
-        if doomed:
-            conntrack.forget(doomed)
-            log.info("%s: cut %d UDP flows to removed endpoints", plan.family.value, len(doomed))
+        flows = stale(plan, serving, conntrack.flows(plan.family, "UDP"))
+        if flows:
+            conntrack.forget(flows)
+            log.info("%s: cut %d UDP flows to removed endpoints", plan.family.value, len(flows))
     except (KernelRefused, Unsupported, OSError) as error:
-        log.error("%s: UDP flows to removed endpoints go on: %s", plan.family.value, error)
+        log.error("%s: cannot cut UDP flows to removed endpoints: %s", plan.family.value, error)

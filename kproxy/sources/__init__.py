@@ -1,4 +1,4 @@
-"""Where objects come from. A source reads, checks, and sends events to the control loop.
+"""Sources of objects. A source reads objects, checks them, and sends events to the control loop.
 
 - `files`: manifests in files and folders, watched.
 """

@@ -1,8 +1,8 @@
 """Manifests in files and folders.
 
-Each file counts by itself: a version that is invalid leaves that file's last good version in force
-and does not hold up the others. A file removed from a folder is gone, with its objects; one that
-was named explicitly is missed, and stays in force.
+Each file is judged by itself: an invalid version leaves that file's last good version in force and
+does not delay the others. The objects of a file that disappears from a folder are removed; those of
+a file that was named explicitly stay in force, and its absence is reported.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from kproxy.api.decode import SUFFIXES, Decoded, decode_texts, manifest_files
 from kproxy.proxy.events import Event, Objects, Rejected
 from kproxy.sources.last_good import LastGood
 
-POLL_INTERVAL_S = 1.0  # so that what the kernel does not tell is seen: network file systems ...
-SETTLE_MS = 100  # a file that is being written is left in peace for so long
+POLL_INTERVAL_S = 1.0  # for changes that the kernel does not report: network file systems ...
+SETTLE_MS = 100  # a file that is being written is not read for this long
 
 Stamp = tuple[int, int, int]  # inode, size, time of change in ns
 
@@ -32,11 +32,11 @@ class Manifests:
         self._last_good = LastGood(decode_texts)
         self._stamps: dict[Path, Stamp | None] = {}
         self._texts: dict[Path, bytes] = {}
-        self._rejected: dict[str, list[Stamp | None]] = {}  # what was told last, by problem
+        self._rejected: dict[str, list[Stamp | None]] = {}  # what was reported last, by problem
 
     def read(self) -> Decoded:
-        """All files as they are, and every problem. For a start there must be none."""
-        self._stamps = self._look()  # before reading: what changes meanwhile is seen next time
+        """Read all files; return their objects and all problems, of which a start allows none."""
+        self._stamps = self._look()  # before reading: later changes are seen next time
         texts: dict[Path, bytes] = {}
         problems = []
         for file in self._stamps:
@@ -55,9 +55,9 @@ class Manifests:
         return Decoded(decoded.objects, (*problems, *decoded.problems), (*empty, *decoded.notices))
 
     def poll(self) -> list[Event]:
-        """What there is to tell since the last `read` or `poll`. Files are not read in vain.
+        """Return the events since the last `read` or `poll`. Files are read only if one changed.
 
-        A version that is invalid is told once, however often other files change.
+        An invalid version is reported once, however often other files change.
         """
         if self._look() == self._stamps:
             return []
@@ -73,13 +73,13 @@ class Manifests:
         return events
 
     def watch(self, send: Callable[[Event], None], stopped: Flag) -> None:
-        """Sends what `poll` finds, soon after each change, until `stopped` is set."""
+        """Send the events of `poll`, soon after each change, until `stopped` is set."""
         for _ in self._moments(stopped):
             for event in self.poll():
                 send(event)
 
     def _moments(self, stopped: Flag) -> Iterator[object]:
-        """Yields whenever there may be news."""
+        """Yield whenever a file may have changed."""
         from watchfiles import watch  # 20 ms that `--once` need not spend
 
         # A file's folder, not the file: editors and ConfigMaps put another file in its place.
@@ -96,7 +96,9 @@ class Manifests:
                 recursive=False,
             )
         except OSError as error:
-            log.warning("looking at manifests every %g s instead: %s", POLL_INTERVAL_S, error)
+            log.warning(
+                "cannot watch the manifests, checking them every %g s: %s", POLL_INTERVAL_S, error
+            )
             while not stopped.wait(POLL_INTERVAL_S):
                 yield None
 
@@ -104,15 +106,15 @@ class Manifests:
         return {file: _stamp(file) for path in self._paths for file in _files(path)}
 
     def _former(self, path: Path) -> dict[Path, bytes]:
-        """What was read last from a file, or from the folder it was."""
+        """Return what was read last from a file, or from the files of what was then a folder."""
         return {file: text for file, text in self._texts.items() if path in (file, *file.parents)}
 
 
 def _files(path: Path) -> list[Path]:
-    """The manifests of a folder by name, or the file itself, also if it does not exist."""
+    """Return the manifests of a folder by name, or the file itself, even if it does not exist."""
     try:
         return manifest_files(path) if path.is_dir() else [path]
-    except OSError:  # reading it will tell
+    except OSError:  # reading it will report the error
         return [path]
 
 

@@ -1,4 +1,4 @@
-"""Which version of each manifest is in force."""
+"""Keeps the version of each manifest that is in force."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Texts = Mapping[str, bytes]  # file name -> contents
 
 
 class LastGood:
-    """Remembers, file by file, the last version without problems.
+    """The last version of each file without problems.
 
-    `decode` judges all files together, as objects in different files may contradict each other; its
-    problems begin with the name of the file and a colon.
+    `decode` checks all files together, as objects in different files may conflict; its problems
+    begin with the name of the file and a colon.
     """
 
     def __init__(self, decode: Callable[[Texts], Decoded]) -> None:
@@ -21,10 +21,10 @@ class LastGood:
         self._texts: Texts = {}
 
     def take(self, texts: Texts) -> Decoded:
-        """The objects now in force, and the problems of versions that are not.
+        """Return the objects now in force, and the problems of versions that are not.
 
-        `texts` is every file there is. Files with problems count as they were before, new ones not
-        at all; if the rest does not fit together then, nothing changes.
+        `texts` holds every present file. A file with problems counts as it was before, a new one
+        not at all; if what remains still has conflicts, nothing changes.
         """
         emptied = {name for name in texts if not texts[name].strip() and self._texts.get(name)}
         problems = [f"{name}: empty; to remove its objects, remove the file" for name in emptied]
@@ -46,6 +46,6 @@ class LastGood:
         return Decoded(decoded.objects, tuple(problems), decoded.notices)
 
     def _without(self, rejected: set[str], texts: Texts) -> Texts:
-        """`texts`, but the rejected files as they were before."""
+        """Return `texts` with the rejected files as they were before."""
         former = {name: self._texts[name] for name in rejected if name in self._texts}
         return {name: text for name, text in texts.items() if name not in rejected} | former

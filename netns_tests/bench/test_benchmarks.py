@@ -1,4 +1,4 @@
-"""All benchmarks run in each mode. What they measure depends on the machine, and is not judged."""
+"""All benchmarks run in each mode. The figures depend on the machine, and are not checked."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SUBJECTS = [  # mode, variant
 
 
 def bench(*arguments: str, mode: str, variant: str) -> list[bytes]:
-    """Lines that the command prints."""
+    """Return the lines that the command prints."""
     chosen = [] if variant == "auto" else ["--variant", variant]
     argv = [sys.executable, "-m", "kproxy", "bench", *arguments, "--mode", mode, *chosen, "--json"]
     return run(argv).encode().splitlines()

@@ -1,8 +1,8 @@
-"""Two dumps of a service proxy's kernel state, compared by what they mean.
+"""Compares two dumps of a service proxy's kernel state by what they mean.
 
 Order counts inside a chain. It does not among chains, sets, elements, virtual servers, addresses;
-nor in a dispatch chain between neighbours that serve different services: packets meet one of them;
-nor where all rules do the same to packets of different addresses, and say no service's name.
+nor in a dispatch chain between neighbours for different services, as a packet matches one of them;
+nor where all rules do the same to packets of different addresses, and name no service.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 
-# A setting that the kernel of the recording did not have: elsewhere it may have any value.
+# The kernel of the recording did not have this setting: elsewhere it may have any value.
 NO_SUCH_SETTING = ("",)
 
-# What there is -> its lines, in an order that counts (or was made canonical).
+# The name of an item -> its lines, in an order that matters (or was made canonical).
 State = dict[str, tuple[str, ...]]
 
 DISPATCH_CHAINS = {
@@ -37,7 +37,7 @@ _COMMA_OUTSIDE_QUOTES = re.compile(r',\s*(?=(?:[^"]*"[^"]*")*[^"]*$)')
 
 
 def differences(expected: str, actual: str) -> list[str]:
-    """One entry for each thing that only one dump has, or that the two have differently."""
+    """Return one entry for each item that only one dump has, or that differs between them."""
     left, right = parse(expected), parse(actual)
     return [
         f"{name}: {_difference(left.get(name), right.get(name))}"
@@ -59,7 +59,7 @@ def _difference(expected: tuple[str, ...] | None, actual: tuple[str, ...] | None
 
 
 def parse(dump: str) -> State:
-    """The state in a dump: sections under `## NAME` of iptables-save lines or facts; nft tables."""
+    """Return a dump's state: sections `## NAME` of iptables-save lines or facts; nft tables."""
     state: State = {}
     chains: dict[str, list[str]] = {}
     section = table = ""
@@ -90,7 +90,7 @@ def parse(dump: str) -> State:
 
 
 def _without_order_of_services(rules: list[str]) -> tuple[str, ...]:
-    """Neighbours sorted by the service they name; rules of one service, and of none, stay put."""
+    """Return rules with neighbours sorted by the service they name; others keep their order."""
     canonical: list[str] = []
     for of_a_service, group in groupby(rules, lambda rule: bool(_service(rule))):
         neighbours = list(group)
@@ -99,7 +99,7 @@ def _without_order_of_services(rules: list[str]) -> tuple[str, ...]:
 
 
 def _service(rule: str) -> str:
-    """The comment of a rule if it starts with the `namespace/name` of a service, else ""."""
+    """Return the comment of a rule if it starts with a service's `namespace/name`, else ""."""
     found = _COMMENT.search(rule)
     comment = (found[1] or found[2]) if found else ""
     return comment if "/" in comment.partition(" ")[0] else ""
@@ -118,7 +118,7 @@ def _nft_table(name: str, lines: Iterator[str]) -> State:
 
 
 def _nft_object(name: str, lines: Iterator[str]) -> State:
-    """A chain with its rules in order; a set or map with its head, and each element by itself."""
+    """Return a chain with its rules in order; a set or map with its head, and each element."""
     body: list[str] = []
     for line in lines:
         if line == "\t}":

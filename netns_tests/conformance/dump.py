@@ -1,6 +1,6 @@
-"""What a service proxy left in the calling thread's namespace, as text like that of the recordings.
+"""Dumps what a service proxy left in the calling thread's namespace, as in the recordings.
 
-Read with the kernel's own tools, not through kproxy's eyes.
+It is read with the kernel's own tools, not by kproxy's code.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from kproxy.kernel import sysctl
 from kproxy.kernel.process import run
 from kproxy.kernel.xtables import TABLES, Variant
 
-# What the kernel chose for a set: sizes, and a random number.
+# Values that the kernel chose for a set: sizes, and a random number.
 _SET_SIZES = re.compile(r" (?:hashsize|maxelem|bucketsize|initval) \S+")
 
 SYSCTLS = (
@@ -30,7 +30,7 @@ SYSCTLS = (
 
 
 def iptables(variant: Variant) -> str:
-    """The tables of both families. Asking for a legacy table makes it."""
+    """Return the tables of both families. Reading a legacy table creates it."""
     return "".join(
         _section(command, _chains_and_rules(_tables(f"{command}-{variant}-save")))
         for command in ("iptables", "ip6tables")
@@ -38,7 +38,7 @@ def iptables(variant: Variant) -> str:
 
 
 def ipvs(variant: Variant) -> str:
-    """Virtual and real servers, sets, the addresses of kube-ipvs0, and what `iptables` gives."""
+    """Return virtual and real servers, sets, kube-ipvs0's addresses, and what `iptables` does."""
     servers = run(["ipvsadm", "--save", "--numeric"]).splitlines()
     sets = _SET_SIZES.sub("", run(["ipset", "save"])).splitlines()
     return (
@@ -50,12 +50,12 @@ def ipvs(variant: Variant) -> str:
 
 
 def nftables() -> str:
-    """The tables of the nftables mode, "" for a family that has none."""
+    """Return the tables of the nftables mode, "" for a family that has none."""
     return "".join(_nft_table(family) for family in ("ip", "ip6"))
 
 
 def sysctls() -> str:
-    """The settings a service proxy may touch, with an empty value where the kernel has none."""
+    """Return the settings a service proxy may write; a value is empty if the kernel lacks it."""
     return _section("sysctl", (f"{name} = {_setting(name)}" for name in SYSCTLS))
 
 
@@ -64,7 +64,7 @@ def _section(name: str, lines: Iterable[str]) -> str:
 
 
 def _tables(command: str) -> str:
-    """The tables there are cost one process, each of the others one more."""
+    """Return the tables. The existing ones take one process, each of the others one more."""
     saved = run([command])
     found = (re.search(rf"^\*{table}$.*?^COMMIT$", saved, re.DOTALL | re.M) for table in TABLES)
     return "\n".join(
@@ -82,7 +82,7 @@ def _chains_and_rules(saved: str) -> Iterator[str]:
 
 
 def _service_addresses() -> list[str]:
-    """None, too, where nobody made that link."""
+    """Return the addresses of the link; none also if it does not exist."""
     try:
         shown = run(["ip", "-oneline", "address", "show", "dev", "kube-ipvs0", "scope", "global"])
     except KernelRefused:

@@ -1,4 +1,4 @@
-"""The judge judged: what counts as a difference, and that what is recorded can be read back."""
+"""Tests of the comparison: what counts as a difference, and that recordings can be read back."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_ipvs_recordings_can_be_read_back(case: str) -> None:
 
 
 def restorable(tables: str) -> str:
-    """Tables as dumped, in the form iptables-restore accepts."""
+    """Return dumped tables in the form iptables-restore accepts."""
     text = re.sub(r"^:(KUBE-\S+)$", r":\1 - [0:0]", tables, flags=re.MULTILINE)
     text = re.sub(r"^:(\w+)$", r":\1 ACCEPT [0:0]", text, flags=re.MULTILINE)
     return "".join(f"*{table}COMMIT\n" for table in text.split("*")[1:])

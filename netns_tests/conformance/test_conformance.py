@@ -1,4 +1,4 @@
-"""Each recorded case through the command line, on the node it was recorded on.
+"""Each recorded case is run by the command line, on the node it was recorded on.
 
 To see one by hand: scripts/test netns_tests/conformance -k 'nft and nodeport-local'
 """

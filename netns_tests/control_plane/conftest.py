@@ -1,4 +1,4 @@
-"""One lab for each mode, which all tests of the package share: they leave nothing in it."""
+"""One lab for each mode, which all tests of the package share and leave as it was."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def unproxied() -> Iterator[PlaneLab]:
 
 @pytest.fixture
 def bare_lab(unproxied: PlaneLab) -> Iterator[PlaneLab]:
-    """Without proxies: what is the same in every mode is tried here."""
+    """Yield a lab without proxies, for what is the same in every mode."""
     with cleared(unproxied):
         yield unproxied
 

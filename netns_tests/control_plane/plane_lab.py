@@ -1,4 +1,4 @@
-"""A lab with a control plane, what tests write into it, and what its kernels hold of that.
+"""A lab with a control plane, the objects that tests write, and what its kernels hold of them.
 
     node-a: shell    node-b    node-c    outside, on the router
 
@@ -52,13 +52,13 @@ SPEC = LabSpec(
 )
 KINDS = (Deployment, Pod, Service, Endpoints, EndpointSlice)
 _DEADLINE_S = 10
-# What sends no new connection anywhere: a real server of IPVS that is drained, and the set of
+# These send no new connection anywhere: a real server of IPVS that is drained, and the set of
 # packets that a pod sends to itself, which has all endpoints, ready or not.
 _LEADS_NOWHERE = re.compile(r".* -w 0$|^add KUBE-(?:6-)?LOOP-BACK .*", re.MULTILINE)
 
 
 class PlaneLab(ProbedLab):
-    """With what every test asks for. `mode` None: without proxies."""
+    """A lab with what every test needs. With `mode` None it has no proxies."""
 
     def __init__(self, mode: Mode | None, spec: LabSpec = SPEC) -> None:
         name, options = (mode.name, mode.options) if mode else (None, None)
@@ -69,7 +69,7 @@ class PlaneLab(ProbedLab):
         return {object_key(each): each for kind in KINDS for each in self.objects(kind)}
 
     def pods_of(self, name: str) -> list[Pod]:
-        """Of a Deployment, terminating ones too."""
+        """Return the Pods of a Deployment, terminating ones too."""
         return [pod for pod in self.objects(Pod) if pod.metadata.labels.get("app") == name]
 
     def service(self, name: str = "web") -> Service:
@@ -81,7 +81,7 @@ class PlaneLab(ProbedLab):
         return [each.ip for each in self.service(name).status.load_balancer.ingress]
 
     def break_pod(self, name: str, *, healthy: bool = False) -> None:
-        """What its readiness probe asks fails from now on, and nobody is told."""
+        """Make the target of a Pod's readiness probe fail, without informing the lab."""
         (pod,) = (each for each in self.objects(Pod) if each.metadata.name == name)
         (probe,) = (each.readiness_probe for each in pod.spec.containers)
         plane = self._parts.objects
@@ -90,19 +90,19 @@ class PlaneLab(ProbedLab):
         plane._kubelet._runtime.set_health(name, probe, healthy=healthy)
 
     def rules(self) -> dict[str, str]:
-        """Of each node, as its kernel has them now."""
+        """Return the rules of each node, as its kernel has them now."""
         return {name: node.namespace.run(self._dump) for name, node in self.nodes.items()}
 
     def addresses(self, *pods: str) -> list[str]:
-        """Of pods that run, sorted."""
+        """Return the sorted addresses of running pods."""
         return sorted(address for pod in pods for address in self.pods[pod].addresses.values())
 
-    def gone(self, *pods: str) -> bool:
-        """Whether none of these pods runs."""
+    def stopped(self, *pods: str) -> bool:
+        """Tell whether none of these pods runs."""
         return not self.pods.keys() & {*pods}
 
     def settled(self, name: str, *pods: str) -> bool:
-        """Whether a Deployment has just these Pods, all ready."""
+        """Tell whether a Deployment has just these Pods, all ready."""
         return {each.metadata.name for each in self.pods_of(name)} == {*pods} and all(
             pod in self.pods and self.pod(pod).ready for pod in pods
         )
@@ -110,7 +110,7 @@ class PlaneLab(ProbedLab):
 
 @contextmanager
 def cleared(lab: PlaneLab) -> Iterator[PlaneLab]:
-    """Afterwards it has nothing but its own objects."""
+    """Remove all objects but the lab's own after the block."""
     own = {*lab.pods}
     try:
         yield lab
@@ -129,7 +129,7 @@ def deployment(
     sleep_s: int = 0,
     grace_s: int = 30,
 ) -> Deployment:
-    """`strategy`, `probe`: in YAML. A template is another one if its image is."""
+    """Return a Deployment; `strategy`, `probe` are YAML. Another image is another template."""
     readiness = f"readinessProbe: {probe}" if probe else ""
     sleep = f"lifecycle: {{preStop: {{sleep: {{seconds: {sleep_s}}}}}}}" if sleep_s else ""
     (found,) = objects(f"""
@@ -158,7 +158,7 @@ def deployment(
 
 
 def service(name: str = "web", *, of: str = "web", more: str = "type: LoadBalancer") -> Service:
-    """`more`: fields of its spec in YAML, one a line or in braces."""
+    """Return a Service. `more` has fields of its spec in YAML, one a line or in braces."""
     (found,) = objects(f"""
         apiVersion: v1
         kind: Service
@@ -182,7 +182,7 @@ def objects(manifest: str) -> tuple[KubernetesObject, ...]:
 
 
 def ways(lab: PlaneLab, name: str = "web", protocol: str = "TCP") -> list[Packet]:
-    """To a Service: its cluster IPs, load balancer addresses and a node port, from everywhere."""
+    """Return packets to a Service's cluster IPs, load balancer addresses and a node port."""
     found = lab.service(name)
     port = next(each for each in found.spec.ports if each.protocol == protocol)
     cluster_ips = [ip for ip in found.spec.cluster_ips if ip != "None"]
@@ -201,7 +201,7 @@ def ways(lab: PlaneLab, name: str = "web", protocol: str = "TCP") -> list[Packet
 
 
 def check_served(lab: PlaneLab, *pods: str, by: str = "web", times: int = 3) -> None:
-    """These pods may answer and no others do, on all ways to the Service `by`."""
+    """Check that only these pods answer, on all ways to the Service `by`."""
     packets = ways(lab, by)
     expected = delivered(*pods)
     for to in packets:
@@ -213,7 +213,7 @@ def check_served(lab: PlaneLab, *pods: str, by: str = "web", times: int = 3) -> 
 
 
 def check_unserved(lab: PlaneLab, expected: Expectation, *, by: str = "web") -> None:
-    """Nobody answers, on all ways to the Service `by`."""
+    """Check that no pod answers, on any way to the Service `by`."""
     packets = ways(lab, by)
     for to in packets:
         assert lab.predict(to.client, to.address, to.port) == expected
@@ -222,7 +222,7 @@ def check_unserved(lab: PlaneLab, expected: Expectation, *, by: str = "web") -> 
 
 
 def known(lab: PlaneLab, addresses: Iterable[str]) -> set[str]:
-    """Those of the addresses that any node's kernel sends somebody to."""
+    """Return those of the addresses that any node's kernel sends packets to."""
     text = _LEADS_NOWHERE.sub("", "\n".join(lab.rules().values()))
     return {
         address
@@ -232,7 +232,7 @@ def known(lab: PlaneLab, addresses: Iterable[str]) -> set[str]:
 
 
 def everything(lab: PlaneLab) -> dict[str, object]:
-    """What a change could leave: rules, links, routes, namespaces, objects."""
+    """Return everything that a change could leave: rules, links, routes, namespaces, objects."""
     found: dict[str, object] = {f"rules of {name}": text for name, text in _states(lab).items()}
     for name in (*lab.nodes, ROUTER):
         namespace = lab.hosts[name].namespace
@@ -253,7 +253,7 @@ def _states(lab: PlaneLab) -> dict[str, State]:
 
 
 def namespaces() -> list[str]:
-    """All network namespaces that this process holds."""
+    """Return all network namespaces that this process holds."""
     found = []
     for number in os.listdir("/proc/self/fd"):
         with suppress(OSError):  # the one of the folder is closed by now
@@ -264,7 +264,7 @@ def namespaces() -> list[str]:
 
 @contextmanager
 def connection(lab: PlaneLab, to: Packet) -> Iterator[socket.socket]:
-    """An open one, on which nothing has been asked yet."""
+    """Return an open connection, on which nothing has been asked yet."""
     with lab.hosts[to.client].namespace.entered():
         sock = socket.create_connection((to.address, to.port), timeout=_DEADLINE_S)
     with sock:
@@ -272,7 +272,7 @@ def connection(lab: PlaneLab, to: Packet) -> Iterator[socket.socket]:
 
 
 def ask_on(sock: socket.socket) -> str:
-    """The pod that answers."""
+    """Return the pod that answers."""
     sock.sendall(b"who?\n")
     pod: str = json.loads(sock.makefile("rb").readline())["pod"]
     return pod
@@ -280,7 +280,7 @@ def ask_on(sock: socket.socket) -> str:
 
 @dataclass(slots=True)
 class Traffic:
-    """Clients that ask all the time. `answered`: by whom, `failed`: what else became of it."""
+    """Clients that connect all the time: `answered` has the pods, `failed` the other outcomes."""
 
     answered: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -288,7 +288,7 @@ class Traffic:
 
 @contextmanager
 def traffic(lab: PlaneLab, packets: Sequence[Packet]) -> Iterator[Traffic]:
-    """Inside, each of `packets` begins connection after connection."""
+    """Make connections with all `packets` again and again during the block."""
     seen, ended, first = Traffic(), threading.Event(), threading.Event()
     died: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""Addresses and ports: as written, as there are any, and free again at once."""
+"""Addresses and ports: allocated as stated, until none is left, and free again at once."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def test_what_is_written_is_honoured(lab: PlaneLab) -> None:
 
 
 def fixed(name: str, of: str = "web") -> Service:
-    """Its addresses and ports are written down."""
+    """Return a Service that states its addresses and ports."""
     found = service(name, of=of, more="type: NodePort, clusterIPs: [10.96.0.5, 'fd00:10:96::5']")
     ports = [altered(port, node_port=30003 + i) for i, port in enumerate(found.spec.ports)]
     return altered(found, spec=altered(found.spec, ports=tuple(ports)))
 
 
 def test_another_service_gets_what_is_released(lab: PlaneLab) -> None:
-    """At once, and clients meet its pods there."""
+    """This takes effect at once, and clients reach its pods there."""
     lab.apply([deployment(replicas=1), deployment("shop", 1), fixed("web")])
     lab.delete([("Service", "default", "web")])
     assert lab.connect("outside", lab.nodes["node-c"].addresses[V4], 30003) == refused("node-c")
@@ -51,7 +51,7 @@ def test_another_service_gets_what_is_released(lab: PlaneLab) -> None:
 
 
 def test_a_service_keeps_what_it_has(lab: PlaneLab) -> None:
-    """Whatever else of it is written anew; another type gives back what it does not need."""
+    """This holds whatever else of it changes; another type frees what it does not need."""
     lab.apply([deployment(replicas=1), service()])
     first, vips = lab.service().spec, lab.vips()
     lab.apply([service(more="type: LoadBalancer, sessionAffinity: ClientIP")])
@@ -67,7 +67,7 @@ def test_a_service_keeps_what_it_has(lab: PlaneLab) -> None:
     check_served(lab, "web-1")
 
 
-EXHAUSTED = [  # fields of the Services, how many there may be, what one more is told
+EXHAUSTED = [  # fields of the Services, how many there may be, the refusal of one more
     ("ipFamilies: [IPv4]", 13, "failed to allocate a serviceIP: range is full"),
     ("ipFamilies: [IPv6]", 14, "failed to allocate a serviceIP: range is full"),
     ("type: NodePort", 8, "failed to allocate a nodePort: range is full"),
@@ -76,7 +76,7 @@ EXHAUSTED = [  # fields of the Services, how many there may be, what one more is
 
 @pytest.mark.parametrize(("more", "room", "told"), EXHAUSTED)
 def test_all_are_taken(bare_lab: PlaneLab, more: str, room: int, told: str) -> None:
-    """One address of each family is the DNS's. The last one that is released is the next's."""
+    """One address of each family is the DNS's. The one released last goes to the next Service."""
     lab = bare_lab
     lab.apply(small(f"s-{number}", more) for number in range(room))
     before = lab.objects_by_key()
@@ -90,7 +90,7 @@ def test_all_are_taken(bare_lab: PlaneLab, more: str, room: int, told: str) -> N
 
 
 def small(name: str, more: str) -> KubernetesObject:
-    """A Service with one port."""
+    """Return a Service with one port."""
     ports = "ports: [{port: 80, targetPort: 8080}]"
     (found,) = objects(f"""
         apiVersion: v1
@@ -102,12 +102,12 @@ def small(name: str, more: str) -> KubernetesObject:
 
 
 def taken(lab: PlaneLab, name: str) -> set[str]:
-    """Of the pools that are small."""
+    """Return what a Service takes of the small pools."""
     return {*lab.service(name).spec.cluster_ips, *map(str, node_ports(lab, name))} - {"0"}
 
 
 def test_load_balancers_wait_for_an_address(lab: PlaneLab) -> None:
-    """The pool of IPv4 has two; who waits gets the first that is released, routes and all."""
+    """The pool of IPv4 has two; a waiting Service gets the first that is released, with routes."""
     lab.apply([deployment(replicas=1), *(small(name, "type: LoadBalancer") for name in THREE)])
     first, second, waiting = map(lab.vips, THREE)
     assert (len(first), len(second), waiting) == (1, 1, [])

@@ -1,4 +1,4 @@
-"""What an API server would refuse is refused by field, and nothing of it is done."""
+"""Objects that an API server would refuse are refused by field, and nothing is applied."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def a_deployment(spec: str, *, labels: str = "{app: web}", name: str = "web") ->
 
 PORT = "ports: [{port: 80}]"
 NO_ROOM = "failed to allocate IP 10.97.0.5: the provided IP (10.97.0.5) is not in the valid range."
-REFUSED = {  # what is wrong -> the manifest; a lab with `web` and its Service knows of these two
+REFUSED = {  # the fault -> the manifest; the lab has `web` and its Service
     'Service "bad" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.5"]: failed to allocate'
     " IP 10.96.0.5: provided IP is already allocated": a_service(f"clusterIP: 10.96.0.5, {PORT}"),
     f'Service "bad" is invalid: spec.clusterIPs: Invalid value: ["10.97.0.5"]: {NO_ROOM} The range'
@@ -102,7 +102,7 @@ def use(lab: PlaneLab) -> None:
 
 
 def try_refused(lab: PlaneLab, told: str) -> None:
-    """Among good ones, and with another bad one."""
+    """Check that a manifest is refused among good ones, and with another bad one."""
     bad = objects(REFUSED[told])
     other = objects(a_service(f"clusterIP: 10.96.9.9, {PORT}", name="worse"))
     with pytest.raises(BadInput) as refused:
@@ -138,7 +138,7 @@ def test_what_is_not_there(bare_lab: PlaneLab, told: str) -> None:
 
 
 def test_nothing_is_half_applied(lab: PlaneLab, tmp_path: Path) -> None:
-    """Whatever is wrong, kernels and clients do not notice."""
+    """Whatever the fault, kernels and clients do not notice."""
     use(lab)
     before = everything(lab)
     for told in REFUSED:

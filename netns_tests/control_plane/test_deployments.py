@@ -27,7 +27,7 @@ LATE = "{tcpSocket: {port: 8080}, initialDelaySeconds: 1, periodSeconds: 1, time
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What there was of a Deployment at one moment."""
+    """The state of a Deployment at one moment."""
 
     old: int
     new: int
@@ -98,9 +98,9 @@ def test_scale(lab: PlaneLab) -> None:
         pods = [pod for pod in lab.pods if pod.startswith("web-")]
         nodes = Counter(lab.pods[pod].node for pod in pods)
         assert [nodes[node] for node in lab.nodes] == [on_node] * 3
-        gone = [each for pod, ips in former.items() if pod not in pods for each in ips]
-        if gone:
-            assert not known(lab, gone)
+        removed = [each for pod, ips in former.items() if pod not in pods for each in ips]
+        if removed:
+            assert not known(lab, removed)
         if pods:
             check_served(lab, *pods)
         else:
@@ -109,7 +109,7 @@ def test_scale(lab: PlaneLab) -> None:
 
 
 def test_restart(lab: PlaneLab) -> None:
-    """The same name, another address, and the Service leads there at once, old flows too."""
+    """The name stays, the address is another, and the Service leads there at once, flows too."""
     lab.apply([deployment(replicas=1), service()])
     former, node = lab.addresses("web-1"), lab.pod("web-1").node
     with asking(lab) as clients:
@@ -126,20 +126,20 @@ def test_restart(lab: PlaneLab) -> None:
 
 
 def test_udp_flows_leave_a_pod_that_ends(lab: PlaneLab) -> None:
-    """As soon as it does not serve any more: until then it may, as with TCP."""
+    """They leave as soon as it no longer serves; until then they may stay, as with TCP."""
     lab.apply([deployment(replicas=2, sleep_s=1), service()])
     with asking(lab) as clients:
         assert {client.ask() for client in clients} == {"web-1", "web-2"}
         lab.pod("web-2").fail_readiness()
         assert {client.ask() for client in clients} == {"web-1"}
         lab.delete([("Pod", "default", "web-1")])
-        assert lab.wait_for(lambda: lab.gone("web-1"))
+        assert lab.wait_for(lambda: lab.stopped("web-1"))
         assert {client.ask() for client in clients} == {"web-3"}
 
 
 @contextmanager
 def asking(lab: PlaneLab) -> Iterator[list[UdpClient]]:
-    """Clients on all ways, each with a source port of its own that it keeps."""
+    """Return clients on all ways, each with a source port of its own that it keeps."""
     with ExitStack() as stack:
         packets = [to for to in ways(lab, protocol="UDP") for _ in range(2)]
         yield [stack.enter_context(UdpClient(lab, to)) for to in packets]

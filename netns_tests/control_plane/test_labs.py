@@ -1,6 +1,4 @@
-"""Control planes on other networks, of one family, without proxies, side by side; and what becomes
-of a lab in which something goes wrong.
-"""
+"""Control planes on other networks, of one family, without proxies, side by side, or failing."""
 
 from __future__ import annotations
 
@@ -57,7 +55,7 @@ def test_a_rollout_on_another_network(mode: Mode, network: str) -> None:
         asked = [to for to in ways(lab) if network != "vpc" or to.client != "shell"]
         with traffic(lab, asked) as seen:
             lab.apply([deployment(replicas=2, image="answer:2")])
-            assert lab.wait_for(lambda: lab.gone("web-1", "web-2"))
+            assert lab.wait_for(lambda: lab.stopped("web-1", "web-2"))
         assert not seen.failed
         assert {"web-1", "web-2"} <= {*seen.answered}
         after = {how.pod for how in connect_many(lab, asked) if how.success}
@@ -100,7 +98,7 @@ def test_beside_the_dns_server_others_listen() -> None:
 
 
 def test_what_the_lab_has_stays(bare_lab: PlaneLab) -> None:
-    """Also when somebody has written it again."""
+    """This holds also when a test has written it again."""
     before = [each.metadata.name for each in bare_lab.objects(Node)]
     bare_lab.apply([bare_lab.get("Node", "node-a", namespace="")])
     bare_lab.replace([])
@@ -108,7 +106,7 @@ def test_what_the_lab_has_stays(bare_lab: PlaneLab) -> None:
 
 
 def test_side_by_side() -> None:
-    """With the same names and addresses; what happens to one is no news to the other."""
+    """Two labs may have the same names and addresses; one does not notice changes of the other."""
     with PlaneLab(NFTABLES[0]) as one, PlaneLab(IPTABLES[0]) as two:
         for lab in (one, two):
             lab.apply([deployment(replicas=2), service()])
@@ -120,9 +118,9 @@ def test_side_by_side() -> None:
         check_served(two, "web-1")
 
 
-def test_what_goes_wrong_behind_the_scenes(mode: Mode) -> None:
-    """Somebody has deleted a route that the control plane wants to delete, because the only pod
-    of a Service fails: the next verb says so. Afterwards all goes on, and the lab ends as usual.
+def test_the_next_verb_raises_an_error_of_the_background(mode: Mode) -> None:
+    """A route was deleted that the control plane wants to delete, because the only pod of a Service
+    fails: the next verb raises that error. Afterwards the lab works, and ends as usual.
     """
     before = namespaces()
     with PlaneLab(mode) as lab:
@@ -134,5 +132,5 @@ def test_what_goes_wrong_behind_the_scenes(mode: Mode) -> None:
         with pytest.raises(KernelRefused, match="No such process"):
             lab.wait_for(lambda: False)
         lab.scale("web", 0)
-        assert lab.wait_for(lambda: lab.gone("web-1"))
+        assert lab.wait_for(lambda: lab.stopped("web-1"))
     assert namespaces() == before

@@ -1,4 +1,4 @@
-"""Who is not ready is asked by nobody any more, from the moment on that a verb returns."""
+"""A pod that is not ready gets no more connections once a verb has returned."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ WATCHED = (
 
 
 def test_one_of_three(lab: PlaneLab) -> None:
-    """Whatever its probe is."""
+    """This holds with every kind of probe."""
     lab.apply([deployment(name, probe=probe) for name, probe in PROBES.items()])
     lab.apply([service(name, of=name, more=f"type: {TYPES[name]}") for name in PROBES])
     lab.apply([service(f"{name}-pods", of=name, more="clusterIP: None") for name in PROBES])
-    everybody = {name: [f"{name}-{number}" for number in (1, 2, 3)] for name in PROBES}
+    all_pods = {name: [f"{name}-{number}" for number in (1, 2, 3)] for name in PROBES}
     others = {name: [f"{name}-1", f"{name}-3"] for name in PROBES}
     addresses = lab.addresses(*(f"{name}-2" for name in PROBES))
-    check_all(lab, everybody)
+    check_all(lab, all_pods)
     assert known(lab, addresses) == {*addresses}
     for name in PROBES:
         lab.pod(f"{name}-2").fail_readiness()
@@ -49,12 +49,12 @@ def test_one_of_three(lab: PlaneLab) -> None:
         assert failure in warning
     for name in PROBES:
         lab.pod(f"{name}-2").pass_readiness()
-    check_all(lab, everybody)
+    check_all(lab, all_pods)
     assert not lab.warnings
 
 
 def check_all(lab: PlaneLab, serving: Mapping[str, Sequence[str]]) -> None:
-    """By packets and by name."""
+    """Check by packets and by name."""
     for name, pods in serving.items():
         check_served(lab, *pods, by=name)
     names = [f"{name}-pods" for name in serving]
@@ -76,7 +76,7 @@ def test_all(lab: PlaneLab) -> None:
 
 
 def test_the_load_balancer_follows(lab: PlaneLab) -> None:
-    """externalTrafficPolicy Local: its address moves to where somebody is ready."""
+    """With externalTrafficPolicy Local its address moves to a node with a ready pod."""
     local = service(more="type: LoadBalancer, externalTrafficPolicy: Local")
     lab.apply([deployment(replicas=2), local])
     for ready, other in (("web-1", "web-2"), ("web-2", "web-1")):

@@ -1,4 +1,4 @@
-"""How Pods end, and that nothing is left of what is deleted."""
+"""Pods end gracefully, and nothing is left of deleted objects."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_open_connections_end_first(lab: PlaneLab) -> None:
         check_served(lab, "web-2")
         assert not known(lab, addresses)
         assert {ask_on(sock) for sock in open_ones} == {"web-1"}
-    assert lab.wait_for(lambda: lab.gone("web-1"))
+    assert lab.wait_for(lambda: lab.stopped("web-1"))
     assert conditions(lab) == {"web-2": (True, True, False)}
 
 
 def conditions(lab: PlaneLab) -> dict[str, tuple[bool | None, bool | None, bool | None]]:
-    """ready, serving, terminating: of each pod, as the slices have it."""
+    """Return (ready, serving, terminating) of each pod, as the slices have it."""
     return {
         each.target_ref.name: (
             each.conditions.ready,
@@ -72,14 +72,14 @@ def test_the_grace_period_ends_them(lab: PlaneLab) -> None:
         open_ones = [stack.enter_context(connection(lab, to)) for to in ways(lab)]
         lab.scale("web", 0)
         assert "web-1" in lab.pods
-        assert lab.wait_for(lambda: lab.gone("web-1"))
+        assert lab.wait_for(lambda: lab.stopped("web-1"))
         for sock in open_ones:
             with suppress(ConnectionResetError):
                 assert not sock.recv(1)
 
 
 def test_a_deleted_manifest_leaves_nothing(lab: PlaneLab, tmp_path: Path) -> None:
-    """By file, by object, by key."""
+    """It may be deleted by file, by object or by key."""
     before = everything(lab)
     manifest = tmp_path / "web.yaml"
     manifest.write_text(MANIFEST)
@@ -135,7 +135,7 @@ spec:
 
 
 def test_a_lab_that_ends_during_a_termination(mode: Mode) -> None:
-    """A Pod in its long preStop hook serves, for there is no other; then all is gone at once."""
+    """A Pod in its long preStop hook serves, as there is no other; then all is removed at once."""
     before, threads = namespaces(), {*threading.enumerate()}
     with PlaneLab(mode) as lab:
         lab.apply([deployment(replicas=1, sleep_s=600, grace_s=1000), service()])
@@ -149,12 +149,12 @@ def test_a_lab_that_ends_during_a_termination(mode: Mode) -> None:
     assert {*threading.enumerate()} == threads
 
 
-def test_waits_that_are_too_long_for_python_hold_up_nobody(bare_lab: PlaneLab) -> None:
+def test_waits_that_are_too_long_for_python_delay_nothing(bare_lab: PlaneLab) -> None:
     probe = "{tcpSocket: {port: 8080}, initialDelaySeconds: 2147483647}"
     bare_lab.apply([deployment("slow", 1, probe=probe, sleep_s=10**11, grace_s=10**11)])
     bare_lab.scale("slow", 0)
     bare_lab.apply([deployment(replicas=1, sleep_s=1)])
     bare_lab.scale("web", 0)
-    assert bare_lab.wait_for(lambda: bare_lab.gone("web-1"))
+    assert bare_lab.wait_for(lambda: bare_lab.stopped("web-1"))
     bare_lab.pod("slow-1").restart()
-    assert bare_lab.gone("slow-1")
+    assert bare_lab.stopped("slow-1")

@@ -1,4 +1,4 @@
-"""What may surprise is told with the object that it is about, until its cause is gone."""
+"""An object that may surprise has a warning until its cause is removed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ODD: ObjectKey = ("Pod", "default", "odd")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`cure` takes the cause away."""
+    """A warning, and `cure`, which removes its cause."""
 
     name: str
     written: tuple[KubernetesObject, ...]
@@ -74,7 +74,7 @@ CASES = [
         lambda lab: lab.apply([deployment(replicas=1)]),
     ),
     Case(
-        "a port that nobody has",
+        "a port that no pod has",
         (deployment(replicas=1), a_service("metrics")),
         {WEB: ("spec.ports[0].targetPort: no selected Pod has a port named 'metrics' (TCP)",)},
         lambda lab: lab.apply([a_service("http")]),
@@ -100,7 +100,7 @@ CASES = [
             deployment(replicas=1),
             service(more="type: LoadBalancer, loadBalancerClass: example.org/none"),
         ),
-        {WEB: (f"{PENDING}: no controller for spec.loadBalancerClass 'example.org/none' is here",)},
+        {WEB: (f"{PENDING}: no controller serves spec.loadBalancerClass 'example.org/none'",)},
         lambda lab: lab.apply([service(more="type: NodePort")]),
     ),
     Case(
@@ -132,7 +132,7 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_it_goes_away_with_its_cause(bare_lab: PlaneLab, case: Case) -> None:
+def test_it_ends_with_its_cause(bare_lab: PlaneLab, case: Case) -> None:
     lab = bare_lab
     assert not lab.warnings
     lab.apply(case.written)

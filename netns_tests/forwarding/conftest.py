@@ -13,7 +13,7 @@ from netns_tests.modes import MODES
 
 @pytest.fixture(scope="session", params=MODES, ids=str)
 def survey(request: pytest.FixtureRequest) -> Iterator[Survey]:
-    """The answers to all rows that this run is about."""
+    """Yield the answers to all rows of this run."""
     params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     given = [each["case"] for each in params if "case" in each]
     cases = list(dict.fromkeys(case for case in given if isinstance(case, Case)))
@@ -22,7 +22,7 @@ def survey(request: pytest.FixtureRequest) -> Iterator[Survey]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes `case` runs for each row, in each family and protocol of the row."""
+    """Run a test that takes `case` for each row, in each family and protocol of the row."""
     if "case" not in metafunc.fixturenames:
         return
     cases: list[Case] = metafunc.module.CASES

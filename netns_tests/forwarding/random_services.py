@@ -1,4 +1,4 @@
-"""Random Services over the pods of a lab, and what random clients ask of them."""
+"""Random Services over the pods of a lab, and packets of random clients to them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _PORTS = (
     ),
 )
 _ENDPOINTS = (0, 1, 1, 2, 3, 5, 12)
-_SOURCE_RANGES = (  # of clients, pods and nodes: some lie in others, some touch
+_SOURCE_RANGES = (  # of clients, pods and nodes: some contain others, some are adjacent
     *("198.51.100.11/32", "198.51.100.8/30", "198.51.100.12/30", "198.51.100.0/24"),
     *("10.244.1.0/24", "10.244.1.12/32", "10.244.0.0/16", "192.168.10.12/32", "192.168.10.0/24"),
     *("2001:db8:198::11/128", "2001:db8:198::10/124", "2001:db8:198::/64", "fd00:10:244:1::/64"),
@@ -63,7 +63,7 @@ _SOURCE_RANGES = (  # of clients, pods and nodes: some lie in others, some touch
 
 
 class Question(NamedTuple):
-    """A packet, and the Service that it asks for or once would have asked for."""
+    """A packet, and the Service that it is for, or once would have been for."""
 
     packet: Packet
     service: Service
@@ -91,7 +91,7 @@ class RandomServices:
         self._services: dict[str, Service] = {}
         self._members: dict[str, _Members] = {}
         self._slices: dict[str, tuple[EndpointSlice, ...]] = {}
-        self._gone: list[Service] = []
+        self._removed: list[Service] = []
         for _ in range(SERVICES):
             self._add()
 
@@ -101,10 +101,10 @@ class RandomServices:
         return [*self._services.values(), *slices]
 
     def edit(self) -> None:
-        """A Service goes, one comes, and half of the others change in some way."""
-        doomed = self._random.choice(list(self._services))
-        self._gone.append(self._services.pop(doomed))
-        del self._members[doomed], self._slices[doomed]
+        """Remove a Service, add one, and change half of the others in some way."""
+        removed = self._random.choice(list(self._services))
+        self._removed.append(self._services.pop(removed))
+        del self._members[removed], self._slices[removed]
         for name in self._random.sample(list(self._services), SERVICES // 2):
             what = self._random.choice(("endpoints", "spec", "both"))
             if what != "endpoints":
@@ -114,13 +114,13 @@ class RandomServices:
         self._add()
 
     def questions(self, number: int) -> list[Question]:
-        """Mostly for what is there, a few for closed ports and for what was there."""
+        """Return questions, mostly for present Services, a few for closed ports and former ones."""
         clients = [*self._lab.nodes, *self._lab.pods, *self._lab.clients]
         there = [found for each in self._services.values() for found in self._open_ports(each)]
         astray = [found for each in self._services.values() for found in _closed_ports(each)]
-        astray += [found for each in self._gone for found in self._open_ports(each)]
+        astray += [found for each in self._removed for found in self._open_ports(each)]
         asked = [
-            # Few, because what no node takes goes round and is seen at each of 64 hops.
+            # Few, because a packet that no node takes loops and is seen at each of 64 hops.
             self._random.choice(there if self._maybe(0.9) else astray)
             for _ in range(number)
         ]
@@ -153,7 +153,7 @@ class RandomServices:
         self._set_members(bare.metadata.name, self._some_members())
 
     def _altered(self, of: Service) -> Service:
-        """A Service of the same name and cluster IPs."""
+        """Return a changed Service with the same name and cluster IPs."""
         pick = self._random.choice
         n = int(of.metadata.name.removeprefix("svc-"))
         kind = pick(("ClusterIP", "NodePort", "LoadBalancer", "LoadBalancer"))
@@ -183,7 +183,7 @@ class RandomServices:
         )
 
     def _some_members(self) -> _Members:
-        """Random pods, or those of another Service."""
+        """Return random pods, or those of another Service."""
         if self._members and self._maybe(0.2):
             return self._random.choice(list(self._members.values()))
         pods = self._random.sample(list(self._lab.pods.values()), self._random.choice(_ENDPOINTS))
@@ -201,7 +201,7 @@ class RandomServices:
         self._slices[name] = tuple(part for each in whole for part in self._split(each))
 
     def _split(self, whole: EndpointSlice) -> Sequence[EndpointSlice]:
-        """The slice, or two that have one endpoint in common."""
+        """Return the slice, or two that have one endpoint in common."""
         if len(whole.endpoints) < 3 or self._maybe(0.5):
             return [whole]
         metadata = replace(whole.metadata, name=f"{whole.metadata.name}-more")

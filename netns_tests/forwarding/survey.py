@@ -1,4 +1,4 @@
-"""Tables of packets: each row is asked three ways, and all three must say what the row says.
+"""Tables of packets: each row is tried in three ways, and all three must agree with the row.
 
     node-a: pod-a, visitor-a      node-b: pod-b      node-c: visitor-c      outside, stranger
 
@@ -47,12 +47,12 @@ _LOOPBACK = {Family.IPV4: "127.0.0.1", Family.IPV6: "::1"}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`asks`: "cluster IP", "external IP", "VIP", "VIP with source ranges", "VIP, closed port" and
-    the like, else a node port: of the node of that name, of "localhost", or of the "gateway" that
-    node-a is to its pods. `policy`: the traffic policy that matters for it.
-    `endpoints`: names of pods with a space between, "" for none. `ipvs`, `nftables`: the outcome
-    in that mode where it is another one. A pod sees "what it asks" if the address that is asked
-    is the source.
+    """A row. `asks` is "cluster IP", "external IP", "VIP", "VIP with source ranges", "VIP, closed
+    port" and the like, else a node port: of the node of that name, of "localhost", or of the
+    "gateway" that node-a is to its pods. `policy` is the traffic policy that matters for it.
+    `endpoints` has names of pods with a space between, "" for none. `ipvs` and `nftables` are the
+    outcome in that mode if it is another one. A pod sees "what it asks" if the address that is
+    asked is the source.
     """
 
     asks: str
@@ -67,17 +67,17 @@ class Case:
 
     @property
     def kind(self) -> tuple[str, str, str]:
-        """Cases of one kind share a Service."""
+        """Return the kind of a case; cases of one kind share a Service."""
         frontend = self.asks if self.asks in _ADDRESSES else "node port"
         return (frontend, self.policy, self.endpoints)
 
     def __str__(self) -> str:
-        endpoints = self.endpoints or "nobody"
+        endpoints = self.endpoints or "no endpoint"
         return f"{self.client} asks {self.asks} of {endpoints}, {self.policy}: {self.outcome}"
 
 
 class Seen(NamedTuple):
-    """Three answers about one packet, and what the row says that they must be."""
+    """Three answers about one packet, and the answer that the row expects."""
 
     packet: Answer
     connection: Answer

@@ -1,4 +1,4 @@
-"""Cluster IPs: who answers and what it sees, by internalTrafficPolicy."""
+"""Cluster IPs: the pod that answers and the source it sees, by internalTrafficPolicy."""
 
 from kproxy.address import Family
 from kproxy.api.types import Protocol
@@ -9,9 +9,9 @@ CLOSED = {"outside": "node-a", "visitor-c": "node-c", "node-c": "node-c"}
 
 
 def closed_port(client: str, by: str) -> Case:
-    """A port that no Service has. It goes to and fro between router and node-a (UDP is not told
-    that it ends), unless the address is the node's own (ipvs mode) or known as a cluster IP
-    (nftables mode).
+    """Return a case of a port that no Service has. It bounces between router and node-a (UDP is not
+    informed of its end), unless the address is the node's own (ipvs mode) or known as a
+    cluster IP (nftables mode).
     """
     return Case(
         *("cluster IP, closed port", "Cluster", client, "pod-b", refused()),
@@ -22,7 +22,7 @@ def closed_port(client: str, by: str) -> Case:
 
 
 CASES = [  # asks, policy, client, endpoints -> outcome
-    # Pods keep their address; everybody else is masqueraded.
+    # Pods keep their address; all other clients are masqueraded.
     Case("cluster IP", "Cluster", "visitor-a", "pod-a", delivered("pod-a", source="visitor-a")),
     Case("cluster IP", "Cluster", "visitor-a", "pod-b", delivered("pod-b", source="visitor-a")),
     Case("cluster IP", "Cluster", "visitor-c", "pod-a pod-b", delivered("pod-a", "pod-b")),
@@ -33,8 +33,7 @@ CASES = [  # asks, policy, client, endpoints -> outcome
     Case("cluster IP", "Cluster", "pod-a", "pod-a", delivered("pod-a", source="node-a")),
     Case("cluster IP", "Local", "pod-a", "pod-a", delivered("pod-a", source="node-a")),
     Case("cluster IP", "Cluster", "pod-a", "pod-b", delivered("pod-b", source="pod-a")),
-    # Local: endpoints of the client's own node, or nothing. IPVS says so: an empty virtual server
-    # refuses.
+    # Local: endpoints of the client's own node, or none. In IPVS an empty virtual server refuses.
     Case("cluster IP", "Local", "visitor-a", "pod-a", delivered("pod-a", source="visitor-a")),
     Case("cluster IP", "Local", "visitor-a", "pod-a pod-b", delivered("pod-a", source="visitor-a")),
     Case("cluster IP", "Local", "node-a", "pod-a", delivered("pod-a", source="node-a")),
@@ -53,7 +52,7 @@ CASES = [  # asks, policy, client, endpoints -> outcome
 ]
 
 
-def test_everybody_agrees(survey: Survey, case: Case, family: Family, protocol: Protocol) -> None:
+def test_all_answers_agree(survey: Survey, case: Case, family: Family, protocol: Protocol) -> None:
     seen = survey[case, family, protocol]
     assert seen.packet == seen.outcome
     assert seen.connection == seen.outcome

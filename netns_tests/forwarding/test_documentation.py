@@ -1,4 +1,4 @@
-"""The examples in the documentation run as they stand there."""
+"""The examples in the documentation run as they are written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def code_blocks(document: str) -> list[str]:
-    """The Python blocks of a file in docs/."""
+    """Return the Python blocks of a file in docs/."""
     text = (ROOT / "docs" / document).read_text()
     return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 

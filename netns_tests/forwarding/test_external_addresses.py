@@ -7,7 +7,7 @@ from netns_tests.forwarding.survey import BOTH, ONLY_IPV4, ONLY_IPV6, ONLY_TCP, 
 
 
 def cases(asks: str) -> list[Case]:
-    """External IPs and VIPs are treated alike."""
+    """Return the cases, the same for external IPs and VIPs."""
     return [  # asks, policy, client, endpoints -> outcome
         Case(asks, "Cluster", "outside", "pod-b", delivered("pod-b", source="node-a")),
         Case(asks, "Cluster", "outside", "pod-a", delivered("pod-a", source="node-a")),
@@ -20,7 +20,7 @@ def cases(asks: str) -> list[Case]:
             *(asks, "Local", "outside", "pod-b", dropped("node-a")),
             ipvs=delivered("pod-b", source="outside", answered=False),
         ),
-        # Every node translates for its own pods and processes, to endpoints anywhere.
+        # Every node translates packets of its own pods and processes, to endpoints anywhere.
         Case(asks, "Local", "visitor-a", "pod-b", delivered("pod-b", source="visitor-a")),
         Case(asks, "Local", "visitor-c", "pod-a", delivered("pod-a", source="visitor-c")),
         # In ipvs mode the address is an own one of every node, and a process that asks it has it as
@@ -58,8 +58,9 @@ def cases(asks: str) -> list[Case]:
 
 
 def closed_port(client: str, by: str) -> Case:
-    """Routed as if there were no Service, and to and fro between router and node-a (UDP is not told
-    that it ends), unless the address is the node's own: that is ipvs mode.
+    """Return a case of a closed port. The packet is routed as if there were no Service, so it
+    bounces between router and node-a (UDP is not informed of its end), unless the address is the
+    node's own, as in ipvs mode.
     """
     asks = "VIP, closed port"
     return Case(asks, "Cluster", client, "pod-b", refused(), BOTH, refused(by), ONLY_TCP)
@@ -103,7 +104,7 @@ CASES = [
 ]
 
 
-def test_everybody_agrees(survey: Survey, case: Case, family: Family, protocol: Protocol) -> None:
+def test_all_answers_agree(survey: Survey, case: Case, family: Family, protocol: Protocol) -> None:
     seen = survey[case, family, protocol]
     assert seen.packet == seen.outcome
     assert seen.connection == seen.outcome

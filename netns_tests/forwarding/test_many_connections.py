@@ -1,4 +1,4 @@
-"""What one packet cannot show: even distribution, session affinity and its end, old connections."""
+"""Properties of many packets: even distribution, session affinity and its end, old connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PODS = tuple(f"pod-{number}" for number in range(1, 13))
 CLIENTS = tuple(f"outside-{number}" for number in range(1, 9))
 CLUSTER_IP = {Family.IPV4: "10.96.0.", Family.IPV6: "fd00:10:96::"}
 NODE_PORT = 30000
-# A lower number: of so many endpoints.
+# A Service with a lower number has that many endpoints.
 WEB, STICKY, FORGETFUL, CHANGING, EVERYWHERE = 20, 21, 22, 23, 24
 SAME_POD = (25, 26, 27, 28)
 FORGOTTEN_AFTER_S = 1
@@ -95,7 +95,7 @@ def node_port(lab: ProbedLab, number: int, family: Family, client: str = CLIENTS
     return Packet(client=client, address=address, port=NODE_PORT + number)
 
 
-# The socket of one pod alone would not hold 300 datagrams at once.
+# The socket of a single pod would not hold 300 datagrams at once.
 EVEN: list[tuple[int, Family, Protocol]] = [  # endpoints
     (1, Family.IPV4, "TCP"),
     (2, Family.IPV6, "TCP"),
@@ -139,15 +139,15 @@ def test_affinity_ends_or_in_ipvs_mode_outlasts_its_time_out(
 
 
 @pytest.mark.parametrize("family", BOTH)
-def test_a_client_moves_only_if_its_pod_goes(lab: ProbedLab, family: Family) -> None:
+def test_a_client_moves_only_if_its_pod_is_removed(lab: ProbedLab, family: Family) -> None:
     def settle(pods: Sequence[str]) -> dict[str, str]:
         lab.apply(objects(lab, CHANGING, pods, affinity_timeout_s=10800))
         return homes(lab, CHANGING, family)
 
     first = settle(PODS[:5])
     assert settle(PODS[:8]) == first
-    gone = {first[CLIENTS[0]], "pod-8"}
-    left = [pod for pod in PODS[:8] if pod not in gone]
+    removed = {first[CLIENTS[0]], "pod-8"}
+    left = [pod for pod in PODS[:8] if pod not in removed]
     moved = settle(left)
     stayed = {client: pod for client, pod in first.items() if pod in left}
     assert moved == moved | stayed
@@ -164,7 +164,7 @@ def test_affinity_survives_a_full_sync(lab: ProbedLab) -> None:
 
 @pytest.mark.parametrize("lab", [*PACKET_FILTERS, USERSPACE], ids=str, indirect=True)
 def test_affinity_is_the_same_for_all_addresses_of_a_port(lab: ProbedLab) -> None:
-    """Not in ipvs mode, where each virtual server remembers its own clients."""
+    """This does not hold in ipvs mode, where each virtual server remembers its own clients."""
     lab.apply(objects(lab, EVERYWHERE, PODS[:5], affinity_timeout_s=10800))
     for family in BOTH:
         asks = [replace(cluster_ip(EVERYWHERE, family), client=pod) for pod in PODS]
@@ -217,7 +217,7 @@ def test_connections_outlive_changes_of_endpoints(
 def test_connections_to_several_services_of_a_pod_do_not_meet(
     lab: ProbedLab, family: Family
 ) -> None:
-    """IPVS keeps the port they come from: two from the same one would be one to their pod."""
+    """IPVS keeps the source port: two connections from the same one would be one to their pod."""
     client = PODS[-1]
     with lab.hosts[client].namespace.entered():  # whose kernel would soon take one again
         sysctl.write("net/ipv4/ip_local_port_range", "40000 40127")
@@ -232,12 +232,12 @@ def test_connections_to_several_services_of_a_pod_do_not_meet(
 
 
 def homes(lab: ProbedLab, number: int, family: Family) -> dict[str, str]:
-    """Which pod answers each client outside."""
+    """Return the pod that answers each client outside."""
     return answering(lab, [node_port(lab, number, family, client) for client in CLIENTS])
 
 
 def answering(lab: ProbedLab, packets: Sequence[Packet]) -> dict[str, str]:
-    """Which pod answers each client. All must be answered."""
+    """Return the pod that answers each client. All must be answered."""
     answers = connect_many(lab, packets)
     pods = [answer.pod for answer in answers if answer.success]
     return dict(zip((packet.client for packet in packets), pods, strict=True))

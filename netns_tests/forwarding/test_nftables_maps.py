@@ -1,5 +1,5 @@
-"""nftables mode looks each question up once, in maps and sets that all Services share: what comes
-of it where Services have something in common.
+"""nftables mode looks each packet up once, in maps and sets that all Services share: the outcomes
+where Services have something in common.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ STRANGERS = ("198.18.0.0/15",)
 
 
 class Shop(NamedTuple):
-    """A Service. Behind it are `pods`, or `astray`: an address and port on no known node."""
+    """A Service. Its endpoints are `pods`, or `astray`: an address and port on no known node."""
 
     cluster_ip: str
     pods: Sequence[str] = ()
@@ -59,7 +59,7 @@ class Shop(NamedTuple):
 
 POD_A = ("10.244.1.11", 8080)
 SITUATIONS: list[tuple[Sequence[Shop], str, str, Expectation]] = [  # client, asks -> outcome
-    # Two Services claim a VIP: the first by name has it, in each map in which it is.
+    # Two Services claim a VIP: the first by name has it, in each map that holds the VIP.
     (
         (Shop(FIRST, ["pod-a"], vips=[VIP]), Shop(SECOND, ["pod-b"], vips=[VIP])),
         *("outside", VIP, delivered("pod-a", source="node-a")),
@@ -79,7 +79,7 @@ SITUATIONS: list[tuple[Sequence[Shop], str, str, Expectation]] = [  # client, as
         ),
         *("outside", VIP, dropped("node-a")),
     ),
-    # The mark for cluster IPs looks at no port and no Service.
+    # The mark for cluster IPs ignores port and Service.
     (
         (Shop(FIRST, ["pod-a"], external_ips=[EXTERNAL_IP], policy="Local"),),
         *("outside", EXTERNAL_IP, delivered("pod-a", source="outside")),

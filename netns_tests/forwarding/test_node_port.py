@@ -1,4 +1,4 @@
-"""Node ports: who answers and what it sees, by externalTrafficPolicy."""
+"""Node ports: the pod that answers and the source it sees, by externalTrafficPolicy."""
 
 from kproxy.address import Family
 from kproxy.api.types import Protocol
@@ -6,7 +6,7 @@ from kproxy.testing import delivered, dropped, refused
 from netns_tests.forwarding.survey import ONLY_IPV4, ONLY_IPV6, Case, Survey
 
 CASES = [  # asks, policy, client, endpoints -> outcome
-    # Cluster: masqueraded, for the reply must return through the node that was asked.
+    # Cluster: masqueraded, because the reply must return through the node that was asked.
     Case("node-a", "Cluster", "outside", "pod-b", delivered("pod-b", source="node-a")),
     Case("node-a", "Cluster", "outside", "pod-a", delivered("pod-a", source="node-a")),
     Case("node-c", "Cluster", "outside", "pod-b", delivered("pod-b", source="node-c")),
@@ -17,7 +17,7 @@ CASES = [  # asks, policy, client, endpoints -> outcome
     Case("node-a", "Cluster", "node-a", "pod-a", delivered("pod-a", source="node-a")),
     Case("node-a", "Cluster", "pod-a", "pod-a", delivered("pod-a", source="node-a")),  # hairpin
     Case("node-a", "Cluster", "pod-b", "pod-b", delivered("pod-b", source="node-a")),
-    # A process of the node by its loopback address: translated in IPv4 only, nobody else has it.
+    # A process of the node by its loopback address: translated in IPv4 only.
     # In ipvs mode no virtual server has it, in nftables mode it is left out.
     Case(
         *(
@@ -47,8 +47,8 @@ CASES = [  # asks, policy, client, endpoints -> outcome
     Case("node-a", "Local", "outside", "pod-a", delivered("pod-a", source="outside")),
     Case("node-a", "Local", "outside", "pod-a pod-b", delivered("pod-a", source="outside")),
     Case("node-b", "Local", "outside", "pod-a pod-b", delivered("pod-b", source="outside")),
-    # Dropped, not refused, where there is none. IPVS takes those of other nodes, in vain: their
-    # answer goes home without passing node-a.
+    # Dropped, not refused, where there is none. IPVS uses those of other nodes without effect:
+    # their answer returns without passing node-a.
     Case(
         *("node-a", "Local", "outside", "pod-b", dropped("node-a")),
         ipvs=delivered("pod-b", source="outside", answered=False),
@@ -71,8 +71,8 @@ CASES = [  # asks, policy, client, endpoints -> outcome
         ipvs=delivered("pod-a", source="node-a"),
     ),
     # A pod that reaches itself by another node. IPVS on node-a does not masquerade it; node-b does
-    # when it comes home, but then the answer is none from node-a. In nftables mode nobody does, and
-    # IPv4 drops what comes from an own address (a martian).
+    # on its return, but then the answer is not from node-a. In nftables mode no node does, and IPv4
+    # drops a packet from an own address (a martian).
     Case(
         *("node-a", "Local", "pod-b", "pod-b", delivered("pod-b", source="node-a"), ONLY_IPV4),
         ipvs=delivered("pod-b", source="node-b", answered=False),
@@ -83,7 +83,7 @@ CASES = [  # asks, policy, client, endpoints -> outcome
         ipvs=delivered("pod-b", source="node-b", answered=False),
         nftables=delivered("pod-b", source="pod-b", answered=False),
     ),
-    # ... even a pod of another node, whose answer then goes home without passing node-a.
+    # ... even a pod of another node, whose answer then returns without passing node-a.
     Case(
         "node-a",
         "Local",
@@ -100,7 +100,7 @@ CASES = [  # asks, policy, client, endpoints -> outcome
 ]
 
 
-def test_everybody_agrees(survey: Survey, case: Case, family: Family, protocol: Protocol) -> None:
+def test_all_answers_agree(survey: Survey, case: Case, family: Family, protocol: Protocol) -> None:
     seen = survey[case, family, protocol]
     assert seen.packet == seen.outcome
     assert seen.connection == seen.outcome

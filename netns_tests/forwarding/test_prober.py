@@ -1,4 +1,4 @@
-"""What the prober reports of a network without any Service, and of filters made by hand."""
+"""The prober's reports on a network without any Service, and on filters made by hand."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_plain_routing(lab: ProbedLab, family: Family, protocol: str) -> None:
 
 @pytest.mark.parametrize("family", BOTH)
 def test_a_forged_source_gets_no_answer(lab: ProbedLab, family: Family) -> None:
-    """The answer goes to whom the address belongs, so the client never hears it."""
+    """The answer goes to the owner of the address, so the client never gets it."""
     packet = Packet(
         client="outside",
         address=lab.pods["pod-a"].addresses[family],
@@ -116,8 +116,8 @@ def test_drop_and_reject(kproxy_lab: LabFactory, protocol: str) -> None:
     assert connect_many(lab, packets) == failures
 
 
-def test_a_prober_follows_a_lab_that_is_built_anew(kproxy_lab: LabFactory) -> None:
-    """Same names, new namespaces: taps on the old ones would see nothing."""
+def test_a_prober_follows_a_lab_that_is_built_again(kproxy_lab: LabFactory) -> None:
+    """Names stay, namespaces are new: taps on the old ones would see nothing."""
     lab = kproxy_lab(pods={"pod-a": "node-a"}, mode=None)
     packet = Packet(client="outside", address=lab.pods["pod-a"].addresses[Family.IPV4], port=8080)
     expected = Observation.delivered("pod-a", lab.clients["outside"].addresses[Family.IPV4])

@@ -29,8 +29,8 @@ from netns_tests.modes import PACKET_FILTERS, USERSPACE, Mode
 SEEDS = [1, 2, 3]
 EDITS = 2
 QUESTIONS = 80  # before and after each edit
-ASKED_OFTEN = 4  # that many of the last ones
-MISSED_BY_CHANCE = 1e-6  # how likely no connection goes to some endpoint
+ASKED_OFTEN = 4  # connections for this many of the last questions
+MISSED_BY_CHANCE = 1e-6  # the probability that some endpoint gets no connection
 
 Labs = Mapping[str, ProbedLab]
 
@@ -41,7 +41,7 @@ class Answer(NamedTuple):
     seen: Observation
 
     def differs(self, other: Answer) -> bool:
-        """Whether another mode does otherwise for the same reason.
+        """Tell whether another mode does otherwise for the same reason.
 
         An ICMP error may be another one, which is not predicted. Which of several endpoints is
         chosen is left to chance, whether it serves or not.
@@ -54,7 +54,7 @@ class Answer(NamedTuple):
 
 
 class History(NamedTuple):
-    """What became of all packets, and what of it (or of a connection) was not predicted."""
+    """The outcomes of all packets, and those of packets and connections that were not predicted."""
 
     answers: list[Answer]
     problems: list[str]
@@ -109,7 +109,7 @@ def _lab(factory: LabFactory, mode: Mode) -> ProbedLab:
 
 
 def _history(lab: ProbedLab, seed: int) -> History:
-    """Ends with connections, since only now no flow of theirs outlives the pods behind it."""
+    """Run a history. It ends with connections: no flow of theirs may outlive the pods behind it."""
     services = RandomServices(seed, lab)
     answers: list[Answer] = []
     for edit in range(EDITS + 1):
@@ -148,7 +148,7 @@ def _connect(lab: ProbedLab, answers: list[Answer]) -> Iterator[str]:
 
 
 def _connect_often(lab: ProbedLab, questions: list[Question]) -> Iterator[str]:
-    """With session affinity one pod must answer a client, without it each of them in the end."""
+    """Connect often: with affinity one pod must answer a client, without it each at some time."""
     predictions = [(question, _predict(lab, question.packet)) for question in questions]
     choices = [each for each in predictions if len(each[1].sources) > 1 and each[1].answered]
     for (packet, service), prediction in choices[:ASKED_OFTEN]:

@@ -18,7 +18,7 @@ from netns_tests.forwarding.survey import build_lab
 from netns_tests.modes import FLAT, IPTABLES, NFTABLES, Mode
 from netns_tests.node import bench, filled, fresh_state
 
-# The router takes all of 10.96.0.0/16 to node-a; what no rule stops there goes to and fro.
+# The router takes all of 10.96.0.0/16 to node-a; packets that no rule stops there bounce.
 KUBERNETES = ("10.96.0.0/20", "fd00:10:96::/112")
 MORE = ("10.96.240.0/20",)
 VIP = "203.0.113.1"
@@ -32,8 +32,8 @@ def service_cidr(name: str, *cidrs: str) -> ServiceCIDR:
 
 
 class Row(NamedTuple):
-    """`without`: the outcome where there is no ServiceCIDR, or nobody looks at it; None if the
-    answers differ there (UDP is not told what becomes of it).
+    """A row. `without` is the outcome without a ServiceCIDR, or in a mode that ignores it; None if
+    the answers differ there (UDP is not informed of the outcome).
     """
 
     client: str
@@ -53,13 +53,13 @@ ROWS = [
     Row("outside", "10.96.0.99", dropped("node-a"), refused()),
     Row("visitor-a", "fd00:10:96::99", dropped("node-a"), refused()),
     Row("node-c", "fd00:10:96::99", dropped("node-c"), refused()),
-    # In the other object; in none.
+    # Addresses in the other object, and in none.
     Row("visitor-c", "10.96.240.1", dropped("node-c"), refused()),
     Row("visitor-c", "10.96.100.1", refused(), refused()),
-    # Allocated.
+    # Allocated addresses.
     Row("visitor-a", "10.96.0.1", *BY_POD_B),
     Row("node-c", "fd00:10:96::1", *BY_POD_B),
-    Row("visitor-a", "10.96.0.2", refused("node-a"), refused("node-a")),  # nobody behind it
+    Row("visitor-a", "10.96.0.2", refused("node-a"), refused("node-a")),  # no endpoint
     Row("visitor-a", "10.96.0.1", refused("node-a"), refused(), port=81),
     Row("outside", VIP, *BY_POD_B),
 ]
@@ -79,7 +79,7 @@ def objects(lab: ProbedLab) -> list[KubernetesObject]:
 
 
 def check(lab: ProbedLab, *, known: bool) -> None:
-    """By packets, by connections, by the oracle. At once, so that drops cost one time-out."""
+    """Check by packets, connections and the oracle, at once, so that drops cost one time-out."""
     outcomes = {
         Packet(client=row.client, address=row.address, port=row.port, protocol=row.protocol): (
             row.outcome if known else row.without
@@ -112,7 +112,7 @@ def test_iptables_mode_does_not_look_at_them(kproxy_lab: LabFactory) -> None:
     check(lab, known=False)
 
 
-RULES = [  # family, CIDRs of objects -> in the words of kube-proxy
+RULES = [  # family, CIDRs of objects -> the rule as kube-proxy writes it
     (Family.IPV4, ["10.96.0.0/12"], "10.96.0.0/12"),
     (Family.IPV4, ["10.96.0.0/13"], "10.96.0.0/13"),
     (Family.IPV4, ["10.96.0.0/12", "172.30.0.0/16"], "172.30.0.0/16,10.96.0.0/12"),
@@ -145,7 +145,7 @@ def test_the_rule_is_that_of_kube_proxy(
 
 
 def rules(family: str, table: str, chain: str) -> list[str]:
-    """As nft prints them."""
+    """Return the rules as nft prints them."""
     listing = run(["nft", "list", "chain", family, table, chain])
     lines = [line.strip() for line in listing.splitlines()]
     return [

@@ -1,4 +1,4 @@
-"""A proxy is started anew over the rules of another, while clients go on asking."""
+"""A proxy is started over the rules of another, while clients keep connecting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from netns_tests.modes import IPTABLES, NFTABLES, Mode
 
 CROWD = 650  # more Services than fit into two batches of iptables-nft, or into one of new chains
 
-TURNS = [  # who takes over, in how many transactions; from the one before, at first from the last
+TURNS = [  # successor, its transactions; the predecessor is the one before, at first the last
     [(IPTABLES[0], 4)],
     [(IPTABLES[1], 1)],
     *([(layout, 1)] for layout in NFTABLES),
@@ -37,7 +37,7 @@ ANSWERS = 20  # at least so many, while take-overs follow one another
 def test_taking_over_leaves_no_gap(
     kproxy_lab: LabFactory, turns: Sequence[tuple[Mode, int]]
 ) -> None:
-    """The Service that is asked comes last."""
+    """The Service that is asked is written last."""
     former, _ = turns[-1]
     lab = kproxy_lab(
         pods={"shop": "node-a", "visitor": "node-a"}, mode=former.name, options=former.options

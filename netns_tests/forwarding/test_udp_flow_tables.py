@@ -39,7 +39,7 @@ def address(family: Family, kind: int, number: int = 0) -> str:
 
 
 def cut(family: Family) -> None:
-    """The node knows one Service, asked on address 96 or a node port: all of kind 244 answer."""
+    """Cut flows on a node with one Service, on address 96 and a node port, and endpoints 244."""
     made = service(
         "dns",
         cluster_ips=[address(family, 96)],
@@ -102,7 +102,7 @@ def test_single_entries(entry: Entry, stays: bool) -> None:
     assert len(conntrack.flows(Family.IPV4)) == stays
 
 
-def test_an_entry_that_is_gone_already_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_entry_that_was_removed_already_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     write([CASES[0][0]])
     found = conntrack.flows(Family.IPV4)
     conntrack.forget(found)
@@ -128,6 +128,6 @@ def test_a_failure_is_logged_and_no_more() -> None:
     argv = [sys.executable, "-c", UNPRIVILEGED]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert done.stderr == (
-        "ERROR IPv4: UDP flows to removed endpoints go on: list connections: "
+        "ERROR IPv4: cannot cut UDP flows to removed endpoints: list connections: "
         "Operation not permitted\n"
     )

@@ -1,4 +1,4 @@
-"""UDP clients that go on sending from one port while the endpoints of their Service change."""
+"""UDP clients that keep sending from one port while the endpoints of their Service change."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXTERNAL_IP = {Family.IPV4: "203.0.113.10", Family.IPV6: "fd00:203::10"}
 NODE_PORT = 30053
 DEADLINE_S = 5
 
-ASKED = [  # client, asks; whose conntrack translates
+ASKED = [  # client, asks; the node whose conntrack translates
     ("visitor", "cluster IP", "node-c"),
     ("node-c", "cluster IP", "node-c"),
     ("outside", "node port", "node-b"),
@@ -46,7 +46,7 @@ class Client:
         self.socket.connect((address, port))
 
     def ask(self) -> str:
-        """The pod that answers one line, or one datagram."""
+        """Return the pod that answers one line, or one datagram."""
         self.socket.sendall(b"who?\n")
         pod: str = json.loads(self.socket.recv(4096))["pod"]
         return pod
@@ -107,7 +107,7 @@ def place(lab: ProbedLab, asks: str, family: Family, node: str) -> tuple[str, in
 
 
 def remembered(lab: ProbedLab, node: str, family: Family) -> set[tuple[object, object]]:
-    """Destination and backend of the UDP flows that a node knows."""
+    """Return destination and backend of the UDP flows that a node knows."""
     with lab.nodes[node].namespace.entered():
         return {*ends(conntrack.flows(family, "UDP"))}
 
@@ -156,7 +156,7 @@ def test_without_that_it_would_not(
 
 @pytest.mark.parametrize("family", BOTH)
 def test_what_need_not_be_cut_goes_on(stack: ExitStack, lab: ProbedLab, family: Family) -> None:
-    """Flows to endpoints that stay, flows of no Service, and TCP."""
+    """These are flows to endpoints that stay, flows of no Service, and TCP."""
     lab.apply(objects(lab, ["pod-a", "pod-b", "pod-c"]))
     at = place(lab, "cluster IP", family, "")
     talkers = [client(stack, lab, "visitor", at) for _ in range(30)]

@@ -71,7 +71,7 @@ def test_its_errors_and_exit_status_come_back() -> None:
 def test_a_node_never_leaves_its_kernel_by_itself(tmp_path: Path) -> None:
     done = kproxy(*RUN, "--kernel=uml")
     assert done.stderr.splitlines()[1:] == [
-        "  --kernel uml: needs --once, for the rules end with that kernel"
+        "  --kernel uml: needs --once, because the rules end with that kernel"
     ]
     assert done.returncode == 2
     # Not even by a mode that a file asks for, and also where only one sync is wanted. In a

@@ -65,11 +65,11 @@ def test_what_a_profile_changes() -> None:
 
 
 WRONG = [
-    (("--seed", "--mode", "ipvs"), "--seed: the documents say what is measured"),
-    (("--seed", "--profile", "cce"), "--seed: the documents say what is measured"),
-    (("--seed", "--family", "IPv6"), "--seed: the documents say what is measured"),
-    (("--seed", "--no-ipvs-local-fallback"), "--seed: the documents say what is measured"),
-    (("--json", "--markdown"), "--json, --markdown: only one of them can be standard output"),
+    (("--seed", "--mode", "ipvs"), "--seed measures what the documents say"),
+    (("--seed", "--profile", "cce"), "--seed measures what the documents say"),
+    (("--seed", "--family", "IPv6"), "--seed measures what the documents say"),
+    (("--seed", "--no-ipvs-local-fallback"), "--seed measures what the documents say"),
+    (("--json", "--markdown"), "--json, --markdown: only one of them can be given"),
     (("--network", "routed"), "Invalid value for '--network'"),
     (
         ("--html", "/nowhere/at/all.html", *SMALL),

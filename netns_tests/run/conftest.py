@@ -26,7 +26,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture
 def service() -> Callable[..., str]:
-    """A manifest: `service("web", "10.96.0.1")` is a Service and its EndpointSlice."""
+    """Return a manifest: `service("web", "10.96.0.1")` is a Service and its EndpointSlice."""
 
     def text(name: str, cluster_ip: str, port: int | str = 80) -> str:
         family = family_of(cluster_ip)
@@ -58,7 +58,7 @@ ports: [{{name: http, port: 8080, protocol: TCP}}]
 
 @pytest.fixture
 def broken_restore(place: Place, tmp_path: Path) -> Path:
-    """Makes every iptables-restore of a proxy started from now on fail while this file exists."""
+    """Make every iptables-restore of proxies started from now on fail while this file exists."""
     switch = tmp_path / "break"
     switch.touch()
     folder = tmp_path / "bin"

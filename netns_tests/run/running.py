@@ -1,4 +1,4 @@
-"""`kproxy run` as people start it: a process, in a namespace, on files."""
+"""`kproxy run` as users start it: a process, in a namespace, on files."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ import pytest
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
 
-# For a condition; only a failing test waits that long. On a busy machine a look for drift takes
-# seconds, and the next one comes after 20 times that: kproxy.proxy.control_loop.DRIFT_SHARE.
+# For a condition; only a failing test waits that long. On a busy machine a check for drift takes
+# seconds, and the next one follows after 20 times that: kproxy.proxy.control_loop.DRIFT_SHARE.
 PATIENCE_S = 90.0
 FLAGS = ("--hostname-override=node-a",)
 
 
 def until(what: str, condition: Callable[[], bool], *, pause_s: float = 0.02) -> None:
-    """Waits for the condition, which is asked again after each pause."""
+    """Wait for the condition, which is checked again after each pause."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"in vain: {what}")
+            pytest.fail(f"did not happen: {what}")
         time.sleep(pause_s)
 
 
 class Running:
-    """A `kproxy run` that is not over yet. `log` is what it has written to standard error."""
+    """A running `kproxy run`. `log` is what it has written to standard error."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
@@ -53,7 +53,7 @@ class Running:
         assert text in self.log, self.log
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """The exit status."""
+        """Stop it and return the exit status."""
         self.process.send_signal(number)
         status = self.process.wait(PATIENCE_S)
         self._reader.join()
@@ -69,14 +69,14 @@ class Place:
         self.folder = folder
         self.environment = dict(os.environ)
         self.python = sys.executable
-        self.cwd: Path | None = None  # where kproxy is started; None: where the tests are
+        self.cwd: Path | None = None  # where kproxy is started; None: the folder of the tests
         self._running: list[Running] = []
 
     def argv(self, *arguments: str) -> list[str]:
         return [self.python, "-m", "kproxy", "run", "--netns", self.name, *arguments]
 
     def once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Runs to its end, which must come by itself."""
+        """Run a command that ends by itself."""
         return subprocess.run(
             self.argv(*FLAGS, *arguments),
             capture_output=True,
@@ -88,7 +88,7 @@ class Place:
         )
 
     def start(self, *arguments: str) -> Running:
-        """Ready when this returns."""
+        """Start a proxy; it is ready when this returns."""
         running = self.start_without_waiting(*arguments)
         running.says("ready:")
         return running
@@ -106,7 +106,7 @@ class Place:
         return running
 
     def write(self, name: str, text: str) -> Path:
-        """Puts a whole new file in place, as editors do."""
+        """Put a whole new file in place, as editors do."""
         path = self.folder / name
         fresh = self.folder / f".{name}.new"
         fresh.write_text(text)
@@ -117,7 +117,7 @@ class Place:
         return self.namespace.run(lambda: run(argv))
 
     def rules(self) -> str:
-        """All rules of both families, without counters and comments of the tool."""
+        """Return all rules of both families, without counters and comments of the tool."""
         saved = self.tool("iptables-save") + self.tool("ip6tables-save")
         lines = [line.split(" [")[0] for line in saved.splitlines() if not line.startswith("#")]
         return "\n".join(lines)

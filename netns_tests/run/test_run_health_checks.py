@@ -49,7 +49,7 @@ def write(place: Place, node: str = "node-a", port: int = 32000) -> Path:
 
 
 def ask(place: Place, port: int = 32000) -> tuple[int, int]:
-    """Status and count; (0, 0) if nobody listens."""
+    """Return status and count; (0, 0) if no process listens."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         place.namespace.run(connection.connect)
@@ -78,7 +78,7 @@ def test_from_the_first_sync_to_the_signal(here: Place, number: signal.Signals) 
     assert ask(here, 32001) == (0, 0)
 
 
-def test_while_syncs_fail_the_last_state_in_force_is_told(
+def test_while_syncs_fail_the_last_state_in_force_is_served(
     here: Place, broken_restore: Path
 ) -> None:
     broken_restore.unlink()

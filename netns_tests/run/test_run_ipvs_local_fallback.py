@@ -1,4 +1,4 @@
-"""The flag of `kproxy run` that brings back ipvs mode as it was before Kubernetes 1.25."""
+"""The flag of `kproxy run` for ipvs mode as it was before Kubernetes 1.25."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NODE_PORT = VirtualServer("TCP", "192.168.10.10", 30080)
 
 
 def real_servers() -> int:
-    """How many the node port has."""
+    """Return how many real servers the node port has."""
     with Ipvs() as ipvs:
         assert NODE_PORT in ipvs.virtual_servers(Family.IPV4)
         return len(ipvs.real_servers(NODE_PORT))

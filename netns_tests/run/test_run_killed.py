@@ -1,4 +1,4 @@
-"""A first sync that is killed half-way: nothing half-written stays after the next start."""
+"""A first sync is killed half-way: nothing half-written is left after the next start."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MANY_IN_IPVS = 800  # each is a request of its own; the kernel that has it may b
 
 
 def write_cluster(place: Place, services: int = SERVICES) -> Path:
-    """A manifest that takes a while."""
+    """Write a manifest whose sync takes a while."""
     items = []
     for obj in objects(services, 2):
         version = "v1" if isinstance(obj, Service) else "discovery.k8s.io/v1"
@@ -63,7 +63,7 @@ def service_chains() -> int:
 
 
 def test_killed_before_the_chains_are_led_to(place: Place) -> None:
-    """nftables mode brings new chains by the hundred, and then what leads to them."""
+    """nftables mode writes new chains by the hundred, and then the rules that lead to them."""
     flags = ("--manifests", str(write_cluster(place, MANY)), "--proxy-mode", "nftables")
     for _ in range(ATTEMPTS):
         running = place.start_without_waiting(*flags)
@@ -100,7 +100,7 @@ def virtual_servers() -> int:
 @pytest.mark.ipvs
 @pytest.mark.parametrize("reached", [entries, virtual_servers])
 def test_killed_in_mid_sync_of_ipvs(place: Place, reached: Callable[[], int]) -> None:
-    """In between sets, rules, addresses and virtual servers, none of which are one transaction."""
+    """It is killed between sets, rules, addresses and virtual servers: they are no transaction."""
     flags = ("--manifests", str(write_cluster(place, MANY_IN_IPVS)), "--proxy-mode", "ipvs")
     for _ in range(ATTEMPTS):
         running = place.start_without_waiting(*flags)

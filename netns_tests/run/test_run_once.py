@@ -1,4 +1,4 @@
-"""`kproxy run --once`: exit status, messages, and what is left in the kernel."""
+"""`kproxy run --once`: its exit status, messages, and what it leaves in the kernel."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def test_a_second_sync_with_other_objects_replaces_the_first(place: Place, servi
 
 
 def test_a_configuration_file_inside_the_namespace(place: Place, service: Text) -> None:
-    """The form in which the recorded cases of kube-proxy are run."""
+    """This is the form in which the recorded cases of kube-proxy are run."""
     path = place.write("objects", service("web", "10.96.0.1"))
     config = place.write(
         "proxy",

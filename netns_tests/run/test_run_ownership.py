@@ -23,7 +23,7 @@ with claim_namespace():
 
 @pytest.fixture
 def owner() -> Iterator[tuple[Namespace, subprocess.Popen[str]]]:
-    """A namespace that another process owns."""
+    """Yield a namespace that another process owns."""
     with Namespace.create("owned") as namespace:
         with namespace.entered():
             process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""`kproxy run`, watching: edits, faults, strangers' hands, and the end."""
+"""`kproxy run`, watching: edits, faults, changes by other processes, and the end."""
 
 import signal
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Text = Callable[..., str]
 
 @pytest.fixture
 def web(place: Place, service: Text) -> Running:
-    """kproxy, watching a folder with web.yaml: 10.96.0.1."""
+    """Yield a kproxy that watches a folder with web.yaml: 10.96.0.1."""
     place.write("web.yaml", service("web", "10.96.0.1"))
     return place.start("--manifests", str(place.folder))
 
@@ -37,7 +37,7 @@ def test_edited_added_and_removed_files_reach_the_kernel(
 
 
 def test_a_file_written_in_place_and_one_behind_a_link(place: Place, service: Text) -> None:
-    """As `>` in a shell does it, and as a mounted ConfigMap does it."""
+    """The first is how `>` in a shell writes, the second how a mounted ConfigMap changes."""
     plain = place.write("plain.yaml", service("plain", "10.96.0.1"))
     for version in ("1", "2"):
         (place.folder / version).mkdir()
@@ -70,7 +70,7 @@ def test_an_invalid_edit_keeps_that_files_rules_and_does_not_hold_up_others(
     web.says("rejection 3")
     assert "10.96.0.1/32" in place.rules()
     place.write("web.yaml", service("web", "10.96.0.3"))
-    until("the mended file", lambda: "10.96.0.3" in place.rules())
+    until("the fixed file", lambda: "10.96.0.3" in place.rules())
     assert "10.96.0.1/32" not in place.rules()
 
 
@@ -168,7 +168,7 @@ def test_a_failing_restore_leaves_the_rules_and_is_retried(
 def test_it_starts_although_the_first_sync_fails(
     place: Place, service: Text, broken_restore: Path
 ) -> None:
-    """A node whose tables are locked by somebody else at boot must not need a restart."""
+    """A node whose tables another process locks at boot must not need a restart."""
     place.write("web.yaml", service("web", "10.96.0.1"))
     running = place.start_without_waiting("--manifests", str(place.folder))
     running.says("sync failed (1 in a row)")
@@ -189,7 +189,7 @@ def test_what_another_mode_left_is_removed(place: Place, service: Text, successo
     assert "10.96.0.1" in place.tool("nft", "list", "ruleset")
 
 
-def test_a_leftover_that_somebody_holds_on_to_is_told_and_all_else_goes(
+def test_a_leftover_that_is_in_use_is_reported_and_all_else_is_removed(
     place: Place, service: Text
 ) -> None:
     path = place.write("web.yaml", service("web", "10.96.0.1"))
@@ -197,6 +197,8 @@ def test_a_leftover_that_somebody_holds_on_to_is_told_and_all_else_goes(
     assert place.once(*flags, "--once", "--iptables-variant=legacy").returncode == 0
     place.tool("iptables-legacy", "-t", "nat", "-A", "OUTPUT", "-j", "KUBE-MARK-MASQ")
     running = place.start(*flags, "--iptables-variant=nft")
-    running.says("leftovers stay, next try in 30 s: iptables IPv4: nat KUBE-MARK-MASQ stays, empty")
+    running.says(
+        "cannot remove leftovers, next try in 30 s: iptables IPv4: nat KUBE-MARK-MASQ stays, empty"
+    )
     assert "10.96.0.1" not in place.tool("iptables-legacy-save")
     assert "10.96.0.1" in place.rules()

@@ -1,4 +1,4 @@
-"""kproxy started in another mode on a live node: nobody who uses a Service may notice."""
+"""kproxy is started in another mode on a live node: clients of Services must not notice."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ PAIRS = [
 CLUSTER_IPS = {Family.IPV4: "10.96.0.10", Family.IPV6: "fd00:10:96::a"}
 ECHO_PORT, ECHO_NODE_PORT, NODE_PORT = 7000, 30007, 30080
 BEFORE_A_SECOND_SYN_S = 0.9  # a lost packet shows
-# Of IPVS while it has connections: virtual servers, real servers without weight, their addresses,
-# the chains that guard and masquerade these, and sets.
+# What is left of IPVS while it has connections: virtual servers, real servers without weight, their
+# addresses, the chains that guard and masquerade these, and sets.
 NEEDED = (
     r"-A -t|-a -t .* -w 0$|KUBE-IPVS-(FILTER|SOURCES)|"
     r"create KUBE-|add KUBE-(6-)?IPVS-IPS |[\da-f.:]+/\d+$"
@@ -57,7 +57,7 @@ NEEDED = (
 
 
 class Echo:
-    """Long-lived connections: a pod that says what it hears, and clients that go on asking."""
+    """Long-lived connections: a pod that echoes what it gets, and clients that keep sending."""
 
     def __init__(self, lab: ProbedLab, pod: str) -> None:
         self._selector = selectors.DefaultSelector()
@@ -91,7 +91,7 @@ class Echo:
         self._clients.append((f"{client} -> {address}:{port}", sock))
 
     def ask_all(self, text: bytes) -> None:
-        """Every connection that was ever made must answer."""
+        """Check that every connection that was ever made answers."""
         for name, sock in self._clients:
             try:
                 sock.sendall(text)
@@ -120,7 +120,7 @@ class Echo:
 
 
 class Node:
-    """A lab with one node and no proxy in it: `switch` runs kproxy as people do."""
+    """A lab with one node and no proxy in it: `switch` runs kproxy as users do."""
 
     def __init__(self, lab: ProbedLab, folder: Path) -> None:
         self.lab = lab
@@ -144,7 +144,7 @@ class Node:
         self._manifest.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
 
     def switch(self, mode: Mode, *flags: str) -> str:
-        """What kproxy wrote to its log."""
+        """Run kproxy in a mode; return what it wrote to its log."""
         argv = [sys.executable, "-m", "kproxy", "run", "--once", "--hostname-override=node-a"]
         argv += [f"--proxy-mode={mode.name}", f"--iptables-variant={mode.variant}"]
         argv += [f"--nftables-layout={mode.layout}", f"--manifests={self._manifest}"]
@@ -168,7 +168,7 @@ class Node:
         ]
 
     def ask(self) -> list[Connection]:
-        """New connections, one for each packet."""
+        """Make new connections, one for each packet."""
         return connect_many(self.lab, self.packets(), timeout_s=BEFORE_A_SECOND_SYN_S)
 
     def expected(self) -> list[Connection]:
@@ -188,7 +188,7 @@ class Node:
             conntrack.forget(conntrack.flows(Family.IPV4))
 
     def kernel(self) -> str:
-        """What the kernel's own tools print."""
+        """Return what the kernel's own tools print."""
         with self.lab.nodes["node-a"].namespace.entered():
             legacy = dump.ipvs("legacy") if has_ipvs() else dump.iptables("legacy")
             return legacy + dump.iptables("nft") + dump.nftables()
@@ -202,7 +202,7 @@ def node(kproxy_lab: LabFactory, tmp_path: Path) -> Node:
 
 @contextmanager
 def established(node: Node) -> Iterator[Echo]:
-    """Connections through cluster IP and node port, in both families."""
+    """Make connections through cluster IP and node port, in both families."""
     with Echo(node.lab, "shop") as echo:
         addresses = node.lab.nodes["node-a"].addresses
         for family, cluster_ip in zip(Family, _next(CLUSTER_IPS), strict=True):
@@ -213,7 +213,7 @@ def established(node: Node) -> Iterator[Echo]:
 
 
 def switch_while_asked(node: Node, echo: Echo, mode: Mode) -> tuple[str, set[str]]:
-    """The log of the switch, and all different answers that new connections got meanwhile."""
+    """Return the log of the switch, and the set of answers that new connections got meanwhile."""
     logs: list[str] = []
     thread = threading.Thread(target=lambda: logs.append(node.switch(mode)))
     thread.start()
@@ -259,7 +259,7 @@ def test_a_switch_is_not_noticed_and_leaves_nothing(node: Node, former: Mode, mo
 def test_a_node_reaches_others_by_an_address_that_ipvs_still_holds(
     kproxy_lab: LabFactory, tmp_path: Path
 ) -> None:
-    """Without a local detector no rule of a Service masquerades what comes from that address."""
+    """Without a local detector no rule of a Service masquerades packets from that address."""
     pods = {"visitor": "node-a", "shop": "node-b"}
     node = Node(kproxy_lab(nodes=("node-a", "node-b"), pods=pods, mode=None), tmp_path)
     node.switch(IPVS, "--cluster-cidr=")
@@ -345,6 +345,6 @@ def _numbered(addresses: Mapping[Family, str]) -> Iterator[tuple[int, str]]:
 
 
 def _canonical(text: str) -> list[str]:
-    """Tables and chains of the system come into being by being looked at."""
+    """Return a dump without tables and chains of the system, which are created by reading them."""
     system = r":(PREROUTING|INPUT|FORWARD|OUTPUT|POSTROUTING)|\*.*"
     return sorted(line for line in text.splitlines() if not re.fullmatch(system, line))

@@ -1,1 +1,1 @@
-"""Services of every type, from manifests as people write them to packets, in each mode."""
+"""Services of every type, from manifests as users write them to packets, in each mode."""

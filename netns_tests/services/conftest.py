@@ -1,4 +1,4 @@
-"""One lab for each mode, which all tests of the package share: they take away what they add."""
+"""One lab for each mode, which all tests of the package share: they remove what they add."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SCTP where the kernel may have no sockets for it: chunks by hand, through raw sockets."""
+"""SCTP for kernels without sockets for it: chunks are sent by hand, through raw sockets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Met:
 
 
 def sctp_handshake(lab: ProbedLab, to: Packet, among: Sequence[str]) -> Met:
-    """Send an INIT, let the pod of `among` that gets it answer, and see the answer come home.
+    """Send an INIT, let the pod of `among` that gets it answer, and receive the answer.
 
     Fails unless one pod gets it and the answer is from the address and port that were asked.
     """
@@ -61,5 +61,5 @@ def sctp_handshake(lab: ProbedLab, to: Packet, among: Sequence[str]) -> Met:
 
 
 def _chunk(data: bytes, to: Packet) -> SCTP:
-    """Linux keeps the IP header for raw sockets of IPv4 and not for those of IPv6."""
+    """Return the chunk. Linux keeps the IP header for raw sockets of IPv4, not for IPv6."""
     return SCTP(data if family_of(to.address) is Family.IPV6 else data[(data[0] & 0xF) * 4 :])

@@ -1,4 +1,4 @@
-"""A cluster with a control plane, what runs in it, and how its Services are asked.
+"""A cluster with a control plane, its pods, and the ways to ask its Services.
 
     node-a (east): shell    node-b (west): shop-1    node-c (west): late    outside, on the router
 
@@ -61,7 +61,7 @@ print(json.dumps({name: sorted(found(name)) for name in sys.argv[1:]}))
 
 @contextmanager
 def service_lab(mode: Mode) -> Iterator[ProbedLab]:
-    """Up, with all manifests applied, and a web server outside that says it is `outside`."""
+    """Yield a lab with all manifests applied, and a web server outside that answers `outside`."""
     with ProbedLab(SPEC, mode.name, options=mode.options) as lab, served_outside(lab):
         lab.apply(MANIFESTS)
         yield lab
@@ -75,7 +75,7 @@ def objects(manifest: str) -> tuple[KubernetesObject, ...]:
 
 @contextmanager
 def applied(lab: ProbedLab, manifest: str) -> Iterator[None]:
-    """Inside, the lab has these objects, too; afterwards it has what it had at the beginning."""
+    """Apply these objects in addition during the block, and restore the former ones after it."""
     lab.apply(objects(manifest))
     try:
         yield
@@ -99,7 +99,7 @@ def stored(lab: Lab, name: str) -> Service:
 
 
 def host(lab: Lab, name: str) -> str:
-    """`name`; for one such as `web@node-b` the name of the pod of web that runs there."""
+    """Return `name`, or for one such as `web@node-b` the name of the pod of web that runs there."""
     app, _, node = name.partition("@")
     if not node:
         return name
@@ -132,7 +132,7 @@ def of_family(addresses: Sequence[str], family: Family) -> str:
 def packet(
     lab: ProbedLab, client: str, name: str, asks: str, family: Family, port: str = "80/TCP"
 ) -> Packet:
-    """To the "cluster IP", "external IP" or "VIP" of a Service, or the node port of a node."""
+    """Return a packet to a Service's "cluster IP", "external IP", "VIP", or a node's node port."""
     number, _, protocol = port.partition("/")
     service = stored(lab, name)
     match asks:
@@ -149,18 +149,18 @@ def packet(
 
 
 def probed(lab: ProbedLab, *packets: Packet) -> list[Answer]:
-    """What becomes of each packet, twice: as observed, as predicted."""
+    """Return the outcome of each packet, as observed and as predicted."""
     predicted = [lab.predict(to.client, to.address, to.port, to.protocol) for to in packets]
     return [*lab.ask_many(packets), *predicted]
 
 
 def told(lab: ProbedLab, *packets: Packet) -> list[Answer]:
-    """As `probed`, and by real connections, too. One that is refused may take a second."""
+    """Return outcomes as `probed` does, and those of connections. A refused one may take 1 s."""
     return [*probed(lab, *packets), *lab.connect_many(packets)]
 
 
 def resolve_all(lab: ProbedLab, names: Sequence[str]) -> dict[str, list[str]]:
-    """What libc finds in the pod `shell`, name by name; sorted."""
+    """Return the sorted addresses that libc finds in the pod `shell`, name by name."""
     done = lab.pod("shell").run([sys.executable, "-I", "-S", "-c", _LOOK_UP_ALL, *names])
     assert not done.returncode, done.stderr
     found: dict[str, list[str]] = json.loads(done.stdout)
@@ -168,7 +168,7 @@ def resolve_all(lab: ProbedLab, names: Sequence[str]) -> dict[str, list[str]]:
 
 
 def curl(lab: ProbedLab, family: Family, urls: Sequence[str]) -> list[str]:
-    """Who answered, URL by URL, in the pod `shell`."""
+    """Return the host that answered each URL, asked in the pod `shell`."""
     version = "-6" if family is V6 else "-4"
     done = lab.pod("shell").run(["curl", version, "-sS", "--max-time", "10", *urls])
     assert not done.returncode, done.stderr
@@ -191,7 +191,7 @@ class UdpClient:
         self._socket.close()
 
     def ask(self) -> str:
-        """The pod that answers the next datagram."""
+        """Return the pod that answers the next datagram."""
         self._socket.sendall(b"who?\n")
         pod: str = json.loads(self._socket.recv(4096))["pod"]
         return pod

@@ -22,7 +22,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 ALL = catalog.known(EXAMPLES / catalog.FOLDER)
 AT_ONCE = 4  # most of the time they wait for what is dropped, or for pods that terminate
 BROKEN = """\
-# A target port that nobody serves.
+# A target port that no pod serves.
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web}
@@ -56,7 +56,7 @@ def surprises(example: catalog.Example, parts: list[Part]) -> list[str]:
 
 @pytest.mark.parametrize("mode", [Mode("iptables"), Mode("nftables")], ids=str)
 def test_everything_is_as_expected(mode: Mode) -> None:
-    """Side by side: labs do not notice each other."""
+    """They run side by side, as labs do not notice each other."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         tours = list(pool.map(lambda example: parts_of(example, mode), ALL))
     assert [each for row in zip(ALL, tours, strict=True) for each in surprises(*row)] == []
@@ -64,7 +64,7 @@ def test_everything_is_as_expected(mode: Mode) -> None:
 
 @pytest.mark.ipvs
 def test_everything_is_as_expected_in_ipvs_mode() -> None:
-    """One after the other in one lab: that kernel needs its time to build one."""
+    """They run one after another in one lab, as that kernel is slow to build one."""
     mode = Mode("ipvs", "legacy")
     found = []
     with Lab(load_spec(EXAMPLES / catalog.LAB), mode.name, options=mode.options) as lab:
@@ -75,12 +75,12 @@ def test_everything_is_as_expected_in_ipvs_mode() -> None:
     assert found == []
 
 
-def test_a_selector_that_matches_nothing_is_told_and_refuses() -> None:
+def test_a_selector_that_matches_nothing_is_reported_and_refuses() -> None:
     (example,) = (each for each in ALL if each.name == "wrong-selector")
-    made, _, refused, *_, mended, _ = parts_of(example, Mode("nftables"))
+    made, _, refused, *_, fixed, _ = parts_of(example, Mode("nftables"))
     assert made.notes == ["Warning: Service web: spec.selector matches no Pod"]
     assert {each.answered.partition(" ")[0] for each in refused.findings} == {"refused"}
-    assert {each.answered[:4] for each in mended.findings} == {"web-"}
+    assert {each.answered[:4] for each in fixed.findings} == {"web-"}
 
 
 def test_a_missing_rule_is_found() -> None:

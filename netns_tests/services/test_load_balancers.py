@@ -1,4 +1,4 @@
-"""Services of type LoadBalancer: pending, assigned, and where the router takes their addresses."""
+"""Services of type LoadBalancer: pending, assigned, and routed to nodes by the router."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_pending_until_there_is_an_address(lab: ProbedLab) -> None:
         assert seen == refused("router")
 
 
-def test_a_foreign_class_is_somebody_elses(lab: ProbedLab) -> None:
+def test_a_foreign_class_is_left_to_its_controller(lab: ProbedLab) -> None:
     with applied(lab, balanced("foreign", "loadBalancerClass: example.org/bgp")):
         assert balancer_ips(lab, "foreign") == []
         (warning,) = lab.warnings["Service", "default", "foreign"]
@@ -77,7 +77,7 @@ def test_policy_local_leads_to_nodes_with_ready_pods(lab: ProbedLab) -> None:
     with not_ready(lab, first):
         for seen in told(lab, *vips):
             assert seen == delivered(second, source="outside")
-        with not_ready(lab, second):  # nobody announces it any more
+        with not_ready(lab, second):  # no node announces it any more
             for seen in probed(lab, vips[1]):  # of IPv4 Linux says so once a second
                 assert seen == refused("router")
     for seen in told(lab, *vips):

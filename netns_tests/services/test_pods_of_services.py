@@ -1,4 +1,4 @@
-"""Pods come, go and fail: whom Services lead to, by session affinity, zone, name and old flow."""
+"""Pods are added, removed and fail: Services lead to others, by affinity, zone, name and flow."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ spec:
 
 
 def test_session_affinity(lab: ProbedLab) -> None:
-    """It outlasts more pods, and ends with the pod."""
+    """It survives added pods, and ends with the pod."""
     with applied(lab, STICKY):
         asked = [packet(lab, "shell", "cart", "cluster IP", family) for family in BOTH]
 
         def met(to: Packet) -> str:
-            """The one pod of 20 connections."""
+            """Return the one pod of 20 connections."""
             finding = affinity(lab, to, connections=20)
             assert finding.problems == ()
             return finding.answered.partition(":")[0]

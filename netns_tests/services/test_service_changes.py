@@ -1,4 +1,4 @@
-"""Services that change: their type, their families, who feeds them. What they had is gone then."""
+"""Services change their type, families and source of endpoints, and lose what they had."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ VIP = {FrontendKind.LOAD_BALANCER}
 
 
 def frontends(lab: ProbedLab, service: str) -> set[FrontendKind]:
-    """Of all nodes' plans."""
+    """Return the kinds of frontends in all nodes' plans."""
     return {
         frontend.kind
         for family in BOTH
@@ -62,7 +62,7 @@ def frontends(lab: ProbedLab, service: str) -> set[FrontendKind]:
 
 
 def held(lab: ProbedLab, name: str) -> list[str]:
-    """All that a Service of type LoadBalancer has: cluster IPs, addresses, its node port."""
+    """Return what a LoadBalancer has: cluster IPs, addresses, its node port."""
     spec = stored(lab, name).spec
     return [*spec.cluster_ips, *balancer_ips(lab, name), str(node_port(lab, name))]
 
@@ -129,7 +129,7 @@ spec:
 """
 
 
-def test_a_second_family_comes_and_goes(lab: ProbedLab) -> None:
+def test_a_second_family_is_added_and_removed(lab: ProbedLab) -> None:
     with applied(lab, growing("ipFamilyPolicy: SingleStack")):
         (first,) = stored(lab, "growing").spec.cluster_ips
         before = packet(lab, "outside", "growing", "node-c", V4)

@@ -1,4 +1,4 @@
-"""Every type of Service, by packets, by connections and by name: who answers and whom it sees."""
+"""Every type of Service, by packets, connections and name: the answering pod, and its client."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from netns_tests.services.service_lab import (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`asks`: see `packet`; for names see `host`.
+    """A row. For `asks` see `packet`, for names see `host`.
 
-    `ipvs`, `nftables`: the outcome in that mode if it is another one.
+    `ipvs` and `nftables` are the outcome in that mode if it is another one.
     """
 
     client: str
@@ -62,8 +62,8 @@ CASES = [
     Case("shell", "web", "cluster IP", "80/UDP", delivered(*WEB, source="shell")),
     Case("shell", "web", "cluster IP", "443/TCP", delivered(*WEB, source="shell")),
     Case("node-a", "web", "cluster IP", "80/TCP", delivered(*WEB, source="node-a")),
-    Case("web-1", "web", "cluster IP", "80/TCP", ALL_WEB),  # it may meet itself
-    # Nobody routes it. In IPv4 Linux says so five times, and then once a second.
+    Case("web-1", "web", "cluster IP", "80/TCP", ALL_WEB),  # it may reach itself
+    # No host routes it. In IPv4 Linux sends that error five times, and then once a second.
     Case("outside", "web", "cluster IP", "80/TCP", refused("router"), families=(V6,)),
     Case(
         *("shell", "web", "cluster IP", "81/TCP", refused("router")),
@@ -97,7 +97,7 @@ CASES = [
         *("shell", "agent", "cluster IP", "80/TCP", dropped("node-a")),
         ipvs=refused("node-a"),
     ),
-    # trafficDistribution PreferSameZone: node-a is alone in its zone.
+    # trafficDistribution PreferSameZone: node-a is the only one in its zone.
     Case("shell", "near", "cluster IP", "80/TCP", delivered("web@node-a", source="shell")),
     Case("late", "near", "cluster IP", "80/TCP", delivered("web@node-b", "web@node-c")),
     # a named target port that differs from pod to pod
@@ -105,7 +105,7 @@ CASES = [
     # one family
     Case("shell", "four", "cluster IP", "80/TCP", ALL_WEB, families=(V4,)),
     Case("shell", "six", "cluster IP", "80/TCP", ALL_WEB, families=(V6,)),
-    # not ready: nobody's business, unless publishNotReadyAddresses
+    # not ready: no endpoint, unless publishNotReadyAddresses
     Case("shell", "late", "cluster IP", "80/TCP", refused("node-a")),
     Case("shell", "early", "cluster IP", "80/TCP", delivered("late", source="shell")),
 ]
@@ -115,7 +115,7 @@ Seen = Mapping[tuple[Case, Family], tuple[Answer, Answer, Answer]]
 
 @pytest.fixture(scope="module")
 def seen(lab: ProbedLab) -> Seen:
-    """All packets at once, three times: a packet, the oracle, a connection."""
+    """Return the outcomes of all packets three times: of a packet, the oracle, a connection."""
     asked = {
         (case, family): packet(lab, case.client, case.service, case.asks, family, case.port)
         for case in CASES
@@ -151,7 +151,7 @@ def test_who_answers(lab: ProbedLab, seen: Seen, case: Case, family: Family) -> 
 def test_sctp_beside_tcp_and_udp(
     lab: ProbedLab, client: str, service: str, asks: str, source: str, family: Family
 ) -> None:
-    """On the same number; it is handled by itself, for the prober does not speak it."""
+    """They share a number. SCTP is tested by itself, as the prober does not support it."""
     to = packet(lab, client, service, asks, family, "80/SCTP")
     tcp = packet(lab, client, service, asks, family, "80/TCP")
     assert to.port == tcp.port
@@ -161,7 +161,7 @@ def test_sctp_beside_tcp_and_udp(
 
 
 def test_names(lab: ProbedLab) -> None:
-    """What libc finds in a pod."""
+    """Names resolve as libc finds them in a pod."""
     web = sorted(stored(lab, "web").spec.cluster_ips)
     pods = sorted(address for name in WEB for address in lab.pods[name].addresses.values())
     expected = {
@@ -182,7 +182,7 @@ def test_names(lab: ProbedLab) -> None:
     assert resolve_all(lab, list(expected)) == expected
 
 
-REACHED: Mapping[str, set[str]] = {  # URL -> who may answer
+REACHED: Mapping[str, set[str]] = {  # URL -> the hosts that may answer
     "http://web": {*WEB},
     "http://web.default:443": {*WEB},
     "http://headless:8080": {*WEB},
@@ -208,7 +208,7 @@ def test_curl(lab: ProbedLab, family: Family) -> None:
 
 
 def test_what_was_allocated(lab: ProbedLab) -> None:
-    """Nobody wrote an address or a node port."""
+    """The manifests state no address or node port."""
     assert [len(stored(lab, name).spec.cluster_ips) for name in ("web", "four", "six")] == [2, 1, 1]
     assert stored(lab, "headless").spec.cluster_ips == ("None",)
     assert stored(lab, "world").spec.cluster_ips == ()

@@ -157,7 +157,7 @@ ALL = (SERVICE, SLICE, ENDPOINTS, SERVICE_CIDR, INGRESS, DEPLOYMENT, NODE, POD)
 
 
 def edited(manifest: Manifest, path: str, value: object) -> Manifest:
-    """A copy with another value at a path such as `spec.ports[0].port`; ABSENT removes it."""
+    """Return a copy with another value at a path such as `spec.ports[0].port` (or ABSENT)."""
     result = copy.deepcopy(manifest)
     steps: list[Any] = [
         int(index) if index else name or key
@@ -174,7 +174,7 @@ def edited(manifest: Manifest, path: str, value: object) -> Manifest:
 
 
 def problems_of(*manifests: Manifest) -> list[str]:
-    """Without the place if there is one manifest; with `items[i]` if there are several."""
+    """Return the problems, with their place as `items[i]` if there are several manifests."""
     if len(manifests) == 1:
         found = decode(json.dumps(manifests[0]), "f.json").problems
         return [problem.removeprefix("f.json:1: ") for problem in found]

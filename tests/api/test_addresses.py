@@ -1,4 +1,4 @@
-"""How addresses are read, and that the quick way prints what the thorough one prints."""
+"""Addresses are read as in Kubernetes, and the quick way prints what the thorough one prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several objects may not share, in one file or in several."""
+"""Conflicts between several objects, in one file or in several."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WEB = "Service shop/web already, at f.json:1.items[0]"
 
 
 def another(**edits: object) -> Manifest:
-    """A Service that shares nothing with SERVICE but what is said here."""
+    """Return a Service that shares nothing with SERVICE except what is given."""
     spec = {
         "type": "NodePort",
         "clusterIP": "10.96.0.20",

@@ -1,4 +1,4 @@
-"""From text to objects: formats, documents, lists, defaults, and what is said of bad text."""
+"""Decoding text to objects: formats, documents, lists, defaults, and problems of bad text."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def test_aliases_do_not_multiply_without_limit() -> None:
     assert "aliases multiply to too many values" in decode(text, "f").problems[0]
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_every_problem_is_reported_at_once() -> None:
     manifest = edited(SERVICE, "metadata.name", "Web")
     for path, value in [
         ("spec.type", "Foo"),

@@ -1,4 +1,4 @@
-"""What is refused in a Deployment, and in which words. A row is an edit of a valid one."""
+"""The wording of what is refused in a Deployment. A row is an edit of a valid one."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_defaults() -> None:
     assert probe.period_seconds == 10
 
 
-def test_what_is_left_out_is_told() -> None:
+def test_what_is_left_out_is_reported() -> None:
     manifest = edited(DEPLOYMENT, "spec.minReadySeconds", 5)
     manifest = edited(manifest, f"{MAIN}.livenessProbe", {"httpGet": {"port": 80}})
     decoded = decode(json.dumps(manifest), "f")

@@ -1,4 +1,4 @@
-"""What is refused in one Ingress, and in which words. A row is an edit of a valid one."""
+"""The wording of what is refused in one Ingress. A row is an edit of a valid one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names reach rule text and comments. Nothing gets there that a rule could be made of."""
+"""Names end up in rule text and comments, so no name may contain what could form a rule."""
 
 from __future__ import annotations
 

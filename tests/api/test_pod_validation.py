@@ -1,4 +1,4 @@
-"""What is refused in a Pod, in which words, and what a lab leaves out of one with a notice."""
+"""The wording of what is refused in a Pod, and what a lab leaves out of one with a notice."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ VALID: list[tuple[Manifest, str, object]] = [
             {"containerPort": 82, "hostPort": 81, "hostIP": "192.0.2.1"},
         ],
     ),
-    # What the API server stores, and what is no more than an object.
+    # The API server stores these, and they are no more than objects.
     (ELSEWHERE, PROBE, EXEC),
     (ELSEWHERE, PROBE, {"httpGet": {"port": 80, "scheme": "HTTPS"}}),
     (ELSEWHERE, PRE_STOP, EXEC),
@@ -220,9 +220,9 @@ NOTICES: list[tuple[str, object, str]] = [
     (f"{MAIN}.livenessProbe", EXEC, f"{LEFT_OUT} nothing is restarted"),
     (f"{MAIN}.startupProbe", HTTP, f"{LEFT_OUT} readiness is probed from the start"),
     (f"{MAIN}.lifecycle.postStart", EXEC, f"{LEFT_OUT} containers start as they are"),
-    ("spec.affinity", {"nodeAffinity": {}}, f"{LEFT_OUT} nodeSelector alone limits the nodes"),
+    ("spec.affinity", {"nodeAffinity": {}}, f"{LEFT_OUT} only nodeSelector limits the nodes"),
     ("spec.topologySpreadConstraints", [{}], f"{LEFT_OUT} Pods are spread over all nodes"),
-    ("spec.readinessGates", [{}], f"{LEFT_OUT} readiness probes alone decide"),
+    ("spec.readinessGates", [{}], f"{LEFT_OUT} only readiness probes decide"),
 ]
 
 
@@ -239,7 +239,7 @@ def test_valid(manifest: Manifest, path: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(("path", "value", "said"), NOTICES)
-def test_what_is_left_out_is_told(path: str, value: object, said: str) -> None:
+def test_what_is_left_out_is_reported(path: str, value: object, said: str) -> None:
     here = decode(json.dumps(edited(RUNS_HERE, path, value)), "f")
     assert (here.problems, here.notices) == ((), (f"f:1: {path}: {said}",))
     assert decode(json.dumps(edited(ELSEWHERE, path, value)), "f").notices == ()

@@ -1,4 +1,4 @@
-"""JSON and YAML of the same objects mean the same; no text whatever raises."""
+"""JSON and YAML of the same objects mean the same; no text raises an exception."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def as_json(manifests: list[Manifest]) -> Decoded:
 
 
 def as_yaml(manifests: list[Manifest]) -> Decoded:
-    """Quoted, as what looks like a number differs between dialects of YAML."""
+    """Return quoted YAML, as dialects of YAML differ in what looks like a number."""
     value = {"apiVersion": "v1", "kind": "List", "items": manifests}
     return decode(yaml.safe_dump(value, default_style='"', sort_keys=False), "f")
 
@@ -133,7 +133,7 @@ def test_any_text(text: str | bytes) -> None:
 
 @given(st.data())
 def test_torn_and_stained_text(data: st.DataObject) -> None:
-    """What an editor leaves behind that is still writing."""
+    """Text may be cut off or damaged, as when an editor is still writing."""
     whole = yaml.safe_dump_all(ALL) if data.draw(st.booleans()) else json.dumps(ALL[0])
     cut = data.draw(st.integers(0, len(whole)))
     stain = data.draw(st.text("{}[]:-&*!|>'\"%\n \t\x07", max_size=3))

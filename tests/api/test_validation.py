@@ -1,4 +1,4 @@
-"""What is refused in one object, and in which words. A row is an edit of a valid object."""
+"""The wording of what is refused in one object. A row is an edit of a valid object."""
 
 from __future__ import annotations
 

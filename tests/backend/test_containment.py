@@ -142,7 +142,7 @@ RETURNED: list[tuple[str, object, str]] = [
     ("sync", None, "sync() returned NoneType, not SyncReport"),
     ("intact", 1, "intact() returned int, not bool"),
     ("read", [], "read() returned list, not Mapping"),
-    ("read", {"nat": []}, "read() returned tables that are no mappings"),
+    ("read", {"nat": []}, "read() returned tables that are not mappings"),
 ]
 
 
@@ -161,7 +161,7 @@ def test_a_missing_method_is_named(method: str) -> None:
     inherits = type("Inherits", (Backend,), {k: vars(Sound)[k] for k in METHODS if k != method})
     assert lacking(inherits) == f"has no method {method}()"
     unready = type("Unready", (Sound,), {method: 3})
-    assert lacking(unready) == f"has a {method} that is no method"
+    assert lacking(unready) == f"has a {method} that is not a method"
     with pytest.raises(BackendFault, match=rf"\(kproxy-mine 1.2\) has no method {method}\(\)"):
         make(lambda *_: lacks())
 

@@ -1,4 +1,4 @@
-"""The cluster of the measurements, what changes in it, and which Services are asked."""
+"""The cluster of the measurements, its changes, and the Services that are asked."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_each_number_has_an_address_of_its_own(
     ("services", "endpoints", "changes"), [(1, 1, 9), (2, 1, 9), (7, 3, 200), (1000, 5, 200)]
 )
 def test_every_change_is_one_endpoint(services: int, endpoints: int, changes: int) -> None:
-    """Compared with what the Service had before, whatever had happened to it."""
+    """This is compared with what the Service had before, whatever its history."""
     size = SyncSize(
         mode="iptables", variant="nft", services=services, endpoints=endpoints, changes=changes
     )
@@ -70,7 +70,7 @@ def test_every_change_is_one_endpoint(services: int, endpoints: int, changes: in
     current: dict[int, EndpointSlice] = {}
 
     def differences(events: list[EndpointSlice]) -> list[tuple[int, int]]:
-        """How many endpoints each event adds and removes."""
+        """Return how many endpoints each event adds and removes."""
         counted = []
         for event in events:
             former, now = known[event.metadata.name], set(addresses(event))

@@ -1,4 +1,4 @@
-"""Results become lines of a plot. Nothing is drawn here: that needs matplotlib."""
+"""Results become lines of a plot. Nothing is drawn here, as that needs matplotlib."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kproxy demo --example` before anything is built: which examples there are."""
+"""`kproxy demo --example` before anything is built: the list of examples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = [each.name for each in catalog.known(examples() / catalog.FOLDER)]
 
 
 def named(lines: list[str]) -> list[str]:
-    """The first word of each line that is indented."""
+    """Return the first word of each line that is indented."""
     return [line.split()[0] for line in lines if line.startswith("  ")]
 
 
@@ -28,7 +28,7 @@ def test_the_examples_are_listed() -> None:
 def test_an_unknown_name_lists_those_there_are(wanted: str) -> None:
     result = CliRunner().invoke(demo, ["--example", wanted])
     assert result.exit_code == 2
-    assert f"{wanted!r} is no manifest, and none of the examples:" in result.stderr
+    assert f"{wanted!r} is neither a manifest nor one of the examples:" in result.stderr
     assert named(result.stderr.splitlines()) == NAMES
 
 

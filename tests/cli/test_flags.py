@@ -1,4 +1,4 @@
-"""Command line flags to configurations. Only parsing: nothing is run."""
+"""Command line flags are parsed to configurations. Nothing is run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line as a newcomer meets it, in processes of its own."""
+"""The command line as a new user sees it, in processes of its own."""
 
 from __future__ import annotations
 

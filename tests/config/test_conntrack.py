@@ -21,7 +21,7 @@ def test_table_size(max_per_core: int, least: int, cpus: int, size: int) -> None
     assert conntrack_max(Conntrack(max_per_core=max_per_core, min=least), cpus) == size
 
 
-def test_times_are_whole_seconds_and_zero_leaves_a_setting_alone() -> None:
+def test_times_are_whole_seconds_and_zero_leaves_a_setting_as_it_is() -> None:
     assert conntrack_sysctls(Conntrack()) == [
         ("net/netfilter/nf_conntrack_tcp_timeout_established", "86400"),
         ("net/netfilter/nf_conntrack_tcp_timeout_close_wait", "3600"),

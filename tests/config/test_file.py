@@ -1,4 +1,4 @@
-"""Files to configurations: defaults, leniency, and every problem at once."""
+"""Reading files to configurations: defaults, leniency, and every problem at once."""
 
 from __future__ import annotations
 

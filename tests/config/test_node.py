@@ -1,4 +1,4 @@
-"""What a configuration and a Node object mean in each family."""
+"""The settings that follow from a configuration and a Node object in each family."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def settings_of(
 
 
 def node_of(*addresses: str, pod_cidrs: tuple[str, ...] = (), zone: str = "") -> Node:
-    """`addresses` are internal ones, unless marked as in `external 192.0.2.1`."""
+    """Return a Node. `addresses` are internal ones, unless marked as in `external 192.0.2.1`."""
     listed = [
         NodeAddress(
             type="ExternalIP" if "external" in text else "InternalIP", address=text.split()[-1]
@@ -190,7 +190,7 @@ def test_node_port_addresses(
 @pytest.mark.parametrize(
     "body", ["iptables: {localhostNodePorts: false}", "mode: ipvs", "mode: nftables"]
 )
-def test_localhost_node_ports_are_for_iptables_alone_and_can_be_off(body: str) -> None:
+def test_localhost_node_ports_are_only_for_iptables_and_can_be_off(body: str) -> None:
     assert settings(body)[0].localhost_node_ports is False
 
 

@@ -53,7 +53,7 @@ def service(
     deleted: bool = False,
     **spec: Any,
 ) -> Service:
-    """`web` in `default`, which selects `app: web`; port `http` if none is given."""
+    """Return `web` in `default`, which selects `app: web`; its port is `http` by default."""
     return Service(
         metadata=Metadata(
             name="web",
@@ -86,7 +86,7 @@ def pod(
     namespace: str = "default",
     app: str = "web",
 ) -> Pod:
-    """`port` is its container port named `web`; 0 if it has none."""
+    """Return a Pod. `port` is its container port named `web`; 0 if it has none."""
     return Pod(
         metadata=Metadata(
             name=name,
@@ -115,7 +115,7 @@ def pod(
 
 
 def numbered(count: int, **how: Any) -> list[Pod]:
-    """Pods `web-0`, `web-1` and so on, with an address of each family."""
+    """Return Pods `web-0`, `web-1` and so on, with an address of each family."""
     return [pod(f"web-{i}", *ips_of(i), **how) for i in range(count)]
 
 
@@ -124,7 +124,7 @@ def ips_of(i: int) -> tuple[str, str]:
 
 
 class Cluster:
-    """The slices of one Service; `sync` lets the controller work and keeps what it writes."""
+    """The slices of one Service; `sync` runs the controller and keeps what it writes."""
 
     def __init__(self, most: int = 100, slices: Iterable[EndpointSlice] = ()) -> None:
         self.most = most
@@ -157,5 +157,5 @@ class Cluster:
 
 
 def counts(changes: Changes) -> tuple[int, int, int]:
-    """How many are created, updated, deleted."""
+    """Return how many slices are created, updated, deleted."""
     return len(changes.create), len(changes.update), len(changes.delete)

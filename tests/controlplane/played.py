@@ -1,4 +1,4 @@
-"""A cluster with a kubelet that is played: what is scheduled gets an address and becomes ready."""
+"""A cluster with a simulated kubelet: a scheduled Pod gets an address and becomes ready."""
 
 from __future__ import annotations
 
@@ -57,9 +57,10 @@ NODES = (node("node-a", "zone-a"), node("node-b", "zone-a"), node("node-c", "zon
 
 
 def service(name: str = "web", *, status: str = "", **spec: Any) -> Service:
-    """Kubernetes spelling; port `http` and the selector `app: NAME` unless it says otherwise.
+    """Return a Service from fields in Kubernetes' spelling.
 
-    `status` is the address that its load balancer has.
+    By default it has port `http` and the selector `app: NAME`. `status` is the address that its
+    load balancer has.
     """
     whole = {"ports": [HTTP], "selector": {"app": name}, **spec}
     ingress = {"loadBalancer": {"ingress": [{"ip": status}]}} if status else {}
@@ -81,7 +82,7 @@ def pod(
     ready: bool = True,
     **spec: Any,
 ) -> Pod:
-    """With addresses it runs elsewhere."""
+    """Return a Pod. With addresses it runs elsewhere."""
     return Pod(
         metadata=Metadata(name=name, labels=dict(WEB if labels is None else labels)),
         spec=replace(convert(spec, PodSpec), node_name=node),
@@ -101,7 +102,7 @@ def running(*ips: str, ready: bool = True) -> PodStatus:
 def deployment(
     name: str = "web", replicas: int | None = 3, version: str = "1", **spec: Any
 ) -> Deployment:
-    """`version` is a label of its template."""
+    """Return a Deployment. `version` is a label of its template."""
     labels = {"app": name}
     whole = {
         "replicas": replicas,
@@ -120,7 +121,7 @@ def rolling(surge: int | str, unavailable: int | str) -> dict[str, Any]:
 
 
 class Played:
-    """A cluster and its kubelets. `ready`: whether Pods become ready once they run."""
+    """A cluster and its kubelets. With `ready` Pods become ready once they run."""
 
     def __init__(self, *objects: KubernetesObject, ready: bool = True, **options: Any) -> None:
         defaults: dict[str, Any] = {"service_cidrs": (V4,), "random": Random(1)}
@@ -139,7 +140,7 @@ class Played:
         self.cluster.reconcile(NOW)
 
     def start_pods(self) -> int:
-        """How many there were to start."""
+        """Start Pods; return how many there were to start."""
         found = self.cluster.pods_to_run()
         for each in found:
             self._given += 1
@@ -148,14 +149,14 @@ class Played:
         return len(found)
 
     def stop_pods(self) -> int:
-        """Those that terminate are gone."""
+        """Remove the Pods that terminate."""
         found = [each for each in self.cluster.objects(Pod) if each.metadata.deletion_timestamp]
         for each in found:
-            self.cluster.pod_gone(object_key(each))
+            self.cluster.pod_stopped(object_key(each))
         return len(found)
 
     def round(self) -> bool:
-        """The kubelets do what is due, then the controllers. Whether there was anything to do."""
+        """Run kubelets, then controllers; return whether there was anything to do."""
         worked = self.start_pods() + self.stop_pods()
         return self.cluster.reconcile(NOW) or worked > 0
 
@@ -173,19 +174,19 @@ class Played:
 
     @property
     def pods(self) -> list[str]:
-        """Names; one that terminates has a cross."""
+        """Return the names of Pods; one that terminates has a cross."""
         return [
             each.metadata.name + ("†" if each.metadata.deletion_timestamp else "")
             for each in self.cluster.objects(Pod)
         ]
 
     def told(self, kind: str, name: str = "web") -> tuple[str, ...]:
-        """The warnings of an object."""
+        """Return the warnings of an object."""
         namespace = "" if kind == "Node" else "default"
         return self.cluster.warnings.get((kind, namespace, name), ())
 
     def endpoints(self, name: str = "web") -> dict[str, bool]:
-        """Of a Service, in its IPv4 slices: addresses, and whether they are ready."""
+        """Return addresses in the IPv4 slices of a Service, and whether they are ready."""
         return {
             endpoint.addresses[0]: bool(endpoint.conditions.ready)
             for each in self.slices(name)

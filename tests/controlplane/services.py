@@ -38,7 +38,7 @@ POLICY_TOLD = "spec.ipFamilyPolicy: Invalid value: "
 
 
 def service(name: str = "web", **spec: Any) -> Service:
-    """Kubernetes spelling; an HTTP port and a selector, unless it says otherwise."""
+    """Return a Service from fields in Kubernetes' spelling; it has an HTTP port and a selector."""
     whole = {"ports": [HTTP], "selector": {"app": name}, **spec}
     return Service(metadata=Metadata(name=name), spec=convert(whole, ServiceSpec, strict=True))
 
@@ -48,7 +48,7 @@ def allocator(*cidrs: str, seed: int = 0, node_ports: range = range(30000, 32768
 
 
 def free(cluster: Allocator) -> tuple[int, ...]:
-    """How many addresses of each family and how many node ports are free."""
+    """Return how many addresses of each family and how many node ports are free."""
     return (*(each.free for each in cluster._ips.values()), cluster._ports.free)
 
 
@@ -57,7 +57,7 @@ def kinds(spec: ServiceSpec) -> tuple[str, ...]:
 
 
 def refused(cluster: Allocator, new: Service, former: Service | None = None) -> list[str]:
-    """The problems, after a look at whether anything was taken or given back."""
+    """Return the problems, after checking that nothing was allocated or freed."""
     before = free(cluster)
     with pytest.raises(BadInput) as error:
         cluster.admit(new, former)

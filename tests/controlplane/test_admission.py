@@ -1,4 +1,4 @@
-"""New Services as the API server would store them, and what it would refuse."""
+"""New Services as the API server would store them, and those it would refuse."""
 
 from __future__ import annotations
 

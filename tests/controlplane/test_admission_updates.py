@@ -1,4 +1,4 @@
-"""Updates of Services: what stays, what is taken and given back, what is refused."""
+"""Updates of Services: what stays, what is allocated and freed, what is refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_transitions_between_types(before: str, after: str) -> None:
     assert (stored.spec.ip_families, stored.spec.ip_family_policy) == (
         ((), None) if after == "ExternalName" else (("IPv4",), "SingleStack")
     )
-    # The same with everything the former one had still written down.
+    # The same, and the manifest still states everything that the former one had.
     edited = replace(
         former.spec,
         type=stored.spec.type,

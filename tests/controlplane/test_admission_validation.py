@@ -1,4 +1,4 @@
-"""What is refused in a Service though kube-proxy would not mind, and what a type has always."""
+"""Faults of a Service that kube-proxy ignores are refused, and types have their defaults."""
 
 from __future__ import annotations
 

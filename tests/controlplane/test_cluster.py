@@ -1,4 +1,4 @@
-"""A cluster: what people may write, what becomes of it, what is told of it."""
+"""A cluster: what users may write, the objects that result, and the warnings."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def endpoints(*ips: str) -> Endpoints:
 
 
 def refused(played: Played, *objects: KubernetesObject) -> list[str]:
-    """The problems, after a look at whether anything was done."""
+    """Return the problems, after checking that nothing was changed."""
     before = {object_key(each): each for kind in KINDS for each in played.cluster.objects(kind)}
     played.cluster.take_changes()
     with pytest.raises(BadInput) as error:
@@ -98,7 +98,7 @@ def test_pods_become_endpoints() -> None:
     assert (played.pods, played.endpoints()) == ([], {})
 
 
-def test_changes_are_told_once_and_as_they_are() -> None:
+def test_changes_are_returned_once_and_as_they_are() -> None:
     played = Played(*NODES, service(), pod("web"))
     played.settle()
     first = played.cluster.take_changes()
@@ -164,7 +164,7 @@ def test_nodes_matter() -> None:
 # --- slices and Endpoints by hand ----------------------------------------------------------------
 
 
-def test_slices_by_hand_are_kept_alone() -> None:
+def test_slices_by_hand_exclude_others() -> None:
     played = Played(*NODES, service(), pod("web", "10.0.0.1", node="node-a"))
     played.apply(by_hand("10.0.0.7"))
     assert played.endpoints() == {"10.0.0.7": False}
@@ -216,7 +216,7 @@ def test_what_a_controller_wrote_is_written_again() -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("seed", range(4))
 def test_stated_values_come_first(seed: int, reverse: bool) -> None:
-    """Only as many as there are: each dynamic request would take the value that is stated."""
+    """There are only as many values as requests: a dynamic one would take the stated value."""
     objects = [
         service("a", type="NodePort", clusterIP="10.96.0.1"),
         service("b", type="NodePort", ports=[{"port": 80, "nodePort": 30000}]),
@@ -292,7 +292,7 @@ def test_what_may_change_of_a_pod(new: Pod, fields: list[str]) -> None:
 
 
 def test_a_pod_that_runs_elsewhere() -> None:
-    """It is what its manifest says, and nobody starts or stops it."""
+    """It is what its manifest says, and no kubelet starts or stops it."""
     played = Played(*NODES, service(), pod("web", "10.0.0.1", node="node-a"))
     assert played.cluster.pods_to_run() == []
     played.apply(pod("web", "10.0.0.2", node="node-a", ready=False))
@@ -305,11 +305,11 @@ def test_a_pod_that_runs_elsewhere() -> None:
     assert len(played.cluster.pods_to_run()) == 1
 
 
-def test_a_pod_that_has_gone_has_no_status() -> None:
+def test_a_removed_pod_has_no_status() -> None:
     played = Played(*NODES, pod("web"))
     played.settle()
-    played.cluster.pod_gone(POD)
-    played.cluster.pod_gone(POD)
+    played.cluster.pod_stopped(POD)
+    played.cluster.pod_stopped(POD)
     played.cluster.set_pod_status(POD, running("10.0.0.1"))
     assert played.cluster.object(POD) is None
 
@@ -389,7 +389,7 @@ AUTO = {"service.kubernetes.io/topology-mode": "Auto"}
 RUNS = pod("web", "10.0.0.1", node="node-a")
 
 WARNINGS: list[tuple[list[KubernetesObject], tuple[str, ...], list[KubernetesObject]]] = [
-    # objects, what is told of Service web, and what mends it
+    # objects, the warning about Service web, and what resolves it
     ([service()], ("spec.selector matches no Pod",), [RUNS]),
     ([service()], ("spec.selector matches no Pod",), [service(selector={})]),
     ([service()], ("spec.selector matches no Pod",), [by_hand("10.0.0.7")]),
@@ -409,19 +409,19 @@ WARNINGS: list[tuple[list[KubernetesObject], tuple[str, ...], list[KubernetesObj
             service(),
             *(pod(f"p-{i}", f"10.1.{i // 250}.{i % 250}", node="node-a") for i in range(1001)),
         ],
-        ("Endpoints is truncated: it has 1000 addresses at most",),
+        ("Endpoints is truncated to 1000 addresses",),
         [pod("p-0", "10.1.0.0", node="node-a", labels={})],
     ),
 ]
 
 
-@pytest.mark.parametrize(("objects", "told", "mended"), WARNINGS)
+@pytest.mark.parametrize(("objects", "told", "resolved"), WARNINGS)
 def test_warnings(
-    objects: list[KubernetesObject], told: tuple[str, ...], mended: list[KubernetesObject]
+    objects: list[KubernetesObject], told: tuple[str, ...], resolved: list[KubernetesObject]
 ) -> None:
     played = Played(*NODES, *objects)
     assert played.told("Service") == told
-    played.apply(*mended)
+    played.apply(*resolved)
     played.settle()
     assert played.cluster.warnings == {}
 

@@ -1,4 +1,4 @@
-"""What must hold in a cluster after any history."""
+"""Properties of a cluster after any history."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ ADDRESS = "10.9.0.{}"
 
 
 class History:
-    """A cluster and what somebody else knows of it, who reads its changes alone."""
+    """A cluster, and what a reader that gets only its changes knows of it."""
 
     def __init__(self) -> None:
         self.played = Played(
@@ -120,7 +120,7 @@ def contents(cluster: Cluster) -> dict[ObjectKey, KubernetesObject]:
 
 
 def check_slices(cluster: Cluster, of: Service) -> None:
-    """Each Pod that is to be an endpoint is one, once for each family; and nothing else is."""
+    """Check that exactly the Pods that are to be endpoints are, once for each family."""
     slices = [
         each
         for each in cluster.objects(EndpointSlice)
@@ -150,7 +150,7 @@ def check_slices(cluster: Cluster, of: Service) -> None:
 
 
 def allocations(cluster: Cluster) -> Iterable[list[object]]:
-    """Cluster IPs, node ports, load balancers' addresses: of the whole cluster."""
+    """Return all cluster IPs, node ports and load balancers' addresses of the cluster."""
     services = cluster.objects(Service)
     yield [ip for each in services for ip in each.spec.cluster_ips if ip != "None"]
     yield [
@@ -165,7 +165,7 @@ def allocations(cluster: Cluster) -> Iterable[list[object]]:
 
 
 def by_people(cluster: Cluster) -> list[KubernetesObject]:
-    """Without what only controllers of endpoints write."""
+    """Return the objects without those that only controllers of endpoints write."""
     return [
         each
         for each in contents(cluster).values()
@@ -177,7 +177,7 @@ def by_people(cluster: Cluster) -> list[KubernetesObject]:
 
 
 def all_endpoints(cluster: Cluster) -> list[str]:
-    """Whatever slices they are in."""
+    """Return all endpoints, whatever slices they are in."""
     return sorted(
         f"{service_of(each)} {each.address_type} {each.ports} {endpoint}"
         for each in cluster.objects(EndpointSlice)
@@ -246,7 +246,7 @@ def _delete_pod(played: Played, _: str, which: int, __: int) -> None:
 
 
 def _alter_pod(played: Played, _: str, which: int, how: int) -> None:
-    """It becomes ready or not, gets other addresses, ends, or is labelled anew."""
+    """Make a Pod ready or not, give it other addresses or labels, or end it."""
     found = _some_pod(played, which)
     if not found or not found.status.pod_ips:
         return
@@ -313,7 +313,7 @@ def test_any_history(edits: list[tuple[str, int, int]]) -> None:
     cluster.reconcile(NOW)
     assert {type(each) for each in cluster.take_changes().upserts} <= {Node}
 
-    # Who sees only the end comes to the same endpoints.
+    # A reader that sees only the end gets the same endpoints.
     fresh = Cluster((V4, V6), random=Random(3), balancer_cidrs=(POOL, POOL6))
     fresh.apply(reversed(by_people(cluster)))
     fresh.reconcile(NOW)

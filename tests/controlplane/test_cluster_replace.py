@@ -1,4 +1,4 @@
-"""A cluster whose Services are exchanged for others in one go."""
+"""A cluster whose Services are replaced by others at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bytes of one Pod's change, with Endpoints and with slices; and the page that tells them."""
+"""Bytes of one Pod's change, with Endpoints and with slices; and the page that shows them."""
 
 from __future__ import annotations
 

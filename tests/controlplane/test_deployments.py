@@ -29,7 +29,7 @@ LIMITS: list[tuple[int, int | str, int | str, tuple[int, int]]] = [
 
 ROLLOUTS: list[tuple[int, int | str, int | str, list[tuple[int, int]]]] = [
     # replicas, maxSurge, maxUnavailable -> live Pods of the old and the new template,
-    # whenever nothing is left to do until what runs has become ready
+    # whenever nothing is left to do until the running Pods have become ready
     (3, 1, 0, [(3, 1), (2, 2), (1, 3), (0, 3)]),
     (3, 0, 1, [(2, 1), (1, 2), (0, 3)]),
     (3, 0, 0, [(2, 1), (1, 2), (0, 3)]),
@@ -40,7 +40,7 @@ ROLLOUTS: list[tuple[int, int | str, int | str, list[tuple[int, int]]]] = [
     (0, 1, 0, []),
 ]
 
-RANKS = [  # name, Node, phase, ready: the first goes first; all are of one age but for the order
+RANKS = [  # name, Node, phase, ready, in order of deletion; their age follows the order only
     ("unscheduled", "", "Pending", False),
     ("pending", "node-a", "Pending", False),
     ("unknown", "node-a", "Unknown", True),
@@ -53,7 +53,7 @@ RANKS = [  # name, Node, phase, ready: the first goes first; all are of one age 
 
 
 def counts(played: Played, version: str) -> tuple[int, int]:
-    """Live Pods of other templates, and of this one."""
+    """Return the numbers of live Pods of other templates, and of this one."""
     live = [each for each in played.cluster.objects(Pod) if not each.metadata.deletion_timestamp]
     new = sum(each.metadata.labels["version"] == version for each in live)
     return len(live) - new, new
@@ -124,13 +124,13 @@ def test_unhealthy_pods_go_first() -> None:
     assert counts(played, "3") == (2, 1)  # the former web-4 had not started
 
 
-def test_recreate_waits_until_the_old_are_gone() -> None:
+def test_recreate_waits_until_the_old_are_removed() -> None:
     recreate: dict[str, Any] = {"strategy": {"type": "Recreate"}}
     played = Played(*NODES, deployment(replicas=2, **recreate))
     played.settle()
     played.apply(deployment(replicas=2, version="2", **recreate))
     assert played.pods == ["web-1†", "web-2†"]
-    played.cluster.pod_gone(("Pod", "default", "web-1"))
+    played.cluster.pod_stopped(("Pod", "default", "web-1"))
     played.cluster.reconcile("later")
     assert played.pods == ["web-2†"]
     played.settle()

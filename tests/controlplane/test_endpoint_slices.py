@@ -1,4 +1,4 @@
-"""Pods to EndpointSlices: which become endpoints, with what conditions, ports and names."""
+"""EndpointSlices made of Pods: the endpoints with their conditions, ports and names."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ PORTS = [  # Service, pods -> slices: family, ports, pods
         [pod("a", *A, port=1), pod("b", *B, port=2), pod("v", *V, port=1)],
         [("IPv4", ["http 1"], ["a", "v"]), ("IPv4", ["http 2"], ["b"])],
     ),
-    # A pod without the named port is an endpoint without ports: nobody can be sent to it.
+    # A pod without the named port is an endpoint without ports: no client can be sent to it.
     (
         service(NAMED),
         [pod("a", *A, port=1), pod("b", *B)],
@@ -209,7 +209,7 @@ def test_slices_of_others_are_left_alone() -> None:
 
 STEPS = [  # first, then -> created, updated, deleted
     ("a pod less", (service(), 2), (service(), 1), (0, 1, 0)),
-    ("the last pod goes", (service(), 1), (service(), 0), (0, 1, 0)),  # it becomes the placeholder
+    ("no pod is left", (service(), 1), (service(), 0), (0, 1, 0)),  # it becomes the placeholder
     ("the first pod comes", (service(), 0), (service(), 1), (0, 1, 0)),
     ("other labels", (service(), 2), (service(labels={"a": "b"}), 2), (0, 1, 0)),
     ("another port", (service(), 2), (service(replace(HTTP, target_port=1)), 2), (0, 1, 0)),

@@ -1,4 +1,4 @@
-"""Pods to the Endpoints object; Endpoints written by hand to slices."""
+"""The Endpoints object made of Pods, and slices made of Endpoints written by hand."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SUBSETS: list[tuple[Service, list[Pod], list[Shown]]] = [
     ),
     (service(HTTP, ADMIN), [A, SICK], [(["admin 8081", "http 8080"], "a", "s")]),
     (service(NAMED), [ONE, TWO], [(["http 1"], "one", ""), (["http 2"], "two", "")]),
-    (  # ports that all have are not told for each
+    (  # ports that all Pods have are not repeated for each
         service(HTTP, WEB),
         [ONE, TWO],
         [(["http 8080"], "one two", ""), (["web 1"], "one", ""), (["web 2"], "two", "")],
@@ -233,4 +233,4 @@ def test_of_each_subset_only_so_many_are_mirrored() -> None:
     )
     (created,) = changes.create
     assert [each.addresses[0] for each in created.endpoints] == ["10.0.0.1", "10.0.0.2"]
-    assert changes.warnings == ("1 addresses are above 2 a subset",)
+    assert changes.warnings == ("1 addresses are not mirrored: the limit is 2 per subset",)

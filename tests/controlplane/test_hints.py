@@ -27,14 +27,14 @@ ZONES = {"a": "node-a", "b": "node-b", "c": "node-c", "x": "node-x"}
 
 
 def pods(where: str, **how: Any) -> list[Pod]:
-    """A pod for each letter, on the node of that letter."""
+    """Return a pod for each letter, on the node of that letter."""
     return [
         pod(f"web-{i}", ips_of(i)[0], node=ZONES[letter], **how) for i, letter in enumerate(where)
     ]
 
 
 def hints(cluster: Cluster) -> list[str]:
-    """`zone-a` or `zone-a@node-a` of each endpoint in order of its name; `-` if it has none."""
+    """Return `zone-a`, `zone-a@node-a` or `-` (none) for each endpoint in order of its name."""
     found = {
         e.target_ref.name if e.target_ref else "": text(e.hints)
         for each in cluster.slices.values()
@@ -148,7 +148,7 @@ SAFEGUARDS = [  # nodes, pods -> why there are no hints
 
 @pytest.mark.parametrize(("nodes", "members", "reason"), SAFEGUARDS)
 def test_safeguards(nodes: tuple[Node, ...], members: list[Pod], reason: str) -> None:
-    """The same from nothing, and from hints that were in force."""
+    """The result is the same from nothing, and from hints that were in force."""
     fresh, hinted = Cluster(), Cluster()
     assert fresh.sync(AUTO, members, nodes).warnings == (f"no topology hints for IPv4: {reason}",)
     hinted.sync(AUTO, pods("aabb"), TWO)
@@ -183,7 +183,7 @@ def test_which_wins(of: Service, expected: str) -> None:
     assert hints(cluster)[0] == expected
 
 
-def test_hints_that_come_and_go_update_all_slices() -> None:
+def test_adding_and_removing_hints_updates_all_slices() -> None:
     cluster, members = Cluster(most=2), pods("aabb")
     cluster.sync(service(), members, TWO)
     for of in (service(traffic_distribution="PreferSameZone"), service(), AUTO, service()):
@@ -191,7 +191,7 @@ def test_hints_that_come_and_go_update_all_slices() -> None:
 
 
 def test_a_zone_without_nodes_keeps_its_endpoints_until_others_need_them() -> None:
-    """Its endpoints' hints cannot be valid, and yet nothing is written over and over."""
+    """Its endpoints' hints cannot be valid, and yet nothing is written repeatedly."""
     cluster, members = Cluster(), pods("aabbcc")
     nodes = (*TWO, node("node-c", "zone-c", ready=False))
     cluster.sync(AUTO, members, nodes)
@@ -200,7 +200,7 @@ def test_a_zone_without_nodes_keeps_its_endpoints_until_others_need_them() -> No
 
 
 def test_hints_follow_the_cpus() -> None:
-    """Only of a slice that gives its zone too many."""
+    """Only the hints of a slice that gives its zone too many endpoints change."""
     cluster, members = Cluster(most=2), pods("aabb")
     cluster.sync(AUTO, members, TWO)
     assert counts(cluster.sync(AUTO, members, BIG_B)) == (0, 1, 0)

@@ -1,4 +1,4 @@
-"""Cluster IPs: which are given out, in which order, and how others are refused."""
+"""Cluster IPs: those allocated, in their order, and the refusals of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The load balancer controller: addresses from pools, and why there are none."""
+"""The load balancer controller: addresses from pools, and the reasons for having none."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ASSIGNED: list[tuple[tuple[str, ...], dict[str, Any], list[str], list[str]]] = [
         (POOL,),
         {**BALANCED, "loadBalancerClass": "example.com/lb"},
         [],
-        [PENDING + "no controller for spec.loadBalancerClass 'example.com/lb' is here"],
+        [PENDING + "no controller serves spec.loadBalancerClass 'example.com/lb'"],
     ),
     ((POOL,), {**BALANCED, "loadBalancerIP": "203.0.113.5"}, ["203.0.113.5"], []),
     (
@@ -63,7 +63,7 @@ ASSIGNED: list[tuple[tuple[str, ...], dict[str, Any], list[str], list[str]]] = [
         (POOL, POOL6),
         {**BALANCED, "loadBalancerIP": "fd00:203::5"},
         [],
-        [PENDING + "spec.loadBalancerIP: fd00:203::5 is of no family that the Service has"],
+        [PENDING + "spec.loadBalancerIP: fd00:203::5 is not of a family that the Service has"],
     ),
     (
         (POOL,),
@@ -117,7 +117,7 @@ def test_addresses_are_stable_and_free_after_use() -> None:
     assert (ips(played, "c"), ips(played, "a")) == (["203.0.113.1"], ["203.0.113.2"])
 
 
-def test_families_come_and_go() -> None:
+def test_families_are_added_and_removed() -> None:
     played = Played(balanced("web"), service_cidrs=(V4, V6), balancer_cidrs=(POOL, POOL6))
     played.apply(service("web", **DUAL))
     assert ips(played) == ["203.0.113.1", "fd00:203::1"]
@@ -132,7 +132,7 @@ def test_a_pending_service_gets_what_becomes_free(freed_by: str) -> None:
     asking = balanced("b", loadBalancerIP="203.0.113.1")
     played = Played(balanced("a"), balancer_cidrs=(POOL,))
     played.apply(asking)
-    taken = "spec.loadBalancerIP: 203.0.113.1 is of another Service already"
+    taken = "spec.loadBalancerIP: 203.0.113.1 belongs to another Service already"
     assert (ips(played, "b"), warnings(played, "b")) == ([], [PENDING + taken])
     if freed_by == "delete":
         played.delete(("Service", "default", "a"))
@@ -154,7 +154,7 @@ def test_an_exhausted_pool() -> None:
 
 
 def test_requests_come_first() -> None:
-    """Of one apply: the address that a status has, then those that are asked for, then any."""
+    """One apply assigns first the address in a status, then requested ones, then any."""
     played = Played(
         balanced("a"),
         balanced("b", loadBalancerIP="203.0.113.2"),
@@ -177,11 +177,11 @@ def test_a_new_service_may_bring_its_address() -> None:
     assert (ips(played, "a"), ips(played, "b")) == (["203.0.113.2"], ["203.0.113.1"])
     played.delete(("Service", "default", "b"))
     played.apply(balanced("c", "203.0.113.2"))
-    told = "status.loadBalancer.ingress[0].ip: 203.0.113.2 is of another Service already"
+    told = "status.loadBalancer.ingress[0].ip: 203.0.113.2 belongs to another Service already"
     assert (ips(played, "c"), warnings(played, "c")) == (["203.0.113.2"], [told])
 
 
-def test_somebody_else_assigns() -> None:
+def test_another_controller_assigns() -> None:
     cloud = OneAddress()
     played = Played(balanced("web"), cloud=cloud, balancer_cidrs=(POOL,))
     assert (ips(played), warnings(played)) == (["192.0.2.1"], [])
@@ -199,7 +199,7 @@ def test_what_will_be_deleted_is_none_of_the_cloud_s_business() -> None:
 
 
 class OneAddress:
-    """A cloud with a single address, for one Service. Its controller asks for each write once."""
+    """A cloud with a single address, for one Service, called once for each write."""
 
     def __init__(self) -> None:
         self.holders: set[ObjectKey] = set()

@@ -23,7 +23,7 @@ def endpoint(number: int, zone: str | None = None) -> Endpoint:
 
 
 def slices(*groups: str) -> list[EndpointSlice]:
-    """Each text is one slice, named by its place, and each letter an endpoint of it."""
+    """Return slices: each text is one, named by its place, and each letter an endpoint of it."""
     return [
         EndpointSlice(
             metadata=Metadata(name=str(i)),
@@ -35,7 +35,7 @@ def slices(*groups: str) -> list[EndpointSlice]:
 
 
 def letters(found: tuple[EndpointSlice, ...]) -> list[str]:
-    """`2:ab`: slice 2 holds endpoints a and b. Endpoints in a zone are upper case."""
+    """Return texts such as `2:ab`: slice 2 holds endpoints a and b (upper case in a zone)."""
     return [
         f"{each.metadata.name}:"
         + "".join(
@@ -122,7 +122,7 @@ def test_a_slice_to_delete_is_used_again(
 
 GROWN = [  # pods in each slice before, pods then -> in each slice, created, updated
     ([], 250, [100, 100, 50], 3, 0),
-    ([62, 61], 250, [100, 89, 61], 1, 1),  # what is left goes where it makes the fullest slice
+    ([62, 61], 250, [100, 89, 61], 1, 1),  # the rest is added where it makes the fullest slice
     ([80, 80], 250, [90, 80, 80], 1, 0),  # no slice has room for all 90
 ]
 
@@ -161,7 +161,7 @@ STATES = st.lists(st.dictionaries(st.integers(0, 14), POD, max_size=15), min_siz
 def test_after_any_history(
     states: list[dict[int, dict[str, object]]], most: int, hint: bool
 ) -> None:
-    """All endpoints are there once, no slice holds too many, one flip is one update a family."""
+    """Every endpoint is there once, no slice is too full, one flip is one update per family."""
     of = service(
         NAMED,
         families=(Family.IPV4, Family.IPV6),
@@ -199,7 +199,7 @@ def test_after_any_history(
 
 
 def test_a_rolling_update_of_many() -> None:
-    """Pods that come fill what those that go leave: the number of slices hardly grows."""
+    """New pods fill the room of deleted ones: the number of slices hardly grows."""
     of, pods = service(), [pod(f"web-{i}", ips_of(i)[0]) for i in range(1000)]
     cluster = Cluster()
     cluster.sync(of, pods)

@@ -1,4 +1,4 @@
-"""Node ports: which are given out, in which order, and how others are refused."""
+"""Node ports: those allocated, in their order, and the refusals of others."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def test_decided(success: int, failure: int, outcomes: str, decided: str) -> Non
 @pytest.mark.parametrize(("success", "failure"), [(1, 1), (1, 3), (3, 1), (2, 3)])
 @pytest.mark.parametrize("last", [True, False])
 def test_one_change_of_mind_is_decided_in_time(success: int, failure: int, last: bool) -> None:
-    """Whenever it comes: as late as it can, the other outcome lacks one to be decided."""
+    """This holds at any moment: at the latest, the other outcome lacks one to be decided."""
     pod = Readiness(Probe(success_threshold=success, failure_threshold=failure))
     first = (failure if last else success) - 1
     for number in range(pod.most_asks):

@@ -1,4 +1,4 @@
-"""The scheduler: which Node a Pod gets, and why none."""
+"""The scheduler: the Node that a Pod gets, or the reason for none."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ A, B, C = node("a", "zone-1"), node("b", "zone-1"), node("c", "zone-2")
 SSD, TAINTED, DOWN = node("d", disk="ssd"), node("t", taints=("gpu",)), node("n", ready=False)
 
 
-def owned(at: str = "", owner: str = "web", *, gone: bool = False, phase: str = "Running") -> Pod:
+def owned(
+    at: str = "", owner: str = "web", *, terminating: bool = False, phase: str = "Running"
+) -> Pod:
     return Pod(
         metadata=Metadata(
             name="some",
             owner_references=(OwnerReference(kind="Deployment", name=owner),),
-            deletion_timestamp="2026-01-01T00:00:00Z" if gone else None,
+            deletion_timestamp="2026-01-01T00:00:00Z" if terminating else None,
         ),
         spec=PodSpec(node_name=at),
         status=PodStatus(phase=phase),
@@ -34,7 +36,7 @@ PLACES: list[tuple[Sequence[Node], list[Pod], Pod, str]] = [
     ([A, B, C], [owned("a"), owned("c")], owned(), "b"),
     ([A, B, C], [owned("a"), owned("b"), owned("c"), owned("c")], owned(), "a"),
     ([A, B, C], [owned("a", "shop"), owned("c", "shop")], owned(), "b"),  # others': in all
-    ([A, B], [owned("a", gone=True), owned("b", "shop")], owned(), "a"),
+    ([A, B], [owned("a", terminating=True), owned("b", "shop")], owned(), "a"),
     ([A, B], [owned("a", phase="Succeeded"), owned("b", "shop")], owned(), "a"),
     ([A, B], [owned("a")], pod("bare"), "b"),
     ([A, SSD], [owned("d")], pod("bare", nodeSelector={"disk": "ssd"}), "d"),
@@ -72,7 +74,7 @@ def test_why_not(nodes: Sequence[Node], told: str) -> None:
     assert Scheduler(nodes, []).why_not(pod("bare", nodeSelector={"disk": "ssd"})) == told
 
 
-def test_a_warning_goes_when_a_node_comes() -> None:
+def test_a_warning_ends_when_a_node_is_added() -> None:
     played = Played(TAINTED, pod("bare"), deployment(replicas=2))
     why = "0/1 nodes are available: 1 node(s) had untolerated taint(s) {gpu}."
     assert played.told("Pod", "bare") == (why,)
@@ -83,7 +85,7 @@ def test_a_warning_goes_when_a_node_comes() -> None:
     assert len(played.cluster.pods_to_run()) == 3
 
 
-def test_a_warning_goes_with_the_pod() -> None:
+def test_a_warning_ends_with_the_pod() -> None:
     played = Played(pod("bare"))
     assert played.told("Pod", "bare") == ("no nodes available to schedule pods",)
     played.delete(("Pod", "default", "bare"))

@@ -91,7 +91,7 @@ NETWORK = Network(
 
 
 class Web(Struct, frozen=True, kw_only=True):
-    """One service port, as its owner would describe it. `on`: pods, nodes, or `ip:port` texts."""
+    """One service port as its owner would describe it, `on` pods, nodes, or `ip:port` texts."""
 
     on: tuple[str, ...] = ("pod-b",)
     external: str = "Cluster"
@@ -133,7 +133,7 @@ def settings(
 
 
 def primary(node: str) -> str:
-    """What `nodePortAddresses: [primary]` selects there, the default of nftables mode."""
+    """Return what `nodePortAddresses: [primary]`, nftables mode's default, selects there."""
     return f"{NETWORK.hosts[node].addresses[0]}/32"
 
 
@@ -143,7 +143,7 @@ def plan(web: Iterable[Web], node: NodeSettings) -> Plan:
 
 
 def plans_for(*web: Web, detector: LocalDetector | None = CLUSTER_CIDR) -> dict[str, Plan]:
-    """The plans of all nodes with otherwise default settings."""
+    """Return the plans of all nodes with otherwise default settings."""
     return {node: plan(web, settings(node, detector=detector)) for node in NODES}
 
 

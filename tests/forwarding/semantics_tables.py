@@ -1,4 +1,4 @@
-"""The tables of docs/semantics.md and docs/modes.md, made from the oracle. Run as a module to renew
+"""Makes the tables of docs/semantics.md and docs/modes.md from the oracle. Run as a module to renew
 both pages.
 """
 
@@ -33,7 +33,7 @@ INSIDE = tuple(client for client in CLIENTS if client != "outside")
 
 
 def renewed(page: str) -> str:
-    """`page` with the contents of every table block made anew."""
+    """Return `page` with the contents of every table block made again."""
     return _BLOCK.sub(lambda found: found[1] + TABLES[found[2]]() + found[4], page)
 
 
@@ -160,14 +160,14 @@ def host_network() -> str:
 
 
 def differences() -> str:
-    """Every question of these whose answer depends on the mode, with the defaults of each."""
+    """Return the questions whose answer depends on the mode, with the defaults of each."""
     local = Web(external="Local", internal="Local")
     situations = {
         "Cluster; pod-b": Web(),
         "Local; pod-b": local,
         "Local; pod-a, pod-b": structs.replace(local, on=("pod-a", "pod-b")),
-        "Cluster; none": Web(on=()),
-        "only outside allowed; none": Web(on=(), source_ranges=("203.0.113.0/24",)),
+        "Cluster; no endpoint": Web(on=()),
+        "only outside allowed; no endpoint": Web(on=(), source_ranges=("203.0.113.0/24",)),
     }
     asks = {
         "cluster IP": "cluster-ip:80",

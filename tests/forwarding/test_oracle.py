@@ -1,4 +1,4 @@
-"""What the oracle says, row by row. Every row was written by hand, from kube-proxy's rules and
+"""The oracle's predictions, row by row. Every row was written by hand, from kube-proxy's rules and
 from what Linux 6.18 did with the same rules in namespaces; none was copied from the oracle.
 
 The lab is drawn in plans.py: VIPs are routed to node-a, pods listen on 8080, each node on 9100.
@@ -44,7 +44,7 @@ NODE_PORT = [  # endpoints, externalTrafficPolicy, client, asks -> outcome
     ("pod-a pod-b", "Local", "outside", "node-a:30080", "pod-a sees outside"),
     ("pod-b", "Local", "outside", "node-a:30080", "dropped at node-a"),  # dropped, not refused
     ("pod-b", "Local", "outside", "gw-a:30080", "dropped at node-a"),
-    # Local, pods: the cluster CIDR calls every pod local, on whatever node it is asked.
+    # Local, pods: by the cluster CIDR every pod is local, whatever node it asks.
     ("pod-b", "Local", "pod-a", "node-a:30080", "pod-b sees pod-a"),
     ("pod-b", "Local", "pod-a", "node-b:30080", "pod-b sees pod-a"),
     ("pod-b", "Local", "pod-a", "node-c:30080", "pod-b sees pod-a (no reply)"),
@@ -88,7 +88,7 @@ CLUSTER_IP = [  # endpoints, internalTrafficPolicy, client, asks -> outcome
     ("", "Cluster", "pod-a", "cluster-ip:80", "refused by node-a"),
     ("", "Cluster", "node-a", "cluster-ip:80", "refused by node-a"),
     ("", "Local", "pod-a", "cluster-ip:80", "refused by node-a"),
-    # Ports that are not the Service's are left alone: nobody routes a cluster IP.
+    # Packets to other ports than the Service's pass unchanged: no host routes a cluster IP.
     ("pod-b", "Cluster", "pod-a", "cluster-ip:81", "refused by router"),
     ("pod-b", "Cluster", "node-a", "cluster-ip:81", "refused by router"),
     ("pod-b", "Cluster", "pod-a", "cluster-ip:30080", "refused by router"),
@@ -141,7 +141,7 @@ SOURCE_RANGES = [  # endpoints, ranges, client, asks -> outcome
     ("pod-b", "198.18.0.0/15", "outside", "external-ip:80", "pod-b sees node-a"),
     ("pod-b", "198.18.0.0/15", "outside", "node-a:30080", "pod-b sees node-a"),
     ("pod-b", "198.18.0.0/15", "pod-a", "cluster-ip:80", "pod-b sees pod-a"),
-    # Without endpoints there is no firewall: everybody is told.
+    # Without endpoints there is no firewall: every client is refused.
     ("", "198.18.0.0/15", "outside", "vip:80", "refused by node-a"),
 ]
 
@@ -159,7 +159,7 @@ def test_source_ranges_bind_before_the_short_circuit() -> None:
 
 
 def test_source_ranges_may_allow_the_vip_itself() -> None:
-    """With the node's IP in a range the planner allows the VIP: its source where a VIP is local."""
+    """With the node's IP in a range the planner allows the VIP, its source where a VIP is local."""
     web = Web(on=("pod-b",), source_ranges=("192.168.0.11", "198.51.100.9"))
     plans = plans_for(web)
     verdict = predict(NETWORK, plans, packet("node-a", "vip:80", source="vip"), RULES)
@@ -190,8 +190,8 @@ def test_node_port_without_endpoints(
     assert "no endpoints anywhere" in predict(NETWORK, plans, packet(client, asks), RULES).why
 
 
-# pod-b is the only endpoint; node-a is asked, externalTrafficPolicy is Local. Whom does the
-# detector call a local pod? Those take the short way to pod-b, others find no local endpoint.
+# pod-b is the only endpoint; node-a is asked, externalTrafficPolicy is Local. Clients that the
+# detector takes for local pods short-circuit to pod-b, others find no local endpoint.
 DETECTORS = [  # detector, client, outcome of node-a:30080, outcome of cluster-ip:80
     (CLUSTER_CIDR, "pod-a", "pod-b sees pod-a", "pod-b sees pod-a"),
     (CLUSTER_CIDR, "pod-c", "pod-b sees pod-c (no reply)", "pod-b sees pod-c"),

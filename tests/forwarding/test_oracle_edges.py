@@ -1,4 +1,4 @@
-"""More hand-written rows: where no policy decides, but hosts, routes, families and protocols do."""
+"""More hand-written rows, where hosts, routes, families and protocols decide, not policies."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_refusal_that_bypasses_the_translating_node_is_not_heard() -> None:
 
 
 def test_endpoints_that_are_frontends_come_to_an_end() -> None:
-    """IPv6, where no martian check stops them: two branches at each of 64 hops would never end."""
+    """IPv6 has no martian check to stop them: two branches at each of 64 hops would never end."""
     addresses = (*WEB_6.vips, *WEB_6.external_ips)
     web = structs.replace(WEB_6, on=tuple(f"{address}:80" for address in addresses))
     plans = {node: plan([web], settings(node, family=Family.IPV6)) for node in NODES}
@@ -99,11 +99,11 @@ NO_SERVICE = [  # client, asks -> outcome
     ("pod-b", "router:81", "refused by router"),
     ("pod-b", "outside:81", "refused by outside"),
     ("outside", "7.7.7.7:80", "refused by router"),
-    # In node-a's pod subnet, but no pod has it: node-a returns it to the router.
+    # The address is in node-a's pod subnet, but no pod has it: node-a returns it to the router.
     ("pod-a", "10.244.1.99:80", "refused by router"),
     ("outside", "10.244.1.99:80", "refused by node-a"),
     ("node-a", "10.244.1.99:80", "dropped at node-a"),
-    # Routed to node-a, where nobody takes it: 64 hops, then ICMP time exceeded.
+    # Routed to node-a, where no process takes it: 64 hops, then ICMP time exceeded.
     ("outside", "vip:81", "refused by node-a"),
     ("pod-b", "vip:81", "refused by router"),
     ("node-b", "vip:81", "refused by node-a"),

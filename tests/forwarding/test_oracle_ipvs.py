@@ -1,5 +1,5 @@
-"""What the oracle says in ipvs mode, row by row. The rows were written by hand, from kube-proxy's
-rules and from what Linux 6.1 did with them; those of policies are in netns_tests/forwarding.
+"""The oracle's predictions in ipvs mode, row by row. The rows were written by hand, from
+kube-proxy's rules and what Linux 6.1 did with them; policies are in netns_tests/forwarding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ POLICIES = [  # endpoints, both traffic policies, client, asks -> outcome
     ("pod-a", "Local", "node-a", "vip:80", "pod-a sees vip"),
     ("", "Cluster", "node-a", "vip:80", "refused by node-a"),
     ("", "Local", "outside", "node-a:30080", "refused by node-a"),
-    # Hairpins: masqueraded by the pod's own node alone.
+    # Hairpins: masqueraded only by the pod's own node.
     ("pod-a", "Cluster", "pod-a", "cluster-ip:80", "pod-a sees gw-a"),
     ("pod-a", "Local", "pod-a", "node-a:30080", "pod-a sees gw-a"),
     ("pod-b", "Local", "pod-b", "node-a:30080", "pod-b sees gw-b (no reply)"),
@@ -39,7 +39,7 @@ def test_policies(on: str, policy: str, client: str, asks: str, outcome: str) ->
     assert ask(plans, client, asks, mode="ipvs") == outcome
 
 
-WITHOUT_FALLBACK = [  # as POLICIES, where Local means this node or nobody
+WITHOUT_FALLBACK = [  # as POLICIES, where Local means this node or none
     ("pod-b", "Local", "pod-a", "cluster-ip:80", "refused by node-a"),
     ("pod-b", "Local", "outside", "node-a:30080", "refused by node-a"),
     ("pod-b", "Local", "outside", "vip:80", "refused by node-a"),
@@ -78,7 +78,7 @@ ADDRESSES = [  # client, asks -> outcome with pod-b behind the Service
     ("node-c", "cluster-ip:81", "refused by node-c"),
     ("outside", "vip:30080", "refused by node-a"),
     ("pod-a", "vip:9100", "refused by node-a"),
-    ("pod-a", "vip:32000", "refused by node-a"),  # may pass, but nobody listens
+    ("pod-a", "vip:32000", "refused by node-a"),  # may pass, but no process listens
     # Node ports: on each address of an interface, not on those of lo.
     ("pod-a", "gw-a:30080", "pod-b sees node-a"),
     ("node-a", "127.0.0.1:30080", "refused by node-a"),
@@ -109,7 +109,7 @@ def test_a_health_check_port_may_be_asked_on_the_address_of_a_service() -> None:
     plans = with_health_check(plans_for(Web()))
     let_in = predict(NETWORK, plans, packet("outside", "vip:32000"), rules_of("ipvs"))
     kept_out = predict(NETWORK, plans, packet("outside", "vip:32001"), rules_of("ipvs"))
-    assert "nobody there listens" in let_in.why
+    assert "no process there listens" in let_in.why
     assert "198.51.100.9 is on kube-ipvs0, and no Service has port 32001/TCP" in kept_out.why
 
 
@@ -191,7 +191,7 @@ def test_node_port_addresses() -> None:
 def test_a_cluster_ip_with_the_number_of_a_node_port_is_masqueraded_like_that(
     protocol: str, external: str, source: str
 ) -> None:
-    """The ipsets of node ports hold bare numbers, but those of SCTP."""
+    """The ipsets of node ports hold bare numbers, except those of SCTP."""
     other = Web(name="api", cluster_ip="10.96.0.11", external_ips=(), vips=(), node_port=80)
     webs = [structs.replace(web, protocol=protocol, external=external) for web in (Web(), other)]
     outcome = ask(plans_for(*webs), "pod-a", "cluster-ip:80", protocol=protocol, mode="ipvs")
@@ -199,7 +199,7 @@ def test_a_cluster_ip_with_the_number_of_a_node_port_is_masqueraded_like_that(
 
 
 def test_an_external_ip_that_is_another_nodes_address_cuts_that_node_off() -> None:
-    """node-a takes the address for its own: nothing that node-b sends in its own name arrives."""
+    """node-a takes the address for its own: no packet from node-b's own address arrives."""
     plans = plans_for(Web(on=("pod-a",), external_ips=("192.168.0.12",)))
     assert ask(plans, "pod-a", "node-b:9100", mode="ipvs") == "refused by node-a"
     assert ask(plans, "node-a", "node-b:80", mode="ipvs") == "pod-a sees gw-a"

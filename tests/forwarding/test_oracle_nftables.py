@@ -1,5 +1,5 @@
-"""What the oracle says in nftables mode, row by row. The rows were written by hand, from the rules
-of kube-proxy and from what Linux 6.18 did with them; policies are in netns_tests/forwarding, too.
+"""The oracle's predictions in nftables mode, row by row. The rows were written by hand, from
+kube-proxy's rules and what Linux 6.18 did with them; policies are in netns_tests/forwarding, too.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ POLICIES = [  # endpoints, both traffic policies, client, asks -> outcome
     ("pod-b", "Local", "node-a", "node-c:30080", "dropped at node-c"),
     ("pod-b", "Local", "outside", "vip:80", "dropped at node-a"),
     ("pod-b", "Local", "node-a", "vip:80", "pod-b sees node-a"),
-    # Nobody: also a process is refused before its packet leaves.
+    # No endpoints: a process, too, is refused before its packet leaves.
     ("", "Cluster", "node-a", "vip:80", "refused by node-a"),
     ("", "Cluster", "node-c", "external-ip:80", "refused by node-c"),
     ("", "Cluster", "node-c", "cluster-ip:80", "refused by node-c"),
     ("", "Cluster", "pod-c", "vip:80", "refused by node-c"),
-    # Node ports are refused in INPUT alone, where the node that is asked decides.
+    # Node ports are refused only in INPUT, where the node that is asked decides.
     ("", "Local", "outside", "node-a:30080", "refused by node-a"),
     ("", "Cluster", "node-a", "node-a:30080", "refused by node-a"),
     ("", "Cluster", "node-a", "node-b:30080", "refused by node-b"),
@@ -96,7 +96,7 @@ CIDRS, TWO_CIDRS = ("10.96.0.0/12",), ("10.8.0.0/16", "10.96.0.0/16")
 SERVICE_CIDRS = [  # endpoints, ServiceCIDRs, client, asks -> outcome
     ("pod-b", CIDRS, "pod-a", "10.96.0.99:80", "dropped at node-a"),
     ("pod-b", CIDRS, "node-c", "10.96.0.99:80", "dropped at node-c"),
-    ("pod-b", CIDRS, "outside", "10.96.0.99:80", "refused by router"),  # it comes to no node
+    ("pod-b", CIDRS, "outside", "10.96.0.99:80", "refused by router"),  # it reaches no node
     ("pod-b", TWO_CIDRS, "pod-a", "10.8.0.99:80", "dropped at node-a"),
     ("pod-b", TWO_CIDRS, "pod-a", "10.97.0.99:80", "refused by router"),
     ("pod-b", (), "pod-a", "10.96.0.99:80", "refused by router"),
@@ -142,7 +142,7 @@ NODE_PORT_ADDRESSES = [  # endpoints, externalTrafficPolicy, client, asks -> out
 
 
 @pytest.mark.parametrize(("on", "external", "client", "asks", "outcome"), NODE_PORT_ADDRESSES)
-def test_the_primary_address_of_the_node_alone_answers_node_ports(
+def test_only_the_primary_address_of_the_node_answers_node_ports(
     on: str, external: str, client: str, asks: str, outcome: str
 ) -> None:
     web = Web(on=tuple(on.split()), external=external)
@@ -164,7 +164,7 @@ SOURCE_RANGES = [  # ranges, client, asks, endpoints -> outcome
     ("198.18.0.0/15", "outside", "vip:80", "pod-b", "dropped at node-a"),
     ("198.18.0.0/15", "pod-c", "vip:80", "pod-b", "dropped at node-c"),
     ("198.18.0.0/15", "node-c", "vip:80", "pod-b", "dropped at node-c"),
-    # Before all else: there need not be an endpoint.
+    # Ranges are checked first: there need not be an endpoint.
     ("198.18.0.0/15", "outside", "vip:80", "", "dropped at node-a"),
     ("198.18.0.0/15", "pod-c", "vip:80", "", "dropped at node-c"),
     ("198.18.0.0/15", "node-c", "vip:80", "", "dropped at node-c"),
@@ -232,7 +232,7 @@ def test_a_loopback_source(on: str, asks: str, outcome: str) -> None:
     assert ask(plans, "node-a", asks, source="127.0.0.1", mode="nftables") == outcome
 
 
-# What two Services claim is looked up in one map after the other: the first by name has it in each.
+# Maps are looked up one after another: of two Services that claim a key, the first by name has it.
 API = Web(name="api", on=("pod-c",), cluster_ip="10.96.0.11", external_ips=(), node_port=30081)
 SHARED = [  # the Services, client, asks -> outcome
     ((Web(), API), "outside", "vip:80", "pod-c sees node-a"),
@@ -242,7 +242,7 @@ SHARED = [  # the Services, client, asks -> outcome
         *("outside", "vip:80", "dropped at node-a"),
     ),
     (
-        (Web(), structs.replace(API, external="Local")),  # leads nowhere, and nobody looks further
+        (Web(), structs.replace(API, external="Local")),  # leads nowhere, and the lookup ends
         *("outside", "vip:80", "dropped at node-a"),
     ),
 ]
@@ -254,7 +254,7 @@ def test_shared_addresses(webs: tuple[Web, ...], client: str, asks: str, outcome
 
 
 def test_an_external_ip_that_is_a_cluster_ip_is_masqueraded_like_that() -> None:
-    """The mark for cluster IPs looks at no port."""
+    """The mark for cluster IPs ignores the port."""
     other = Web(name="api", cluster_ip="198.51.100.7", external_ips=(), vips=(), node_port=30081)
     webs = (Web(on=("pod-a",), external="Local"), structs.replace(other, protocol="UDP"))
     assert ask(plans_for(*webs[:1]), "outside", "external-ip:80", mode="nftables") == (

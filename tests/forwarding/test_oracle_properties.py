@@ -1,4 +1,4 @@
-"""What holds for every packet, whatever the Service: checked on generated ones."""
+"""Properties of every packet, whatever the Service, checked on generated ones."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ OTHER = Web(
 
 @st.composite
 def worlds(draw: st.DrawFn, web: st.SearchStrategy[Web] = webs) -> dict[str, Plan]:
-    """Plans of all nodes, which have the same settings."""
+    """Generate plans of all nodes, which have the same settings."""
     services = [draw(web), OTHER]
     detector = draw(st.sampled_from((None, CLUSTER_CIDR, POD_LINKS, node_cidr(1))))
     masquerade_all = draw(st.booleans())
@@ -138,7 +138,7 @@ def test_local_keeps_the_address_of_clients_outside(
 
 
 @given(plans=worlds(), client=clients, mode=modes)
-def test_cluster_ips_answer_whoever_reaches_them(
+def test_cluster_ips_answer_every_client_that_reaches_them(
     plans: dict[str, Plan], client: str, mode: str
 ) -> None:
     """The client's own node translates, and it is on every way back."""

@@ -1,4 +1,4 @@
-"""The planner: what a plan says of hand-written objects, and that history leaves no trace."""
+"""The planner: plans of hand-written objects, and independence of history."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def ep(
     zones: str = "",
     nodes: str = "",
 ) -> Endpoint:
-    """10.244.0.`last` on a node; conditions: ready, not-ready, terminating, dying (not serving)."""
+    """Return 10.244.0.`last` on a node, ready, not-ready, terminating or dying (not serving)."""
     ready, serving, terminating = {
         "ready": (True, True, False),
         "not-ready": (False, False, False),
@@ -100,7 +100,7 @@ def plan_of(
 
 
 class PoolCase(Struct, frozen=True):
-    """Endpoints -> last octets in the cluster and in the local pool, and whether any is usable."""
+    """Endpoints, the last octets in the cluster and the local pool, and whether any is usable."""
 
     why: str
     endpoints: tuple[Endpoint, ...]
@@ -160,8 +160,8 @@ def test_pools(case: PoolCase) -> None:
 @pytest.mark.parametrize(
     ("spec", "cluster", "local"),
     [
-        ({}, "1 2", ""),  # nobody asks for local ones
-        ({"internal_traffic_policy": "Local"}, "", "1"),  # nobody asks for the others
+        ({}, "1 2", ""),  # no frontend uses local ones
+        ({"internal_traffic_policy": "Local"}, "", "1"),  # no frontend uses the others
         ({"internal_traffic_policy": "Local", "type": "NodePort"}, "1 2", "1"),
         ({"external_traffic_policy": "Local"}, "1 2", ""),  # no frontend it would apply to
         ({"external_traffic_policy": "Local", "external_ips": ("198.51.100.1",)}, "1 2", "1"),
@@ -218,7 +218,7 @@ VIP = LoadBalancerIngress(ip="203.0.113.1")
     [
         ((), ()),
         (("172.16.0.0/12",), ("172.16.0.0/12",)),
-        (("172.16.0.0/12", "0.0.0.0/0"), ()),  # everybody
+        (("172.16.0.0/12", "0.0.0.0/0"), ()),  # all sources
         (("fd00::/8",), ()),  # only the other family is restricted
         (("192.168.0.0/16",), ("192.168.0.0/16", "203.0.113.1")),  # holds this node: its VIPs too
     ],
@@ -305,7 +305,7 @@ def test_health_check_node_port_needs_a_local_load_balancer() -> None:
 @given(seed=st.integers(0, 2**32), edits=st.integers(1, 60))
 @settings(max_examples=60)
 def test_history_leaves_no_trace(seed: int, edits: int) -> None:
-    """Planned step by step or at once: the same plan, and deltas that add up to it."""
+    """Planning step by step or at once gives the same plan, and deltas that add up to it."""
     cluster = RandomCluster(seed)
     store = Store()
     store.replace(cluster.objects.values())

@@ -1,4 +1,4 @@
-"""The pages for users say what the oracle says."""
+"""The pages for users agree with the oracle."""
 
 from __future__ import annotations
 

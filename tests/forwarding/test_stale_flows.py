@@ -1,4 +1,4 @@
-"""Which UDP flows are cut, and when somebody looks for them."""
+"""The UDP flows that are cut, and the moments at which they are checked."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ CLUSTER: list[KubernetesObject] = [
     endpoints("dns", "fd00::1", family="IPv6", name="dns-6"),
 ]
 
-FLOWS = [  # destination, who answers -> cut
+FLOWS = [  # destination, backend -> cut
     ("10.96.0.10", 53, "10.244.1.1", 5353, False),
     ("10.96.0.10", 53, "10.244.1.2", 5353, False),  # terminating, but it serves
     ("10.96.0.10", 53, "10.244.1.3", 5353, False),  # not ready, but it serves
@@ -103,7 +103,7 @@ FLOWS = [  # destination, who answers -> cut
     ("192.168.10.11", 30053, "10.244.9.9", 5353, True),
     ("198.51.100.7", 30053, "198.51.100.7", 30053, True),  # not ours, but of the same number
     ("192.168.10.11", 30054, "10.244.9.9", 8080, False),  # a node port of TCP
-    ("10.96.0.20", 53, "10.244.1.4", 5353, False),  # nobody serves there
+    ("10.96.0.20", 53, "10.244.1.4", 5353, False),  # no endpoint serves there
     ("192.168.10.11", 53, "192.168.10.11", 53, False),
     ("10.244.9.9", 5353, "10.244.9.9", 5353, False),  # asked without a Service
 ]
@@ -120,7 +120,7 @@ def test_flows(address: str, port: int, backend: str, backend_port: int, cut: bo
     assert stale(planner.plan, known.serving, [flow]) == [flow] * cut
 
 
-def test_a_service_that_is_gone_keeps_its_flows() -> None:
+def test_a_deleted_service_keeps_its_flows() -> None:
     store, planner, known = Store(), Planner(IPV4), UdpEndpoints()
     store.replace([each for each in CLUSTER if each is not DNS])
     known.update(store, [("default", "dns")], IPV4)
@@ -191,4 +191,4 @@ def test_when_flows_are_looked_at(
     assert looking == families.split()
     afresh = UdpEndpoints()
     afresh.update(store, [("default", "dns")], IPV4)
-    assert known[IPV4].serving == afresh.serving  # whatever came before
+    assert known[IPV4].serving == afresh.serving  # whatever the history

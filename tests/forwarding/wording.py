@@ -1,4 +1,4 @@
-"""Addresses and predictions in the words of the test tables, with the lab's names for addresses."""
+"""Translates addresses and predictions to the words of the test tables, with the lab's names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SERVICE_NAMES = {
 
 
 def _names() -> dict[str, str]:
-    """Name -> address; IPv6 names end in "/6". `gw-a` is the gateway address of node-a."""
+    """Return addresses by name; IPv6 names end in "/6". `gw-a` is node-a's gateway address."""
     names: dict[str, str] = {}
     for host in HOSTS:
         for address in host.addresses:
@@ -38,7 +38,7 @@ _NAME_OF = {address: name for name, address in _ADDRESS_OF.items()}
 
 
 def packet(client: str, asks: str, *, protocol: str = "TCP", source: str = "") -> Packet:
-    """`asks` and `source` name an address or are one: `node-a:30080`, `vip/6:80`, `7.7.7.7:80`."""
+    """Return a packet. `asks` and `source` may name an address: `node-a:30080`, `vip/6:80`."""
     address, port = asks.rsplit(":", 1)
     return Packet(
         client=client,
@@ -58,15 +58,16 @@ def ask(
     source: str = "",
     mode: str = "iptables",
 ) -> str:
-    """The oracle's answer, in words."""
+    """Return the oracle's answer in words."""
     asked = packet(client, asks, protocol=protocol, source=source)
     return in_words(predict(NETWORK, plans, asked, rules_of(mode)))
 
 
 def in_words(prediction: Prediction) -> str:
-    """`pod-a sees outside, pod-c sees node-a (no reply)`; `refused by node-a`; `dropped at node-b`.
+    """Return a prediction in words.
 
-    Endpoints that fail follow in the same manner: `10.9.9.9:80 refused`.
+    Examples: `pod-a sees outside, pod-c sees node-a (no reply)`; `refused by node-a`; `dropped at
+    node-b`. Endpoints that fail follow in the same way: `10.9.9.9:80 refused`.
     """
     failing = [f"{name} {outcome.value}" for name, outcome in sorted(prediction.failing.items())]
     match prediction.outcome:

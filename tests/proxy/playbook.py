@@ -30,7 +30,7 @@ from tests.proxy.watched import REFUSAL, Watched
 
 
 class Stage:
-    """A control loop with a clock in our hands."""
+    """A control loop with a clock that the test sets."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ def loop_of(
     sync_takes_s: float = 0.0,
     full_interval_s: float = 3600.0,
 ) -> Stage:
-    """`leftovers`: what becomes of each removal of them, in how many seconds it comes again."""
+    """Return a loop. `leftovers` are the results of each removal: seconds until the next one."""
     return Stage(
         config or ProxyConfig(hostname_override="node-a"),
         leftovers,
@@ -132,7 +132,7 @@ class Refuse(Struct, frozen=True):
 
 
 class ComeAgain(Struct, frozen=True):
-    """The backend asks for another sync after each of the next ones; 0: no more."""
+    """The backend asks for another sync after each of the next ones; 0 ends that."""
 
     in_s: float
 
@@ -155,7 +155,7 @@ class Expect:
 
 
 class Healthy(Struct, frozen=True):
-    """What health checks are told."""
+    """The answer to health checks."""
 
     expected: bool
 

@@ -219,7 +219,7 @@ def test_flushed_rules_are_back_within_a_second() -> None:
     assert any(stage.backend.read().values())
 
 
-def test_a_flush_before_the_first_success_is_nobodys_damage() -> None:
+def test_a_flush_before_the_first_success_is_no_damage() -> None:
     stage = loop_of()
     play(
         stage,
@@ -264,9 +264,10 @@ def test_an_invalid_version_changes_nothing_and_is_logged_and_counted(
         )
     assert any(stage.backend.read().values())
     assert stage.loop.counters.rejected == 2
+    rejected = "rejected invalid input, the last good version stays in force"
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [
-        "invalid, the last good version stays in force (rejection 1): web.yaml:1: port: 0",
-        "invalid, the last good version stays in force (rejection 2): web.yaml:1: kind: missing",
+        f"{rejected} (rejection 1): web.yaml:1: port: 0",
+        f"{rejected} (rejection 2): web.yaml:1: kind: missing",
     ]
 
 
@@ -353,12 +354,12 @@ def test_healthy_until_a_change_has_waited_for_two_sync_periods() -> None:
         [
             At(0.0, Upsert(WEB)),
             At(0.0, Expect("full")),
-            At(1000.0, Healthy(True)),  # quiet times are healthy
+            At(1000.0, Healthy(True)),  # without requests it is healthy
             At(1000.0, Refuse(times=7)),  # retried after 1, 2, 4, 8, 16, 30 s ...
             At(1000.0, Upsert(DNS)),
             At(1059.9, Healthy(True)),
             At(1060.0, Healthy(False)),
-            At(1060.0, Upsert(WEB_SLICE)),  # does not start anew
+            At(1060.0, Upsert(WEB_SLICE)),  # does not start again
             At(1060.0, Healthy(False)),
             At(1092.0, Healthy(True)),
             At(1092.0, Expect(DNS_PORT, *["full"] * 7)),

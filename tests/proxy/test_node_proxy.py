@@ -1,4 +1,4 @@
-"""Families side by side: what each is told, and what one's failure means for the other."""
+"""Two families: the plan and delta that each gets, and the effect of one's failure on the other."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_each_family_hears_of_its_own_services(rig: Rig) -> None:
     assert rig.sync() == [("IPv4", "default/web:http"), ("IPv6", "default/web6:http")]
 
 
-def test_without_changes_nobody_is_asked(rig: Rig) -> None:
+def test_without_changes_no_backend_is_called(rig: Rig) -> None:
     rig.sync()
     assert rig.sync() == []
     assert rig.proxy.sync() == []
@@ -87,7 +87,7 @@ def test_a_failing_family_does_not_stop_the_other_and_is_full_next_time(rig: Rig
     assert rig.sync() == [("IPv4", "default/web:http")]
 
 
-def test_both_failures_are_told(rig: Rig) -> None:
+def test_both_failures_are_reported(rig: Rig) -> None:
     rig.ipv4.kernel.refuse(IPV4, REFUSAL)
     rig.ipv6.kernel.refuse(IPV6, REFUSAL)
     with pytest.raises(SyncFailed) as failure:
@@ -143,7 +143,7 @@ SERVICE_CIDRS = [  # mode, upserted, deleted -> families written in full
     ("nftables", [service_cidr("new", "fd00:9::/112")], "", "IPv6"),
     ("nftables", [service_cidr("new", "10.9.0.0/16", "fd00:9::/112")], "", "IPv4 IPv6"),
     ("nftables", [service_cidr("kubernetes", "10.9.0.0/16", "fd00::/112")], "", "IPv4"),
-    # What counts is all CIDRs of the family together.
+    # All CIDRs of the family together matter.
     ("nftables", [service_cidr("new", "10.96.0.0/12")], "", ""),
     ("nftables", [service_cidr("new", "fd00::/112", "10.96.0.0/12")], "kubernetes", ""),
     ("nftables", [], "kubernetes", "IPv4 IPv6"),
@@ -173,7 +173,7 @@ def test_plans_and_durations_are_there_to_be_read(rig: Rig) -> None:
     assert set(rig.proxy.durations_s) == {IPV4, IPV6}
 
 
-def test_whoever_listens_hears_of_each_family_in_step(rig: Rig) -> None:
+def test_listeners_are_called_for_each_family_in_step(rig: Rig) -> None:
     heard: list[str] = []
 
     def hear(plan: Plan, delta: Delta) -> None:
@@ -192,7 +192,7 @@ def test_whoever_listens_hears_of_each_family_in_step(rig: Rig) -> None:
     assert heard == ["IPv4 full", "IPv6 full", "IPv6", "IPv4 full", "IPv6", "IPv4", "IPv6"]
 
 
-def test_udp_endpoints_that_changed_are_told_once_and_not_after_a_failure(rig: Rig) -> None:
+def test_udp_endpoints_that_changed_are_passed_on_once_and_not_after_a_failure(rig: Rig) -> None:
     heard: list[str] = []
 
     def changed(*addresses: str) -> None:

@@ -1,4 +1,4 @@
-"""Files and folders as a watcher sees them, without waiting: each `poll` is a look."""
+"""Files and folders as a watcher sees them, without waiting: each `poll` reads them once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def node(name: str) -> str:
 
 
 class Look:
-    """What one `poll` told: names of the objects in force, or None; and the problems."""
+    """The result of one `poll`: names of the objects in force, or None; and the problems."""
 
     def __init__(self, manifests: Manifests) -> None:
         self.names: str | None = None
@@ -92,7 +92,7 @@ def test_edits_additions_and_removals(folder: Path) -> None:
     assert Look(manifests).names is None
 
 
-def test_an_invalid_version_is_told_once(folder: Path) -> None:
+def test_an_invalid_version_is_reported_once(folder: Path) -> None:
     manifests = watching(folder)
     (folder / "a.yaml").write_text(node("not a name"))
     look = Look(manifests)

@@ -1,4 +1,4 @@
-"""Which version of each file is in force. Here a text is a list of objects; `bad` is a problem."""
+"""The version of each file that is in force. A text is a list of objects; `bad` is a problem."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kproxy.sources.last_good import LastGood
 
 
 def decode(texts: Mapping[str, bytes]) -> Decoded:
-    """Words are the names of objects, each of which may be given only once in all files."""
+    """Decode words as the names of objects, each of which may occur only once in all files."""
     words = [(name, word) for name, text in texts.items() for word in text.decode().split()]
     problems = [f"{name}:1: metadata: bad" for name, word in words if word == "bad"]
     seen: dict[str, str] = {}
@@ -30,13 +30,13 @@ def encoded(texts: Mapping[str, str]) -> dict[str, bytes]:
 
 STEPS: list[
     tuple[str, dict[str, str], str, str]
-] = [  # what the files hold -> what is in force, who is blamed
+] = [  # what the files hold -> what is in force, the files with problems
     ("good", {"a": "1", "b": "2"}, "1 2", ""),
     ("edited", {"a": "1 3", "b": "2"}, "1 2 3", ""),
     ("one is bad", {"a": "bad", "b": "4"}, "1 3 4", "a"),
     ("it stays bad, the other moves on", {"a": "bad", "b": "5"}, "1 3 5", "a"),
     ("both are bad", {"a": "bad", "b": "bad"}, "1 3 5", "a b"),
-    ("mended", {"a": "6", "b": "7"}, "6 7", ""),
+    ("fixed", {"a": "6", "b": "7"}, "6 7", ""),
     ("a new file is bad", {"a": "6", "b": "7", "c": "bad"}, "6 7", "c"),
     ("a new file contradicts", {"a": "6", "b": "7", "c": "6 8"}, "6 7", "c"),
     ("emptied, its object elsewhere", {"a": "", "b": "7 6"}, "6 7", "a"),
@@ -56,7 +56,7 @@ def test_a_history() -> None:
 
 
 def test_an_old_version_that_contradicts_the_new_ones_puts_everything_back() -> None:
-    """`a` is invalid, and its last good version holds what has moved to `b` meanwhile."""
+    """File `a` is invalid, and its last good version holds what has moved to `b` meanwhile."""
     last_good = LastGood(decode)
     last_good.take(encoded({"a": "1", "b": "2"}))
     decoded = last_good.take(encoded({"a": "bad", "b": "1 2"}))

@@ -1,4 +1,4 @@
-"""The watch itself, with a real file system: what editors, mounts and people do to files."""
+"""The watch itself, with a real file system: how editors, mounts and users change files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rewritten(folder: Path) -> None:
 
 
 def replaced(folder: Path) -> None:
-    """Written beside and renamed, as most editors do."""
+    """Write a file beside the old one and rename it, as most editors do."""
     (folder / ".a.yaml.tmp").write_text(node("new"))
     (folder / ".a.yaml.tmp").rename(folder / "a.yaml")
 
@@ -50,7 +50,7 @@ def folder_emptied_by_force(folder: Path) -> None:
 
 
 def mount_updated(folder: Path) -> None:
-    """As the kubelet updates a mounted ConfigMap: only the link `..data` changes."""
+    """Update a ConfigMap's mount as the kubelet does: only the link `..data` changes."""
     (folder / "..second").mkdir()
     (folder / "..second" / "mounted.yaml").write_text(node("new"))
     (folder / "..data_tmp").symlink_to("..second")
@@ -93,7 +93,7 @@ def watched(manifests: Manifests) -> Iterator[Queue[Event]]:
 
 
 def await_names(events: Queue[Event], wanted: str) -> None:
-    """Versions in between may be seen as well."""
+    """Wait for these names; versions in between may be seen as well."""
     while True:
         match events.get(timeout=PATIENCE_S):
             case Objects(objects):

@@ -155,7 +155,7 @@ class Kubelet:
             self._remove(ended)
         finally:
             for sandbox in ended:
-                self._cluster.pod_gone(sandbox.key)
+                self._cluster.pod_stopped(sandbox.key)
         return bool(ended)
 
     def due(self) -> float:
@@ -200,7 +200,7 @@ class Kubelet:
             self._remove([sandbox])
         finally:
             if sandbox.terminating:
-                self._cluster.pod_gone(sandbox.key)
+                self._cluster.pod_stopped(sandbox.key)
             else:
                 self._cluster.set_pod_status(sandbox.key, PodStatus(phase="Pending"))
 
