@@ -102,7 +102,7 @@ def test_a_chain_that_somebody_else_uses_is_told_and_all_else_goes() -> None:
         reset(client)
         _until_idle()
         run(["iptables-legacy", "-t", "nat", "-A", "OUTPUT", "-j", "KUBE-LOAD-BALANCER"])
-        with pytest.raises(KernelRefused, match="ipvs IPv4: nat KUBE-LOAD-BALANCER stays"):
+        with pytest.raises(KernelRefused, match="ipvs IPv4: nat KUBE-LOAD-BALANCER was emptied"):
             leftovers.remove()
         assert not virtual_servers()
         run(["iptables-legacy", "-t", "nat", "-D", "OUTPUT", "-j", "KUBE-LOAD-BALANCER"])

@@ -122,7 +122,7 @@ def test_a_name_nobody_holds(name: str) -> None:
                 first.publish(name)
         finally:
             run(["ip", "netns", "delete", name])
-        assert caught.value.remedy == f"if nobody needs it: ip netns delete {name}"
+        assert caught.value.remedy == f"if it is not needed any more: ip netns delete {name}"
         second.publish(name)
 
 

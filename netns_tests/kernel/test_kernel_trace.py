@@ -391,7 +391,7 @@ def test_the_legacy_variant_tells_only_one(net: Net, variant: Variant) -> None:
             during = everything()
             with pytest.raises(Unsupported, match="group 0") as refused:
                 Trace.start(variant)
-            assert "nobody else listens" in refused.value.remedy
+            assert "stop any other program" in refused.value.remedy
             assert everything() == during != before
 
 

@@ -204,7 +204,7 @@ def test_a_command_that_is_no_program(tmp_path: Path) -> None:
 def test_too_long() -> None:
     done = launched("sleep", "1000", options=("--timeout", "6"))
     assert done.returncode == 124
-    assert done.stderr == b"ipvs-kernel: not done after 6 s\n"
+    assert done.stderr == b"ipvs-kernel: the command was ended after 6 s (--timeout)\n"
 
 
 def test_readers_and_writers_that_do_not_wait() -> None:

@@ -46,7 +46,7 @@ VERSIONS = [  # what nft says of itself, the answer
     ("nftables v2.0.0", "True||"),
     ("nftables v1.0.0 (Fearless Fosdick #2)", f"False|nft is 1.0.0|{OLD}"),
     ("nftables v0.9.8 (E.D.S.)", f"False|nft is 0.9.8|{OLD}"),
-    ("hello", f"False|nft --version says nothing of a version: 'hello\\n'|{OLD}"),
+    ("hello", f"False|nft --version printed no version: 'hello\\n'|{OLD}"),
 ]
 
 

@@ -197,6 +197,6 @@ def test_a_leftover_that_somebody_holds_on_to_is_told_and_all_else_goes(
     assert place.once(*flags, "--once", "--iptables-variant=legacy").returncode == 0
     place.tool("iptables-legacy", "-t", "nat", "-A", "OUTPUT", "-j", "KUBE-MARK-MASQ")
     running = place.start(*flags, "--iptables-variant=nft")
-    running.says("leftovers stay, next try in 30 s: iptables IPv4: nat KUBE-MARK-MASQ stays, empty")
+    running.says("leftovers stay, next try in 30 s: iptables IPv4: nat KUBE-MARK-MASQ was emptied")
     assert "10.96.0.1" not in place.tool("iptables-legacy-save")
     assert "10.96.0.1" in place.rules()
