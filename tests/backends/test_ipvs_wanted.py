@@ -115,8 +115,8 @@ def test_changes_add_up_to_the_whole(seed: int) -> None:
                 wanted(fresh, place) if fresh else None,
             )
         changes = desired.take_changes()
-        assert not entries & set(changes.entries.come)
-        entries = (entries | set(changes.entries.come)) - set(changes.entries.gone)
+        assert not entries & set(changes.entries.added)
+        entries = (entries | set(changes.entries.added)) - set(changes.entries.removed)
         for change in changes.servers:
             assert servers.pop(change.key, None) == change.before
             if change.after:

@@ -71,7 +71,7 @@ class Table:
         }
         assert not balancers.keys() & self.chains.keys()
         self.chains |= changes.chains | balancers
-        for set_, elements in changes.gone_elements.items():
+        for set_, elements in changes.removed_elements.items():
             for each in elements:
                 key, _, _ = unpacked(each)
                 del self.elements[set_][key]
@@ -80,9 +80,9 @@ class Table:
                 key, data, comment = unpacked(each)
                 assert key not in self.elements[set_], set_
                 self.elements[set_][key] = data, comment
-        for name in changes.gone_chains:
+        for name in changes.removed_chains:
             del self.chains[name]
-        for name in changes.gone_sets:
+        for name in changes.removed_sets:
             del self.sets[name]
         assert {*self._used()} <= self._names()
 
@@ -202,7 +202,7 @@ REPLACED = plans.Web(on=("pod-a", "pod-c"), external_ips=(), vips=())
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "gone", "written", "balancers"),
+    ("before", "after", "removed", "written", "balancers"),
     [
         (ONE, ONE, {}, {}, set()),
         # One more endpoint for the cluster IP and the node port, to which new ways lead.
@@ -230,16 +230,16 @@ REPLACED = plans.Web(on=("pod-a", "pod-c"), external_ips=(), vips=())
 def test_what_a_change_costs_in_the_flat_layout(
     before: plans.Web,
     after: plans.Web,
-    gone: dict[str, int],
+    removed: dict[str, int],
     written: dict[str, int],
     balancers: set[str],
 ) -> None:
     """A few elements, and chains only for a number of endpoints that no other Service has."""
     changes = changes_between(flat_layout.wanted, before, after)
-    assert {name: len(each) for name, each in changes.gone_elements.items()} == gone
+    assert {name: len(each) for name, each in changes.removed_elements.items()} == removed
     assert {name: len(each) for name, each in changes.elements.items()} == written
     assert {balancer.name for balancer in changes.balancers} == balancers
-    assert (changes.chains, changes.sets, changes.gone_sets) == ({}, [], [])
+    assert (changes.chains, changes.sets, changes.removed_sets) == ({}, [], [])
 
 
 def test_what_a_change_costs_in_kube_proxys_layout() -> None:
