@@ -1,7 +1,7 @@
 """The pytest plugin: labs as fixtures, and assertions about packets that explain themselves.
 
-The fixtures `kproxy_lab` and `kproxy_module_lab` come with the plugin; here is what tests compare
-with: `assert lab.ask("outside", "10.96.0.10", 80) == delivered("pod-a", source="outside")`.
+The plugin provides the fixtures `kproxy_lab` and `kproxy_module_lab`; this package exports the
+expectations: `assert lab.ask("outside", "10.96.0.10", 80) == delivered("pod-a", source="outside")`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LAB_NAMES = ("LabFactory", "ProbedLab")
 
 
 def __getattr__(name: str) -> Any:
-    # pytest imports the plugin, hence this package, in every run: it must cost nothing.
+    # pytest imports the plugin, and so this package, in every run: it must be cheap.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = "kproxy.testing.lab" if name in _LAB_NAMES else "kproxy.testing.expectations"

@@ -104,7 +104,7 @@ DROP = traced("node-a", "drop", "filter", "KUBE-FORWARD", "-A KUBE-FORWARD -j DR
 LOST = Observation.dropped("node-a")
 TRANSLATED = "node-b sends it to 10.244.1.11:8080"
 BY_DNAT = f"{TRANSLATED} (nat KUBE-SEP-X: -j DNAT --to-destination ...)"
-FROM_B = "node-b lets it come from 192.168.10.12"
+FROM_B = "node-b sets its source to 192.168.10.12"
 IPVS = KnownFacts(virtual=frozenset({"node-b"}))
 
 SENT_ON = seen("node-b:eth0>", Flow(B, 4711, POD, 8080))
@@ -193,7 +193,7 @@ STRICT = frozenset({"node-a"})
 CAME = "it comes in by vx0 from 192.168.10.12"
 MARTIAN = "node-a drops it: {}, an address of its own (martian source)".format
 REVERSE = "node-a drops it: {}, but {} (strict reverse path filter)".format
-SILENT = "it ends on node-a, which does not tell why"
+SILENT = "it ends on node-a, which gives no reason"
 
 REFUSED_ENTRY = [  # the packet, its own addresses, routes, strict -> mechanism, text
     (FROM_NODE, {B}, TO_POD, STRICT, Mechanism.MARTIAN, MARTIAN(CAME)),
@@ -297,7 +297,7 @@ LOST_ANSWERS = [  # seen of the answer, rules -> mechanism, where, text
         (),
         Mechanism.UNKNOWN,
         "node-a",
-        "the answer leaves node-a by vx0, and nobody takes it there",
+        "the answer leaves node-a by vx0, and no host receives it there",
     ),
     (
         ELSEWHERE,
@@ -358,8 +358,8 @@ def test_refusals(how: How, steps: tuple[TracedStep, ...], mechanism: Mechanism,
 
 
 UNKNOWN = [  # seen -> where, text
-    ((), "client", "it ends on client, which does not tell why"),
-    (REQUEST[:3], "node-b", "it leaves node-b by vx0, and nobody takes it there"),
+    ((), "client", "it ends on client, which gives no reason"),
+    (REQUEST[:3], "node-b", "it leaves node-b by vx0, and no host receives it there"),
 ]
 
 

@@ -58,7 +58,7 @@ def test_long_texts_are_folded_and_brackets_are_no_markup() -> None:
 def test_a_problem_and_its_reason_follow_the_table() -> None:
     text = printed()
     assert "NO" in text
-    assert text.index("NO") < text.index("instead of") < text.index("why it should")
+    assert text.index("NO") < text.index("instead of") < text.index("expected because")
 
 
 def test_what_iptables_mode_would_do_follows_the_table() -> None:
