@@ -91,7 +91,7 @@ def test_the_summary_counts_findings_and_names_what_is_wrong() -> None:
 
 
 def test_what_no_oracle_predicts_is_not_judged() -> None:
-    """Neither "yes" nor "NO": nothing is called right that nobody has judged."""
+    """A finding that was not judged is shown with neither "yes" nor "NO"."""
     seen = dataclasses.replace(FINE, expected="", in_iptables_mode="")
     part = Part(title="NodePort shop", findings=[seen])
     out = io.StringIO()
