@@ -14,7 +14,7 @@ _END = _START + 4
 
 
 class Tagged(NamedTuple):
-    """What kind of datagram it is."""
+    """The tag and kind of a datagram."""
 
     tag: int  # the probe's, 32 bits
     reply: bool  # the datagram answers the probe

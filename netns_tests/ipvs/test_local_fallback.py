@@ -52,9 +52,7 @@ def survey() -> Survey:
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("family", BOTH)
 @pytest.mark.parametrize("row", CASES, ids=str)
-def test_packets_connections_and_oracle_agree(
-    survey: Survey, row: Case, family: Family, protocol: Protocol
-) -> None:
+def test_everybody_agrees(survey: Survey, row: Case, family: Family, protocol: Protocol) -> None:
     seen = survey[row, family, protocol]
     assert seen.packet == seen.outcome
     assert seen.connection == seen.outcome

@@ -66,7 +66,7 @@ class Labs:
         return self._open[network][1]
 
     def close(self, *networks: str) -> None:
-        """All are run if none is named."""
+        """Close the labs of these networks, or all if none is named."""
         for network in networks or list(self._open):
             if network in self._open:
                 self._open.pop(network)[1].__exit__()
