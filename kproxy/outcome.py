@@ -1,12 +1,12 @@
-"""One vocabulary for what became of a packet: predicted, observed or expected.
+"""One vocabulary for the outcome of a packet: predicted, observed or expected.
 
-    oracle      -> Prediction   who may answer, or where the packet must end
+    oracle      -> Prediction   the pods that may answer, or where the packet must end
     probe       -> Observation  one packet, watched on every host
     connection  -> Connection   the kernel's own TCP, UDP or SCTP, as its client saw it
-    test, scenario -> Expectation  as much of these as somebody cares about
+    test, scenario -> Expectation  the part of these that a test is about
 
-Everywhere `outcome` is one of `Outcome`, `pod` is who answers, `source` is the client's address as
-that pod sees it, and `at` is the name of the host where the packet ended.
+Everywhere `outcome` is one of `Outcome`, `pod` is the pod that answers, `source` is the client's
+address as that pod sees it, and `at` is the name of the host where the packet ended.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from msgspec import Struct
 
 
 class Outcome(StrEnum):
-    """What became of a packet (the first three), or of a whole connection (the last three).
+    """The outcome of a packet (the first three), or of a whole connection (the last three).
 
-    They are not the same: to a client, a dropped packet and a lost answer are both a time-out.
+    They are not the same: to a client, a dropped packet and a lost answer are both a timeout.
     The values are the words of the commands' JSON.
     """
 
     DELIVERED = "delivered"  # a pod got the packet
-    DROPPED = "dropped"  # no pod got it, and nobody told the client
-    REFUSED = "refused"  # the client was told so, by a reset or an ICMP error
+    DROPPED = "dropped"  # no pod got it, and the client got no error
+    REFUSED = "refused"  # the client got a reset or an ICMP error
     SUCCESS = "success"  # a pod answered the connection
-    TIMEOUT = "timeout"  # the client heard nothing
+    TIMEOUT = "timeout"  # the client received nothing
 
     def of_connection(self, *, answered: bool = True) -> Outcome:
-        """Return what a connection meets whose first packet has this outcome.
+        """Return the outcome of a connection whose first packet has this outcome.
 
-        `answered`: the answers to packets that are delivered come back to the client.
+        `answered`: answers to delivered packets reach the client.
         """
         match self:
             case Outcome.DELIVERED:
@@ -48,7 +48,7 @@ class Outcome(StrEnum):
 
 
 class How(Enum):
-    """By which message a packet was refused."""
+    """The message that refused a packet."""
 
     RST = "RST"
     PORT_UNREACHABLE = "ICMP port unreachable"
@@ -61,22 +61,21 @@ class How(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What became of one packet, as it was seen. Made by `delivered`, `refused` and `dropped`.
-
-    `at`: the host that got it, that refused it first, or that saw it last. `source`: where it came
-    from, as `at` saw it; "" unless delivered. `answered`: the answer came back to the client's
-    stack, from the very address and port that the client had asked. `how`: None unless refused.
-    `hops`: the hosts that saw the packet, in its own order and beginning with the client; the
-    router appears as often as it was crossed. Comparisons leave them out: two packets that end
-    alike are equal.
-    """
+    """The observed outcome of one packet. Made by `delivered`, `refused` and `dropped`."""
 
     outcome: Outcome
     at: str
+    """The host that got it, that refused it first, or that saw it last."""
     source: str = ""
+    """Its source address as `at` saw it; "" unless delivered."""
     answered: bool = False
+    """The answer reached the client's stack, from the very address and port it had sent to."""
     how: How | None = None
+    """None unless refused."""
     hops: tuple[str, ...] = field(default=(), compare=False)
+    """The hosts that saw the packet, in order and beginning with the client; the router appears as
+    often as it was crossed. Not compared: two packets with the same end are equal.
+    """
 
     @classmethod
     def delivered(
@@ -94,7 +93,7 @@ class Observation:
 
     @property
     def pod(self) -> str:
-        """Who got it: a pod, or a node for endpoints of the host network; "" for nobody."""
+        """Return the pod that got it, or the node for endpoints of the host network; else ""."""
         return self.at if self.outcome is Outcome.DELIVERED else ""
 
     def __str__(self) -> str:
@@ -114,18 +113,16 @@ UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAV
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """What became of a connection, as its client saw it: where it failed is unknown to it.
-
-    `outcome`: SUCCESS, REFUSED or TIMEOUT. `pod` answered, and saw the connection come from
-    `source` and `source_port`; "" and 0 if it failed. `errno`: why the kernel says it failed, 0
-    for silence. Comparisons leave the two numbers out.
-    """
+    """The outcome of a connection as its client saw it, without the host where it failed."""
 
     outcome: Outcome
+    """SUCCESS, REFUSED or TIMEOUT."""
     pod: str = ""
+    """The pod that answered, "" if it failed; `source` and `source_port` are those it saw."""
     source: str = ""
     source_port: int = field(default=0, compare=False)
     errno: int = field(default=0, compare=False)
+    """The kernel's error, 0 for a timeout. Not compared, nor is the port."""
 
     @property
     def success(self) -> bool:
@@ -142,35 +139,39 @@ class Connection:
 
 
 class Prediction(Struct, frozen=True, kw_only=True):
-    """What must become of a packet. `outcome`: DELIVERED, REFUSED or DROPPED.
-
-    `sources`: pod -> source it sees; its keys are all pods (and nodes, for host network
-    endpoints) that may answer, each as likely for a new client. Empty unless delivered.
-    `unanswered`: those of them whose answer bypasses a node that must translate it back: they
-    get the packet, and the client still times out.
-    `failing`: endpoints (`ip:port`) that may be chosen as well, but do not serve. If no endpoint
-    serves, the outcome is dropped if any of them is, else refused.
-    `relay`: name of the node whose proxy takes the connection itself and makes another one to the
-    pod; "" where packets are translated. A packet of the client finds its end there: of TCP, the
-    handshake is with the relay, whatever becomes of the connection.
-    `at`: name of the host where the outcome is decided. `why`: one sentence for people.
-    """
+    """The outcome that a packet must have."""
 
     outcome: Outcome
+    """DELIVERED, REFUSED or DROPPED."""
     sources: Mapping[str, str] = {}
+    """Pod -> source it sees; its keys are all pods (and nodes, for host network endpoints) that may
+    answer, each as likely for a new client. Empty unless delivered.
+    """
     unanswered: frozenset[str] = frozenset()
+    """Those of them whose answer bypasses a node that must translate it back: they get the packet,
+    and the client still times out.
+    """
     failing: Mapping[str, Outcome] = {}
+    """Endpoints (`ip:port`) that may be chosen as well, but do not serve. If no endpoint serves,
+    the outcome is dropped if any of them is, else refused.
+    """
     relay: str = ""
+    """The name of the node whose proxy accepts the connection itself and makes another one to the
+    pod; "" where packets are translated. A packet of the client ends there: of TCP, the handshake
+    is with the relay, whatever the outcome of the connection.
+    """
     at: str
+    """The name of the host where the outcome is decided."""
     why: str
+    """One sentence for people."""
 
     @property
     def answered(self) -> bool:
-        """Tell whether the answer of every pod that may answer comes back to the client."""
+        """Tell whether the answer of every pod that may answer reaches the client."""
         return not self.unanswered
 
     def __str__(self) -> str:
-        """Return who may answer and what they see, or where it ends; without the why."""
+        """Return the pods that may answer and the sources they see, or the end; without `why`."""
         match self.outcome:
             case Outcome.DELIVERED:
                 lost = "" if self.answered else " (answer lost)"
@@ -184,17 +185,17 @@ class Prediction(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What somebody expects; what is "" or empty may be anything.
-
-    `pods`: who may answer. `source`: what the pod sees, in the words of whoever compares it.
-    `answered` False: the answer must not come back. `at`: the host where it ends.
-    """
+    """The outcome that a test or scenario expects; empty fields may be anything."""
 
     outcome: Outcome
     pods: frozenset[str] = frozenset()
+    """The pods that may answer."""
     source: str = ""
+    """The source that the pod sees, in the form that the comparison uses."""
     answered: bool = True
+    """False: the answer must not reach the client."""
     at: str = ""
+    """The host where it ends."""
 
     def __str__(self) -> str:
         if self.outcome is not Outcome.DELIVERED:

@@ -1,13 +1,16 @@
 """The iptables mode: the rules of kube-proxy v1.36, in either variant of iptables.
 
-names        chain names, which are hashes
+names        chain names, some of them hashes (pure)
 rules        the rules of one service port (pure)
-frame        the rules no service owns (pure)
-transaction  plan, or difference of plans -> text for iptables-restore (pure)
-backend      reads, writes, remembers as little as it can
-damage, cleanup
+frame        the rules that belong to no service (pure)
+transaction  the text for iptables-restore, from a plan or the difference of two (pure)
+backend      one sync, and what it has to remember for the next
+damage       the check for rules that other programs have removed
+cleanup      removal of all rules, chains and settings of this mode
 
-oracle, options, mode: what packets meet (pure), what may be set, all of it as a `Mode`
+oracle       the predicted effect of the rules on a packet (pure)
+options      the options of this mode (pure)
+mode         the `Mode`
 """
 
 from kproxy_iptables.backend import IptablesBackend

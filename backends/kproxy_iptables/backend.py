@@ -1,4 +1,4 @@
-"""The iptables backend: reads what is there, has transactions written, feeds the kernel."""
+"""The iptables backend: reads the tables, has transactions written, feeds the kernel."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class IptablesBackend:
             return True
         if damage.found(self._xtables, self._dispatch_sizes):
             return False
-        self._generation = generation  # somebody else's business
+        self._generation = generation  # the change did not concern our rules
         return True
 
     def read(self) -> Ruleset:
@@ -113,7 +113,7 @@ class IptablesBackend:
         self._frame = None
 
     def close(self) -> None:
-        """Nothing: no thread and no descriptor outlives a call."""
+        """Do nothing: no thread and no descriptor outlives a call."""
 
     def uses(self) -> Uses:
         return Uses(
@@ -137,14 +137,14 @@ class IptablesBackend:
         return bool(in_use)
 
     def _tables_but(self, successor: Uses) -> Iterator[Xtables]:
-        """Of all variants, but the one that a successor of this mode works with."""
+        """Yield the tables of each variant, except that of a successor in this mode."""
         for variant in get_args(Variant):
             if (successor.mode, successor.variant) != (self.name, variant):
                 yield Xtables(self.family, variant)
 
     @property
     def _xtables(self) -> Xtables:
-        """Chosen at first use, since only then the thread is in the namespace that matters."""
+        """Choose the variant at first use: before, the thread may be in another namespace."""
         if self._opened is None:
             self._opened = open_xtables(self.family, self._options.iptables_variant)
         return self._opened
@@ -183,7 +183,7 @@ class IptablesBackend:
         )
 
     def _frame_options(self) -> FrameOptions:
-        """Also makes the counters that the rules rely on; what is read here is read once."""
+        """Create the counters that the rules use, and return the settings, which are read once."""
         counters = nfacct.ensure_counter(INVALID_COUNTER)
         self._localhost_counter = nfacct.ensure_counter(LOCALHOST_COUNTER)
         if self._frame is None:
@@ -191,7 +191,7 @@ class IptablesBackend:
         return self._frame
 
     def _node_ips(self, plan: Plan) -> list[str]:
-        """This node's addresses that answer node ports, unless all do."""
+        """Return this node's addresses that answer node ports, none if all do."""
         wanted = plan.settings.node_port_addresses
         if wanted.match_all:
             return []
@@ -209,5 +209,5 @@ def is_loopback(address: str) -> bool:
 def _be_liberal() -> bool:
     try:
         return sysctl.read("net/netfilter/nf_conntrack_tcp_be_liberal") != "0"
-    except (KernelRefused, Unsupported):  # kube-proxy treats an unreadable one as 0, too
+    except (KernelRefused, Unsupported):  # kube-proxy, too, takes an unreadable setting as 0
         return False

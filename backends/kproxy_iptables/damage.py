@@ -1,9 +1,9 @@
-"""Has somebody else flushed or deleted rules of ours?
+"""Detects that another program has flushed or deleted rules of ours.
 
-kube-proxy looks only for an empty chain of its own, the canary in mangle, once in 30 seconds. Here,
-whenever anything in the namespace has changed: for the canaries, the jumps, how many rules the
-shared chains hold, and for chains of services that are empty. The last means to read everything;
-with many services that is left to the periodic full sync.
+kube-proxy looks only for an empty chain of its own, the canary in mangle, once in 30 seconds. Here
+the check is made whenever anything in the namespace has changed. It covers the canaries, the jumps,
+the number of rules in shared chains, and empty chains of services. The last needs everything to be
+read; with many services that is left to the periodic full sync.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from kproxy_iptables.names import (
 )
 from kproxy_iptables.transaction import DispatchKey
 
-# Dispatch rules; reading the chains behind that many takes iptables-nft-save about 0.1 s.
+# Dispatch rules. Reading the chains behind that many takes iptables-nft-save about 0.1 s.
 FEW_RULES = 1000
 
 
 def found(xtables: Xtables, dispatch_sizes: Mapping[DispatchKey, int]) -> bool:
-    """Whether anything is missing. `dispatch_sizes`: rules that each dispatch chain must hold."""
+    """Tell whether anything is missing. `dispatch_sizes`: numbers of rules, by dispatch chain."""
     thorough = sum(dispatch_sizes.values()) <= FEW_RULES
     for table in TABLES:
         fixed = [chain for where, chain in FIXED_CHAINS if where == table]

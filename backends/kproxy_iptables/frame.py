@@ -1,4 +1,4 @@
-"""The frame: top-level chains, the jumps into them, and the rules that no service owns. Pure.
+"""The frame: top-level chains, the jumps into them, and the rules that belong to no service. Pure.
 
 Source: kube-proxy v1.36 iptables/proxier.go, iptablesJumpChains and syncProxyRules.
 """
@@ -24,7 +24,7 @@ _EXTERNAL = f'{_NEW} "kubernetes externally-visible service portals" -j KUBE-EXT
 _LB_FIREWALL = f'{_NEW} "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'
 
 
-# Each is inserted at the top of its chain, so the last one here is met first.
+# Each is inserted at the top of its chain, so the last one here is evaluated first.
 JUMPS = (
     Jump("filter", "INPUT", _EXTERNAL),
     Jump("filter", "FORWARD", _EXTERNAL),
@@ -52,14 +52,14 @@ JUMPS = (
 
 
 class FrameOptions(Struct, frozen=True, kw_only=True):
-    """Facts of the namespace that shape the fixed rules, read once at the start."""
+    """Facts about the namespace that the fixed rules depend on, read once at the start."""
 
     drop_invalid: bool  # net/netfilter/nf_conntrack_tcp_be_liberal is 0
     invalid_counter: bool = False  # the nfacct counter exists
 
 
 def firewall_rules(settings: NodeSettings) -> Iterator[str]:
-    """Fixed rule of KUBE-FIREWALL, where kube-proxy writes that chain at all.
+    """Yield the fixed rule of KUBE-FIREWALL, where kube-proxy writes that chain at all.
 
     With route_localnet on, packets from the network could reach services that only listen on
     127.0.0.1 (CVE-2020-8558).
@@ -73,7 +73,7 @@ def firewall_rules(settings: NodeSettings) -> Iterator[str]:
 
 
 def forward_rules(settings: NodeSettings, options: FrameOptions) -> Iterator[str]:
-    """Fixed rules of filter KUBE-FORWARD."""
+    """Yield the fixed rules of filter KUBE-FORWARD."""
     if options.drop_invalid:
         # Conntrack does not translate INVALID packets back: untranslated, a late packet of
         # a pod would make the client reset its connection (kubernetes issue 74839).

@@ -1,4 +1,4 @@
-"""iptables mode as kproxy knows it."""
+"""The `Mode` of iptables mode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kproxy_iptables.options import IptablesOptions
 
 
 def comparable(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Return the ruleset with dispatch rules in order: new ones are appended, which is harmless."""
+    """Return the ruleset with sorted dispatch rules: their order depends on history, harmlessly."""
     return {
         table: {
             chain: tuple(sorted(rules)) if (table, chain) in DISPATCH_CHAINS else rules

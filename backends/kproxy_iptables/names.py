@@ -1,7 +1,7 @@
-"""Names of chains, of which those of services are hashes.
+"""Names of chains. Those of services contain a hash.
 
-The same on every node and after every restart: by them the first sync recognises the chains of a
-predecessor. 25 of the 28 characters that iptables allows.
+They are the same on every node and after every restart, so the first sync recognises the chains of
+a predecessor by them. They take 25 of the 28 characters that iptables allows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ SERVICE_CHAIN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KU
 CANARY = "KUBE-PROXY-CANARY"
 KUBELET_FIREWALL = "KUBE-FIREWALL"  # shared with the kubelet: never deleted
 
-# Rules of many services stand in these; they are edited rule by rule.
+# Chains that hold rules of many services; they are edited rule by rule.
 DISPATCH_CHAINS = (
     ("filter", "KUBE-SERVICES"),
     ("filter", "KUBE-EXTERNAL-SERVICES"),
@@ -22,7 +22,7 @@ DISPATCH_CHAINS = (
     ("nat", "KUBE-SERVICES"),
     ("nat", "KUBE-NODEPORTS"),
 )
-# Rules that no service owns.
+# Chains of rules that belong to no service.
 FIXED_CHAINS = (
     ("mangle", CANARY),
     ("filter", CANARY),
@@ -34,7 +34,7 @@ FIXED_CHAINS = (
 
 
 def service_hash(name: ServicePortName) -> str:
-    """16 base32 characters that the SVC, SVL, EXT and FW chains of one service port share.
+    """Return the 16 base32 characters that the SVC, SVL, EXT and FW chains of a service port share.
 
     Source: kube-proxy v1.36 portProtoHash; default/web:http, TCP -> CDGGSHYLG3RE2FKL
     """
@@ -42,7 +42,7 @@ def service_hash(name: ServicePortName) -> str:
 
 
 def endpoint_chain(name: ServicePortName, endpoint: Endpoint) -> str:
-    """Name of the chain of one endpoint of a service port, which is also its `recent` list.
+    """Return the name of an endpoint's chain, which is also the name of its `recent` list.
 
     Source: kube-proxy v1.36 servicePortEndpointChainName; ns1/svc1:p80, TCP, 10.180.0.1:80
     -> KUBE-SEP-SXIVWICOYRO3J4NJ

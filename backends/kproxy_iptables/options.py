@@ -8,6 +8,7 @@ from kproxy.backend import BackendOptions
 
 
 class IptablesOptions(BackendOptions, frozen=True, kw_only=True):
-    """`iptables_variant`: which iptables. auto: the one in use in the namespace."""
+    """The options of iptables mode."""
 
     iptables_variant: Literal["auto", "nft", "legacy"] = "auto"
+    """The variant of iptables. auto: the one in use in the namespace."""

@@ -1,4 +1,4 @@
-"""What the rules of one node do to one packet in iptables mode, read off the plan.
+"""The predicted effect of one node's rules on a packet in iptables mode, derived from the plan.
 
 Source: kube-proxy iptables/proxier.go, syncProxyRules.
 """
@@ -19,8 +19,8 @@ from kproxy.forwarding.rules import (
     selected_for_node_ports,
 )
 
-# Node-originated packets to external addresses are not refused on their way out: KUBE-EXTERNAL-
-# SERVICES hangs on INPUT and FORWARD only, KUBE-SERVICES on FORWARD and OUTPUT only.
+# Packets of the node itself to external addresses are not refused on their way out: KUBE-EXTERNAL-
+# SERVICES is called from INPUT and FORWARD only, KUBE-SERVICES from FORWARD and OUTPUT only.
 _EMPTY_IS_REFUSED_IN = {
     FrontendKind.CLUSTER_IP: {Hook.FORWARD, Hook.OUTPUT},
     FrontendKind.EXTERNAL_IP: {Hook.INPUT, Hook.FORWARD},
@@ -30,12 +30,12 @@ _EMPTY_IS_REFUSED_IN = {
 
 
 def bound(_plan: Plan, _node: Host) -> tuple[str, ...]:
-    """None: a packet is translated before anybody asks whose its address is."""
+    """Return no address: packets are translated before routing looks at their address."""
     return ()
 
 
 def translate(plan: Plan, passage: Passage) -> Translation | None:
-    """The new destinations of a packet, or None if no rule changes it."""
+    """Return the new destinations of a packet, or None if no rule changes it."""
     node_ports = _takes_node_ports(plan.settings, passage)
     for service, frontend in asked(plan, passage, node_ports=node_ports):
         if admits(frontend, passage.source):
@@ -46,7 +46,7 @@ def translate(plan: Plan, passage: Passage) -> Translation | None:
 
 
 def refuse(plan: Plan, passage: Passage, to_node: bool) -> Refusal | None:
-    """Who ends the packet, whose `address` is what translation left; None if it may go on.
+    """Return the refusal of a packet, after translation of its `address`; None if it may pass.
 
     `to_node`: the packet is for the node itself, not to be forwarded.
     """
@@ -64,13 +64,13 @@ def refuse(plan: Plan, passage: Passage, to_node: bool) -> Refusal | None:
 
 
 def _takes_node_ports(settings: NodeSettings, passage: Passage) -> bool:
-    """Whether the address asked is one on which this node translates node ports."""
+    """Tell whether this node translates node ports on the destination address."""
     address, selected = passage.address, settings.node_port_addresses
     if not is_loopback(address):
         return selected_for_node_ports(settings, passage)
     if not settings.localhost_node_ports:
         return False
-    # Listed CIDRs select interface addresses: of 127.0.0.0/8 only the one that lo has.
+    # Listed CIDRs select addresses of interfaces: in 127.0.0.0/8 only the one that lo has.
     return selected.match_all or (
         address == "127.0.0.1" and any(contains(cidr, address) for cidr in selected.cidrs)
     )

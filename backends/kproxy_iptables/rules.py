@@ -1,8 +1,8 @@
-"""Rules of one service port, as text for iptables-restore. Pure.
+"""The rules of one service port, as text for iptables-restore. Pure.
 
-Two kinds: chains that belong to the service port alone (`service_chains`), and its rules in the
-dispatch chains that all share (`dispatch_rules`). The order of words within a rule is significant:
-the kernel keeps the matches in it, and dumps are compared with those of kube-proxy.
+There are two kinds: the service port's own chains (`service_chains`), and its rules in the dispatch
+chains that all service ports share (`dispatch_rules`). The order of words within a rule is
+significant: the kernel keeps the matches in it, and dumps are compared with those of kube-proxy.
 Source: kube-proxy v1.36 iptables/proxier.go, syncProxyRules.
 """
 
@@ -31,7 +31,7 @@ LOCALHOST_COUNTER = "localhost_nps_accepted_pkts"
 
 
 class Context(Struct, frozen=True, kw_only=True):
-    """What shapes rule text besides the service's own plan."""
+    """The facts besides the service's own plan that the text of rules depends on."""
 
     settings: NodeSettings
     endpoint_comments: bool = True  # off in large clusters, to spare memory
@@ -64,7 +64,7 @@ _COMMENT = {
 
 
 def dispatch_rules(service: ServicePlan, context: Context) -> list[DispatchRule]:
-    """The rules of one service port in the shared chains, in the order they must be met."""
+    """Return the rules of one service port in the shared chains, in order of evaluation."""
     rules: list[DispatchRule] = []
     spn = str(service.name)
     digest = service_hash(service.name)
@@ -109,12 +109,15 @@ def dispatch_rules(service: ServicePlan, context: Context) -> list[DispatchRule]
 
 
 def service_chains(service: ServicePlan, context: Context) -> list[Chain]:
-    """The nat chains of one service port. They refer to each other: declare all before any rule."""
+    """Return the nat chains of one service port.
+
+    They refer to each other: declare all before any rule.
+    """
     return list(_service_chains(service, context))
 
 
 def service_chain_names(service: ServicePlan) -> set[str]:
-    """Names of `service_chains`, without the work of writing their rules."""
+    """Return the names of `service_chains`, without writing their rules."""
     digest = service_hash(service.name)
     names = {endpoint_chain(service.name, endpoint) for endpoint in service.reachable}
     if _has_external_chain(service):
@@ -190,7 +193,7 @@ def _has_external_chain(service: ServicePlan) -> bool:
 
 
 def _source_ranges(service: ServicePlan) -> tuple[str, ...]:
-    """What may enter the VIPs of this service port; empty if there is no firewall chain."""
+    """Return the source ranges allowed at the VIPs; empty if there is no firewall chain."""
     if not service.has_endpoints:
         return ()
     return next((f.source_ranges for f in service.frontends if f.source_ranges), ())
@@ -227,7 +230,7 @@ def _firewall_rules(service: ServicePlan, digest: str, ranges: tuple[str, ...]) 
     comment = f'-m comment --comment "{service.name} loadbalancer IP"'
     for source in ranges:
         yield f"{comment} -s {source} -j KUBE-EXT-{digest}"
-    # Without a target: it only counts, and tells whoever reads the chain where to look next.
+    # Without a target: it only counts, and tells a reader of the chain where to look next.
     yield (
         f'-m comment --comment "other traffic to {service.name} will be dropped by'
         ' KUBE-PROXY-FIREWALL"'
@@ -270,7 +273,7 @@ def _balancing_rules(
     for left, (endpoint, comment) in zip(
         range(len(endpoints), 0, -1), zip(endpoints, comments, strict=True), strict=True
     ):
-        # Of those that come this far each endpoint takes its share: 1/n, 1/(n-1), ..., the rest.
+        # Each endpoint takes its share of the packets that reach its rule: 1/n, 1/(n-1), ..., all.
         chance = f"-m statistic --mode random --probability {1 / left:.10f} " if left > 1 else ""
         rules.append(f"{comment}{chance}-j {names[endpoint]}")
     return rules
@@ -288,7 +291,7 @@ def _endpoint_rules(
 
 
 def node_port_jumps(settings: NodeSettings, node_ips: list[str]) -> list[str]:
-    """The rules at the end of nat KUBE-SERVICES that lead to KUBE-NODEPORTS.
+    """Return the rules at the end of nat KUBE-SERVICES that jump to KUBE-NODEPORTS.
 
     `node_ips` are this node's addresses within the node port CIDRs; unused if all addresses match.
     """

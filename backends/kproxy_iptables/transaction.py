@@ -1,9 +1,9 @@
-"""From a plan, or the difference of two, to the text that iptables-restore is fed. Pure.
+"""The text for iptables-restore, from a plan or the difference of two. Pure.
 
 A sync that follows another edits: chains of a changed service port are rewritten where they differ,
 its rules in the dispatch chains are deleted and inserted one by one. A full sync writes
-everything, in one transaction or, where that is super-linear (nft), in batches. Of the batches
-each is complete in itself: chains first, then the dispatch rules that lead to them.
+everything, in one transaction or, where that is super-linear (nft), in batches. Each batch is
+complete in itself: chains first, then the dispatch rules that lead to them.
 
 With --noflush, declaring a chain empties it, and what is not mentioned stays.
 """
@@ -40,27 +40,27 @@ from kproxy_iptables.rules import (
 )
 
 DispatchKey = tuple[str, str]  # table, chain
-# In this order: what loses its endpoints is refused before it is no longer translated.
+# In this order, a frontend that loses its endpoints is refused before it is no longer translated.
 DISPATCH_TABLES = ("filter", "nat")
 
 
 class Existing(Struct, frozen=True, kw_only=True):
-    """What a full sync finds: chains by table, and which of our jumps are there already."""
+    """The state that a full sync finds: chains by table, and those of our jumps that exist."""
 
     chains: Mapping[str, frozenset[str]]
     jumps: frozenset[Jump]
 
     @property
     def serves(self) -> bool:
-        """Whether a predecessor's rules may be in use right now."""
+        """Tell whether a predecessor's rules may be in use right now."""
         return "KUBE-SERVICES" in self.chains["nat"]
 
 
 class Writer:
     """The lines of one transaction, by table, made while they are fed to the kernel's tool.
 
-    After `pieces` has run out, `written` is the number of rules by table, and `net` how many more
-    rules each dispatch chain holds than before, or, if it was declared, than none.
+    After `pieces` has run out, `written` is the number of rules by table, and `net` the number of
+    rules by which each dispatch chain has grown; a declared chain counts from zero.
     """
 
     def __init__(self) -> None:
@@ -73,14 +73,14 @@ class Writer:
         self.add(table, [f":{name} - [0:0]" for name in chains])
 
     def add(self, table: str, lines: Iterable[str]) -> None:
-        """Lines as iptables-restore reads them; those of an iterator are drawn when due."""
+        """Add lines as iptables-restore reads them; an iterator is consumed when they are fed."""
         if lines:
             self._lines[table].append(lines)
 
     def dispatch(self, operation: str, rules: Iterable[DispatchRule]) -> Iterator[str]:
-        """Lines that "-A", "-I" or "-D" these rules; they are counted when drawn.
+        """Yield lines that "-A", "-I" or "-D" these rules, counting each.
 
-        Inserted ones come out in reverse, since each goes to the top.
+        Insertions are yielded in reverse, since each rule is put at the top.
         """
         step = -1 if operation == "-D" else 1
         for table, name, rule in reversed([*rules]) if operation == "-I" else rules:
@@ -95,7 +95,7 @@ class Writer:
         return any(self._lines.values())
 
     def pieces(self) -> Iterator[str]:
-        """The text, in pieces of some ten kilobytes. To be called once."""
+        """Yield the text, in pieces of some ten kilobytes. To be called once."""
         for table, parts in self._lines.items():
             if not parts:
                 continue
@@ -113,7 +113,7 @@ def edit(
     context: Context,
     node_ports: tuple[Sequence[str], Sequence[str]],
 ) -> Writer:
-    """The transaction from the former plans in `before` to those of the same names in `plan`.
+    """Return the transaction from the former plans in `before` to the plans of these names now.
 
     `node_ports`: former and present node port jumps, written again if they differ.
     """
@@ -125,9 +125,9 @@ def edit(
         old_chains = {c.name: c.rules for c in service_chains(former, context)} if former else {}
         chains = service_chains(fresh, context) if fresh else []
         written = [one for one in chains if old_chains.get(one.name) != one.rules]
-        gone = sorted(old_chains.keys() - {one.name for one in chains})
-        writer.declare("nat", [*(one.name for one in written), *gone])
-        stale += gone
+        removed = sorted(old_chains.keys() - {one.name for one in chains})
+        writer.declare("nat", [*(one.name for one in written), *removed])
+        stale += removed
         old_rules = _by_chain(dispatch_rules(former, context) if former else [])
         new_rules = _by_chain(dispatch_rules(fresh, context) if fresh else [])
         for key in dict.fromkeys((*old_rules, *new_rules)):
@@ -143,7 +143,7 @@ def edit(
     if former_jumps != jumps:
         writer.add("nat", writer.dispatch("-D", _at_the_end(former_jumps)))
         writer.add("nat", writer.dispatch("-A", _at_the_end(jumps)))
-    writer.add("nat", [f"-X {name}" for name in stale])  # declared above, so empty by now
+    writer.add("nat", [f"-X {name}" for name in stale])  # declared above, so empty
     return writer
 
 
@@ -173,11 +173,11 @@ def rewrite(
     node_port_rules: Sequence[str],
     batch_size: int,
 ) -> Iterator[Writer]:
-    """The transactions that write everything, whatever was there, of `batch_size` services each.
+    """Yield the transactions that write everything from any state, `batch_size` services in each.
 
-    Where a predecessor serves, its dispatch chains stay as they are until all chains of services
-    are in place, and are then replaced at once: no connection meets a gap. Else every batch
-    serves as soon as it is written.
+    If a predecessor's rules are in use, its dispatch chains stay until all chains of services are
+    in place, and are then replaced at once, so that no connection fails in between. Else every
+    batch serves as soon as it is written.
     """
     services = list(plan.services.values())
     batches = [services[i : i + batch_size] for i in range(0, len(services), batch_size)] or [[]]
@@ -227,7 +227,7 @@ def _declare_dispatch(writer: Writer) -> None:
 
 
 def _chains(services: Iterable[ServicePlan], context: Context) -> Iterator[str]:
-    """The chains of these services, with their rules."""
+    """Yield lines for the chains of these services, with their rules."""
     for service in services:
         chains = service_chains(service, context)
         for one in chains:
@@ -240,7 +240,7 @@ def _chains(services: Iterable[ServicePlan], context: Context) -> Iterator[str]:
 def _dispatch(
     services: Iterable[ServicePlan], context: Context, table: str
 ) -> Iterator[DispatchRule]:
-    """The dispatch rules of these services in one table."""
+    """Yield the dispatch rules of these services in one table."""
     for service in services:
         for rule in dispatch_rules(service, context):
             if rule.table == table:
@@ -252,7 +252,7 @@ def _at_the_end(node_port_rules: Iterable[str]) -> list[DispatchRule]:
 
 
 def _finish(writer: Writer, existing: Existing, node_port_rules: Sequence[str]) -> None:
-    """The node port jumps, behind the services, and the jumps from the chains of the system."""
+    """Add the node port jumps, after the services, and the jumps from the built-in chains."""
     writer.add("nat", writer.dispatch("-A", _at_the_end(node_port_rules)))
     for jump in JUMPS:
         if jump not in existing.jumps:

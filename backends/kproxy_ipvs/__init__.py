@@ -1,14 +1,20 @@
 """The ipvs mode: virtual servers, and the ipsets and iptables rules around them.
 
-wanted     what one service port wants in the kernel (pure)
-desired    what all want together, and what a change makes of it (pure)
-rules      the iptables rules (pure)
-names      sets, chains, jumps, the device
-servers    brings virtual servers and real servers to what is desired; drains removed ones
-backend    one sync, step by step
-damage, reading, cleanup, kernel_settings
+wanted           the objects that one service port needs in the kernel (pure)
+desired          the objects that all service ports need, and their changes (pure)
+rules            the iptables rules (pure)
+names            sets, chains, jumps, the device (pure)
+servers          brings virtual and real servers to the desired state; drains removed ones
+backend          one sync, step by step
+damage           the check for objects that other programs have removed
+reading          the objects in the kernel, as text
+leaving          removal while connections still need some objects, for another mode
+cleanup          removal of all objects
+kernel_settings  the settings that IPVS needs
 
-oracle, options, mode: what packets meet (pure), what may be set, all of it as a `Mode`
+oracle           the predicted effect of the rules on a packet (pure)
+options          the options of this mode (pure)
+mode             the `Mode`
 """
 
 from kproxy_ipvs.backend import IpvsBackend

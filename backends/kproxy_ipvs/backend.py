@@ -1,8 +1,8 @@
 """The ipvs backend: one sync, step by step.
 
-What lets traffic in comes before what attracts it, and leaves after it: first set entries and
-rules, then addresses, then virtual servers; in the end what is no longer wanted, the other way
-round. Each step is repeated harmlessly, but the kernel has no transaction that spans them.
+Objects that admit traffic are written before those that attract it, and removed after them: first
+set entries and rules, then addresses, then virtual servers; at the end unwanted objects are removed
+in reverse order. Each step can be repeated, but the kernel has no transaction that spans them.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ from kproxy_ipvs.servers import Servers
 from kproxy_ipvs.wanted import Entry, Place, place_of, wanted
 
 MINIMUM_IPSET = (6, 0)
-_PROBE = VirtualServer("TCP", "198.51.100.0", 20000)  # an address of documentation
+_PROBE = VirtualServer("TCP", "198.51.100.0", 20000)  # an address for documentation (RFC 5737)
 
 
 class IpvsBackend:
-    """One family's virtual servers and what belongs to them, in the namespace of the calling
-    thread. See kproxy.backend.Backend."""
+    """One family's virtual servers and the objects around them, in the namespace of the calling
+    thread. See kproxy.backend.Backend.
+    """
 
     name = "ipvs"
 
@@ -51,7 +52,7 @@ class IpvsBackend:
         self._place: Place | None = None
         self._desired = Desired()
         self._servers = Servers(family)
-        self._rules: dict[Table, list[str]] = {}  # as last written, by table
+        self._rules: dict[Table, list[str]] = {}  # by table, as last written
         self._generation: tuple[int, ...] = ()
 
     def support(self) -> Support:
@@ -73,7 +74,7 @@ class IpvsBackend:
             kernel_settings.set_timeouts(ipvs, self._options)
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
-        place = self._look_around(plan)
+        place = self._read_place(plan)
         full = delta.full or place != self._place
         self._place = None  # until all is done
         requests = self._servers.requests
@@ -93,7 +94,7 @@ class IpvsBackend:
         )
 
     def intact(self) -> bool:
-        """Addresses, entries, virtual servers are counted; the periodic full sync sees the rest."""
+        """Count addresses, entries and virtual servers; the periodic full sync checks the rest."""
         found = addresses.node_addresses(self.family, but=DEVICE)
         if self._place is None or self._place.node_addresses != frozenset(found):
             return False
@@ -108,7 +109,7 @@ class IpvsBackend:
         if generation != self._generation:
             if damage.of_rules(self._xtables, self._rules):
                 return False
-            self._generation = generation  # somebody else's business
+            self._generation = generation  # the change did not concern our rules
         return True
 
     def read(self) -> Ruleset:
@@ -119,7 +120,7 @@ class IpvsBackend:
         self._place = None
 
     def close(self) -> None:
-        """Nothing: no thread and no descriptor outlives a call."""
+        """Do nothing: no thread and no descriptor outlives a call."""
 
     def uses(self) -> Uses:
         return Uses(
@@ -136,7 +137,7 @@ class IpvsBackend:
         return leaving.leave(self.family, successor, self.name, self._excluded())
 
     def _take_over(self, ipvs: Ipvs, plan: Plan, place: Place) -> Counter[str]:
-        """Whatever is there."""
+        """Write everything, from any state."""
         self._desired = desired = Desired()
         for service in plan.services.values():
             desired.change(service.name, None, wanted(service, place))
@@ -145,7 +146,7 @@ class IpvsBackend:
         addresses.ensure_dummy(DEVICE)
         ipset.restore([creation(self.family, suffix) for suffix in SETS])
         self._rules = {}
-        leaving.come_back(self._xtables)
+        leaving.undo_leaving(self._xtables)
         return self._apply(
             plan,
             difference(desired.entries.all(), self._present_entries()),
@@ -155,7 +156,7 @@ class IpvsBackend:
         )
 
     def _follow(self, ipvs: Ipvs, plan: Plan, place: Place, delta: Delta) -> Counter[str]:
-        """What was desired before is there."""
+        """Write the difference from the former desired state, which must be in the kernel."""
         for name, former in delta.before.items():
             fresh = plan.services.get(name)
             self._desired.change(
@@ -180,25 +181,25 @@ class IpvsBackend:
         *,
         nat_last: bool = False,
     ) -> Counter[str]:
-        """How many rules, entries and addresses were written.
+        """Write everything in order, and return the number of objects written, by table or kind.
 
-        `nat_last`: the rules of iptables mode, of which ours take the place, serve until the
+        `nat_last`: our nat rules replace those of iptables mode, which must serve until the
         virtual servers do.
         """
-        ipset.edit(self._texts(entries.come), ())
+        ipset.edit(self._texts(entries.added), ())
         written = self._write_rules(plan, ("filter",) if nat_last else ("nat", "filter"))
-        addresses.add_addresses(DEVICE, bound.come)
+        addresses.add_addresses(DEVICE, bound.added)
         change_servers()
         if nat_last:
             written += self._write_rules(plan, ("nat",))
-        addresses.remove_addresses(DEVICE, bound.gone)
-        ipset.edit((), self._texts(entries.gone))
-        written["ipset"] = len(entries.come) + len(entries.gone)
-        written[DEVICE] = len(bound.come) + len(bound.gone)
+        addresses.remove_addresses(DEVICE, bound.removed)
+        ipset.edit((), self._texts(entries.removed))
+        written["ipset"] = len(entries.added) + len(entries.removed)
+        written[DEVICE] = len(bound.added) + len(bound.removed)
         return written
 
     def _write_rules(self, plan: Plan, tables: Iterable[Table]) -> Counter[str]:
-        """If they are not what was written last; there are few of them."""
+        """Write all rules of these tables unless none has changed; there are few of them."""
         filled = self._desired.filled
         all_rules: dict[Table, list[str]] = {
             "nat": [*rules.nat_rules(plan.settings, filled)],
@@ -216,7 +217,7 @@ class IpvsBackend:
         self._generation = self._xtables.generation()
         return Counter({table: len(lines) for table, lines in fresh.items()})
 
-    def _look_around(self, plan: Plan) -> Place:
+    def _read_place(self, plan: Plan) -> Place:
         found = addresses.node_addresses(self.family, but=DEVICE)
         return place_of(plan.settings, found, self._options.scheduler or "rr")
 
@@ -241,13 +242,13 @@ class IpvsBackend:
 
     @property
     def _xtables(self) -> Xtables:
-        """Chosen at first use, since only then the thread is in the namespace that matters."""
+        """Choose the variant at first use: before, the thread may be in another namespace."""
         if self._opened is None:
             self._opened = open_xtables(self.family, self._options.iptables_variant)
         return self._opened
 
     def _probe_scheduler(self) -> None:
-        """Have the kernel load the scheduler's module, and see that it works."""
+        """Have the kernel load the scheduler's module. Raises Unsupported if it has none."""
         scheduler = self._options.scheduler or "rr"
         with Ipvs() as ipvs:
             present = ipvs.virtual_servers(Family.IPV4)
@@ -261,5 +262,5 @@ class IpvsBackend:
             except KernelRefused as error:
                 raise Unsupported(
                     f"this kernel has no IPVS scheduler {scheduler!r}: {error}",
-                    remedy=f"modprobe ip_vs_{scheduler}, or set another one (--ipvs-scheduler)",
+                    remedy=f"modprobe ip_vs_{scheduler}, or choose another (--ipvs-scheduler)",
                 ) from None

@@ -1,8 +1,8 @@
-"""Removal of everything the ipvs mode leaves, by kproxy or by kube-proxy, and of nothing else.
+"""Removal of all that the ipvs mode of kproxy or kube-proxy leaves, and of nothing else.
 
-All virtual servers of the namespace count as ours, but for those in excludeCIDRs, as they do in a
-sync. Settings below net/ipv4/vs and ip_forward stay, since nobody knows what they were.
-Source: kube-proxy v1.36 ipvs/cleanup.go, which leaves the sets of IPv6, and spares no excludeCIDRs.
+All virtual servers of the namespace count as ours except those in excludeCIDRs, as in a sync.
+Settings below net/ipv4/vs and ip_forward stay, since their former values are not known.
+Source: kube-proxy v1.36 ipvs/cleanup.go, which leaves the sets of IPv6, and ignores excludeCIDRs.
 """
 
 from __future__ import annotations
@@ -27,25 +27,30 @@ from kproxy_ipvs.names import (
     set_name,
 )
 
-NOBODY = Uses(mode="")
+NO_SUCCESSOR = Uses(mode="")
 
 
 def remove_all(family: Family, excluded: Collection[Network]) -> None:
-    """Raises KernelRefused if a rule of somebody else still uses one of the chains or sets."""
+    """Remove all of this mode.
+
+    Raises KernelRefused if a rule of another program still uses one of the chains or sets.
+    """
     _remove_servers(family, excluded)
     remove_but_servers(family, [Xtables(family, variant) for variant in get_args(Variant)])
 
 
-def remove_but_servers(family: Family, tables: Iterable[Xtables], successor: Uses = NOBODY) -> None:
-    """Addresses, rules and sets. Raises as `remove_all`."""
+def remove_but_servers(
+    family: Family, tables: Iterable[Xtables], successor: Uses = NO_SUCCESSOR
+) -> None:
+    """Remove addresses, rules and sets. Raises like `remove_all`."""
     _remove_addresses(family)
     failures: list[str] = []
     for xtables in tables:
         failures += remove_rules(xtables, successor)
     present = ipset.sizes()
     names = [set_name(family, suffix) for suffix in SETS]
-    if doomed := [name for name in names if name in present]:
-        ipset.restore(f"destroy {name}" for name in doomed)
+    if to_remove := [name for name in names if name in present]:
+        ipset.restore(f"destroy {name}" for name in to_remove)
     if failures:
         raise KernelRefused("\n".join(failures))
 
@@ -62,7 +67,7 @@ def _remove_servers(family: Family, excluded: Collection[Network]) -> None:
 
 
 def _remove_addresses(family: Family) -> None:
-    """With the last address, of either family, the device goes."""
+    """Remove the family's addresses, and with the last address of either family the device."""
     addresses.remove_addresses(DEVICE, addresses.addresses_of(DEVICE, family))
     if not addresses.addresses_of(DEVICE, family.other):
         addresses.delete_dummy(DEVICE)
@@ -71,8 +76,8 @@ def _remove_addresses(family: Family) -> None:
 def remove_rules(
     xtables: Xtables, successor: Uses, but: Collection[tuple[str, str]] = ()
 ) -> list[str]:
-    """What could not be removed. Chains in `but`, and jumps that lead to them, stay."""
-    kept = successor if successor.variant == xtables.variant else NOBODY
+    """Remove rules and return the failures. Chains in `but`, and jumps to them, stay."""
+    kept = successor if successor.variant == xtables.variant else NO_SUCCESSOR
     failures = []
     tables: tuple[Table, ...] = ("nat", "filter")
     for table in tables:

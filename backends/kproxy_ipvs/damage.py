@@ -1,4 +1,4 @@
-"""Has somebody else removed what belongs to us?"""
+"""Detects that another program has removed objects of ours."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from kproxy_ipvs.names import CHAINS, JUMPS, SETS, set_name
 
 
 def of_sets(family: Family, counts: Mapping[str, int]) -> bool:
-    """Whether a set is missing, or has fewer entries than it must; `counts` by suffix."""
+    """Tell whether a set is missing or has fewer entries than `counts` (by suffix)."""
     sizes = ipset.sizes()
     return any(sizes.get(set_name(family, suffix), -1) < counts.get(suffix, 0) for suffix in SETS)
 
 
 def of_rules(xtables: Xtables, rules: Mapping[Table, Sequence[str]]) -> bool:
-    """Whether a jump, a chain or a rule is missing. `rules`: all, each with its "-A CHAIN "."""
+    """Tell whether a jump, a chain or a rule is missing.
+
+    `rules`: all rules by table, each with its "-A CHAIN ".
+    """
     tables = xtables.save_all()
     for table, lines in rules.items():
         saved = tables[table]

@@ -1,7 +1,7 @@
-"""What all service ports of a node want together, and what a change of some makes of it. Pure.
+"""The objects that all service ports of a node need, and the changes of them. Pure.
 
-Services share things: two may name one external IP, two ports one local endpoint. A thing is there
-as long as anybody wants it.
+Services share objects: two may name one external IP, two ports one local endpoint. An object stays
+as long as any service port needs it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ _T = TypeVar("_T")
 
 
 class Difference(NamedTuple, Generic[_T]):
-    come: list[_T]
-    gone: list[_T]
+    """The steps from one set to another."""
+
+    added: list[_T]
+    removed: list[_T]
 
 
 def difference(wanted: Set[_T], present: Set[_T]) -> Difference[_T]:
-    return Difference(come=list(wanted - present), gone=list(present - wanted))
+    return Difference(added=list(wanted - present), removed=list(present - wanted))
 
 
 class Shared(Generic[_T]):
-    """Things with the number of those who want them."""
+    """Objects with the number of service ports that need each."""
 
     def __init__(self) -> None:
         self._counts: dict[_T, int] = {}
-        self._were_there: dict[_T, bool] = {}  # what has been touched since `take_changes`
+        self._were_there: dict[_T, bool] = {}  # all that were touched since `take_changes`
 
     def want(self, things: Iterable[_T]) -> None:
         for thing in things:
@@ -48,11 +50,11 @@ class Shared(Generic[_T]):
                 self._counts[thing] = count - 1
 
     def take_changes(self) -> Difference[_T]:
-        """What has come and what has gone since the last call."""
+        """Return the objects added and removed since the last call."""
         touched, self._were_there = self._were_there, {}
         return Difference(
-            come=[thing for thing, was in touched.items() if not was and thing in self._counts],
-            gone=[thing for thing, was in touched.items() if was and thing not in self._counts],
+            added=[thing for thing, was in touched.items() if not was and thing in self._counts],
+            removed=[thing for thing, was in touched.items() if was and thing not in self._counts],
         )
 
     def all(self) -> KeysView[_T]:
@@ -69,7 +71,7 @@ class Changes(NamedTuple):
 
 
 class Desired:
-    """The sum of all wishes. `entry_counts`: entries by set."""
+    """The objects that all service ports need. `entry_counts`: numbers of entries by set."""
 
     def __init__(self) -> None:
         self.entries: Shared[Entry] = Shared()
@@ -79,7 +81,7 @@ class Desired:
         self._servers: Claims[VirtualServer, Server] = Claims()
 
     def change(self, name: ServicePortName, former: Wanted | None, fresh: Wanted | None) -> None:
-        """`former` must be what was given as `fresh` the last time."""
+        """Replace what one service port needs. `former` must be its last `fresh`."""
         self._servers.change(name, former.servers if former else {}, fresh.servers if fresh else {})
         if fresh:
             self.entries.want(fresh.entries)
@@ -91,15 +93,15 @@ class Desired:
             self.firewall.release(former.firewall)
 
     def take_changes(self) -> Changes:
-        """The net effect of all changes since the last call."""
+        """Return the net effect of all changes since the last call."""
         servers = self._servers.take_changes()
         entries = self.entries.take_changes()
-        self.entry_counts.update(entry.set for entry in entries.come)
-        self.entry_counts.subtract(entry.set for entry in entries.gone)
+        self.entry_counts.update(entry.set for entry in entries.added)
+        self.entry_counts.subtract(entry.set for entry in entries.removed)
         return Changes(servers, entries, self.addresses.take_changes())
 
     def server(self, key: VirtualServer) -> Server | None:
-        """What the virtual server shall be: the first by name of those that claim it has it."""
+        """Return the desired virtual server, which belongs to the first claimant by name."""
         return self._servers.get(key)
 
     def servers(self) -> KeysView[VirtualServer]:
@@ -107,5 +109,5 @@ class Desired:
 
     @property
     def filled(self) -> set[str]:
-        """The sets that have entries."""
+        """Return the suffixes of the sets that have entries."""
         return {suffix for suffix, count in self.entry_counts.items() if count}

@@ -13,10 +13,10 @@ from kproxy_ipvs.options import IpvsOptions
 
 
 def write_all(options: IpvsOptions) -> None:
-    """Write them. Raises Unsupported, KernelRefused."""
+    """Write the settings. Raises Unsupported, KernelRefused."""
     sysctl.write("net/ipv4/vs/conntrack", 1)  # iptables rules see IPVS connections
     if (4, 1) <= _kernel_version() < (5, 9):
-        # There a reused client port would wait a second, or miss the drained server.
+        # In these kernels a reused client port would wait a second, or miss the drained server.
         sysctl.write("net/ipv4/vs/conn_reuse_mode", 0)
     sysctl.write("net/ipv4/vs/expire_nodest_conn", 1)
     sysctl.write("net/ipv4/vs/expire_quiescent_template", 1)
@@ -27,7 +27,7 @@ def write_all(options: IpvsOptions) -> None:
 
 
 def set_timeouts(ipvs: Ipvs, options: IpvsOptions) -> None:
-    """Set the time-outs of the configuration that are not 0."""
+    """Set those timeouts of the configuration that are not 0."""
     timeouts = (options.tcp_timeout, options.tcp_fin_timeout, options.udp_timeout)
     if any(timeouts):
         ipvs.set_timeouts(*(int(timeout) for timeout in timeouts))

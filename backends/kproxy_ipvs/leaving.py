@@ -1,11 +1,12 @@
-"""Leaving for another mode, whose rules are in force already, without losing connections.
+"""Removal for a successor in another mode, whose rules are in force already, without breaking
+connections.
 
-What IPVS forwards, conntrack does not translate: such connections end with their virtual server.
-The successor translates new ones before IPVS would see them. So virtual servers of TCP that have
-connections stay, with weight 0, until these have ended; with them their addresses, a chain that
-refuses what else is sent there, and one that masquerades what is sent from there: such an address
-is the source of what the node itself asks of it, and pods of other nodes could not answer it.
-UDP and SCTP are not waited for, as in `servers`.
+Connections that IPVS forwards are not translated by conntrack: they end with their virtual server.
+The successor translates new ones before IPVS would see them. So TCP virtual servers with
+connections stay, with weight 0, until these have ended. With them stay their addresses, a chain
+that refuses other packets to these addresses, and one that masquerades packets from them: the
+node's own packets to such an address have it as their source, to which pods of other nodes could
+not reply. UDP and SCTP are not waited for, as in `servers`.
 
 kube-proxy v1.36 deletes all of it at once when the nftables mode starts, and nothing when the
 iptables mode does (ipvs/cleanup.go, cmd/kube-proxy/app/server_linux.go: platformCleanup).
@@ -32,7 +33,10 @@ _GUARDED = "IPVS-IPS"
 
 
 def has_left(family: Family, successor: Uses, mode: str) -> bool:
-    """Whether anything of the mode is here that the successor does not use. Starts no process."""
+    """Tell whether the mode has anything here that the successor does not use.
+
+    Starts no process.
+    """
     if successor.mode != mode:
         names = {set_name(family, suffix) for suffix in SETS}
         if _device_exists() or not names.isdisjoint(_sets()):
@@ -41,7 +45,10 @@ def has_left(family: Family, successor: Uses, mode: str) -> bool:
 
 
 def leave(family: Family, successor: Uses, mode: str, excluded: Collection[Network]) -> bool:
-    """Whether open connections need anything. Raises KernelRefused."""
+    """Remove all that neither the successor nor an open connection needs.
+
+    Return whether open connections need anything. Raises KernelRefused.
+    """
     installed = installed_variants()
     tables = [
         each
@@ -68,8 +75,8 @@ def leave(family: Family, successor: Uses, mode: str, excluded: Collection[Netwo
     return True
 
 
-def come_back(xtables: Xtables) -> None:
-    """Remove what only the mode's absence needed. Raises KernelRefused."""
+def undo_leaving(xtables: Xtables) -> None:
+    """Remove the chain that `leave` adds. Raises KernelRefused."""
     table, chain = SOURCES_CHAIN
     if xtables.has_chain(table, chain):
         xtables.remove(table, [chain], [SOURCES_JUMP])
@@ -91,9 +98,9 @@ def _masquerade_sources(xtables: Xtables) -> None:
 
 
 def _retire(family: Family, excluded: Collection[Network]) -> set[VirtualServer]:
-    """Delete the virtual servers without connections.
+    """Delete the virtual servers without connections, and return the others.
 
-    Returns the others. They take no new connections.
+    They take no new connections.
     """
     weights, removal = Batch(), Batch()
     with Ipvs() as ipvs:
@@ -123,7 +130,7 @@ def _retire(family: Family, excluded: Collection[Network]) -> set[VirtualServer]
 
 
 def _tables_but(family: Family, successor: Uses, mode: str) -> Iterator[Xtables]:
-    """Of all variants, but the one that a successor of this mode works with."""
+    """Yield the tables of each variant, except that of a successor in this mode."""
     for variant in get_args(Variant):
         if (successor.mode, successor.variant) != (mode, variant):
             yield Xtables(family, variant)

@@ -1,4 +1,4 @@
-"""ipvs mode as kproxy knows it."""
+"""The `Mode` of ipvs mode."""
 
 from __future__ import annotations
 

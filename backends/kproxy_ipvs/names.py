@@ -1,7 +1,7 @@
 """Names: the ipsets, the chains and the jumps into them, the device. Pure.
 
-Source: kube-proxy v1.36 ipvs/proxier.go, ipvs/ipset.go. Sets and chains are there whether they are
-needed or not, so that rules can refer to any of them.
+Source: kube-proxy v1.36 ipvs/proxier.go, ipvs/ipset.go. Sets and chains are created even if they
+are not needed, so that rules can refer to any of them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ DEVICE = "kube-ipvs0"  # holds the addresses of Services; never brought up
 
 
 class SetKind(NamedTuple):
-    """`comment` is that of the iptables rules that match the set."""
+    """One of the ipsets."""
 
     type: str
     comment: str
+    """The comment of the iptables rules that match the set."""
 
 
-# By the part of the name that both families share.
+# By suffix, the part of the name that both families share.
 SETS = {
     "LOOP-BACK": SetKind(
         "hash:ip,port,ip",
@@ -87,7 +88,7 @@ CHAINS: tuple[tuple[Table, str], ...] = (
     ("filter", "KUBE-IPVS-OUT-FILTER"),
 )
 
-# Another mode translates in chains of which some have the same names; this one it has alone.
+# Iptables mode has some chains of the same names as ours, but no other mode has this one.
 CHAIN_OF_IPTABLES_MODE: tuple[Table, str] = ("nat", "KUBE-NODEPORTS")
 
 
@@ -95,7 +96,7 @@ def _jump(table: Table, chain: str, comment: str, target: str) -> Jump:
     return Jump(table, chain, f'-m comment --comment "{comment}" -j {target}')
 
 
-# Each is inserted at the top of its chain, so the last one here is met first.
+# Each is inserted at the top of its chain, so the last one here is evaluated first.
 JUMPS = (
     _jump("nat", "OUTPUT", "kubernetes service portals", "KUBE-SERVICES"),
     _jump("nat", "PREROUTING", "kubernetes service portals", "KUBE-SERVICES"),
@@ -109,18 +110,20 @@ JUMPS = (
 )
 
 
-# What the mode leaves in the nat table while connections still need addresses on the device.
+# The chain that stays in the nat table while connections still need addresses on the device.
 SOURCES_CHAIN: tuple[Table, str] = ("nat", "KUBE-IPVS-SOURCES")
 SOURCES_JUMP = _jump("nat", "POSTROUTING", "addresses on the ipvs interface", SOURCES_CHAIN[1])
 
 
 def set_name(family: Family, suffix: str) -> str:
-    """Name of one of `SETS`: KUBE-SUFFIX or KUBE-6-SUFFIX, cut to 31 characters (ipset's limit)."""
+    """Return the name of one of `SETS`: KUBE-SUFFIX or KUBE-6-SUFFIX, cut to ipset's limit of 31
+    characters.
+    """
     return f"KUBE-{'6-' if family is Family.IPV6 else ''}{suffix}"[:31]
 
 
 def creation(family: Family, suffix: str) -> str:
-    """The line for `ipset restore` that creates the set as kube-proxy does."""
+    """Return the line for `ipset restore` that creates the set as kube-proxy does."""
     kind = SETS[suffix].type
     if kind == "bitmap:port":
         return f"create {set_name(family, suffix)} {kind} range 0-65535"

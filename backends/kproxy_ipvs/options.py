@@ -1,4 +1,4 @@
-"""The options of ipvs mode, and what they decide of a plan. Pure."""
+"""The options of ipvs mode, and their effect on a plan. Pure."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from kproxy.backend import BackendOptions, Endpoint, Frontend, NodeSettings, Ser
 
 
 class IpvsOptions(BackendOptions, frozen=True, kw_only=True):
-    """`iptables_variant`: which iptables. auto: the one in use in the namespace.
+    """The options of ipvs mode.
 
-    `ipvs_local_fallback`: with a traffic policy Local and no endpoint on the node, virtual servers
-    lead to all endpoints, as since Kubernetes 1.25; else they are empty and refuse, as before.
-    The others are the fields of section `ipvs` of the configuration; times are seconds.
+    Those without a description are fields of the configuration's section `ipvs`; times are seconds.
     """
 
     iptables_variant: Literal["auto", "nft", "legacy"] = "auto"
+    """The variant of iptables. auto: the one in use in the namespace."""
     ipvs_local_fallback: bool = True
+    """With a traffic policy Local and no endpoint on the node, virtual servers lead to all
+    endpoints, as since Kubernetes 1.25; else they are empty and refuse, as before.
+    """
     scheduler: str = ""
     exclude_cidrs: tuple[str, ...] = ()
     strict_arp: bool = False
@@ -28,7 +30,7 @@ class IpvsOptions(BackendOptions, frozen=True, kw_only=True):
 def real_servers(
     service: ServicePlan, frontend: Frontend, settings: NodeSettings
 ) -> tuple[Endpoint, ...]:
-    """Return the frontend's pool; all endpoints where this node has none: IPVS never drops.
+    """Return the frontend's pool, or all endpoints if this node has none: IPVS never drops.
 
     Source: kube-proxy ipvs/proxier.go, syncEndpoint.
     """

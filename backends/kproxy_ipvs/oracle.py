@@ -1,10 +1,10 @@
-"""What one node does to one packet in ipvs mode, read off the plan.
+"""The predicted effect of one node on a packet in ipvs mode, derived from the plan.
 
-All addresses of Services are the node's own, so packets for them come to INPUT; behind its filter
-rules IPVS waits (LOCAL_IN), for those of the node's processes in OUTPUT, ahead of the filter rules.
-Who may enter is thus decided before translation for packets from elsewhere, and after it for the
-node itself. Source: kube-proxy ipvs/proxier.go, syncProxyRules and writeIptablesRules; Linux
-net/netfilter/ipvs/ip_vs_core.c, ip_vs_ops4.
+All addresses of Services are the node's own, so packets for them pass INPUT, where IPVS (LOCAL_IN)
+follows the filter rules. For packets of the node's own processes IPVS is in OUTPUT, before the
+filter rules. So source ranges are checked before translation for packets from elsewhere, and after
+it for the node itself. Source: kube-proxy ipvs/proxier.go, syncProxyRules and writeIptablesRules;
+Linux net/netfilter/ipvs/ip_vs_core.c, ip_vs_ops4.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kproxy_ipvs.options import real_servers
 
 
 def bound(plan: Plan, node: Host) -> tuple[str, ...]:
-    """What is on kube-ipvs0: every address of a Service that no other interface has."""
+    """Return the addresses on kube-ipvs0: each address of a Service that no other interface has."""
     found = dict.fromkeys(
         frontend.address
         for service in plan.services.values()
@@ -42,10 +42,10 @@ def bound(plan: Plan, node: Host) -> tuple[str, ...]:
 
 
 def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
-    """What the virtual server makes of a packet, or who keeps it away from there."""
+    """Return the translation by the virtual server, or the refusal before it; None if neither."""
     virtual_server = _virtual_server(plan, passage)
     if virtual_server is None:
-        return _coming_home(plan, passage) or _astray(plan, passage)
+        return _returned_to_endpoint(plan, passage) or _no_virtual_server(plan, passage)
     service, frontend = virtual_server
     from_elsewhere = passage.arrival is not Arrival.PROCESS
     if from_elsewhere and not admits(frontend, passage.source):
@@ -57,7 +57,7 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
             why=f"the virtual server for {named(service, frontend)} is empty, "
             f"and {policy_of(frontend)}",
         )
-    # KUBE-IPVS-OUT-FILTER knows a process by the address it asks, which is its source as well.
+    # KUBE-IPVS-OUT-FILTER matches the source of a process: the same address as its destination.
     if not from_elsewhere and passage.source == frontend.address and not _lets_node_in(frontend):
         return not_allowed(service, frontend, passage)
     if is_loopback(passage.source) and not _any_here(endpoints, passage.node):
@@ -78,12 +78,13 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
 
 
 def refuse(_plan: Plan, _passage: Passage, _to_node: bool) -> Refusal | None:
-    """Nobody: what IPVS has translated may go on, and nothing else concerns a Service."""
+    """Return None: IPVS's translated packets may pass, and no other packet concerns a Service."""
     return None
 
 
 def _virtual_server(plan: Plan, passage: Passage) -> tuple[ServicePlan, Frontend] | None:
-    """The one that is asked. If several Services claim it, it is that of the first by name.
+    """Return the virtual server that the packet is for, the first Service's by name if several
+    claim it.
 
     Each address of an interface has virtual servers for node ports, but not those of lo.
     """
@@ -91,9 +92,9 @@ def _virtual_server(plan: Plan, passage: Passage) -> tuple[ServicePlan, Frontend
     return min(found, key=lambda each: each[0].name, default=None)
 
 
-def _coming_home(plan: Plan, passage: Passage) -> Translation | None:
-    """Another node has sent the packet of an endpoint back to it, and KUBE-LOOP-BACK knows no
-    virtual server, only endpoints of this node.
+def _returned_to_endpoint(plan: Plan, passage: Passage) -> Translation | None:
+    """Return the masquerade of a packet that another node has sent back to the endpoint it is from:
+    KUBE-LOOP-BACK matches endpoints of this node, not virtual servers.
     """
     if passage.source != passage.address:
         return None
@@ -106,8 +107,8 @@ def _coming_home(plan: Plan, passage: Passage) -> Translation | None:
     return None
 
 
-def _astray(plan: Plan, passage: Passage) -> Refusal | None:
-    """No virtual server: on an address of a Service nothing else of the host may be asked."""
+def _no_virtual_server(plan: Plan, passage: Passage) -> Refusal | None:
+    """Return the refusal of a packet for an address of a Service that has not this port."""
     services = plan.services.values()
     if passage.address not in passage.node.bound or any(
         service.health_check_node_port == passage.port for service in services
@@ -140,8 +141,8 @@ def _is_masqueraded(plan: Plan, passage: Passage, frontend: Frontend) -> bool:
         case Masquerade.OFF_CLUSTER:
             return not is_local_pod(plan.settings, passage)
         case Masquerade.NEVER if frontend.kind is FrontendKind.CLUSTER_IP:
-            # Without a detector the source is looked up among the cluster IPs, with the port that
-            # is asked: that finds the node's own processes, whose source is the address they ask.
+            # Without a detector the source is looked up among the cluster IPs, with the destination
+            # port: that finds the node's own processes, whose source is their destination address.
             return any(
                 (service.protocol, service.cluster_ip.address, service.cluster_ip.port)
                 == (passage.protocol, passage.source, passage.port)
@@ -152,8 +153,10 @@ def _is_masqueraded(plan: Plan, passage: Passage, frontend: Frontend) -> bool:
 
 
 def _passes_for_node_port(plan: Plan, passage: Passage) -> bool:
-    """The sets of node ports hold numbers, no addresses, and every address asked is the node's own:
-    the port of a cluster IP that is also a node port's number is masqueraded as that one is.
+    """Tell whether the packet is masqueraded like one for a node port of the same number.
+
+    The sets of node ports hold numbers without addresses, and every address of a Service is the
+    node's own, so a cluster IP's port is taken for a node port.
     """
     return passage.protocol != "SCTP" and any(
         frontend.kind is FrontendKind.NODE_PORT

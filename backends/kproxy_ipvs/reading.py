@@ -1,4 +1,4 @@
-"""What the kernel holds, as `iptables-save`, `ipset save` and `ipvsadm -Sn` print it."""
+"""The objects in the kernel, as `iptables-save`, `ipset save` and `ipvsadm -Sn` print them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ _LETTERS = {"TCP": "-t", "UDP": "-u", "SCTP": "--sctp-service"}
 
 
 def ruleset(xtables: Xtables) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Besides the tables of iptables: `ipset` (set -> entries), `addresses` (device -> addresses)
-    and `ipvs` (virtual server -> real servers)."""
+    """Return the tables of iptables, `ipset` (set -> entries), `addresses` (device -> addresses)
+    and `ipvs` (virtual server -> real servers).
+    """
     family = xtables.family
     read: dict[str, dict[str, tuple[str, ...]]] = {}
     for table in TABLES:
@@ -44,7 +45,7 @@ def _address(key: VirtualServer) -> str:
 
 
 def _chains(xtables: Xtables, table: Table) -> dict[str, tuple[str, ...]]:
-    """Not with python-iptables: it loses the names of sets."""
+    """Return our chains, read without python-iptables, which loses the names of sets."""
     return kube_chains(
         {
             chain: [" ".join(rule.split()) for rule in rules]

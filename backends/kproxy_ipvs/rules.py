@@ -1,7 +1,7 @@
 """The iptables rules around the virtual servers, as text for iptables-restore. Pure.
 
-IPVS forwards; these decide what is masqueraded, who may enter, and what else may reach an address
-of a Service. They refer to ipsets, so their number does not depend on that of Services.
+IPVS forwards; these rules masquerade, check source ranges, and protect other ports of the host at
+the addresses of Services. They refer to ipsets, so their number is independent of the Services.
 Source: kube-proxy v1.36 ipvs/proxier.go, writeIptablesRules. The order of words is significant.
 """
 
@@ -17,7 +17,7 @@ from kproxy_ipvs.names import CHAINS, JUMPS, SETS, set_name
 
 
 def nat_rules(settings: NodeSettings, filled: Collection[str]) -> Iterator[str]:
-    """Rules of the nat table, each with its "-A CHAIN ". `filled`: the sets that have entries."""
+    """Yield the rules of the nat table, each with its "-A CHAIN ". `filled`: non-empty sets."""
     family = settings.family
     loopback = "127.0.0.0/8" if family is Family.IPV4 else "::1/128"
     yield f"-A KUBE-SERVICES -s {loopback} -j RETURN"
@@ -50,7 +50,7 @@ def nat_rules(settings: NodeSettings, filled: Collection[str]) -> Iterator[str]:
 def filter_rules(
     settings: NodeSettings, filled: Collection[str], firewall: Iterable[str]
 ) -> Iterator[str]:
-    """Rules of the filter table. `firewall`: those that services bring along."""
+    """Yield the rules of the filter table. `firewall`: the rules of single service ports."""
     family = settings.family
     if "LOAD-BALANCER-FW" in filled:
         match = _commented(family, "LOAD-BALANCER-FW", "dst,dst")
@@ -67,7 +67,7 @@ def filter_rules(
     for suffix in ("LOAD-BALANCER", "CLUSTER-IP", "EXTERNAL-IP", "EXTERNAL-IP-LOCAL"):
         yield f"-A KUBE-IPVS-FILTER {_match(family, suffix, 'dst,dst')} -j RETURN"
     yield f"-A KUBE-IPVS-FILTER {_match(family, 'HEALTH-CHECK-NODE-PORT', 'dst')} -j RETURN"
-    # What else listens on this host (sshd) must not answer on the address of a Service.
+    # Other servers of this host (sshd) must not answer on the address of a Service.
     yield (
         "-A KUBE-IPVS-FILTER -m conntrack --ctstate NEW"
         f" {_match(family, 'IPVS-IPS', 'dst')} -j REJECT"
@@ -77,8 +77,9 @@ def filter_rules(
 def transaction(
     tables: Mapping[Table, Iterable[str]], present: Collection[Jump] = ()
 ) -> Iterator[str]:
-    """Text that empties all chains of these tables and fills them with these rules, and sets the
-    missing jumps."""
+    """Yield text that empties all chains of these tables, fills them with these rules, and adds the
+    missing jumps.
+    """
     for table, rules in tables.items():
         yield f"*{table}\n"
         yield "".join(f":{chain} - [0:0]\n" for where, chain in CHAINS if where == table)
@@ -90,7 +91,9 @@ def transaction(
 
 
 def _node_port_rules(family: Family, filled: Collection[str]) -> Iterator[str]:
-    """Where externalTrafficPolicy is Local the source is kept: the set of these comes first."""
+    """Yield the rules for node ports, first those with externalTrafficPolicy Local, which keep the
+    source.
+    """
     for protocol, kind, match in (
         ("tcp", "TCP", "dst"),
         ("udp", "UDP", "dst"),
@@ -111,8 +114,8 @@ def _masqueraded_cluster_ips(settings: NodeSettings) -> str:
     if settings.detector:
         match = _commented(settings.family, "CLUSTER-IP", "dst,dst")
         return f"{match} {masquerade.local_match(settings.detector, negate=True)}"
-    # Without a detector nobody knows the local pods. What is left are packets whose *source* is a
-    # cluster IP: those of this node itself, which takes the address of kube-ipvs0 it asks.
+    # Without a detector local pods are not known. Then the rule matches packets whose *source* is a
+    # cluster IP: those of this node itself, which have their destination on kube-ipvs0 as source.
     return _commented(settings.family, "CLUSTER-IP", "src,dst")
 
 

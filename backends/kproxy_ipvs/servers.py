@@ -1,8 +1,8 @@
-"""Virtual servers and real servers: from what the kernel has to what is desired.
+"""Virtual servers and real servers: from the state of the kernel to the desired one.
 
-A real server of TCP that is no longer wanted gets weight 0: no new connection reaches it, and it is
-deleted when its connections have ended. UDP and SCTP have no end that IPVS would see, so there it
-is deleted at once; with the setting expire_nodest_conn its flows end at their next packet.
+An unwanted real server of TCP gets weight 0: no new connection reaches it, and it is deleted when
+its connections have ended. UDP and SCTP have no end that IPVS would see, so there it is deleted at
+once; with the setting expire_nodest_conn its flows end at their next packet.
 Source: kube-proxy v1.36 ipvs/proxier.go (syncService, syncEndpoint), graceful_termination.go.
 """
 
@@ -17,12 +17,12 @@ from kproxy.kernel.ipvs import Batch, Ipvs, RealServer, Settings, VirtualServer
 from kproxy_ipvs.desired import Desired, ServerChange
 from kproxy_ipvs.wanted import Server
 
-DRAIN_INTERVAL_S = 60.0  # as in kube-proxy
+DRAIN_INTERVAL_S = 60.0  # kube-proxy's
 Weights = Mapping[RealServer, int]
 
 
 class Servers:
-    """The virtual servers of one family, and which real servers are being drained."""
+    """The virtual servers of one family, and the real servers that are being drained."""
 
     def __init__(self, family: Family) -> None:
         self._family = family
@@ -31,9 +31,9 @@ class Servers:
         self._drain_at = math.inf
 
     def take_over(self, ipvs: Ipvs, desired: Desired, excluded: Iterable[Network]) -> None:
-        """Bring everything to what is desired, whatever is there.
+        """Bring the kernel from any state to the desired one.
 
-        Virtual servers that nobody wants are deleted, unless their address is in `excluded`.
+        Unwanted virtual servers are deleted, unless their address is in `excluded`.
         """
         self.draining.clear()
         excluded = tuple(excluded)
@@ -55,7 +55,7 @@ class Servers:
         self._drain(ipvs, leaving)
 
     def change(self, ipvs: Ipvs, changes: Iterable[ServerChange]) -> None:
-        """Follow a change of what is desired; what was desired before must be in the kernel."""
+        """Follow a change of the desired state; the former one must be in the kernel."""
         batch, removal = Batch(), Batch()
         leaving: dict[VirtualServer, set[RealServer]] = {}
         for key, before, after in changes:
@@ -74,7 +74,7 @@ class Servers:
     def drain_if_due(self, ipvs: Ipvs, now: float) -> float:
         """Once a minute, delete the real servers whose connections have ended since.
 
-        Returns in how many seconds this is to be called again; 0 if nothing is being drained.
+        Return the seconds until the next call is due; 0 if nothing is being drained.
         """
         if self._drain_at <= now:
             draining, self.draining = self.draining, {}
@@ -108,9 +108,9 @@ class Servers:
 def _edit(
     batch: Batch, key: VirtualServer, settings: Settings | None, weights: Weights, after: Server
 ) -> set[RealServer]:
-    """The requests that make a virtual server with these real servers what it shall be.
+    """Add the requests that change a virtual server and its real servers to `after`.
 
-    Returns the real servers that are left to be drained, which have weight 0 then.
+    Return the real servers left to be drained, which have weight 0 then.
     """
     if settings is None:
         batch.add(key, after.settings)
@@ -126,7 +126,7 @@ def _edit(
         for real in leaving:
             batch.delete_real(key, real)
         return set()
-    # Weight 0 first, then the look at the connections: so none can start in between.
+    # Weight 0 first; connections are counted later, so that none can start in between.
     for real in leaving:
         if weights[real]:
             batch.edit_real(key, real, 0)

@@ -1,4 +1,4 @@
-"""What one service port wants in the kernel: virtual servers, set entries, addresses. Pure.
+"""The objects one service port needs in the kernel: virtual servers, entries, addresses. Pure.
 
 Source: kube-proxy v1.36 ipvs/proxier.go, syncProxyRules.
 """
@@ -26,23 +26,22 @@ SCHED_MH_PORT = 0x10  # IP_VS_SVC_F_SCHED_MH_PORT: hash the source port, too
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """The node as its services need to know it.
-
-    `node_addresses`: of all interfaces but that of IPVS. `node_port_addresses`: where node ports
-    answer. `scheduler`: of all virtual servers, rr, lc, ...
-    """
+    """The facts about a node that the objects of its services depend on."""
 
     settings: NodeSettings
     node_addresses: frozenset[str]
+    """The addresses of all interfaces except that of IPVS."""
     node_port_addresses: tuple[str, ...]
+    """The addresses that answer node ports."""
     scheduler: str
+    """The scheduler of all virtual servers: rr, lc, ..."""
 
 
 def place_of(settings: NodeSettings, addresses: Iterable[str], scheduler: str) -> Place:
-    """`addresses`: of all interfaces but that of IPVS. Node ports answer on those that
-    nodePortAddresses selects.
+    """Return the Place of a node. Node ports answer on those addresses that nodePortAddresses
+    selects. `addresses`: those of all interfaces except that of IPVS.
 
-    kube-proxy also looks at the addresses of Services there, as far as an earlier sync bound them.
+    kube-proxy also considers the addresses of Services that an earlier sync has bound.
     """
     found = tuple(addresses)
     networks = [ip_network(cidr) for cidr in settings.node_port_addresses.cidrs]
@@ -59,30 +58,30 @@ def place_of(settings: NodeSettings, addresses: Iterable[str], scheduler: str) -
 
 
 class Server(NamedTuple):
-    """A virtual server as it shall be, but for its key. `real`: each with weight 1."""
+    """A desired virtual server, without its key."""
 
     settings: Settings
-    real: tuple[RealServer, ...]
+    real: tuple[RealServer, ...]  # each with weight 1
 
 
 class Entry(NamedTuple):
-    """`set` is the part of the name that both families share, `text` as ipset prints it."""
+    """An entry of an ipset."""
 
-    set: str
-    text: str
+    set: str  # the suffix, see `SETS`
+    text: str  # as ipset prints it
 
 
 class Wanted(Struct):
-    """`addresses` are to be bound to the device; `firewall`: rules of the filter table."""
+    """The objects that one service port needs."""
 
     servers: dict[VirtualServer, Server]
     entries: list[Entry]
-    addresses: list[str]
-    firewall: list[str]
+    addresses: list[str]  # to be bound to the device
+    firewall: list[str]  # rules of the filter table
 
 
 def wanted(service: ServicePlan, place: Place) -> Wanted:
-    """What a service port wants, also if it has no endpoints: then its servers are empty."""
+    """Return the objects a service port needs. Without endpoints its virtual servers are empty."""
     found = Wanted(servers={}, entries=[], addresses=[], firewall=[])
     protocol = service.protocol.lower()
     for endpoint in service.cached_local:
@@ -106,7 +105,7 @@ def wanted(service: ServicePlan, place: Place) -> Wanted:
                 found.firewall.append(_no_answer_to_itself(frontend, protocol))
         for address in addresses:
             found.servers[VirtualServer(service.protocol, address, frontend.port)] = server
-    # kube-proxy leaves the health check port out, too, where node ports have no address.
+    # Like kube-proxy, leave the health check port out if no address answers node ports.
     if service.health_check_node_port and (place.node_port_addresses or not node_ports):
         found.entries.append(Entry("HEALTH-CHECK-NODE-PORT", str(service.health_check_node_port)))
     found.entries += [Entry("IPVS-IPS", address) for address in found.addresses]
@@ -128,7 +127,7 @@ def _real_servers(
 
 
 def _entries(frontend: Frontend, protocol: str) -> Iterator[Entry]:
-    """Of a frontend with an address of its own."""
+    """Yield the entries of a frontend with an address of its own."""
     text = f"{frontend.address},{protocol}:{frontend.port}"
     local = frontend.pool is Pool.LOCAL
     match frontend.kind:
@@ -167,7 +166,7 @@ def _node_port_entries(
 
 
 def _admits_itself(frontend: Frontend) -> bool:
-    """Whether the node itself may enter: it has the address it asks as its source."""
+    """Tell whether the node itself may enter: its packets have their destination as source."""
     return frontend.address in frontend.source_ranges
 
 

@@ -1,17 +1,20 @@
 """The nftables mode: one table in each family, in one of two layouts.
 
-names                what is in the table is called
-words                parts of rules in nft's words (pure)
-frame                what is there whatever the Services (pure)
-kube_proxy_layout    what one service port wants, as in kube-proxy (pure)
-flat_layout          the same in elements of shared maps, and the frame of this layout (pure)
-wanted               what both layouts say of a service port (pure)
-contents             what all want together, and what a change makes of it (pure)
-transaction          the order of things in a transaction (pure)
+names                names of the objects in the table (pure)
+words                parts of rules, named by their nft syntax (pure)
+frame                the objects that do not depend on Services (pure)
+kube_proxy_layout    the objects that one service port needs, as in kube-proxy (pure)
+flat_layout          the same as elements of shared maps, and the frame of this layout (pure)
+wanted               the part that is the same in both layouts (pure)
+contents             the objects that all service ports need, and their changes (pure)
+transaction          the order of objects in a transaction (pure)
 backend              one sync
-damage, support
+damage               the check for objects that other programs have changed
+support              the check for what kernel and tools can do
 
-oracle, options, mode: what packets meet (pure), what may be set, all of it as a `Mode`
+oracle               the predicted effect of the rules on a packet (pure)
+options              the options of this mode (pure)
+mode                 the `Mode`
 """
 
 from kproxy_nftables.backend import NftablesBackend

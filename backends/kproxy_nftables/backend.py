@@ -1,8 +1,9 @@
 """The nftables backend: one transaction for each sync.
 
-All is in one table, so that other tables and this one cannot disturb each other. A full sync reads
-which rules there are, and writes the chains that differ and all elements; the sets in which rules
-remember clients stay. An incremental one reads nothing. What the kernel refuses changes nothing.
+Everything is in one table, so that other tables and this one cannot disturb each other. A full sync
+reads the existing rules, and writes the chains that differ and all elements; the sets in which
+rules remember clients stay. An incremental one reads nothing. If refused, a transaction changes
+nothing.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ from kproxy_nftables.transaction import (
 from kproxy_nftables.wanted import MEMBER, NOTHING, ElementKey, Wanted
 from kproxy_nftables.words import address_bytes
 
-_NODE = ServicePortName("", "", "", "")  # it wants what no Service does
+_NODE = ServicePortName("", "", "", "")  # stands for the node, which needs elements of its own
 
-_MANY_CHANGES = 1000  # service ports: beyond, reading what is there costs less (`prepared`)
+_MANY_CHANGES = 1000  # service ports; beyond, reading the table costs less (`prepared`)
 
 log = logging.getLogger("kproxy")
 
@@ -75,7 +76,7 @@ class NftablesBackend:
         return Support(True)
 
     def prepare(self, _settings: NodeSettings, /) -> None:
-        """Nothing: the rules rely on no setting."""
+        """Do nothing: the rules rely on no setting."""
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         many = len(delta.before) > _MANY_CHANGES
@@ -87,7 +88,7 @@ class NftablesBackend:
             self._take_over(plan)
         else:
             self._follow(plan, delta)
-        # A transaction of somebody else's in between may have done anything to the table.
+        # A transaction of another process in between may have done anything to the table.
         generation = self._session.generation()
         if generation != before + self._transactions:
             self._generation = 0
@@ -99,18 +100,18 @@ class NftablesBackend:
         )
 
     def intact(self) -> bool:
-        """Rules are counted by chain, elements by set; the next full sync sees the rest."""
+        """Count rules by chain and elements by set; the next full sync checks the rest."""
         if self._settings is None or self._node(self._settings) != self._node_wants:
             return False
         generation = self._session.generation()
         if generation != self._generation:
             if damage.found(self._reader, self._settings, self._fixed, self._contents):
                 return False
-            self._generation = generation  # somebody else's business
+            self._generation = generation  # the change did not concern our table
         return True
 
     def read(self) -> Ruleset:
-        """`chain NAME` -> rules; `set NAME`, `map NAME` -> elements."""
+        """Return `chain NAME` -> rules; `set NAME`, `map NAME` -> elements."""
         return {TABLE: table_listing(self.family, TABLE)}
 
     def cleanup(self) -> None:
@@ -126,7 +127,9 @@ class NftablesBackend:
         return Uses(mode=self.name)
 
     def has_left(self, successor: Uses) -> bool:
-        """Not for itself: a sync replaces what the other layout has left."""
+        """Tell whether the table exists, unless the successor is of this mode: its sync replaces
+        the other layout's objects.
+        """
         return successor.mode != self.name and self._reader.exists()
 
     def leave(self, _successor: Uses, /) -> bool:
@@ -134,7 +137,7 @@ class NftablesBackend:
         return False
 
     def _take_over(self, plan: Plan) -> None:
-        """Whatever the table holds."""
+        """Write the whole table, from any state."""
         settings = plan.settings
         self._contents = Contents()
         self._fixed = Fixed(settings, flat=self._flat)
@@ -152,11 +155,13 @@ class NftablesBackend:
                 present = self._present()
             self._commit([*replacement(self._table, present, self._fixed, changes, settings)])
         except KernelRefused as error:
-            log.debug("the table cannot be taken over, so it is made anew: %s", error)
+            log.debug(
+                "the table cannot be taken over, so it is deleted and created again: %s", error
+            )
             self._commit([*from_nothing(self._table, self._fixed, changes, settings)])
 
     def _follow(self, plan: Plan, delta: Delta) -> None:
-        """What was wanted before is there."""
+        """Write the difference from the former contents, which must be in the kernel."""
         settings = plan.settings
         node_wants = self._node(settings)
         self._contents.change(_NODE, self._node_wants, node_wants)
@@ -182,8 +187,9 @@ class NftablesBackend:
 
     @property
     def _session(self) -> Session:
-        """Opened at first use, since only then the thread is in the namespace that matters; and
-        kept, because the kernel, to close one, waits for all transactions to be cleared away.
+        """Open the session at first use: before, the thread may be in another namespace.
+
+        It is kept open, because to close one the kernel waits until all transactions are freed.
         """
         if self._opened is None:
             self._opened = Session()
@@ -194,7 +200,7 @@ class NftablesBackend:
         return TableReader(self._session, self.family, TABLE)
 
     def _node(self, settings: NodeSettings) -> Wanted:
-        """The addresses that answer node ports, unless all do."""
+        """Return elements for the addresses that answer node ports, none if all do."""
         selected = settings.node_port_addresses
         if selected.match_all:
             return NOTHING

@@ -1,7 +1,7 @@
-"""What all service ports of a node want in the table together, and what a change makes of it. Pure.
+"""The objects in the table that all service ports of a node need, and their changes. Pure.
 
-Elements of shared sets and maps may be claimed by several service ports. What hangs on an element
-(shared chains, endpoints by slot, others) belongs to the one that has it.
+Elements of shared sets and maps may be claimed by several service ports. All that depends on an
+element (shared chains, endpoints by slot, others) belongs to the service port that has it.
 """
 
 from __future__ import annotations
@@ -19,22 +19,25 @@ from kproxy_nftables.words import slot_bytes
 
 
 class Changes(NamedTuple):
-    """What a transaction must do. Elements are by set, in the form the kernel takes."""
+    """The steps of a transaction. Elements are by set, in the form the kernel takes."""
 
     sets: list[Set]
-    chains: Chains  # with all their rules; the kernel may have some already, with others
+    chains: Chains  # with all their rules; the kernel may have some of them with other rules
     balancers: list[Balancer]
-    gone_elements: dict[str, list[bytes]]
+    removed_elements: dict[str, list[bytes]]
     elements: dict[str, list[bytes]]
-    gone_chains: list[str]
-    gone_sets: list[str]
+    removed_chains: list[str]
+    removed_sets: list[str]
 
     def __bool__(self) -> bool:
         return any(self)
 
 
 class Contents:
-    """`rule_counts`: rules in the chains of service ports. `element_counts`: elements by set."""
+    """The objects of all service ports.
+
+    `rule_counts`: rules in the chains of service ports. `element_counts`: elements by set.
+    """
 
     def __init__(self) -> None:
         self.rule_counts: dict[str, int] = {}
@@ -50,7 +53,10 @@ class Contents:
         return self._users.keys()
 
     def change(self, name: ServicePortName, former: Wanted, fresh: Wanted) -> None:
-        """`former` must be what was given as `fresh` the last time; once between two takings."""
+        """Replace what one service port needs. `former` must be its last `fresh`.
+
+        To be called at most once for each between two calls of `take_changes`.
+        """
         self._claims.change(name, former.elements, fresh.elements)
         for chain, rules in fresh.chains.items():
             if former.chains.get(chain) != rules:
@@ -58,18 +64,18 @@ class Contents:
                 self.rule_counts[chain] = len(rules)
         for chain in former.chains:
             if chain not in fresh.chains:
-                self._changes.gone_chains.append(chain)
+                self._changes.removed_chains.append(chain)
                 del self.rule_counts[chain]
         for set_name, set_ in fresh.sets.items():
             if former.sets.get(set_name) != set_:
                 self._changes.sets.append(set_)
                 self.affinity_sets.add(set_name)
         for set_name in former.sets.keys() - fresh.sets.keys():
-            self._changes.gone_sets.append(set_name)
+            self._changes.removed_sets.append(set_name)
             self.affinity_sets.remove(set_name)
 
     def take_changes(self) -> Changes:
-        """The net effect of all changes since the last call."""
+        """Return the net effect of all changes since the last call."""
         were_used = set(self._users)
         for change in self._claims.take_changes():
             self._replace(change.key, change.before, change.after)
@@ -77,11 +83,11 @@ class Contents:
         self._users = Counter({chain: self._users[chain] for chain in used})
         changes, self._changes = self._changes, _no_changes()
         changes.balancers.extend(used - were_used)
-        changes.gone_chains.extend(chain.name for chain in were_used - used)
+        changes.removed_chains.extend(chain.name for chain in were_used - used)
         return changes
 
     def _replace(self, key: ElementKey, before: Element | None, after: Element | None) -> None:
-        if before is None and after is MEMBER:  # most are
+        if before is None and after is MEMBER:  # true of most elements
             self._add(key, b"", "")
             return
         if not (before and after) or (before.data, before.comment) != (after.data, after.comment):
@@ -111,7 +117,7 @@ class Contents:
                 self._users[chain] += 1
 
     def _assign_slots(self, key: ElementKey, wanted: tuple[bytes, ...]) -> None:
-        """Slots stay 0 to N-1, and as few endpoints as possible get another one."""
+        """Keep the slots 0 to N-1 filled, moving as few endpoints as possible to another one."""
         held = self._slots.pop(key, ())
         if not held:
             if wanted:
@@ -136,12 +142,12 @@ class Contents:
 
     def _delete(self, key: ElementKey) -> None:
         packed = interval(key.key, key.last) if key.last else element(key.key)
-        self._changes.gone_elements[key.set].append(packed)
+        self._changes.removed_elements[key.set].append(packed)
         self.element_counts[key.set] -= 1
 
 
 def arranged(held: tuple[bytes, ...], wanted: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """`wanted` in an order in which as many as possible have the place they have in `held`."""
+    """Return `wanted` in an order that keeps as many as possible at their place in `held`."""
     staying, known = set(wanted), set(held)
     places = [endpoint if endpoint in staying else None for endpoint in held]
     newcomers = [endpoint for endpoint in wanted if endpoint not in known]
@@ -149,7 +155,7 @@ def arranged(held: tuple[bytes, ...], wanted: tuple[bytes, ...]) -> tuple[bytes,
         if present is None and newcomers:
             places[place] = newcomers.pop()
     places += newcomers
-    while None in places:  # the last one moves into the hole
+    while None in places:  # the last one moves into the gap
         last = places.pop()
         if last is not None:
             places[places.index(None)] = last

@@ -1,4 +1,4 @@
-"""Has somebody else removed or added what is ours?"""
+"""Detects that another program has added or removed objects in our table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kproxy_nftables.transaction import Fixed
 
 
 def found(reader: TableReader, settings: NodeSettings, fixed: Fixed, contents: Contents) -> bool:
-    """Whether a chain has not as many rules as it should, or a set not as many elements."""
+    """Tell whether the number of a chain's rules, or of a set's elements, is wrong."""
     rules = {name: len(rules) for name, rules in fixed.chains.items()} | contents.rule_counts
     for chain in contents.balancers:
         rules[chain.name] = len(flat_layout.balancer_rules(chain, settings))

@@ -1,7 +1,7 @@
-"""The flat layout: no chain, set or rule belongs to a service port. Pure.
+"""The flat layout: no chain, set or rule belongs to a single service port. Pure.
 
-What kube-proxy's layout says in chains is said in elements of maps that all services share, so that
-every lookup and every change costs the same however many Services there are:
+In place of the chains of kube-proxy's layout there are elements of maps that all services share, so
+that every lookup and every change costs the same however many Services there are:
 
     service-ips             frontend -> goto lb-N, where N is the number of endpoints
     endpoints               frontend . slot -> endpoint; the slots of a frontend are 0 to N-1
@@ -15,10 +15,10 @@ every lookup and every change costs the same however many Services there are:
 and the same for node ports, whose frontends have no address. Services with session affinity keep
 kube-proxy's chains (docs/nftables-flat.md tells why).
 
-A new connection should hardly notice that it passes. So there are no jumps that always happen;
-source ranges are looked at where only the first packet of a connection comes, before it is
-translated; what is forwarded meets one rule: is it for an address that may have to be refused, as
-those of endpoints are not? And only what comes from an endpoint may meet itself.
+A new connection should cost as little as possible. So there are no unconditional jumps; source
+ranges are checked only for the first packet of a connection, before it is translated; a forwarded
+packet is matched by one rule, which tells whether its address is one that may have to be refused
+(those of endpoints are not); and the hairpin lookup is made only for packets from an endpoint.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _CHECK, _CHECKED_IPS = "checked-ips-check", "checked-ips"
 _SOURCE_RANGES_CHECK, _SOURCE_RANGES = "source-ranges-check", "source-ranges"
 _ENDPOINTS, _LOCAL_ENDPOINTS = "endpoints", "local-endpoints"
 _SHORT_CIRCUIT, _SHORT_CIRCUIT_IPS = "short-circuit", "short-circuit-ips"
-_NODE_PORT = "nodeport-"  # what the names of the same things for node ports begin with
+_NODE_PORT = "nodeport-"  # prefix of the names of the same objects for node ports
 
 
 def sets(settings: NodeSettings) -> Iterator[Set]:
@@ -82,7 +82,7 @@ def sets(settings: NodeSettings) -> Iterator[Set]:
     ):
         frontend = concatenation(*parts)
         yield Set(prefix + _SHORT_CIRCUIT_IPS, frontend, VERDICT)
-        # nft calls a slot by the expression that makes it, having no name for plain numbers.
+        # nft prints a slot as the expression that makes it, having no type for plain numbers.
         slot = types.like(
             concatenation(*parts, INTEGER),
             *typeof,
@@ -99,7 +99,9 @@ def sets(settings: NodeSettings) -> Iterator[Set]:
 
 
 def chains(settings: NodeSettings) -> Chains:
-    """`balancer_rules` has the rest of those that all share."""
+    """Return the chains that do not depend on Services. For the other shared ones see
+    `balancer_rules`.
+    """
     family = settings.family
     theirs = frame.chains(settings)
     same = ("filter-input", NODE_PORT_ENDPOINTS_CHECK, SERVICE_ENDPOINTS_CHECK, REJECT)
@@ -210,7 +212,7 @@ def _dispatched(service: ServicePlan, frontend: Frontend, key: bytes) -> Element
 
 @cache
 def _lead(slots: int, *, node_port: bool, masquerade: bool) -> tuple[tuple[Balancer, ...], bytes]:
-    """The chains behind a frontend, and the way to the first."""
+    """Return the chains behind a frontend, and the verdict that goes to the first."""
     lb = Balancer("lb", slots, node_port)
     if not masquerade:
         return (lb,), goto(lb.name)
@@ -219,15 +221,15 @@ def _lead(slots: int, *, node_port: bool, masquerade: bool) -> tuple[tuple[Balan
 
 
 def _intervals(frontend: bytes, cidrs: tuple[str, ...]) -> Iterator[ElementKey]:
-    """The kernel wants them not to overlap."""
-    networks: Any = map(ipaddress.ip_network, cidrs)  # of one family, what typing cannot see
+    """Yield intervals that cover the CIDRs without overlapping, as the kernel demands."""
+    networks: Any = map(ipaddress.ip_network, cidrs)  # of one family, which types cannot tell
     for network in ipaddress.collapse_addresses(networks):
         first, last = network.network_address.packed, network.broadcast_address.packed
         yield ElementKey(_SOURCE_RANGES, frontend + first, frontend + last)
 
 
 def _services(settings: NodeSettings) -> Iterator[Rule]:
-    """As in kube-proxy's chain of that name, with the cheaper match first."""
+    """Yield the rules of kube-proxy's chain `services`, with the cheaper match first."""
     family = settings.family
     yield Rule((frame.frontend_verdict(family, FIREWALL_IPS),))
     to_cluster_ip = words.daddr(family) + expr.lookup(CLUSTER_IPS)

@@ -1,4 +1,4 @@
-"""What is in the table whatever the Services: base chains, jumps, fixed chains, sets, maps. Pure.
+"""The objects that do not depend on Services: base chains, jumps, fixed chains, sets, maps. Pure.
 
 Source: kube-proxy v1.36 nftables/proxier.go, setupNFTables.
 """
@@ -47,7 +47,7 @@ BASE_CHAINS = {
     "nat-postrouting": Hook("nat", _POSTROUTING, 100),
 }
 
-# Base chain, whether only new connections, where to. The order within a base chain counts.
+# Base chain, only for new connections, target. The order within a base chain matters.
 _JUMPS = (
     ("filter-input", True, NODE_PORT_ENDPOINTS_CHECK),
     ("filter-input", True, SERVICE_ENDPOINTS_CHECK),
@@ -92,7 +92,7 @@ def sets(settings: NodeSettings) -> Iterator[Set]:
 
 
 def chains(settings: NodeSettings) -> Chains:
-    """All but those of services, with their rules, base chains included."""
+    """Return all chains except those of services, with their rules, including base chains."""
     family = settings.family
     return _base_chains() | {
         NODE_PORT_ENDPOINTS_CHECK: (
@@ -112,7 +112,9 @@ def masquerade_marked(settings: NodeSettings) -> Rule:
 
 
 def masquerade_hairpin(family: Family, match: bytes = b"") -> Rule:
-    """An endpoint that meets itself. `match`: what it must be besides."""
+    """Return the rule that masquerades an endpoint's connection to itself. `match`: a condition in
+    addition.
+    """
     known = words.both_addresses_and_port(family) + expr.lookup(HAIRPIN)
     return Rule((words.ct_status_dnat(), match, known, expr.masquerade()))
 
@@ -126,7 +128,7 @@ def _base_chains() -> Chains:
 
 
 def _cluster_ips_check(settings: NodeSettings) -> Iterator[Rule]:
-    """For new connections that still go to a cluster IP after translation."""
+    """Yield the rules for new connections that still go to a cluster IP after translation."""
     family = settings.family
     yield Rule(
         (words.daddr(family), expr.lookup(CLUSTER_IPS), expr.reject(family)),
@@ -149,7 +151,7 @@ def _services(settings: NodeSettings) -> Iterator[Rule]:
 
 
 def dispatch(settings: NodeSettings) -> Iterator[Rule]:
-    """By the frontend that is asked."""
+    """Yield the rules that dispatch by frontend."""
     yield Rule((frontend_verdict(settings.family, SERVICE_IPS),))
     match_all = settings.node_port_addresses.match_all
     local = expr.fib_is_local(source=False) if match_all else b""

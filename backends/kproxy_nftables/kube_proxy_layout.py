@@ -2,10 +2,10 @@
 
 `services` leads with a map of all frontends to the chains of the service port:
 
-    external-...   what clients outside ask: masquerade, or for externalTrafficPolicy Local, choose
-    firewall-...   drops those whom loadBalancerSourceRanges do not allow, before translation
-    service-...    all usable endpoints, by a random number
-    local-...      those of this node
+    external-...   for clients outside: masquerades, or for externalTrafficPolicy Local, chooses
+    firewall-...   drops clients outside loadBalancerSourceRanges, before translation
+    service-...    chooses one of all usable endpoints by a random number
+    local-...      chooses one of the endpoints of this node
     endpoint-...   with session affinity: remembers the client in the set affinity-..., translates
 
 Source: kube-proxy v1.36 nftables/proxier.go, writeServiceRules and others.
@@ -47,7 +47,7 @@ def wanted(service: ServicePlan, settings: NodeSettings) -> Wanted:
 
 
 def without_firewall(service: ServicePlan, settings: NodeSettings) -> Wanted:
-    """All but what loadBalancerSourceRanges ask for."""
+    """Return all objects except those for loadBalancerSourceRanges."""
     elements = dict(common_elements(service))
     elements.update(_dispatch_elements(service))
     base = service_base(service.name)

@@ -1,4 +1,4 @@
-"""nftables mode as kproxy knows it."""
+"""The `Mode` of nftables mode."""
 
 from __future__ import annotations
 

@@ -36,14 +36,14 @@ _MOST_CHARACTERS = 240
 
 @lru_cache(maxsize=4)  # one service port's chains are named together
 def service_base(name: ServicePortName) -> str:
-    """What the names of its chains end in: testing/service:http, TCP
+    """Return the end of the names of its chains: testing/service:http, TCP
     -> P4ZYZVCF-testing/service/tcp/http
     """
     return _base(_text(name))
 
 
 def endpoint_base(name: ServicePortName, endpoint: Endpoint) -> str:
-    """As `service_base`, of one endpoint: ns5/svc5:p80, TCP, 10.180.0.3:80
+    """Return the same as `service_base` for one endpoint: ns5/svc5:p80, TCP, 10.180.0.3:80
     -> GTK6MW7G-ns5/svc5/tcp/p80__10.180.0.3/80
     """
     return _base(f"{_text(name)}__{endpoint.address.replace(':', '.')}/{endpoint.port}")

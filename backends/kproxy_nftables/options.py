@@ -8,6 +8,7 @@ from kproxy.backend import BackendOptions
 
 
 class NftablesOptions(BackendOptions, frozen=True, kw_only=True):
-    """`nftables_layout`: how the table looks, as kube-proxy's or made for speed."""
+    """The options of nftables mode."""
 
     nftables_layout: Literal["kube-proxy", "flat"] = "kube-proxy"
+    """The layout of the table: kube-proxy's, or a flat one made for speed."""

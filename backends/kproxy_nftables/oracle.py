@@ -1,8 +1,9 @@
-"""What one node does to one packet in nftables mode, in either layout, read off the plan.
+"""The predicted effect of one node on a packet in nftables mode, in either layout, derived from the
+plan.
 
-Each question is looked up once in a map, so what it finds there decides: a frontend that leads to
-no endpoint does not make the packet one for a node port. Source ranges are looked at ahead of
-everything else, by packets from elsewhere and by the node's own.
+Each packet is looked up once in each map, and the first result decides: a packet for a frontend
+without endpoints is not tried as one for a node port. Source ranges are checked before anything
+else, for packets from elsewhere and for the node's own.
 Source: kube-proxy nftables/proxier.go, setupNFTables and syncProxyRules.
 """
 
@@ -30,12 +31,12 @@ from kproxy.outcome import Outcome
 
 
 def bound(_plan: Plan, _node: Host) -> tuple[str, ...]:
-    """None: a packet is translated before anybody asks whose its address is."""
+    """Return no address: packets are translated before routing looks at their address."""
     return ()
 
 
 def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
-    """The new destinations of a packet, or who keeps it away from them; None if no rule does."""
+    """Return the new destinations of a packet, or its refusal; None if no rule matches."""
     node_ports = selected_for_node_ports(plan.settings, passage)
     found = asked(plan, passage, node_ports=node_ports)
     for service, frontend in found:
@@ -57,7 +58,7 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
 
 
 def refuse(plan: Plan, passage: Passage, to_node: bool) -> Refusal | None:
-    """Who ends the packet, whose `address` is what translation left; None if it may go on.
+    """Return the refusal of a packet, after translation of its `address`; None if it may pass.
 
     `to_node`: the packet is for the node itself, not to be forwarded.
     """
@@ -73,7 +74,7 @@ def refuse(plan: Plan, passage: Passage, to_node: bool) -> Refusal | None:
 
 
 def _cluster_ips_check(plan: Plan, passage: Passage) -> Refusal | None:
-    """For what still goes to a cluster IP after translation."""
+    """Return the refusal of a packet that still goes to a cluster IP after translation."""
     if _is_cluster_ip(plan, passage.address):
         return Refusal(
             outcome=Outcome.REFUSED,
@@ -91,10 +92,10 @@ def _cluster_ips_check(plan: Plan, passage: Passage) -> Refusal | None:
 
 
 def _is_dispatched(service: ServicePlan, frontend: Frontend) -> bool:
-    """Whether service-ips or service-nodeports leads to a chain of the service port.
+    """Tell whether service-ips or service-nodeports leads to a chain of the service port.
 
-    External frontends also do so without an endpoint on this node, for pods and processes of this
-    node may use the others.
+    For external frontends also without an endpoint on this node, because pods and processes of this
+    node may use the other endpoints.
     """
     if frontend.kind is FrontendKind.CLUSTER_IP:
         return service.serves(frontend)
@@ -102,13 +103,15 @@ def _is_dispatched(service: ServicePlan, frontend: Frontend) -> bool:
 
 
 def _cannot_leave(passage: Passage, translation: Translation) -> bool:
-    """A loopback source is only for what is on the node, before translation and after it."""
+    """Tell whether routing drops the packet: one from a loopback address must be for the node
+    itself, before translation and after it.
+    """
     own = (is_own(passage.node, each.address) for each in translation.endpoints)
     return is_loopback(passage.source) and not (is_own(passage.node, passage.address) and any(own))
 
 
 def _masqueraded(plan: Plan, passage: Passage, translation: Translation) -> Translation:
-    """What the chains that all services share do to the source."""
+    """Add the masquerading by the chains that all services share."""
     if not translation.masquerade and _is_marked(plan, passage):
         return structs.replace(
             translation,
@@ -120,7 +123,7 @@ def _masqueraded(plan: Plan, passage: Passage, translation: Translation) -> Tran
 
 
 def _is_marked(plan: Plan, passage: Passage) -> bool:
-    """Whether the source is masqueraded for what it asks being a cluster IP, whatever the port."""
+    """Tell whether the source is masqueraded because of the cluster IP, whatever the port."""
     settings = plan.settings
     return _is_cluster_ip(plan, passage.address) and (
         settings.masquerade_all
@@ -133,7 +136,7 @@ def _is_cluster_ip(plan: Plan, address: str) -> bool:
 
 
 def _is_hairpin(plan: Plan, passage: Passage, translation: Translation) -> bool:
-    """Whether the sender is an endpoint of this node: hairpin-connections has only those."""
+    """Tell whether the sender is an endpoint of this node: hairpin-connections has only those."""
     itself = {each.port for each in translation.endpoints if each.address == passage.source}
     return bool(itself) and any(
         each.local and each.address == passage.source and each.port in itself

@@ -1,4 +1,4 @@
-"""Can this kernel, with the tools installed, do what the rules need? Asked by trying."""
+"""Checks, by trying, that this kernel and the installed tools support the rules."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ from kproxy_nftables.contents import Contents
 from kproxy_nftables.transaction import Fixed
 from kproxy_nftables.wanted import NOTHING
 
-MINIMUM_NFT = (1, 0, 1)  # as kube-proxy; without it nobody could look at the rules
+MINIMUM_NFT = (1, 0, 1)  # kube-proxy's; older ones cannot print the rules
 _REMEDY = "install nftables 1.0.1 or newer"
 
 
 def require_nft() -> None:
-    """Raises Unsupported."""
+    """Raise Unsupported if `nft` is missing or too old."""
     try:
         version = nft_version()
     except Unsupported as error:
         raise Unsupported(str(error), remedy=error.remedy or _REMEDY) from None
-    except KernelRefused as error:  # the program fails: no kernel is to blame
+    except KernelRefused as error:  # the program failed, not the kernel
         raise Unsupported(str(error), remedy=_REMEDY) from None
     if version < MINIMUM_NFT:
         raise Unsupported(f"nft is {'.'.join(map(str, version))}", remedy=_REMEDY)
 
 
 def rehearsal(family: Family) -> Iterator[Request]:
-    """All kinds of chains, sets and expressions of both layouts, in a table nobody else has."""
+    """Yield a table of our own with all kinds of chains, sets and expressions of both layouts."""
     table = Table(family, "kproxy-rehearsal")
     settings = NodeSettings(
         family=family, node_name="", detector=LocalDetector(DetectLocal.PREFIX, "veth")
@@ -59,7 +59,7 @@ def rehearsal(family: Family) -> Iterator[Request]:
 
 
 def _service(name: str, family: Family, affinity_timeout_s: int) -> ServicePlan:
-    """At addresses of documentation."""
+    """Return a service at addresses for documentation (RFC 5737, 3849)."""
     net = "192.0.2." if family is Family.IPV4 else "2001:db8::"
     cidrs = (
         ("192.0.2.0/25", "198.51.100.0/24")

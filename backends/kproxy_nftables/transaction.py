@@ -1,6 +1,6 @@
-"""The order of things in a transaction. Pure.
+"""The order of objects in a transaction. Pure.
 
-What is referred to comes before what refers to it, and goes after it.
+An object is added before those that refer to it, and removed after them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_CHAINS_AT_ONCE = 500
 
 
 class Fixed:
-    """What is in the table whatever the Services, in a layout."""
+    """The objects of a layout that do not depend on Services."""
 
     def __init__(self, settings: NodeSettings, *, flat: bool) -> None:
         layout = flat_layout if flat else frame
@@ -30,12 +30,11 @@ class Fixed:
 
 
 class Present(NamedTuple):
-    """What the table holds: chains, and whether each is a base chain; digests of the rules by
-    chain; sets, and whether each is part of a rule."""
+    """The present contents of the table."""
 
-    chains: Mapping[str, bool]
-    rules: Mapping[str, list[bytes]]
-    sets: Mapping[str, bool]
+    chains: Mapping[str, bool]  # whether each is a base chain
+    rules: Mapping[str, list[bytes]]  # digests by chain
+    sets: Mapping[str, bool]  # whether each is part of a rule
 
 
 NOTHING_PRESENT = Present({}, {}, {})
@@ -44,7 +43,7 @@ NOTHING_PRESENT = Present({}, {}, {})
 def from_nothing(
     table: Table, fixed: Fixed, changes: Changes, settings: NodeSettings
 ) -> Iterator[Request]:
-    """Whatever is in the table goes. It need not be there."""
+    """Yield requests that delete the table, if it exists, and create it with these contents."""
     yield table.create()
     yield table.delete()
     yield from replacement(table, NOTHING_PRESENT, fixed, changes, settings)
@@ -53,10 +52,10 @@ def from_nothing(
 def replacement(
     table: Table, present: Present, fixed: Fixed, changes: Changes, settings: NodeSettings
 ) -> Iterator[Request]:
-    """What is there already stays: chains with the same rules, and what rules have remembered.
+    """Yield requests that bring the table from `present` to these contents.
 
-    Elements are all written. The kernel refuses if something else has the name of a base chain or
-    a set.
+    Chains with the same rules stay, and clients that rules have remembered. All elements are
+    written. The kernel refuses if another object has the name of a base chain or a set.
     """
     chains = fixed.chains | changes.chains | _balancers(changes, settings)
     differing = {
@@ -91,22 +90,22 @@ def replacement(
 
 
 def difference(table: Table, changes: Changes, settings: NodeSettings) -> Iterator[Request]:
-    """What was wanted before is there."""
+    """Yield requests for the changes of a table that has the former contents."""
     yield from map(table.add_set, changes.sets)
     written = changes.chains | _balancers(changes, settings)
     yield from map(table.add_chain, written)
     yield from map(table.flush_chain, changes.chains)
     yield from _rules(table, written)
-    for set_, elements in changes.gone_elements.items():
+    for set_, elements in changes.removed_elements.items():
         yield from table.delete_elements(set_, elements)
     yield from _elements(table, changes.elements)
-    yield from map(table.flush_chain, changes.gone_chains)
-    yield from map(table.delete_chain, changes.gone_chains)
-    yield from map(table.delete_set, changes.gone_sets)
+    yield from map(table.flush_chain, changes.removed_chains)
+    yield from map(table.delete_chain, changes.removed_chains)
+    yield from map(table.delete_set, changes.removed_sets)
 
 
 def prepared(table: Table, present: Present, changes: Changes) -> Iterator[list[Request]]:
-    """Transactions that bring chains to which nothing leads yet, if there are very many of them.
+    """Yield transactions that add chains to which nothing leads yet, if there are very many.
 
     The kernel's work for a rule with a set of its own grows with the transaction it is in: 10,000
     Services of 5 endpoints took 4.8, 4.9, 5.8 and 17 s in transactions of 100, 500, 2000 and

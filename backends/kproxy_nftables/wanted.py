@@ -1,6 +1,5 @@
-"""What one service port wants in the table, in either layout. Pure.
+"""The objects that one service port needs in the table, in either layout. Pure.
 
-`elements`: of the sets and maps that all share. `chains`, `sets`: its own.
 Source: kube-proxy v1.36 nftables/proxier.go, syncProxyRules.
 """
 
@@ -28,15 +27,15 @@ from kproxy_nftables.names import (
 from kproxy_nftables.words import address_bytes, frontend_bytes
 
 
-# Structs, not tuples: cheaper to make, and nothing for the garbage collector to look at.
+# Structs, not tuples: cheaper to make, and ignored by the garbage collector.
 class ElementKey(Struct, frozen=True, gc=False):
     set: str
     key: bytes
-    last: bytes = b""  # of an interval: where it ends
+    last: bytes = b""  # the end of an interval
 
 
 class Balancer(Struct, frozen=True, gc=False):
-    """A chain of the flat layout, which all frontends with so many endpoints share."""
+    """A chain of the flat layout, shared by all frontends with `slots` endpoints."""
 
     kind: Literal["lb", "masq-lb", "local-lb"]
     slots: int
@@ -48,27 +47,29 @@ class Balancer(Struct, frozen=True, gc=False):
 
 
 class Balanced(Struct, frozen=True, gc=False):
-    """Endpoints in a map of the flat layout, whose keys are that of the frontend and a slot."""
+    """Endpoints in a map of the flat layout, whose keys are the frontend's and a slot."""
 
     map: str
     endpoints: tuple[bytes, ...]
 
 
 class Element(Struct, frozen=True, gc=False):
-    """`data`: as the kernel takes it, b"" in a set.
-
-    What follows from it in the flat layout: shared `chains` that must be there; endpoints by slot;
-    `others`: elements with their data.
-    """
+    """The data of an element, and in the flat layout the objects that come with it."""
 
     data: bytes = b""
+    """In the form the kernel takes; b"" in a set."""
     comment: str = ""
     chains: tuple[Balancer, ...] = ()
+    """Shared chains that must exist."""
     balanced: tuple[Balanced, ...] = ()
+    """Endpoints by slot."""
     others: tuple[tuple[ElementKey, bytes], ...] = ()
+    """Other elements with their data."""
 
 
 class Wanted(Struct, frozen=True, gc=False):
+    """Elements of shared sets and maps, and the service port's own chains and sets."""
+
     elements: dict[ElementKey, Element]
     chains: Chains
     sets: dict[str, Set]
@@ -100,7 +101,7 @@ def frontend_map(frontend: Frontend) -> str:
 
 
 def common_elements(service: ServicePlan) -> Iterator[tuple[ElementKey, Element]]:
-    """Those that are the same in both layouts."""
+    """Yield the elements that are the same in both layouts."""
     yield ElementKey(CLUSTER_IPS, address_bytes(service.cluster_ip.address)), MEMBER
     for endpoint in service.reachable:
         if endpoint.local:
@@ -117,7 +118,7 @@ def common_elements(service: ServicePlan) -> Iterator[tuple[ElementKey, Element]
 
 
 def is_dispatched(service: ServicePlan, frontend: Frontend) -> bool:
-    """Whether its packets go to a chain: that may be so without an endpoint on this node, for
+    """Tell whether its packets go to a chain. They may without an endpoint on this node, because
     pods and processes of this node may use the others.
     """
     if frontend.kind is FrontendKind.CLUSTER_IP:

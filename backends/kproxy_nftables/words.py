@@ -1,6 +1,6 @@
-"""Parts of rules in nft's words, as expressions of the kernel. Pure.
+"""Parts of rules, named by their nft syntax, as expressions of the kernel. Pure.
 
-Each function's first line is what `nft list` prints for it. Registers start anew at each match.
+Docstrings quote what `nft list` prints for them. Each match starts with the first register.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SOURCE = {Family.IPV4: 12, Family.IPV6: 8}
 _DESTINATION = {Family.IPV4: 16, Family.IPV6: 24}
 _PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": socket.IPPROTO_SCTP}
 _PROTOCOL_BYTES = {name: bytes([number, 0, 0, 0]) for name, number in _PROTOCOLS.items()}
-_NEW, _DESTINATION_TRANSLATED = 0x8, 0x20  # of conntrack's state, status
+_NEW, _DESTINATION_TRANSLATED = 0x8, 0x20  # bits of conntrack's state and status
 _IFNAMSIZ = 16
 
 
@@ -40,13 +40,13 @@ def port_bytes(port: int) -> bytes:
 
 
 def frontend_bytes(address: str, protocol: str, port: int) -> bytes:
-    """ADDRESS . PROTOCOL . PORT; without the address for a node port, whose address is ""."""
+    """Return ADDRESS . PROTOCOL . PORT, or PROTOCOL . PORT for a node port, whose address is ""."""
     tail = _PROTOCOL_BYTES[protocol] + port_bytes(port)
     return address_bytes(address) + tail if address else tail
 
 
 def endpoint_bytes(family: Family, endpoints: Iterable[Endpoint]) -> tuple[bytes, ...]:
-    """ADDRESS . PORT"""
+    """Return ADDRESS . PORT for each endpoint."""
     number, packed = family.socket_family, socket.inet_pton
     return tuple(
         [packed(number, endpoint.address) + port_bytes(endpoint.port) for endpoint in endpoints]
@@ -70,7 +70,7 @@ def ct_status_dnat() -> bytes:
 
 
 def marked(settings: NodeSettings) -> bytes:
-    """meta mark & 0x00004000 != 0x00000000"""
+    """Match `meta mark & 0x00004000 != 0x00000000`."""
     return _any_bit(expr.load_meta(Meta.MARK), settings.masquerade_mark)
 
 
@@ -83,42 +83,42 @@ def saddr(family: Family, register: int = 1) -> bytes:
 
 
 def protocol_and_port(first: int = 0) -> bytes:
-    """meta l4proto . th dport"""
+    """Load `meta l4proto . th dport`, from the register `first` on."""
     return expr.load_meta(Meta.L4PROTO, expr.register(first)) + expr.payload(
         Header.TRANSPORT, 2, 2, expr.register(first + 1)
     )
 
 
 def destination(family: Family) -> bytes:
-    """ip daddr . meta l4proto . th dport"""
+    """Load `ip daddr . meta l4proto . th dport`."""
     return daddr(family) + protocol_and_port(_ADDRESS_BYTES[family] // 4)
 
 
 def destination_and_source(family: Family) -> bytes:
-    """ip daddr . meta l4proto . th dport . ip saddr"""
+    """Load `ip daddr . meta l4proto . th dport . ip saddr`."""
     after = _ADDRESS_BYTES[family] // 4 + 2
     return destination(family) + saddr(family, expr.register(after))
 
 
 def both_addresses_and_port(family: Family) -> bytes:
-    """ip saddr . ip daddr . meta l4proto . th dport"""
+    """Load `ip saddr . ip daddr . meta l4proto . th dport`."""
     words = _ADDRESS_BYTES[family] // 4
     return saddr(family) + daddr(family, expr.register(words)) + protocol_and_port(2 * words)
 
 
 def saddr_within(family: Family, cidr: str, *, equal: bool = True) -> bytes:
-    """ip saddr CIDR"""
+    """Match `ip saddr CIDR`."""
     return _within(_SOURCE[family], family, cidr, equal)
 
 
 def not_loopback(family: Family) -> bytes:
-    """ip daddr != 127.0.0.0/8"""
+    """Match `ip daddr != 127.0.0.0/8`."""
     cidr = "127.0.0.0/8" if family is Family.IPV4 else "::1/128"
     return _within(_DESTINATION[family], family, cidr, equal=False)
 
 
 def from_local_pod(family: Family, detector: LocalDetector, *, negate: bool = False) -> bytes:
-    """ip saddr CIDR; iifname "BRIDGE"; iifname "PREFIX*" """
+    """Match `ip saddr CIDR`, `iifname "BRIDGE"` or `iifname "PREFIX*"`."""
     if detector.mode is DetectLocal.CIDR:
         return saddr_within(family, detector.value, equal=not negate)
     name = detector.value.encode()
@@ -128,7 +128,7 @@ def from_local_pod(family: Family, detector: LocalDetector, *, negate: bool = Fa
 
 
 def saddr_outside(family: Family, cidrs: Iterable[str]) -> tuple[bytes | AnonymousSet, ...]:
-    """ip saddr != { CIDR, CIDR }"""
+    """Match `ip saddr != { CIDR, CIDR }`."""
     cidrs = tuple(cidrs)
     if len(cidrs) == 1:
         return (saddr_within(family, cidrs[0], equal=False),)
@@ -136,7 +136,7 @@ def saddr_outside(family: Family, cidrs: Iterable[str]) -> tuple[bytes | Anonymo
 
 
 def daddr_within(family: Family, cidrs: Iterable[str]) -> tuple[bytes | AnonymousSet, ...]:
-    """ip daddr { CIDR, CIDR }"""
+    """Match `ip daddr { CIDR, CIDR }`."""
     cidrs = tuple(cidrs)
     if len(cidrs) == 1:
         return (_within(_DESTINATION[family], family, cidrs[0], equal=True),)
@@ -144,7 +144,7 @@ def daddr_within(family: Family, cidrs: Iterable[str]) -> tuple[bytes | Anonymou
 
 
 def protocol_is(protocol: str) -> bytes:
-    """meta l4proto tcp"""
+    """Match `meta l4proto tcp`."""
     return expr.load_meta(Meta.L4PROTO) + expr.compare(bytes([_PROTOCOLS[protocol]]))
 
 
@@ -164,42 +164,42 @@ def drop() -> bytes:
 
 
 def mark(settings: NodeSettings) -> bytes:
-    """meta mark set meta mark | 0x00004000"""
+    """Do `meta mark set meta mark | 0x00004000`."""
     bit = settings.masquerade_mark
     toggled = expr.masked(struct.pack("=L", 0xFFFFFFFF ^ bit), struct.pack("=L", bit))
     return expr.load_meta(Meta.MARK) + toggled + expr.set_mark()
 
 
 def unmark(settings: NodeSettings) -> bytes:
-    """meta mark set meta mark ^ 0x00004000"""
+    """Do `meta mark set meta mark ^ 0x00004000`."""
     toggled = expr.masked(b"\xff" * 4, struct.pack("=L", settings.masquerade_mark))
     return expr.load_meta(Meta.MARK) + toggled + expr.set_mark()
 
 
 def dnat(family: Family) -> bytes:
-    """dnat ip to (address . port found by the lookup before)"""
+    """Do `dnat ip to` the ADDRESS . PORT found by the lookup before."""
     port = expr.register(_ADDRESS_BYTES[family] // 4)
     return expr.translate_destination(family, 1, port)
 
 
 def dnat_to(family: Family, address: str, port: int) -> bytes:
-    """dnat to ADDRESS:PORT"""
+    """Do `dnat to ADDRESS:PORT`."""
     load = expr.immediate(address_bytes(address), 1) + expr.immediate(struct.pack(">H", port), 2)
     return load + expr.translate_destination(family, 1, 2, port_given=True)
 
 
 def random_slot(below: int, register: int = 0) -> bytes:
-    """numgen random mod N"""
+    """Load `numgen random mod N`."""
     return expr.random_number(below, expr.register(register))
 
 
 def slot_register(family: Family, *, node_port: bool) -> int:
-    """Where the slot is in a key that ends in it."""
+    """Return the register of the slot in a key that ends in it."""
     return 2 + (0 if node_port else _ADDRESS_BYTES[family] // 4)
 
 
 def endpoint_map(family: Family, endpoints: Iterable[bytes]) -> AnonymousSet:
-    """map { 0 : ADDRESS . PORT, 1 : ADDRESS . PORT }"""
+    """Look up in `map { 0 : ADDRESS . PORT, 1 : ADDRESS . PORT }`."""
     elements = tuple(
         element(slot_bytes(slot), data_value(endpoint)) for slot, endpoint in enumerate(endpoints)
     )
@@ -224,7 +224,7 @@ def _within(offset: int, family: Family, cidr: str, equal: bool) -> bytes:
 
 
 def _ranges(family: Family, cidrs: Iterable[str], *, inverted: bool) -> AnonymousSet:
-    """{ CIDR, CIDR }: overlapping and adjacent ones become one, as nft does in such sets."""
+    """Return `{ CIDR, CIDR }`, with overlapping and adjacent ones merged as nft does."""
     size = _ADDRESS_BYTES[family]
     end_of_all = 1 << 8 * size
     merged: list[list[int]] = []

@@ -1,14 +1,14 @@
-"""Why a packet ended where it did: from what was observed of it, not from what was expected.
+"""Why a packet ended where it did, by observation and not by expectation.
 
-    taps of the prober (who saw it, by which link, with which addresses)  ┐
-    traces of netfilter in every host (which rules matched, what they did) ├─> reason
-    what the host says it would do (routes, reverse path, own addresses)   ┘
+    taps of the prober (hosts, links and addresses of each sighting)       ┐
+    traces of netfilter in every host (rules that matched, their verdicts) ├─> reason
+    facts of the host (routes, reverse path, own addresses)                ┘
 
 traces     netfilter's traces in the hosts of a lab, sorted by probe
-facts      questions that are put to a host after the packet has ended there
-walk       what each host did to a probe
-rule_names how a rule is called in a sentence
+facts      queries to a host after the packet has ended there
+walk       the translations and links of a probe on each host
+rule_names the name of a rule in a sentence
 reason     one sentence
-explainer  all of it for many requests at once, and the connections that they are about
-sources    what the addresses that servers see are called
+explainer  all of it for many requests at once, with the connections that they are about
+sources    names for the addresses that servers see
 """

@@ -1,4 +1,4 @@
-"""Connections in a running lab, which show what becomes of them, and probes, which show why."""
+"""Connections in a running lab, which show the outcome, and probes, which show the reason."""
 
 from __future__ import annotations
 
@@ -23,35 +23,33 @@ from kproxy.probe.http import Fetched, HttpRequest, fetch_many
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """The packet that begins it. `host`: ask in HTTP for that host, as an ingress wants it."""
+    """A connection to make."""
 
-    packet: Packet
-    host: str = ""
+    packet: Packet  # the first one
+    host: str = ""  # send an HTTP request for this host, as to an ingress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """What became of a request, and why.
-
-    `connection`: its `source` is the address that the first one to answer saw (the server, or the
-    ingress before it). `hops` and `reason` are those of the probe. `steady`: the probe, too, was
-    answered if the connection was, and not if it was not.
-    """
+    """The outcome of a request, and its reason."""
 
     connection: Connection
+    """Its `source` is the address seen by the server, or by the ingress before it."""
     hops: tuple[str, ...]
+    """Of the probe, like `reason`."""
     reason: Reason
     steady: bool
+    """The probe and the connection were both answered, or neither was."""
 
 
 class Explainer:
     """Makes requests in one lab, batch by batch. A context manager; not thread-safe.
 
-    Taps and traces stay open between batches: to open them takes longer than to ask.
+    Taps and traces stay open between batches: opening them takes longer than the requests.
     """
 
     def __init__(self, lab: Lab, family: Family) -> None:
-        """`family`: that of every request."""
+        """Take the lab and the family of every request."""
         self._lab, self._family = lab, family
         self._open = ExitStack()
         self._watching: tuple[Prober, Traces] | None = None
@@ -90,12 +88,12 @@ class Explainer:
         return found
 
     def _watch(self) -> tuple[Prober, Traces]:
-        """Open taps and traces at the first probe: one of connections would be long and useless."""
+        """Open taps and traces at first use: after the connections, whose trace is not needed."""
         if self._watching is None:
             lab = self._lab
             with next(iter(lab.nodes.values())).namespace.entered():
                 variant = choose_variant(self._family)
-            # Only these decide anything; pods and clients have no rules, they send and receive.
+            # Only hosts with rules decide anything; pods and clients only send and receive.
             deciding = {
                 name: host
                 for name, host in lab.hosts.items()
@@ -118,7 +116,7 @@ def _connect(lab: Lab, requests: Sequence[Request]) -> list[Connection]:
         for request in requests
         if request.host
     ]
-    with ThreadPoolExecutor(2) as pool:  # they wait for what is dropped at the same time
+    with ThreadPoolExecutor(2) as pool:  # both wait for dropped packets at the same time
         fetched = pool.submit(fetch_many, lab, in_http, timeout_s=TIMEOUT_S)
         connected = iter(pool.submit(connect_many, lab, plain).result())
         fetched_in_turn = map(_through_ingress, fetched.result())
@@ -126,13 +124,13 @@ def _connect(lab: Lab, requests: Sequence[Request]) -> list[Connection]:
 
 
 def _through_ingress(fetched: Fetched | Connection) -> Connection:
-    """Return what became of a request as a connection; its source is what the ingress saw."""
+    """Return the outcome of a request as a connection; its source is the one the ingress saw."""
     match fetched:
         case Connection():
             return fetched
         case Fetched(status=504):  # the ingress gave up sooner than the client
             outcome = Outcome.TIMEOUT
-        case Fetched(pod=""):  # the ingress has nobody to ask
+        case Fetched(pod=""):  # the ingress has no backend
             outcome = Outcome.REFUSED
         case _:
             outcome = Outcome.SUCCESS
@@ -140,6 +138,8 @@ def _through_ingress(fetched: Fetched | Connection) -> Connection:
 
 
 def _not_served(reason: Reason) -> Reason:
-    """An ingress took the request, as it takes all, and could not have it answered in time."""
-    text = f"{reason.at} takes it, but gets no answer from the Service behind it"
+    """Return the reason of a request that the ingress accepted, as it does all, but that got no
+    answer in time.
+    """
+    text = f"{reason.at} accepts it, but gets no answer from the Service behind it"
     return replace(reason, mechanism=Mechanism.UNSERVED, text=text)

@@ -1,4 +1,4 @@
-"""What a host would do with a packet: asked of its kernel, in its namespace."""
+"""Facts about what a host would do with a packet, read from its kernel in its namespace."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEADER_LINES = 3
 
 
 class Facts:
-    """Answers are remembered: use a new one after routes or settings have changed."""
+    """Cached facts about hosts. Use a new one after routes or settings have changed."""
 
     def __init__(self, hosts: Mapping[str, HasNamespace]) -> None:
         self._hosts = hosts
@@ -27,12 +27,12 @@ class Facts:
         self.has_virtual_servers = cache(self._has_virtual_servers)
 
     def _addresses(self, host: str) -> frozenset[str]:
-        """All addresses of the host's links."""
+        """Return all addresses of the host's links."""
         links = json.loads(self._ask(host, "ip", "-json", "address", "show"))
         return frozenset(info["local"] for link in links for info in link["addr_info"])
 
     def _link_towards(self, host: str, address: str) -> str:
-        """The link by which the host sends packets to an address; "" if it has no route."""
+        """Return the link by which the host sends packets to an address; "" without a route."""
         try:
             found = json.loads(self._ask(host, "ip", "-json", "route", "get", address))
         except KernelRefused:  # unreachable, or a black hole
@@ -40,7 +40,7 @@ class Facts:
         return str(found[0].get("dev", ""))
 
     def _is_strict(self, host: str, link: str) -> bool:
-        """Whether the link filters by reverse path, strictly (ip-sysctl.rst: rp_filter)."""
+        """Tell whether the link filters strictly by reverse path (ip-sysctl.rst: rp_filter)."""
         with self._hosts[host].namespace.entered():
             settings = [
                 int(sysctl.read(f"net/ipv4/conf/{scope.replace('.', '/')}/rp_filter"))
@@ -49,7 +49,7 @@ class Facts:
         return max(settings) == 1
 
     def _has_virtual_servers(self, host: str) -> bool:
-        """Whether IPVS has been told of any there."""
+        """Tell whether IPVS has any virtual server on the host."""
         with self._hosts[host].namespace.entered():
             try:
                 table = _VIRTUAL_SERVERS.read_text(encoding="ascii")

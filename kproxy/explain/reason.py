@@ -1,4 +1,4 @@
-"""One sentence for what became of a probe, from observations alone."""
+"""One sentence for the outcome of a probe, only from observations."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ Describe = Callable[[TracedStep], str]
 
 
 class Mechanism(StrEnum):
-    """What decided where a packet ended."""
+    """The mechanism that decided where a packet ended."""
 
     ANSWERED = "answered"
     RULE = "rule"  # a rule of netfilter dropped or rejected it
     MARTIAN = "martian source"
     REVERSE_PATH = "reverse path filter"
     NO_ROUTE = "no route"
-    BYPASS = "answer from elsewhere"  # past the host that would have translated it back
+    BYPASS = "answer from elsewhere"  # it bypassed the host that would have translated it back
     REFUSED = "refused"
-    UNSERVED = "not served"  # an ingress took it, and could not have it answered
+    UNSERVED = "not served"  # an ingress accepted it, but got no answer from the Service
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """`at`: the host where the packet, or its answer, ended. `text`: a sentence for people.
-
-    `way`: what was done to the packet before that, a clause for each translation, in order.
-    """
+    """The reason why a packet ended where it did."""
 
     mechanism: Mechanism
     at: str
+    """The host where the packet, or its answer, ended."""
     text: str
+    """A sentence for people."""
     way: tuple[str, ...] = ()
+    """A clause for each translation of the packet before that, in order."""
 
 
 def explain(
     packet: Packet, journey: Journey, steps: Sequence[TracedStep], facts: Facts, describe: Describe
 ) -> Reason:
-    """Return why the probe of `journey` met its outcome. `steps`: those traced of it."""
+    """Return the reason for the outcome of a probe. `steps`: its traced steps."""
     made = Flow(journey.source, journey.source_port, packet.address, packet.port)
     walked = visits(journey.seen, Role.REQUEST, made)
     way = _translations(walked, steps, facts, describe)
@@ -77,18 +77,18 @@ def _translations(
             address, port = visit.after.destination, visit.after.destination_port
             by = _translating(mine, describe, ("DNAT", "dnat"))
             if not by and facts.has_virtual_servers(visit.host):
-                by = "IPVS"  # else the rule has been replaced meanwhile
+                by = "IPVS"  # in other modes the rule has been replaced meanwhile
             rule = f" ({by})" if by else ""
             found.append(f"{visit.host} sends it to {host_port(address, port)}{rule}")
         if visit.source_changed:
             by = _translating(mine, describe, ("MASQUERADE", "SNAT", "masquerade", "snat"))
             rule = f" ({by})" if by else ""
-            found.append(f"{visit.host} lets it come from {visit.after.source}{rule}")
+            found.append(f"{visit.host} sets its source to {visit.after.source}{rule}")
     return found
 
 
 def _translating(steps: Sequence[TracedStep], describe: Describe, words: Sequence[str]) -> str:
-    """The name of the rule among these that translates, "" if there is none."""
+    """Return the name of the rule among these that translates, "" if there is none."""
     for traced in steps:
         if traced.step.kind == "rule" and traced.step.verdict == "accept":
             text = describe(traced)
@@ -116,7 +116,7 @@ def _lost_answer(
     facts: Facts,
     describe: Describe,
 ) -> Reason:
-    """`asked`: the way of the request."""
+    """Return why an answer did not reach the client. `asked`: the visits of the request."""
     walked = visits(journey.seen, Role.ANSWER)
     if not walked:
         return Reason(
@@ -127,7 +127,7 @@ def _lost_answer(
         return _unknown_answer(last, host_port(packet.address, packet.port))
     end = _end(Role.ANSWER, walked, observed.at, steps, facts, describe)
     if end.mechanism is Mechanism.UNKNOWN and not last.exit:
-        for visit in asked:  # a host that gave the request an address of its own
+        for visit in asked:  # a host that set the request's source to its own address
             sent = visit.after
             if visit.host == last.host and sent.source == last.before.destination:
                 return _unknown_answer(last, host_port(sent.destination, sent.destination_port))
@@ -135,7 +135,9 @@ def _lost_answer(
 
 
 def _unknown_answer(visit: Visit, expected: str) -> Reason:
-    """An answer reached the host that waits for one, but not from where that host had asked."""
+    """Return the reason if an answer reaches the host that waits for it from another address than
+    that host had sent to.
+    """
     source = host_port(visit.before.source, visit.before.source_port)
     return Reason(
         mechanism=Mechanism.BYPASS,
@@ -153,7 +155,7 @@ def _end(
     facts: Facts,
     describe: Describe,
 ) -> Reason:
-    """Why a packet that nobody refused was not seen any further. `maker`: the host it is from."""
+    """Return why a packet that was not refused was seen no further. `maker`: its first host."""
     it = "it" if role is Role.REQUEST else "the answer"
     host = walked[-1].host if walked else maker
     if dropped := _dropping(host, role, steps):
@@ -163,19 +165,19 @@ def _end(
         return Reason(
             mechanism=Mechanism.UNKNOWN,
             at=host,
-            text=f"{it} leaves {host} by {last.exit}, and nobody takes it there",
+            text=f"{it} leaves {host} by {last.exit}, and no host receives it there",
         )
     if walked:
         found = _not_accepted(it, walked[-1], facts)
         if found:
             return found
     return Reason(
-        mechanism=Mechanism.UNKNOWN, at=host, text=f"{it} ends on {host}, which does not tell why"
+        mechanism=Mechanism.UNKNOWN, at=host, text=f"{it} ends on {host}, which gives no reason"
     )
 
 
 def _not_accepted(it: str, visit: Visit, facts: Facts) -> Reason | None:
-    """Return why the routing decision of the host is against a packet that it received.
+    """Return why routing on the host drops a packet that it received; None if it does not.
 
     None as well if the packet was made there, for the host itself.
     """
@@ -208,7 +210,7 @@ def _not_accepted(it: str, visit: Visit, facts: Facts) -> Reason | None:
 
 
 def _dropping(host: str, role: Role, steps: Sequence[TracedStep]) -> TracedStep | None:
-    """The rule or policy that ended a packet there."""
+    """Return the rule or policy that dropped a packet on a host."""
     return next(
         (
             each

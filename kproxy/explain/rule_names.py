@@ -1,4 +1,4 @@
-"""How a rule is called in a sentence: where it stands, and what its author says of it. Pure."""
+"""The name of a rule in a sentence: its table and chain, and its comment. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 
 from kproxy.kernel.trace import TraceStep
 
-# iptables-save quotes comments that have blanks only; nft quotes all.
+# iptables-save quotes only comments with blanks; nft quotes all.
 _COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))| comment "([^"]*)"')
 _VERDICT_MAP = re.compile(r" vmap @(\S+)")
 _LONG = 60
 
 
 def name_of(step: TraceStep, text: str) -> str:
-    """`text`: the rule, as iptables-save or nft prints it.
+    """Return the name of a rule. `text`: the rule, as iptables-save or nft prints it.
 
     `filter KUBE-EXTERNAL-SERVICES "default/web:http has no local endpoints"`, or, without a
-    comment, the rule itself if it is short.
+    comment, with the rule itself if it is short.
     """
     place = f"{step.table} {step.chain}"
     if step.kind == "policy":

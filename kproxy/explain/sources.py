@@ -1,4 +1,4 @@
-"""What the addresses that servers see are called, and whose they are."""
+"""Names and owners of the addresses that servers see."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from kproxy.lab.layout import second_addresses
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What an address is to the server that sees it, and whose it is.
-
-    `kind`: pod, node, eip (a node's public one), gateway (a node's towards its pods), tunnel (that
-    of its VXLAN device), second (that of its second interface), balancer or client.
-    """
+    """The kind of an address that a server sees, and its owner."""
 
     kind: str
+    """pod, node, eip (a node's public address), gateway (a node's towards its pods), tunnel (that
+    of its VXLAN device), second (that of its second interface), balancer or client.
+    """
     owner: str
 
     def __str__(self) -> str:
@@ -27,7 +26,7 @@ class Source:
 
 
 def sources(lab: Lab, family: Family) -> dict[str, Source]:
-    """Return, by address, those that a server may see."""
+    """Return all sources that a server may see, by address."""
     found = {each.addresses[family]: Source("client", each.name) for each in lab.clients.values()}
     for pod in lab.pods.values():
         found[pod.addresses[family]] = Source("pod", pod.name)

@@ -1,4 +1,4 @@
-"""Traces of netfilter in many hosts of a lab at once, sorted by the probes they are about."""
+"""Traces of netfilter in many hosts of a lab at once, sorted by probe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kproxy.probe.taps import HasNamespace
 
 
 class TracedStep(NamedTuple):
-    """A rule (or policy) that a packet of a probe met on `host`."""
+    """A step of a probe's packet on `host`."""
 
     host: str
     role: Role
@@ -22,10 +22,10 @@ class TracedStep(NamedTuple):
 
 
 class Traces:
-    """Traces from creation to `close`. A context manager. Not thread-safe."""
+    """Traces of several hosts, from creation to `close`. A context manager. Not thread-safe."""
 
     def __init__(self, hosts: Mapping[str, HasNamespace], variant: Variant) -> None:
-        """Raises Unsupported if this kernel cannot trace."""
+        """Start the traces. Raises Unsupported if this kernel cannot trace."""
         self._traces: dict[str, Trace] = {}
         self._stack = ExitStack()
         with self._stack:
@@ -44,7 +44,7 @@ class Traces:
         self._stack.close()
 
     def read(self, tags: Set[int]) -> Mapping[int, list[TracedStep]]:
-        """Return what the probes with these tags met since the last call, host by host in order.
+        """Return the steps of these probes since the last call, in order on each host.
 
         Raises KernelRefused if the kernel had to drop steps.
         """

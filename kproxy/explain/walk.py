@@ -1,4 +1,4 @@
-"""What each host did to a packet, put together from sightings. Pure."""
+"""The changes of a packet on each host, derived from sightings. Pure."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Flow(NamedTuple):
 
 
 class Visit(NamedTuple):
-    """A packet on one host.
-
-    It entered by `entry` ("" if it was made there) as `before`, and left by `exit` ("" if it did
-    not) as `after`. Of a bridge and its port, `entry` is the bridge.
-    """
+    """A packet on one host."""
 
     host: str
     entry: str
+    """The link by which it entered, "" if it was sent by the host itself. If a bridge and its port
+    saw it: the bridge.
+    """
     exit: str
+    """The link by which it left, "" if it did not."""
     before: Flow
     after: Flow
 
@@ -45,17 +45,17 @@ class Visit(NamedTuple):
 
 
 def visits(seen: Iterable[Seen], role: Role, made: Flow | None = None) -> list[Visit]:
-    """The hosts that packets of this role passed, in order.
+    """Return the visits of the packets of this role, in order.
 
-    `made`: what it was when a process of the first host made it, before that host's own rules.
+    `made`: the packet as sent by a process of the first host, before that host's own rules.
     """
     found: list[Visit] = []
     for host, group in groupby(_of_role(seen, role), key=lambda entry: entry.host):
         entries = list(group)
-        # Of what a tunnel wraps and unwraps, the bare packet counts.
+        # If a tunnel encapsulates or decapsulates it, the bare packet counts.
         bare = [entry for entry in entries if not entry.encapsulated] or entries
         first, last = bare[0], bare[-1]
-        # On a bridge it comes in by the port, and then by the bridge, which is what routing knows.
+        # A packet enters by a bridge's port, and then by the bridge, the link that routing knows.
         inbound = list(takewhile(lambda entry: not entry.outgoing, bare))
         before = made if made and not found and first.outgoing else flow(first)
         found.append(

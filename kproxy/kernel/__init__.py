@@ -1,10 +1,32 @@
 """Thin, typed access to the kernel, always to the network namespace of the calling thread.
 
-- `netns`: namespaces as values; whoever wants another namespace enters it first.
-- `process`: the one place that starts programs (`run`).
-- `sysctl`: /proc/sys.
-- `links`: virtual Ethernet pairs, addresses and routes.
+Namespaces, processes and the machine
+  netns          network namespaces as values: create, enter, publish, close
+  ownership      the claim of one proxy on a namespace
+  privilege      the check for CAP_NET_ADMIN
+  process        `run`: a program run for its output
+  starter        the helper process that starts programs on user-mode Linux
+  measurement    a measurement in a process of its own: JSON in, JSON out
+  running        whether this is user-mode Linux
+  uml            one command on user-mode Linux, where this kernel has no IPVS
+  modules        loading kernel modules
+  sysctl         /proc/sys
+  tmpfs          folders in memory without a mount point
 
-Nothing here knows Services, plans or labs. Requests go down, text and exceptions come back:
-`Unsupported` if the machine lacks something, `KernelRefused` if it said no.
+Network and netfilter
+  netlink        the socket under most of what follows: many requests in one send
+  links          virtual links, routes, neighbours and policy rules, through pyroute2
+  addresses      addresses of interfaces, and the dummy interface of ipvs mode
+  conntrack      tracked connections: list, follow, delete
+  xtables        iptables, nft and legacy variant, by its commands
+  legacy_reader  legacy IPv4 tables, read without a process
+  nftables       nf_tables over netlink
+  ipset          sets of ipset
+  ipvs           virtual servers and real servers
+  nfacct         named packet counters
+  trace          netfilter's trace of each packet
+  hashing        the hashes in kube-proxy's names of chains and sets (pure)
+
+Nothing here knows Services, plans or labs. Functions return values and raise `Unsupported` if the
+machine lacks something, `KernelRefused` if the kernel or its tool rejected a request.
 """

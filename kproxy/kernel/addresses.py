@@ -1,5 +1,5 @@
-"""Addresses of interfaces of the calling thread's namespace, and the dummy interface that holds
-those of Services. Source: linux/rtnetlink.h, if_addr.h, if_link.h
+"""Addresses of interfaces in the calling thread's namespace, and the dummy interface that holds
+the addresses of Services. Source: linux/rtnetlink.h, if_addr.h, if_link.h
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _IFLA_IFNAME, _IFLA_LINKINFO, _INFO_KIND = 3, 18, 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg
-_GONE = frozenset([errno.ENODEV])  # an interface, since they were listed
+_REMOVED = frozenset([errno.ENODEV])  # the interface, since interfaces were listed
 
 
 def local_addresses(family: Family, cidrs: Iterable[str]) -> list[str]:
-    """Addresses of all interfaces within one of `cidrs`, canonical, each once, in order."""
+    """Return the addresses of all interfaces within one of `cidrs`: canonical, unique, sorted."""
     networks = [ipaddress.ip_network(cidr) for cidr in cidrs]
     return [
         address
@@ -41,9 +41,8 @@ def local_addresses(family: Family, cidrs: Iterable[str]) -> list[str]:
 
 
 def node_addresses(family: Family, *, but: str) -> list[str]:
-    """Addresses of all interfaces but one, in order; without loopback and IPv6 link-local ones.
-
-    However many that one has: they are not even read.
+    """Return the addresses of all interfaces except `but`, sorted, without loopback and IPv6
+    link-local ones. The addresses of `but` are not read, so their number costs nothing.
     """
     links = [(index, name) for index, name in socket.if_nameindex() if name != but]
     return [
@@ -55,7 +54,7 @@ def node_addresses(family: Family, *, but: str) -> list[str]:
 
 
 def addresses_of(link: str, family: Family) -> set[str]:
-    """Without IPv6 link-local ones. Empty if there is no such link."""
+    """Return the link's addresses without IPv6 link-local ones; empty if there is no such link."""
     links = [each for each in socket.if_nameindex() if each[1] == link]
     return {
         address
@@ -65,7 +64,7 @@ def addresses_of(link: str, family: Family) -> set[str]:
 
 
 def count_of(link: str, family: Family) -> int:
-    """How many addresses it has: in a tenth of the time it takes to read them."""
+    """Return the number of the link's addresses, in a tenth of the time it takes to read them."""
     index = _index(link)
     if not index:
         return 0
@@ -73,21 +72,21 @@ def count_of(link: str, family: Family) -> int:
         netlink.be_strict()
         body = _ADDRESS.pack(family.socket_family, 0, 0, 0, index)
         what = ("count addresses of", link)
-        return len(netlink.dump(Request(_GETADDR, body, what, fine=_GONE)))
+        return len(netlink.dump(Request(_GETADDR, body, what, fine=_REMOVED)))
 
 
 def add_addresses(link: str, addresses: Iterable[str]) -> None:
-    """Each alone (/32, /128), all in one send; those that are there already are fine."""
+    """Add each address as a /32 or /128, all in one send. Existing ones are no error."""
     _change(_NEWADDR, CREATE | EXCL, link, addresses, ("add", "to"), errno.EEXIST)
 
 
 def remove_addresses(link: str, addresses: Iterable[str]) -> None:
-    """Those that are not there are fine."""
+    """Remove addresses. Missing ones are no error."""
     _change(_DELADDR, 0, link, addresses, ("remove", "from"), errno.EADDRNOTAVAIL)
 
 
 def ensure_dummy(name: str) -> None:
-    """There is an interface of that name; a new one is of kind dummy, and down.
+    """Create a dummy interface of that name, down, unless an interface of that name exists.
 
     Raises Unsupported if this kernel has no dummy interfaces.
     """
@@ -104,7 +103,7 @@ def ensure_dummy(name: str) -> None:
 
 
 def delete_dummy(name: str) -> None:
-    """Nothing is done if there is no such interface, or it is of another kind."""
+    """Delete the interface if it exists and is of kind dummy."""
     index = _index(name)
     if not index:
         return
@@ -124,7 +123,7 @@ def _addresses(family: Family, links: Iterable[tuple[int, str]]) -> Iterator[str
         for index, name in links:
             body = _ADDRESS.pack(number, 0, 0, 0, index)
             what = ("list addresses of", name)
-            for answer in netlink.dump(Request(_GETADDR, body, what, fine=_GONE)):
+            for answer in netlink.dump(Request(_GETADDR, body, what, fine=_REMOVED)):
                 fields = dict(attributes(answer[_ADDRESS.size :]))
                 packed = bytes(fields.get(_IFA_LOCAL, fields[_IFA_ADDRESS]))
                 yield str(ipaddress.ip_address(packed))
@@ -168,7 +167,7 @@ def _address(index: int, text: str) -> bytes:
 
 
 def _index(link: str) -> int:
-    """0 if there is none."""
+    """Return the interface index of a link, 0 if there is none."""
     try:
         return socket.if_nametoindex(link)
     except OSError:

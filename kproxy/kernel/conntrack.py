@@ -1,4 +1,4 @@
-"""Connections that a host has translated: listed, followed, forgotten.
+"""Connections that a host has translated: list, follow and delete them.
 
 Source: linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h, nf_conntrack_tcp.h
 """
@@ -34,9 +34,9 @@ _NUMBERS: dict[Protocol, int] = {name: number for number, name in _PROTOCOLS.ite
 _NESTED = 0x8000
 _RECEIVE_BYTES = 1 << 16
 
-# Both ends of a tuple that has ports, as ctnetlink has written it ever since: CTA_TUPLE_IP with two
-# addresses, CTA_TUPLE_PROTO with a number and two ports. To walk through the attributes takes five
-# times as long, and tables have 100,000 entries.
+# Both ends of a tuple that has ports, in the layout that ctnetlink has always written: CTA_TUPLE_IP
+# with two addresses, CTA_TUPLE_PROTO with a number and two ports. Walking through the attributes
+# takes five times as long, and tables have 100,000 entries.
 _TUPLES = {
     Family.IPV4: struct.Struct(">4x 4x4s 4x4s 4x 4xB3x 4xH2x 4xH2x"),
     Family.IPV6: struct.Struct(">4x 4x16s 4x16s 4x 4xB3x 4xH2x 4xH2x"),
@@ -44,21 +44,20 @@ _TUPLES = {
 
 
 class Flow(NamedTuple):
-    """A connection as conntrack has it: where it was meant to go, and who answers.
-
-    `alive`: not closing yet. `entry`: the kernel's message about it.
-    """
+    """A tracked connection: the destination its client asked for, and the backend that answers."""
 
     family: Family
     protocol: Protocol
     destination: tuple[str, int]
     backend: tuple[str, int]
     alive: bool
+    """Not closing yet."""
     entry: memoryview
+    """The kernel's message about it."""
 
 
 def flow_of(body: memoryview, family: Family) -> Flow | None:
-    """From a message of ctnetlink, beginning with nfgenmsg. None if it is not TCP or UDP."""
+    """Parse a message of ctnetlink that begins with nfgenmsg. None if it is not TCP or UDP."""
     ends = _TUPLES[family]
     original = reply = None
     for kind, payload in attributes(body[4:]):
@@ -95,13 +94,13 @@ def _tcp_state(body: memoryview) -> int:
 
 
 def flows(family: Family, protocol: Protocol | None = None) -> list[Flow]:
-    """All of the calling thread's namespace, or those of one protocol.
+    """Return all connections of the calling thread's namespace, or those of one protocol.
 
     Raises KernelRefused, Unsupported.
     """
     request = struct.pack("=BBH", family.socket_family, 0, 0)
     if protocol:
-        # Linux 5.8 and later select themselves, others tell of all.
+        # Linux 5.8 and later filter in the kernel, older ones list all.
         number = attribute(_NUMBER, bytes([_NUMBERS[protocol]]))
         request += attribute(_ORIGINAL | _NESTED, attribute(_PROTO | _NESTED, number))
         request += attribute(
@@ -113,8 +112,8 @@ def flows(family: Family, protocol: Protocol | None = None) -> list[Flow]:
     return [flow for flow in found if flow and protocol in (None, flow.protocol)]
 
 
-def forget(doomed: Iterable[Flow]) -> None:
-    """Delete entries; one that is gone is fine. Raises KernelRefused, Unsupported."""
+def forget(to_remove: Iterable[Flow]) -> None:
+    """Delete entries. Missing ones are no error. Raises KernelRefused, Unsupported."""
     requests = [
         Request(
             _DELETE,
@@ -122,14 +121,14 @@ def forget(doomed: Iterable[Flow]) -> None:
             ("forget the connection on", *flow.backend),
             fine=frozenset({errno.ENOENT}),
         )
-        for flow in doomed
+        for flow in to_remove
     ]
     with Netlink(NETLINK_NETFILTER) as netlink:
         netlink.send(requests)
 
 
 def _identity(entry: memoryview) -> bytes:
-    """Of an entry, as the kernel wants it back."""
+    """Return the attributes by which the kernel finds the entry again."""
     return b"".join(
         attribute(kind | _NESTED if kind == _ORIGINAL else kind, bytes(payload))
         for kind, payload in attributes(entry[4:])
@@ -138,7 +137,7 @@ def _identity(entry: memoryview) -> bytes:
 
 
 class Events:
-    """Says that something has changed among the connections of the namespace it was made in."""
+    """A socket that becomes readable when connections of the namespace it was made in change."""
 
     def __init__(self) -> None:
         self.socket = socket.socket(
@@ -147,7 +146,7 @@ class Events:
         self.socket.bind((0, _GROUPS))
 
     def drain(self) -> None:
-        """Read what has come. Lost messages do not matter: whoever is told looks for himself."""
+        """Read and drop all messages. Lost ones do not matter: the caller lists connections."""
         with suppress(BlockingIOError):
             while True:
                 try:

@@ -10,7 +10,7 @@ _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 
 
 def eight_characters(text: str) -> str:
-    """40 bits."""
+    """Return the first 40 bits of the hash of `text`."""
     number = int.from_bytes(sha256(text.encode()).digest()[:5], "big")
     pairs = _PAIRS
     return (
@@ -22,7 +22,7 @@ def eight_characters(text: str) -> str:
 
 
 def sixteen_characters(text: str) -> str:
-    """80 bits."""
+    """Return the first 80 bits of the hash of `text`."""
     number = int.from_bytes(sha256(text.encode()).digest()[:10], "big")
     pairs = _PAIRS
     return (

@@ -1,7 +1,7 @@
-"""ipsets of the calling thread's namespace.
+"""The ipsets of the calling thread's namespace.
 
-Sets are created, destroyed and read with the `ipset` program, a process each time; their sizes are
-asked and their entries changed over netlink. Entries are text as ipset prints it:
+Sets are created, destroyed and read with the `ipset` program, one process each time; their sizes
+are read and their entries changed over netlink. Entries are text as ipset prints it:
 `10.0.0.1`, `10.0.0.1,tcp:80`, `10.0.0.1,tcp:80,10.0.0.2`, `10.0.0.1,tcp:80,10.0.0.0/8`, `30080`.
 Source: linux/netfilter/ipset/ip_set.h
 """
@@ -41,34 +41,35 @@ _BE32 = struct.Struct(">L")
 
 
 class SavedSet(NamedTuple):
-    """`type`: what stands behind the name in a `create` line."""
+    """One set as `ipset save` prints it."""
 
     type: str
+    """The part of its `create` line behind the name."""
     entries: frozenset[str]
 
 
 @lru_cache
 def version() -> tuple[int, ...]:
-    """Of the `ipset` program. Raises Unsupported if it is not installed."""
+    """Return the version of the `ipset` program. Raises Unsupported if it is not installed."""
     text = run(["ipset", "--version"])
     found = re.search(r"v(\d+)\.(\d+)", text)
     if not found:
-        raise Unsupported(f"ipset --version says nothing of a version: {text[:80]!r}")
+        raise Unsupported(f"ipset --version printed no version: {text[:80]!r}")
     return int(found[1]), int(found[2])
 
 
 def restore(lines: Iterable[str]) -> None:
     """Carry out `create`, `destroy` ... lines in one process.
 
-    What is there already, or is gone already, is fine.
-    Raises KernelRefused with the number of the first bad line. Of those before it, `create` and
-    `destroy` have been carried out, `add` and `del` perhaps.
+    Adding what exists or removing what does not is no error.
+    Raises KernelRefused with the number of the first bad line. Of the lines before it, `create`
+    and `destroy` have been carried out, `add` and `del` perhaps.
     """
     run(["ipset", "restore", "-exist"], "".join(f"{line}\n" for line in lines))
 
 
 def save() -> dict[str, SavedSet]:
-    """All sets with all of their entries."""
+    """Return all sets with all of their entries."""
     types: dict[str, str] = {}
     entries: dict[str, list[str]] = {}
     for line in run(["ipset", "save"]).splitlines():
@@ -81,7 +82,7 @@ def save() -> dict[str, SavedSet]:
 
 
 def sizes() -> dict[str, int]:
-    """Number of entries of each set, without reading them."""
+    """Return the number of entries of each set, without reading them."""
     flags = attribute(_A_FLAGS | _NET_BYTE_ORDER, _BE32.pack(_LIST_HEADER))
     request = Request(_SUBSYSTEM | _LIST, _head() + flags, ("list the ipsets",))
     found = {}
@@ -94,9 +95,9 @@ def sizes() -> dict[str, int]:
 
 
 def edit(add: Iterable[tuple[str, str]], delete: Iterable[tuple[str, str]]) -> None:
-    """Add and delete entries, each a name of a set and a text. Starts no process.
+    """Add and delete entries, each given as the name of its set and its text. Starts no process.
 
-    One that is there, or is gone, already is fine. Raises KernelRefused.
+    Adding one that exists or deleting one that does not is no error. Raises KernelRefused.
     """
     requests = [*_requests(_ADD, "add", add), *_requests(_DEL, "delete", delete)]
     if requests:
@@ -111,7 +112,7 @@ def _requests(command: int, verb: str, entries: Iterable[tuple[str, str]]) -> It
 
 
 def _head(name: str = "") -> bytes:
-    """nfgenmsg, the version of the protocol, and which set."""
+    """Return nfgenmsg, the version of the protocol, and the name of the set if given."""
     head = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(_A_PROTOCOL, _PROTOCOL)
     return head + attribute(_A_SETNAME, name.encode() + b"\0") if name else head
 

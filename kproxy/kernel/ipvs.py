@@ -1,7 +1,7 @@
 """Virtual servers and real servers of the calling thread's namespace, over generic netlink.
 
-Forwarding is always masquerade (`ipvsadm -m`), without thresholds. Commands and attributes are
-those of pyroute2's IPVS module, the source is linux/ip_vs.h.
+The forwarding method is always masquerade (`ipvsadm -m`), without thresholds. Commands and
+attributes are those of pyroute2's IPVS module, the source is linux/ip_vs.h.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _U16, _U32, _BE16 = struct.Struct("=H"), struct.Struct("=L"), struct.Struct(">H"
 
 
 def has_ipvs() -> bool:
-    """Whether the running kernel has IPVS; loads the module if it can."""
+    """Tell whether the running kernel has IPVS, after loading the module if possible."""
     with contextlib.suppress(Unsupported), Ipvs():
         return True
     modprobe("ip_vs")
@@ -48,10 +48,10 @@ def has_ipvs() -> bool:
 
 
 class VirtualServer(NamedTuple):
-    """What identifies one. `protocol`: TCP, UDP, SCTP; `address`: canonical text."""
+    """The key of a virtual server."""
 
-    protocol: str
-    address: str
+    protocol: str  # TCP, UDP, SCTP
+    address: str  # canonical
     port: int
 
     def __str__(self) -> str:
@@ -59,14 +59,18 @@ class VirtualServer(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """`flags`: those of IP_VS_SVC_F_*, without the kernel's own. `timeout_s`: of persistence."""
+    """The settings of a virtual server."""
 
     scheduler: str
     flags: int
+    """IP_VS_SVC_F_* without the kernel's own."""
     timeout_s: int
+    """The timeout of persistence."""
 
 
 class RealServer(NamedTuple):
+    """The key of a real server within its virtual server."""
+
     address: str
     port: int
 
@@ -75,7 +79,7 @@ class RealServer(NamedTuple):
 
 
 class Load(NamedTuple):
-    """`active`, `inactive`: numbers of connections."""
+    """A real server's weight and its numbers of connections."""
 
     weight: int
     active: int
@@ -117,13 +121,13 @@ class Batch:
 
 
 class Ipvs:
-    """A socket in the namespace of the thread that opened it. A context manager.
+    """A netlink socket to IPVS in the namespace of the thread that opened it. A context manager.
 
     Methods raise KernelRefused, and Unsupported without the privilege.
     """
 
     def __init__(self) -> None:
-        """Raises Unsupported if this kernel has no IPVS."""
+        """Open the socket. Raises Unsupported if this kernel has no IPVS."""
         self._netlink = Netlink(NETLINK_GENERIC)
         try:
             self._family = self._resolve()
@@ -140,9 +144,9 @@ class Ipvs:
         return found
 
     def count(self, family: Family) -> int:
-        """How many virtual servers there are: in a tenth of the time it takes to read them."""
+        """Return the number of virtual servers, in a tenth of the time it takes to read them."""
         wanted = _U16.pack(family.socket_family)
-        # The family is the first attribute in that of the virtual server.
+        # The family is the first attribute inside the attribute of the virtual server.
         return sum(
             body[12:14] == wanted for body in self._dump(_GET_SERVICE, b"", "count virtual servers")
         )
@@ -157,21 +161,21 @@ class Ipvs:
         return found
 
     def apply(self, batch: Batch) -> None:
-        """What one request asks is done whether or not others fail."""
+        """Send all requests. Each is carried out whether or not others fail."""
         self._netlink.send(
             Request(self._family, _genl(command) + body, what)
             for command, body, what in batch.requests
         )
 
     def timeouts(self) -> tuple[int, int, int]:
-        """Seconds after which an idle connection is forgotten: TCP, TCP after a FIN, UDP."""
-        request = Request(self._family, _genl(_GET_CONFIG), ("read the time-outs",))
+        """Return the idle timeouts in seconds: TCP, TCP after a FIN, UDP."""
+        request = Request(self._family, _genl(_GET_CONFIG), ("read the timeouts",))
         answer = self._netlink.ask(request)
         found = {kind: _U32.unpack(payload)[0] for kind, payload in attributes(answer[4:])}
         return found[_TIMEOUT_TCP], found[_TIMEOUT_TCP_FIN], found[_TIMEOUT_UDP]
 
     def set_timeouts(self, tcp_s: int, tcp_fin_s: int, udp_s: int) -> None:
-        """0 leaves one as it is."""
+        """Set the idle timeouts. 0 leaves one as it is."""
         body = b"".join(
             attribute(kind, _U32.pack(value))
             for kind, value in (
@@ -180,7 +184,7 @@ class Ipvs:
                 (_TIMEOUT_UDP, udp_s),
             )
         )
-        what = ("set the time-outs to", tcp_s, tcp_fin_s, udp_s)
+        what = ("set the timeouts to", tcp_s, tcp_fin_s, udp_s)
         self._netlink.send([Request(self._family, _genl(_SET_CONFIG) + body, what)])
 
     def close(self) -> None:
@@ -196,21 +200,21 @@ class Ipvs:
         return self._netlink.dump(Request(self._family, _genl(command) + body, what))
 
     def _resolve(self) -> int:
-        """The number that the kernel has given to the generic netlink family IPVS."""
+        """Return the number that the kernel has given to the generic netlink family IPVS."""
         body = _genl(_CTRL_CMD_GETFAMILY) + attribute(_CTRL_ATTR_FAMILY_NAME, b"IPVS\0")
         try:
             answer = self._netlink.ask(Request(_GENL_ID_CTRL, body, ("find IPVS",)))
         except KernelRefused:
             raise Unsupported(
                 "this kernel has no IPVS",
-                remedy="modprobe ip_vs; if there is no such module, on user-mode Linux:"
-                " python -m kproxy.kernel.uml COMMAND...",
+                remedy="modprobe ip_vs; if there is no such module, run the command on user-mode"
+                " Linux: python -m kproxy.kernel.uml COMMAND...",
             ) from None
         for kind, payload in attributes(answer[4:]):
             if kind == _CTRL_ATTR_FAMILY_ID:
                 number: int = _U16.unpack(payload)[0]
                 return number
-        raise Unsupported("the kernel does not tell where its IPVS is")
+        raise Unsupported("the kernel gave no number for the generic netlink family IPVS")
 
 
 def _genl(command: int) -> bytes:
@@ -219,7 +223,7 @@ def _genl(command: int) -> bytes:
 
 @lru_cache(maxsize=1 << 14)
 def _address(text: str) -> bytes:
-    """union nf_inet_addr: 16 bytes, whatever the family."""
+    """Pack a union nf_inet_addr: 16 bytes in both families."""
     family = family_of(text)
     if family is Family.IPV6:
         return socket.inet_pton(family.socket_family, text)
@@ -227,7 +231,7 @@ def _address(text: str) -> bytes:
 
 
 def _service(server: VirtualServer, settings: Settings | None = None) -> bytes:
-    """Attribute of a virtual server, with all it has or only what identifies it."""
+    """Pack the attribute of a virtual server: its key, and its settings if given."""
     inner = _service_key(server)
     if settings:
         wide = family_of(server.address) is Family.IPV6
@@ -257,7 +261,7 @@ _DEST_REST = struct.Struct("=HHLHHLHHLHHL")
 
 
 def _dest(real: RealServer, weight: int | None = None) -> bytes:
-    """Attribute of a real server. Without a weight: only what identifies it."""
+    """Pack the attribute of a real server. Without a weight: only its key."""
     length = _DEST_KEY.size + (_DEST_REST.size if weight is not None else 0)
     key = _DEST_KEY.pack(
         *(length, _DEST),
@@ -276,8 +280,9 @@ def _dest(real: RealServer, weight: int | None = None) -> bytes:
 
 
 def parse_service(data: memoryview, family: Family) -> tuple[VirtualServer, Settings] | None:
-    """None for one of the other family, by a firewall mark, or of another protocol (the kernel
-    takes any)."""
+    """Parse a virtual server. None if it is of the other family, matches by firewall mark, or is of
+    another protocol (the kernel takes any).
+    """
     found = dict(attributes(data))
     if _U16.unpack(found[_S_AF])[0] != family.socket_family or _S_PORT not in found:
         return None

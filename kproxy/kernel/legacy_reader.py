@@ -3,8 +3,8 @@
 Only IPv4: since iptables 1.8.9 the NAT targets share one library, and python-iptables 1.2.0 finds
 DNAT only for the first family that a process reads; made to load it again, libxtables exits.
 
-Rules come out as text because that is how rules are compared everywhere else. White space
-within a rule is single, where iptables-save 1.8.9 prints two blanks after `--nfacct-name`.
+Rules are returned as text because that is how rules are compared everywhere else. White space
+within a rule is one blank, where iptables-save 1.8.9 prints two after `--nfacct-name`.
 """
 
 from __future__ import annotations
@@ -31,15 +31,18 @@ _NOT_MATCHES = {*_ADDRESSING, "target", "counters", "goto"}
 
 
 def read_table(table: str) -> dict[str, list[str]]:
-    """Chain -> rules of a legacy table in the calling thread's namespace. Raises KernelRefused."""
+    """Return the rules by chain of a legacy table in the calling thread's namespace.
+
+    Raises KernelRefused.
+    """
     with _library, warnings.catch_warnings():
-        # With modules in the kernel it reads where modprobe is, and leaves that file open.
+        # On a kernel with modules iptc reads the path of modprobe, and leaves that file open.
         warnings.simplefilter("ignore", ResourceWarning)
-        import iptc  # 0.5 s, and only for legacy tables
+        import iptc  # takes 0.5 s, and only legacy tables need it
 
         try:
             handle = iptc.Table(table, autocommit=False)
-            handle.refresh()  # the object may be an old one that saw another namespace
+            handle.refresh()  # iptc may reuse an object that read another namespace
             try:
                 return {
                     chain.name: [
@@ -54,7 +57,9 @@ def read_table(table: str) -> dict[str, list[str]]:
 
 
 def rule_text(rule: Mapping[str, Any]) -> str:
-    """A decoded rule of python-iptables as iptables-save prints it, without chain and counters."""
+    """Return a decoded rule of python-iptables as iptables-save prints it, without chain and
+    counters.
+    """
     return " ".join([*_addressing(rule), *_matches(rule), *_target(rule)])
 
 
@@ -94,5 +99,5 @@ def _options(options: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """In quotes if iptables-save would quote it (xtables.c, xtables_save_string)."""
+    """Quote the text if iptables-save would (xtables.c, xtables_save_string)."""
     return text if re.fullmatch(r"[\w-]+", text, re.ASCII) else f'"{text}"'

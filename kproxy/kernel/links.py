@@ -1,8 +1,7 @@
 """Virtual links (veth, bridge, VXLAN), addresses, routes and neighbours, through pyroute2.
 
-A `Links` talks to one namespace: that of the thread that opened it, and it may be used
-in that thread only. One request takes about half a millisecond. What it alters in a namespace goes
-away with the namespace.
+A `Links` talks to the namespace of the thread that opened it, and may be used in that thread only.
+One request takes about half a millisecond. All it changes ends with the namespace.
 """
 
 from __future__ import annotations
@@ -30,24 +29,24 @@ _T = TypeVar("_T")
 
 _IFA_F_NODAD = 0x02
 _IFF_RUNNING = 0x40
-_DOOMED = 0x6B70726F  # the group of links that are about to be deleted
+_TO_REMOVE = 0x6B70726F  # the group of links that are about to be deleted
 _SIOCGIFFLAGS = 0x8913
 _IFREQ = struct.Struct("=16sH22x")  # ifr_name, ifr_flags
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """Where packets to `destination` (a CIDR) go: out of `link`, through the gateway `via` if set.
-
-    `source` is the address this host prefers when it talks to them, "" for the kernel's choice.
-    `on_link`: the gateway is a neighbour, though no route says so. `table` 0 is the main one.
-    """
+    """A route for packets to `destination` (a CIDR) out of `link`."""
 
     destination: str
     link: str
     via: str = ""
+    """The gateway, if there is one."""
     source: str = ""
+    """The address this host prefers when it sends there, "" for the kernel's choice."""
     on_link: bool = False
+    """The gateway is a neighbour, though no route says so."""
     table: int = 0
+    """0 is the main table."""
 
 
 class Links:
@@ -66,7 +65,7 @@ class Links:
         index: int | None = None,
         peer_mac: str = "",
     ) -> None:
-        """A pair whose other end is born in `peer_namespace` under the name `peer`; both down.
+        """Add a veth pair whose other end is created in `peer_namespace` as `peer`; both down.
 
         `index` is the interface index of this end, None for the kernel's choice. If both ends
         happen to get the same one, their carrier may come up to a second late: the kernel's
@@ -87,9 +86,9 @@ class Links:
         )
 
     def add_bridge(self, name: str, *, mac: str = "") -> None:
-        """A bridge without ports, down. It has the carrier of its ports.
+        """Add a bridge without ports, down. It takes the carrier of its ports.
 
-        Without a `mac` of its own it has that of one of its ports.
+        Without a `mac` of its own it takes that of one of its ports.
         """
         self._ask(
             f"add bridge {name}",
@@ -101,9 +100,9 @@ class Links:
         )
 
     def add_vxlan(self, name: str, *, vni: int, local: str, port: int, mac: str, mtu: int) -> None:
-        """A VXLAN device that knows only the peers it is told of (RFC 7348), down.
+        """Add a VXLAN device (RFC 7348), down, that knows only the peers added to it.
 
-        `local`: the address of this host that its packets come from; `port`: UDP, of both sides.
+        `local`: the source address of its packets; `port`: the UDP port of both sides.
         """
         self._ask(
             f"add vxlan {name}",
@@ -120,7 +119,7 @@ class Links:
         )
 
     def add_vxlan_peer(self, name: str, *, mac: str, address: str, hosts: Iterable[str]) -> None:
-        """The device with this `mac` is at the host `address` and has the addresses `hosts`."""
+        """Add a peer: the device with this `mac` is at `address` and has the addresses `hosts`."""
         index = self._index(name)
         for host in hosts:
             self._ask(
@@ -143,7 +142,7 @@ class Links:
         )
 
     def set_port(self, name: str, bridge: str, *, hairpin: bool = False) -> None:
-        """Make a link a port of a bridge. `hairpin`: it may send back what came in by it."""
+        """Make a link a port of a bridge. `hairpin`: it may send back packets it received."""
         what = f"make {name} a port of {bridge}"
         index = self._index(name)
         self._ask(what, self._netlink.link, "set", index=index, master=self._index(bridge))
@@ -158,21 +157,22 @@ class Links:
         self._ask(f"set {name} up", self._netlink.link, "set", index=self._index(name), state="up")
 
     def delete(self, *names: str) -> None:
-        """Remove links, if any; of a pair, both ends.
+        """Delete links, if any; of a veth pair, both ends.
 
-        The kernel waits once for all, and not for each (some 20 ms), until nobody looks at them.
+        They are deleted as a group, so that the kernel waits for their readers (some 20 ms) once
+        and not for each.
         """
         for name in names:
             what, index = f"delete {name}", self._index(name)
-            self._ask(what, self._netlink.link, "set", index=index, group=_DOOMED)
+            self._ask(what, self._netlink.link, "set", index=index, group=_TO_REMOVE)
         if names:
             what = f"delete {', '.join(names)}"
-            self._ask(what, self._netlink.link, "del", index=0, group=_DOOMED)
+            self._ask(what, self._netlink.link, "del", index=0, group=_TO_REMOVE)
         for name in names:
             del self._indexes[name]
 
     def add_address(self, name: str, address: str) -> None:
-        """Add `address`, as 10.0.0.1/24. IPv6 without duplicate detection: usable at once."""
+        """Add `address` (10.0.0.1/24). IPv6 skips duplicate detection, to be usable at once."""
         interface = ip_interface(address)
         self._ask(
             f"add {address} to {name}",
@@ -186,14 +186,14 @@ class Links:
         )
 
     def add_route(self, route: Route) -> None:
-        """Add it, or put it in the place of the route to the same destination."""
+        """Add the route, or replace the route to the same destination."""
         self._ask(f"route {_text(route)}", self._netlink.route, "replace", **self._request(route))
 
     def delete_route(self, route: Route) -> None:
         self._ask(f"remove {_text(route)}", self._netlink.route, "del", **self._request(route))
 
     def add_blackhole(self, destination: str) -> None:
-        """Drop packets to a CIDR in silence, unless a longer prefix is known."""
+        """Drop packets to a CIDR silently, unless a route with a longer prefix exists."""
         self._ask(
             f"route blackhole {destination}",
             self._netlink.route,
@@ -215,7 +215,7 @@ class Links:
     ) -> None:
         """Look up packets from `source`, to `destination` (CIDRs) or with `mark` in that table.
 
-        The lower the number of the priority the earlier. The main table, 254, has 32766.
+        Rules are tried from the lowest priority number up. The main table, 254, has 32766.
         """
         self._ask(
             f"add a rule for table {table}",
@@ -230,17 +230,17 @@ class Links:
         )
 
     def names(self) -> list[str]:
-        """Names of all links, `lo` first."""
+        """Return the names of all links, `lo` first."""
         return [str(link.get("ifname")) for link in self._netlink.get_links()]
 
     def addresses(self) -> list[str]:
-        """All addresses of all links, as 10.0.0.1/24, in the kernel's order."""
+        """Return all addresses of all links, written 10.0.0.1/24, in the kernel's order."""
         return [f"{each.get('address')}/{each['prefixlen']}" for each in self._netlink.get_addr()]
 
     def all_running(self) -> bool:
-        """Whether each link is up and has its carrier: before that, packets sent are lost.
+        """Tell whether each link is up and has its carrier: before that, packets sent are lost.
 
-        A veth end gets its carrier a moment after its peer came up, from a kernel worker. A
+        A veth end gets its carrier from a kernel worker, a moment after its peer is set up. A
         bridge has that of its ports, or none.
         """
         links = self._netlink.get_links()
@@ -252,7 +252,7 @@ class Links:
         )
 
     def is_running(self, name: str) -> bool:
-        """As `all_running` says of all. False where there is no such link."""
+        """Tell the same as `all_running` for one link. False if there is no such link."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
             try:
                 answer = ioctl(asking, _SIOCGIFFLAGS, _IFREQ.pack(name.encode(), 0))
@@ -317,8 +317,8 @@ class Links:
 
 
 def apart(task: Callable[[], _T]) -> _T:
-    """Run what uses `Links` in a thread of its own: pyroute2 runs an event loop, and the caller may
-    be inside one already.
+    """Run a task that uses `Links` in a thread of its own: pyroute2 runs an event loop, and the
+    caller may be inside one already.
     """
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(task).result()

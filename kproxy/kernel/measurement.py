@@ -26,19 +26,20 @@ def measure_apart(
     on_uml: bool = False,
     timeout_s: float = 3600,
 ) -> _Result:
-    """What `module` measures. `on_uml`: on user-mode Linux, a kernel that has IPVS.
+    """Return the result of the measurement `module`. `on_uml`: on user-mode Linux, which has IPVS.
 
-    Raises KernelRefused, with its error message, if it fails.
+    Raises KernelRefused, with the process's error message, if it fails.
     """
     python = [sys.executable, "-m"]
     there = [*python, "kproxy.kernel.uml"] if on_uml else []
-    # Ended, however we end: a thread waits for it until then.
+    # It is terminated however this process ends. The signal comes when the thread that started it
+    # ends; that thread waits in `run`.
     argv = [*_ENDS_WITH_US, *there, *python, module, msgspec.json.encode(request).decode()]
     return msgspec.json.decode(run(argv, timeout_s=timeout_s), type=result)
 
 
 def answer(measure: Callable[[_Request], object], request: type[_Request]) -> None:
-    """Be that process."""
+    """Act as the measuring process: read the request, write the result to standard output."""
     try:
         result = measure(msgspec.json.decode(sys.argv[1], type=request))
     except KproxyError as error:

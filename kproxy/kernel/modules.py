@@ -11,7 +11,7 @@ log = logging.getLogger("kproxy")
 
 
 def modprobe(*names: str) -> None:
-    """Have them loaded, if that is possible: whether they are there shows when they are used."""
+    """Load modules if possible. Failures are only logged: using a missing one raises an error."""
     try:
         run(["modprobe", "--all", *names])
     except (KernelRefused, Unsupported) as error:

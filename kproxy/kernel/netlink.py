@@ -1,7 +1,7 @@
 """Netlink with many requests in one send, and one wait for all of them.
 
-A message of pyroute2 takes half a millisecond to make; a cold start of ipvs mode needs tens of
-thousands. So what is asked often is packed here with `struct`.
+A message of pyroute2 takes half a millisecond to make, and a cold start of ipvs mode needs tens of
+thousands. So frequent requests are packed with `struct` here.
 Source: linux/netlink.h; man 7 netlink.
 """
 
@@ -38,39 +38,39 @@ _NEEDS_ROOT = "run as root; in a container with --privileged, or with the capabi
 
 
 class Request(NamedTuple):
-    """`body` begins with the header of the family. `what`: words for a complaint, joined by blanks.
-
-    `fine`: errors (errno) that are as good as success.
-    """
+    """One netlink message to send."""
 
     kind: int
     body: bytes
+    """Begins with the header of the family."""
     what: tuple[object, ...]
+    """Words for an error message, joined by blanks."""
     flags: int = 0
     fine: frozenset[int] = frozenset()
+    """Errors (errno) that count as success."""
 
 
 class Netlink:
-    """A socket in the namespace of the thread that opened it. A context manager."""
+    """A netlink socket in the namespace of the thread that opened it. A context manager."""
 
     def __init__(self, protocol: int, errors: Mapping[int, str] | None = None) -> None:
-        """`errors`: words for the codes beyond errno that some families have."""
+        """Open the socket. `errors`: words for the codes beyond errno that some families have."""
         self._errors = errors or {}
         self._sequence = 0
         self._send_room = 1 << 17
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
         self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)  # errors without the whole request
         self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)  # but with the kernel's own words
-        # Room for the errors of a whole chunk, which are all there before the first one is read.
-        with suppress(PermissionError):  # root of a user namespace has to do with the default
+        # Room for the errors of a whole chunk: all of them wait before the first one is read.
+        with suppress(PermissionError):  # root of a user namespace has only the default
             self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _BUFFER_BYTES)
 
     def be_strict(self) -> None:
-        """Dumps heed what the request selects. NETLINK_ROUTE only."""
+        """Make dumps honour the filter in the request. NETLINK_ROUTE only."""
         self._socket.setsockopt(_SOL_NETLINK, _GET_STRICT_CHK, 1)
 
     def send(self, requests: Iterable[Request]) -> None:
-        """Have all carried out, in order. One that fails does not keep the others from it.
+        """Have all requests carried out, in order. A failure does not stop those after it.
 
         Raises KernelRefused with the first failures, Unsupported without the privilege.
         """
@@ -92,9 +92,9 @@ class Netlink:
             raise KernelRefused(_some(failures))
 
     def send_at_once(self, requests: Sequence[Request]) -> None:
-        """Have all carried out as the family sees fit that gets them in one piece.
+        """Send all requests in one message, for the family to carry out by its own rules.
 
-        For families that answer nothing but errors, and that before the call returns.
+        For families that answer with errors only, and before the call returns.
         Raises KernelRefused with the first failures, Unsupported without the privilege.
         """
         first = self._sequence + 1
@@ -119,7 +119,7 @@ class Netlink:
             raise KernelRefused(_some(failures))
 
     def ask(self, request: Request) -> memoryview:
-        """The body of the one answer."""
+        """Return the body of the one answer."""
         self._sequence += 1
         self._socket.send(_message(request, self._sequence, request.flags | _REQUEST))
         while True:
@@ -129,7 +129,7 @@ class Netlink:
                 return body
 
     def dump(self, request: Request) -> list[memoryview]:
-        """The bodies of all answers. Asks again if the kernel's list has changed meanwhile."""
+        """Return the bodies of all answers. Asks again if the kernel's list changed meanwhile."""
         for _ in range(_DUMP_ATTEMPTS):
             self._sequence += 1
             self._socket.send(_message(request, self._sequence, request.flags | _REQUEST | _DUMP))
@@ -142,8 +142,8 @@ class Netlink:
         self._socket.close()
 
     def __del__(self) -> None:
-        """Who keeps one for long lets it go with itself."""
-        with suppress(AttributeError):  # it could not even be opened
+        """Close the socket of an owner that is garbage collected."""
+        with suppress(AttributeError):  # it could not be opened
             self.close()
 
     def __enter__(self) -> Self:
@@ -153,7 +153,7 @@ class Netlink:
         self.close()
 
     def _exchange(self, chunk: list[bytes], asked: list[Request]) -> list[str]:
-        """Send, wait for the answer to the last one, and say what has failed."""
+        """Send, wait for the answer to the last request, and return the failures."""
         last = _message(asked[-1], self._sequence, asked[-1].flags | _REQUEST | _ACK)
         self._socket.send(b"".join((*chunk[:-1], last)))
         failures: list[str] = []
@@ -163,8 +163,8 @@ class Netlink:
             except OSError as error:
                 if error.errno != errno.ENOBUFS:
                     raise
-                # The answer to the last one may be among the lost. What is there must go, else
-                # the kernel would drop the next answers without a word.
+                # The answer to the last one may be lost, too. What waits must be read, else the
+                # kernel would silently drop the next answers.
                 with suppress(BlockingIOError):
                     while True:
                         self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
@@ -178,7 +178,7 @@ class Netlink:
                     return failures
 
     def _collect(self, request: Request) -> tuple[list[memoryview], bool]:
-        """The answers, and whether they belong to one state of the list."""
+        """Return the answers, and whether they show one state of the list."""
         found: list[memoryview] = []
         whole = True
         while True:
@@ -192,16 +192,16 @@ class Netlink:
                 found.append(body)
 
     def _receive(self, requests: int = 1) -> list[tuple[int, int, int, memoryview]]:
-        """Kind, flags, sequence number and body of messages that answer the last `requests`.
+        """Return kind, flags, sequence number and body of messages that answer the last `requests`.
 
-        There may be others, if an error was raised before all answers were read.
+        Others may wait, if an error was raised before all answers were read; they are dropped.
         """
         first = self._sequence - requests + 1
         received = _messages(self._socket.recv(_RECEIVE_BYTES))
         return [message for message in received if message[2] >= first]
 
     def _complaint(self, request: Request, code: int, body: memoryview) -> str:
-        """Raises Unsupported if it is the privilege that is lacking."""
+        """Return an error message. Raises Unsupported if the privilege is missing."""
         message = f"{_words(request)}: {self._errors.get(code) or os.strerror(code)}"
         if code == errno.EPERM:
             raise Unsupported(message, remedy=_NEEDS_ROOT)
@@ -213,12 +213,12 @@ class Netlink:
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
-    """With its header, filled up to a multiple of four bytes."""
+    """Return an attribute with its header, padded to a multiple of four bytes."""
     return _ATTRIBUTE.pack(4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
 
 
 def attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Kind and payload of each attribute; flags are taken off the kind."""
+    """Yield kind and payload of each attribute, without the flags in the kind."""
     position = 0
     while position + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, position)
@@ -239,7 +239,7 @@ def _message(request: Request, sequence: int, flags: int) -> bytes:
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
-    """Kind, flags, sequence number and body of each."""
+    """Yield kind, flags, sequence number and body of each message."""
     view = memoryview(data)
     position = 0
     while position + _HEADER.size <= len(view):

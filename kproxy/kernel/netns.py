@@ -1,9 +1,9 @@
 """Network namespaces as values: create, enter, publish, close.
 
 A namespace lives as long as something holds it: a descriptor, a thread in it, a socket made in it,
-or a name under /run/netns. Anonymous ones have no name, so the death of this process, however
-sudden, ends them. Entering concerns the calling thread only: what it opens or starts meanwhile
-(sockets, threads, child processes) stays in the namespace, and other threads notice nothing.
+or a name under /run/netns. Anonymous ones have no name, so they end with this process, even if it
+is killed. Entering concerns the calling thread only: what it opens or starts meanwhile (sockets,
+threads, child processes) stays in the namespace, and other threads are not affected.
 
 `/proc/net` is a trap: it shows the namespace of the process, not of the thread. Use
 `/proc/thread-self/net`. `/proc/sys/net` shows the thread's.
@@ -30,8 +30,8 @@ RUN_DIR = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_SHARED, _MNT_DETACH = 0x1000, 0x4000, 0x100000, 2
 _HERE = "/proc/thread-self/ns/net"
-# Of the file that a namespace is about to be mounted on, to tell it from other people's: `ip netns
-# add` makes its own with mode 0, container runtimes with what their umask leaves of 0666.
+# The mode of the file that a namespace is about to be mounted on. It tells ours from others: `ip
+# netns add` makes its own with mode 0, container runtimes with what their umask leaves of 0666.
 _UNMOUNTED_MODE = 0o400
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
@@ -43,7 +43,7 @@ class Namespace:
     """One network namespace, held by a descriptor until `close`. `label` is for messages only."""
 
     def __init__(self, descriptor: int, label: str) -> None:
-        """Takes over `descriptor`. Use `create`, `open` or `current` instead."""
+        """Take over `descriptor`. Use `create`, `open` or `current` instead."""
         self._descriptor = descriptor
         self._published: list[str] = []
         self.label = label
@@ -51,7 +51,7 @@ class Namespace:
 
     @classmethod
     def create(cls, name: str = "") -> Self:
-        """A new namespace that nothing but this object holds; its `lo` is down.
+        """Create a namespace that nothing but this object holds; its `lo` is down.
 
         `name` is a label for messages, not a name under /run/netns: see `publish`.
         Raises Unsupported without the privilege.
@@ -69,7 +69,7 @@ class Namespace:
 
     @classmethod
     def open(cls, name: str) -> Self:
-        """The existing namespace /run/netns/`name`. Raises BadInput if there is none."""
+        """Open the existing namespace /run/netns/`name`. Raises BadInput if there is none."""
         path = _path(name)
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -86,15 +86,15 @@ class Namespace:
 
     @classmethod
     def current(cls) -> Self:
-        """The namespace the calling thread is in."""
+        """Open the namespace the calling thread is in."""
         return cls(os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC), "current")
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """The calling thread is in this namespace for the duration of the block.
+        """Move the calling thread into this namespace for the duration of the block.
 
-        Blocks may be nested, also in the same namespace. A block that cannot leave again aborts the
-        process: every later change would go to a namespace nobody meant.
+        Blocks may be nested, also in the same namespace. A block that cannot return aborts the
+        process: every later change would go to the wrong namespace.
         """
         before = os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -108,12 +108,12 @@ class Namespace:
             os.close(before)
 
     def run(self, func: Callable[[], _T]) -> _T:
-        """The result of `func` called inside."""
+        """Return the result of `func` called inside."""
         with self.entered():
             return func()
 
     def fileno(self) -> int:
-        """The descriptor, for netlink requests that name a namespace by one."""
+        """Return the descriptor, for netlink requests that name a namespace by one."""
         if self._descriptor < 0:
             raise ValueError(f"network namespace {self.label} is closed")
         return self._descriptor
@@ -121,8 +121,8 @@ class Namespace:
     def publish(self, name: str) -> None:
         """Make it visible as /run/netns/`name` to `ip netns`, until `unpublish` or `close`.
 
-        The name outlives a killed process, so whoever publishes must record it somewhere.
-        Raises NamespaceBusy, saying who holds it, if the name is taken.
+        The name outlives a killed process, so the caller must record it somewhere.
+        Raises NamespaceBusy, naming the processes that hold it, if the name is taken.
         """
         path = _path(name)
         _prepare_run_dir()
@@ -139,13 +139,13 @@ class Namespace:
         self._published.append(name)
 
     def unpublish(self) -> None:
-        """Take all names away that `publish` gave."""
+        """Remove all names that `publish` gave."""
         while self._published:
             remove_published(self._published[-1])
             self._published.pop()
 
     def close(self) -> None:
-        """Let go of it. Harmless when repeated."""
+        """Remove its names and close the descriptor. Harmless when repeated."""
         if self._descriptor < 0:
             return
         self.unpublish()
@@ -175,17 +175,17 @@ class Namespace:
 
 
 def published_names() -> list[str]:
-    """Names under /run/netns, whoever made them."""
+    """Return all names under /run/netns, also those of other programs."""
     return sorted(path.name for path in RUN_DIR.iterdir()) if RUN_DIR.is_dir() else []
 
 
 def is_unmounted(status: os.stat_result) -> bool:
-    """Of a file under /run/netns: one that `publish` made for a namespace to be mounted on."""
+    """Tell whether a file under /run/netns is one that `publish` made, not yet mounted on."""
     return stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) == _UNMOUNTED_MODE
 
 
 def remove_published(name: str) -> None:
-    """Take away the name /run/netns/`name`; no such name is fine. The namespace may live on."""
+    """Remove the name /run/netns/`name`, if it exists. The namespace itself may stay in use."""
     path = _path(name)
     if _libc.umount2(os.fsencode(path), _MNT_DETACH) and ctypes.get_errno() not in (
         errno.EINVAL,  # a plain file: its publisher died between the two steps
@@ -195,7 +195,7 @@ def remove_published(name: str) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        if error.errno != errno.EBUSY:  # somebody has published the name again by now
+        if error.errno != errno.EBUSY:  # another process has published the name again by now
             raise
 
 
@@ -220,7 +220,7 @@ def _is_namespace(descriptor: int) -> bool:
 
 
 def _prepare_run_dir() -> None:
-    """As `ip netns add` does: a shared mount, so that removal reaches other mount namespaces."""
+    """Make it a shared mount as `ip netns add` does: then other mount namespaces see removals."""
     RUN_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
     try:
         _mount("", RUN_DIR, _MS_SHARED | _MS_REC)
@@ -247,7 +247,7 @@ def _taken(name: str, path: Path) -> NamespaceBusy:
     return NamespaceBusy(
         f"network namespace {name} exists already; no process holds it",
         pid=0,
-        remedy=f"if nobody needs it: ip netns delete {name}",
+        remedy=f"if it is not needed any more: ip netns delete {name}",
     )
 
 
@@ -256,7 +256,7 @@ def _processes() -> Iterator[int]:
 
 
 def _holds(pid: int, inode: int) -> bool:
-    """Whether the process is in the namespace or has it open. One that is gone does not."""
+    """Tell whether the process is in the namespace or has it open. False if it has exited."""
     wanted = f"net:[{inode}]"
     try:
         if os.readlink(f"/proc/{pid}/ns/net") == wanted:
@@ -278,7 +278,7 @@ def _command(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
-        return "gone"
+        return "exited"
 
 
 def _failure(what: str) -> Unsupported | KernelRefused:

@@ -1,6 +1,6 @@
-"""Named packet counters of netfilter (nfacct), which rules of either iptables variant may count on.
+"""Named packet counters of netfilter (nfacct), for rules of either iptables variant.
 
-Spoken over netlink, as the `nfacct` program does; it need not be installed.
+They are made over netlink, as by the `nfacct` program, which need not be installed.
 Source: linux/netfilter/nfnetlink_acct.h
 """
 
@@ -19,7 +19,7 @@ _ATTR_NAME = 1
 
 
 def ensure_counter(name: str) -> bool:
-    """Create the counter if it is missing. False if this kernel has no such counters.
+    """Create the counter if it is missing. Return False if this kernel has no such counters.
 
     `name` is at most 31 characters.
     """
@@ -31,7 +31,7 @@ def ensure_counter(name: str) -> bool:
 
 
 def delete_counter(name: str) -> None:
-    """Delete the counter, unless a rule still counts on it. It need not be there."""
+    """Delete the counter if it exists and no rule uses it."""
     with suppress(KernelRefused):
         _ask(_DELETE, ("delete counter", name))
 

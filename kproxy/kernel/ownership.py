@@ -1,7 +1,7 @@
 """One proxy for each network namespace.
 
 The claim is an abstract unix socket: such names belong to a network namespace, need no file, and
-vanish with the process that bound them, however it ends. The kernel tells everybody who
+vanish with the process that bound them, however it ends. The kernel tells each process that
 connects which process listens.
 """
 
@@ -21,10 +21,10 @@ _ADDRESS = "\0kproxy/owner"
 
 @contextmanager
 def claim_namespace() -> Iterator[None]:
-    """The calling thread's namespace is ours for the duration of the block.
+    """Claim the calling thread's namespace for the duration of the block.
 
-    Raises NamespaceBusy with the owner's pid, which is 0 if it cannot be seen from here: another
-    PID namespace, or an owner that thousands have asked already.
+    Raises NamespaceBusy with the owner's pid, which is 0 if it cannot be seen from here: the owner
+    is in another PID namespace, or thousands have asked before and its queue is full.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as claim:
         try:
@@ -42,7 +42,7 @@ def _owner() -> int:
         question.setblocking(False)
         try:
             question.connect(_ADDRESS)
-        except (BlockingIOError, ConnectionRefusedError):  # queue full; bound but not listening yet
+        except (BlockingIOError, ConnectionRefusedError):  # queue full; bound, not listening yet
             return 0
         size = struct.calcsize("3i")
         credentials = question.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
@@ -53,7 +53,7 @@ def _owner() -> int:
 def _busy(pid: int) -> NamespaceBusy:
     if pid == os.getpid():
         return NamespaceBusy(
-            "this process runs a kproxy in this network namespace already", pid=pid
+            "this process already runs a kproxy in this network namespace", pid=pid
         )
     who = f"the kproxy with pid {pid}" if pid else "a kproxy that cannot be seen from here"
     return NamespaceBusy(

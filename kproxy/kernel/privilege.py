@@ -1,4 +1,4 @@
-"""May this thread change the network of its namespace?"""
+"""The privilege to change the network of the calling thread's namespace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _CAP_NET_ADMIN = 12  # linux/capability.h
 
 
 def require_net_admin() -> None:
-    """Raises Unsupported, naming the privilege, if the thread lacks CAP_NET_ADMIN."""
+    """Raise Unsupported, naming the privilege, if the thread lacks CAP_NET_ADMIN."""
     status = Path("/proc/thread-self/status").read_text(encoding="ascii", errors="replace")
     effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
     if not int(effective.split()[1], 16) & 1 << _CAP_NET_ADMIN:

@@ -1,4 +1,4 @@
-"""Programs that are run for what they say: an argument list, text in, text out."""
+"""Programs run for their output: an argument list, text in, text out."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _PACKAGES = {
 
 
 def run(argv: Sequence[str], stdin: str | Iterable[str] = "", *, timeout_s: float = 60) -> str:
-    """What the program writes to its standard output, in the C locale.
+    """Run a program in the C locale and return its standard output.
 
-    The program lives in the network namespace of the calling thread. `stdin` may be an iterable of
-    pieces, which are made as the program takes them. It is closed after the last one, and by this
-    process's death: programs that read it to the end do not outlive us.
-    Raises Unsupported if the program is not installed, KernelRefused with the first lines
-    it wrote to standard error if it does not exit with 0 or is not done after `timeout_s` (killed).
+    It runs in the network namespace of the calling thread. `stdin` may be an iterable of pieces,
+    which are made as the program takes them. It is closed after the last one, and when this process
+    ends: programs that read it to the end do not outlive us.
+    Raises Unsupported if the program is not installed, KernelRefused with the first lines of its
+    standard error if it does not exit with 0 or has not exited after `timeout_s` (it is killed).
     """
     environment = {
         **os.environ,
@@ -53,7 +53,9 @@ def run(argv: Sequence[str], stdin: str | Iterable[str] = "", *, timeout_s: floa
             output, errors = _exchange(process, _pieces(stdin), time.monotonic() + timeout_s)
         except TimeoutError:
             process.kill()
-            raise KernelRefused(f"{shlex.join(argv)}: not done after {timeout_s:g} s") from None
+            raise KernelRefused(
+                f"{shlex.join(argv)}: killed, it was still running after {timeout_s:g} s"
+            ) from None
         except BaseException:  # an error while making the next piece, or an interrupt
             process.kill()
             raise
@@ -83,7 +85,7 @@ def _pieces(text: str | Iterable[str]) -> Iterator[bytes]:
 
 
 def _exchange(process: _Process, pieces: Iterator[bytes], deadline: float) -> tuple[bytes, bytes]:
-    """Feeds and reads until both outputs are at their end and the program has exited."""
+    """Feed and read until both outputs are at their end and the program has exited."""
     assert process.stdout
     assert process.stderr
     outputs: dict[IO[bytes], list[bytes]] = {process.stdout: [], process.stderr: []}
@@ -121,7 +123,7 @@ def _exchange(process: _Process, pieces: Iterator[bytes], deadline: float) -> tu
 
 
 def _feed(stream: IO[bytes], data: memoryview) -> memoryview | None:
-    """What is still to be written; None if there is nothing more, or nobody who reads it."""
+    """Write and return the rest; None if there was nothing more, or the reader has closed it."""
     if not data:
         return None
     try:

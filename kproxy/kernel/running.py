@@ -1,4 +1,4 @@
-"""Which kernel is running."""
+"""The kind of kernel that is running."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from pathlib import Path
 
 @functools.cache
 def on_uml() -> bool:
-    """Whether it is user-mode Linux: `kproxy.kernel.uml`."""
+    """Tell whether the running kernel is user-mode Linux (see `kproxy.kernel.uml`)."""
     return "User Mode Linux" in Path("/proc/cpuinfo").read_text(errors="replace")

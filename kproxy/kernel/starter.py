@@ -1,16 +1,16 @@
 """A small process that starts programs for a big one, on user-mode Linux.
 
-There the address space of a new program begins as a copy of that of the process which starts it,
-page by page where pages do not lie next to each other, and is then emptied (Linux,
-arch/um/kernel/skas/mmu.c: init_new_context). That takes 15 ms from a small process and 50 to 500
-from one that has lived for a while, by whatever call: so the first `start` starts this one, which
-starts all programs from then on. It ends with us.
+There the address space of a new program begins as a copy of that of its parent, page by page where
+pages do not lie next to each other, and is then emptied (Linux, arch/um/kernel/skas/mmu.c:
+init_new_context). That takes 15 ms from a small process and 50 to 500 from one that has run for a
+while, with any system call. So the first `start` starts this process, which starts all programs
+from then on. It ends with us.
 
     python -I -S starter.py SOCKET
 
-A message has what to run as JSON, and the descriptors of a network namespace, the three standard
-streams and a socket for the answers: {"error": errno, or 0} with a pidfd if it runs, and in the end
-{"status": n}, as subprocess has it. Standard library only: it is started by file name.
+A message holds the command as JSON, and the descriptors of a network namespace, the three standard
+streams and a socket for the answers: {"error": errno, or 0} with a pidfd if it runs, and at its end
+{"status": n}, as in subprocess. Standard library only: it is started by file name.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 _CLONE_NEWNET = 0x40000000
-_LONGEST_MESSAGE = 1 << 18  # more than a socket takes (net.core.wmem_default), so none is cut
+_LONGEST_MESSAGE = 1 << 18  # more than a socket takes (net.core.wmem_default), so none is cut off
 _MOST_DESCRIPTORS = 5
 _libc = ctypes.CDLL(None, use_errno=True)
 _starting = threading.Lock()
-_starter: list[socket.socket] = []  # one, once there is a need
+_starter: list[socket.socket] = []  # one socket after the first `start`
 
 
 class Started:
-    """A program that was started; as much of subprocess.Popen as `kproxy.kernel.process` needs."""
+    """A started program, with the part of subprocess.Popen that `kproxy.kernel.process` needs."""
 
     def __init__(
         self, stdin: IO[bytes] | None, stdout: IO[bytes], stderr: IO[bytes], answers: socket.socket
     ) -> None:
-        """Waits until it runs; raises OSError if it does not."""
+        """Wait until it runs. Raises OSError if it could not be started."""
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
         self.returncode: int | None = None
         self._answers = answers
@@ -54,7 +54,7 @@ class Started:
         (self._pidfd,) = descriptors
 
     def wait(self, timeout: float | None = None) -> int:
-        """Raises subprocess.TimeoutExpired."""
+        """Return the exit status as subprocess does. Raises subprocess.TimeoutExpired."""
         if self.returncode is None:
             ended = select.poll()
             ended.register(self._answers, select.POLLIN)
@@ -86,9 +86,9 @@ class Started:
 
 
 def start(argv: Sequence[str], *, has_input: bool, env: Mapping[str, str]) -> Started:
-    """A program in the calling thread's network namespace and working directory, between pipes.
+    """Start a program in the calling thread's network namespace and working directory, with pipes.
 
-    Its standard input is at its end unless `has_input`. Raises OSError as subprocess.Popen does.
+    Its standard input is empty unless `has_input`. Raises OSError as subprocess.Popen does.
     """
     request = json.dumps({"argv": list(argv), "env": dict(env), "cwd": os.getcwd()})
     with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
@@ -113,7 +113,7 @@ def start(argv: Sequence[str], *, has_input: bool, env: Mapping[str, str]) -> St
 def _pipe(
     reader: contextlib.ExitStack, writer: contextlib.ExitStack
 ) -> tuple[IO[bytes], IO[bytes]]:
-    """Both ends, and who closes each."""
+    """Return both ends of a pipe, each to be closed by its stack."""
     reads, writes = os.pipe()
     return (
         reader.enter_context(os.fdopen(reads, "rb", buffering=0)),
@@ -126,17 +126,17 @@ def _socketpair() -> tuple[socket.socket, socket.socket]:
 
 
 def _receive(end: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """A message and its descriptors."""
+    """Return a message and its descriptors."""
     message, descriptors, _, _ = socket.recv_fds(
         end, _LONGEST_MESSAGE, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
     )
     if not message:
-        raise ConnectionResetError("the process that starts programs for others is gone")
+        raise ConnectionResetError("the helper process that starts programs has ended")
     return json.loads(message), descriptors
 
 
 def _connection() -> socket.socket:
-    """To the small process, which is started if there is none yet."""
+    """Return the socket to the small process, which is started if it does not run yet."""
     with _starting:
         if not _starter:
             near_end, far_end = _socketpair()
@@ -166,7 +166,7 @@ def main() -> None:
 
 def _serve(request: dict[str, Any], descriptors: list[int]) -> None:
     namespace, *streams, far_end = descriptors
-    # If whoever asked is gone, so is who waits for an answer.
+    # If the process that asked has ended, no process waits for the answer.
     with socket.socket(fileno=far_end) as answers, contextlib.suppress(BrokenPipeError):
         try:
             if _libc.setns(namespace, _CLONE_NEWNET):

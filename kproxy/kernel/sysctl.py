@@ -11,7 +11,7 @@ _ROOT = Path("/proc/sys")
 
 
 def read(name: str) -> str:
-    """The value of a setting such as `net/ipv4/ip_forward`, white space trimmed.
+    """Return the value of a setting such as `net/ipv4/ip_forward`, white space trimmed.
 
     Raises Unsupported if this kernel (or this namespace) has no such setting.
     """
@@ -22,9 +22,9 @@ def read(name: str) -> str:
 
 
 def write(name: str, value: str | int) -> bool:
-    """Set it if it is different; whether it was.
+    """Set it if it is different, and return whether it was.
 
-    Raises Unsupported if it is missing or read-only here, KernelRefused for a value it rejects.
+    Raises Unsupported if it is missing or read-only here, KernelRefused if it rejects the value.
     """
     if read(name).split() == str(value).split():
         return False

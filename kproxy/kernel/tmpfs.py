@@ -8,7 +8,7 @@ import os
 from kproxy.errors import KernelRefused
 
 # include/uapi/asm-generic/unistd.h (the same on all architectures), linux/mount.h. By number, since
-# the functions of these names came with glibc 2.36 only.
+# glibc has functions of these names only since 2.36.
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
 _FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
 _FSCONFIG_CMD_CREATE = 6
@@ -17,9 +17,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def open_tmpfs() -> int:
-    """A descriptor of an empty folder, which has no name; below /proc/self/fd it is a path.
+    """Return a descriptor of an empty folder without a name; its path is below /proc/self/fd.
 
-    The folder and all in it vanish with the last process that has the descriptor, however that
+    The folder and its contents vanish with the last process that has the descriptor, however that
     ends. Needs Linux 5.2. Raises KernelRefused.
     """
     context = _call(_FSOPEN, b"tmpfs", _FSOPEN_CLOEXEC)

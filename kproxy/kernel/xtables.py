@@ -1,8 +1,8 @@
 """iptables of one address family and one variant, in the namespace of the calling thread.
 
 Two variants of the same commands exist: `legacy` talks to the kernel's own ip_tables, where a table
-is replaced as a whole, `nft` translates to nf_tables. Their rules are invisible to each other, both
-are active at once, so a proxy must use the one everybody else in the namespace uses.
+is replaced as a whole, `nft` translates to nf_tables. They do not see each other's rules, and both
+are active at once, so a proxy must use the variant that other programs in the namespace use.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ Variant = Literal["nft", "legacy"]
 Table = Literal["mangle", "nat", "filter"]
 TABLES: tuple[Table, ...] = get_args(Table)
 Chains = dict[str, list[str]]
-"""Chain -> its rules in order, each without the leading "-A CHAIN "."""
+"""The rules of each chain in order, each without the leading "-A CHAIN "."""
 
 
 class Jump(Struct, frozen=True):
-    """A rule in a chain of the system. As text it reads back from the kernel as it was written."""
+    """A rule in a built-in chain. `rule` is written exactly as iptables-save prints it."""
 
     table: Table
     chain: str
     rule: str
 
 
-# 1.6.2 brought --random-fully and iptables-restore --wait; kube-proxy still has ways around them.
+# 1.6.2 added --random-fully and iptables-restore --wait; kube-proxy still has ways around them.
 MINIMUM_VERSION = (1, 6, 2)
 _WAIT = "--wait=30"  # seconds for the lock of the legacy variant, which all namespaces share
 _HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY", "KUBE-PROXY-CANARY")
@@ -55,11 +55,11 @@ class Xtables:
         self._command = f"{_prefix(family)}-{variant}"
 
     def version(self) -> tuple[int, ...]:
-        """Raises Unsupported if the command is not installed."""
+        """Return the version of the command. Raises Unsupported if it is not installed."""
         return _version(self._command)
 
     def require(self) -> None:
-        """Raises Unsupported, saying what is lacking, if kproxy cannot work with it here."""
+        """Raise Unsupported, saying what is missing, if kproxy cannot work with it here."""
         version = self.version()
         if version < MINIMUM_VERSION:
             found, wanted = (".".join(map(str, v)) for v in (version, MINIMUM_VERSION))
@@ -70,25 +70,28 @@ class Xtables:
             raise Unsupported(str(error), remedy="run as root, or with --privileged") from None
 
     def has(self, table: Table) -> bool:
-        """Whether the table can hold rules. False for a legacy table nobody has used here yet."""
+        """Tell whether the table can hold rules. False for a legacy table not yet used here."""
         return self.variant == "nft" or table in _legacy_table_names(self.family)
 
     def has_chain(self, table: Table, name: str) -> bool:
-        """Cheap: starts no process. In a legacy table a comment may be taken for the chain."""
+        """Tell whether a chain exists, without starting a process.
+
+        In a legacy table a comment may be taken for the chain.
+        """
         if self.variant == "nft":
             return _nft_has_chain(self.family, table, name)
         return self.has(table) and name.encode() + b"\0" in _legacy_entries(self.family, table)
 
     def save(self, table: Table) -> Chains:
-        """All chains of a table."""
+        """Return all chains of a table."""
         return parse_save(run([f"{self._command}-save", "-t", table]))[table]
 
     def save_all(self) -> dict[Table, Chains]:
-        """All tables, in one process; one that nobody has used here yet is empty."""
+        """Return all tables, read by one process; one that was never used here is empty."""
         return parse_save(run([f"{self._command}-save"]))
 
     def chains(self, table: Table, names: Iterable[str]) -> Chains:
-        """Those of the named chains that exist. Does not read the others where that saves work."""
+        """Return those of the named chains that exist, without reading the others if possible."""
         if self.variant == "legacy":  # every command fetches the whole table, so fetch it once
             saved = self.save(table)
             return {name: saved[name] for name in names if name in saved}
@@ -104,7 +107,7 @@ class Xtables:
         return found
 
     def read(self, table: Table) -> Chains:
-        """As `save`, with single blanks; legacy IPv4 tables without starting a process."""
+        """Return the same as `save` with single blanks; legacy IPv4 tables without a process."""
         if self.variant == "legacy" and self.family is Family.IPV4:
             from kproxy.kernel.legacy_reader import read_table
 
@@ -113,21 +116,21 @@ class Xtables:
         return {chain: [" ".join(rule.split()) for rule in rules] for chain, rules in saved.items()}
 
     def restore(self, pieces: Iterable[str]) -> None:
-        """Feed one transaction: what is not mentioned stays. Raises KernelRefused."""
-        # A large transaction takes the nft variant minutes; a hang must still end some day.
+        """Feed one transaction; what it does not mention stays as it is. Raises KernelRefused."""
+        # A large transaction takes the nft variant minutes; a hang must still end.
         run([f"{self._command}-restore", "--noflush", _WAIT], pieces, timeout_s=600)
 
-    def remove(self, table: Table, doomed: Collection[str], jumps: Iterable[Jump]) -> None:
-        """Delete those of the jumps, and then of the chains, that are there.
+    def remove(self, table: Table, to_remove: Collection[str], jumps: Iterable[Jump]) -> None:
+        """Delete the jumps, then the chains, as far as they exist.
 
         A chain that another rule still leads to is emptied, but stays; it is named in the
-        KernelRefused that is raised when all else is gone.
+        KernelRefused that is raised after all else has been removed.
         """
         if not self.has(table):
             return
         saved = self.save(table)
         present = [jump for jump in jumps if jump.rule in saved.get(jump.chain, ())]
-        chains = sorted(saved.keys() & doomed)
+        chains = sorted(saved.keys() & to_remove)
         held = _held(saved, chains, present)
         lines = [f"-D {jump.chain} {jump.rule}\n" for jump in present]
         lines += [f":{chain} - [0:0]\n" for chain in chains]
@@ -137,16 +140,16 @@ class Xtables:
         if held:
             raise KernelRefused(
                 "\n".join(
-                    f"{table} {chain} stays, empty: {holder} leads to it"
+                    f"{table} {chain} was emptied but not deleted: {holder} leads to it"
                     for chain, holder in held.items()
                 )
             )
 
     def generation(self) -> tuple[int, ...]:
-        """Changes when anybody changes rules; a matter of microseconds whatever the size.
+        """Return a value that changes with the rules, in microseconds whatever their number.
 
         nft: the number of the last commit in this namespace, of any table and family.
-        legacy: entry counts and sizes, which an exchange of equally long rules leaves the same.
+        legacy: entry counts and sizes; replacing rules by equally long ones does not change them.
         """
         if self.variant == "nft":
             return (_nft_generation(),)
@@ -154,7 +157,7 @@ class Xtables:
 
 
 def installed_variants() -> list[Variant]:
-    """Those whose commands can be started."""
+    """Return the variants whose commands can be started."""
     found: list[Variant] = []
     for variant in get_args(Variant):
         with suppress(Unsupported):
@@ -164,20 +167,22 @@ def installed_variants() -> list[Variant]:
 
 
 def open_xtables(family: Family, variant: str) -> Xtables:
-    """`variant`: nft, legacy, or auto for the one in use in the namespace of the calling thread."""
+    """Return the Xtables for `variant`: nft, legacy, or auto for the one in use in the namespace of
+    the calling thread.
+    """
     if variant == "auto":
         return Xtables(family, choose_variant(family))
     return Xtables(family, "legacy" if variant == "legacy" else "nft")
 
 
 def choose_variant(family: Family) -> Variant:
-    """The variant in use in this namespace, as far as one can see; else the machine's default.
+    """Return the variant that seems to be in use in this namespace, else the machine's default.
 
-    First who left Kubernetes' own marks, then where the rules are. Source:
+    The first with Kubernetes' own marks counts, else the one with the most rules. Source:
     https://github.com/kubernetes-sigs/iptables-wrappers (iptables-wrapper-installer.sh)
     """
     default = _default_variant(family)
-    # Asking a namespace for legacy tables makes them, so only one that has some is asked.
+    # Reading legacy tables creates them, so they are read only in a namespace that has some.
     legacy_used = bool(_legacy_table_names(family))
     if default == "nft" and not legacy_used:
         return "nft"
@@ -208,7 +213,7 @@ def kube_chains(chains: Chains) -> dict[str, tuple[str, ...]]:
 
 
 def parse_save(text: str) -> dict[Table, Chains]:
-    """The chains of each table in the output of iptables-save."""
+    """Return the chains of each table in the output of iptables-save."""
     tables: dict[str, Chains] = {table: {} for table in TABLES}
     chains: Chains = {}
     for line in text.splitlines():
@@ -222,17 +227,17 @@ def parse_save(text: str) -> dict[Table, Chains]:
     return {table: tables[table] for table in TABLES}
 
 
-def _held(saved: Chains, doomed: Collection[str], jumps: Collection[Jump]) -> dict[str, str]:
-    """Chain -> a chain with a rule that leads to it and is neither one of the jumps nor doomed."""
+def _held(saved: Chains, to_remove: Collection[str], jumps: Collection[Jump]) -> dict[str, str]:
+    """Return, for each chain to remove that another rule leads to, the chain of that rule."""
     ours = {(jump.chain, jump.rule) for jump in jumps}
     targets = {
         f" {rule}".rpartition(" -j ")[2].split()[0]: chain
         for chain, rules in saved.items()
-        if chain not in doomed
+        if chain not in to_remove
         for rule in rules
         if " -j " in f" {rule}" and (chain, rule) not in ours
     }
-    return {chain: targets[chain] for chain in doomed if chain in targets}
+    return {chain: targets[chain] for chain in to_remove if chain in targets}
 
 
 @lru_cache
@@ -240,7 +245,7 @@ def _version(command: str) -> tuple[int, ...]:
     text = run([command, "--version"])
     found = re.search(r"v(\d+(?:\.\d+)+)", text)
     if not found:
-        raise Unsupported(f"{command} --version says nothing of a version: {text[:80]!r}")
+        raise Unsupported(f"{command} --version printed no version: {text[:80]!r}")
     return tuple(int(part) for part in found[1].split("."))
 
 
@@ -249,7 +254,7 @@ def _prefix(family: Family) -> str:
 
 
 def _default_variant(family: Family) -> Variant:
-    """What `iptables` is on this machine (update-alternatives on Debian)."""
+    """Return the variant that `iptables` is on this machine (update-alternatives on Debian)."""
     path = shutil.which(_prefix(family), path=None) or f"/usr/sbin/{_prefix(family)}"
     return "legacy" if "legacy" in Path(path).resolve().name else "nft"
 
@@ -258,7 +263,7 @@ def _legacy_table_names(family: Family) -> list[str]:
     name = "ip_tables_names" if family is Family.IPV4 else "ip6_tables_names"
     try:
         return Path(f"/proc/thread-self/net/{name}").read_text().split()
-    except OSError:  # no legacy support in this kernel, or not ours to read
+    except OSError:  # no legacy support in this kernel, or no permission to read it
         return []
 
 
@@ -267,7 +272,7 @@ _NFNL_GETCHAIN = (10 << 8) | 4
 
 
 def _nft_used() -> bool:
-    """Whether anything was ever written to nf_tables in this namespace."""
+    """Tell whether anything was ever written to nf_tables in this namespace."""
     try:
         return _nft_generation() > 1
     except KernelRefused:  # no nf_tables in this kernel
@@ -282,7 +287,7 @@ def _nft_generation() -> int:
     kind = struct.unpack_from("=H", answer, 4)[0]
     if kind == 2:  # NLMSG_ERROR
         code = -struct.unpack_from("=i", answer, 16)[0]
-        raise KernelRefused(f"the kernel does not tell the generation of nf_tables (errno {code})")
+        raise KernelRefused(f"cannot read the generation of nf_tables: {os.strerror(code)}")
     # nlmsghdr 16, nfgenmsg 4, then the first attribute: NFTA_GEN_ID, big endian.
     generation: int = struct.unpack_from(">L", answer, 24)[0]
     return generation
@@ -313,22 +318,22 @@ def _legacy_sizes(family: Family) -> tuple[int, ...]:
 
 
 def _legacy_info(family: Family, table: str) -> tuple[int, int]:
-    """Entries and bytes of one table."""
+    """Return the numbers of entries and bytes of one table."""
     head = _INFO.pack(table.encode(), *([0] * 13))
     fields = _INFO.unpack(_legacy_answer(family, _SO_GET_INFO, head, _INFO.size))
     return int(fields[-2]), int(fields[-1])
 
 
 def _legacy_entries(family: Family, table: str) -> bytes:
-    """A table as the kernel has it: a chain's name stands in the entry before its first rule."""
+    """Return a table as the kernel has it: a chain's name is in the entry before its first rule."""
     size = _legacy_info(family, table)[1]
     head = _ENTRIES.pack(table.encode(), size)
     return _legacy_answer(family, _SO_GET_ENTRIES, head, _ENTRIES.size + size)
 
 
 def _legacy_answer(family: Family, option: int, head: bytes, size: int) -> bytes:
-    """What getsockopt writes into a buffer that begins with `head`, which names the table."""
-    import ctypes  # not needed in the nft variant
+    """Return the buffer that getsockopt fills. It begins with `head`, which names the table."""
+    import ctypes  # only the legacy variant needs it
 
     level = socket.IPPROTO_IP if family is Family.IPV4 else socket.IPPROTO_IPV6
     libc = ctypes.CDLL(None, use_errno=True)
@@ -337,5 +342,5 @@ def _legacy_answer(family: Family, option: int, head: bytes, size: int) -> bytes
     with socket.socket(family.socket_family, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
         if libc.getsockopt(raw.fileno(), level, option, buffer, ctypes.byref(length)):
             reason = os.strerror(ctypes.get_errno())
-            raise KernelRefused(f"the kernel does not tell about a legacy table: {reason}")
+            raise KernelRefused(f"cannot read a legacy table: {reason}")
     return buffer.raw

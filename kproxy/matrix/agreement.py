@@ -15,7 +15,7 @@ Measured = Mapping[Setting, Mapping[Question, Cell]]
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """One statement and what was measured for it."""
+    """One statement and the cell measured for it."""
 
     statement: Statement
     cell: Cell
@@ -27,12 +27,12 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     @property
     def disappoints(self) -> bool:
-        """It disagrees, though kube-proxy can do what is said."""
+        """Tell whether it disagrees though a kube-proxy could do what the document says."""
         return not self.agrees and not self.statement.unreproducible
 
 
 class Count(Struct, frozen=True, kw_only=True):
-    """How many statements of a kind agree."""
+    """The number of statements that agree, of all of a kind."""
 
     agreed: int
     of: int
@@ -42,7 +42,7 @@ class Count(Struct, frozen=True, kw_only=True):
 
 
 def compare(revision: Revision, measured: Measured) -> list[Comparison]:
-    """Every statement of the revision, in its order."""
+    """Compare every statement of the revision, in its order."""
     return [
         Comparison(
             statement=statement,
@@ -62,7 +62,7 @@ def by_question(cells: Iterable[Cell], protocol: str = "TCP") -> dict[Question, 
 
 
 def differing(one: Iterable[Cell], other: Iterable[Cell]) -> list[tuple[Cell, Cell]]:
-    """Cells of the same question with another outcome, or with another kind of source."""
+    """Return the pairs of cells for the same question that differ in outcome or kind of source."""
     known = {(cell.question, cell.protocol): cell for cell in other}
     pairs = [(cell, known[cell.question, cell.protocol]) for cell in one]
     return [(cell, twin) for cell, twin in pairs if cell.ending != twin.ending]

@@ -1,6 +1,6 @@
-"""Settings that need IPVS, where the running kernel has none: measured on user-mode Linux.
+"""Measures settings that need IPVS on user-mode Linux, where the running kernel has none.
 
-python -m kproxy.matrix.elsewhere REQUEST    # JSON in, JSON out; runs there
+python -m kproxy.matrix.elsewhere REQUEST    # JSON in, JSON out; runs in the guest
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ def measure_all(
     *,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Measurements:
-    """Each setting on a kernel that can do it; both kernels work at the same time.
+    """Measure each setting on a kernel that supports it; both kernels work at the same time.
 
-    `tell` hears of progress. Raises what `measure` raises, and KernelRefused with its words if the
-    other kernel fails.
+    `tell` is called with progress messages. Raises what `measure` raises, and KernelRefused with
+    the error of the other kernel if that fails.
     """
     wanted = list(dict.fromkeys(settings))
     there = [each for each in wanted if load(each.mode).lacks_kernel()]

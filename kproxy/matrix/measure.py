@@ -1,4 +1,4 @@
-"""One setting, measured: every question by a connection and by a traced probe."""
+"""Measures one setting: every question by a connection and by a traced probe."""
 
 from __future__ import annotations
 
@@ -39,16 +39,15 @@ from kproxy.outcome import Connection, Outcome
 
 
 class Cell(Struct, frozen=True, kw_only=True):
-    """What was found for one question and protocol.
-
-    `source_is`: what the source is that was seen: pod, node, eip, gateway (of the server's node,
-    towards its pods), tunnel, second, client; "" if none was.
-    """
+    """The result for one question and protocol."""
 
     question: Question
     protocol: str
     asked: str
     source_is: str
+    """The kind of source that the server saw: pod, node, eip, gateway (the server node's, towards
+    its pods), tunnel, second, client; "" if it saw none.
+    """
     explanation: Explanation
 
     @property
@@ -61,7 +60,7 @@ class Cell(Struct, frozen=True, kw_only=True):
 
     @property
     def ending(self) -> tuple[Outcome, str]:
-        """What two cells have in common that are alike: the outcome, and what the source is."""
+        """Return the part in which equal cells agree: the outcome, and the kind of source."""
         return self.connection.outcome, self.source_is
 
 
@@ -70,7 +69,7 @@ def measure(
     kinds: Collection[Kind] = tuple(Kind),
     protocols: Sequence[str] = ("TCP", "UDP"),
 ) -> list[Cell]:
-    """Build the lab, ask everything at once, take it down.
+    """Build the lab, ask all questions at once, remove it.
 
     Raises Unsupported if this machine lacks what the setting needs, and what `Lab` raises.
     """
@@ -121,9 +120,9 @@ def _ask(
 
 
 def _address(lab: Lab, setting: Setting, question: Question) -> str:
-    """Of the target, as the client writes it."""
+    """Return the address of the target, as the client uses it."""
     family = Family(setting.family)
-    own = OTHER_NODE  # only clients there are asked for their own node
+    own = OTHER_NODE  # only clients there are asked to reach their own node
     match question.target:
         case Target.CLUSTER_IP:
             return cluster_ip(setting, question.kind)

@@ -1,4 +1,4 @@
-"""Where clients are and what they ask for, in the words of the vendors' tables.
+"""Places of clients and targets of their requests, in the words of the vendors' tables.
 
 The server pod runs on node-a. Clients "other" are on node-b, and node-c is a third node.
 """
@@ -14,15 +14,19 @@ SERVER_NODE, OTHER_NODE, THIRD_NODE = "node-a", "node-b", "node-c"
 
 
 class Client(StrEnum):
+    """The place of a client."""
+
     NODE_SAME = "node-same"  # a process on the node that runs the server pod
-    NODE_OTHER = "node-other"  # a process on a node that does not
+    NODE_OTHER = "node-other"  # a process on a node that does not run it
     CONTAINER_SAME = "container-same"  # another pod on the server's node
     CONTAINER_OTHER = "container-other"
     OUTSIDE = "outside"  # on the internet
 
 
 class Target(StrEnum):
-    """`own`: of the client's node, if that is not the server's; `another`: of a third node."""
+    """The address that is asked. `own`: the client's node, if that is not the server's; `another`:
+    a third node.
+    """
 
     CLUSTER_IP = "cluster-ip"
     SERVER_PRIVATE = "server-node-private"
@@ -37,7 +41,7 @@ class Target(StrEnum):
 
 
 class Kind(StrEnum):
-    """Of a Service, and how it is asked."""
+    """The kind of a Service, and of the way to it."""
 
     CLUSTER_IP = "clusterip"
     NODE_PORT = "nodeport"
@@ -53,7 +57,7 @@ HOSTS = {
     Client.CONTAINER_OTHER: "client-b",
     Client.OUTSIDE: "outside",
 }
-"""The host of the lab a client is."""
+"""The host of the lab that is each client."""
 
 _NODE_PORTS = (
     Target.SERVER_PRIVATE,
@@ -80,7 +84,7 @@ _PRIVATE = {
 
 
 class Question(Struct, frozen=True, order=True):
-    """Who asks for what. A row of a table."""
+    """A client and its target. A row of a table."""
 
     kind: Kind
     client: Client
@@ -88,8 +92,8 @@ class Question(Struct, frozen=True, order=True):
 
 
 def questions(kinds: Iterable[Kind] = tuple(Kind)) -> list[Question]:
-    """All that make sense: private addresses are nothing to the internet, and only a client on a
-    node without the server has an own node besides the server's.
+    """Return all questions that make sense: the internet does not reach private addresses, and only
+    a client on a node without the server has an own node besides the server's.
     """
     return [
         Question(kind, client, target)

@@ -72,7 +72,7 @@ _BOARDS = (
 
 
 def chapters(measured: Mapping[Setting, Sequence[Cell]]) -> list[Chapter]:
-    """One for each setting and protocol; one for both protocols where they do not differ."""
+    """Return a chapter for each setting and protocol, or one for both if they do not differ."""
     return [
         _chapter(f"{title_of(setting)}, {protocols}", cells)
         for setting, found in measured.items()
@@ -99,7 +99,7 @@ def _by_protocol(cells: Sequence[Cell]) -> list[tuple[str, list[Cell]]]:
 
 
 def _alike(one: Iterable[Cell], other: Iterable[Cell]) -> bool:
-    """Whether what both have is the same. (Through an ingress only TCP can be asked.)"""
+    """Tell whether the questions that both have end the same (an ingress has only TCP)."""
     known = {cell.question: cell for cell in one}
     return all(cell.ending == known[cell.question].ending for cell in other)
 
@@ -144,7 +144,10 @@ def _detail(cell: Cell) -> str:
 
 
 def differences(title: str, pairs: Sequence[tuple[Cell, Cell]], one: str, other: str) -> Chapter:
-    """Cells that are not alike in two measurements. Both protocols share a row if they can."""
+    """Return a chapter of the cells that differ in two measurements.
+
+    Both protocols share a row if they differ in the same way.
+    """
     notes: dict[str, int] = {}
     rows: dict[object, tuple[tuple[str, ...], tuple[Mark | None, ...]]] = {}
     for first, second in pairs:
@@ -168,7 +171,7 @@ def differences(title: str, pairs: Sequence[tuple[Cell, Cell]], one: str, other:
 def comparison(
     revision: Revision, comparisons: Sequence[Comparison], measured: Measured
 ) -> Chapter:
-    """Documented against measured, cell by cell."""
+    """Return a chapter that compares documented and measured, cell by cell."""
     said = {(each.statement.question, each.statement.column): each for each in comparisons}
     questions = dict.fromkeys(each.statement.question for each in comparisons)
     columns = tuple(
@@ -209,7 +212,7 @@ def _compared(comparison: Comparison | None, cell: Cell) -> Mark:
 
 
 def summary(revision: Revision, comparisons: Sequence[Comparison]) -> Iterator[str]:
-    """How much agrees: in all, and by column."""
+    """Yield lines with the numbers of cells that agree: in all, and by column."""
     stated = [each for each in comparisons if not each.statement.implied]
     implied = [each for each in comparisons if each.statement.implied]
     yield (
@@ -224,7 +227,7 @@ def summary(revision: Revision, comparisons: Sequence[Comparison]) -> Iterator[s
 
 
 def cell_values(setting: Setting, cells: Iterable[Cell]) -> Mapping[str, object]:
-    """Plain values for JSON."""
+    """Return plain values for JSON."""
     return {
         "mode": setting.mode,
         "network": setting.network,

@@ -1,4 +1,4 @@
-"""Documented tables of who reaches what, read from `tables/`."""
+"""Documented access matrices, read from `tables/`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ SILENT = "-"
 
 
 class Statement(Struct, frozen=True, kw_only=True):
-    """What a document says about one question in one column.
-
-    `expect`: success or fail. `basis`: stated, derived, unqualified or implied. `unreproducible`:
-    why no kube-proxy does what it says, "" if one can.
-    """
+    """The statement of a document about one question in one column."""
 
     revision: str
     column: str
     question: Question
     expect: str
+    """success or fail."""
     basis: str
+    """stated, derived, unqualified or implied."""
     unreproducible: str
+    """The reason why no kube-proxy does what it says, "" if one can."""
 
     @property
     def implied(self) -> bool:
@@ -35,7 +34,7 @@ class Statement(Struct, frozen=True, kw_only=True):
 
 
 class Revision(Struct, frozen=True, kw_only=True):
-    """One revision of a document: a setting for each column, and what is said."""
+    """One revision of a document: a setting for each column, and its statements."""
 
     name: str
     settings: Mapping[str, Setting]
@@ -66,7 +65,9 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def node_level_affinity() -> list[Revision]:
-    """The table of `externalTrafficPolicy: Local` by network and mode, newest revision first."""
+    """Return the revisions of the table of `externalTrafficPolicy: Local` by network and mode,
+    newest first.
+    """
     text = files("kproxy.matrix.tables").joinpath("cce.yaml").read_text(encoding="utf-8")
     table = convert(yaml.safe_load(text), _Table)
     return [_revision(table, name, each) for name, each in table.revisions.items()]
@@ -83,7 +84,7 @@ def _revision(table: _Table, name: str, revision: _Revision) -> Revision:
 
 
 def _setting(table: _Table, column: str, revision: _Revision) -> Setting:
-    """Return the column's setting; `local_fallback` only matters in ipvs mode."""
+    """Return the column's setting. `local_fallback` matters only in ipvs mode."""
     network, mode = column.split("-")
     return Setting(
         mode=mode,

@@ -1,4 +1,4 @@
-"""Which cluster a matrix is measured on: the lab, and the Services in it."""
+"""The cluster that a matrix is measured on: the lab, and the Services in it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NODE_PORTS = {
     Kind.DNAT_GATEWAY: 30082,
     Kind.NGINX: 30083,
 }
-HOST = "web.example.com"  # what the ingress knows the server by
+HOST = "web.example.com"  # the server's host name at the ingress
 _NAMES = {
     Kind.CLUSTER_IP: "inside",
     Kind.NODE_PORT: "web",
@@ -55,7 +55,7 @@ BALANCERS = {Kind.LOAD_BALANCER: "lb", Kind.NGINX: "elb"}
 
 
 class Setting(Struct, frozen=True, kw_only=True, order=True):
-    """One cluster to measure. `local_fallback`: as kube-proxy since 1.25 in ipvs mode."""
+    """One cluster to measure. `local_fallback`: in ipvs mode, as in kube-proxy since 1.25."""
 
     mode: str = DEFAULT_MODE
     network: str = "vpc"
@@ -70,7 +70,7 @@ class Setting(Struct, frozen=True, kw_only=True, order=True):
 
 
 def spec(setting: Setting, kinds: Collection[Kind]) -> LabSpec:
-    """Three nodes, one server pod, one client on each kind of place."""
+    """Return a lab of three nodes, one server pod, and one client at each kind of place."""
     ports = (PortSpec(port=_POD_PORT), PortSpec(port=_POD_PORT, protocol="UDP"))
     server = PodSpec(name="server", labels={"app": "web"}, ports=ports)
     nginx = PodSpec(
@@ -100,7 +100,7 @@ def spec(setting: Setting, kinds: Collection[Kind]) -> LabSpec:
 
 
 def objects(setting: Setting, kinds: Collection[Kind]) -> list[KubernetesObject]:
-    """One Service for each kind. The ingress leads to the one that has only a cluster IP."""
+    """Return one Service for each kind. The ingress leads to the one that has only a cluster IP."""
     wanted = {*kinds, *([Kind.CLUSTER_IP] if Kind.NGINX in kinds else [])}
     services = [_service(setting, kind) for kind in Kind if kind in wanted]
     return [*services, *([_ingress()] if Kind.NGINX in kinds else [])]
@@ -144,7 +144,7 @@ def _service(setting: Setting, kind: Kind) -> Service:
 
 
 def _ingress() -> Ingress:
-    """Leads what asks for HOST to the cluster IP."""
+    """Return an Ingress that leads requests for HOST to the cluster IP."""
     name = _NAMES[Kind.CLUSTER_IP]
     backend = IngressBackend(
         service=IngressServiceBackend(name=name, port=ServiceBackendPort(number=PORT))

@@ -1,9 +1,9 @@
-"""Probes: real packets and real connections, and checks that hold them against the oracle.
+"""Probes: real packets and real connections, and checks that compare them with the oracle.
 
-`Prober` sends packets that scapy made from inside the clients, and reports what became of each;
+`Prober` sends packets made by scapy from inside the clients, and reports the outcome of each;
 `connect_many` makes kernel connections. `checks` compares both with the predictions; all three are
-values of `kproxy.outcome`. `fetch_many`
-asks in HTTP, for instance an ingress. `datagrams` says what UDP probes carry, for whoever answers.
+values of `kproxy.outcome`. `fetch_many` sends HTTP requests, for instance to an ingress.
+`datagrams` defines the payload of UDP probes, for the servers that answer them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when asked for: scapy takes a quarter of a second, and pods need only `datagrams`.
+    # Loaded at first use: scapy takes a quarter of a second, and pods need only `datagrams`.
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_MODULES[name]), name)

@@ -1,4 +1,4 @@
-"""Probes that travel at the same time: send them, then read every socket until all is clear."""
+"""Probes sent at the same time: send them all, then read every socket until each is decided."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DATAGRAM_BYTES = 2048
 
 @dataclass(slots=True)
 class Pending:
-    """A probe under way. `reply`: what the client's stack received from the address it asked."""
+    """A probe under way. `reply`: received by the client's stack, from the address it asked."""
 
     client: str
     probe: Probe
@@ -36,7 +36,7 @@ class Pending:
 
 
 class Batch:
-    """Holds the sockets of the clients. A context manager."""
+    """Probes under way, and the sockets of their clients. A context manager."""
 
     def __init__(self, taps: Sequence[Tap], silence_s: float) -> None:
         self._taps = taps
@@ -56,7 +56,7 @@ class Batch:
         self._stack.close()
 
     def send(self, packet: Packet, namespace: Namespace, serial: int) -> Pending | None:
-        """Send one probe from `namespace`; None if there is no route. `serial` must be a fresh one.
+        """Send one probe from `namespace`; None if there is no route. `serial` must be unused.
 
         A packet that the client's own netfilter drops counts as sent.
         """
@@ -77,13 +77,13 @@ class Batch:
         self._undecided.add(probe.tag)
         self._await_reply(pending, namespace)
         sender = self._raw(pending, namespace, socket.IPPROTO_RAW)
-        # EPERM: its own OUTPUT hook dropped or rejected it, which is an outcome like any other.
+        # EPERM: the client's own OUTPUT hook dropped or rejected it, an outcome like any other.
         with suppress(PermissionError):
             sender.sendto(data, (probe.address, 0))
         return pending
 
     def watch(self) -> None:
-        """Read until every probe has its reply or nothing more is seen of any."""
+        """Read until every probe has its reply or no packet of any was seen for a while."""
         deadline = time.monotonic() + self._silence_s
         while self._undecided and (left := deadline - time.monotonic()) > 0:
             for key, _ in self._selector.select(left):
@@ -98,21 +98,20 @@ class Batch:
         self._selector.register(sock, selectors.EVENT_READ, read)
 
     def _await_reply(self, pending: Pending, namespace: Namespace) -> None:
-        """Hear what the client's stack receives, behind the INPUT hook: translations are undone.
-
-        A tap on a node hears replies only before that.
+        """Open a socket for the reply, which the client's stack receives after the INPUT hook, with
+        translations undone. A tap on a node captures replies before that.
         """
         probe = pending.probe
         if probe.protocol == "TCP":
             self._raw(pending, namespace, socket.IPPROTO_TCP)
             return
-        # Holding the port also keeps the client's kernel from refusing the answer by ICMP.
+        # The bound port also keeps the client's kernel from refusing the answer with ICMP.
         receiver = self._socket(namespace, socket_family(probe.address), socket.SOCK_DGRAM)
         receiver.bind((probe.source, probe.source_port))
         self._watch(receiver, partial(self._read_datagrams, receiver, pending))
 
     def _raw(self, pending: Pending, namespace: Namespace, protocol: int) -> socket.socket:
-        """The client's raw socket for sending (IPPROTO_RAW) or for hearing TCP segments."""
+        """Return the client's raw socket, for sending (IPPROTO_RAW) or receiving TCP segments."""
         family = socket_family(pending.probe.address)
         key = (pending.client, family, protocol)
         if key not in self._raws:
@@ -180,7 +179,7 @@ class Batch:
 
 
 def source_address(namespace: Namespace, address: str) -> str:
-    """The address from which a process in `namespace` would ask `address`; "" without a route."""
+    """Return the source address that a process in `namespace` would use; "" without a route."""
     with namespace.entered(), socket.socket(socket_family(address), socket.SOCK_DGRAM) as sock:
         try:
             sock.connect((address, 9))  # sends nothing
@@ -192,7 +191,7 @@ def source_address(namespace: Namespace, address: str) -> str:
 
 
 def _received(sock: socket.socket) -> Iterator[tuple[bytes, str, int]]:
-    """Data, source address and source port of what waits in a socket. A raw one has no ports."""
+    """Yield data, source address and source port of waiting packets; raw sockets have no ports."""
     while True:
         try:
             data, (address, port, *_) = sock.recvfrom(_DATAGRAM_BYTES)

@@ -1,8 +1,8 @@
-"""The checks: what a lab does, held against what the oracle says it must do.
+"""The checks: the behaviour of a lab, compared with the predictions of the oracle.
 
 Forwarding, source translation, local-only pools, hairpin, reject or drop, and source ranges are all
 the same comparison of one packet (and one real connection) with its prediction; `Question.check`
-says which of them a packet is there for. Distribution and affinity need many connections.
+names the one a packet is sent for. Distribution and affinity need many connections.
 """
 
 from __future__ import annotations
@@ -35,10 +35,7 @@ _EXPIRY_MARGIN_S = 0.1  # xt_recent and nf_tables count in jiffies, of 1 to 10 m
 
 
 class Checked(Probed, Protocol):
-    """What can be checked: a lab that also knows the plan of each of its nodes.
-
-    `mode`: of its proxies, None without any.
-    """
+    """A lab that knows the plan of each node, and the `mode` of its proxies (None without any)."""
 
     @property
     def mode(self) -> str | None: ...
@@ -55,23 +52,23 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """The result of one check, in words. `problems` is empty if all was as the oracle predicted.
-
-    `expected`: "" where the mode has no oracle; then nothing was judged. `answered`: the pod, or
-    what happened instead. `source`: the address that the pod saw, or "".
-    `in_iptables_mode`: what the same question would meet there, "" if it is the same.
-    """
+    """The result of one check, in words."""
 
     check: str
     client: str
     asked: str
     answered: str
+    """The pod that answered, or what happened instead."""
     source: str
+    """The address that the pod saw, or ""."""
     expected: str
+    """The prediction; "" if the mode has no oracle, so that nothing was judged."""
     why: str
     hops: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    """Empty if all was as the oracle predicted."""
     in_iptables_mode: str = ""
+    """The outcome of the same question in iptables mode, "" if it is the same."""
 
     @property
     def judged(self) -> bool:
@@ -85,9 +82,9 @@ class Finding:
 def prediction_for(
     checked: Checked, packet: Packet, network: Network | None = None
 ) -> Prediction | None:
-    """Return what the oracle predicts for a packet, from the plans that the nodes have now.
+    """Return the oracle's prediction for a packet, from the present plans of the nodes.
 
-    `network`: another one than that of `checked`. None if the mode has no oracle.
+    None if the mode has no oracle. `network`: replaces that of `checked`.
     """
     try:
         rules = rules_of(checked.mode)
@@ -98,7 +95,7 @@ def prediction_for(
 
 
 def contrast(checked: Checked, packet: Packet) -> str:
-    """Return what the default mode would do with a packet, "" if it is the same."""
+    """Return the prediction for a packet in the default mode, "" if it is the same."""
     here = prediction_for(checked, packet)
     if checked.mode in (DEFAULT_MODE, None) or here is None:
         return ""
@@ -111,7 +108,7 @@ def contrast(checked: Checked, packet: Packet) -> str:
 
 
 def _with_defaults_of_iptables_mode(settings: NodeSettings) -> NodeSettings:
-    """Node ports on all addresses, if it was only nftables mode's default to have them on one."""
+    """Select all addresses for node ports if only nftables mode's default selected a single one."""
     primary = NodePortAddresses((str(ip_network(settings.node_ip)),))
     selected = settings.node_port_addresses
     return replace(
@@ -122,7 +119,7 @@ def _with_defaults_of_iptables_mode(settings: NodeSettings) -> NodeSettings:
 
 
 def examine(checked: Checked, prober: Prober, questions: Sequence[Question]) -> list[Finding]:
-    """Ask each question by a packet and by a real connection, and compare both with the oracle."""
+    """Send a packet and make a real connection for each question, and compare with the oracle."""
     packets = [question.packet for question in questions]
     observed = prober.ask_many(packets)
     connections = connect_many(checked, packets)
@@ -140,7 +137,7 @@ def distribution(checked: Checked, packet: Packet, connections: int = CONNECTION
     pods = [*prediction.sources] if prediction else sorted(counts)
     chance = p_value([counts[pod] for pod in pods])
     if prediction and chance < REJECT_BELOW:
-        problems.append(f"uneven: chance alone does this with probability {chance:.1g}")
+        problems.append(f"uneven: the probability of this by chance is {chance:.1g}")
     spread = " ".join(f"{pod}:{counts[pod]}" for pod in pods)
     return _many(
         "distribution",
@@ -154,7 +151,7 @@ def distribution(checked: Checked, packet: Packet, connections: int = CONNECTION
 
 
 def affinity(checked: Checked, packet: Packet, connections: int = 20) -> Finding:
-    """Make connections of one client, which must all go to the pod that the first one went to."""
+    """Make connections from one client, which must all go to the pod of the first one."""
     prediction = prediction_for(checked, packet)
     first = connect(checked, packet)
     results = [first, *connect_many(checked, [packet] * (connections - 1))]
@@ -166,14 +163,14 @@ def affinity(checked: Checked, packet: Packet, connections: int = 20) -> Finding
 
 
 def affinity_expiry(checked: Checked, packet: Packet, timeout_s: int) -> Finding:
-    """Stay away for longer than `timeout_s`, after which the client may meet another pod.
+    """Connect with pauses longer than `timeout_s`, after which the client may get another pod.
 
-    Each visit renews the affinity, so the next one comes after a full time-out. Ends at the first
-    change, or after so many visits that chance alone explains none of them (`REJECT_BELOW`).
+    Each connection renews the affinity, so each pause is a full timeout. Ends at the first change,
+    or after so many connections that the same pod is beyond chance (`REJECT_BELOW`).
 
-    In ipvs mode it must meet the same pod: IPVS forgets a client only when it remembers none of its
-    connections (of TCP: two minutes after the end), which it looks at once a minute. One visit
-    shows that, since a scheduler like rr would take another pod for a new client.
+    In ipvs mode it must get the same pod: IPVS forgets a client only when it remembers none of its
+    connections (TCP: two minutes after the end), which it checks once a minute. One pause shows
+    that, since a scheduler like rr would choose another pod for a new client.
     """
     prediction = prediction_for(checked, packet)
     outlasts = checked.mode is not None and load(checked.mode).affinity_follows_connections
@@ -188,7 +185,7 @@ def affinity_expiry(checked: Checked, packet: Packet, timeout_s: int) -> Finding
     if prediction and outlasts and len(counts) > 1:
         problems.append(f"another pod, though IPVS remembers a connection: {_tally(counts)}")
     if prediction and not outlasts and len(counts) < 2:
-        problems.append(f"the same pod after {len(results) - 1} pauses: {_tally(counts)}")
+        problems.append(f"still the same pod after {len(results) - 1} pauses: {_tally(counts)}")
     times = f"{asked(packet)} after {timeout_s} s away"
     finding = _many("affinity expiry", times, packet, prediction, results, _tally(counts), problems)
     there = "another pod in the end" if outlasts else ""
@@ -196,7 +193,7 @@ def affinity_expiry(checked: Checked, packet: Packet, timeout_s: int) -> Finding
 
 
 def _visits(pods: int) -> int:
-    """How often to come back until meeting the same of `pods` each time is beyond chance."""
+    """Return the number of pauses after which getting the same of `pods` pods is beyond chance."""
     return math.ceil(math.log(REJECT_BELOW) / math.log(1 / pods)) if pods > 1 else 1
 
 
@@ -262,7 +259,7 @@ def _many(
 def _count(
     results: Sequence[Connection], prediction: Prediction | None
 ) -> tuple[Counter[str], list[str]]:
-    """Count how often each pod answered; name what no connection should have met."""
+    """Count the answers of each pod, and return the problems besides."""
     counts = Counter(result.pod for result in results if result.success)
     problems: list[str] = []
     if prediction is None:
@@ -281,6 +278,6 @@ def _tally(counts: Counter[str]) -> str:
 
 
 def asked(packet: Packet) -> str:
-    """`address:port`, with the protocol unless it is TCP."""
+    """Return `address:port`, with the protocol unless it is TCP."""
     protocol = "" if packet.protocol == "TCP" else f"/{packet.protocol}"
     return host_port(packet.address, packet.port) + protocol

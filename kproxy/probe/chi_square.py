@@ -1,7 +1,7 @@
 """Pearson's chi-square test that connections are spread evenly.
 
-A tolerance picked by eye ("between 80 and 120 of 300") is either too strict or too lax; this
-tells how often pure chance would be at least as uneven as what was seen.
+A tolerance picked by eye ("between 80 and 120 of 300") is either too strict or too lax; this test
+gives the probability that pure chance is at least as uneven as the observation.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import math
 from collections.abc import Sequence
 
 REJECT_BELOW = 1e-4
-"""An even spread is doubted below this p-value: a right proxy fails one run in 10,000.
+"""Below this p-value a spread counts as uneven: a correct proxy fails one run in 10,000.
 
-300 connections still find a wrong one. If one of three endpoints gets half of them (the mistake of
-giving each rule the probability 1/2), the median p-value is 1e-8.
+300 connections still detect a wrong one. If one of three endpoints gets half of them (the mistake
+of giving each rule the probability 1/2), the median p-value is 1e-8.
 """
 
 _PRECISION = 1e-15
 
 
 def p_value(counts: Sequence[int]) -> float:
-    """How likely chance alone makes counts at least as uneven as these, 0 to 1.
+    """Return the probability, 0 to 1, that chance makes counts at least as uneven as these.
 
-    Each count is how often one candidate was chosen, 0 included. With one candidate, or without
-    any choice made, there is nothing to doubt: 1.
+    There is a count for each candidate, also for one that was never chosen. With one candidate, or
+    without any choice made, it is 1.
     """
     total = sum(counts)
     if len(counts) < 2 or not total:
@@ -34,10 +34,10 @@ def p_value(counts: Sequence[int]) -> float:
 
 
 def survival(statistic: float, degrees_of_freedom: int) -> float:
-    """P(X >= statistic) for X distributed as chi-square: the regularised upper gamma function Q.
+    """Return P(X >= statistic) for X distributed as chi-square.
 
-    Source: Numerical Recipes, 3rd edition, section 6.2: the series where it converges quickly,
-    elsewhere the continued fraction by Lentz's method.
+    This is the regularised upper gamma function Q. Source: Numerical Recipes, 3rd edition, section
+    6.2: the series where it converges quickly, elsewhere the continued fraction by Lentz's method.
     """
     a, x = degrees_of_freedom / 2, statistic / 2
     if x <= 0:

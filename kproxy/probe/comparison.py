@@ -1,6 +1,6 @@
-"""What was seen, compared with what the oracle predicted: pure.
+"""Comparison of observations with the oracle's predictions. Pure.
 
-Every difference is one sentence for people; no sentence means that all was as predicted.
+Every difference is one sentence; no sentence means that all was as predicted.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from kproxy.outcome import Connection, How, Observation, Outcome, Prediction
 
 
 def packet_problems(prediction: Prediction, seen: Observation) -> list[str]:
-    """Return how the outcome of a packet differs from the prediction."""
+    """Return the differences of a packet's outcome from the prediction."""
     if seen.outcome is Outcome.DELIVERED:
         return _delivery_problems(prediction, seen)
     as_predicted = (prediction.outcome, prediction.at) == (seen.outcome, seen.at)
-    # A proxy may have picked an endpoint that does not serve; the oracle names those.
+    # A proxy may have chosen an endpoint that does not serve; the oracle names those.
     if as_predicted or seen.outcome in prediction.failing.values():
         return []
     return [f"packet {seen}, expected: {prediction}"]
@@ -38,7 +38,7 @@ def _delivery_problems(prediction: Prediction, seen: Observation) -> list[str]:
 def connection_problems(
     packet: Packet, prediction: Prediction, seen: Observation, connection: Connection
 ) -> list[str]:
-    """Return how a connection differs from the prediction; `seen` is the same packet, probed."""
+    """Return the differences of a connection from the prediction; `seen`: a probe of the same."""
     if connection.success:
         if prediction.sources.get(connection.pod) == connection.source:
             return []
@@ -51,7 +51,7 @@ def connection_problems(
 def _expected_failures(packet: Packet, prediction: Prediction, seen: Observation) -> set[Outcome]:
     expected = {prediction.outcome.of_connection(answered=prediction.answered)}
     expected |= {outcome.of_connection() for outcome in prediction.failing.values()}
-    # Linux tells a connected UDP socket of port unreachable only: udp_err, harderr.
+    # Linux reports only port unreachable to a connected UDP socket: udp_err, harderr.
     soft = seen.outcome is Outcome.REFUSED and seen.how is not How.PORT_UNREACHABLE
     if Outcome.REFUSED in expected and packet.protocol == "UDP" and soft:
         expected.add(Outcome.TIMEOUT)

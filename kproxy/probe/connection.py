@@ -1,9 +1,9 @@
 """Real kernel connections: connect, send a line, read the pod's answer, close.
 
-`connect_many` asks with a line and expects the pod's; `exchange_many` asks whatever one likes.
+`connect_many` sends a line and expects the pod's; `exchange_many` sends any question.
 
-Half a handshake can lie, so each thing that a packet showed is shown again by the kernel's own TCP
-or UDP. The sockets are made inside the client's namespace and served by one loop, so hundreds
+Half a handshake can mislead, so the result of each packet is checked again with the kernel's own
+TCP or UDP. The sockets are made inside the client's namespace and served by one loop, so hundreds
 run at once.
 """
 
@@ -31,11 +31,11 @@ from kproxy.probe.prober import Probed
 TIMEOUT_S = 4.0 if on_uml() else 1.6
 """Long enough for a second SYN, which Linux sends after one second; on user-mode Linux for a third.
 
-The first may be refused in vain: an ICMP error that returns while connect() still holds the socket
-is lost (LockDroppedIcmps), and in a lab it returns within microseconds.
+The refusal of the first may be lost: an ICMP error that returns while connect() still holds the
+socket is dropped (LockDroppedIcmps), and in a lab it returns within microseconds.
 """
 
-# The kernel's ephemeral ports, in turns over all hosts. Another process begins elsewhere.
+# The kernel's ephemeral ports, in turn for all hosts. Each process begins at a random one.
 _FIRST_PORT, _PORTS = 32_768, 28_232
 _serials = count(random.randrange(_PORTS))
 
@@ -54,18 +54,18 @@ _OUTCOMES = {
 
 
 def connect(probed: Probed, packet: Packet, *, timeout_s: float = TIMEOUT_S) -> Connection:
+    """Make one connection; see `connect_many`."""
     return connect_many(probed, [packet], timeout_s=timeout_s)[0]
 
 
 def connect_many(
     probed: Probed, packets: Sequence[Packet], *, timeout_s: float = TIMEOUT_S
 ) -> list[Connection]:
-    """One connection for each packet (its first one), all at once; results in their order.
+    """Make one connection for each packet (its first one), all at once; results in their order.
 
     UDP: a connected socket sends the line and waits for the answer.
-    What is open is given up when nothing has happened on any connection for `timeout_s`: a machine
-    that is busy otherwise gets on with all of them, if slowly. Raises Unsupported for a protocol
-    that this kernel lacks.
+    Open connections count as timed out when nothing has happened on any for `timeout_s`: so a slow,
+    busy machine does not fail them. Raises Unsupported for a protocol that this kernel lacks.
     """
     exchanges = [Exchange(packet=packet, question=_GREETING, read=_line) for packet in packets]
     return exchange_many(probed, exchanges, timeout_s=timeout_s)
@@ -73,22 +73,23 @@ def connect_many(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange(Generic[_Answer]):
-    """`question` is sent on the connection that `packet` begins. `read` makes the answer of what
-    was received until now, and of whether that is all; None: more must come.
-    """
+    """A question to send on the connection that `packet` begins."""
 
     packet: Packet
     question: bytes
     read: Callable[[bytes, bool], _Answer | None]
+    """Makes the answer from all bytes received so far, and whether the stream has ended. None: it
+    needs more.
+    """
 
 
 def exchange_many(
     probed: Probed, exchanges: Sequence[Exchange[_Answer]], *, timeout_s: float = TIMEOUT_S
 ) -> list[_Answer | Connection]:
-    """As `connect_many`, with questions of the caller's.
+    """Do the same as `connect_many` with the caller's questions.
 
-    A Connection among the results is one that failed. One that ends before `read` has made an
-    answer of it was refused.
+    A Connection among the results is one that failed. One that ended before `read` returned an
+    answer counts as refused.
     """
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
@@ -125,7 +126,7 @@ def _line(received: bytes, _ended: bool) -> Connection | None:
 
 @dataclass(slots=True)
 class _Attempt(Generic[_Answer]):
-    """One connection under way: connecting (waits to write), then asking (waits to read)."""
+    """A connection under way: connecting (waits to write), then asking (waits to read)."""
 
     exchange: Exchange[_Answer]
     result: _Answer | Connection | None = None
@@ -149,8 +150,8 @@ class _Attempt(Generic[_Answer]):
                 return
             data = sock.recv(_ANSWER_BYTES)
         except PermissionError:
-            # A datagram that this host's own OUTPUT hook dropped: wait for the silence (or the
-            # ICMP error, if it was rejected) as for one that is dropped farther away.
+            # This host's own OUTPUT hook dropped the datagram: wait for the timeout (or the ICMP
+            # error, if it was rejected) as for one that is dropped farther away.
             self.interest = selectors.EVENT_READ
         except OSError as error:
             self._fail(error.errno or 0)
@@ -187,7 +188,7 @@ def _open(probed: Probed, packet: Packet) -> socket.socket:
             if error.errno != errno.EPROTONOSUPPORT:
                 raise
             raise Unsupported(
-                f"this kernel does not speak {packet.protocol}",
+                f"this kernel does not support {packet.protocol}",
                 remedy=f"load its module: modprobe {packet.protocol.lower()}",
             ) from error
     sock.setblocking(False)
@@ -196,11 +197,11 @@ def _open(probed: Probed, packet: Packet) -> socket.socket:
 
 
 def _bind(sock: socket.socket, address: str) -> None:
-    """To a port that nobody has, and that we have not had for as long as possible.
+    """Bind to a free port, the one that we have not used for the longest time.
 
-    The kernel may give one to several sockets that ask different destinations. IPVS chooses no new
-    source port: of two connections from the same one to different virtual services, one hangs if
-    they come to the same endpoint. And it drops the first packet from a port that it knows from a
+    The kernel may give one port to several sockets with different destinations. IPVS chooses no new
+    source port: of two connections from the same port to different virtual services, one hangs if
+    they go to the same endpoint. And it drops the first packet from a port that it knows from a
     connection to the same virtual service, up to two minutes after its end.
     Source: net/netfilter/ipvs/ip_vs_conn.c (ip_vs_conn_out_get), ip_vs_core.c (ip_vs_in_hook)
     """
@@ -212,4 +213,4 @@ def _bind(sock: socket.socket, address: str) -> None:
                 raise
         else:
             return
-    raise OSError(errno.EADDRINUSE, "all ports are taken")
+    raise OSError(errno.EADDRINUSE, "all ports are in use")

@@ -1,7 +1,7 @@
-"""What a UDP probe carries, and how the answer to it begins. Pure.
+"""The payload of UDP probes, and the beginning of the answers. Pure.
 
 Both hold the tag of the probe in their first twelve bytes, because a trace of nf_tables shows no
-more of a datagram. Those who send probes and those who answer share nothing but this.
+more of a datagram. Senders of probes and servers share nothing but this module.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ _END = _START + 4
 
 
 class Tagged(NamedTuple):
-    """`tag`: of the probe, 32 bits. `reply`: the datagram answers it."""
+    """The tag and kind of a datagram."""
 
-    tag: int
-    reply: bool
+    tag: int  # the probe's, 32 bits
+    reply: bool  # the datagram answers the probe
 
 
 def probe(tag: int) -> bytes:
-    """The payload of a probe."""
+    """Return the payload of a probe."""
     return PROBE + tag.to_bytes(4, "big") + b"\n"
 
 
 def reply_prefix(datagram: bytes) -> bytes:
-    """What the answer to `datagram` begins with: nothing, if that is no probe."""
+    """Return the beginning of the answer to `datagram`, empty if that is no probe."""
     found = tagged(datagram)
     if found is None or found.reply:
         return b""
@@ -34,7 +34,7 @@ def reply_prefix(datagram: bytes) -> bytes:
 
 
 def tagged(payload: bytes) -> Tagged | None:
-    """What `payload`, or as much of it as is known, is: None if neither a probe nor a reply."""
+    """Return tag and kind of a payload, of which the beginning is enough. None for others."""
     mark = payload[:_START]
     if mark not in (PROBE, REPLY) or len(payload) < _END:
         return None

@@ -1,8 +1,8 @@
-"""From sightings to an observation: pure, so that it can be tested without a namespace.
+"""Makes an observation from sightings. Pure, so that it can be tested without a namespace.
 
-Sightings come from many sockets in no particular order. The hop limit orders them, for every router
-lowers it by one, and the kernel's clock those between two routers (bridges, tunnels). A relay (a
-proxy that takes datagrams and sends its own) begins with a full hop limit again.
+Sightings come from many sockets in no particular order. They are ordered by the hop limit, which
+every router lowers by one, and between two routers (bridges, tunnels) by the kernel's clock. A
+relay (a proxy that receives datagrams and sends its own) begins with a full hop limit again.
 """
 
 from __future__ import annotations
@@ -20,23 +20,18 @@ from kproxy.probe.packets import HOP_LIMIT, Role, Sighting
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A sighting: when, on which host and link, and whether the packet was leaving there.
-
-    `encapsulated`: it was inside another one, of a tunnel.
-    """
+    """A sighting with its host, link, direction and time."""
 
     host: str
     outgoing: bool
     sighting: Sighting
     link: str = ""
     time_ns: int = 0
-    encapsulated: bool = False
+    encapsulated: bool = False  # it was inside a packet of a tunnel
 
 
 class Journey(NamedTuple):
-    """One probe: its tag, the source it was made with, everything seen of it in order, and what
-    became of it.
-    """
+    """One probe: its tag, its original source, all sightings in order, and its outcome."""
 
     tag: int
     source: str
@@ -48,12 +43,11 @@ class Journey(NamedTuple):
 def conclude(
     network: Network, client: str, seen: Iterable[Seen], reply: Role | None = None
 ) -> Observation:
-    """Return what became of one probe, from everything seen of it.
+    """Return the outcome of one probe, from all its sightings.
 
-    `reply`: what the client's own stack received, by the address it had asked; None for nothing.
+    `reply`: received by the client's own stack from the address it had sent to; None for nothing.
     ICMP errors need no `reply`: one that enters the client has reached it, unless it is about what
-    a relay has sent. A refusal that the client does not hear is silence to it: the packet counts as
-    dropped.
+    a relay has sent. If a refusal does not reach the client, the packet counts as dropped.
     """
     ordered = in_order(seen)
     requests = [entry for entry in ordered if entry.sighting.role is Role.REQUEST]
@@ -122,7 +116,9 @@ def _icmp_entered(client: str, refusals: Iterable[Seen]) -> bool:
 
 
 def _arrived(network: Network, last: Seen) -> bool:
-    """A pod takes what is for it; but over IPv4 nothing that comes from itself (a martian)."""
+    """Tell whether a pod accepts the packet: one to its address, but in IPv4 not from its own
+    address (a martian).
+    """
     host = network.hosts[last.host]
     source = last.sighting.source
     martian = family_of(source) is Family.IPV4 and source in host.addresses

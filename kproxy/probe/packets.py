@@ -1,11 +1,12 @@
-"""Probe packets: built and decoded by scapy, recognised by cheap looks at their bytes.
+"""Probe packets: built and decoded by scapy, recognised by cheap checks of their bytes.
 
-Each probe carries a 32-bit tag that no translation alters: a SYN as its sequence number, a datagram
-in its payload. A SYN-ACK and a reset acknowledge the tag plus one, a pod's datagram repeats it, and
-an ICMP error quotes the packet, so everything that a probe causes can be told from its bytes,
-whatever NAT did to its addresses and ports (kube-proxy masquerades with random ports).
+Each probe carries a 32-bit tag that no translation changes: a SYN as its sequence number, a
+datagram in its payload. A SYN-ACK and a reset acknowledge the tag plus one, a pod's datagram
+repeats it, and an ICMP error quotes the packet, so all packets that a probe causes can be
+recognised by their bytes, however NAT changes addresses and ports (kube-proxy masquerades with
+random ports).
 
-Nothing here touches a socket.
+No socket is used here.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _SYN_ACK, _RST_ACK = 0x12, 0x14
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One packet to send: addresses as the client writes them, and the tag that marks it."""
+    """A packet to send: the addresses the client uses, and the tag that marks it."""
 
     source: str
     source_port: int
@@ -45,7 +46,7 @@ class Probe:
 
 
 class Role(enum.Enum):
-    """What a captured packet is to the probe whose tag it carries."""
+    """The relation of a captured packet to the probe whose tag it carries."""
 
     REQUEST = "request"  # the probe itself
     ANSWER = "answer"  # a SYN-ACK, or a pod's datagram
@@ -71,7 +72,7 @@ class Sighting:
 
 
 def build(probe: Probe) -> bytes:
-    """The probe from its IP header on: a SYN, or a datagram that holds the tag.
+    """Return the probe from its IP header on: a SYN, or a datagram that holds the tag.
 
     Raises Unsupported for a protocol other than TCP and UDP.
     """
@@ -86,19 +87,19 @@ def build(probe: Probe) -> bytes:
         case "UDP":
             packet = network / UDP(**ports) / Raw(datagrams.probe(probe.tag))
         case other:
-            raise Unsupported(f"probes cannot speak {other}", remedy="probe TCP or UDP")
+            raise Unsupported(f"probes do not support {other}", remedy="probe TCP or UDP")
     return bytes(packet)
 
 
 def sighting(data: bytes, tags: Set[int]) -> Sighting | None:
-    """What `data`, from its IP header on, is to the probes with these tags; None for others."""
+    """Return the sighting in `data` (from its IP header on) if it carries one of these tags."""
     if not _candidates(data) & tags:
         return None
     return _decode(data, tags)
 
 
 class Reply(NamedTuple):
-    """What a raw TCP socket received. `tag` is a guess until compared with the known ones."""
+    """A segment that a raw TCP socket received. `tag` is a guess until it matches a known one."""
 
     tag: int
     role: Role
@@ -107,7 +108,7 @@ class Reply(NamedTuple):
 
 
 def segment_reply(data: bytes, *, header: bool) -> Reply | None:
-    """The SYN-ACK or reset in what a raw socket received, None for other segments.
+    """Return the SYN-ACK or reset that a raw socket received, None for other segments.
 
     `header`: an IP header precedes the segment. Linux keeps it for IPv4 and not for IPv6.
     """
@@ -124,9 +125,9 @@ def segment_reply(data: bytes, *, header: bool) -> Reply | None:
 
 
 def _candidates(data: bytes, *, quoted: bool = False) -> set[int]:
-    """Every number in `data` that might be a tag. Cheap: it runs for each captured packet.
+    """Return every number in `data` that might be a tag. Cheap: runs for each captured packet.
 
-    `quoted`: `data` is what an ICMP error quotes.
+    `quoted`: `data` is quoted by an ICMP error.
     """
     if len(data) < 28:
         return set()
@@ -135,7 +136,7 @@ def _candidates(data: bytes, *, quoted: bool = False) -> set[int]:
         return _candidates(data[start + 8 :], quoted=True)
     if protocol == _UDP:
         found = datagrams.tagged(data[start + 8 :])
-        # An error about a reply is the pod's business: the probe itself was not refused.
+        # An error about a reply goes to the pod: the probe itself was not refused.
         return {found.tag} if found and not (quoted and found.reply) else set()
     if protocol == _TCP and len(data) >= start + 8:
         (sequence,) = struct.unpack_from("!I", data, start + 4)
@@ -146,7 +147,7 @@ def _candidates(data: bytes, *, quoted: bool = False) -> set[int]:
 
 
 def _transport(data: bytes) -> tuple[int, int]:
-    """The protocol, and where its header starts."""
+    """Return the transport protocol and the offset of its header."""
     if data[0] >> 4 == 4:
         return data[9], (data[0] & 0xF) * 4
     return data[6], _IPV6_HEADER_BYTES
@@ -178,7 +179,7 @@ def _decode(data: bytes, tags: Set[int]) -> Sighting | None:
         return Sighting(tag=acknowledged, role=Role.ANSWER, **addresses, **ports)
     if segment.flags.R and segment.flags.A and acknowledged in tags:
         return Sighting(tag=acknowledged, role=Role.REFUSAL, how=How.RST, **addresses, **ports)
-    return None  # the client's own reset: its kernel knows nothing of the probe's connection
+    return None  # the client's own reset: its kernel does not know the probe's connection
 
 
 _UNREACHABLE = {
@@ -196,7 +197,7 @@ _UNREACHABLE_V6 = {
 
 
 def _icmp_error(packet: IP | IPv6) -> How | None:
-    """How an ICMP error refuses what it quotes, None for every other packet."""
+    """Return the kind of an ICMP error, None for every other packet."""
     if ICMPv6DestUnreach in packet:
         return _UNREACHABLE_V6.get(packet[ICMPv6DestUnreach].code, How.OTHER)
     if ICMPv6TimeExceeded in packet:

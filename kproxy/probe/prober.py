@@ -1,9 +1,9 @@
 """The prober: sends scapy's packets from inside the clients and watches every host at once.
 
-Packets leave through a raw IP socket in the client's namespace, to which the kernel only adds
-the link header. So a node's own packet passes its OUTPUT hook, as a process's would, and a pod's
-or an outside client's goes over its real link into the node's PREROUTING.
-The client's kernel knows nothing of these connections and resets them, which cleans up behind us.
+Packets leave through a raw IP socket in the client's namespace; the kernel only adds the link
+header. So a node's own packet passes its OUTPUT hook, like that of a process, and one of a pod or
+an outside client goes over its real link into the node's PREROUTING.
+The client's kernel does not know these connections and resets them, which closes them at the pod.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from kproxy.probe.batch import Batch, Pending
 from kproxy.probe.journey import Journey, conclude, in_order
 from kproxy.probe.taps import HasNamespace, Tap
 
-_CLOCK_S = 0.01  # the kernel notes times only from a moment after the first socket that asks for it
-# The kernel needs microseconds: this is for a machine that is busy otherwise. User-mode Linux
-# stands still for as long as the machine has no time for it.
+_CLOCK_S = 0.01  # the kernel records times only a moment after the first socket has asked for it
+# The kernel needs microseconds; a busy machine may need more. User-mode Linux stands still for as
+# long as the machine has no time for it.
 SILENCE_S = 2.0 if on_uml() else 0.5
 
 
 class Probed(Protocol):
-    """What can be probed: namespaces by host name, and the network they form. A Lab is one."""
+    """Hosts with namespaces, and the network they form. A Lab is one."""
 
     @property
     def hosts(self) -> Mapping[str, HasNamespace]: ...
@@ -37,10 +37,10 @@ class Probed(Protocol):
 
 
 class Prober:
-    """Asks questions of one lab, packet by packet. A context manager: its taps stay open between
-    questions and keep the namespaces of the lab alive.
+    """Sends packets in one lab. A context manager: its taps stay open between calls and keep the
+    namespaces of the lab alive.
 
-    `silence_s`: open questions are given up when nothing at all was seen of any for so long.
+    `silence_s`: a call ends when no packet of any open probe was seen for so long.
     Not thread-safe.
     """
 
@@ -48,7 +48,7 @@ class Prober:
         self._probed = probed
         self._silence_s = silence_s
         self._taps: dict[str, Tap] = {}
-        # Starts anywhere: conntrack remembers the flows of an earlier prober for two minutes.
+        # A random start: conntrack remembers the flows of an earlier prober for two minutes.
         self._serials = count(random.randrange(1 << 20))
 
     def __enter__(self) -> Self:
@@ -58,22 +58,23 @@ class Prober:
         self.close()
 
     def close(self) -> None:
-        """Close the taps. Takes about 10 ms for each: the kernel waits until no packet is in it."""
+        """Close the taps. Takes about 10 ms for each: the kernel waits until no packet uses it."""
         while self._taps:
             self._taps.popitem()[1].close()
 
     def ask(self, packet: Packet) -> Observation:
+        """Return the outcome of one packet; see `ask_many`."""
         return self.ask_many([packet])[0]
 
     def ask_many(self, packets: Sequence[Packet]) -> list[Observation]:
-        """Return what became of each packet, in their order. They travel at the same time.
+        """Send all packets at the same time and return their outcomes, in their order.
 
         Raises Unsupported for protocols that cannot be probed.
         """
         return [journey.observed for journey in self.follow_many(packets)]
 
     def follow_many(self, packets: Sequence[Packet]) -> list[Journey]:
-        """As `ask_many`, with everything that was seen on the way."""
+        """Do the same as `ask_many`, and return all sightings as well."""
         self._open_taps()
         with Batch(list(self._taps.values()), self._silence_s) as batch:
             sent = [self._send(batch, packet) for packet in packets]
@@ -97,7 +98,7 @@ class Prober:
         return batch.send(packet, namespace, next(self._serials))
 
     def _open_taps(self) -> None:
-        """Tap hosts that have no tap, close taps of removed ones, and discard what was heard."""
+        """Open missing taps, close those of removed hosts, and discard packets captured so far."""
         hosts = self._probed.hosts
         for name, tap in list(self._taps.items()):
             if name not in hosts or hosts[name].namespace is not tap.namespace:
@@ -115,6 +116,6 @@ class Prober:
 
 
 def probe_many(probed: Probed, packets: Sequence[Packet]) -> list[Observation]:
-    """Like `Prober.ask_many`, for those who ask only once."""
+    """Do the same as `Prober.ask_many`, for a single call."""
     with Prober(probed) as prober:
         return prober.ask_many(packets)

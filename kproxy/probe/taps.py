@@ -1,7 +1,7 @@
-"""Taps: a packet socket in the namespace of each host, which sees what enters and leaves it.
+"""Taps: a packet socket in the namespace of each host, for packets that enter or leave it.
 
-A tap hears on all links. An entering packet is heard before netfilter handles it, a leaving one
-after, so a node shows a translated packet with both of its faces.
+A tap captures on all links. An entering packet is captured before netfilter handles it, a leaving
+one after, so a node shows a translated packet in both of its forms.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SO_RCVBUFFORCE = 33
 _SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
-_BUFFER_BYTES = 4 << 20  # some thousand packets: a burst must not push a probe out
+_BUFFER_BYTES = 4 << 20  # some thousand packets, so that no probe is lost in a burst
 _PACKET_OUTGOING = 4
 _SNAPSHOT_BYTES = 2048
 
@@ -32,20 +32,20 @@ class HasNamespace(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A packet from its IP header on. `outgoing`: it left the host by `link`, else it entered.
-
-    `time_ns`: when the kernel heard it, by a clock that all namespaces share.
-    """
+    """A captured packet."""
 
     host: str
     link: str
     outgoing: bool
+    """It left the host by `link`, else it entered."""
     time_ns: int
+    """The time of capture, by a clock that all namespaces share."""
     data: bytes
+    """The packet from its IP header on."""
 
 
 class Tap:
-    """The tap of one host. Close it: an open tap keeps the host's namespace alive."""
+    """The tap of one host. It must be closed: an open tap keeps the host's namespace alive."""
 
     def __init__(self, host: str, namespace: Namespace) -> None:
         self.host = host
@@ -63,7 +63,7 @@ class Tap:
         return self.socket.fileno()
 
     def read(self) -> Iterator[Captured]:
-        """The IP packets heard since the last call. Never waits."""
+        """Yield the IP packets captured since the last call. Never waits."""
         while True:
             try:
                 data, ancillary, _, address = self.socket.recvmsg(_SNAPSHOT_BYTES, _ANCILLARY_BYTES)
@@ -75,7 +75,7 @@ class Tap:
                 yield Captured(self.host, link, outgoing, _time_ns(ancillary), data)
 
     def discard(self) -> None:
-        """Forget what was heard so far."""
+        """Discard all packets captured so far."""
         for _ in self.read():
             pass
 

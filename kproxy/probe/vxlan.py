@@ -1,4 +1,4 @@
-"""Packets inside VXLAN packets (RFC 7348): probes are seen on their way through a tunnel, too."""
+"""Packets inside VXLAN packets (RFC 7348), so that probes are seen inside a tunnel, too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _VNI_VALID = 0x08
 
 
 def inner(data: bytes) -> bytes | None:
-    """The IP packet that `data`, from its IP header on, carries; None if it is no VXLAN packet."""
+    """Return the IP packet that `data` (from its IP header on) carries; None if it is not VXLAN."""
     protocol, start = (data[9], (data[0] & 0xF) * 4) if data[0] >> 4 == 4 else (data[6], 40)
     vxlan = start + _UDP_HEADER
     if protocol != _UDP or len(data) <= vxlan + _VXLAN_HEADER + _ETHERNET_HEADER:

@@ -1,1 +1,1 @@
-"""What people read: tables for terminals, JSON for programs."""
+"""Parts that several reports share: paper of 80 columns, and boards."""

@@ -1,6 +1,6 @@
-"""Boards: tables of short words in a tone, with numbered notes; for a terminal, Markdown, a page.
+"""Boards: tables of short coloured words, with numbered notes; for terminals, Markdown, HTML, SVG.
 
-What a board is about is for those who make it; here it is only drawn.
+Their makers know what they are about; here they are only drawn.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Tone = Literal["good", "bad", "odd", "dim"]
 
 
 class Mark(Struct, frozen=True):
-    """One word of a board. `detail`: all that is known of it, where there is room."""
+    """One word of a board. `detail`: a longer text, shown where there is room."""
 
     text: str
     tone: Tone
@@ -28,19 +28,19 @@ class Mark(Struct, frozen=True):
 
 
 class Board(Struct, frozen=True):
-    """`rows`: what is left of the marks, and a mark (or nothing) for each column.
-
-    `heads`: of the words on the left, with their widths; `columns`: two lines each.
-    """
+    """One table."""
 
     title: str
     heads: tuple[tuple[str, int], ...]
+    """The headings of the words on the left, with their widths."""
     columns: tuple[tuple[str, str], ...]
+    """The headings of the marks, two lines each."""
     rows: tuple[tuple[tuple[str, ...], tuple[Mark | None, ...]], ...]
+    """The words on the left, and a mark (or nothing) for each column."""
 
 
 class Chapter(Struct, frozen=True):
-    """Boards under one title, and the notes that their numbers lead to."""
+    """Boards under one title, and the notes that their numbers refer to."""
 
     title: str
     boards: tuple[Board, ...]
@@ -51,7 +51,7 @@ _STYLES = {"good": "green", "bad": "red", "odd": "bold yellow", "dim": "dim"}
 
 
 def print_chapters(chapters: Iterable[Chapter], legend: str, file: TextIO | None = None) -> None:
-    """At most 80 columns. Colours only on a terminal, and not with NO_COLOR."""
+    """Print in at most 80 columns, with colours only on a terminal, and not with NO_COLOR."""
     console = Paper(file).console
     for chapter in chapters:
         console.print(Text(f"\n{chapter.title}", style="bold"))
@@ -78,7 +78,7 @@ def _table(board: Board) -> Table:
 
 
 def _numbered(number: int, note: str) -> Table:
-    """A hanging paragraph."""
+    """Return a hanging paragraph."""
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     table.add_column(width=3, justify="right")
     table.add_column(width=WIDTH - 5, overflow="fold")
@@ -87,7 +87,7 @@ def _numbered(number: int, note: str) -> Table:
 
 
 def markdown(chapters: Iterable[Chapter], legend: str) -> str:
-    """What is not good stands out."""
+    """Return the chapters as Markdown, with all marks bold that are neither good nor dim."""
     lines: list[str] = []
     for chapter in chapters:
         lines += [f"## {chapter.title}", ""]
@@ -142,7 +142,7 @@ caption {{ text-align: left; font-weight: 600; padding: .3rem 0; }}
 
 
 def page(title: str, chapters: Iterable[Chapter], legend: str) -> str:
-    """HTML that needs no other file. A mark's detail is shown when the pointer is over it."""
+    """Return HTML that needs no other file. It shows a mark's detail under the pointer."""
     body = "\n".join(_section(chapter) for chapter in chapters)
     return _PAGE.format(title=escape(title), body=body, legend=escape(legend))
 
@@ -177,7 +177,7 @@ _ROW, _GAP, _CHARACTER = 24, 10, 7.4
 
 
 def picture(chapter: Chapter, legend: str) -> str:
-    """The boards as SVG, one below the other."""
+    """Return the boards as SVG, one below the other."""
     shapes = [_svg_text(0, 0, chapter.title, "bold")]
     y, width = float(_ROW), len(chapter.title) * _CHARACTER
     column = _CHARACTER * max(
@@ -202,7 +202,7 @@ def picture(chapter: Chapter, legend: str) -> str:
 
 
 def _draw(board: Board, y: float, column: float, shapes: list[str]) -> float:
-    """Adds the board's shapes below `y`; how wide it is. `column`: the width of one."""
+    """Add the board's shapes below `y`, and return its width. `column`: the width of a column."""
     shapes.append(_svg_text(0, y, board.title, "600"))
     lefts = [0.0]
     for number in range(len(board.heads)):

@@ -18,12 +18,13 @@ class Paper:
         self.console = Console(file=file, width=WIDTH, highlight=False)
 
     def line(self, text: str = "", style: str = "") -> None:
-        """Print one line. What does not fit goes on below, a little to the right."""
+        """Print one line. A long one is continued below, indented a little."""
         self.paragraph(text, style, hanging=2)
 
     def paragraph(self, text: str, style: str = "", *, indent: int = 0, hanging: int = 0) -> None:
-        """Print lines as full as they can be. `hanging`: how much further right all but the first
-        begin.
+        """Print a paragraph, its lines as full as possible.
+
+        `hanging`: the additional indent of all lines but the first.
         """
         wrapped = textwrap.wrap(
             " ".join(text.split()),

@@ -1,10 +1,11 @@
-"""Scenarios: documented cases of who reaches a Service from where, each with its remedies.
+"""Scenarios: documented cases of clients that do or do not reach a Service, with remedies.
 
     folder (lab.yaml, service.yaml, scenario.yaml, manifests of remedies) -> Scenario, checked
     Scenario, mode, network -> a lab; its questions by real packets; each remedy in the same lab
-    -> Run: what was expected, what was observed, and why
+    -> Run: expectations, observations and reasons
 
-form   what scenario.yaml may hold
-files  folders to scenarios; everything that is wrong with them
-run    a scenario in a lab
+form   the content of scenario.yaml
+files  reads folders, and reports every problem in them
+run    runs a scenario in a lab
+report prints scenarios and runs
 """

@@ -1,4 +1,4 @@
-"""Folders to scenarios, and everything that is wrong with them."""
+"""Reads scenarios from folders, and reports every problem in them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ LAB, SERVICE, FORM = "lab.yaml", "service.yaml", "scenario.yaml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A folder's content, checked. `objects` are those of service.yaml; `remedies` has all that
-    there is with each remedy: these, and on top of them its own.
+    """A folder's content, checked.
+
+    `objects` are those of service.yaml; `remedies` has the objects with each remedy applied: these,
+    and on top of them its own.
     """
 
     name: str
@@ -42,20 +44,20 @@ class Scenario:
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """It applies to; the usual one first."""
+        """Return the networks it applies to, the usual one first."""
         return self.form.networks or (self.spec.network,)
 
 
 def names(folder: Path) -> list[str]:
-    """Of the scenarios in a folder."""
+    """Return the names of the scenarios in a folder."""
     return sorted(file.parent.name for file in folder.glob(f"*/{FORM}"))
 
 
 def load(folder: Path) -> Scenario:
-    """Raises BadInput with every problem of every file, each with file and place."""
+    """Read a scenario. Raises BadInput with every problem of every file, with file and place."""
     problems: list[str] = []
     form = _form(folder / FORM, problems)
-    sound = not problems  # else stand-ins would be held against the lab
+    sound = not problems  # else placeholders would be checked against the lab
     objects = _objects(folder / SERVICE, problems)
     spec: LabSpec | None = None
     try:
@@ -79,7 +81,7 @@ def load(folder: Path) -> Scenario:
 
 
 def _form(file: Path, problems: list[str]) -> Form | None:
-    """What could be read of it; fields that are wrong hold stand-ins."""
+    """Return the form as far as it can be read; wrong fields hold placeholders."""
     try:
         found = list(documents(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
@@ -96,7 +98,7 @@ def _form(file: Path, problems: list[str]) -> Form | None:
 
 
 def _unknown(value: object, kind: Any, path: str) -> Iterator[Problem]:
-    """Keys that are no fields."""
+    """Yield a problem for each key that is not a field."""
     if get_origin(kind) is tuple and isinstance(value, list):
         for number, item in enumerate(value):
             yield from _unknown(item, get_args(kind)[0], f"{path}[{number}]")
@@ -117,7 +119,7 @@ def _objects(file: Path, problems: list[str]) -> tuple[KubernetesObject, ...]:
 
 
 def _stored(obj: KubernetesObject) -> KubernetesObject:
-    """As the API server stores it: a Service has the families of its cluster IPs."""
+    """Return the object as the API server stores it: a Service has its cluster IPs' families."""
     if not isinstance(obj, Service) or obj.spec.ip_families:
         return obj
     families = tuple(map(family_of, obj.spec.cluster_ips))
@@ -127,7 +129,7 @@ def _stored(obj: KubernetesObject) -> KubernetesObject:
 
 
 def cluster_ip(service: Service, family: Family) -> str:
-    """Empty if it has none of that family."""
+    """Return the Service's cluster IP of that family, "" if it has none."""
     addresses = (each for each in service.spec.cluster_ips if each != HEADLESS)
     return next((each for each in addresses if family_of(each) is family), "")
 
@@ -135,13 +137,13 @@ def cluster_ip(service: Service, family: Family) -> str:
 def _on_top(
     objects: Iterable[KubernetesObject], others: Iterable[KubernetesObject]
 ) -> tuple[KubernetesObject, ...]:
-    """As `kubectl apply` of the one and then the others."""
+    """Return the objects after `kubectl apply` of `objects` and then of `others`."""
     both = {object_key(each): each for each in objects}
     return tuple((both | {object_key(each): each for each in others}).values())
 
 
 class _Checker:
-    """Holds a form against the lab and the objects that it speaks of."""
+    """Checks a form against the lab and the objects that it names."""
 
     def __init__(self, spec: LabSpec, form: Form) -> None:
         self._spec, self._form = spec, form
@@ -193,7 +195,7 @@ class _Checker:
         attached: tuple[Attached, ...],
         objects: Iterable[KubernetesObject],
     ) -> Iterator[Problem]:
-        family = self._spec.families[0]  # questions are asked in it
+        family = self._spec.families[0]  # the family of all questions
         services = {
             each.metadata.name: cluster_ip(each, family) != ""
             for each in objects
@@ -229,7 +231,7 @@ class _Checker:
     def _target(
         self, place: str, target: Target, services: Mapping[str, bool]
     ) -> Iterator[Problem]:
-        """`services`: by name, whether they have a cluster IP to ask."""
+        """Check a target. `services`: by name, whether each has a cluster IP to ask."""
         yield from _port(f"{place}.port", target.port)
         if len(target.named) != 1:
             yield Problem(place, "exactly one of node, eip, service and balancer is needed")

@@ -1,8 +1,8 @@
-"""What scenario.yaml holds. Names of hosts are those of lab.yaml.
+"""The content of scenario.yaml. Names of hosts are those of lab.yaml.
 
     title: A node asks the load balancer in front of its own pod
-    says: what the document says of it
-    modes: [iptables, nftables, ipvs]     # it applies to; the first is the usual one
+    says: what the document says about it
+    modes: [iptables, nftables, ipvs]     # the modes it applies to; the first is the usual one
     networks: [vpc, tunnel]               # likewise; only the lab's own if it is not there
     questions:
       - client: node-a
@@ -12,21 +12,21 @@
         asks: {node: node-b, port: 30080}
         expect: success
         source: node-b                    # or eip, gateway, tunnel, second `of node-b`
-        otherwise:                        # all that fit hold, the last one most
+        otherwise:                        # all that match count, later ones first
           - {in: tunnel, source: tunnel of node-b}
           - {in: tunnel-ipvs, expect: timeout}
     attached:                             # healthy backends of a load balancer: nodes, or pods
       - {balancer: lb, port: 80, backends: [node-a]}
-    explanation: what one sees
+    explanation: what can be observed
     remedies:
       - title: Use the cluster IP
-        says: what the document says of it  # nothing, if it is not from there
+        says: what the document says about it  # nothing if it is not from there
         manifest: cluster.yaml            # applied on top of service.yaml
         questions: [...]
-        explanation: what one sees then
+        explanation: what can be observed then
 
-`asks` may have a `host`: then it is asked in HTTP, as an ingress wants it. `ipvsLocalFallback:
-false`: ipvs mode as before Kubernetes 1.25.
+`asks` may have a `host`: then an HTTP request for this host is sent, as to an ingress.
+`ipvsLocalFallback: false`: ipvs mode as before Kubernetes 1.25.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ConnectionOutcome = Literal["success", "refused", "timeout"]
 
 
 class Target(Struct, frozen=True):
-    """Exactly one of the first four is given."""
+    """The target of a question: a port at exactly one of node, eip, service and balancer."""
 
     port: int
     node: str = ""
@@ -52,7 +52,7 @@ class Target(Struct, frozen=True):
 
     @property
     def named(self) -> dict[str, str]:
-        """The names that are given, by field."""
+        """Return the names that are given, by field."""
         fields = {
             "node": self.node,
             "eip": self.eip,
@@ -62,7 +62,7 @@ class Target(Struct, frozen=True):
         return {key: name for key, name in fields.items() if name}
 
     def __str__(self) -> str:
-        """For people: `the node port of node-a`."""
+        """Return words for people: `node-a, node port`."""
         (kind, name), *_ = self.named.items()
         match kind:
             case "node":
@@ -76,9 +76,9 @@ class Target(Struct, frozen=True):
 
 
 class Otherwise(Struct, frozen=True):
-    """What is expected in some modes and networks: `ipvs`, `tunnel`, or `tunnel-ipvs`.
+    """The expectation in some modes and networks: `ipvs`, `tunnel`, or `tunnel-ipvs`.
 
-    "" is what the question has.
+    An empty field is as in the question.
     """
 
     column: str = field(name="in")
@@ -94,7 +94,7 @@ class Question(Struct, frozen=True):
     otherwise: tuple[Otherwise, ...] = ()
 
     def expected(self, network: str, mode: str) -> Expectation:
-        """Return what a connection must meet there.
+        """Return the expected outcome of a connection in that network and mode.
 
         Its `source` is in the words of `kproxy.explain.sources.Source`.
         """
@@ -107,7 +107,7 @@ class Question(Struct, frozen=True):
 
 
 def expectation(outcome: ConnectionOutcome, source: str) -> Expectation:
-    """Return what is expected of a connection; one that fails has no source."""
+    """Return the expectation for a connection; one that fails has no source."""
     found = Outcome(outcome)
     return Expectation(outcome=found, source=source if found is Outcome.SUCCESS else "")
 

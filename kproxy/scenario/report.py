@@ -23,7 +23,7 @@ _INDENT = 4
 
 
 def print_scenario(scenario: Scenario, file: TextIO | None = None) -> None:
-    """What it is about, what is asked and what is expected; nothing was measured."""
+    """Print the case, its questions and what is expected, without any measurement."""
     paper = Paper(file)
     form = scenario.form
     _head(paper, scenario, form.modes[0], scenario.networks[0])
@@ -43,7 +43,7 @@ def print_scenario(scenario: Scenario, file: TextIO | None = None) -> None:
 
 
 def print_run(run: Run, file: TextIO | None = None) -> None:
-    """Colours only on a terminal, and not with NO_COLOR."""
+    """Print a run. Colours are used only on a terminal, and not with NO_COLOR."""
     paper = Paper(file)
     form = run.scenario.form
     _head(paper, run.scenario, run.mode, run.network)
@@ -124,7 +124,7 @@ def _round_values(round_: Round) -> Mapping[str, Any]:
 
 
 def _print_compared(paper: Paper, text: str, *, ok: bool) -> None:
-    """Print what was found, and at the right edge whether it is as expected."""
+    """Print a result, and at the right edge whether it is as expected."""
     word = "as expected" if ok else "NOT AS EXPECTED"
     *before, last = textwrap.wrap(
         text,

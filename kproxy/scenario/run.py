@@ -1,4 +1,4 @@
-"""A scenario in a lab: its questions, and then those of each remedy."""
+"""Runs a scenario in a lab: its questions, and then those of each remedy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kproxy.store import SERVICE_NAME_LABEL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A question, and what became of it. `source`: what the address is that the server saw."""
+    """A question and its outcome. `source`: the name of the address that the server saw."""
 
     question: Question
     expected: Expectation
@@ -41,7 +41,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backends:
-    """Those that a load balancer must have, and those that it has."""
+    """The backends that a load balancer must have, and those that it has."""
 
     expected: Attached
     found: tuple[str, ...]
@@ -53,7 +53,7 @@ class Backends:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """Questions that were asked with one remedy. `remedy` None: without any."""
+    """The questions asked with one remedy. `remedy` None: without any."""
 
     remedy: Remedy | None
     asked: tuple[Asked, ...]
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def expected(self) -> int:
-        """How much of it was to be expected in a certain way."""
+        """Return the number of all expectations."""
         return sum(len(each.asked) + len(each.attached) for each in self.rounds)
 
     @property
@@ -83,11 +83,11 @@ class Run:
 class ScenarioLab:
     """A lab, and the explainer that asks its questions. A context manager.
 
-    It fits all scenarios whose lab and settings are equal.
+    It can be shared by all scenarios whose lab and settings are equal.
     """
 
     def __init__(self, scenario: Scenario, mode: str, network: str) -> None:
-        """Nothing is built before the block is entered. Raises BadInput."""
+        """Check the arguments; entering the block builds the lab. Raises BadInput."""
         self.mode, self.network = mode, network
         self.lab = Lab(
             replace(scenario.spec, network=network),
@@ -97,7 +97,7 @@ class ScenarioLab:
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        """Raises what entering a `Lab` raises."""
+        """Build the lab. Raises what entering a `Lab` raises."""
         with ExitStack() as undo:
             undo.enter_context(self.lab)
             self.explainer = undo.enter_context(Explainer(self.lab, self.lab.spec.families[0]))
@@ -111,9 +111,10 @@ class ScenarioLab:
 def run(
     scenario: Scenario, running: ScenarioLab, *, tell: Callable[[str], None] = lambda _: None
 ) -> Run:
-    """Ask, then apply each remedy for itself and ask again. `tell` hears of progress.
+    """Ask, then apply each remedy by itself and ask again.
 
-    Raises what `Lab.replace` raises, and Unsupported if this kernel cannot trace.
+    `tell` is called with progress messages. Raises what `Lab.replace` raises, and Unsupported if
+    this kernel cannot trace.
     """
     form, lab = scenario.form, running.lab
     parts: list[tuple[Remedy | None, tuple[KubernetesObject, ...]]] = [
@@ -139,7 +140,7 @@ def run(
 
 
 def _slices(lab: Lab, objects: Iterable[KubernetesObject]) -> list[KubernetesObject]:
-    """Of Services with a selector, as the control plane makes them, unless there are some."""
+    """Return slices as the control plane makes them, for Services with a selector and no slices."""
     objects = list(objects)
     written = {
         (each.metadata.namespace, each.metadata.labels.get(SERVICE_NAME_LABEL)) for each in objects
@@ -196,7 +197,7 @@ def _address(lab: Lab, family: Family, cluster_ips: dict[str, str], target: Targ
 
 
 def _backends(lab: Lab, attached: Attached) -> tuple[str, ...]:
-    """Pods if they are attached themselves, nodes otherwise; those that are healthy."""
+    """Return the healthy backends: pods if they are attached themselves, else nodes."""
     pods = {address: pod.name for pod in lab.pods.values() for address in pod.addresses.values()}
     pods |= {
         address: node.name for node in lab.nodes.values() for address in node.addresses.values()

@@ -1,7 +1,7 @@
 """For tests: labs as fixtures, expectations that explain themselves, and all that a backend needs.
 
-The fixtures `kproxy_lab` and `kproxy_module_lab` come with the pytest plugin; here is what tests
-compare with: `assert lab.ask("outside", "10.96.0.10", 80) == delivered("pod-a", source="outside")`.
+The plugin provides the fixtures `kproxy_lab` and `kproxy_module_lab`; this package exports the
+expectations: `assert lab.ask("outside", "10.96.0.10", 80) == delivered("pod-a", source="outside")`.
 
 For authors of backends: `MemoryBackend`, and the contract as tests (`backend_contract`).
 """
@@ -40,7 +40,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # pytest imports the plugin, hence this package, in every run: it must cost nothing.
+    # pytest imports the plugin, and so this package, in every run: it must be cheap.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"kproxy.testing.{_MODULES.get(name, 'expectations')}"), name)

@@ -1,8 +1,8 @@
-"""What a lab answers about a packet, and what a test expects: compared with `==`.
+"""The answer of a lab about a packet, and the expectation of a test: compared with `==`.
 
-An `Answer` holds what was observed of a packet, what its connection met, or what the oracle
-predicts. An `Expectation` is made by `delivered`, `refused` or `dropped`, holds only what the test
-cares about, and can be compared with each of the three.
+An `Answer` holds the observation of a packet, the outcome of its connection, or the oracle's
+prediction. An `Expectation` is made by `delivered`, `refused` or `dropped`, holds only the part
+that the test is about, and can be compared with each of the three.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from kproxy.probe.checks import asked
 
 
 def delivered(*pods: str, source: str = "", answered: bool = True) -> Expectation:
-    """Expect that one of `pods` gets the packet; without any, whichever does.
+    """Expect that one of `pods` got the packet; without any, that some pod did.
 
     The oracle must name exactly these. `source`: the address that the pod saw, or the name
-    of the host that has it. `answered` False: the answer must not come back, so that a real
+    of the host that has it. `answered` false: the reply must not reach the client, so that a real
     connection times out.
     """
     return Expectation(
@@ -28,32 +28,30 @@ def delivered(*pods: str, source: str = "", answered: bool = True) -> Expectatio
 
 
 def refused(at: str = "") -> Expectation:
-    """Expect that the client is told so, by an ICMP error or a reset that the host `at` sends."""
+    """Expect that the client got an ICMP error or a reset that the host `at` sent."""
     return Expectation(outcome=Outcome.REFUSED, at=at)
 
 
 def dropped(at: str = "") -> Expectation:
-    """Expect that nobody answers in any way. `at`: the last host that sees the packet."""
+    """Expect no answer of any kind. `at`: the last host that saw the packet."""
     return Expectation(outcome=Outcome.DROPPED, at=at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answer:
-    """What a lab says of one packet. Equal to each expectation that it meets.
-
-    `prediction`: the oracle's, of the same packet; None if it knows nothing of this network.
-    """
+    """A lab's result for one packet. Equal to each expectation that it meets."""
 
     packet: Packet
     found: Observation | Connection | Prediction
     prediction: Prediction | None
+    """The oracle's for the same packet; None if it does not know this network."""
     network: Network
 
     @property
     def sources(self) -> Mapping[str, str]:
-        """Who answered, or may answer -> the source that it sees. Empty if that is not known:
+        """Return the pods that answered, or may answer, with the source that each sees.
 
-        which pod is behind a handshake with a relay, only a connection shows.
+        Empty if that is not known: only a connection shows which pod is behind a relay.
         """
         if isinstance(self.found, Prediction):
             return self.found.sources
@@ -71,7 +69,7 @@ class Answer:
         return f"{self.packet.client} -> {asked(self.packet)}: {_text(self.found)}"
 
     def meets(self, expected: Expectation) -> bool:
-        """Tell whether this is what was expected, as far as it can be known."""
+        """Tell whether this meets the expectation, as far as it can be known."""
         found = self.found
         if isinstance(found, Connection):
             wanted = expected.outcome.of_connection(answered=expected.answered)
@@ -83,7 +81,7 @@ class Answer:
         return expected.at in ("", found.at)
 
     def _is_by(self, expected: Expectation) -> bool:
-        """Tell whether the pods that answer, and the sources that they see, are those expected."""
+        """Tell whether the answering pods, and the sources that they see, are as expected."""
         pods = self.sources.keys()
         exactly = isinstance(self.found, Prediction)
         by_pods = pods == expected.pods if exactly else pods <= expected.pods
@@ -97,7 +95,7 @@ class Answer:
 
 
 def explain(left: object, right: object) -> list[str] | None:
-    """Return lines for pytest about a comparison that failed; None if it is none of ours."""
+    """Return lines for pytest about a failed comparison; None if it is not one of ours."""
     if isinstance(left, Expectation):
         left, right = right, left
     if not isinstance(left, Answer) or not isinstance(right, Expectation):

@@ -31,13 +31,13 @@ WEB_PORTS = (PortSpec(port=8080), PortSpec(port=8080, protocol="UDP"))
 class ProbedLab(Lab):
     """A Lab that answers questions: by a packet, by a real connection, by the oracle.
 
-    What they return is compared with `delivered`, `refused` or `dropped`.
+    Its answers are compared with `delivered`, `refused` or `dropped`.
     """
 
     def ask(
         self, client: str, address: str, port: int, protocol: str = "TCP", source: str = ""
     ) -> Answer:
-        """Send one packet from the host `client` and see what becomes of it."""
+        """Send one packet from the host `client` and return its outcome."""
         return self.ask_many([_packet(client, address, port, protocol, source)])[0]
 
     def connect(
@@ -49,7 +49,7 @@ class ProbedLab(Lab):
     def predict(
         self, client: str, address: str, port: int, protocol: str = "TCP", source: str = ""
     ) -> Answer:
-        """Return what the oracle says must become of the packet, with the rules as they are.
+        """Return the oracle's prediction for the packet, with the present rules.
 
         Raises BadInput in a network that it does not know (any but `routed`), NoOracle if the mode
         has none.
@@ -60,11 +60,11 @@ class ProbedLab(Lab):
         return Answer(packet=packet, found=found, prediction=found, network=self.network)
 
     def ask_many(self, packets: Sequence[Packet]) -> list[Answer]:
-        """Like `ask`, all at once: what is dropped then costs its time-out only once."""
+        """Do the same as `ask`, all at once, so that dropped packets cost their timeout once."""
         return self._answers(packets, self.prober.ask_many(packets))
 
     def connect_many(self, packets: Sequence[Packet]) -> list[Answer]:
-        """Like `connect`, all at once."""
+        """Do the same as `connect`, all at once."""
         return self._answers(packets, connect_many(self, packets))
 
     def _answers(
@@ -97,7 +97,7 @@ class ProbedLab(Lab):
 
 
 class LabFactory:
-    """Builds labs and takes them down together; what the fixtures hand to a test."""
+    """Builds labs and removes them together; the value of the fixtures."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
@@ -124,13 +124,13 @@ class LabFactory:
         config: ProxyConfig | None = None,
         options: BackendOptions | None = None,
     ) -> ProbedLab:
-        """A running lab with the manifests applied.
+        """Return a running lab with the manifests applied.
 
         `spec` is a whole lab, or the file of one. Without it: `nodes` and `clients` by name,
         `pods` (name -> node; labelled `app: <name>`), all serving `ports`, by default 8080 on TCP
         and UDP; `routes` and `control_plane` as in LabSpec. `manifests`: files, folders or objects.
         `mode` None: no proxies, only the network.
-        On a machine that lacks something, the test fails (it is not skipped) and says what to do.
+        If the machine lacks something, the test fails (it is not skipped) with the remedy.
         """
         if spec is None:
             spec = _spec(nodes, pods or {}, clients, tuple(ports), routes or {}, families)

@@ -1,6 +1,6 @@
-"""What pytest loads in every run: two fixtures and the explanation of failed comparisons.
+"""The plugin that pytest loads in every run: two fixtures, and explanations of failed comparisons.
 
-Nothing of kproxy but this module is imported until a test asks for a lab.
+No other module of kproxy is imported until a test asks for a lab.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def kproxy_lab() -> Iterator[LabFactory]:
-    """A function that builds labs (see `LabFactory`); they are removed when the test is over."""
+    """Yield a function that builds labs (see `LabFactory`); they are removed after the test."""
     from kproxy.testing.lab import LabFactory
 
     with LabFactory() as factory:
@@ -26,7 +26,7 @@ def kproxy_lab() -> Iterator[LabFactory]:
 
 @pytest.fixture(scope="module")
 def kproxy_module_lab() -> Iterator[LabFactory]:
-    """Like `kproxy_lab`, for labs that all tests of a module share."""
+    """Yield the same as `kproxy_lab`, for labs that all tests of a module share."""
     from kproxy.testing.lab import LabFactory
 
     with LabFactory() as factory:

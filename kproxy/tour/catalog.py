@@ -1,4 +1,4 @@
-"""The manifests of examples/services, and those of users: a text at the head says what each is."""
+"""The manifests of examples/services, and those of users, each described by a comment on top."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ _NAME = re.compile(r"[a-z0-9-]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """`title`: the first line of the comment at the head of the file; `text`: the rest of it,
-    paragraphs with "" in between. Both are empty for a file without.
-    """
+    """A manifest and the comment at the head of the file."""
 
     name: str
     path: Path
     title: str
+    """The first line of the comment; "" without one."""
     text: tuple[str, ...]
+    """The other paragraphs."""
 
 
 def known(folder: Path) -> list[Example]:
-    """Those of `folder`, examples/services of this installation, by name. Raises OSError."""
+    """Return the examples in `folder` (this installation's examples/services) by name.
+
+    Raises OSError.
+    """
     return [_read(path.stem, path) for path in sorted(folder.glob("*.yaml"))]
 
 
 def find(folder: Path, wanted: str) -> Example | None:
-    """The example of that name, or else the manifest at that path; None if there is neither.
+    """Return the example of that name, or else the manifest at that path; None if there is neither.
 
     Raises BadInput for a file that cannot be read.
     """
@@ -49,7 +52,7 @@ def find(folder: Path, wanted: str) -> Example | None:
 
 
 def listing(examples: Iterable[Example]) -> list[str]:
-    """A line for each: `  cluster-ip        ClusterIP: one address for ...`."""
+    """Return a line for each: `  cluster-ip        ClusterIP: one address for ...`."""
     return [f"  {example.name:16}  {example.title}".rstrip() for example in examples]
 
 

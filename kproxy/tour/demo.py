@@ -1,6 +1,6 @@
-"""What `kproxy demo` asks the cluster of examples/: one part for each manifest.
+"""The questions of `kproxy demo` to the cluster of examples/: one part for each manifest.
 
-Only the questions stand here. What the answers must be, the oracle says.
+Here are only the questions. The oracle predicts the answers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kproxy.probe.checks import (
 from kproxy.probe.prober import Prober
 from kproxy.tour.part import Part
 
-LAB = "lab/demo.yaml"  # in examples/; a folder of its own, for it is no Kubernetes object
+LAB = "lab/demo.yaml"  # in examples/; in its own folder, because it is not a Kubernetes object
 
 
 class HasAddresses(Protocol):
@@ -40,14 +40,13 @@ class ExampleLab(Checked, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """One part of the tour: single packets to send, and checks of many connections.
-
-    `questions`: (check, client, address, port, protocol); an address may be a node's name.
-    """
+    """One part of the tour."""
 
     title: str
     questions: tuple[tuple[str, str, str, int, str], ...]
+    """Single packets: (check, client, address or name of a node, port, protocol)."""
     longer: tuple[Callable[[Checked], Finding], ...] = ()
+    """Checks of many connections."""
 
 
 _FROM_SHELL = Packet(client="shell-c", address="10.96.0.10", port=80)
@@ -112,9 +111,9 @@ TOUR = (
 
 
 def walk(lab: ExampleLab) -> Iterator[Part]:
-    """Yield the findings of each stop, as soon as they are known."""
+    """Yield the findings of each stop as soon as they are known."""
     with Prober(lab) as prober:
-        # All single packets at once: what is dropped costs its time-out once, not at each stop.
+        # All single packets at once: dropped ones cost their timeout once, not at each stop.
         questions = [_question(lab, *row) for stop in TOUR for row in stop.questions]
         answers = iter(examine(lab, prober, questions))
     for stop in TOUR:

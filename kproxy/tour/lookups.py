@@ -1,4 +1,4 @@
-"""What the names of Services resolve to, asked from a pod; and what they must resolve to."""
+"""Resolves the names of Services from a pod, and compares with what they must resolve to."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ _TIMEOUT_S = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lookup:
-    """`kind`: a record type, or "" for what the C library's getaddrinfo finds.
-
-    `expected`: in any order; empty: there is no such name.
-    """
+    """A name to resolve."""
 
     name: str
     kind: str = ""
+    """A record type, or "" for the C library's getaddrinfo."""
     expected: frozenset[str]
+    """Empty: there is no such name."""
 
 
 def look_up(lab: Lab) -> Part:
-    """Every name of the Services there are, from the pod `shell`."""
+    """Resolve all names of all Services from the pod `shell`."""
     rows, problems = [], []
     for lookup in wanted(lab):
         found = (
@@ -84,7 +83,7 @@ def _of(lab: Lab, service: Service) -> Iterator[Lookup]:
 
 
 def _ready(slices: list[EndpointSlice]) -> dict[str, str]:
-    """Addresses of endpoints that the DNS tells, and their host names."""
+    """Return the addresses of endpoints that the DNS publishes, and their host names."""
     return {
         address: endpoint.hostname or ""
         for each in slices
@@ -95,7 +94,7 @@ def _ready(slices: list[EndpointSlice]) -> dict[str, str]:
 
 
 def _addresses_of(lab: Lab, target: str) -> frozenset[str]:
-    """Of what an ExternalName leads to: a Service with an address, or a name outside."""
+    """Return the addresses of an ExternalName's target: a Service, or a name outside."""
     for service in objects.services(lab):
         meta = service.metadata
         if target == f"{meta.name}.{meta.namespace}.{_DOMAIN}":
@@ -104,7 +103,7 @@ def _addresses_of(lab: Lab, target: str) -> frozenset[str]:
 
 
 def _records(lab: Lab, lookup: Lookup) -> list[str]:
-    """Answers of the cluster's DNS: the target of a CNAME, the port of an SRV record."""
+    """Return the answers of the cluster's DNS: targets of CNAMEs, ports of SRV records."""
     query = dns.message.make_query(lookup.name, lookup.kind)
     nameserver = dns_addresses(lab.spec.service_cidrs)[0]
     with lab.pod(objects.SHELL).host.namespace.entered():

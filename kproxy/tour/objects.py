@@ -1,4 +1,6 @@
-"""What a control plane made of manifests, as `kubectl get services,endpointslices,pods` has it."""
+"""The objects that a control plane has made, as `kubectl get services,endpointslices,pods` shows
+them.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ SHELL = "shell"  # the lab's own pod, to ask from
 
 
 def services(lab: Lab) -> list[Service]:
-    """All but those of the cluster itself."""
+    """Return all Services except those of the cluster itself."""
     return [each for each in lab.objects(Service) if each.metadata.namespace != SYSTEM]
 
 
 def pods(lab: Lab) -> list[Pod]:
-    """All but those of the cluster itself, and of the lab."""
+    """Return all Pods except those of the cluster itself and of the lab."""
     own = {(each.namespace, each.name) for each in lab.spec.pods}
     return [
         pod
@@ -36,12 +38,12 @@ def slices(lab: Lab, service: Service) -> list[EndpointSlice]:
 
 
 def owners(lab: Lab) -> dict[str, str]:
-    """Return whose each address of the lab is."""
+    """Return the host of each address of the lab."""
     return {address: host.name for host in lab.network.hosts.values() for address in host.addresses}
 
 
 def tables(lab: Lab) -> tuple[Table, ...]:
-    """Services, their endpoints, Pods; a kind of which there is none is left out."""
+    """Return tables of Services, their endpoints, and Pods; empty ones are left out."""
     found = services(lab)
     all_tables = (
         Table(
@@ -61,12 +63,12 @@ def tables(lab: Lab) -> tuple[Table, ...]:
 
 
 def short_name(service: Service) -> str:
-    """`web`, or `web.prod` of another namespace than default."""
+    """Return `web`, or `web.prod` for another namespace than default."""
     return host_name(service.metadata.name, service.metadata.namespace)
 
 
 def condition(endpoint: Endpoint) -> str:
-    """In words, with what it is a hint for."""
+    """Return the endpoint's condition in words, with its hints."""
     conditions = endpoint.conditions
     if conditions.terminating:
         said = "terminating, serving" if conditions.serving is not False else "terminating"

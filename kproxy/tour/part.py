@@ -1,4 +1,4 @@
-"""What a tour has to show, as values."""
+"""The parts of a tour, as values."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from kproxy.probe import Finding
 
-UNHEARD = ", unheard"  # of what a finding says of who answered
+UNHEARD = ", unheard"  # ends `Finding.answered` if the answer did not reach the client
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """`rows` are as long as `header`; a cell may have several lines."""
+    """A table. Each row is as long as `header`; a cell may have several lines."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -20,16 +20,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """`tables`, `findings` and `notes` (sentences) may be empty each.
-
-    `problems`: what is not as it must be, besides what the findings say of themselves.
-    """
+    """One part of a tour. `tables`, `findings` and `notes` (sentences) may be empty."""
 
     title: str
     tables: Sequence[Table] = ()
     findings: Sequence[Finding] = ()
     notes: Sequence[str] = ()
     problems: Sequence[str] = ()
+    """Problems besides those of the findings."""
 
     @property
     def ok(self) -> bool:
@@ -38,7 +36,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A whole tour: its parts, the mode of the proxies, and how long it took, in seconds."""
+    """A whole tour: its parts, the mode of the proxies, and its duration."""
 
     mode: str
     parts: Sequence[Part]
@@ -51,5 +49,5 @@ class Shown:
 
 
 def is_answered(finding: Finding) -> bool:
-    """Tell whether a pod got it and its answer came back, as far as that was asked for."""
+    """Tell whether a pod got the packet and its answer reached the client, as far as observed."""
     return bool(finding.source) and not finding.answered.endswith(UNHEARD)

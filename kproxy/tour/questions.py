@@ -1,4 +1,4 @@
-"""Who asks which address of a Service, to show what the Service is about. Pure."""
+"""The addresses of a Service and the clients that ask them, chosen to show its behaviour. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_PODS = 4  # of a headless Service
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """Who can ask. `nodes`: their addresses, in order of name."""
+    """The clients that can ask. `nodes`: their addresses, in order of name."""
 
     pod: str
     client: str
@@ -28,7 +28,9 @@ class Places:
 def questions(
     service: Service, slices: Sequence[EndpointSlice], places: Places
 ) -> Iterator[Question]:
-    """First all about the first port by the first family; of the others only what differs."""
+    """Yield all questions about the first port and first family, and for the others only those
+    with other answers.
+    """
     spec = service.spec
     if spec.type == "ExternalName":
         return
@@ -76,7 +78,7 @@ def _to_pods(slices: Sequence[EndpointSlice], places: Places) -> Iterator[Questi
 
 
 def _near_and_far(slices: Sequence[EndpointSlice], places: Places) -> tuple[str, str]:
-    """A node with an endpoint and one without; the same if there is but one kind."""
+    """Return a node with an endpoint and one without; the same if there is only one kind."""
     with_endpoint = {
         endpoint.node_name
         for each in slices

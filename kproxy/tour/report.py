@@ -20,7 +20,7 @@ _HEADERS = ("who", "asks", "answered by", "source seen", "ok")
 
 
 def print_head(example: Example) -> None:
-    """Print what the author of the manifest says of it."""
+    """Print the comment of the manifest's author."""
     paper = Paper()
     paper.line(example.title or example.name, "bold")
     for paragraph in example.text:
@@ -34,9 +34,9 @@ def print_part(
     widths: Sequence[int] = WIDTHS,
     file: TextIO | None = None,
 ) -> None:
-    """Print the findings as a table, and below it problems and what iptables mode would do.
+    """Print the findings as a table, and below it problems and differences to iptables mode.
 
-    `owners`: address -> whose it is. `widths`: of the columns, without the space between them.
+    `owners`: address -> its owner. `widths`: the columns', without the space between them.
     """
     paper = Paper(file)
     console = paper.console
@@ -56,7 +56,7 @@ def print_part(
 
 
 def part_values(part: Part) -> Mapping[str, object]:
-    """Return the fields of a part, `findings` as `findings_values` has them, and `ok`."""
+    """Return the fields of a part, with `findings` as from `findings_values`, and `ok`."""
     return {
         "title": part.title,
         "tables": [dataclasses.asdict(table) for table in part.tables],
@@ -84,7 +84,7 @@ def findings_values(parts: Iterable[Part]) -> list[Mapping[str, object]]:
 
 
 def summary(shown: Shown) -> Iterator[str]:
-    """Return how it went: a line with counts and times, then each thing that is not as expected."""
+    """Yield a line with counts and times, then a line for each problem."""
     findings = [finding for part in shown.parts for finding in part.findings]
     judged = [finding for finding in findings if finding.judged]
     if len(judged) < len(findings):
@@ -110,13 +110,13 @@ def _print_remarks(paper: Paper, finding: Finding) -> None:
     for problem in finding.problems:
         console.print(Text(f"  {question}: {problem}", style="red"))
     if finding.problems:
-        console.print(Text(f"  why it should: {finding.why}", style="dim"))
+        console.print(Text(f"  expected because: {finding.why}", style="dim"))
 
 
 def _findings_table(
     findings: Iterable[Finding], owners: Mapping[str, str], widths: Sequence[int]
 ) -> RichTable:
-    # A space behind each column makes 80. What is longer is folded, never cut.
+    # With a space after each column it is 80 wide. Longer text is folded, never cut.
     table = RichTable(box=None, padding=(0, 1, 0, 0), header_style="dim")
     for header, width in zip(_HEADERS, widths, strict=True):
         table.add_column(header, width=width, overflow="fold")
@@ -138,7 +138,7 @@ def _verdict(finding: Finding) -> Text:
 
 
 def _table(table: Table) -> RichTable:
-    """Columns as wide as they need; what does not fit is folded, never cut."""
+    """Return a table with columns as wide as needed; longer text is folded, never cut."""
     made = RichTable(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for header in table.header:
         made.add_column(header, overflow="fold")

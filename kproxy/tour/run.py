@@ -1,4 +1,4 @@
-"""A tour of one manifest: what it becomes, who reaches it, what happens when something changes."""
+"""A tour of one manifest: its objects, the clients that reach it, and the effect of changes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from kproxy.tour.catalog import Example
 from kproxy.tour.part import Part
 from kproxy.tour.steps import STEPS
 
-_READY_S = 10  # for pods whose probes take their time
+_READY_S = 10  # for pods with slow probes
 
 
 def run(lab: Lab, example: Example) -> Iterator[Part]:
-    """Yield the parts as soon as each is known.
+    """Yield each part as soon as it is known.
 
-    `lab`: of examples/lab/services.yaml, without objects of others.
-
-    Raises what `Lab.apply` raises.
+    `lab`: built from examples/lab/services.yaml, without other objects. Raises what `Lab.apply`
+    raises.
     """
     lab.apply(example.path)
     lab.wait_for(lambda: all(map(is_ready, lab.objects(Pod))), timeout_s=_READY_S)
@@ -40,7 +39,7 @@ def run(lab: Lab, example: Example) -> Iterator[Part]:
     owners = objects.owners(lab)
     seen = [*summary.paragraphs(parts, lambda address: owners.get(address, address))]
     if seen:
-        yield Part(title="What one has seen", notes=seen)
+        yield Part(title="In short", notes=seen)
 
 
 def _warnings(lab: Lab) -> list[str]:

@@ -1,7 +1,7 @@
-"""Where the first packet of an SCTP association arrives, also on kernels that have no SCTP.
+"""Finds where the first packet of an SCTP association arrives, also on kernels without SCTP.
 
-A node translates SCTP by conntrack or IPVS, which any kernel with these can. Only the pods' sockets
-need the protocol itself; so the packet (an INIT) is made by hand, and pods are tapped.
+Nodes translate SCTP by conntrack or IPVS, on any kernel that has these. Only the pods' sockets need
+the protocol itself; so the packet (an INIT) is made by scapy, and pods are tapped.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from kproxy.probe.checks import Finding, Question, asked, prediction_for
 from kproxy.probe.prober import SILENCE_S
 from kproxy.probe.taps import Tap
 
-_Arrivals = Mapping[int, tuple[str, str]]  # tag of an INIT -> the pod that it came to, its source
+_Arrivals = Mapping[int, tuple[str, str]]  # tag of an INIT -> the pod that got it, its source
 
 
 def examine_sctp(lab: Lab, questions: Sequence[Question]) -> list[Finding]:
-    """Send an INIT for each question and compare where it arrives with what the oracle says."""
+    """Send an INIT for each question, and compare the pod that gets it with the prediction."""
     if not questions:
         return []
     first = random.randrange(1, 1 << 24)
@@ -98,7 +98,7 @@ def _send(lab: Lab, packet: Packet, tag: int) -> None:
 
 
 def _watch(taps: Sequence[Tap], tags: set[int]) -> _Arrivals:
-    """Until all have arrived, or nothing was heard for a while."""
+    """Read until all have arrived, or nothing was captured for a while."""
     found: dict[int, tuple[str, str]] = {}
     with selectors.DefaultSelector() as selector:
         for tap in taps:
@@ -123,7 +123,7 @@ def _init(data: bytes) -> tuple[int, str]:
 
 
 def _with_sctp(lab: Lab) -> Network:
-    """The network as if every pod served the SCTP ports that its manifest names."""
+    """Return the network as if every pod served the SCTP ports that its manifest names."""
     network = lab.network
     hosts = dict(network.hosts)
     for pod in lab.objects(Pod):

@@ -1,4 +1,4 @@
-"""What is altered on the way through some of the examples, by their names."""
+"""Changes during the tours of some examples, by their names."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _roll(lab: Lab, prober: Prober, manifest: Path) -> Iterator[Part]:
     yield traffic.ask_again(
         lab, prober, "A new template: the former pods terminate, and still serve"
     )
-    yield _once_removed(lab, prober, former, "After their preStop hooks they are gone")
+    yield _once_removed(lab, prober, former, "After their preStop hooks they are removed")
     former = {pod.metadata.name for pod in objects.pods(lab)}
     lab.scale("web", 0)
     yield traffic.ask_again(lab, prober, "Scaled to 0: those that terminate are better than none")
@@ -76,7 +76,7 @@ def _correct_selector(lab: Lab, prober: Prober, _manifest: Path) -> Iterator[Par
 
 
 def _ask_health(lab: Lab, _prober: Prober, _manifest: Path) -> Iterator[Part]:
-    """What a load balancer would ask each node."""
+    """Ask each node's health check node port, like a load balancer."""
     client = next(iter(lab.clients.values()))
     rows, problems = [], []
     for service in objects.services(lab):
@@ -110,9 +110,7 @@ def _once_removed(lab: Lab, prober: Prober, names: set[str], title: str) -> Part
     removed = lab.wait_for(
         lambda: not names & {pod.metadata.name for pod in objects.pods(lab)}, timeout_s=_TIMEOUT_S
     )
-    problems = (
-        [] if removed else [f"after {_TIMEOUT_S} s there still are {', '.join(sorted(names))}"]
-    )
+    problems = [] if removed else [f"still there after {_TIMEOUT_S} s: {', '.join(sorted(names))}"]
     return traffic.ask_again(lab, prober, title, problems=problems)
 
 
@@ -124,7 +122,7 @@ def _relabelled(deployment: Deployment) -> Deployment:
 
 
 def _status(address: str, port: int) -> int:
-    """Of an HTTP request in the namespace of the calling thread."""
+    """Return the status of an HTTP request from the namespace of the calling thread."""
     connection = http.client.HTTPConnection(address, port, timeout=_TIMEOUT_S)
     connection.request("GET", "/")
     try:

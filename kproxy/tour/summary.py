@@ -1,4 +1,4 @@
-"""What one has seen, in sentences made of findings. Pure."""
+"""Summaries of findings in sentences. Pure."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _MANY = {
 
 
 def paragraphs(parts: Iterable[Part], owner: Callable[[str], str]) -> Iterator[str]:
-    """One for each of `parts`, which are of Services, their names first in the title.
+    """Yield a paragraph for each of `parts`, which are of Services, their names first in the title.
 
-    `owner`: whose an address is.
+    `owner`: returns the owner of an address.
     """
     for part in parts:
         service = part.title.partition(",")[0]
@@ -62,7 +62,9 @@ def _sentence(subject: str, findings: list[Finding]) -> str:
 
 
 def _sources(findings: list[Finding], owner: Callable[[str], str]) -> Iterator[str]:
-    """Of clients that the server does not see as themselves, or does though they are outside."""
+    """Yield a sentence on the sources that the server sees, if any is not the client's own, or
+    else on the clients whose source is kept.
+    """
     seen = {each.client: owner(each.source) for each in findings if is_answered(each)}
     hidden = [f"{it} instead of {client}" for client, it in seen.items() if it != client]
     kept = [client for client, it in seen.items() if it == client]

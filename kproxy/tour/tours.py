@@ -1,4 +1,4 @@
-"""The two tours of `kproxy demo`: all manifests of examples/ at once, or one of them alone."""
+"""The two tours of `kproxy demo`: all manifests of examples/ at once, or a single one."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from kproxy.tour.run import run
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tour:
-    """A lab, what is applied to it, and what is shown of it.
-
-    `lab`: the file of the lab. `applied`: a manifest, or a folder of them. `parts` applies it and
-    yields what there is to show; `values` makes JSON of it. `widths`: of the columns of findings.
-    `ask`: a pod of the lab, and a command that asks something there.
-    """
+    """A lab, the manifests applied to it, and the parts to show."""
 
     lab: Path
+    """The file of the lab."""
     applied: Path
+    """A manifest, or a folder of them."""
     parts: Callable[[Lab], Iterator[Part]]
+    """Applies it and yields the parts."""
     values: Callable[[Shown], Mapping[str, object]]
+    """Returns the tour as plain values for JSON."""
     widths: Sequence[int]
+    """The widths of the columns of findings."""
     ask: tuple[str, ...]
+    """A pod of the lab, and a command to try there."""
 
 
 def of_all(examples: Path) -> Tour:

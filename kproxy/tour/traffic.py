@@ -1,4 +1,4 @@
-"""Packets and connections to everything that the Services have, held against the oracle."""
+"""Packets and connections to all addresses of the Services, compared with the oracle."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from kproxy.tour.part import Part, is_answered
 from kproxy.tour.questions import CLUSTER_IP, Places, questions
 from kproxy.tour.sctp import examine_sctp
 
-_CONNECTIONS = 60  # enough to see them spread, and quick
-_LONGEST_PAUSE_S = 3  # of a session affinity that is waited for
+_CONNECTIONS = 60  # enough to see them spread, but still quick
+_LONGEST_PAUSE_S = 3  # the longest session affinity whose expiry is waited for
 
 
 def ask(lab: Lab, prober: Prober) -> list[Part]:
-    """One part for each Service that has an address, with the questions that show it best."""
+    """Return a part for each Service that has an address, with the questions that show it best."""
     found = [(service, _questions(lab, service)) for service in objects.services(lab)]
     _leave_out_repetitions(found, client=next(iter(lab.clients)))
     answers = iter(_examine(lab, prober, [each for _, of in found for each in of]))
@@ -51,7 +51,7 @@ def ask(lab: Lab, prober: Prober) -> list[Part]:
 def ask_again(
     lab: Lab, prober: Prober, title: str, *, notes: Sequence[str] = (), problems: Sequence[str] = ()
 ) -> Part:
-    """Ask again after a change: only what the pod `shell` sees, and show the endpoints."""
+    """Ask again after a change, only from the pod `shell`, and show the endpoints."""
     found = [
         each
         for service in objects.services(lab)
@@ -69,10 +69,11 @@ def ask_again(
 
 
 def why(lab: Lab, prober: Prober, parts: Iterable[Part]) -> Part:
-    """Return how some packets ended: the first one of a pod and of the client outside that was
-    answered, and those that ended at a node or were answered in vain.
+    """Explain some packets: the first answered one of each pod and of the client outside, and one
+    for each node or pod where a packet ended or whose answer was lost.
 
-    The kernel's own trace tells, except in ipvs mode, where no rule decides: there the plan does.
+    The reasons come from the kernel's trace. In ipvs mode no rule decides, so they come from the
+    plan.
     """
     findings = {
         (finding.client, finding.asked): finding for part in parts for finding in part.findings
@@ -90,10 +91,10 @@ def why(lab: Lab, prober: Prober, parts: Iterable[Part]) -> Part:
                 chosen.setdefault(finding.answered.partition(" ")[0], packet)
     packets = list(chosen.values())
     if lab.mode is not None and not load(lab.mode).traced:
-        heading = "Why, as the plan has it"
+        heading = "Why, according to the plan"
         reasons = [findings[each.client, asked(each)].why for each in packets]
     else:
-        heading = "How, as the kernel's trace of single packets tells it"
+        heading = "How, according to the kernel's trace of single packets"
         reasons = _traced(lab, prober, packets)
     notes = [
         f"{packet.client} asks {asked(packet)}: {reason}."
@@ -103,7 +104,7 @@ def why(lab: Lab, prober: Prober, parts: Iterable[Part]) -> Part:
 
 
 def _traced(lab: Lab, prober: Prober, packets: Sequence[Packet]) -> list[str]:
-    """Send them again and ask the nodes' kernels and the router's what they did with them."""
+    """Send the packets again, traced on the nodes and the router, and return the reasons."""
     deciding = {name: lab.hosts[name] for name in (*lab.nodes, ROUTER)}
     with lab.hosts[ROUTER].namespace.entered():
         variant = choose_variant(Family.IPV4)
@@ -118,7 +119,7 @@ def _traced(lab: Lab, prober: Prober, packets: Sequence[Packet]) -> list[str]:
 
 
 def title_of(service: Service) -> str:
-    """`web, NodePort, externalTrafficPolicy Local`: what matters about it."""
+    """Return the Service's main properties: `web, NodePort, externalTrafficPolicy Local`."""
     spec = service.spec
     said = [objects.short_name(service), "headless" if spec.cluster_ip == "None" else spec.type]
     if spec.external_traffic_policy == "Local":
@@ -142,9 +143,9 @@ def _questions(lab: Lab, service: Service) -> list[Question]:
 
 
 def _leave_out_repetitions(found: Sequence[tuple[Service, list[Question]]], client: str) -> None:
-    """That a cluster IP is unknown outside is shown once.
+    """Show only once that a cluster IP is unknown outside.
 
-    More often, it would fail: without a route, Linux answers each client five times, then once a
+    More questions would fail: without a route, Linux answers each client five times, then once a
     second (ip_error in net/ipv4/route.c), whatever icmp_ratemask says.
     """
     shown = False
@@ -165,7 +166,7 @@ def _examine(lab: Lab, prober: Prober, wanted: Sequence[Question]) -> list[Findi
 
 
 def _longer(lab: Lab, service: Service) -> Iterator[Finding]:
-    """Checks of many connections from the pod `shell` to the first port."""
+    """Yield checks of many connections from the pod `shell` to the first port."""
     found = [
         each.packet
         for each in _questions(lab, service)

@@ -1,4 +1,4 @@
-"""What belongs to the backend: it reads it, misses it, removes it, and nothing else."""
+"""The backend reads, repairs and removes its own rules, and nothing else."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_cleanup_removes_every_trace_and_nothing_else(mode: Mode) -> None:
         assert _without_empty_tables(after) == _without_empty_tables(before)
         assert sysctl.read(ROUTE_LOCALNET) == "0"
         counting = f"-A INPUT -m nfacct --nfacct-name {INVALID_COUNTER}\n"
-        with pytest.raises(KernelRefused):  # there is no such counter any more
+        with pytest.raises(KernelRefused):  # the counter does not exist any more
             node.tables().restore(["*filter\n", counting, "COMMIT\n"])
 
 
@@ -71,7 +71,7 @@ def test_the_kubelets_own_rules_stay(mode: Mode) -> None:
         assert any("kubelet" in r for r in node.tables().save("filter")["KUBE-FIREWALL"])
 
 
-DAMAGE = [  # what somebody else does
+DAMAGE = [  # commands of another program
     ("nat", "-F"),
     ("filter", "-F"),
     ("mangle", "-X KUBE-PROXY-CANARY"),
@@ -108,7 +108,7 @@ def test_a_flushed_chain_of_a_service_is_noticed(mode: Mode, prefix: str) -> Non
 
 
 @pytest.mark.parametrize("mode", IPTABLES, ids=str)
-def test_somebody_elses_rules_are_no_damage(mode: Mode) -> None:
+def test_rules_of_other_programs_are_no_damage(mode: Mode) -> None:
     with bench(mode) as node:
         filled(node)
         node.tables().restore([FOREIGN])
@@ -118,7 +118,7 @@ def test_somebody_elses_rules_are_no_damage(mode: Mode) -> None:
 @pytest.mark.parametrize("mode", IPTABLES, ids=str)
 @pytest.mark.parametrize("family", Family, ids=lambda family: family.value)
 def test_what_is_read_is_what_the_tool_prints(mode: Mode, family: Family) -> None:
-    """In legacy tables two independent readers: python-iptables here, iptables-save there."""
+    """Legacy tables have two independent readers: python-iptables here, iptables-save there."""
     with bench(mode) as node:
         filled(node)
         tables = node.tables(family)
@@ -136,14 +136,14 @@ def test_a_refused_transaction_leaves_the_rules_and_is_made_up_for(mode: Mode) -
     with bench(mode) as node:
         cluster = filled(node)
         before = node.state()
-        # A foreign rule holds on to a chain of ours that the next sync wants to delete.
+        # A foreign rule refers to a chain of ours that the next sync wants to delete.
         chain = next(name for name in node.tables().save("nat") if name.startswith("KUBE-SVC-"))
         node.tables().restore([f"*nat\n:HOLD - [0:0]\n-A HOLD -j {chain}\nCOMMIT\n"])
         backend = node.backends[Family.IPV4]
         plan = node.proxy.plans[Family.IPV4]
-        gone = {n: p for n, p in plan.services.items() if f"SVC-{service_hash(n)}" not in chain}
-        smaller = type(plan)(settings=plan.settings, services=gone)
-        removed = {n: p for n, p in plan.services.items() if n not in gone}
+        kept = {n: p for n, p in plan.services.items() if f"SVC-{service_hash(n)}" not in chain}
+        smaller = type(plan)(settings=plan.settings, services=kept)
+        removed = {n: p for n, p in plan.services.items() if n not in kept}
         with pytest.raises(KernelRefused):
             backend.sync(smaller, Delta(before=removed))
         node.tables().restore(["*nat\n-F HOLD\n-X HOLD\nCOMMIT\n"])
@@ -168,6 +168,6 @@ def test_the_variant_in_use_is_chosen(mode: Mode) -> None:
 
 
 def _without_empty_tables(text: str) -> list[str]:
-    """Tables and chains of the system come into being by being used; they hold nothing."""
+    """Return the saved tables without empty built-in ones, which exist once they were used."""
     system = {":PREROUTING", ":INPUT", ":FORWARD", ":OUTPUT", ":POSTROUTING"}
     return [line for line in text.splitlines() if line not in system and line[:1] != "*"]

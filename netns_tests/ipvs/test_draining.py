@@ -1,4 +1,4 @@
-"""Real servers that are no longer wanted: connections go on until their clients end them."""
+"""Unwanted real servers: connections go on until their clients end them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ONE = Server(RR, (RealServer(SECOND, 8080),))
 
 
 class Site:
-    """A node with virtual servers for pods that its own namespace plays; we are in it."""
+    """A node whose own namespace also holds the pods behind its virtual servers; we are in it."""
 
     def __init__(self, stack: ExitStack) -> None:
         self.ipvs = stack.enter_context(Ipvs())
@@ -45,7 +45,7 @@ class Site:
         return {real.address: load.weight for real, load in self.ipvs.real_servers(key).items()}
 
     def connect(self) -> tuple[socket.socket, str, socket.socket]:
-        """A connection to the virtual server: the client's end, who has it, the server's end."""
+        """Connect to the virtual server; return client's end, real server, server's end."""
         client = self._keep(socket.create_connection((VIP, 80), timeout=5))
         for address, listener in self.listeners.items():
             try:
@@ -53,10 +53,10 @@ class Site:
             except BlockingIOError:
                 continue
             return client, address, self._keep(accepted)
-        raise AssertionError("nobody was asked")
+        raise AssertionError("no real server got the connection")
 
     def connected_to(self, address: str) -> tuple[socket.socket, socket.socket]:
-        """Round robin: one of two tries leads there."""
+        """Connect to one real server: with round robin, one of two tries leads there."""
         for _ in range(2):
             client, reached, server = self.connect()
             if reached == address:
@@ -92,7 +92,7 @@ def speaks(client: socket.socket, server: socket.socket) -> bool:
 
 
 def reset(client: socket.socket) -> None:
-    """End a connection so that nothing of it lingers."""
+    """End a connection without leaving anything of it."""
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
 
@@ -163,8 +163,8 @@ def test_a_successor_goes_on_draining() -> None:
         client, server = site.connected_to(FIRST)
         site.change(TCP, BOTH, ONE)
         successor, desired = Servers(Family.IPV4), Desired()
-        wish = Wanted(servers={TCP: ONE}, entries=[], addresses=[], firewall=[])
-        desired.change(ServicePortName("default", "web", "", "TCP"), None, wish)
+        needed = Wanted(servers={TCP: ONE}, entries=[], addresses=[], firewall=[])
+        desired.change(ServicePortName("default", "web", "", "TCP"), None, needed)
         successor.take_over(site.ipvs, desired, ())
         assert successor.draining == {TCP: {RealServer(FIRST, 8080)}}
         assert site.weights(TCP) == {FIRST: 0, SECOND: 1}
@@ -172,7 +172,7 @@ def test_a_successor_goes_on_draining() -> None:
 
 
 def _until_idle(site: Site, address: str) -> None:
-    """IPVS forgets a connection that was reset after ten seconds."""
+    """Wait until IPVS forgets a connection that was reset, after ten seconds."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         load = site.ipvs.real_servers(TCP)[RealServer(address, 8080)]

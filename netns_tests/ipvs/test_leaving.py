@@ -1,4 +1,4 @@
-"""Another mode takes over: connections go on, and what they need goes with them."""
+"""Another mode takes over: connections go on, and the objects they need are removed with them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tests.proxy.objects import DNS, endpoints, service
 pytestmark = pytest.mark.ipvs
 
 IPVS, IPTABLES = Mode("ipvs", "legacy"), Mode("iptables", "legacy")
-POD = "10.244.0.1"  # the node's own address plays it
+POD = "10.244.0.1"  # the node's own address stands for it
 WEB = service("web", "10.96.0.1")
 OBJECTS: list[KubernetesObject] = [WEB, endpoints("web", POD), DNS, endpoints("dns", POD)]
 
 
 @contextmanager
 def left() -> Iterator[tuple[Leftovers, socket.socket, socket.socket]]:
-    """A node that ipvs mode has just left, and both ends of a connection to 10.96.0.1."""
+    """Yield a node that ipvs mode has just left, and both ends of a connection to 10.96.0.1."""
     with bench(IPVS) as node, ExitStack() as stack:
         node.sync(OBJECTS)
         listener = stack.enter_context(socket.create_server((POD, 8080)))
@@ -97,13 +97,13 @@ def test_back_in_ipvs_mode_it_takes_new_connections_again() -> None:
         assert "KUBE-IPVS-SOURCES" not in rules
 
 
-def test_a_chain_that_somebody_else_uses_is_told_and_all_else_goes() -> None:
-    """Then the chain goes, too."""
+def test_a_chain_in_use_by_others_is_reported_and_all_else_is_removed() -> None:
+    """The chain is removed once the foreign rule is."""
     with left() as (leftovers, client, _):
         reset(client)
         _until_idle()
         run(["iptables-legacy", "-t", "nat", "-A", "OUTPUT", "-j", "KUBE-LOAD-BALANCER"])
-        with pytest.raises(KernelRefused, match="ipvs IPv4: nat KUBE-LOAD-BALANCER stays"):
+        with pytest.raises(KernelRefused, match="ipvs IPv4: nat KUBE-LOAD-BALANCER was emptied"):
             leftovers.remove()
         assert not virtual_servers()
         run(["iptables-legacy", "-t", "nat", "-D", "OUTPUT", "-j", "KUBE-LOAD-BALANCER"])
@@ -112,7 +112,7 @@ def test_a_chain_that_somebody_else_uses_is_told_and_all_else_goes() -> None:
 
 
 def _until_idle() -> None:
-    """IPVS forgets a connection that was reset after ten seconds."""
+    """Wait until IPVS forgets a connection that was reset, after ten seconds."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         with Ipvs() as ipvs:

@@ -1,5 +1,5 @@
-"""ipvs mode as kube-proxy had it before Kubernetes 1.25: a Service with policy Local that has no
-endpoint on the node is refused, where it leads to other nodes now.
+"""ipvs mode as in kube-proxy before Kubernetes 1.25: a Service with policy Local and no endpoint on
+the node is refused, while it leads to other nodes now.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def test_switching_a_node_leaves_what_a_fresh_start_would() -> None:
 
 
 def elsewhere(*addresses: str) -> list[KubernetesObject]:
-    """A Service with both policies Local, and its endpoints, none of them on the node."""
+    """Return a Service with both policies Local, and its endpoints, none of them on the node."""
     shop = service(
         "shop",
         cluster_ips=["10.96.9.1"],

@@ -1,4 +1,4 @@
-"""What belongs to the backend: it takes it over, misses it, removes it, and nothing else."""
+"""The backend takes over, repairs and removes its own objects, and nothing else."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def servers(family: Family = Family.IPV4) -> set[VirtualServer]:
 def test_cleanup_removes_every_trace_and_nothing_else() -> None:
     with bench(IPVS) as node:
         node = Bench(IPVS, EXCLUDED)
-        for family in Family:  # so that all tables are there
+        for family in Family:  # so that all tables exist
             node.tables(family).save("nat"), node.tables(family).save("filter")
         add_foreign_things()
         run(["ipvsadm", "-D", "-t", "10.9.9.9:80"])
@@ -66,7 +66,7 @@ def test_cleanup_removes_every_trace_and_nothing_else() -> None:
             run(["ip", "link", "show", DEVICE])
 
 
-def test_cleanup_of_one_family_leaves_the_other_alone() -> None:
+def test_cleanup_of_one_family_spares_the_other() -> None:
     with bench(IPVS) as node:
         filled(node)
         bound = addresses.addresses_of(DEVICE, Family.IPV6)
@@ -79,7 +79,7 @@ def test_cleanup_of_one_family_leaves_the_other_alone() -> None:
 
 
 def test_cleanup_copes_with_what_both_iptables_modes_left() -> None:
-    """They share names of chains, and a rule of one may lead to a chain of the other."""
+    """The families share names of chains, and a rule of one may lead to a chain of the other."""
     with bench(IPTABLES) as node:
         filled(node)
         filled(Bench(IPVS))
@@ -101,7 +101,7 @@ def test_all_virtual_servers_count_as_ours_but_excluded_ones() -> None:
         assert "172.16.0.1" not in {server.address for server in servers()}
 
 
-DAMAGE = [  # what somebody else does
+DAMAGE = [  # commands of another program
     "ipvsadm -C",
     "ipvsadm -D -t {server}",
     f"ip link delete {DEVICE}",
@@ -115,7 +115,7 @@ DAMAGE = [  # what somebody else does
 
 
 def test_damage_is_noticed_and_repaired() -> None:
-    """One after the other on one node: each repair leads back to what a fresh start made."""
+    """Damage one after the other on one node: each repair restores the state of a fresh start."""
     with bench(IPVS) as node:
         filled(node)
         fresh = node.state()
@@ -145,7 +145,7 @@ def test_the_periodic_full_sync_repairs_the_rest() -> None:
         assert node.state() == fresh
 
 
-def test_somebody_elses_things_are_no_damage() -> None:
+def test_objects_of_other_programs_are_no_damage() -> None:
     with bench(IPVS) as node:
         filled(node)
         add_foreign_things()

@@ -21,7 +21,7 @@ SOURCE_HASH_PORT = 0x10
 
 
 def filled(ipvs: IpvsSection) -> Bench:
-    """Of IPv4 alone: the settings are those of a virtual server, or of both families."""
+    """Return a synced node with IPv4 only: settings are a virtual server's, or both families'."""
     node = Bench(IPVS, ipvs, (Family.IPV4,))
     cluster = RandomCluster(5)
     for _ in range(20):
@@ -31,7 +31,7 @@ def filled(ipvs: IpvsSection) -> Bench:
 
 
 def test_every_scheduler_of_the_kernel_can_be_chosen() -> None:
-    """Another one is taken over in place."""
+    """Another scheduler is adopted in place."""
     with bench(IPVS), Ipvs() as ipvs:
         filled(IpvsSection())
         default = ipvs.virtual_servers(Family.IPV4)

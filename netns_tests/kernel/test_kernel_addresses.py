@@ -1,4 +1,4 @@
-"""Addresses of interfaces, many at once, and the interface that holds those of Services."""
+"""Addresses of interfaces, many at once, and the interface for those of Services."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ V4, V6 = Family.IPV4, Family.IPV6
 
 @pytest.fixture(autouse=True)
 def _own_namespace() -> Iterator[None]:
-    """lo; eth0: an address of each family and link-local ones; holder: down, without addresses."""
+    """Make lo; eth0 with an address of each family and link-local ones; holder, down and empty."""
     with Namespace.create() as namespace, Namespace.create() as other:
         with namespace.entered(), Links() as links:
             links.add_veth("eth0", peer="eth0", peer_namespace=other)
@@ -32,7 +32,7 @@ def _own_namespace() -> Iterator[None]:
 
 
 def ip_says(link: str, family: str) -> list[str]:
-    """As 10.0.0.1/32, in the kernel's order."""
+    """Return the addresses, written 10.0.0.1/32, in the kernel's order."""
     lines = run(["ip", family, "-oneline", "address", "show", "dev", link]).splitlines()
     return [line.split()[3] for line in lines]
 
@@ -43,19 +43,19 @@ def test_addresses_are_added_and_removed() -> None:
     addresses.add_addresses("holder", [*v4, *v6])
     assert ip_says("holder", "-4") == ["10.96.0.1/32", "10.96.0.10/32"]
     assert set(ip_says("holder", "-6")) == {"fd00:96::1/128", "fd00:96::a/128"}
-    addresses.add_addresses("holder", [v4[0], v6[0], "10.96.0.11"])  # two are there already
+    addresses.add_addresses("holder", [v4[0], v6[0], "10.96.0.11"])  # two exist already
     assert addresses.addresses_of("holder", V4) == {*v4, "10.96.0.11"}
     assert addresses.addresses_of("holder", V6) == set(v6)
     assert addresses.count_of("holder", V4) == 3
     assert addresses.count_of("holder", V6) == 2
     addresses.remove_addresses("holder", [*v4, *v6])
-    addresses.remove_addresses("holder", [*v4, *v6])  # they are gone already
+    addresses.remove_addresses("holder", [*v4, *v6])  # they are removed already
     assert addresses.addresses_of("holder", V4) == {"10.96.0.11"}
     assert ip_says("holder", "-6") == []
 
 
 def test_addresses_of_the_node() -> None:
-    """Not loopback, not link-local ones of IPv6, not those of the interface that is left out."""
+    """Loopback, IPv6 link-local ones and those of the excluded interface are left out."""
     addresses.add_addresses("holder", ["10.96.0.1", "fd00:96::1"])
     addresses.add_addresses("lo", ["127.0.0.2", "172.16.0.1"])
     node_v4 = ["169.254.7.7", "172.16.0.1", "192.168.0.10"]

@@ -1,4 +1,4 @@
-"""ipsets: what is edited over netlink is what `ipset save` prints."""
+"""ipsets: `ipset save` prints the edits made over netlink."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def test_entries(kind: str, entries: list[str]) -> None:
     assert ipset.save()["KUBE-A"].entries == set(entries)
     assert ipset.save()["KUBE-A"].type.startswith(kind)
     assert ipset.sizes() == {"KUBE-A": len(entries)}
-    ipset.edit(changes[1:], changes[:1])  # those are there already
+    ipset.edit(changes[1:], changes[:1])  # those exist already
     assert ipset.save()["KUBE-A"].entries == set(entries[1:])
-    ipset.edit([], changes)  # one of them is gone already
+    ipset.edit([], changes)  # one of them is removed already
     assert ipset.sizes() == {"KUBE-A": 0}
 
 

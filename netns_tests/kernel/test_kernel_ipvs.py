@@ -32,7 +32,7 @@ def ipvsadm() -> list[str]:
     return run(["ipvsadm", "--save", "--numeric"]).splitlines()
 
 
-SERVERS = [  # key, settings, a real server, what ipvsadm says of both
+SERVERS = [  # key, settings, a real server, the output of ipvsadm for both
     (
         VirtualServer("TCP", "10.96.0.1", 443),
         Settings("rr", 0x0, 0),
@@ -137,7 +137,7 @@ def test_an_unknown_scheduler(ipvs: Ipvs) -> None:
 
 
 def test_a_thousand_servers(ipvs: Ipvs) -> None:
-    """More than fits into one send, and one answer."""
+    """They are more than fit into one send, and one answer."""
     wanted = {
         VirtualServer("TCP", f"10.96.{number >> 8}.{number & 255}", 80): {
             RealServer(f"10.244.{slot}.{number & 255}", 8080) for slot in range(5)

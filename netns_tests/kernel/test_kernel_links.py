@@ -16,7 +16,7 @@ from kproxy.kernel.process import run
 
 @pytest.fixture
 def pair() -> Iterator[tuple[Namespace, Namespace]]:
-    """left: to-right 10.0.0.1, fd00::1; right: eth0, without addresses. All up."""
+    """Make left with to-right (10.0.0.1, fd00::1) and right with eth0 (no addresses), all up."""
     with Namespace.create("left") as left, Namespace.create("right") as right:
         with left.entered(), Links() as links:
             links.add_veth("to-right", peer="eth0", peer_namespace=right)
@@ -44,7 +44,7 @@ def test_a_pair_between_two_namespaces(pair: tuple[Namespace, Namespace]) -> Non
         assert links.names() == ["lo"]
 
 
-ROUTES = [  # route, what `ip route` says
+ROUTES = [  # route, the output of `ip route`
     (
         Route(destination="10.0.0.9/32", link="to-right"),
         "10.0.0.9 dev to-right proto static scope link",

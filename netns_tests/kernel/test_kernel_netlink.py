@@ -1,4 +1,4 @@
-"""Many requests in one send, and what becomes of those that fail; asked of ipset and of links."""
+"""Many requests in one send, and the failing ones among them; with ipset and links."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_first_failures_are_told_and_the_others_counted() -> None:
 
 
 def test_more_failures_than_the_socket_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a user namespace, whose root cannot have a large buffer."""
+    """Make a socket like root of a user namespace, who cannot have a large buffer."""
     monkeypatch.setattr(netlink, "_BUFFER_BYTES", 4096)
     with pytest.raises(KernelRefused, match=r"10\.0\.0\.0 \.\.\.: so many errors that some were"):
         ipset.edit([("missing", each) for each in ENTRIES] + [("there", "10.0.0.1")], [])

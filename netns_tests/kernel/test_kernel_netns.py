@@ -1,4 +1,4 @@
-"""Namespaces: what enters them, what holds them, what is left."""
+"""Namespaces: entering them, holding them, and their remains."""
 
 import gc
 import os
@@ -114,7 +114,7 @@ def test_a_taken_name_tells_its_owner(name: str) -> None:
         assert name in netns.published_names()
 
 
-def test_a_name_nobody_holds(name: str) -> None:
+def test_a_name_that_no_process_holds(name: str) -> None:
     with Namespace.create() as first, Namespace.create() as second:
         run(["ip", "netns", "add", name])
         try:
@@ -122,7 +122,7 @@ def test_a_name_nobody_holds(name: str) -> None:
                 first.publish(name)
         finally:
             run(["ip", "netns", "delete", name])
-        assert caught.value.remedy == f"if nobody needs it: ip netns delete {name}"
+        assert caught.value.remedy == f"if it is not needed any more: ip netns delete {name}"
         second.publish(name)
 
 

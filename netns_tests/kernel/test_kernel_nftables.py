@@ -1,4 +1,4 @@
-"""Transactions of nf_tables: all or nothing, undisturbed by others; and what is read of a table."""
+"""Transactions of nf_tables: all or nothing, undisturbed by others; and reading a table."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_rules_of_others_have_no_digest(session: Session, table: Table) -> None:
     assert TableReader(session, IPV4, "mine").rules()["end"] == [ACCEPT.digest, b""]
 
 
-REFUSED = [  # the last message of a transaction, what the error says
+REFUSED = [  # the last message of a transaction, the text of the error
     (
         lambda t: t.add_rule("nowhere", ACCEPT),
         "add rule ip mine nowhere: No such file or directory",
@@ -119,7 +119,7 @@ def test_a_rehearsal_changes_nothing(session: Session, table: Table) -> None:
 
 
 def test_thousands_of_refusals_are_counted(session: Session, table: Table) -> None:
-    """More than the socket has room for are still an error."""
+    """More errors than the socket has room for still raise one."""
     missing = [table.delete_chain(f"missing-{number}") for number in range(5000)]
     with pytest.raises(KernelRefused, match=r"missing-0: No such file(?s:.*)and \d+ more"):
         session.commit([table.create(), *missing])
@@ -153,7 +153,7 @@ def test_maps_yield_what_was_put_in(session: Session, table: Table) -> None:
 
 
 def test_others_may_commit_at_the_same_time(session: Session, table: Table) -> None:
-    """To a table of theirs, all the while."""
+    """Other processes change a table of their own all the while."""
     run(["nft", "add table ip theirs; add set ip theirs s { type ipv4_addr; }"])
     enough = threading.Event()
     namespace_thread = threading.Thread(target=partial(_disturb, enough))
@@ -169,6 +169,6 @@ def test_others_may_commit_at_the_same_time(session: Session, table: Table) -> N
 
 
 def _disturb(enough: threading.Event) -> None:
-    """A thread is in the namespace of the one that starts it."""
+    """Change another table until told, in the namespace of the thread that starts this one."""
     while not enough.is_set():
         run(["nft", "add element ip theirs s { 10.0.0.1 }; flush set ip theirs s"])

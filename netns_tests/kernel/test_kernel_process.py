@@ -1,4 +1,4 @@
-"""Programs: what goes in, what comes out, and how they end."""
+"""Programs: their input, their output, and their end."""
 
 import os
 import resource
@@ -23,7 +23,7 @@ PATIENCE_S = 10
 
 @pytest.fixture(autouse=True, params=[False, True], ids=["by-us", "by-a-small-process"])
 def small(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether a small process starts the programs, as on user-mode Linux."""
+    """Run each test with and without the small process that starts programs on user-mode Linux."""
     monkeypatch.setattr(process, "on_uml", lambda: request.param)
     return bool(request.param)
 
@@ -102,13 +102,13 @@ def test_failures(text: str, message: str) -> None:
 
 def test_time_out_kills(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    with pytest.raises(KernelRefused, match=r"not done after 0\.5 s"):
+    with pytest.raises(KernelRefused, match=r"killed, it was still running after 0\.5 s"):
         run(["sh", "-c", f"echo $$ >{pid}; exec sleep 1000"], timeout_s=0.5)
     assert not Path("/proc", pid.read_text().strip()).exists()
 
 
 def test_time_out_while_feeding() -> None:
-    with pytest.raises(KernelRefused, match=r"not done after 0\.2 s"):
+    with pytest.raises(KernelRefused, match=r"killed, it was still running after 0\.2 s"):
         run(["sleep", "1000"], many_lines(), timeout_s=0.2)
 
 
@@ -143,7 +143,7 @@ def test_descriptors_are_not_left_open() -> None:
 
 
 def test_a_process_with_many_descriptors() -> None:
-    """As that of a big lab. select(2) takes no descriptor above 1023."""
+    """A big lab's process has many descriptors; select(2) takes none above 1023."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2000), hard))
     with ExitStack() as stack:
@@ -173,7 +173,7 @@ process.run(["sh", "-c", f"echo $$ $PPID >{sys.argv[2]}; exec cat >/dev/null"], 
 
 
 def test_nothing_outlives_us(tmp_path: Path, small: bool) -> None:
-    """Neither the program nor who started it."""
+    """Neither the program nor the process that started it is left."""
     pids = tmp_path / "pids"
     os.mkfifo(pids)
     argv = [sys.executable, "-c", ENDLESS, str(small), str(pids)]

@@ -1,4 +1,4 @@
-"""What becomes of real packets on their way through rules, as the kernel tells it."""
+"""The steps of real packets through rules, as the kernel reports them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ V4, V6 = Family.IPV4, Family.IPV6
 CLIENT = {V4: "10.0.1.2", V6: "fd00:1::2"}
 POD = {V4: "10.0.2.2", V6: "fd00:2::2"}
 SERVICE = {V4: "10.96.0.1", V6: "fd00:96::1"}
-WORDS = {  # in rules -> by family
+WORDS = {  # placeholder in rules -> address by family
     "CLIENT": {V4: "10.0.1.2/32", V6: "fd00:1::2/128"},
     "POD": {V4: "10.0.2.2/32", V6: "fd00:2::2/128"},
     "SERVICE": {V4: "10.96.0.1/32", V6: "fd00:96::1/128"},
@@ -46,7 +46,7 @@ class Net:
     tags: int = 1000
 
     def send(self, family: Family, protocol: str, address: str, port: int = 8080) -> int:
-        """One probe from the client. Returns its tag."""
+        """Send one probe from the client and return its tag."""
         self.tags += 8
         probe = Probe(
             source=CLIENT[family],
@@ -64,7 +64,7 @@ class Net:
         return self.tags
 
     def send_each(self, addresses: dict[Family, str]) -> dict[int, Family]:
-        """Both families, both protocols."""
+        """Send probes of both families and both protocols."""
         return {
             self.send(family, protocol, addresses[family]): family
             for family, protocol in product(Family, ("TCP", "UDP"))
@@ -109,14 +109,14 @@ def write(net: Net, variant: Variant, table: str, lines: Sequence[str]) -> None:
 
 
 def decides(step: TraceStep) -> bool:
-    """Not the end of a chain, nor a policy that lets pass."""
+    """Tell whether the step is more than the end of a chain or a policy that accepts."""
     return step.kind == "rule" or step.verdict not in ("accept", "continue")
 
 
 def requests(
     trace: Trace, tags: set[int], last: Callable[[TraceStep], bool]
 ) -> dict[int, list[TraceStep]]:
-    """Steps of each probe, up to the one that is its `last`, for which this waits."""
+    """Return the steps of each probe up to its `last` one, for which this waits."""
     found: dict[int, list[TraceStep]] = defaultdict(list)
     waiting = set(tags)
     deadline = time.monotonic() + 10
@@ -133,7 +133,7 @@ def requests(
 
 
 GATE = r"""-A FORWARD -d <POD> -m comment --comment "to the pod\'s gate" -j GATE"""
-CASES = {  # table, what is written there, the packets' way: rules with verdicts
+CASES = {  # table, its rules, the packets' steps: rules with verdicts
     "drop": (
         "filter",
         [":GATE - [0:0]", GATE, "-A GATE -s <CLIENT> -m comment --comment no -j DROP"],
@@ -209,7 +209,7 @@ def test_the_way_to_a_drop(net: Net, case: str, variant: Variant) -> None:
             assert {step.oif for step in way} == ({""} if table == "raw" else {"to-pod"})
 
 
-TRANSLATIONS = {  # of the source: rule
+TRANSLATIONS = {  # the translation of the source: rule
     "masquerade": "-A POSTROUTING -s <CLIENT> -j MASQUERADE --random-fully",
     "snat": "-A POSTROUTING -s <CLIENT> -j SNAT --to-source <NODE>",
 }
@@ -218,7 +218,7 @@ TRANSLATIONS = {  # of the source: rule
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("name", TRANSLATIONS)
 def test_translations(net: Net, name: str, variant: Variant) -> None:
-    """The destination's comes first, and is seen in the step of the source's."""
+    """The destination is translated first, which shows in the step of the source's translation."""
     destination = "-A SERVICES -d <SERVICE> -j DNAT --to-destination <TO_POD>"
     jump, source = "-A PREROUTING -j SERVICES", TRANSLATIONS[name]
     write(net, variant, "nat", [":SERVICES - [0:0]", jump, destination, source])
@@ -281,7 +281,7 @@ table <TABLE> kube-proxy {
     }
 }
 """
-NFTABLES_WAYS = [  # protocol, port, what was done from the forward chains on
+NFTABLES_WAYS = [  # protocol, port, the steps from the forward chains on
     (
         *("TCP", 80),
         [
@@ -327,7 +327,7 @@ def test_tables_of_nftables(net: Net, inet: bool) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_many_packets_at_once(net: Net, variant: Variant) -> None:
-    """Each is dropped by a rule of its own port."""
+    """Each probe is dropped by the rule for its port."""
     ports = range(3000, 3025)
     rules = [f"-A FORWARD -p {p} -m {p} --dport {n} -j DROP" for p in ("tcp", "udp") for n in ports]
     write(net, variant, "filter", rules)
@@ -348,7 +348,7 @@ def test_many_packets_at_once(net: Net, variant: Variant) -> None:
 
 
 def everything() -> list[str]:
-    """Of the namespace, that a trace might change."""
+    """Return everything in the namespace that a trace might change."""
     saves = [f"{command}-legacy-save -t raw" for command in ("iptables", "ip6tables")]
     texts = [run(save.split()) for save in saves]
     lines = [line for text in texts for line in text.splitlines() if not line.startswith("#")]
@@ -371,7 +371,7 @@ def test_closing_removes_everything(net: Net, variant: Variant) -> None:
 
 
 def test_closing_removes_the_tables_of_nf_tables(net: Net) -> None:
-    """Also those of a predecessor, and it does not mind that somebody has done it already."""
+    """It also removes a predecessor's. One that is removed already is no error."""
     with net.node.entered():
         run(["nft", "add", "table", "inet", "mine"])
         before = run(["nft", "list", "ruleset"])
@@ -391,7 +391,7 @@ def test_the_legacy_variant_tells_only_one(net: Net, variant: Variant) -> None:
             during = everything()
             with pytest.raises(Unsupported, match="group 0") as refused:
                 Trace.start(variant)
-            assert "nobody else listens" in refused.value.remedy
+            assert "stop any other program" in refused.value.remedy
             assert everything() == during != before
 
 

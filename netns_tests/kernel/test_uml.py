@@ -1,6 +1,6 @@
-"""Commands on user-mode Linux: they must not notice more of it than its kernel.
+"""Commands on user-mode Linux must not notice more of it than its kernel.
 
-Each guest takes three seconds, so a test looks at several things at once.
+Each guest takes three seconds, so a test checks several things at once.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PATIENCE_S = 60.0
 
 @pytest.fixture(scope="module", autouse=True)
 def _on_one_cpu() -> Iterator[None]:
-    """A guest's kernel and its processes take turns: it is faster where none wakes another CPU."""
+    """Keep all on one CPU: a guest's kernel and processes take turns, so that is faster."""
     cpus = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cpus)})
     yield
@@ -54,7 +54,7 @@ def launched(
 
 
 def in_own_mounts(script: str) -> tuple[str, ...]:
-    """A command in front of the launcher's: in mounts of its own, first changed by `script`."""
+    """Return a command to put before the launcher's, for mounts of its own changed by `script`."""
     return ("unshare", "--mount", "sh", "-e", "-c", f'{script}\nexec "$@"', "sh")
 
 
@@ -168,7 +168,7 @@ here
 
 
 def test_the_equipment_of_the_guest() -> None:
-    """Its modules are found although the machine has nothing of them where modprobe looks."""
+    """Its modules are found although the machine has none of them where modprobe looks."""
     before = in_own_mounts("[ ! -d /lib/modules ] || mount -t tmpfs none /lib/modules")
     done = launched("bash", "-c", EQUIPMENT, before=before)
     assert done.stdout.decode() == FOUND
@@ -204,11 +204,11 @@ def test_a_command_that_is_no_program(tmp_path: Path) -> None:
 def test_too_long() -> None:
     done = launched("sleep", "1000", options=("--timeout", "6"))
     assert done.returncode == 124
-    assert done.stderr == b"ipvs-kernel: not done after 6 s\n"
+    assert done.stderr == b"ipvs-kernel: the command was ended after 6 s (--timeout)\n"
 
 
 def test_readers_and_writers_that_do_not_wait() -> None:
-    """A command that reads nothing of much input ends; one whose output nobody reads does, too."""
+    """A command that does not read its input ends; one whose output is not read does, too."""
     launcher = shlex.join(LAUNCHER)
     script = f"yes | {launcher} echo done; {launcher} yes | head -n 1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, check=False)
@@ -224,7 +224,7 @@ def test_output_that_gets_lost_is_told() -> None:
 
 @contextmanager
 def running(*command: str, **settings: Any) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
-    """The launcher, after the command's first line, and the process groups of its guest."""
+    """Yield the launcher, after the command's first line, and the process groups of its guest."""
     marker = f"KPROXY_TEST={uuid.uuid4()}"
     environment = {**os.environ, **settings.pop("env", {}), "KPROXY_TEST": marker[12:]}
     with subprocess.Popen(
@@ -250,7 +250,7 @@ def running(*command: str, **settings: Any) -> Iterator[tuple[subprocess.Popen[b
 
 
 def groups_of(pid: int) -> list[int]:
-    """The process group of a process, none if it is gone: a guest's processes come and go."""
+    """Return the process group of a process, none if it has ended meanwhile."""
     try:
         return [os.getpgid(pid)]
     except ProcessLookupError:
@@ -260,19 +260,19 @@ def groups_of(pid: int) -> list[int]:
 def contents(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except OSError:  # a process that is gone
+    except OSError:  # a process that has ended
         return b""
 
 
 def alive(groups: Sequence[int]) -> list[str]:
-    """What processes of these groups do, zombies left out."""
+    """Return the states of the processes in these groups, without zombies."""
     stats = (contents(path) for path in Path("/proc").glob("[0-9]*/stat"))
     fields = [stat.rpartition(b")")[2].split() for stat in stats if stat]
     return [f"{each}" for each in fields if int(each[2]) in groups and each[0] != b"Z"]
 
 
 def kernel(groups: Sequence[int]) -> int:
-    """The guest's main process."""
+    """Return the guest's main process."""
     return next(group for group in groups if b"linux" in contents(Path(f"/proc/{group}/comm")))
 
 
@@ -314,7 +314,7 @@ def test_nothing_is_left_of_a_killed_launcher(tmp_path: Path) -> None:
     with running("sh", "-c", STUBBORN, env={"HOME": str(tmp_path)}) as (launcher, groups):
         mapped = contents(Path(f"/proc/{kernel(groups)}/maps")).decode().splitlines()
         shared = {fields[5] for line in mapped if (fields := line.split(maxsplit=5))[1][3] == "s"}
-        assert shared  # its memory, and it has no name any more
+        assert shared  # its memory, a file that has no name any more
         assert all(name.endswith("(deleted)") for name in shared)
         launcher.kill()
         assert comes_true(lambda: alive(groups) == [])
@@ -338,7 +338,7 @@ def test_a_kernel_panic_is_told() -> None:
 
 
 def test_a_terminal() -> None:
-    """The guest's own, of the same size; Ctrl-C goes to the command."""
+    """The guest has its own terminal of the same size; Ctrl-C goes to the command."""
     launcher, terminal = pty.fork()
     if launcher == 0:
         script = "tty; stty size; read line; echo got $line; echo waiting >&2; sleep 1000; echo no"
@@ -374,7 +374,7 @@ def test_a_terminal_that_is_closed() -> None:
 
 
 def until(terminal: int, text: str) -> str:
-    """What appears on it up to `text`; "" is its end."""
+    """Return the output on the terminal up to `text`; "" is its end."""
     shown = b""
     deadline = time.monotonic() + PATIENCE_S
     while not text or text.encode() not in shown:
@@ -387,7 +387,7 @@ def until(terminal: int, text: str) -> str:
 
 
 def test_what_it_takes(tmp_path: Path) -> None:
-    """Said before anything is started."""
+    """It is reported before anything is started."""
     done = launched("true", env={**os.environ, "PATH": str(tmp_path)})
     assert done.returncode == 125
     assert done.stderr.decode() == (
@@ -400,7 +400,7 @@ def test_what_it_takes(tmp_path: Path) -> None:
 
 
 def test_small_shared_memory() -> None:
-    """As in a container: then the guest's memory is in another folder."""
+    """The guest's memory goes to another folder, for instance in a container."""
     small = "mount -t tmpfs -o size=64m,noexec none /dev/shm"
     done = launched(
         "cat", "/proc/meminfo", options=("--memory", "512"), before=in_own_mounts(small)
@@ -412,7 +412,7 @@ def test_small_shared_memory() -> None:
 
 @pytest.fixture
 def open_path() -> Iterator[Path]:
-    """A temporary folder for everybody: pytest's own are for one user."""
+    """Make a temporary folder for all users: pytest's own are for one."""
     with tempfile.TemporaryDirectory(prefix="kproxy-test-", dir="/tmp") as folder:
         path = Path(folder)
         path.chmod(0o755)
@@ -420,12 +420,12 @@ def open_path() -> Iterator[Path]:
 
 
 def test_an_ordinary_user(open_path: Path) -> None:
-    """Is root in the guest only: there it may do everything, to files what it may do here."""
+    """The user is root in the guest only, with its own rights to files."""
     mine, others = open_path / "mine", open_path / "others"
     mine.mkdir()
     others.mkdir()
     os.chown(mine, 65534, 65534)
-    # Neither this checkout nor its Python need be open to others.
+    # Other users may have no access to this checkout and its Python.
     shutil.copytree(Path(kproxy.__file__).parent, open_path / "kproxy")
     python = shutil.which("python3", path="/usr/local/bin:/usr/bin")
     assert python
@@ -444,5 +444,5 @@ def test_an_ordinary_user(open_path: Path) -> None:
 
 
 def test_this_machine_is_not_user_mode_linux() -> None:
-    """For these tests are about starting it."""
+    """These tests start guests, which cannot be done inside one."""
     assert not on_uml()

@@ -1,4 +1,4 @@
-"""kproxy's own commands on user-mode Linux: when they go there, and when they must not."""
+"""kproxy's own commands on user-mode Linux: when they move there, and when they must not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def kproxy(*arguments: str, before: tuple[str, ...] = ()) -> subprocess.Complete
     )
 
 
-NEEDED = [  # --kernel, mode -> goes there
+NEEDED = [  # --kernel, mode -> moves there
     ("auto", "iptables", False),
     ("auto", "ipvs", "without IPVS"),
     ("host", "ipvs", False),

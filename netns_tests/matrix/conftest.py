@@ -16,7 +16,10 @@ Measured = Callable[[Setting], Mapping[tuple[Question, str], Cell]]
 
 @pytest.fixture(scope="session")
 def measured() -> Measured:
-    """The cells of a setting, by question and protocol. Each setting is measured once."""
+    """Return a function for the cells of a setting, by question and protocol.
+
+    Each setting is measured once.
+    """
 
     @cache
     def cells(setting: Setting) -> Mapping[tuple[Question, str], Cell]:

@@ -1,4 +1,4 @@
-"""A measurement without an end, for the test of what becomes of it."""
+"""A measurement without an end, for a test of killing it."""
 
 import time
 

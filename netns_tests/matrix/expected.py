@@ -1,4 +1,4 @@
-"""What each cell of the matrix is with the profile `cce` and externalTrafficPolicy Local.
+"""The expected cells of the matrix with the profile `cce` and externalTrafficPolicy Local.
 
 Taken from measurements with the real kube-proxy v1.36 (and v1.20 for `before_1_25`) on the same
 networks.
@@ -17,8 +17,10 @@ COLUMNS = ("tunnel-ipvs", "vpc-ipvs", "tunnel-iptables", "vpc-iptables")
 
 
 class Ending(Struct, frozen=True):
-    """`source`: as which the server sees a client that succeeds. Of one that fails, `at` and
-    `mechanism`, and words that the reason has.
+    """The expected end of a request.
+
+    `source`: the kind of source that the server sees of a client that succeeds. For a failing one:
+    `at`, `mechanism`, and words of the reason.
     """
 
     source: str = ""
@@ -33,15 +35,15 @@ class Ending(Struct, frozen=True):
 
 POD, NODE, EIP, GW, VTEP, OUT = map(Ending, ("pod", "node", "eip", "gateway", "tunnel", "client"))
 
-# iptables: no endpoint on the node, and the source is not one of its own
+# iptables: no endpoint on the node, and the source is not its own
 DROP_B = Ending("", "node-b", "rule", "KUBE-EXTERNAL-SERVICES")
 DROP_C = Ending("", "node-c", "rule", "KUBE-EXTERNAL-SERVICES")
-# IPVS falls back to all endpoints, and leaves the source alone
+# IPVS falls back to all endpoints, and keeps the source
 CHECK_B = Ending("", "router", "rule", 'SOURCE-node-b "source/destination check of the port')
 CHECK_C = Ending("", "router", "rule", 'SOURCE-node-c "source/destination check of the port')
 VX_MARTIAN = Ending("", "node-a", "martian source", "comes in by vx0")
 VX_STRICT = Ending("", "node-a", "reverse path filter", "comes in by vx0")
-# the load balancer leaves the source alone, too
+# the load balancer keeps the source, too
 MARTIAN = Ending("", "node-a", "martian source", "comes in by eth0")
 STRICT = Ending("", "node-a", "reverse path filter", "comes in by eth0")
 # two pods on a bridge
@@ -117,7 +119,7 @@ _IN_NFTABLES = {"KUBE-EXTERNAL-SERVICES": "by map no-endpoint-nodeports"}
 
 
 def ending(setting: Setting, question: Question) -> Ending:
-    """In the columns of the tables, in nftables mode, and in ipvs mode before 1.25."""
+    """Return the expected ending of a question in a setting."""
     if setting.mode == "nftables":
         return in_mode("nftables", _ENDINGS[question, f"{setting.network}-iptables"])
     if not setting.local_fallback and question.kind is Kind.NODE_PORT:
@@ -129,13 +131,13 @@ def ending(setting: Setting, question: Question) -> Ending:
 
 
 def in_mode(mode: str, same: Ending) -> Ending:
-    """An ending of iptables mode, with the names that rules have in this mode."""
+    """Return an ending of iptables mode with the names that rules have in nftables mode."""
     renamed = _IN_NFTABLES.get(same.words, same.words)
     return replace(same, words=renamed) if mode == "nftables" else same
 
 
 def met(cell: Cell, wanted: Ending) -> Ending:
-    """What became of a cell; the whole reason, if it lacks the wanted words."""
+    """Return the end of a cell, with the whole reason if it lacks the expected words."""
     if cell.connection.success:
         return Ending(cell.source_is)
     reason = cell.reason

@@ -1,6 +1,6 @@
-"""The access matrix, cell by cell: against the documents, and against what kube-proxy does.
+"""The access matrix, cell by cell, against the documents and against kube-proxy.
 
-Each column is measured once, by real packets; ipvs ones on a kernel that has it.
+Each column is measured once, by real packets; ipvs ones on a kernel that has IPVS.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SETTINGS = dict.fromkeys([*NEWEST.settings.values(), *NFTABLES, *OLDER.settings.
 
 
 def marked(setting: Setting, name: str, *values: object) -> Any:
-    """A parameter set of that name, for the kernel that the setting needs."""
+    """Return a parameter set of that name, for the kernel that the setting needs."""
     marks = [pytest.mark.ipvs] if setting.mode == "ipvs" else []
     return pytest.param(setting, *values, marks=marks, id=f"{setting}-{name}".replace(" ", "-"))
 
@@ -34,7 +34,7 @@ def told(question: Question) -> str:
 
 
 def statements(revision: Revision) -> list[Any]:
-    """Those of one column follow each other."""
+    """Return the parameters, those of one column next to each other."""
     return [
         marked(setting, told(statement.question), statement)
         for column, setting in revision.settings.items()
@@ -51,7 +51,7 @@ def test_newest_revision(measured: Measured, setting: Setting, statement: Statem
 
 @pytest.mark.parametrize(("setting", "statement"), statements(OLDER))
 def test_older_revision(measured: Measured, setting: Setting, statement: Statement) -> None:
-    """All but what no kube-proxy does."""
+    """All statements agree except those that no kube-proxy reproduces."""
     cell = measured(setting)[statement.question, "TCP"]
     agrees = Comparison(statement=statement, cell=cell).agrees
     assert agrees == (not statement.unreproducible), cell.reason.text
@@ -63,7 +63,7 @@ def test_older_revision(measured: Measured, setting: Setting, statement: Stateme
     [marked(setting, told(question), question) for setting in SETTINGS for question in QUESTIONS],
 )
 def test_cells(measured: Measured, setting: Setting, question: Question) -> None:
-    """Who is seen, or where it ends and why; with UDP exactly as with TCP."""
+    """The source, or the end and its reason, is as expected; with UDP exactly as with TCP."""
     cells, wanted = measured(setting), ending(setting, question)
     for protocol in ("TCP",) if question.kind is Kind.NGINX else ("TCP", "UDP"):
         cell = cells[question, protocol]

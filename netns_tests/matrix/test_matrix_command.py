@@ -1,4 +1,4 @@
-"""`kproxy matrix` as its user meets it."""
+"""`kproxy matrix` on its command line."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_wrong_arguments(arguments: tuple[str, ...], message: str) -> None:
 
 
 def test_a_measurement_elsewhere_ends_with_the_one_who_waits_for_it() -> None:
-    """Also if that one is killed."""
+    """It ends also if the command is killed."""
     code = (
         "from msgspec import Struct\n"
         "from kproxy.kernel.measurement import measure_apart\n"

@@ -1,4 +1,4 @@
-"""The table of network plugins, row by row, by real packets; and what Flannel does in ipvs mode."""
+"""The table of network plugins, row by row, by real packets; and Flannel in ipvs mode."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Proxies(NamedTuple):
 
 Findings = Callable[[Proxies], Mapping[str, PluginFinding]]
 
-# What each lets its nodes and pods reach in spite of policy Local, in the words of its rules.
+# The access that each mode gives its nodes and pods in spite of policy Local, by its rules.
 SHORT_CIRCUITS = {
     "iptables": ("route LOCAL traffic for", "pod traffic for"),
     "nftables": ("short-circuit local traffic", "short-circuit pod traffic"),
@@ -53,14 +53,14 @@ STATEMENTS = [each for each in documented() if each.row is not Row.EXAMPLE]
 
 
 def networks(proxies: Proxies) -> dict[str, str]:
-    """Both plugins; in ipvs mode, which is slow to measure, the one the document is about."""
+    """Return both plugins; for ipvs mode, which is slow, only the one the document is about."""
     terway = {} if proxies.mode == "ipvs" else {"terway-eniip": "eni-shared"}
     return {"flannel": proxies.flannel, **terway}
 
 
 @pytest.fixture(scope="module")
 def findings() -> Findings:
-    """Each cluster is measured once."""
+    """Return a function that measures each cluster once."""
 
     @cache
     def measured(proxies: Proxies) -> Mapping[str, PluginFinding]:
@@ -90,7 +90,7 @@ def rows() -> list[Any]:
 
 @pytest.mark.parametrize(("proxies", "statement"), rows())
 def test_row(findings: Findings, proxies: Proxies, statement: PluginStatement) -> None:
-    """Nodes and pods are held to policy Local by kube-proxy before 1.25 in ipvs mode alone."""
+    """Only kube-proxy before 1.25 in ipvs mode applies policy Local to nodes and pods."""
     finding = findings(proxies)[str(statement)]
     assert not finding.disappoints, finding
     exempt = not proxies.before_125 and (statement.policy, statement.row) == ("Local", Row.INSIDE)
@@ -110,7 +110,7 @@ def test_named_example() -> None:
 
 
 CLIENT, TUNNEL, SILENT = "outside-1", "tunnel device", "timed out"
-# by node port of a node with a pod, and of one without: the source that the pod sees
+# the source that the pod sees by node port of a node with a pod, and of one without
 TRAP = [
     pytest.param("ipvs", "flannel-vxlan", CLIENT, TUNNEL, marks=pytest.mark.ipvs),
     ("iptables", "flannel-vxlan", CLIENT, SILENT),
@@ -122,8 +122,8 @@ TRAP = [
 def test_flannel_makes_a_cluster_of_local(
     mode: str, network: str, with_pod: str, without: str
 ) -> None:
-    """What comes to a node without pods is passed on in ipvs mode, from the client's address. It
-    is Flannel's rule for traffic into the pods' range that makes it succeed, and takes the source.
+    """ipvs mode forwards requests at a node without pods with the client's address. Only Flannel's
+    rule for traffic into the pods' range makes them succeed, and changes the source.
     """
     with running(network, mode, services=(PLAIN,)) as lab:
         port = 30000 + port_of(PLAIN, "Local")

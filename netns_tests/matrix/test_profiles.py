@@ -1,4 +1,4 @@
-"""What the profile `cce` changes: the same questions with the defaults of kube-proxy."""
+"""The effect of the profile `cce`: the same questions with the defaults of kube-proxy."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ def rows(
 
 # client, target, in the tunnel, in the VPC
 UPSTREAM = {
-    # What needs no masquerading keeps its source, and pods on a bridge answer past the node.
+    # Packets without masquerading keep their source, and pods on a bridge answer past the node.
     **rows(
         Kind.CLUSTER_IP,
         ("container-same", "cluster-ip", POD, BYPASS),
         ("container-other", "cluster-ip", POD, POD),
     ),
-    # Nodes know pods, and lead them to all endpoints. The VPC refuses what the third node forwards.
+    # Nodes know pods, and lead them to all endpoints. The VPC drops packets forwarded by the third.
     **rows(
         Kind.NODE_PORT,
         ("container-other", "own-node-private", POD, POD),
         ("container-same", "another-node-private", DROP_C, CHECK_C),
         ("container-other", "another-node-private", DROP_C, CHECK_C),
     ),
-    # Nodes catch what goes to load balancers and to the DNAT gateway: as if to a cluster IP.
+    # Nodes catch packets to load balancers and to the DNAT gateway, as if to a cluster IP.
     **rows(
         Kind.LOAD_BALANCER,
         ("node-same", "lb-private", GW, GW),
@@ -91,8 +91,8 @@ def test_profiles_differ_in_these_cells(measured: Measured, mode: str, network: 
 
 @pytest.mark.parametrize(("network", "reached"), [("tunnel", True), ("vpc", False)])
 def test_an_ingress_asks_a_cluster_ip(measured: Measured, network: str, reached: bool) -> None:
-    """From next to the server: in the VPC that is the cell `container-same`, which fails. Whether
-    the ingress or its client gives up first is no difference.
+    """An ingress on the server's node asks like `container-same`, which fails in the VPC. It does
+    not matter whether the ingress or its client gives up first.
     """
     cells = measured(Setting(network=network, profile="upstream"))
     outcomes = {

@@ -1,6 +1,6 @@
-"""A table as the kernel dumps it over netlink, in a form in which what means the same is equal.
+"""A table as the kernel dumps it over netlink, in a form that is equal if the meaning is.
 
-So that what kproxy's encoder sent can be compared with what the program nft sends.
+It is for comparing the messages of kproxy's encoder with those of the program nft.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Rule(NamedTuple):
 
 
 def table_of(session: Session, family: Family, name: str) -> dict[str, object]:
-    """Chains, sets with their elements, and rules with the sets that are parts of them."""
+    """Return chains, sets with their elements, and rules with the sets that are parts of them."""
     dump = _Dump(session, family, name)
     sets = {_text(found[2]): found for found in dump.of(GET_SET)}
     view: dict[str, object] = {}
@@ -82,7 +82,7 @@ def _expressions(data: bytes, sets: dict[str, Attributes], dump: _Dump) -> Itera
         name = _text(expression[1])
         parts = {kind: bytes(value) for kind, value in attributes(memoryview(expression[2]))}
         if name == "byteorder":
-            continue  # nft turns the single byte of a protocol; the kernel then does nothing
+            continue  # nft's, for the single byte of a protocol: a no-op in the kernel
         if name == "lookup" and _flags(sets[_text(parts[1])]) & _ANONYMOUS:
             set_ = _text(parts.pop(1))
             parts[0] = repr((_kind(sets[set_]), sorted(dump.elements(set_)))).encode()
@@ -90,7 +90,7 @@ def _expressions(data: bytes, sets: dict[str, Attributes], dump: _Dump) -> Itera
 
 
 def _kind(set_: Attributes) -> dict[int, bytes | None]:
-    """Flags, types and lengths of key and value, the parts of a concatenation, the time-out."""
+    """Return flags, types and lengths of key and value, parts of a concatenation, the timeout."""
     kind = {number: set_.get(number) for number in (4, 5, 6, 7, 11)}
     parts = dict(attributes(memoryview(set_.get(9, b"")))).get(2)
     return kind | {3: _flags(set_).to_bytes(4, "big"), 9: bytes(parts or b"")}

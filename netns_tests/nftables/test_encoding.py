@@ -1,4 +1,4 @@
-"""What kproxy sends to the kernel is what the program nft sends for the same words."""
+"""kproxy sends the same to the kernel as the program nft for the same rules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from netns_tests.modes import NFTABLES, Mode
 from netns_tests.nftables.kernel_view import table_of
 from netns_tests.node import bench
 
-# Several ranges that became one are a set; a single one written down is none.
+# Several ranges that were merged into one are a set; a single one in the source is none.
 SET_OF_ONE = re.compile(r"(?<=addr != )\{ (\S+) \}")
 WORD = {Family.IPV4: "ip", Family.IPV6: "ip6"}
 
@@ -50,7 +50,7 @@ def test_whole_tables_are_encoded_as_nft_does(mode: Mode, family: Family, seed: 
 
 
 def cidrs(seed: int, family: Family) -> list[str]:
-    """From one to eight; many overlap, touch, or are the same."""
+    """Generate one to eight CIDRs; many overlap, touch, or are equal."""
     chance = random.Random(seed)
     bits, base = (32, 10 << 24) if family is Family.IPV4 else (128, 0xFD00 << 112)
     found = []
@@ -65,7 +65,7 @@ def cidrs(seed: int, family: Family) -> list[str]:
 
 @pytest.mark.parametrize("family", Family, ids=lambda family: family.value)
 def test_ranges_are_merged_as_nft_does(family: Family) -> None:
-    """In the sets of rules; a single CIDR is no set."""
+    """Merging happens in the sets of rules; a single CIDR is no set."""
     ip = WORD[family]
     lists = [cidrs(seed, family) for seed in range(150)]
     with Namespace.create() as namespace, namespace.entered(), Session() as session:

@@ -1,4 +1,4 @@
-"""What is not looked for every second, a full sync repairs, and so does a successor."""
+"""A full sync, and a successor, repair damage that is not checked for every second."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from netns_tests.modes import NFTABLES, Mode
 from netns_tests.node import Bench, bench, filled, fresh_state
 
 CHAIN, MAP = "nat-postrouting", "service-ips"  # in both layouts
-INSTEAD = (  # of an element
+INSTEAD = (  # an element's comment
     "delete element ip kube-proxy service-ips {{ {frontend} }};"
     "add element ip kube-proxy service-ips "
 )
@@ -47,7 +47,7 @@ def test_everything_is_put_right(mode: Mode, restarted: bool, harm: str) -> None
 
 
 def first_rule() -> int:
-    """The handle of a rule."""
+    """Return the handle of a rule."""
     listed = json.loads(run(["nft", "--json", "list", "chain", "ip", TABLE, CHAIN]))
     handles = [each["rule"]["handle"] for each in listed["nftables"] if "rule" in each]
     return int(handles[0])

@@ -1,4 +1,4 @@
-"""What belongs to the backend: it reads it, misses it, removes it, and nothing else."""
+"""The backend reads, repairs and removes its own table, and nothing else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from netns_tests.node import Bench, bench, filled, fresh_state
 
 RECORDINGS = Path(__file__).parents[1] / "conformance" / "cases"
 # With names that are ours in another table, and a table of our name in another family.
-EDITS_TO_AFFINITY = 100  # until a Service remembers its clients
+EDITS_TO_AFFINITY = 100  # kept until a Service remembers its clients
 FOREIGN = """\
 table ip mine {
     map service-ips { type ipv4_addr : verdict; elements = { 192.0.2.1 : drop } }
@@ -42,7 +42,7 @@ def test_cleanup_removes_every_trace_and_nothing_else(mode: Mode) -> None:
             assert run(["nft", "list", "ruleset"]) == before
 
 
-DAMAGE = [  # what somebody else does
+DAMAGE = [  # commands of another program
     "delete table ip kube-proxy",
     "flush table ip kube-proxy",
     "flush chain ip kube-proxy service-endpoints-check",
@@ -69,7 +69,7 @@ def test_damage_is_noticed_and_repaired(mode: Mode, harm: str) -> None:
 
 
 @pytest.mark.parametrize("mode", NFTABLES, ids=str)
-def test_somebody_elses_rules_are_no_damage(mode: Mode) -> None:
+def test_rules_of_other_programs_are_no_damage(mode: Mode) -> None:
     with bench(mode) as node:
         cluster = filled(node)
         run(["nft", "-f", "-"], FOREIGN)
@@ -82,7 +82,7 @@ def test_somebody_elses_rules_are_no_damage(mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", NFTABLES, ids=str)
 def test_a_repair_writes_what_is_missing(mode: Mode) -> None:
-    """Chains that are right are not written again."""
+    """Correct chains are not written again."""
     with bench(mode) as node:
         filled(node)
         run(["nft", "flush chain ip kube-proxy reject-chain"])
@@ -122,7 +122,7 @@ def test_whatever_the_table_holds_is_taken_over(mode: Mode, predecessor: str) ->
 @pytest.mark.parametrize("former", NFTABLES, ids=lambda mode: f"from {mode.layout}")
 @pytest.mark.parametrize("mode", NFTABLES, ids=lambda mode: f"to {mode.layout}")
 def test_a_layout_takes_over_from_the_other(mode: Mode, former: Mode) -> None:
-    """Back and forth, and over itself."""
+    """Layouts change back and forth, and follow themselves."""
     with bench(former) as node:
         cluster = filled(node)
         successor = Bench(mode)
@@ -134,7 +134,7 @@ def test_a_layout_takes_over_from_the_other(mode: Mode, former: Mode) -> None:
 
 @pytest.mark.parametrize("mode", NFTABLES, ids=str)
 def test_clients_stay_remembered(mode: Mode) -> None:
-    """When everything is written, by the same proxy or another, in whatever layout."""
+    """They stay when everything is written, by the same proxy or another, in either layout."""
     with bench(mode) as node:
         cluster = filled(node, edits=EDITS_TO_AFFINITY)
         listing = node.backends[Family.IPV4].read()[TABLE]
@@ -165,8 +165,8 @@ def test_a_refused_transaction_leaves_the_rules_and_is_made_up_for(mode: Mode) -
         cluster = filled(node)
         before = node.state()
         plan, backend = node.proxy.plans[Family.IPV4], node.backends[Family.IPV4]
-        # Somebody else has removed what this change is going to remove.
-        name, gone = next((n, p) for n, p in plan.services.items() if p.has_endpoints)
+        # Another program has removed the object that this change is going to remove.
+        name, former = next((n, p) for n, p in plan.services.items() if p.has_endpoints)
         smaller = type(plan)(
             settings=plan.settings,
             services={other: p for other, p in plan.services.items() if other != name},
@@ -174,7 +174,7 @@ def test_a_refused_transaction_leaves_the_rules_and_is_made_up_for(mode: Mode) -
         run(["nft", "flush map ip kube-proxy service-ips"])
         harmed = node.state()
         with pytest.raises(KernelRefused, match="delete elements ip kube-proxy"):
-            backend.sync(smaller, Delta(before={name: gone}))
+            backend.sync(smaller, Delta(before={name: former}))
         assert node.state() == harmed
         assert not backend.intact()
         backend.sync(plan, Delta(full=True))

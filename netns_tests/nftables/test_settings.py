@@ -1,4 +1,4 @@
-"""Whatever a node is set to, its table is encoded as nft encodes what it prints of it."""
+"""With any settings, a table is encoded as nft encodes its own listing of it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from netns_tests.node import bench
 from tests.forwarding import plans
 
 WORD = {Family.IPV4: "ip", Family.IPV6: "ip6"}
-LENGTHS = {  # nft writes whole bytes of an address, or masks it
+LENGTHS = {  # nft compares whole bytes of an address, or masks it
     Family.IPV4: (
         "0.0.0.0/0",
         "128.0.0.0/1",

@@ -1,6 +1,6 @@
 """Service ports that share addresses, node ports, endpoints and source ranges, in the kernel.
 
-tests/backends/test_nftables_contents.py has the same in thought.
+tests/backends/test_nftables_contents.py does the same without a kernel.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Can this machine do nftables mode? Asked where it can, and where something is missing."""
+"""The check for support of nftables mode, on a machine that has it and without some part."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ def test_asking_changes_nothing(family: Family) -> None:
 
 
 def answers(*before: str) -> list[str]:
-    """Of a process of its own in a namespace of its own, for both families."""
+    """Return the answers of a process in a namespace of its own, for both families."""
     with Namespace.create() as namespace, namespace.entered():
         return run([*before, sys.executable, "-c", ASK]).splitlines()
 
 
-VERSIONS = [  # what nft says of itself, the answer
+VERSIONS = [  # the output of nft --version, the answer
     ("nftables v1.0.1 (Fearless Fosdick #3)", "True||"),
     ("nftables v1.1 (Commodore)", "True||"),
     ("nftables v2.0.0", "True||"),
     ("nftables v1.0.0 (Fearless Fosdick #2)", f"False|nft is 1.0.0|{OLD}"),
     ("nftables v0.9.8 (E.D.S.)", f"False|nft is 0.9.8|{OLD}"),
-    ("hello", f"False|nft --version says nothing of a version: 'hello\\n'|{OLD}"),
+    ("hello", f"False|nft --version printed no version: 'hello\\n'|{OLD}"),
 ]
 
 
@@ -62,7 +62,7 @@ def test_versions_of_nft(
 
 
 def test_an_nft_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where a library of its own is missing: the kernel is not to blame."""
+    """nft fails, for instance because a library is missing: the kernel is not blamed."""
     nft = tmp_path / "nft"
     nft.write_text("#!/bin/sh\nexit 127\n")
     nft.chmod(0o755)
@@ -72,7 +72,7 @@ def test_an_nft_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_without_nft() -> None:
-    """Hidden in a mount namespace, since it is not only looked for in PATH."""
+    """Hide nft in a mount namespace, since it is not only searched for in PATH."""
     hide = 'mount --bind /dev/null /usr/sbin/nft; exec "$@"'
     answer = "False|nft: not executable|apt-get install nftables"
     assert answers("unshare", "--mount", "sh", "-ec", hide, "sh") == [answer, answer]

@@ -1,4 +1,4 @@
-"""The words that rules are made of, each as nft prints it."""
+"""Parts of rules, each as nft prints it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BIT_31 = replace(HERE, masquerade_bit=31)
 BRIDGE = LocalDetector(DetectLocal.BRIDGE, "br0")
 PREFIX = LocalDetector(DetectLocal.PREFIX, "veth")
 
-WORDS = [  # family, expressions, what nft prints; "there" is a chain
+WORDS = [  # family, expressions, the output of nft; "there" is a chain
     (IPV4, (words.ct_state_new(), words.drop()), "ct state new drop"),
     (IPV4, (words.ct_status_dnat(), words.drop()), "ct status dnat drop"),
     (IPV4, (words.goto("there"),), "goto there"),

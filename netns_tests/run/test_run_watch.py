@@ -198,7 +198,7 @@ def test_a_leftover_that_is_in_use_is_reported_and_all_else_is_removed(
     place.tool("iptables-legacy", "-t", "nat", "-A", "OUTPUT", "-j", "KUBE-MARK-MASQ")
     running = place.start(*flags, "--iptables-variant=nft")
     running.says(
-        "cannot remove leftovers, next try in 30 s: iptables IPv4: nat KUBE-MARK-MASQ stays, empty"
+        "cannot remove leftovers, next try in 30 s: iptables IPv4: nat KUBE-MARK-MASQ was emptied"
     )
     assert "10.96.0.1" not in place.tool("iptables-legacy-save")
     assert "10.96.0.1" in place.rules()

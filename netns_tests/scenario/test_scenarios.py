@@ -25,13 +25,13 @@ SCENARIOS = [load(EXAMPLES / name) for name in names(EXAMPLES)]
 
 
 def lab_of(scenario: Scenario) -> str:
-    """Equal for scenarios that fit the same lab, in a mode and a network."""
+    """Return a key that is equal for scenarios that fit the same lab in a mode and a network."""
     return f"{scenario.spec} {scenario.form.ipvs_local_fallback}"
 
 
 def worth_it(scenario: Scenario, mode: str) -> bool:
-    """In ipvs mode, where each takes long, one for each lab of the networks whose every cell
-    netns_tests/matrix asks anyway.
+    """Tell whether to run it: in ipvs mode, where each takes long, only one for each lab in the
+    networks that netns_tests/matrix measures completely.
     """
     alike = [each for each in SCENARIOS if lab_of(each) == lab_of(scenario)]
     asked_anyway = {"vpc", "tunnel"}.issuperset(scenario.networks)
@@ -53,7 +53,7 @@ CASES: list[Any] = [
 
 
 class Labs:
-    """One for each network, as long as the next scenario fits it."""
+    """Keeps a lab for each network as long as the next scenario fits it."""
 
     def __init__(self) -> None:
         self._open: dict[str, tuple[str, ScenarioLab]] = {}
@@ -66,7 +66,7 @@ class Labs:
         return self._open[network][1]
 
     def close(self, *networks: str) -> None:
-        """All of them, if none is named."""
+        """Close the labs of these networks, or all if none is named."""
         for network in networks or list(self._open):
             if network in self._open:
                 self._open.pop(network)[1].__exit__()
@@ -98,7 +98,7 @@ def surprises(found: Run) -> list[str]:
 def test_it_goes_as_the_documents_say(
     labs: Labs, scenario: Scenario, mode: str, networks: tuple[str, ...]
 ) -> None:
-    """In all networks at once: they wait for the same time-outs."""
+    """Run in all networks at once: they wait for the same timeouts."""
 
     def in_network(network: str) -> Run:
         return run(scenario, labs.of(scenario, mode, network))

@@ -1,4 +1,4 @@
-"""What iptables-restore is fed: golden text, and the shape of edits."""
+"""The text for iptables-restore: golden text, and the shape of edits."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_way_to_the_node_ports(node: NodeSettings, rules: list[str]) -> None:
 
 
 class Table:
-    """What iptables-restore --noflush would leave of the texts it was fed; rules are just text."""
+    """The tables that iptables-restore --noflush would make of its input; rules are just text."""
 
     def __init__(self) -> None:
         self.chains: dict[tuple[str, str], list[str]] = {}
@@ -130,7 +130,7 @@ class Table:
         return self.chains[table, name]
 
     def dangling(self) -> list[str]:
-        """Rules that lead to a chain that is not there."""
+        """Return the rules that lead to a missing chain."""
         return [
             rule
             for (table, _), rules in self.chains.items()
@@ -151,7 +151,7 @@ def feed_all(table: Table, writers: Iterable[Writer]) -> None:
 
 
 def meaning(table: Table) -> dict[tuple[str, str], list[str]]:
-    """Chains whose order counts as they are, those shared by services sorted."""
+    """Return the chains, with those sorted in which services share and order does not matter."""
     shared = {"KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"}
     return {
         key: sorted(rules) if key[1] in shared else rules for key, rules in table.chains.items()
@@ -176,7 +176,7 @@ def rewritten(plan: Plan, existing: Existing = NOTHING, batch_size: int = 1000) 
 @given(seed=st.integers(0, 2**32), batch_size=st.integers(1, 5))
 @settings(max_examples=30)
 def test_batches_add_up_to_one_transaction(seed: int, batch_size: int) -> None:
-    """And no batch leads to a chain that comes with a later one."""
+    """No batch leads to a chain of a later one."""
     plan = plan_after(RandomCluster(seed), 30)[0].plan
     whole, batched = Table(), Table()
     feed_all(whole, rewritten(plan))
@@ -194,7 +194,7 @@ def test_taking_over_leaves_nothing_of_the_predecessor(seed: int, batch_size: in
     existing = replace(NOTHING, chains={**NOTHING.chains, "nat": names})
     plan = plan_after(cluster, 30)[0].plan
     for key in [key for key in table.chains if not key[1].startswith("KUBE-")]:
-        del table.chains[key]  # jumps of the system are not the point here
+        del table.chains[key]  # jumps from built-in chains are left out
     feed_all(table, rewritten(plan, existing, batch_size))
     feed_all(fresh, rewritten(plan))
     assert meaning(table) == meaning(fresh)

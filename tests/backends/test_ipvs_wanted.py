@@ -1,4 +1,4 @@
-"""What services want in ipvs mode is what the recordings hold; pure, from the same inputs."""
+"""The objects that services need in ipvs mode are those of the recordings; pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CASES = sorted(
     path.parent
     for path in Path(__file__).parents[2].glob("netns_tests/conformance/cases/*/kube-proxy.ipvs")
 )
-NODE_ADDRESSES = {  # of the node that was recorded; see kproxy/testing/node.py
+NODE_ADDRESSES = {  # addresses of the recorded node; see kproxy/testing/node.py
     Family.IPV4: ("10.244.0.1", "192.168.10.10"),
     Family.IPV6: ("fd00:192::10",),
 }
@@ -90,7 +90,7 @@ def test_servers_sets_and_addresses_are_those_of_kube_proxy(case: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_changes_add_up_to_the_whole(seed: int) -> None:
-    """Any history of changes leaves what a fresh start wants, and names exactly what differs."""
+    """Any history of changes ends like a fresh start, and reports exactly the differences."""
     cluster = RandomCluster(seed)
     store = Store()
     settings = NodeSettings(family=Family.IPV4, node_name="node-0", node_ip="192.168.10.10")
@@ -115,8 +115,8 @@ def test_changes_add_up_to_the_whole(seed: int) -> None:
                 wanted(fresh, place) if fresh else None,
             )
         changes = desired.take_changes()
-        assert not entries & set(changes.entries.come)
-        entries = (entries | set(changes.entries.come)) - set(changes.entries.gone)
+        assert not entries & set(changes.entries.added)
+        entries = (entries | set(changes.entries.added)) - set(changes.entries.removed)
         for change in changes.servers:
             assert servers.pop(change.key, None) == change.before
             if change.after:

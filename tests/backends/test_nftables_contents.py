@@ -1,4 +1,4 @@
-"""What service ports want in the table, step by step, is what a fresh start wants; pure."""
+"""Any history of changes ends with the same contents of the table as a fresh start; pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAYOUTS = [
     pytest.param(flat_layout.wanted, True, id="flat"),
 ]
 
-# Few of each, so that service ports share them.
+# Few values of each kind, so that service ports share them.
 ADDRESSES = ("198.51.100.7", "198.51.100.8", "10.96.0.10")
 CIDRS = ("203.0.113.0/24", "203.0.113.128/25", "10.244.0.0/16", "198.51.100.7/32", "0.0.0.0/0")
 PODS = ("pod-a", "pod-a2", "pod-b", "pod-c", "node-a", "10.244.9.9:8080")
@@ -48,12 +48,12 @@ webs = st.builds(
     node_port=st.sampled_from((30080, 30081)),
     affinity_timeout_s=st.sampled_from((0, 0, 10, 10800)),
 )
-# What is changed between two syncs: name -> the service port from now on, None if it goes.
+# The changes between two syncs: name -> the new service port, None if it is removed.
 steps = st.dictionaries(st.sampled_from("abcd"), st.none() | webs, max_size=3)
 
 
 class Table:
-    """What a kernel would hold: it refuses what is there already, is missing, or is still used."""
+    """The contents of a kernel that refuses objects which exist, are missing, or are still used."""
 
     def __init__(self, fixed: Fixed) -> None:
         self.fixed = fixed
@@ -71,7 +71,7 @@ class Table:
         }
         assert not balancers.keys() & self.chains.keys()
         self.chains |= changes.chains | balancers
-        for set_, elements in changes.gone_elements.items():
+        for set_, elements in changes.removed_elements.items():
             for each in elements:
                 key, _, _ = unpacked(each)
                 del self.elements[set_][key]
@@ -80,14 +80,14 @@ class Table:
                 key, data, comment = unpacked(each)
                 assert key not in self.elements[set_], set_
                 self.elements[set_][key] = data, comment
-        for name in changes.gone_chains:
+        for name in changes.removed_chains:
             del self.chains[name]
-        for name in changes.gone_sets:
+        for name in changes.removed_sets:
             del self.sets[name]
         assert {*self._used()} <= self._names()
 
     def contents(self) -> Mapping[str, object]:
-        """With the endpoints of each frontend in order, whatever slots history has given them."""
+        """Return the contents, with endpoints sorted, because their slots depend on history."""
         held: dict[str, object] = {}
         for name, elements in self.elements.items():
             held[name] = self._without_slots(name) if name.endswith("endpoints") else elements
@@ -122,7 +122,7 @@ def parts(data: bytes) -> dict[int, bytes]:
 
 
 def unpacked(element: bytes) -> tuple[bytes, bytes, bytes]:
-    """Key (of an interval: first and last), data, comment."""
+    """Return key (of an interval: first and last), data and comment of an element."""
     (whole,) = parts(element).values()
     body = parts(whole)
     key = parts(body[1])[1] + parts(body.get(10, b"")).get(1, b"")
@@ -130,7 +130,7 @@ def unpacked(element: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def target(data: bytes) -> Iterator[str]:
-    """Where a verdict leads: nowhere if it is drop, or no verdict."""
+    """Return the chain that a verdict leads to, "" for drop and for other data."""
     verdict = parts(parts(data).get(2, b""))
     if 2 in verdict:
         yield verdict[2].rstrip(b"\0").decode()
@@ -202,16 +202,16 @@ REPLACED = plans.Web(on=("pod-a", "pod-c"), external_ips=(), vips=())
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "gone", "written", "balancers"),
+    ("before", "after", "removed", "written", "balancers"),
     [
         (ONE, ONE, {}, {}, set()),
-        # One more endpoint for the cluster IP and the node port, to which new ways lead.
+        # One more endpoint for the cluster IP and the node port: new chains lead to it.
         (
             *(ONE, MORE, {"service-ips": 1, "service-nodeports": 1}),
             {"service-ips": 1, "endpoints": 1, "service-nodeports": 1, "nodeport-endpoints": 1},
             {"lb-3", "nodeport-lb-3", "nodeport-masq-lb-3"},
         ),
-        # The last slot goes, or what is in it moves into the hole.
+        # The last slot is removed, or its endpoint moves into the gap.
         (
             MORE,
             ONE,
@@ -219,7 +219,7 @@ REPLACED = plans.Web(on=("pod-a", "pod-c"), external_ips=(), vips=())
             {"service-ips": 1, "service-nodeports": 1},
             {"lb-2", "nodeport-lb-2", "nodeport-masq-lb-2"},
         ),
-        # Another endpoint in the place of one that goes.
+        # Another endpoint in the place of a removed one.
         (
             *(ONE, REPLACED, {"endpoints": 1, "nodeport-endpoints": 1}),
             {"endpoints": 1, "nodeport-endpoints": 1},
@@ -230,20 +230,20 @@ REPLACED = plans.Web(on=("pod-a", "pod-c"), external_ips=(), vips=())
 def test_what_a_change_costs_in_the_flat_layout(
     before: plans.Web,
     after: plans.Web,
-    gone: dict[str, int],
+    removed: dict[str, int],
     written: dict[str, int],
     balancers: set[str],
 ) -> None:
-    """A few elements, and chains only for a number of endpoints that no other Service has."""
+    """Only a few elements change, and chains only for a new number of endpoints."""
     changes = changes_between(flat_layout.wanted, before, after)
-    assert {name: len(each) for name, each in changes.gone_elements.items()} == gone
+    assert {name: len(each) for name, each in changes.removed_elements.items()} == removed
     assert {name: len(each) for name, each in changes.elements.items()} == written
     assert {balancer.name for balancer in changes.balancers} == balancers
-    assert (changes.chains, changes.sets, changes.gone_sets) == ({}, [], [])
+    assert (changes.chains, changes.sets, changes.removed_sets) == ({}, [], [])
 
 
 def test_what_a_change_costs_in_kube_proxys_layout() -> None:
-    """The one chain in which the endpoints are."""
+    """Only the chain with the endpoints changes."""
     changes = changes_between(kube_proxy_layout.wanted, ONE, MORE)
     assert [name.partition("-")[0] for name in changes.chains] == ["service"]
     assert not changes._replace(chains={})
@@ -266,7 +266,7 @@ places = st.lists(st.sampled_from([bytes([each]) for each in range(9)]), unique=
 
 @given(places, places)
 def test_endpoints_keep_their_slots(held: tuple[bytes, ...], wanted: tuple[bytes, ...]) -> None:
-    """All that can: only one whose slot is beyond the last one moves."""
+    """Only an endpoint whose slot is beyond the last one moves."""
     found = arranged(held, wanted)
     assert sorted(found) == sorted(wanted)
     for slot, endpoint in enumerate(held[: len(wanted)]):

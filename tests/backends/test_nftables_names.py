@@ -17,9 +17,9 @@ Layout = Callable[[ServicePlan, NodeSettings], Wanted]
 HERE = plans.settings("node-a")
 LONG = ServicePortName("n" * 63, "s" * 63, "p" * 63, "SCTP")
 LONGEST = ServicePortName("n" * 100, "s" * 100, "p" * 100, "TCP")
-MOST_BYTES = 255  # of a name in nf_tables
+MOST_BYTES = 255  # the longest name in nf_tables
 
-# Source: kube-proxy v1.36; recorded, but for the long ones.
+# Source: kube-proxy v1.36; recorded, except the long ones.
 SERVICES = [
     (ServicePortName("ns1", "svc1", "p80", "TCP"), "ULMVA6XW-ns1/svc1/tcp/p80"),
     (ServicePortName("shop", "web", "", "TCP"), "452DNVGS-shop/web/tcp/"),
@@ -57,7 +57,7 @@ def test_an_endpoint_of_a_service_port(
 
 
 def test_names_that_are_too_long_are_cut() -> None:
-    """What is left of them differs by the hash."""
+    """Shortened names differ by the hash."""
     endpoint = Endpoint("fd00:1111:2222:3333:4444:5555:6666:7777", 65535)
     assert service_base(LONG).endswith(f"/sctp/{'p' * 63}")
     for base in (service_base(LONGEST), endpoint_base(LONG, endpoint)):
@@ -70,7 +70,7 @@ def test_names_that_are_too_long_are_cut() -> None:
 
 BASE = "KHN6ECMT-shop/web/tcp/http"
 RANGES = ("203.0.113.0/24",)
-CHAINS = [  # a service port -> what its chains are for, rules in each
+CHAINS = [  # a service port -> purposes of its chains, rules in each
     (plans.Web(), {"service": 1, "external": 2}),
     (plans.Web(on=()), {}),
     (plans.Web(internal="Local", on=("pod-a",)), {"service": 1, "local": 1, "external": 2}),
@@ -83,7 +83,7 @@ CHAINS = [  # a service port -> what its chains are for, rules in each
 
 @pytest.mark.parametrize(("web", "rules"), CHAINS)
 def test_chains_of_a_service_port(web: plans.Web, rules: dict[str, int]) -> None:
-    """The flat layout has none."""
+    """The flat layout has no chain of a single service port."""
     service = plans.service_plan(web, HERE)
     wanted = kube_proxy_layout.wanted(service, HERE)
     assert {name: len(chain) for name, chain in wanted.chains.items()} == {
@@ -96,7 +96,7 @@ def test_chains_of_a_service_port(web: plans.Web, rules: dict[str, int]) -> None
 
 @pytest.mark.parametrize("layout", [kube_proxy_layout.wanted, flat_layout.wanted])
 def test_with_affinity_each_endpoint_has_a_set_and_a_chain(layout: Layout) -> None:
-    """In both layouts."""
+    """This holds in both layouts."""
     web = plans.Web(on=("pod-a", "pod-b"), external="Local", affinity_timeout_s=10)
     service = plans.service_plan(web, HERE)
     wanted = layout(service, HERE)

@@ -25,7 +25,7 @@ def seen(
     encapsulated: bool = False,
     how: How | None = None,
 ) -> Seen:
-    """`place`: host:link, and `>` if it leaves there."""
+    """Make a sighting. `place`: host:link, and `>` if the packet leaves there."""
     host, link = place.rstrip(">").split(":")
     sighting = Sighting(
         tag=8,

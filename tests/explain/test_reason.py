@@ -35,7 +35,7 @@ from tests.explain.journeys import (
 
 @dataclass
 class KnownFacts:
-    """What hosts would say. Routes: (host, address) -> link."""
+    """Facts about hosts. Routes: (host, address) -> link."""
 
     own: dict[str, frozenset[str]] = field(default_factory=dict)
     routes: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -64,7 +64,7 @@ def traced(
     role: Role = Role.REQUEST,
     kind: Kind = "rule",
 ) -> TracedStep:
-    """A step that carries its rule in place of its packet."""
+    """Make a step that carries its rule in place of its packet."""
     step = TraceStep(
         order=1,
         family="ip",
@@ -104,11 +104,11 @@ DROP = traced("node-a", "drop", "filter", "KUBE-FORWARD", "-A KUBE-FORWARD -j DR
 LOST = Observation.dropped("node-a")
 TRANSLATED = "node-b sends it to 10.244.1.11:8080"
 BY_DNAT = f"{TRANSLATED} (nat KUBE-SEP-X: -j DNAT --to-destination ...)"
-FROM_B = "node-b lets it come from 192.168.10.12"
+FROM_B = "node-b sets its source to 192.168.10.12"
 IPVS = KnownFacts(virtual=frozenset({"node-b"}))
 
 SENT_ON = seen("node-b:eth0>", Flow(B, 4711, POD, 8080))
-ANSWERED = [  # what was seen, rules -> what was done
+ANSWERED = [  # sightings, rules -> translations
     (REQUEST[:1], (), "web is reached without any translation"),
     (REQUEST, (DNAT,), BY_DNAT),
     (
@@ -139,7 +139,7 @@ def test_answered(walked: tuple[Seen, ...], steps: tuple[TracedStep, ...], text:
 
 
 def test_ipvs_is_not_said_to_be_where_it_is_not() -> None:
-    """The rule that did it has been replaced since, and nobody knows its name."""
+    """The name of a rule that has been replaced since is not known."""
     assert reason(Observation.delivered("web", CLIENT), REQUEST, (MARK,)).text == TRANSLATED
 
 
@@ -150,10 +150,10 @@ def test_what_was_done_before_the_end_stands_beside_it() -> None:
 
 
 POLICY = traced("node-a", "drop", "filter", "FORWARD", kind="policy")
-DROPPED_BY = [  # where it was seen, rules -> where and why it ended
+DROPPED_BY = [  # sightings, rules -> host where it ended, and reason
     (REQUEST[:8], (DROP,), "node-a", "node-a drops it: filter KUBE-FORWARD: -j DROP"),
     (REQUEST[:8], (POLICY,), "node-a", "node-a drops it: filter FORWARD, its policy"),
-    (  # it was not seen to leave its maker
+    (  # it was not seen to leave its first host
         (),
         (DROP._replace(host="client"),),
         "client",
@@ -168,7 +168,7 @@ def test_rule(walked: tuple[Seen, ...], steps: tuple[TracedStep, ...], at: str, 
     assert (found.mechanism, found.at, found.text) == (Mechanism.RULE, at, text)
 
 
-NOT_ITS_RULES = [  # of another host, of another packet, not a drop
+NOT_ITS_RULES = [  # another host's, another packet's, not a drop
     DROP._replace(host="router"),
     DROP._replace(role=Role.ANSWER),
     traced("node-a", "accept", "filter", "KUBE-FORWARD", "-A KUBE-FORWARD -j ACCEPT"),
@@ -182,7 +182,7 @@ def test_other_rules_are_not_blamed(other: TracedStep) -> None:
     assert (found.mechanism, found.at) == (Mechanism.UNKNOWN, "node-a")
 
 
-# A packet on its way from node-b to a pod, which node-a got by vx0 and does not pass on.
+# A packet from node-b to a pod, which node-a got by vx0 and does not forward.
 V6_POD, V6_B = "fd00:10:244:1::11", "fd00:192::12"
 FROM_NODE = Flow(B, 20000, POD, 8080)
 FROM_NODE_V6 = Flow(V6_B, 20000, V6_POD, 8080)
@@ -193,11 +193,18 @@ STRICT = frozenset({"node-a"})
 CAME = "it comes in by vx0 from 192.168.10.12"
 MARTIAN = "node-a drops it: {}, an address of its own (martian source)".format
 REVERSE = "node-a drops it: {}, but {} (strict reverse path filter)".format
-SILENT = "it ends on node-a, which does not tell why"
+SILENT = "it ends on node-a, which gives no reason"
 
 REFUSED_ENTRY = [  # the packet, its own addresses, routes, strict -> mechanism, text
     (FROM_NODE, {B}, TO_POD, STRICT, Mechanism.MARTIAN, MARTIAN(CAME)),
-    (FROM_NODE, {B}, {}, frozenset(), Mechanism.MARTIAN, MARTIAN(CAME)),  # also if not strict
+    (
+        FROM_NODE,
+        {B},
+        {},
+        frozenset(),
+        Mechanism.MARTIAN,
+        MARTIAN(CAME),
+    ),  # also if not strict
     (
         FROM_NODE,
         {A},
@@ -224,7 +231,7 @@ REFUSED_ENTRY = [  # the packet, its own addresses, routes, strict -> mechanism,
         Mechanism.NO_ROUTE,
         "node-a drops it: it has no route to 10.244.1.11",
     ),
-    # IPv6 knows neither of the two checks.
+    # IPv6 has neither of the two checks.
     (FROM_NODE_V6, {V6_B}, TO_POD, STRICT, Mechanism.UNKNOWN, SILENT),
     (FROM_NODE_V6, {A}, TO_POD | BACK_BY_ETH0, STRICT, Mechanism.UNKNOWN, SILENT),
     (
@@ -264,7 +271,7 @@ CHECK = traced(
 )
 AT_ROUTER = (*ANSWER[:1], seen("router:node-a", ANSWERS, Role.ANSWER))
 ELSEWHERE = (*ANSWER[:5], seen("client:eth0", ANSWERS, Role.ANSWER))
-# node-b gave the request its own address, and got an answer from another place than it asked.
+# node-b set the request's source to its own address, and got an answer from another address.
 MASQUERADED = (*REQUEST[:2], SENT_ON, *REQUEST[9:])
 TO_NODE = Flow(A, 30080, B, 4711)
 AT_NODE = (
@@ -276,7 +283,7 @@ ANSWERS_PAST = (
     "the answer comes to client from 10.244.1.11:8080 instead of 10.96.0.10:80: "
     "it has passed no host that translates it back"
 )
-LOST_ANSWERS = [  # seen of the answer, rules -> mechanism, where, text
+LOST_ANSWERS = [  # sightings of the answer, rules -> mechanism, host, text
     ((), (), Mechanism.UNKNOWN, "web", "web does not answer"),
     (
         AT_ROUTER,
@@ -297,7 +304,7 @@ LOST_ANSWERS = [  # seen of the answer, rules -> mechanism, where, text
         (),
         Mechanism.UNKNOWN,
         "node-a",
-        "the answer leaves node-a by vx0, and nobody takes it there",
+        "the answer leaves node-a by vx0, and no host receives it there",
     ),
     (
         ELSEWHERE,
@@ -358,14 +365,14 @@ def test_refusals(how: How, steps: tuple[TracedStep, ...], mechanism: Mechanism,
 
 
 TO_ITSELF = Flow(B, 20000, B, 80)
-UNKNOWN = [  # seen -> where, text
+UNKNOWN = [  # sightings -> host, text
     (  # no martian, though its source is an address of the host
         (seen("node-b:lo>", TO_ITSELF), seen("node-b:lo", TO_ITSELF)),
         "node-b",
-        "it ends on node-b, which does not tell why",
+        "it ends on node-b, which gives no reason",
     ),
-    ((), "client", "it ends on client, which does not tell why"),
-    (REQUEST[:3], "node-b", "it leaves node-b by vx0, and nobody takes it there"),
+    ((), "client", "it ends on client, which gives no reason"),
+    (REQUEST[:3], "node-b", "it leaves node-b by vx0, and no host receives it there"),
 ]
 
 

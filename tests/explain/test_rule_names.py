@@ -1,4 +1,4 @@
-"""How rules are called in a sentence."""
+"""Names of rules in a sentence."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ NAMES = [  # table, chain, the rule as its tool prints it, its name
         "masquerade fully-random",
         "kube-proxy masquerading: masquerade fully-random",
     ),
-    (  # what the author says goes before the map
+    (  # a comment takes precedence over the map
         "kube-proxy",
         "services",
         'ip daddr . meta l4proto . th dport vmap @service-ips comment "cluster IPs"',

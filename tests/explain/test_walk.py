@@ -1,4 +1,4 @@
-"""What each host did, from sightings."""
+"""The changes of a packet on each host, from sightings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.explain.journeys import (
 
 
 def test_a_way_there() -> None:
-    """On nodes the bare packet counts; the router sees what the tunnel made of it."""
+    """On nodes the bare packet counts; the router sees the encapsulated one."""
     assert visits((*REQUEST, *ANSWER), Role.REQUEST, ASKS) == [
         Visit("client", "", "eth0", ASKS, ASKS),
         Visit("node-b", "client", "vx0", ASKS, GIVES),
@@ -44,11 +44,11 @@ def test_a_way_back() -> None:
 OWN = Flow(B, 20000, SERVICE, 80)
 CHANGED = Flow(B, 20000, POD, 8080)
 MASQUERADED = Flow(A, 4711, POD, 8080)
-CHANGES = [  # before, after -> the destination has changed, the source has
+CHANGES = [  # before, after -> the destination has changed, the source has changed
     (OWN, OWN, False, False),
     (OWN, CHANGED, True, False),
     (OWN, OWN._replace(destination_port=30080), True, False),
-    (OWN, OWN._replace(source_port=4711), False, False),  # as masquerading may do besides
+    (OWN, OWN._replace(source_port=4711), False, False),  # masquerading may change it as well
     (OWN, MASQUERADED, True, True),
 ]
 
@@ -59,8 +59,8 @@ def test_changes(before: Flow, after: Flow, destination: bool, source: bool) -> 
     assert (visit.destination_changed, visit.source_changed) == (destination, source)
 
 
-MADE = [  # the first sighting -> as what the packet was made
-    ("node-b:eth0>", OWN),  # its own rules have changed it before anybody could see it
+MADE = [  # the first sighting -> the packet as it was made
+    ("node-b:eth0>", OWN),  # its own rules have changed it before it was captured
     ("node-b:client", CHANGED),  # it came from elsewhere
 ]
 
@@ -79,7 +79,7 @@ def test_a_host_that_is_crossed_twice_is_visited_twice() -> None:
     assert [visit.host for visit in walked] == ["node-b", "router", "lb", "router"]
 
 
-BRIDGED = [  # on a node with a bridge -> it came by, it left by
+BRIDGED = [  # on a node with a bridge -> entry, exit
     (("node-a:web", "node-a:cni0"), "cni0", ""),
     (("node-a:web", "node-a:cni0", "node-a:eth0>"), "cni0", "eth0"),
     (("node-a:eth0", "node-a:cni0>", "node-a:web>"), "eth0", "web"),
@@ -95,7 +95,7 @@ def test_links_of_a_bridge(places: tuple[str, ...], entry: str, exit_: str) -> N
 
 
 def test_a_bridge_may_translate_before_routing() -> None:
-    """Where netfilter sees bridged packets."""
+    """Bridged packets are seen where netfilter handles them."""
     (visit,) = visits([seen("node-b:client", ASKS), seen("node-b:cni0", GIVES)], Role.REQUEST)
     assert (visit.before, visit.after) == (ASKS, GIVES)
 

@@ -1,4 +1,4 @@
-"""What is packed and parsed by hand means to pyroute2, and in its words, the same."""
+"""Messages packed and parsed by hand are the same to pyroute2."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ choices = st.builds(
 
 @st.composite
 def servers(draw: st.DrawFn, family: Family) -> tuple[VirtualServer, RealServer]:
-    """Of one family."""
+    """Generate a virtual server of one family."""
     addresses = (
         st.ip_addresses(v=4 if family is Family.IPV4 else 6)
-        # Text of an address that embeds an IPv4 one is for Python to choose, not for pyroute2.
+        # The text of an address that embeds an IPv4 one is chosen by Python, not by pyroute2.
         .filter(lambda address: int(address) >> 32 not in (0, 0xFFFF) or address.version == 4)
         .map(str)
     )
@@ -54,7 +54,7 @@ pairs = families.flatmap(servers)
 
 
 def decoded(batch: Batch) -> tuple[int, dict[str, Any], dict[str, Any]]:
-    """Command, attributes of the virtual server and of the real server, as pyroute2 reads them."""
+    """Return command and attributes of the virtual and the real server, as pyroute2 reads them."""
     [(command, body, _)] = batch.requests
     generic = bytes([command, 1, 0, 0])
     length = 16 + len(generic) + len(body)
@@ -74,7 +74,7 @@ def plain(value: Any) -> Any:
 
 
 def encoded(kind: str, attrs: list[tuple[str, Any]]) -> memoryview:
-    """The attributes within a message that pyroute2 makes."""
+    """Return the attributes of a message made by pyroute2."""
     message = pyroute2.ipvsmsg()
     message["attrs"] = [(kind, {"attrs": attrs})]
     message.encode()
@@ -189,7 +189,7 @@ def test_reading_real_servers(
 
 
 def test_text_of_addresses_that_embed_others() -> None:
-    """As `ipaddress` prints them, so that they equal those of a plan."""
+    """Addresses are text as `ipaddress` prints it, so that they equal those of a plan."""
     for text in ("::ffff:10.0.0.1", "::102:304", "64:ff9b::a00:1"):
         address = str(IPv6Address(text))
         server = VirtualServer("TCP", address, 80)

@@ -1,4 +1,4 @@
-"""Rules are found again in what their tools print."""
+"""Rules are found in the output of their tools."""
 
 from __future__ import annotations
 

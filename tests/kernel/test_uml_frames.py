@@ -1,4 +1,4 @@
-"""What a guest and its launcher say to each other: `kproxy.kernel.uml.guest`."""
+"""The frames between a guest and its launcher: `kproxy.kernel.uml.guest`."""
 
 from __future__ import annotations
 

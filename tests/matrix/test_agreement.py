@@ -1,4 +1,4 @@
-"""When a measured cell agrees with a document, and with another cell."""
+"""Agreement of a measured cell with a document, and with another cell."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def statement(question: Question, expect: str, column: str = "x", why: str = "")
     )
 
 
-AGREEMENTS = [  # said, found, steady, unreproducible -> agrees, disappoints
+AGREEMENTS = [  # documented, found, steady, unreproducible -> agrees, disappoints
     ("success", "success", True, "", True, False),
     ("success", "timeout", True, "", False, True),
     ("success", "refused", True, "", False, True),
     ("fail", "timeout", True, "", True, False),
     ("fail", "refused", True, "", True, False),
     ("fail", "success", True, "", False, True),
-    ("success", "success", False, "", False, True),  # nothing agrees with what wavers
+    ("success", "success", False, "", False, True),  # nothing agrees with an unsteady cell
     ("fail", "timeout", False, "", False, True),
     ("success", "timeout", True, "because", False, False),
     ("success", "success", True, "because", True, False),

@@ -1,4 +1,4 @@
-"""Cells as boards: which word stands where, and which number leads to which reason."""
+"""Cells as boards: the place of each word, and the reason behind each number."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_doubtful_cell_is_marked() -> None:
 
 
 def test_differences_have_one_row_for_both_protocols() -> None:
-    """And no note that no row leads to."""
+    """No note is left without a row that refers to it."""
     pairs = [
         (
             cell(OWN, protocol=each),
@@ -63,7 +63,7 @@ def test_differences_have_one_row_for_both_protocols() -> None:
     assert chapter.notes == ("drops TCP",)
 
 
-COMPARED = [  # documented, measured, why not -> the word, its tone
+COMPARED = [  # documented, measured, unreproducible -> the word, its tone
     ("success", "node", "", "ok/ok node", "good"),
     ("success", "gateway", "", "ok/ok gw", "good"),
     ("fail", "", "", "F/F", "bad"),

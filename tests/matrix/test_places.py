@@ -1,4 +1,4 @@
-"""Which questions are asked."""
+"""The questions of the matrix."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_all_kinds_in_their_order() -> None:
 SENSELESS = [
     (Client.OUTSIDE, Target.SERVER_PRIVATE),
     (Client.OUTSIDE, Target.OWN_PUBLIC),
-    (Client.NODE_SAME, Target.OWN_PRIVATE),  # the server's node is its own
+    (Client.NODE_SAME, Target.OWN_PRIVATE),  # the server's node is the client's own
     (Client.CONTAINER_SAME, Target.OWN_PUBLIC),
 ]
 

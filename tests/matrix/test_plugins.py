@@ -1,4 +1,4 @@
-"""What the table of network plugins says, and when an observation agrees with it."""
+"""The table of network plugins, and the agreement of observations with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOSTS = {ITS_ADDRESS: CLIENT, **{f"192.168.10.1{n}": name for n, name in enumera
 
 
 def answers(client: str = CLIENT, source: str = ITS_ADDRESS, **pods: int) -> Answers:
-    """`pods`: how often each answered; underscores stand for dashes."""
+    """Make answers. `pods`: the number of each pod's; underscores stand for dashes."""
     by = tuple((pod.replace("_", "-"), source, count) for pod, count in pods.items())
     return Answers(client=client, by=by)
 
@@ -26,7 +26,7 @@ def answers(client: str = CLIENT, source: str = ITS_ADDRESS, **pods: int) -> Ans
 FAILED = Answers(client=CLIENT, by=(), failed=(("refused", 20),))
 EVEN = answers(web_a1=100, web_a2=100, web_b=100)
 BY_NODE = answers(web_a1=75, web_a2=75, web_b=150)
-# Every node passes on, and shares out evenly.
+# Every node forwards, and spreads evenly.
 MASQUERADED = Answers(
     client=CLIENT,
     by=tuple((pod, address, 20) for pod in PODS for address in HOSTS if address != ITS_ADDRESS),
@@ -95,7 +95,7 @@ def statement(row: Row, policy: str = "Local", plugin: str = "flannel") -> Plugi
 
 
 def test_the_table_is_complete() -> None:
-    """Every row in both columns for each plugin, but two that the document has in one."""
+    """Every row is in both columns for each plugin, except two that the document has in one."""
     only_local = {("terway-eniip", Row.PATH), ("flannel", Row.EXAMPLE)}
     expected = {
         (plugin, row, policy)
@@ -116,7 +116,7 @@ def test_as_documented(statement: PluginStatement) -> None:
     assert not finding.unreproducible
 
 
-OTHERWISE = [  # what is seen, of which row, what is found
+OTHERWISE = [  # observation, row, result
     (CLUSTER, Row.BACKENDS, "all-nodes"),
     (replace(LOCAL, backends=("node-a", "node-c")), Row.BACKENDS, "neither"),
     (replace(LOCAL, plain=answers(web_a1=20)), Row.BACKENDS, "neither"),
@@ -153,7 +153,7 @@ def test_who_passes_the_load_balancer() -> None:
 
 
 def test_only_what_was_seen_excuses() -> None:
-    """Nodes without pods that do reach one tell by which way; nodes that fail tell nothing."""
+    """The reason names the way from nodes without pods that reach one, and no failing nodes."""
     finding = evaluate(statement(Row.INSIDE), CLUSTER)
     assert not finding.disappoints
     assert "node-c sends it to 10.244.1.11:8080 (IPVS)" in finding.unreproducible

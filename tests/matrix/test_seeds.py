@@ -54,7 +54,7 @@ def test_statements_are_about_what_is_measured(revision: Revision) -> None:
     assert set(asked.values()) == {1}, "said twice"
 
 
-SETTINGS = [  # column, in the newest revision, in the older one
+SETTINGS = [  # column, number in the newest revision, number in the older one
     ("tunnel-ipvs", ("ipvs", "tunnel", True), ("ipvs", "tunnel", False)),
     ("vpc-ipvs", ("ipvs", "vpc", True), ("ipvs", "vpc", False)),
     ("tunnel-iptables", ("iptables", "tunnel", True), ("iptables", "tunnel", True)),
@@ -91,7 +91,7 @@ def test_a_document_may_be_silent() -> None:
     assert (found.expect, found.basis) == ("fail", "stated")
 
 
-BASES = [  # revision, column, client, target -> what is said, how
+BASES = [  # revision, column, client, target -> expectation, basis
     (NEWEST, "tunnel-ipvs", Client.NODE_OTHER, Target.OWN_PRIVATE, "fail", "derived"),
     (NEWEST, "vpc-ipvs", Client.NODE_OTHER, Target.OWN_PRIVATE, "success", "stated"),
     (OLDER, "vpc-ipvs", Client.NODE_OTHER, Target.OWN_PRIVATE, "fail", "stated"),

@@ -29,7 +29,7 @@ def test_with_two_degrees_the_tail_is_an_exponential(x: float) -> None:
     assert survival(x, 2) == pytest.approx(math.exp(-x / 2), rel=1e-9)
 
 
-SPREADS = [  # counts, doubted
+SPREADS = [  # counts, uneven
     ((100, 100, 100), False),
     ((85, 110, 105), False),
     ((150, 75, 75), True),  # the rules' probabilities are 1/2, 1/2, 1 instead of 1/3, 1/2, 1

@@ -1,4 +1,4 @@
-"""Which differences from the prediction are reported, and which are not."""
+"""Differences from the prediction that are reported, and others that are not."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ CONNECTIONS: list[tuple[str, Prediction, Observation, Connection, bool]] = [
     ("UDP", REJECTED, BY_NODE_A, SILENCE, False),
     ("TCP", REJECTED, NO_NET, REFUSED, True),
     ("TCP", REJECTED, NO_NET, SILENCE, False),
-    ("UDP", REJECTED, NO_NET, SILENCE, True),  # Linux tells UDP of port unreachable only
+    ("UDP", REJECTED, NO_NET, SILENCE, True),  # Linux reports only port unreachable to UDP
     ("TCP", LOST, Observation.dropped("node-a"), SILENCE, True),
     ("TCP", LOST, Observation.dropped("node-a"), REFUSED, False),
     ("TCP", LOST, BY_NODE_A, connected("pod-a", "192.0.2.1"), False),

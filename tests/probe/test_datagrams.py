@@ -1,4 +1,4 @@
-"""Probes over UDP and the answers to them know each other by their first bytes."""
+"""UDP probes and their answers are recognised by their first bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is made of a response, whole or in part."""
+"""The result of a response, whole or in part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BODY = json.dumps(
 HEAD = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
 WEB = Fetched(status=200, pod="web", source="10.244.1.11", forwarded_for="10.244.2.11")
 
-RESPONSES = [  # received until the end -> answer
+RESPONSES = [  # all bytes received -> answer
     (HEAD + BODY, WEB),
     (HEAD.lower().replace("http", "HTTP") + BODY, WEB),
     (HEAD + BODY[:-1], None),

@@ -227,7 +227,7 @@ def test_journey(
 
 
 def passing(place: str, hop_limit: int, time_ns: int, *, encapsulated: bool = False) -> Seen:
-    """`place`: host:link, and `>` if it leaves there."""
+    """Make a sighting. `place`: host:link, and `>` if the packet leaves there."""
     host, link = place.rstrip(">").split(":")
     found = request(host, place.endswith(">"), hop_limit, "10.244.2.11", "10.244.1.11")
     return Seen(host, found.outgoing, found.sighting, link, time_ns, encapsulated)

@@ -1,4 +1,4 @@
-"""Probe packets are recognised whatever becomes of them on the way."""
+"""Probe packets are recognised however they are changed on the way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kproxy.outcome import How
 from kproxy.probe import datagrams
 from kproxy.probe.packets import Probe, Role, Sighting, build, segment_reply, sighting
 
-TAG = 0xFFFFFFFF  # the hardest: it is acknowledged by 0
+TAG = 0xFFFFFFFF  # the hardest case: it is acknowledged by 0
 V4 = {"source": "192.0.2.1", "address": "10.96.0.1"}
 V6 = {"source": "fd01::1", "address": "fd96::1"}
 
@@ -42,7 +42,7 @@ def test_a_built_probe_is_seen_as_a_request(protocol: str, addresses: dict[str, 
 @pytest.mark.parametrize("addresses", [V4, V6], ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize("protocol", ["TCP", "UDP"])
 def test_a_trace_shows_enough_of_it(protocol: str, addresses: dict[str, str]) -> None:
-    """That of nf_tables ends twenty bytes after the IP header."""
+    """A trace of nf_tables ends twenty bytes after the IP header."""
     whole = build(probe(protocol, addresses))
     assert see(whole[: (40 if addresses is V6 else 20) + 20]) == see(whole)
 
@@ -107,7 +107,7 @@ STRANGERS = [
     IPV4 / UDP() / Raw(b"something else"),
     IPV4 / UDP() / Raw(datagrams.probe(0)),
     IPV4 / UDP() / Raw(datagrams.probe(TAG)[:-2]),
-    IPV4 / ICMP(type=3, code=3) / IPV4 / REPLY,  # the client refuses the answer, not we the probe
+    IPV4 / ICMP(type=3, code=3) / IPV4 / REPLY,  # the client refuses the answer
     IPV4 / ICMP(type=8) / Raw(b"ping" * 20),
     IPV4,
     b"",

@@ -1,4 +1,4 @@
-"""A packet inside a VXLAN packet is found, and nothing else is taken for one."""
+"""A packet inside a VXLAN packet is found, and nothing else is mistaken for one."""
 
 from __future__ import annotations
 

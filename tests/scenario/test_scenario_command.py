@@ -1,4 +1,4 @@
-"""`kproxy scenario` as far as it builds no lab."""
+"""The parts of `kproxy scenario` that build no lab."""
 
 from __future__ import annotations
 

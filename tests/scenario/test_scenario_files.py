@@ -1,4 +1,4 @@
-"""What the folders in examples/scenarios hold, and what is said of folders that are wrong."""
+"""The folders in examples/scenarios, and the problems reported for wrong folders."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ GOOD = {
 
 
 def written(folder: Path, **files: str) -> Path:
-    """A folder with the good files, but for those given: by first letters of their names."""
+    """Write a folder of valid files, except those given, by the first letters of their names."""
     for name, text in GOOD.items():
         given = files.get(name.partition(".")[0], text)
         (folder / name).write_text(given)
@@ -70,7 +70,7 @@ def form(old: str, new: str) -> str:
 
 
 def problems(folder: Path) -> list[str]:
-    """Without the folder in front of each."""
+    """Return the problems without the folder in front of each."""
     with pytest.raises(BadInput) as raised:
         load(folder)
     return [problem.replace(f"{folder}/", "") for problem in raised.value.problems]
@@ -158,7 +158,7 @@ def test_a_wrong_form(tmp_path: Path, old: str, new: str, said: str) -> None:
 
 @pytest.mark.parametrize("address", ["None", "fd00:10:96::10", ""])
 def test_a_service_that_is_asked_needs_an_address(tmp_path: Path, address: str) -> None:
-    """One of the lab's first family, in which questions are asked."""
+    """It must be of the lab's first family, in which questions are asked."""
     service = GOOD[SERVICE].replace("10.96.0.10", f'"{address}"')
     assert problems(written(tmp_path, service=service)) == [
         f"{FORM}: questions[0].asks.service: 'web' has no cluster IP of IPv4"

@@ -1,4 +1,4 @@
-"""What equals what, and how a failed comparison is told."""
+"""Equality of answers and expectations, and the explanation of failed comparisons."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ EQUAL: list[tuple[Answer, Expectation, bool]] = [
     (TO_POD_A, delivered("pod-a", source="node-a"), True),
     (TO_POD_A, delivered("pod-b"), False),
     (TO_POD_A, delivered("pod-a", answered=False), False),
-    (DENIED, refused("node-b"), True),  # a connection does not know by whom
+    (DENIED, refused("node-b"), True),  # a connection does not show the host
     (DENIED, dropped(), False),
     (SILENCE, dropped("node-b"), True),
     (SILENCE, refused(), False),

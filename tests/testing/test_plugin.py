@@ -1,4 +1,4 @@
-"""The plugin in somebody else's pytest run."""
+"""The plugin in another project's pytest run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples of Services: which there are, and what they say of themselves."""
+"""The examples of Services, and their comments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLDER = EXAMPLES / catalog.FOLDER
 ALL = catalog.known(FOLDER)
 KINDS: dict[
     str, Callable[[ServiceSpec], bool]
-] = {  # what a Service can be -> a field of its spec that says so
+] = {  # a feature of a Service -> the field of its spec that selects it
     "ClusterIP": lambda spec: spec.type == "ClusterIP" and spec.cluster_ip != "None",
     "headless": lambda spec: spec.cluster_ip == "None",
     "NodePort": lambda spec: spec.type == "NodePort",

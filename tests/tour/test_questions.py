@@ -1,4 +1,4 @@
-"""Who asks what of which Service."""
+"""The questions for each kind of Service."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ ASKED = [
         ],
     ),
     (
-        "external IP, of its own family alone",
+        "external IP, only of its own family",
         service("10.96.0.9", "fd00:10:96::9", external_ips=("203.0.113.10",)),
         [
             *CLUSTER_IP,

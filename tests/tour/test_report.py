@@ -58,7 +58,7 @@ def test_long_texts_are_folded_and_brackets_are_no_markup() -> None:
 def test_a_problem_and_its_reason_follow_the_table() -> None:
     text = printed()
     assert "NO" in text
-    assert text.index("NO") < text.index("instead of") < text.index("why it should")
+    assert text.index("NO") < text.index("instead of") < text.index("expected because")
 
 
 def test_what_iptables_mode_would_do_follows_the_table() -> None:
@@ -91,7 +91,7 @@ def test_the_summary_counts_findings_and_names_what_is_wrong() -> None:
 
 
 def test_what_no_oracle_predicts_is_not_judged() -> None:
-    """Neither "yes" nor "NO": nothing is called right that nobody has judged."""
+    """A finding that was not judged is shown with neither "yes" nor "NO"."""
     seen = dataclasses.replace(FINE, expected="", in_iptables_mode="")
     part = Part(title="NodePort shop", findings=[seen])
     out = io.StringIO()

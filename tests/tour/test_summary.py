@@ -1,4 +1,4 @@
-"""What one has seen: sentences made of findings."""
+"""Summaries: sentences made of findings."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Expressions of nf_tables: the words rules are made of, packed for the kernel. Pure.
+"""Expressions of nf_tables, the elements of rules, packed for the kernel. Pure.
 
 A rule is a sequence of expressions that load values into registers, compare them, look them up, or
 act. Each function returns one expression, ready to be joined with others by `+`. Registers, lengths
-and order are those nft 1.0.6 uses, because nft must be able to print the rule again.
+and order are those nft 1.0.6 uses, because nft must be able to print the rule.
 
-Sixteen registers of four bytes; `register(n)` is the number of the n-th. A value of more than four
-bytes fills the next ones as well. Verdicts have a register of their own.
-Source: linux/netfilter/nf_tables.h; `nft --debug=netlink` shows the same for a rule in nft's words.
+There are sixteen registers of four bytes; `register(n)` is the number of the n-th. A longer value
+fills the next ones as well. Verdicts have a register of their own.
+Source: linux/netfilter/nf_tables.h; `nft --debug=netlink` shows the same for a rule in its syntax.
 """
 
 from __future__ import annotations
@@ -60,7 +60,10 @@ class Header(enum.IntEnum):
 
 
 def register(index: int) -> int:
-    """Number of the four-byte register `index`; one that begins sixteen bytes has the old name."""
+    """Return the number of the four-byte register `index`.
+
+    Every fourth one has the number of the older register of sixteen bytes that begins with it.
+    """
     return 1 + index // 4 if index % 4 == 0 else 8 + index
 
 
@@ -84,20 +87,20 @@ def load_ct(key: Ct, target: int = 1) -> bytes:
 
 
 def fib_is_local(*, source: bool) -> bytes:
-    """Is the source (else the destination) an address of this host?"""
+    """Go on only if the source (else the destination) is an address of this host."""
     flag = _FIB_SOURCE if source else _FIB_DESTINATION
     load = _u32(3, flag) + _u32(2, _FIB_RESULT_TYPE) + _u32(1, 1)
     return _expression("fib", load) + compare(struct.pack("=L", _LOCAL))
 
 
 def compare(value: bytes, *, equal: bool = True, source: int = 1) -> bytes:
-    """End the rule here unless the register holds `value`, or with `equal` false, if it does."""
+    """Go on only if the register holds `value`, or with `equal` false, only if it does not."""
     operator = _EQUAL if equal else _NOT_EQUAL
     return _expression("cmp", _u32(1, source) + _u32(2, operator) + _nested(3, _value(value)))
 
 
 def masked(mask: bytes, toggled: bytes, register_: int = 1) -> bytes:
-    """register = (register & mask) ^ toggled; both are as long as the value."""
+    """Set register = (register & mask) ^ toggled; both are as long as the value."""
     body = _u32(1, register_) + _u32(2, register_) + _u32(6, 0) + _u32(3, len(mask))
     return _expression("bitwise", body + _nested(4, _value(mask)) + _nested(5, _value(toggled)))
 
@@ -105,10 +108,10 @@ def masked(mask: bytes, toggled: bytes, register_: int = 1) -> bytes:
 def lookup(
     set_: str, target: int | None = None, *, inverted: bool = False, set_id: int = 0
 ) -> bytes:
-    """Go on only if the set has what is in register 1 onwards, or with `inverted`, has not.
+    """Go on only if the set contains the value from register 1 on, or with `inverted`, does not.
 
-    `target`: where the value found goes; 0 is the verdict. `set_id`: of a set made in the same
-    transaction.
+    `target`: the register for the value that a map yields; 0 is the verdict. `set_id`: the
+    number of a set created in the same transaction.
     """
     body = _u32(2, 1)
     if target is not None:
@@ -122,7 +125,7 @@ def lookup(
 
 
 def remember(set_: str) -> bytes:
-    """Put what is in register 1 into a dynamic set; one that is there already lives anew."""
+    """Add the value in register 1 to a dynamic set; for an existing one the timeout restarts."""
     return _expression("dynset", _u32(4, 1) + _u32(3, _DYNSET_UPDATE) + _name(1, set_))
 
 
@@ -144,7 +147,10 @@ def verdict(code: Verdict, chain: str = "") -> bytes:
 def translate_destination(
     family: Family, address: int, port: int, *, port_given: bool = False
 ) -> bytes:
-    """To the address and the port in these registers. `port_given`: the port is no map's value."""
+    """Translate to the address and port in these registers.
+
+    `port_given`: the port is not the value of a map.
+    """
     body = _u32(1, 1) + _u32(2, _NFPROTO[family]) + _u32(3, address) + _u32(5, port)
     if port_given:
         body += _u32(7, _NAT_PORT_SPECIFIED)
@@ -156,13 +162,13 @@ def masquerade() -> bytes:
 
 
 def reject(family: Family) -> bytes:
-    """With port unreachable."""
+    """Reject with port unreachable."""
     body = _u32(1, _REJECT_ICMP_UNREACHABLE) + attribute(2, bytes([_PORT_UNREACHABLE[family]]))
     return _expression("reject", body)
 
 
 def verdict_data(code: Verdict, chain: str = "") -> bytes:
-    """As the value of an element, too."""
+    """Return the data of a verdict, for an expression or as the value of an element."""
     body = attribute(1, struct.pack(">i", code))
     if chain:
         body += _name(2, chain)
@@ -182,7 +188,7 @@ def _nested(kind: int, body: bytes) -> bytes:
 
 
 def _u32(kind: int, number: int) -> bytes:
-    """nf_tables takes numbers in network order."""
+    """Pack a number in network order, as nf_tables takes it."""
     return attribute(kind, number.to_bytes(4, "big"))
 
 

@@ -17,18 +17,18 @@ _COMMA_OUTSIDE_QUOTES = re.compile(r',\s*(?=(?:[^"]*"[^"]*")*[^"]*$)')
 
 @lru_cache(maxsize=1)
 def nft_version() -> tuple[int, ...]:
-    """Of the `nft` program. Raises Unsupported if it is not installed."""
+    """Return the version of the `nft` program. Raises Unsupported if it is not installed."""
     text = run(["nft", "--version"])
     found = re.search(r"v(\d+)\.(\d+)(?:\.(\d+))?", text)
     if not found:
-        raise Unsupported(f"nft --version says nothing of a version: {text[:80]!r}")
+        raise Unsupported(f"nft --version printed no version: {text[:80]!r}")
     return tuple(int(number or 0) for number in found.groups())
 
 
 def table_listing(family: Family, name: str) -> dict[str, tuple[str, ...]]:
-    """`chain NAME` -> rules; `set NAME`, `map NAME` -> elements. Empty if there is no such table.
+    """Return the rules of each `chain NAME`, and the elements of each `set NAME` and `map NAME`.
 
-    Lines that say what a chain, set or map is are not among them.
+    Lines that declare the chain, set or map are left out. Empty if there is no such table.
     """
     try:
         text = run(

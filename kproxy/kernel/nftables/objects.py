@@ -1,7 +1,7 @@
-"""Messages that make and remove what a table holds. Pure.
+"""Messages that create and delete the objects of a table. Pure.
 
-They are to be sent in one transaction (`session`); the order is that of the words in nft's own
-language, so `add`, then `flush`, then `add rule` mean here what they mean there.
+They are to be sent in one transaction (`session`), in the order of the same commands of nft: `add`,
+`flush` and `add rule` mean here what they mean there.
 Source: linux/netfilter/nf_tables.h; man 8 nft.
 """
 
@@ -37,41 +37,38 @@ _NUMBER = struct.Struct("=L")
 _FEW_NUMBERS = [_NUMBER.pack(number) for number in range(100)]
 _INTERVAL_END = 1  # NFT_SET_ELEM_INTERVAL_END
 _ANONYMOUS_PREFIX = "_k"
-DIGEST = 0x6B  # our own, in the user data of a rule; nft passes over what it does not know
-_COMMENT = 7  # NFTNL_UDATA_SET_COMMENT; everywhere else it is 0
+DIGEST = 0x6B  # our own, in the user data of a rule; nft ignores entries it does not know
+_COMMENT = 7  # NFTNL_UDATA_SET_COMMENT; for all other objects it is 0
 _MOST_LIST_BYTES = 60_000  # the length of an attribute has sixteen bits
 
 
 class Hook(NamedTuple):
-    """Where a base chain is called. `type`: filter, nat."""
+    """The hook of a base chain."""
 
-    type: str
+    type: str  # filter, nat
     number: int  # prerouting 0, input 1, forward 2, output 3, postrouting 4
     priority: int
 
 
 class Set(NamedTuple):
-    """A set, or a map if it has a `value`. `ranges`: elements are intervals in the last part."""
+    """A set, or a map if it has a `value`."""
 
     name: str
     key: DataType
     value: DataType | None = None
     comment: str = ""
     timeout_s: int = 0  # more than 0: rules add elements, which vanish after this time
-    ranges: bool = False
+    ranges: bool = False  # elements are intervals in the last part of the key
 
 
 class AnonymousSet(NamedTuple):
-    """A set that is part of a rule and dies with it, where an expression that looks it up stands.
+    """A set that is part of a rule and deleted with it. It stands where it is looked up."""
 
-    `target`, `inverted`: of that lookup. `elements`: as `element` makes them.
-    """
-
-    elements: tuple[bytes, ...]
+    elements: tuple[bytes, ...]  # as `element` makes them
     key: DataType
     value: DataType | None = None
     ranges: bool = False
-    target: int | None = None
+    target: int | None = None  # of the lookup, like `inverted`
     inverted: bool = False
 
 
@@ -81,7 +78,9 @@ class Rule(NamedTuple):
 
     @property
     def digest(self) -> bytes:
-        """Kept beside the comment: a rule cannot be altered, so it tells what the rule says."""
+        """Return a hash of the whole rule, to be kept beside its comment: the kernel never changes
+        a rule, so equal digests mean equal rules.
+        """
         whole = blake2b(self.comment.encode(), digest_size=8)
         for part in self.expressions:
             if isinstance(part, bytes):
@@ -93,7 +92,7 @@ class Rule(NamedTuple):
 
 
 def element(key: bytes, data: bytes = b"", comment: str = "") -> bytes:
-    """Of a set or, with `data` (`data_value`, `verdict_data`), of a map.
+    """Return an element of a set or, with `data` (`data_value`, `verdict_data`), of a map.
 
     Lengths must be multiples of four bytes.
     """
@@ -103,7 +102,10 @@ def element(key: bytes, data: bytes = b"", comment: str = "") -> bytes:
 
 
 def numbered_elements(key: bytes, values: Sequence[bytes]) -> list[bytes]:
-    """Of a map: `key . 0 : value`, `key . 1 : value`, ... All values have the same length."""
+    """Return elements of a map: `key . 0 : value`, `key . 1 : value`, ...
+
+    All values must have the same length.
+    """
     length = len(values[0])
     head, middle = _frame(len(key) + 4, length + 4, 0)
     before, after = head + key, middle + _value_header(length)
@@ -113,16 +115,15 @@ def numbered_elements(key: bytes, values: Sequence[bytes]) -> list[bytes]:
 
 
 def interval(first: bytes, last: bytes) -> bytes:
-    """Of a set of ranges over several parts: all from `first` to `last`, both included."""
+    """Return an element of a set of ranges over several parts: from `first` to `last` inclusive."""
     ends = attribute(1 | NESTED, attribute(DATA_VALUE, first))
     ends += attribute(10 | NESTED, attribute(DATA_VALUE, last))
     return attribute(LIST_ELEM, ends)
 
 
 def boundary(key: bytes, *, end: bool = False, endless: bool = False) -> bytes:
-    """Of a set of ranges over one part: here a range begins, or has just ended.
-
-    One that begins here may be `endless`: it goes to the highest value there is.
+    """Return an element of a set of ranges over one part: the first key of a range, or with `end`
+    the first key after it. An `endless` range goes on to the highest possible value.
     """
     flags = attribute(3, struct.pack(">L", _INTERVAL_END)) if end else b""
     user_data = attribute(6, udata(1, struct.pack("=L", 1))) if endless else b""
@@ -131,12 +132,12 @@ def boundary(key: bytes, *, end: bool = False, endless: bool = False) -> bytes:
 
 
 def data_value(value: bytes) -> bytes:
-    """What a map yields, if it is no verdict."""
+    """Return the data of a map's element that is not a verdict."""
     return _value_header(len(value)) + value
 
 
 class Table:
-    """Messages about one table. Each is a request, or several where a list may be long."""
+    """Messages about one table: one request each, or several where a list may be long."""
 
     def __init__(self, family: Family, name: str) -> None:
         self.family = family
@@ -194,12 +195,12 @@ class Table:
         yield from self._elements(NEW_ELEMENT, start, "add elements", set_, elements)
 
     def delete_elements(self, set_: str, elements: Iterable[bytes]) -> Iterator[Request]:
-        """`elements` without data."""
+        """Delete elements, given without data."""
         start = self._start + _name(2, set_)
         yield from self._elements(DELETE_ELEMENT, start, "delete elements", set_, elements)
 
     def add_rule(self, chain: str, rule: Rule) -> Iterator[Request]:
-        """At the end of the chain, after the sets that are part of the rule."""
+        """Add a rule at the end of the chain, after creating the sets that are part of it."""
         expressions = []
         for part in rule.expressions:
             if isinstance(part, bytes):
@@ -220,7 +221,7 @@ class Table:
             set_.key, set_.value, "", set_.ranges, 0, flags, set_id, size
         )
         yield Request(NEW_SET, self._start + body, ("add set", *self._what, "of a rule"), CREATE)
-        # By its number alone: to find a name the kernel looks through all sets of the table.
+        # Only by its number: to find a name the kernel looks through all sets of the table.
         start = self._start + attribute(4, struct.pack(">L", set_id))
         yield from self._elements(NEW_ELEMENT, start, "add elements", "of a rule", set_.elements)
 
@@ -276,19 +277,21 @@ class Table:
             yield Request(kind, start + attribute(3 | NESTED, b"".join(chunk)), what, flags)
 
     def avoid(self, names: Iterable[str]) -> None:
-        """Anonymous sets of these names are there already."""
+        """Skip these names of existing anonymous sets when naming new ones."""
         numbers = (_number_of(name) for name in names)
         self._last_anonymous = max(self._last_anonymous, *numbers, 0)
 
     def _next_anonymous(self) -> str:
-        """A name of our own. Asked to find one (`__map%d`), the kernel reads those of all sets, and
-        long ones cost it time, too: it compares names whenever a set is added or looked up.
+        """Return a short name of our own.
+
+        If asked to choose one (`__map%d`), the kernel reads the names of all sets. Long names cost
+        time, too: it compares names whenever a set is added or looked up.
         """
         self._last_anonymous += 1
         return f"{_ANONYMOUS_PREFIX}{self._last_anonymous:x}"
 
     def _next_id(self) -> int:
-        """Sets of one transaction are told apart by it."""
+        """Return a number that tells the sets of one transaction apart."""
         self._last_set_id += 1
         return self._last_set_id
 
@@ -302,14 +305,14 @@ def _number_of(anonymous: str) -> int:
 
 
 def _numbers() -> Iterator[bytes]:
-    """0, 1, 2 ... in the byte order of the host."""
+    """Yield 0, 1, 2 ... in the byte order of the host."""
     yield from _FEW_NUMBERS
     yield from map(_NUMBER.pack, itertools.count(len(_FEW_NUMBERS)))
 
 
 @cache
 def _frame(key_length: int, data_length: int, rest: int) -> tuple[bytes, bytes]:
-    """What stands before the key and between it and the data."""
+    """Return the bytes before the key of an element, and those between key and data."""
     key = struct.pack("=HHHH", key_length + 8, 1 | NESTED, key_length + 4, DATA_VALUE)
     data = struct.pack("=HH", data_length + 4, 2 | NESTED) if data_length else b""
     length = 4 + len(key) + key_length + len(data) + data_length + rest

@@ -27,31 +27,31 @@ _HEADER_BYTES = 4  # nfgenmsg
 
 
 class Session(Netlink):
-    """A socket for one transaction after the other. A context manager."""
+    """A socket for transactions. A context manager."""
 
     def __init__(self) -> None:
         super().__init__(NETLINK_NETFILTER)
 
     def commit(self, requests: Iterable[Request]) -> None:
-        """All of it or nothing. Raises KernelRefused, Unsupported without the privilege."""
+        """Carry out all requests or none. Raises KernelRefused, Unsupported without privilege."""
         self.send_at_once([_BATCH_BEGIN, *requests, _BATCH_END])
 
     def rehearse(self, requests: Iterable[Request]) -> None:
-        """As `commit`, but nothing of it stays: would the kernel take it?
+        """Check like `commit` that the kernel takes the requests, without changing anything.
 
         The kernel does not commit a transaction whose end is missing; `nft --check` relies on it.
         """
         self.send_at_once([_BATCH_BEGIN, *requests])
 
     def generation(self) -> int:
-        """Changes with every transaction, whoever makes it."""
+        """Return a number that changes with every transaction of any process."""
         body = self.ask(Request(GET_GENERATION, bytes(4), ("get generation of nf_tables",)))
         found = dict(attributes(body[_HEADER_BYTES:]))
         return int.from_bytes(found[1], "big")
 
 
 class TableReader:
-    """What there is in one table. All that is asked of a table that does not exist is empty."""
+    """The contents of one table. For a table that does not exist all answers are empty."""
 
     def __init__(self, session: Session, family: Family, name: str) -> None:
         self._session = session
@@ -62,7 +62,7 @@ class TableReader:
         return any(found[1] == self._name for found in self._dump(GET_TABLE, "list tables"))
 
     def chains(self) -> dict[str, bool]:
-        """Names of the chains, and whether each is a base chain."""
+        """Return the names of the chains, and for each whether it is a base chain."""
         return {
             _text(found[3]): 4 in found
             for found in self._dump(GET_CHAIN, "list chains")
@@ -70,14 +70,14 @@ class TableReader:
         }
 
     def sets(self) -> dict[str, bool]:
-        """Names of the sets and maps, and whether each is part of a rule."""
+        """Return the names of the sets and maps, and for each whether it is part of a rule."""
         return {
             _text(found[2]): bool(int.from_bytes(found.get(3, b""), "big") & _ANONYMOUS)
             for found in self._dump(GET_SET, "list sets", attribute(1, self._name))
         }
 
     def rules(self) -> dict[str, list[bytes]]:
-        """By chain, the digest of each rule, b"" for one that is not kproxy's."""
+        """Return the digest of each rule by chain, b"" for one that is not kproxy's."""
         rules: dict[str, list[bytes]] = {}
         for found in self._dump(GET_RULE, "list rules", attribute(1, self._name)):
             user_data = dict(entries(found[7])) if 7 in found else {}
@@ -85,7 +85,7 @@ class TableReader:
         return rules
 
     def element_count(self, set_: str) -> int:
-        """0 also if there is no such set."""
+        """Return the number of elements, 0 also if there is no such set."""
         return sum(
             sum(1 for _ in attributes(found[3]))
             for found in self._dump(

@@ -1,7 +1,7 @@
-"""What sets and maps hold: types as the kernel keeps them for nft, which prints them. Pure.
+"""Data types of sets and maps, as the kernel keeps them for nft, which prints them. Pure.
 
-The kernel itself knows only lengths. The rest is nft's: a number for the type, and for what has no
-type of its own (a slot number) the expression it is like ("typeof"), in the set's user data.
+The kernel itself knows only lengths. The rest is nft's: a number for the type, and for data without
+a type of its own (a slot number) an expression of the same type ("typeof"), in the set's user data.
 Source: nftables 1.0.6 include/datatype.h, libnftnl 1.2.4 include/libnftnl/udata.h.
 """
 
@@ -15,22 +15,22 @@ from kproxy.address import Family
 
 
 class DataType(NamedTuple):
-    """`number`: nft's; six bits for each part of a concatenation. `typeof`: see `_typeof`."""
+    """The type of a key or value."""
 
-    number: int
+    number: int  # nft's; six bits for each part of a concatenation
     lengths: tuple[int, ...]  # bytes of each part
-    typeof: bytes = b""
+    typeof: bytes = b""  # see `_typeof`
 
     @property
     def byte_order(self) -> int:
-        """As in nft's user data: 1 of the host, 2 of the network, 0 none (concatenations)."""
+        """Return the byte order for nft's user data: 1 host, 2 network, 0 none (concatenations)."""
         return {INTEGER.number: 1, VERDICT.number: 0}.get(
             self.number, 2 if len(self.lengths) == 1 else 0
         )
 
     @property
     def length(self) -> int:
-        """Bytes, each part filled up to a multiple of four."""
+        """Return the length in bytes, with each part padded to a multiple of four."""
         return sum((length + 3) & ~3 for length in self.lengths)
 
 
@@ -53,23 +53,23 @@ def concatenation(*parts: DataType) -> DataType:
 
 
 def like(type_: DataType, *parts: bytes) -> DataType:
-    """The type, with an expression for each of its parts by which nft shall call it."""
+    """Return the type with an expression for each part, which nft prints for it."""
     numbered = b"".join(udata(index, part) for index, part in enumerate(parts))
     return type_._replace(typeof=_typeof(_CONCATENATION, numbered))
 
 
 def _typeof(kind: int, data: bytes) -> bytes:
-    """nftnl_udata: type and length of one byte each, numbers in the byte order of the host."""
+    """Pack nftnl_udata: type and length of one byte each, numbers in the byte order of the host."""
     return udata(0, struct.pack("=L", kind)) + udata(1, data)
 
 
 def udata(kind: int, value: bytes) -> bytes:
-    """One entry of nft's user data."""
+    """Pack one entry of nft's user data."""
     return struct.pack("BB", kind, len(value)) + value
 
 
 def entries(user_data: memoryview) -> Iterator[tuple[int, bytes]]:
-    """Type and value of each entry."""
+    """Yield type and value of each entry."""
     position = 0
     while position + 2 <= len(user_data):
         kind, length = user_data[position], user_data[position + 1]

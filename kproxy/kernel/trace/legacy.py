@@ -1,7 +1,7 @@
-"""Tracing in the kernel's own ip_tables: the target TRACE, told through nfnetlink_log.
+"""Tracing in the kernel's own ip_tables: the target TRACE, reported through nfnetlink_log.
 
-The kernel says which rule matched, but not what the rule said, and it takes a rule that holds for
-all packets (`-j DROP`) for the end of its chain. So the tables are read, too.
+The kernel gives the number of the rule that matched, but not its text, and it reports a rule that
+matches all packets (`-j DROP`) as the end of its chain. So the tables are read, too.
 Source: net/ipv4/netfilter/ip_tables.c (get_chainname_rulenum), linux/netfilter/nfnetlink_log.h.
 """
 
@@ -27,7 +27,7 @@ from kproxy.kernel.xtables import Xtables
 _SUBSYSTEM = 4 << 8  # NFNL_SUBSYS_ULOG
 _PACKET, _CONFIG = _SUBSYSTEM | 0, _SUBSYSTEM | 1  # NFULNL_MSG_
 _HEADER_BYTES = 4  # nfgenmsg
-_GROUP = 0  # the kernel's own messages go there
+_GROUP = 0  # the kernel sends its own messages there
 _BIND, _COPY_PACKET = 1, 2  # NFULNL_CFG_CMD_BIND, NFULNL_COPY_PACKET
 _COPY_BYTES = 128  # an IPv6 header, and an ICMP error that quotes a whole probe
 _A_IIF, _A_OIF, _A_PAYLOAD, _A_PREFIX = 4, 5, 9, 10  # NFULA_
@@ -40,7 +40,7 @@ _RULE = "-m comment --comment kproxy-trace -j TRACE"
 
 
 class LegacyTrace:
-    """All methods are to be called in the namespace it was made in."""
+    """A trace of legacy iptables. Its methods must be called in the namespace it was made in."""
 
     def __init__(self, buffer_bytes: int) -> None:
         self._order = 0
@@ -83,7 +83,7 @@ class LegacyTrace:
         self._undo.close()
 
     def _step(self, message: memoryview) -> TraceStep | None:
-        """None for what is not of a trace, and for rules of ours."""
+        """Return None for a message that is not part of a trace, and for our own rules."""
         found = dict(attributes(message[_HEADER_BYTES:]))
         if _A_PREFIX not in found:
             return None
@@ -103,7 +103,7 @@ class LegacyTrace:
         )
 
     def _place(self, family: str, prefix: str) -> TraceStep | None:
-        """As of any packet; None as of `_step`."""
+        """Return the step without the fields of its packet, or None like `_step`."""
         told = _PREFIX.fullmatch(prefix)
         if not told:
             return None
@@ -117,7 +117,7 @@ class LegacyTrace:
                 return None
             kind, verdict = "rule", verdict_of(chain.rules[number - 1], chains)
             rule = number - sum(map(_is_ours, chain.rules[:number]))
-        elif told[3] == "rule":  # it is gone
+        elif told[3] == "rule":  # it has been deleted
             kind, verdict, rule = "rule", "", number
         return TraceStep(
             order=0,
@@ -137,20 +137,21 @@ class LegacyTrace:
 
 
 def _listen(listener: Listener) -> None:
-    """Every message at once, with the beginning of the packet. It ends with the socket."""
+    """Have each message sent at once, with the beginning of the packet, until the socket closes."""
     copy = struct.pack(">LBx", _COPY_BYTES, _COPY_PACKET)
     settings = (
         attribute(1, bytes([_BIND])),
         attribute(2, copy),
-        attribute(5, (1).to_bytes(4, "big")),  # how many messages wait for each other
+        attribute(5, (1).to_bytes(4, "big")),  # the number of messages sent together
     )
     what = ("listen to group", _GROUP, "of nfnetlink_log")
     header = struct.pack(">BBH", 0, 0, _GROUP)
     try:
         listener.send(Request(_CONFIG, header + setting, what) for setting in settings)
-    except Unsupported as error:  # of a group that is taken the kernel says the same
+    except Unsupported as error:  # the kernel gives the same error for a group that is taken
         raise Unsupported(
-            str(error), remedy="run as root, while nobody else listens to this group here"
+            str(error),
+            remedy="run as root, and stop any other program that listens to this group here",
         ) from None
 
 
@@ -159,7 +160,7 @@ def _lines(edits: Iterable[str]) -> list[str]:
 
 
 def _remove(family: Family) -> None:
-    """Our rules; somebody may have removed one already."""
+    """Delete our rules, as far as they still exist."""
     command = _COMMANDS["ip" if family is Family.IPV4 else "ip6"]
     raw = parse_saved(run([command, "-t", "raw"])).get("raw", {})
     edits = [f"-D {hook}" for hook in _HOOKS for rule in raw[hook].rules if _is_ours(rule)]

@@ -1,4 +1,4 @@
-"""A netlink socket of netfilter for messages that nobody asked for."""
+"""A netlink socket of netfilter for messages that the kernel sends unasked."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _HEADER = struct.Struct("=LHHLL")
 
 
 class Listener(Netlink):
-    """In the namespace of the calling thread. What it hears waits in a buffer of `buffer_bytes`."""
+    """A socket in the namespace of the calling thread, with room for `buffer_bytes` of messages."""
 
     def __init__(self, buffer_bytes: int) -> None:
         super().__init__(NETLINK_NETFILTER)
         self._buffer_bytes = buffer_bytes
         self._names: dict[int, str] = {}
-        with suppress(PermissionError):  # root of a user namespace has to do with the default
+        with suppress(PermissionError):  # root of a user namespace has only the default
             self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, buffer_bytes)
 
     def join(self, group: int) -> None:
-        """Hear what the kernel tells this multicast group. Raises Unsupported."""
+        """Receive the messages of this multicast group. Raises Unsupported."""
         try:
-            self._socket.bind((0, 0))  # one without a number is passed over
+            self._socket.bind((0, 0))  # the kernel skips a socket without a port number
             self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         except OSError as error:
             raise Unsupported(
@@ -41,9 +41,9 @@ class Listener(Netlink):
             ) from None
 
     def heard(self, kind: int) -> Iterator[memoryview]:
-        """The bodies of the messages of this kind that wait. Never waits itself.
+        """Yield the bodies of the messages of this kind that have been received. Never blocks.
 
-        Raises KernelRefused if there were more than the buffer could hold; then none are left.
+        Raises KernelRefused if there were more than the buffer could hold; then all are dropped.
         """
         self._names.clear()
         try:
@@ -58,12 +58,12 @@ class Listener(Netlink):
             while True:
                 self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
         raise KernelRefused(
-            f"steps of traced packets were lost: {self._buffer_bytes} bytes do not hold them",
+            f"steps of traced packets were lost: they did not fit into {self._buffer_bytes} bytes",
             remedy="read more often, or send fewer packets at once",
         )
 
     def link_name(self, index: memoryview | None) -> str:
-        """Of the link with this index: "" for none, and for one that is gone."""
+        """Return the name of the link with this index, "" for none or one that was removed."""
         number = int.from_bytes(index or b"", "big")
         if number not in self._names:
             try:
@@ -84,5 +84,5 @@ def _bodies(data: bytes, kind: int) -> Iterator[memoryview]:
 
 
 def text(value: memoryview) -> str:
-    """A string as the kernel writes it."""
+    """Return a string from the kernel without its final zero byte."""
     return bytes(value).rstrip(b"\0").decode(errors="replace")

@@ -1,4 +1,4 @@
-"""Rules as their own tool prints them, and how they are found again. Pure."""
+"""Parsers for rules as their own tool prints them. Pure."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ _VERDICTS = {
 
 
 class SavedChain(Struct):
-    """`policy`: of the kernel's own chains, as iptables-save writes it; else "-"."""
+    """A chain as iptables-save prints it."""
 
     policy: str
+    """The policy of a built-in chain; "-" for other chains."""
     rules: list[str]
 
 
@@ -32,7 +33,7 @@ SavedTable = dict[str, SavedChain]
 
 
 def parse_saved(text: str) -> dict[str, SavedTable]:
-    """Table -> chain -> what iptables-save prints of it; each rule with its "-A CHAIN "."""
+    """Return the tables in the output of iptables-save, each rule with its "-A CHAIN "."""
     tables: dict[str, SavedTable] = {}
     chains: SavedTable = {}
     for line in text.splitlines():
@@ -47,7 +48,7 @@ def parse_saved(text: str) -> dict[str, SavedTable]:
 
 
 def verdict_of(rule: str, chains: SavedTable) -> str:
-    """What the target of a rule of iptables says to the packet; see `TraceStep`."""
+    """Return the verdict of an iptables rule's target; see `TraceStep`."""
     option, target = _target(rule)
     if not option:
         return "continue"
@@ -58,13 +59,13 @@ def verdict_of(rule: str, chains: SavedTable) -> str:
 
 @lru_cache(maxsize=4096)  # shlex is slow, and most packets meet the same rules
 def _target(rule: str) -> tuple[str, str]:
-    """`-j` or `-g` and what follows it; empty without one."""
+    """Return `-j` or `-g` and the word after it; empty without one."""
     pairs = pairwise(shlex.split(rule))
     return next((pair for pair in pairs if pair[0] in ("-j", "-g")), ("", ""))
 
 
 def parse_listed(text: str) -> dict[str, dict[int, str]]:
-    """Chain -> handle -> rule in what `nft --handle list table` prints."""
+    """Return the rules by chain and handle in the output of `nft --handle list table`."""
     chains: dict[str, dict[int, str]] = {}
     rules: dict[int, str] = {}
     for line in text.splitlines():

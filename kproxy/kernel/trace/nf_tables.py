@@ -1,4 +1,4 @@
-"""Tracing in nf_tables: a rule sets `nftrace` on every packet, and the kernel tells a group.
+"""Tracing in nf_tables: a rule sets `nftrace` on every packet, the kernel reports to a group.
 
 Source: linux/netfilter/nf_tables.h (NFTA_TRACE_*), net/netfilter/nf_tables_trace.c.
 """
@@ -38,7 +38,7 @@ _A_NETWORK, _A_TRANSPORT, _A_IIF, _A_OIF, _A_POLICY = 8, 9, 10, 12, 16
 
 
 class _Seen(NamedTuple):
-    """Of a packet on its way through one hook's chains: told with the first step only."""
+    """The part of a report that the kernel sends only with a packet's first step in a hook."""
 
     packet: bytes
     iif: str
@@ -49,7 +49,7 @@ _NOTHING = _Seen(b"", "", "")
 
 
 class NfTablesTrace:
-    """All methods are to be called in the namespace it was made in."""
+    """A trace of nf_tables. Its methods must be called in the namespace it was made in."""
 
     def __init__(self, buffer_bytes: int) -> None:
         self._listener = Listener(buffer_bytes)
@@ -81,7 +81,7 @@ class NfTablesTrace:
     def close(self) -> None:
         try:
             with Session() as session:
-                # A table that somebody has removed already is none to complain about.
+                # Created first: deleting a table that has been deleted already would fail.
                 session.commit([r for table in _tables() for r in (table.create(), table.delete())])
         finally:
             self._listener.close()
@@ -101,10 +101,10 @@ class NfTablesTrace:
         if kind == "policy":
             verdict = _VERDICTS[int.from_bytes(found[_A_POLICY], "big")]
         else:
-            kind = "rule" if rule else "return"  # a rule that says `return` is told as a return
+            kind = "rule" if rule else "return"  # a rule that returns is reported as a return
             verdict = _verdict(found[_A_VERDICT])
         if kind == "policy" or verdict in ("accept", "drop", "stolen", "queue"):
-            # The hook is done with it. The kernel may give the number to another packet.
+            # The packet leaves the hook. The kernel may give its number to another packet.
             self._seen.pop(number, None)
         self._order += 1
         return TraceStep(
@@ -132,7 +132,7 @@ def _mark_all_packets() -> None:
     rule = Rule((immediate(b"\1", 1), meta))
     requests: list[Request] = []
     for table in _tables():
-        # Of one that a predecessor has left, nothing stays.
+        # This deletes a table that an earlier trace has left.
         requests += [table.create(), table.delete(), table.create()]
         for name, number_of_hook in _HOOKS.items():
             requests.append(table.add_chain(name, Hook("filter", number_of_hook, _PRIORITY)))
@@ -151,16 +151,16 @@ def _verdict(data: memoryview) -> str:
     (code,) = struct.unpack(">i", found[1])
     if code in _CHAIN_VERDICTS:
         return f"{_CHAIN_VERDICTS[code]} {text(found[2])}"
-    return _VERDICTS[code & 0xFF if code > 0 else code]  # the upper bits tell why it is dropped
+    return _VERDICTS[code & 0xFF if code > 0 else code]  # the upper bits: reason of a drop
 
 
 def _rules(family: str, table: str) -> dict[str, dict[int, str]]:
-    """Chain -> handle -> text of the rules of one table."""
+    """Return the text of one table's rules by chain and handle."""
     if family in _OF_IPTABLES and table in _IPTABLES_TABLES:
         handles = _handles(family, table)
         try:
             saved = parse_saved(run([_OF_IPTABLES[family], "-t", table]))[table]
-        except (KernelRefused, KeyError):  # somebody has put there what iptables does not know
+        except (KernelRefused, KeyError):  # a table with content that iptables cannot print
             saved = {}
         rules = {
             chain: dict(zip(numbers, saved[chain].rules, strict=True))
@@ -172,14 +172,14 @@ def _rules(family: str, table: str) -> dict[str, dict[int, str]]:
     try:
         listed = run(["nft", "--handle", "--stateless", "--terse", "list", "table", family, table])
     except KernelRefused as error:
-        if "No such file" in str(error):  # it is gone
+        if "No such file" in str(error):  # it has been deleted
             return {}
         raise
     return parse_listed(listed)
 
 
 def _handles(family: str, table: str) -> dict[str, list[int]]:
-    """Chain -> handles of its rules in order. A chain without rules may be missing."""
+    """Return the handles of each chain's rules in order. A chain without rules may be missing."""
     number = NFPROTO[Family.IPV4 if family == "ip" else Family.IPV6]
     body = struct.pack(">BBH", number, 0, 0) + attribute(1, table.encode() + b"\0")
     handles: dict[str, list[int]] = {}

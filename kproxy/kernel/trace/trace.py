@@ -1,4 +1,4 @@
-"""One namespace's trace, by the way its tables need."""
+"""The trace of one namespace, in nf_tables or in legacy tables."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from kproxy.kernel.trace.nf_tables import NfTablesTrace
 from kproxy.kernel.trace.steps import TraceStep
 from kproxy.kernel.xtables import Variant
 
-BUFFER_BYTES = 32 << 20  # twenty thousand steps and more; the kernel takes only what they need
+BUFFER_BYTES = 32 << 20  # more than twenty thousand steps; the kernel takes only what they need
 
 
 class Trace:
-    """From `start` to `close`, the steps of all packets in one namespace. A context manager.
+    """The steps of all packets in one namespace, from `start` to `close`. A context manager.
 
     Its methods may be called from any namespace. Not thread-safe. It keeps the namespace alive.
     """
 
     def __init__(self, namespace: Namespace, way: NfTablesTrace | LegacyTrace) -> None:
-        """Use `start`."""
+        """Take over both arguments. Use `start` instead."""
         self._namespace = namespace
         self._way = way
         self._open = True
@@ -29,9 +29,9 @@ class Trace:
     def start(cls, variant: Variant, *, buffer_bytes: int = BUFFER_BYTES) -> Self:
         """Trace the packets in the namespace of the calling thread from now on.
 
-        `variant`: whose tables are told of: `nft` for those of nf_tables (iptables' nft variant and
-        nftables), `legacy` for those of legacy iptables. One trace at a time for each.
-        `buffer_bytes`: room for steps that were not read yet, of which each needs up to 1500.
+        `variant`: `nft` to trace the tables of nf_tables (iptables' nft variant and nftables),
+        `legacy` for those of legacy iptables. One trace at a time for each.
+        `buffer_bytes`: room for steps that were not read yet, up to 1500 bytes each.
         Raises Unsupported if this kernel or the privilege does not allow it.
         """
         namespace = Namespace.current()
@@ -43,24 +43,24 @@ class Trace:
         return cls(namespace, way)
 
     def read(self) -> list[TraceStep]:
-        """The steps since the last call, in order. Never waits for packets.
+        """Return the steps since the last call, in order. Never waits for packets.
 
-        Raises KernelRefused if steps were lost because too many waited; the next call starts anew.
+        Raises KernelRefused if steps were lost because too many waited; later calls are fine.
         """
         with self._namespace.entered():
             return self._way.read()
 
     def describe(self, step: TraceStep) -> str:
-        """The rule as its tool prints it: iptables-save, or nft for what is not iptables'.
+        """Return the rule as its tool prints it: iptables-save, or nft for rules not of iptables.
 
-        A policy as `iptables -S` or nft prints it; "" for the end of a chain, and for a rule that
-        is gone. Tables are looked at once after each `read`: ask before the rules change.
+        A policy is printed as by `iptables -S` or nft; "" for the end of a chain, and for a rule
+        that was deleted. Tables are read once after each `read`: ask before the rules change.
         """
         with self._namespace.entered():
             return "" if step.kind == "return" else self._way.describe(step)
 
     def close(self) -> None:
-        """Remove everything that `start` has made. An empty legacy table `raw` cannot go again."""
+        """Remove all that `start` has made. An empty legacy table `raw` cannot be removed."""
         if self._open:
             self._open = False
             with self._namespace.entered():

@@ -1,8 +1,8 @@
 """A kernel that has IPVS: the running one, or user-mode Linux, for one command.
 
 User-mode Linux is a kernel that runs as an ordinary process. It boots in two seconds on the root
-file system of the machine (hostfs), so the command finds everything where it is, and what it writes
-is written. Network, namespaces, mounts and processes are its own, and end with it.
+file system of the machine (hostfs), so the command finds all files in their places, and what it
+writes stays. Network, namespaces, mounts and processes are its own, and end with it.
 Source: kernel.org, Documentation/virt/uml/user_mode_linux_howto_v2.rst
 """
 
@@ -40,9 +40,9 @@ def run_on_uml(
     """Run a command on user-mode Linux, between our standard streams, and return its exit status:
     128 + n if it was ended by signal n, 124 if it took longer than `timeout_s`.
 
-    Working directory, environment, umask are ours; it is root there, with our rights to files.
-    `namespaces`: names of empty network namespaces it finds. SIGINT, SIGTERM and SIGHUP are passed
-    on to it, and end the guest if they do not end it. For the main thread only.
+    Working directory, environment and umask are ours; it is root there, with our rights to files.
+    `namespaces`: names of empty network namespaces to create for it. SIGINT, SIGTERM and SIGHUP are
+    passed on to it, and end the guest if they do not end it. For the main thread only.
     Raises Unsupported if that cannot be done on this machine, KernelRefused if the guest dies,
     KproxyError if our standard output cannot be written.
     """
@@ -67,7 +67,7 @@ def run_on_uml(
 
 @contextlib.contextmanager
 def _booting(program: str, memory_mib: int) -> Iterator[Guest]:
-    """A guest that ends with this block, or with this process."""
+    """Start a guest that ends with this block, or with this process."""
     with contextlib.ExitStack() as stack:
 
         def pipe() -> tuple[int, int]:
@@ -76,7 +76,7 @@ def _booting(program: str, memory_mib: int) -> Iterator[Guest]:
                 stack.callback(os.close, end)
             return ends
 
-        # The guest's ends stay open here, too: `ended` tells when it is gone, not an end of file.
+        # The guest's ends stay open here, too: `ended` tells when it has ended, not an end of file.
         (reads, to_guest), (from_guest, writes), (console, says) = pipe(), pipe(), pipe()
         process = subprocess.Popen(
             [
@@ -117,15 +117,15 @@ def _command(program: str, memory_mib: int, reads: int, writes: int) -> list[str
         f"mem={memory_mib}M",
         *("rootfstype=hostfs", "root=/dev/root", "rootflags=/", "rw"),
         *("con=null", "con0=null,fd:1", "ssl=null", f"ssl0=fd:{reads},fd:{writes}"),
-        "uml_dir=/dev/null/",  # no folder of a control socket in the home folder: nobody uses it
-        "loglevel=1",  # 0 would keep it from telling why it panics
+        "uml_dir=/dev/null/",  # no folder for a control socket in the home folder: it is not used
+        "loglevel=1",  # 0 would hide the reason of a panic
         f'init="{Path(sys.executable).absolute()}"',
         *("--", "-I", "-S", f'"{Path(guest.__file__).resolve()}"'),
     ]
 
 
 def _place_for(memory_mib: int) -> str:
-    """A folder for the file that is the guest's memory: it is mapped as code, too."""
+    """Return a folder for the file that is the guest's memory: it is mapped as code, too."""
     wanted = memory_mib << 20
     for place in dict.fromkeys(("/dev/shm", os.environ.get("TMPDIR", "/tmp"), *_PLACES)):
         with contextlib.suppress(OSError):
@@ -148,16 +148,16 @@ def _working_directory() -> str:
     try:
         return os.getcwd()
     except FileNotFoundError:
-        raise BadInput(["the working directory does not exist any more"]) from None
+        raise BadInput(["the working directory has been deleted"]) from None
 
 
 def main() -> None:
-    """`python -m kproxy.kernel.uml COMMAND...`; 125: the command could not be started."""
+    """Run `python -m kproxy.kernel.uml COMMAND...`. Exit status 125: it could not be run."""
     parser = _parser()
     options = parser.parse_args()
     argv: list[str] = options.command[options.command[:1] == ["--"] :]
     if not argv:
-        parser.error("which command?")
+        parser.error("COMMAND is missing")
     _open_standard_streams()
     try:
         if options.kernel == "auto" or on_uml():
@@ -169,12 +169,14 @@ def main() -> None:
             sys.stderr.write(f"  try: {error.remedy}\n")
         status = 125
     if status == TIMED_OUT and options.timeout:
-        sys.stderr.write(f"ipvs-kernel: not done after {options.timeout:g} s\n")
+        sys.stderr.write(
+            f"ipvs-kernel: the command was ended after {options.timeout:g} s (--timeout)\n"
+        )
     sys.exit(status)
 
 
 def _exec_here(argv: list[str], timeout_s: float | None) -> None:
-    """Becomes the command if the running kernel has IPVS, else does nothing."""
+    """Replace this process by the command if the running kernel has IPVS, else do nothing."""
     from kproxy.kernel.ipvs import has_ipvs
 
     if not has_ipvs():
@@ -183,13 +185,13 @@ def _exec_here(argv: list[str], timeout_s: float | None) -> None:
         argv = ["timeout", "--foreground", f"{timeout_s:g}", *argv]
     try:
         os.execvp(argv[0], argv)
-    except OSError as error:  # as a shell says it
+    except OSError as error:  # in the words of a shell
         sys.stderr.write(f"{argv[0]}: {error.strerror}\n")
         sys.exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
 def _open_standard_streams() -> None:
-    """Closed ones (`<&-`) would else be taken by the first files that are opened."""
+    """Open standard streams that are closed (`<&-`), else the next files would take their place."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
@@ -199,29 +201,31 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ipvs-kernel",
         usage="%(prog)s [OPTION...] COMMAND...",
-        description="Run a command on a kernel that has IPVS: on the running one if it has, "
-        "else on user-mode Linux, on the same files. There it is root, whoever you are.",
+        description="Run a command on a kernel that has IPVS: on the running kernel if it has it, "
+        "else on user-mode Linux, with the same files. There the command runs as root.",
         epilog="examples:\n"
         "  ipvs-kernel ipvsadm -Ln\n"
         "  ipvs-kernel kproxy bench sync --mode ipvs\n"
         "  ipvs-kernel --timeout 600 pytest -m ipvs\n"
         "  ipvs-kernel bash\n\n"
-        "The exit status is the command's; 124: it took too long; 125: there is no such kernel.",
+        "The exit status is the command's; 124: ended by --timeout; 125: it could not be run.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="end it after that time")
+    parser.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="end the command after that time"
+    )
     parser.add_argument(
         "--memory",
         type=int,
         default=MEMORY_MIB,
         metavar="MIB",
-        help="of a user-mode kernel (default %(default)s)",
+        help="memory of the user-mode kernel (default %(default)s)",
     )
     parser.add_argument(
         "--kernel",
         choices=("auto", "uml"),
         default="auto",
-        help="uml: user-mode Linux in any case",
+        help="uml: always user-mode Linux (default %(default)s)",
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
     return parser

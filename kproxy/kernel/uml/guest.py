@@ -1,21 +1,22 @@
-"""What runs inside a user-mode Linux guest: its init, the first process, and its only purpose.
+"""The init process of a user-mode Linux guest, which runs one command.
 
-Sets up a machine around the root file system it shares with its host, loads what a service proxy
-needs and runs one command. It is spoken to over a serial line, in frames: a letter, a length, that
-many bytes. Standard library only: it is started by file name, without site-packages.
+It sets up a machine around the root file system it shares with its host, loads the modules that a
+service proxy needs and runs the command. The host talks to it over a serial line, in frames: a
+letter, a length, that many bytes. Standard library only: it is started by file name, without
+site-packages.
 
     to the guest    J  what to run (JSON)            I  standard input; both empty at their end
                     S  a signal for the command      W  window size: rows and columns
-                    B  nobody reads this output (O or E) any more
-    to the host     R  ready: before, the line swallows what it is told
+                    B  this output (O or E) has no reader any more
+    to the host     R  ready: bytes sent before are lost
                     O  standard output               E  standard error
-                    M  so many bytes more of J or I are welcome
-                    X  exit status, the last frame   F  it could not be started: why
+                    M  number of bytes of J or I that may be sent in addition
+                    X  exit status, the last frame   F  the reason why it could not be started
 
-Neither side ever waits for one thing only: a command that does not read its input, or a reader
-that is slow, must not keep a signal from getting through. So input is sent only as far as it was
-welcome, beginning with `WINDOW` bytes: less than at which a serial line is throttled (4096 - 128),
-for user-mode Linux 6.1 does not always wake up from that.
+Neither side ever waits for one thing only: a command that does not read its input, or a slow
+reader, must not hold up a signal. So input is sent only as far as M allows, beginning with `WINDOW`
+bytes. That is less than the size at which a serial line is throttled (4096 - 128), because
+user-mode Linux 6.1 does not always wake up from that.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _LINE = "/dev/ttyS0"
 _OWN = Path("/run/kproxy")  # on a tmpfs of the guest
 _UML_MODULES = Path("/usr/lib/uml/modules")
 
-# Those that a kernel lacks are not missed: whoever needs one is told when using it.
+# Missing modules are no error here: a program that needs one gets an error when it uses it.
 _MODULES = (
     *("ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc", "ip_vs_lblc", "ip_vs_lblcr"),
     *("ip_vs_dh", "ip_vs_sh", "ip_vs_sed", "ip_vs_nq", "ip_vs_fo", "ip_vs_ovf", "ip_vs_mh"),
@@ -78,13 +79,13 @@ def frame(kind: bytes, payload: bytes = b"") -> bytes:
 
 
 class Frames:
-    """Puts frames together again from what comes in pieces."""
+    """Puts received pieces together into frames."""
 
     def __init__(self) -> None:
         self._data = b""
 
     def feed(self, data: bytes) -> Iterator[_Frame]:
-        """Kind and payload of each frame that is complete now."""
+        """Yield kind and payload of each frame that is complete now."""
         self._data += data
         while len(self._data) >= _HEAD.size:
             kind, length = _HEAD.unpack_from(self._data)
@@ -96,8 +97,9 @@ class Frames:
 
 
 class Outbox:
-    """Bytes on their way to a descriptor, a little whenever it has room: blocking or not, no
-    `flush` waits."""
+    """Bytes to be written to a descriptor, some whenever it has room. No `flush` waits, even if the
+    descriptor is blocking.
+    """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -110,8 +112,11 @@ class Outbox:
         return len(self._data)
 
     def flush(self) -> int:
-        """To be called when the descriptor is ready; how many bytes it took. Raises OSError."""
-        try:  # what is ready takes this much without blocking
+        """Write some bytes and return how many. To be called when the descriptor is ready.
+
+        Raises OSError.
+        """
+        try:  # a ready descriptor takes this much without blocking
             count = os.write(self.descriptor, self._data[: select.PIPE_BUF])
         except BlockingIOError:
             return 0
@@ -125,7 +130,7 @@ def main() -> None:
     outbox = Outbox(line)
     try:
         last = _run(outbox)
-    except Exception:  # a first process that ends is a panic, and a poor explanation
+    except Exception:  # if the init process ends the kernel panics, which explains nothing
         last = frame(b"F", traceback.format_exc().encode())
     _drain(outbox)
     os.sync()  # the host ends the guest when it has the status
@@ -136,7 +141,7 @@ def main() -> None:
 
 
 def _run(outbox: Outbox) -> bytes:
-    """Sets up and runs the command; the frame that tells how it ended."""
+    """Set up the machine, run the command and return the frame that reports how it ended."""
     _set_up_machine()
     frames = Frames()
     job, early = _receive_job(outbox, frames)
@@ -148,14 +153,14 @@ def _run(outbox: Outbox) -> bytes:
         return frame(b"F", f"{job['cwd']}: {error.strerror} in the guest".encode())
     try:
         command = _Command(outbox, frames, job)
-    except OSError as error:  # as a shell says it
+    except OSError as error:  # in the words of a shell
         outbox.put(frame(b"E", f"{error.filename}: {error.strerror}\n".encode()))
         return frame(b"X", b"127" if error.errno == errno.ENOENT else b"126")
     return frame(b"X", str(command.run(early)).encode())
 
 
 def _receive_job(outbox: Outbox, frames: Frames) -> tuple[dict[str, Any], list[_Frame]]:
-    """What to run, and what else was said meanwhile."""
+    """Receive the job, and return it with the other frames that arrived meanwhile."""
     outbox.put(frame(b"R"))
     text, complete, early = b"", False, []
     while not complete:
@@ -178,7 +183,7 @@ def _drain(outbox: Outbox) -> None:
 
 
 class _Command:
-    """The command, between its pipes (or its terminal) and the serial line."""
+    """The command, connected to the serial line by its pipes or its terminal."""
 
     def __init__(self, outbox: Outbox, frames: Frames, job: dict[str, Any]) -> None:
         self._outbox = outbox
@@ -212,7 +217,7 @@ class _Command:
             os.close(descriptor)
 
     def run(self, early: list[_Frame]) -> int:
-        """Until the command has ended; what it left running is killed. Its exit status."""
+        """Run until the command has ended, kill the processes it left, return its exit status."""
         line = self._outbox.descriptor
         ended = os.pidfd_open(self._process.pid)
         status = None
@@ -237,9 +242,9 @@ class _Command:
                 self._feed()
             if status is None:
                 status = self._reap()
-                if status is not None:  # now all outputs come to their end
+                if status is not None:  # the kill makes all outputs end
                     with contextlib.suppress(ProcessLookupError):
-                        os.kill(-1, signal.SIGKILL)  # but not the first process, which we are
+                        os.kill(-1, signal.SIGKILL)  # spares the init process, which we are
         return 128 - status if status < 0 else status
 
     def _relay(self, output: int) -> None:
@@ -247,7 +252,7 @@ class _Command:
             data = os.read(output, _CHUNK)
         except BlockingIOError:
             return
-        except OSError:  # EIO: nobody has the lower end of the terminal any more
+        except OSError:  # EIO: no process has the lower end of the terminal any more
             data = b""
         if data:
             self._outbox.put(frame(self._outputs[output], data))
@@ -274,7 +279,7 @@ class _Command:
     def _feed(self) -> None:
         try:
             count = self._input.flush()
-        except OSError:  # the command does not listen: no more is welcome
+        except OSError:  # the command has closed its input: no more may be sent
             self._input_open = False
             return
         self._outbox.put(frame(b"M", str(count).encode()))
@@ -286,7 +291,7 @@ class _Command:
             os.close(self._input.descriptor)
 
     def _reap(self) -> int | None:
-        """The status of the command if it has ended. The first process inherits all orphans."""
+        """Return the status of the command if it has ended, after reaping all orphans."""
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == self._process.pid:
@@ -314,7 +319,7 @@ def _set_up_machine() -> None:
 
 
 def _load_modules() -> None:
-    """The machine need not have a folder for this kernel's modules where modprobe looks."""
+    """Load the modules from a folder of our own: modprobe's may lack those of this kernel."""
     release = os.uname().release
     modules = _OWN / "lib" / "modules"
     modules.mkdir(parents=True)
@@ -332,7 +337,7 @@ def _load_modules() -> None:
 
 
 def _keep_etc() -> None:
-    """What is written to /etc stays in the guest: `ip netns` has files there for its names."""
+    """Keep changes of /etc in the guest: `ip netns` has files there for its names."""
     changes, work = _OWN / "etc", _OWN / "etc-work"
     changes.mkdir()
     work.mkdir()
@@ -341,9 +346,9 @@ def _keep_etc() -> None:
 
 
 def _choose_legacy_iptables() -> None:
-    """This kernel's nf_tables cannot translate addresses, so `iptables` is the legacy variant here.
+    """Make `iptables` the legacy variant: this kernel's nf_tables cannot translate addresses.
 
-    As `update-alternatives` would do it, in the guest's own /etc.
+    It changes the links that `update-alternatives` would, in the guest's own /etc.
     """
     for link in Path("/etc/alternatives").glob("ip*tables*"):
         if link.is_symlink() and link.name.startswith(("iptables", "ip6tables")):
@@ -353,11 +358,11 @@ def _choose_legacy_iptables() -> None:
 
 
 def _prepare(job: dict[str, Any]) -> None:
-    """What the guest takes over from whoever runs the command."""
+    """Take over host name and limits from the host, and create the namespaces."""
     socket.sethostname(job["hostname"])
     resource.setrlimit(resource.RLIMIT_NOFILE, tuple(job["files"]))
     for name in job["namespaces"]:
-        # What is wrong with a name, the command itself says best.
+        # An error of `ip` is enough here: the command will explain what it misses.
         subprocess.run(["ip", "netns", "add", name], check=False)
 
 

@@ -1,10 +1,10 @@
-"""Keeps a guest no longer than its launcher lives, however that ends.
+"""Ends a guest when its launcher ends, even if that is killed.
 
     python -I -S keeper.py PROGRAM ARGUMENT...
 
 starts the program as the leader of a process group, and kills the group when standard input ends
 (it is a pipe that only the launcher can write to) or when the program has ended: user-mode Linux
-leaves the processes of its guest behind if it is killed. When it ends itself, all of them are gone.
+leaves the processes of its guest behind if it is killed. The keeper ends after all of them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     ended = os.pidfd_open(guest)
     select.select([0, ended], [], [])
     os.killpg(guest, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):  # until there is none
+    with contextlib.suppress(ChildProcessError):  # raised when no child is left
         while True:
             os.wait()
 

@@ -1,4 +1,4 @@
-"""Between our standard streams and a guest: `Relay`. The protocol is told in `guest`."""
+"""Carries our standard streams to a guest and back: `Relay`. For the protocol see `guest`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from kproxy.errors import KernelRefused, KproxyError
 from kproxy.kernel.uml.guest import ENOUGH, WINDOW, Frames, Outbox, frame
 
-TIMED_OUT = 124  # as timeout(1)
+TIMED_OUT = 124  # the same as timeout(1)
 _BOOT_S = 60.0
 _GRACE_S = 15.0  # for a command that is told to end
 _CHUNK = 1 << 14
@@ -26,16 +26,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGWINCH)
 
 
 class Guest(NamedTuple):
-    """Descriptors: of its serial line, of its console, and one that is readable when it is gone."""
+    """Descriptors of the guest's serial line (`to_guest`, `from_guest`) and of its console."""
 
     to_guest: int
     from_guest: int
     console: int
     ended: int
+    """A pidfd, readable when the guest has ended."""
 
 
 class Relay:
-    """Has the guest run a command and passes on what goes in and out; see `run`."""
+    """Has the guest run a command and passes on its input and output; see `run`."""
 
     def __init__(self, guest: Guest, job: dict[str, Any]) -> None:
         self._guest = guest
@@ -51,12 +52,12 @@ class Relay:
         self._job_told = False
         self._input_open = True
         self._status: int | None = None
-        self._told_to_end = 0  # the status then, if the command does not end by itself
+        self._told_to_end = 0  # the status to return then if the command does not end by itself
         self._deadline = float("inf")
         self._until_the_end = contextlib.ExitStack()
 
     def run(self, timeout_s: float | None) -> int:
-        """The exit status of the command.
+        """Return the exit status of the command.
 
         Raises KernelRefused if the guest fails, KproxyError if output cannot be written.
         """
@@ -72,7 +73,9 @@ class Relay:
                     timeout = float("inf")
                     self._end(signal.SIGTERM, TIMED_OUT)
                 if not self._ready and now - started > _BOOT_S:
-                    raise KernelRefused(f"the user-mode kernel does not start:{self._last_words()}")
+                    raise KernelRefused(
+                        f"the user-mode kernel did not boot in {_BOOT_S:g} s:{self._last_words()}"
+                    )
                 alarm = min(timeout, self._deadline, now + 1)
                 readable, writable, _ = select.select(
                     [caught.fileno(), *self._reads()], self._writes(), [], max(0, alarm - now)
@@ -115,7 +118,7 @@ class Relay:
                     if error.errno not in (errno.EPIPE, errno.EIO):  # a full disk: output is lost
                         name = {1: "standard output", 2: "standard error"}[box.descriptor]
                         raise KproxyError(f"{name}: {error.strerror}") from None
-                    # Nobody reads it: the command shall notice, as it would without us.
+                    # The reader has closed it: the command is to notice, as it would without us.
                     del self._outputs[kind]
                     self._say(b"B", kind)
         if self._line.descriptor in writable:
@@ -152,7 +155,7 @@ class Relay:
     def _read_input(self) -> None:
         try:
             data = os.read(0, self._welcome)
-        except OSError:  # a terminal that is gone
+        except OSError:  # the terminal was closed
             data = b""
         self._say(b"I", data)
         self._welcome -= len(data)
@@ -165,7 +168,7 @@ class Relay:
             self._say(b"W", json.dumps(window_size()).encode())
 
     def _end(self, number: int, status: int) -> None:
-        """Tells the command to end. One that is not there yet, or is told again, has no time."""
+        """Tell the command to end. No grace if it does not run yet or was told before."""
         impatient = self._told_to_end or not self._ready
         self._deadline = time.monotonic() + (0 if impatient else _GRACE_S)
         self._told_to_end = status
@@ -183,31 +186,31 @@ class Relay:
 
 
 def window_size() -> list[int]:
-    """Rows and columns of the terminal."""
+    """Return rows and columns of the terminal."""
     size = os.get_terminal_size(0)
     return [size.lines, size.columns]
 
 
 def _may_read_input() -> bool:
-    """A job in the background that reads from the terminal is stopped by the kernel."""
+    """Tell whether input can be read: the kernel stops a background job that reads its terminal."""
     return not os.isatty(0) or os.tcgetpgrp(0) == os.getpgrp()
 
 
 @contextlib.contextmanager
 def _raw_terminal() -> Iterator[None]:
-    """Every key goes to the command, also Ctrl-C."""
+    """Pass every key to the command for the duration of the block, also Ctrl-C."""
     former = termios.tcgetattr(0)
     tty.setraw(0)
     try:
         yield
     finally:
-        with contextlib.suppress(termios.error):  # a terminal that is gone
+        with contextlib.suppress(termios.error):  # the terminal was closed
             termios.tcsetattr(0, termios.TCSADRAIN, former)
 
 
 @contextlib.contextmanager
 def _signals() -> Iterator[socket.socket]:
-    """A socket that tells the numbers of the signals that come in, one byte each."""
+    """Yield a socket that receives the numbers of incoming signals, one byte each."""
     reads, writes = socket.socketpair()
     with reads, writes:
         reads.setblocking(False)

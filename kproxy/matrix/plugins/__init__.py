@@ -1,13 +1,14 @@
-"""What a document says externalTrafficPolicy does, by network plugin, held against packets.
+"""The documented effect of externalTrafficPolicy by network plugin, compared with packets.
 
     tables/ack.yaml -> PluginStatement                          ┐
     a lab for each plugin -> Observed, for each policy (`lab`)  ┴ evaluate -> PluginFinding
 
-table    what the document says
-seen     what is observed, as values
-lab      observes it, by connections and traced probes
-evaluate one statement against what was observed (pure)
+table    the statements of the document
+seen     the observations, as values (pure)
+lab      makes the observations, by connections and traced probes
+evaluate one statement against the observations (pure)
 measure  all statements of one mode, here or on a kernel that has IPVS
+report   the table as a board and as plain values (pure)
 """
 
 from kproxy.matrix.plugins.evaluate import PluginFinding

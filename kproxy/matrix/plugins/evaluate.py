@@ -1,6 +1,6 @@
-"""One statement against what was observed. Pure.
+"""Evaluates one statement against the observations. Pure.
 
-Shares are tested for chance (`kproxy.probe.chi_square`); all the rest has to hold for every
+Shares are tested against chance (`kproxy.probe.chi_square`); everything else has to hold for every
 connection.
 """
 
@@ -21,17 +21,15 @@ NEITHER = "neither"
 
 
 class PluginFinding(Struct, frozen=True, kw_only=True):
-    """What was measured for a statement, in words, and what it is read from.
-
-    `found`: the measured counterpart of the statement's `expect`. `unreproducible`: why
-    it could not be as documented, as it was seen; "" if it agrees, and if nothing seen tells why.
-    """
+    """The result for a statement, in words, and its evidence."""
 
     statement: PluginStatement
     found: str
+    """The measured counterpart of the statement's `expect`."""
     measured: str
     evidence: tuple[str, ...]
     unreproducible: str = ""
+    """The observed reason why it is not as documented; "" if it agrees, or none was observed."""
 
     @property
     def agrees(self) -> bool:
@@ -39,7 +37,7 @@ class PluginFinding(Struct, frozen=True, kw_only=True):
 
     @property
     def disappoints(self) -> bool:
-        """It disagrees, and nothing was observed that would explain it."""
+        """Tell whether it disagrees without an observed reason."""
         return not self.agrees and not self.unreproducible
 
 
@@ -51,14 +49,14 @@ class _Evaluation(NamedTuple):
 
 
 def evaluate(statement: PluginStatement, observed: Observed) -> PluginFinding:
-    """`observed` with the plugin and policy of the statement, which is no EXAMPLE."""
+    """Evaluate a statement other than EXAMPLE. `observed`: for its plugin and policy."""
     return _finding(statement, _EVALUATIONS[statement.row](observed))
 
 
 def evaluate_example(
     statement: PluginStatement, older: Sequence[Inside], newer: Sequence[Inside]
 ) -> PluginFinding:
-    """An access that "may vary or even fail": with kube-proxy before 1.25, and since then."""
+    """Evaluate an access that "may vary or even fail", for kube-proxy before and since 1.25."""
     failing = [_failing(older), _failing(newer)]
     found = "fails" if any(failing) else "works"
     if failing[0] != failing[1]:
@@ -83,7 +81,7 @@ def _finding(statement: PluginStatement, evaluation: _Evaluation) -> PluginFindi
 
 
 def _backends(seen: Observed) -> _Evaluation:
-    """Who is attached, and whether it is they who got the connections."""
+    """Evaluate which backends are attached, and whether they got the connections."""
     attached = set(seen.backends)
     passed = _passed(seen)
     kinds = {
@@ -109,7 +107,7 @@ def _quota(seen: Observed) -> _Evaluation:
 
 
 def _path(seen: Observed) -> _Evaluation:
-    """Where what comes from inside is translated."""
+    """Evaluate where packets from inside are translated."""
     reached = [each for each in seen.inside if each.answers.by]
     around = [each for each in reached if each.passed_balancer]
     by_node = [
@@ -137,7 +135,7 @@ def _inside(seen: Observed) -> _Evaluation:
     strangers = [each for each in seen.inside if each.node not in with_pods and each.answers.by]
     why = ""
     if found != "pod-nodes" and strangers:
-        # One process and one pod are enough: the same rules are on all nodes.
+        # One process and one pod are enough, because all nodes have the same rules.
         shown = {each.answers.client == each.node: each for each in reversed(strangers)}
         why = "; ".join(
             f"{shown[kind].node} runs no pod of it, yet {_why(shown[kind])}"
@@ -185,7 +183,7 @@ def _source(seen: Observed) -> _Evaluation:
 
 
 def _persistence(seen: Observed) -> _Evaluation:
-    """Persistence counts where a node has one pod at most: a load balancer's ends at the node."""
+    """Evaluate persistence with at most one pod on a node: a load balancer's ends at the node."""
     asked = [seen.plain, *(each for clients in seen.sticky.values() for each in clients)]
     if any(each.failed for each in asked):
         return _broken(*asked)
@@ -230,7 +228,7 @@ def _passed(seen: Observed) -> Counter[str]:
 
 
 def _passed_by(seen: Observed, answers: Answers) -> Counter[str]:
-    """Which backend took how many: the pod, its node, or the node whose address the pod saw."""
+    """Count connections by backend: the pod, its node, or the node whose address the pod saw."""
     found: Counter[str] = Counter()
     for pod, source, count in answers.by:
         owner = seen.hosts[source]
@@ -248,12 +246,12 @@ def _stay(clients: Iterable[Answers]) -> bool:
 
 
 def _reaching(clients: Iterable[Inside]) -> set[str]:
-    """Nodes that some connection succeeds from."""
+    """Return the nodes from which some connection succeeds."""
     return {each.node for each in clients if each.answers.by}
 
 
 def _failing(clients: Iterable[Inside]) -> set[str]:
-    """Nodes that some connection fails from."""
+    """Return the nodes from which some connection fails."""
     return {each.node for each in clients if each.answers.failed}
 
 
@@ -267,7 +265,7 @@ def _reach(clients: Sequence[Inside]) -> str:
 
 
 def _access(clients: Iterable[Inside]) -> list[str]:
-    """A line for each client; its answers by both addresses together."""
+    """Return a line for each client, with its answers from both addresses together."""
     pods: dict[str, Counter[str]] = {}
     for each in clients:
         its = pods.setdefault(each.answers.client, Counter())

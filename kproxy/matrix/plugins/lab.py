@@ -1,8 +1,8 @@
-"""What one network plugin does to LoadBalancer Services: observed in a lab, by connections.
+"""Observes the effect of a network plugin on LoadBalancer Services in a lab, by connections.
 
-Three pods of the application run on node-a, one on node-b, and three nodes have none: a load
-balancer that shares out evenly among nodes is seen not to do so among pods. All Services that are
-needed stand side by side, so one lab tells everything about a plugin.
+Three pods of the application run on node-a, one on node-b, and three nodes have none: so a load
+balancer that spreads evenly over nodes is seen not to spread evenly over pods. All Services that
+are needed exist side by side, so one lab is enough for a plugin.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ CLIENTS = ("outside-1", "outside-2", "outside-3", "outside-4")
 _FAMILY = Family.IPV4
 _BALANCER = "lb"
 _POD_PORT = 8080
-_MANY, _EACH = 400, 20  # connections to count shares of; of one client that shall stay
-# Slow checks cost nothing, since nothing fails here; quick ones fail on a kernel that is slow.
+_MANY, _EACH = 400, 20  # connections to count shares; connections of one client for persistence
+# Slow checks cost nothing, since no backend fails here; quick ones fail on a slow kernel.
 _CHECK_INTERVAL_S = 4.0
 _STICKY = {PERSISTENCE: "600"}
 PLAIN = "plain"
@@ -52,7 +52,10 @@ _SERVICES: Mapping[str, Mapping[str, object]] = {
 
 
 def observe(network: str, mode: str, *, local_fallback: bool = True) -> dict[str, Observed]:
-    """By policy. Raises what `Lab` raises, and Unsupported if this kernel cannot trace."""
+    """Return the observations by policy.
+
+    Raises what `Lab` raises, and Unsupported if this kernel cannot trace.
+    """
     with running(network, mode, local_fallback=local_fallback) as lab:
         inside = _ask_inside(lab)
         return {policy: _observe(lab, policy, inside[policy]) for policy in POLICIES}
@@ -61,7 +64,7 @@ def observe(network: str, mode: str, *, local_fallback: bool = True) -> dict[str
 def observe_inside(
     network: str, mode: str, *, local_fallback: bool = True
 ) -> dict[str, tuple[Inside, ...]]:
-    """By policy, only who reaches the load balancer from inside. Raises as `observe` does."""
+    """Return only the observations of clients inside, by policy. Raises like `observe`."""
     with running(network, mode, local_fallback=local_fallback, services=(PLAIN,)) as lab:
         return _ask_inside(lab)
 
@@ -74,7 +77,7 @@ def running(
     local_fallback: bool = True,
     services: Collection[str] = tuple(_SERVICES),
 ) -> Iterator[Lab]:
-    """The lab with these Services, for each policy."""
+    """Run the lab with these Services, for each policy."""
     options = load(mode).options_with(ipvs_local_fallback=local_fallback)
     with Lab(_spec(network), mode, options=options, check_interval_s=_CHECK_INTERVAL_S) as lab:
         made = [_service(name, policy) for policy in POLICIES for name in services]
@@ -83,7 +86,7 @@ def running(
 
 
 def port_of(name: str, policy: str) -> int:
-    """Where the load balancer has a Service; its node port is 30000 more."""
+    """Return a Service's port at the load balancer; its node port is 30000 more."""
     return 80 + 100 * POLICIES.index(policy) + [*_SERVICES].index(name)
 
 
@@ -161,14 +164,14 @@ def _observe(lab: Lab, policy: str, inside: tuple[Inside, ...]) -> Observed:
 
 
 def _ask(lab: Lab, clients: Iterable[str], port: int, count: int) -> list[Answers]:
-    """Each client the public address, as the internet does."""
+    """Make connections from each client to the public address, like the internet."""
     public = lab.balancers[_BALANCER].public[_FAMILY]
     packets = [Packet(client=client, address=public, port=port) for client in clients]
     return _connect(lab, packets, count)
 
 
 def _connect(lab: Lab, packets: Sequence[Packet], count: int) -> list[Answers]:
-    """`count` connections for each packet, all at once."""
+    """Make `count` connections for each packet, all at once."""
     found = connect_many(lab, [packet for packet in packets for _ in range(count)])
     answers = []
     for index, packet in enumerate(packets):
@@ -186,7 +189,7 @@ def _connect(lab: Lab, packets: Sequence[Packet], count: int) -> list[Answers]:
 
 
 def _owner(lab: Lab, address: str) -> str:
-    """Who sends from an address: a client, else the node, by itself or from its pod subnet."""
+    """Return the host that sends from an address: a client, or a node, also for its pod subnet."""
     for host in (*lab.clients.values(), *lab.nodes.values()):
         if host.addresses[_FAMILY] == address:
             return host.name
@@ -197,7 +200,7 @@ def _owner(lab: Lab, address: str) -> str:
 
 
 def _ask_inside(lab: Lab) -> dict[str, tuple[Inside, ...]]:
-    """Every node and every pod that serves nobody, by both addresses of the load balancer."""
+    """Ask both addresses of the load balancer, from every node and every pod that is no server."""
     where = {name: name for name in lab.nodes}
     where |= {pod.name: pod.node for pod in lab.pods.values() if not pod.spec.labels}
     balancer = lab.balancers[_BALANCER]
@@ -221,7 +224,7 @@ def _follow(
     where: Mapping[str, str],
     answers: Mapping[Packet, Answers],
 ) -> Iterator[Inside]:
-    """A traced probe for each, beside the connections."""
+    """Send a traced probe for each packet, and yield it with the answers of the connections."""
     deciding = {name: host for name, host in lab.hosts.items() if name not in lab.clients}
     with next(iter(lab.nodes.values())).namespace.entered():
         variant = choose_variant(_FAMILY)
@@ -242,7 +245,7 @@ def _follow(
 
 
 def _choosing_rule(node: str, steps: Iterable[TracedStep], traces: Traces) -> str:
-    """The rule on the client's node that left the chain of external destinations, "" if none."""
+    """Return the rule of the client's node that left the chain for external destinations, or ""."""
     for traced in steps:
         step = traced.step
         ours = traced.host == node and traced.role is Role.REQUEST and step.kind == "rule"

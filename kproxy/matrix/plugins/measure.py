@@ -1,4 +1,4 @@
-"""All statements about network plugins, measured on a kernel that can do it.
+"""Measures all statements about network plugins, on a kernel that supports the mode.
 
 python -m kproxy.matrix.plugins.measure REQUEST    # JSON in, JSON out; runs where IPVS is
 """
@@ -21,7 +21,7 @@ _TIMEOUT_S = 600
 
 
 class _Request(Struct, frozen=True):
-    """`mode` "": the example."""
+    """A measurement in another process. `mode` "": the example."""
 
     mode: str
     local_fallback: bool
@@ -34,10 +34,11 @@ def measure_plugins(
     local_fallback: bool = True,
     networks: Mapping[str, str] = NETWORKS,
 ) -> list[PluginFinding]:
-    """Every statement but the example, in the document's order. `networks`: model by plugin.
+    """Measure every statement except the example, in the document's order.
 
-    `local_fallback`: as kube-proxy since 1.25, in ipvs mode. That runs on user-mode Linux if this
-    kernel has no IPVS. Raises Unsupported, KernelRefused, and what `Lab` raises.
+    `networks`: the model for each plugin. `local_fallback`: in ipvs mode, as in kube-proxy since
+    1.25. ipvs mode runs on user-mode Linux if this kernel has no IPVS. Raises Unsupported,
+    KernelRefused, and what `Lab` raises.
     """
     request = _Request(mode, local_fallback, dict(networks))
     if load(mode).lacks_kernel():
@@ -46,7 +47,10 @@ def measure_plugins(
 
 
 def measure_example() -> PluginFinding:
-    """The failure that the document names, in ipvs mode; where, and raises: as above."""
+    """Measure the failure that the document names, in ipvs mode.
+
+    Runs and raises like `measure_plugins`.
+    """
     request = _Request("", True, dict(NETWORKS))
     (finding,) = _measure(request) if has_ipvs() else _measure_there(request)
     return finding

@@ -8,16 +8,16 @@ from kproxy.matrix.plugins import PluginFinding
 from kproxy.report.boards import Board, Chapter, Mark
 
 LEGEND = (
-    "documented, and what was measured in its place. x: it is otherwise, and the note says "
-    "what was seen; !: it is otherwise, and nothing that was seen says why."
+    "documented, and measured. x: measured otherwise, for the observed reason in the note; "
+    "!: measured otherwise, and no reason was observed."
 )
 
 Findings = Mapping[str, Sequence[PluginFinding]]
-"""By the name of the column they are measured for."""
+"""Findings by the name of their column."""
 
 
 def chapter(title: str, measured: Findings) -> Chapter:
-    """One board, a row for each statement."""
+    """Return a chapter with one board, which has a row for each statement."""
     notes: dict[str, int] = {}
     found = {(each.statement, column): each for column, its in measured.items() for each in its}
     statements = dict.fromkeys(statement for statement, _ in found)

@@ -1,4 +1,4 @@
-"""What is observed of load balancers with one network plugin, as values. Pure."""
+"""Observations of load balancers with one network plugin, as values. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from msgspec import Struct
 
 
 class Answers(Struct, frozen=True, kw_only=True):
-    """Connections of one client to one address.
-
-    `by`: pod, source it saw, how often. `failed`: how, how often.
-    """
+    """Connections of one client to one address."""
 
     client: str
     by: tuple[tuple[str, str, int], ...]
+    """Pod, source it saw, number of connections."""
     failed: tuple[tuple[str, int], ...] = ()
+    """Failure, number of connections."""
 
     @property
     def pods(self) -> Counter[str]:
@@ -34,33 +33,32 @@ class Answers(Struct, frozen=True, kw_only=True):
 
 
 class Inside(Struct, frozen=True, kw_only=True):
-    """A client in the cluster asks a load balancer. `node`: where it is.
-
-    `way`: what was done to a probe on its way, a clause for each translation. `rule`: the one that
-    chose among which pods, if one was seen. `passed_balancer`: the probe passed it.
-    """
+    """Connections of a client in the cluster to a load balancer, and a probe."""
 
     node: str
+    """The client's node."""
     answers: Answers
     way: tuple[str, ...]
+    """A clause for each translation of the probe."""
     rule: str
+    """The rule that chose the pool of pods, if one was seen."""
     passed_balancer: bool
+    """The probe passed the load balancer."""
 
 
 class Observed(Struct, frozen=True, kw_only=True):
-    """What was seen of one network and policy.
-
-    `pods`: pod of the application -> its node. `hosts`: address -> name of whose it is; a node's
-    are all that it may send from. `backends`: names of nodes, or of pods. `sticky`: by Service,
-    the answers that each client got.
-    """
+    """The observations for one network and policy."""
 
     policy: str
     nodes: tuple[str, ...]
     pods: Mapping[str, str]
+    """Pod of the application -> its node."""
     hosts: Mapping[str, str]
+    """Address -> the host that sends from it; a node has several."""
     backends: tuple[str, ...]
+    """Names of nodes, or of pods."""
     plain: Answers
     weighted: Answers
     sticky: Mapping[str, tuple[Answers, ...]]
+    """The answers that each client got, by Service."""
     inside: tuple[Inside, ...]

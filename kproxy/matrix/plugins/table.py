@@ -10,30 +10,32 @@ from msgspec import Struct, convert, field
 
 
 class Row(StrEnum):
-    """What is said something about."""
+    """The subject of a statement."""
 
-    BACKENDS = "backends"  # who is attached to the load balancer
-    QUOTA = "quota"  # how many are
-    PATH = "path"  # of traffic from inside to the load balancer's address
-    INSIDE = "inside"  # who reaches that address from inside the cluster
+    BACKENDS = "backends"  # the backends attached to the load balancer
+    QUOTA = "quota"  # their number
+    PATH = "path"  # the path of traffic from inside to the load balancer's address
+    INSIDE = "inside"  # the clients inside the cluster that reach that address
     BALANCE = "balance"  # whether pods get equal shares
     SOURCE = "source"  # whether pods see the client's address
     PERSISTENCE = "persistence"  # whether a client returns to its pod
-    EXAMPLE = "example"  # of a failure that the document names; of ipvs mode only
+    EXAMPLE = "example"  # a failure that the document names, in ipvs mode only
 
 
 NETWORKS = {"flannel": "flannel-vxlan", "terway-eniip": "eni-shared"}
-"""The network model that stands for a plugin, unless told otherwise."""
+"""The default network model for each plugin."""
 
 
 class PluginStatement(Struct, frozen=True, kw_only=True):
-    """One cell. `says`: the document's words. `expect`: what must be measured if it is so."""
+    """One cell of the document's table."""
 
     plugin: str
     row: Row
     policy: str
     says: str
+    """The document's words."""
     expect: str
+    """The measurement that agrees with them."""
 
     def __str__(self) -> str:
         return f"{self.plugin} {self.policy} {self.row}"
@@ -55,7 +57,7 @@ class _Table(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def documented() -> list[PluginStatement]:
-    """All of them, plugin by plugin and row by row."""
+    """Return all statements, plugin by plugin and row by row."""
     text = files("kproxy.matrix.tables").joinpath("ack.yaml").read_text(encoding="utf-8")
     return [
         PluginStatement(

@@ -1,1 +1,1 @@
-"""What the vendors' documents say, as data; read by `kproxy.matrix.seeds`."""
+"""The statements of the vendors' documents, as data; read by `kproxy.matrix.seeds`."""
