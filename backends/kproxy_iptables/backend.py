@@ -170,7 +170,7 @@ class IptablesBackend:
         )
 
     def _take_back(self, plan: Plan, delta: Delta) -> None:
-        """What was refused for one table may be in force in another that was written before."""
+        """Undo a refused edit, which may be in force in a table written before the refusal."""
         if not delta.full and (writer := undo(plan, delta.before, self._context(plan))):
             with suppress(KernelRefused):  # nothing was written, or there is other damage
                 self._xtables.restore(writer.pieces())

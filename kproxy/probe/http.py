@@ -1,4 +1,4 @@
-"""Real HTTP requests: to a pod, or through an ingress, which has to tell the pod who asked."""
+"""Real HTTP requests to a pod, or through an ingress, which must pass the client's address on."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ TIMEOUT_S = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """GET `path` from a server at `address` and `port`. `client`: name of the host that asks.
-
-    `host`: as in the field Host, of at most 253 characters; "": the address. `source`: the address
-    to ask from; "": the kernel chooses.
-    """
+    """GET `path` from a server at `address` and `port`."""
 
     client: str
+    """The name of the client's host."""
     address: str
     port: int = 80
     host: str = ""
+    """The field Host, at most 253 characters; "" for the address."""
     path: str = "/"
     source: str = ""
+    """The client's address to use; "" for the kernel's choice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """`pod` answered, and this is where it saw the connection come from; "" if no pod answered,
-    but an ingress for itself. `forwarded_for`: from where the ingress saw it; "" without one.
-    """
+    """The answer to a request."""
 
     status: int
     pod: str = ""
+    """The pod that answered, "" if an ingress answered by itself."""
     source: str = ""
+    """The source of the connection as the pod saw it."""
     forwarded_for: str = ""
+    """The source of the request as the ingress saw it; "" without one."""
 
     def __str__(self) -> str:
         if not self.pod:
@@ -55,15 +55,16 @@ class Fetched:
 def fetch(
     probed: Probed, request: HttpRequest, *, timeout_s: float = TIMEOUT_S
 ) -> Fetched | Connection:
+    """Make one request; see `fetch_many`."""
     return fetch_many(probed, [request], timeout_s=timeout_s)[0]
 
 
 def fetch_many(
     probed: Probed, requests: Sequence[HttpRequest], *, timeout_s: float = TIMEOUT_S
 ) -> list[Fetched | Connection]:
-    """All at once, each over a connection of its own; results in their order.
+    """Make all requests at once, each over its own connection; results in their order.
 
-    `timeout_s` holds for the whole batch. What breaks off amid a response is refused.
+    `timeout_s` is as in `exchange_many`. A connection that ends amid a response counts as refused.
     Raises BadInput for a host or path that HTTP does not allow.
     """
     exchanges = [
@@ -74,8 +75,9 @@ def fetch_many(
 
 
 def read_response(received: bytes, ended: bool) -> Fetched | None:
-    """Return the answer of a server that closes the connection after it; None until it has, and if
-    what it sent is no complete answer.
+    """Return the answer of a server that closes the connection after it.
+
+    None until it has closed it, and if the answer is not complete.
     """
     if not ended:
         return None
