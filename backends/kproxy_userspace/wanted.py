@@ -111,7 +111,7 @@ class Wanted:
         Listeners are due even where they are there.
         """
         self.take_changes()
-        due = {*places, *self._listeners.keys()}
+        due = dict.fromkeys([*places, *self._listeners.keys()])
         wanted = self._addresses.keys()
         return Changes(
             {place: self._listeners.get(place) for place in due},
