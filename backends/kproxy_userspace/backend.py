@@ -64,11 +64,10 @@ class UserspaceBackend:
             self._forwarder = Forwarder(self._options, f"kproxy-{self.name}-{self.family.value}")
         full = delta.full or known is None
         if known is None or full:
-            found = addresses.look(self.family)
-            known = Wanted([each.address for each in found if not each.ours], plan.settings)
+            ours, others = self._look()
+            known = Wanted(others, plan.settings)
             for name, service in plan.services.items():
                 known.change(name, None, service)
-            ours = {each.address for each in found if each.ours}
             changes = known.take_difference(self._forwarder.listeners, ours)
         else:
             for name, former in delta.before.items():
@@ -88,14 +87,12 @@ class UserspaceBackend:
         """Listeners are compared with nothing: only their sockets are, whether they still hear."""
         if self._wanted is None or self._forwarder is None or not self._forwarder.alive:
             return False
-        found = addresses.look(self.family)
-        ours = {each.address for each in found if each.ours}
-        others = {each.address for each in found if not each.ours}
-        return others == self._wanted.node_addresses and ours >= set(self._wanted.addresses)
+        ours, others = self._look()
+        return self._wanted.suits(others, ours)
 
     def read(self) -> Ruleset:
         """`addresses`: those of Services, as they are on lo; `listeners`: place -> endpoints."""
-        held = sorted(each.address for each in addresses.look(self.family) if each.ours)
+        held = sorted(self._look()[0])
         listeners = self._forwarder.listeners if self._forwarder else {}
         return {
             "addresses": {"lo": tuple(held)} if held else {},
@@ -104,7 +101,7 @@ class UserspaceBackend:
 
     def cleanup(self) -> None:
         self._wanted = None
-        ours = {each.address for each in addresses.look(self.family) if each.ours}
+        ours, _ = self._look()
         if self._forwarder:
             self._apply(
                 self._forwarder, Changes(dict.fromkeys(self._forwarder.listeners), set(), ours)
@@ -116,6 +113,12 @@ class UserspaceBackend:
         forwarder, self._forwarder = self._forwarder, None
         if forwarder:
             forwarder.close()
+
+    def _look(self) -> tuple[set[str], set[str]]:
+        """Return the addresses of Services that are there, and all others of the node."""
+        found = addresses.look(self.family)
+        ours = {each.address for each in found if each.ours}
+        return ours, {each.address for each in found if not each.ours}
 
     def _apply(self, forwarder: Forwarder, changes: Changes) -> dict[str, int]:
         """Return how much was written of what."""

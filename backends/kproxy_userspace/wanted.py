@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Set
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -72,21 +72,16 @@ class Wanted:
 
     def __init__(self, node_addresses: Collection[str], settings: NodeSettings) -> None:
         """`node_addresses`: those that the node has anyway. Some of them answer node ports."""
-        self.node_addresses = frozenset(node_addresses)
         self._listeners: Claims[Place, Listener] = Claims()
         self._addresses: Claims[str, bool] = Claims()
-        selected = settings.node_port_addresses
-        self._node_port_addresses = [
-            address
-            for address in node_addresses
-            if not is_loopback(address)
-            and (selected.match_all or any(contains(cidr, address) for cidr in selected.cidrs))
-        ]
+        self._selected = settings.node_port_addresses
+        self._own = frozenset(node_addresses)
+        self._answer = self._answering(node_addresses)
 
-    @property
-    def addresses(self) -> Collection[str]:
-        """Return those that the node needs besides its own."""
-        return self._addresses.keys()
+    def suits(self, node_addresses: Set[str], ours: Set[str]) -> bool:
+        """Tell whether nothing is to be done where the node has these addresses, and we those."""
+        needed = self._addresses.keys() - ours
+        return needed <= node_addresses and self._answering(node_addresses) == self._answer
 
     def change(
         self, name: ServicePortName, former: ServicePlan | None, fresh: ServicePlan | None
@@ -101,8 +96,8 @@ class Wanted:
         addresses = self._addresses.take_changes()
         return Changes(
             {place: self._listeners.get(place) for place in again} | listeners,
-            {each.key for each in addresses if each.after},
-            {each.key for each in addresses if not each.after},
+            {each.key for each in addresses if each.after} - self._own,
+            {each.key for each in addresses if not each.after} - self._own,
         )
 
     def take_difference(self, places: Iterable[Place], addresses: Collection[str]) -> Changes:
@@ -111,8 +106,8 @@ class Wanted:
         Listeners are due even where they are there.
         """
         self.take_changes()
-        due = {*places, *self._listeners.keys()}
-        wanted = self._addresses.keys()
+        due = dict.fromkeys([*places, *self._listeners.keys()])
+        wanted = self._addresses.keys() - self._own
         return Changes(
             {place: self._listeners.get(place) for place in due},
             {each for each in wanted if each not in addresses},
@@ -124,7 +119,7 @@ class Wanted:
         for frontend in service.frontends if service else ():
             if service and listens(service, frontend):
                 node_port = frontend.kind is FrontendKind.NODE_PORT
-                for address in self._node_port_addresses if node_port else (frontend.address,):
+                for address in self._answer if node_port else (frontend.address,):
                     place = Place(service.protocol, address, frontend.port)
                     found[place] = Listener(
                         service=service.name,
@@ -135,8 +130,15 @@ class Wanted:
         return found
 
     def _addresses_of(self, service: ServicePlan | None) -> dict[str, bool]:
+        frontends = service.frontends if service else ()
+        return {frontend.address: True for frontend in frontends if frontend.address}
+
+    def _answering(self, node_addresses: Iterable[str]) -> set[str]:
+        """Return the addresses that answer node ports."""
+        selected = self._selected
         return {
-            frontend.address: True
-            for frontend in (service.frontends if service else ())
-            if frontend.address and frontend.address not in self.node_addresses
+            address
+            for address in node_addresses
+            if not is_loopback(address)
+            and (selected.match_all or any(contains(cidr, address) for cidr in selected.cidrs))
         }

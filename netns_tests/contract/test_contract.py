@@ -116,6 +116,31 @@ class TestIptables(BackendContract):
         )
 
 
+def foreign_addresses() -> None:
+    """None that is to answer node ports: that would be a change of the node."""
+    run(["ip", "address", "add", "127.0.0.9/32", "dev", "lo"])
+    run(["ip", "route", "add", "local", "fd00:9::9", "dev", "lo"])
+
+
+def lose_an_address(family: Family) -> None:
+    """One of those that userspace mode has put there: they are deprecated."""
+    shown = ["address", "show", "dev", "lo", "deprecated"]
+    first, *_ = run(["ip", f"-{family.value[-1]}", "-oneline", *shown]).splitlines()
+    run(["ip", "address", "del", first.split()[3], "dev", "lo"])
+
+
+class TestUserspace(BackendContract):
+    @pytest.fixture
+    def subject(self) -> Subject:
+        return Subject(
+            mode=load("userspace"),
+            foreign=foreign_addresses,
+            sabotage=lose_an_address,
+            refuse=unprivileged,
+            refused_options={"maxConnections": 0, "udpIdleTimeout": "-1s"},
+        )
+
+
 def flush_servers(family: Family) -> None:
     """The virtual servers of one family; `ipvsadm --clear` would delete those of both."""
     with Ipvs() as ipvs:

@@ -84,12 +84,13 @@ def test_the_first_by_name_has_a_place_that_two_claim() -> None:
     without = service_plan(Web(name="api", cluster_ip="10.96.0.11", on=()), PRIMARY)
     state.change(first.name, first, without)
     assert owner() == "web"  # one that refuses claims nothing
-    assert "198.51.100.9" in state.addresses
     state.change(second.name, second, None)
     assert owner() == ""
-    assert "198.51.100.9" in state.addresses
+    # The address stays as long as anybody names it.
+    assert not state.suits({*OWN}, {"10.96.0.11"})
+    assert state.suits({*OWN}, {"10.96.0.11", "198.51.100.9"})
     state.change(without.name, without, None)
-    assert not state.addresses
+    assert state.suits({*OWN}, set())
 
 
 def test_the_difference_to_what_is_there() -> None:
@@ -99,6 +100,22 @@ def test_the_difference_to_what_is_there() -> None:
     assert changes.listeners[stale] is None
     assert places(changes) == {CLUSTER, VIP, EXTERNAL, NODE_PORT}
     assert (changes.added, changes.removed) == ({"198.51.100.9"}, {"10.96.0.99"})
+
+
+SUITS = [  # the node's own addresses, those of Services that are there
+    (OWN, {"10.96.0.10", "198.51.100.9"}, True),
+    (OWN, {"10.96.0.10", "198.51.100.9", "10.96.0.99"}, True),
+    (OWN, {"10.96.0.10"}, False),
+    ((*OWN, "198.51.100.9"), {"10.96.0.10"}, True),
+    ((*OWN, "10.9.9.9"), {"10.96.0.10", "198.51.100.9"}, True),
+    (OWN[:-1], {"10.96.0.10", "198.51.100.9"}, False),  # an external IP that was the node's
+    (OWN[2:], {"10.96.0.10", "198.51.100.9"}, False),  # node ports answered there
+]
+
+
+@pytest.mark.parametrize(("own", "ours", "suits"), SUITS)
+def test_what_is_no_damage(own: tuple[str, ...], ours: set[str], suits: bool) -> None:
+    assert wanted(service_plan(Web(), PRIMARY)).suits({*own}, ours) == suits
 
 
 GIVEN: list[tuple[dict[str, object], UserspaceOptions | str]] = [

@@ -5,7 +5,7 @@ both pages.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import structs
@@ -29,6 +29,7 @@ _BLOCK = re.compile(r"(<!-- table: ([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTA
 
 CLIENTS = ("outside", "pod-a", "node-a", "pod-b", "node-b", "pod-c", "node-c")
 MODES = ("iptables", "ipvs", "nftables")
+ON_PRIMARY = ("nftables", "userspace")  # whose default of nodePortAddresses is [primary]
 INSIDE = tuple(client for client in CLIENTS if client != "outside")
 
 
@@ -161,6 +162,23 @@ def host_network() -> str:
 
 def differences() -> str:
     """Return the questions whose answer depends on the mode, with the defaults of each."""
+    rows = [(*question, *answers) for question, answers in _answers(MODES) if len({*answers}) > 1]
+    return _table(("policies; endpoints", "client", "asks", *MODES), rows)
+
+
+def userspace() -> str:
+    """Return the questions whose answer in userspace mode differs by more than the source seen."""
+    modes = ("nftables", "userspace")
+    rows = [
+        (*question, *answers)
+        for question, answers in _answers(modes)
+        if len({re.sub(r" sees \S+", "", answer) for answer in answers}) > 1
+    ]
+    return _table(("policies; endpoints", "client", "asks", *modes), rows)
+
+
+def _answers(modes: Sequence[str]) -> Iterator[tuple[tuple[str, str, str], list[str]]]:
+    """Yield many a question, with the answer in each mode."""
     local = Web(external="Local", internal="Local")
     situations = {
         "Cluster; pod-b": Web(),
@@ -184,16 +202,15 @@ def differences() -> str:
         "load balancer IP, another port",
         "cluster IP, another port",
     }
-    rows = [
-        (situation, _client(client), name, *answers)
-        for situation, web in situations.items()
-        for name, address in asks.items()
-        for client in ("outside", "pod-a", "node-a", "pod-b", "node-c")
-        if not (name.startswith("127") and client not in NODES)
-        and not (name in elsewhere_the_same and situation != "Cluster; pod-b")
-        and len(set(answers := [_in_mode(mode, web, client, address) for mode in MODES])) > 1
-    ]
-    return _table(("policies; endpoints", "client", "asks", *MODES), rows)
+    for situation, web in situations.items():
+        for name, address in asks.items():
+            for client in ("outside", "pod-a", "node-a", "pod-b", "node-c"):
+                if name.startswith("127") and client not in NODES:
+                    continue
+                if name in elsewhere_the_same and situation != "Cluster; pod-b":
+                    continue
+                question = (situation, _client(client), name)
+                yield question, [_in_mode(mode, web, client, address) for mode in modes]
 
 
 PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
@@ -206,7 +223,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "localhost": localhost,
         "host-network": host_network,
     },
-    "modes.md": {"differences": differences},
+    "modes.md": {"differences": differences, "userspace": userspace},
 }
 TABLES = {name: make for tables in PAGES.values() for name, make in tables.items()}
 
@@ -219,7 +236,7 @@ def _in_mode(mode: str, web: Web, client: str, asks: str) -> str:
     plans = {
         node: plan(
             [web],
-            settings(node, node_port_addresses=(primary(node),) if mode == "nftables" else ()),
+            settings(node, node_port_addresses=(primary(node),) if mode in ON_PRIMARY else ()),
         )
         for node in NODES
     }
