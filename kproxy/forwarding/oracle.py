@@ -171,8 +171,8 @@ class _Journey(NamedTuple):
     def _relayed(self, flight: _Flight, translation: Translation) -> Iterator[_End]:
         """Follow the connection that the node makes to each endpoint.
 
-        Where that fails, a TCP client is reset, for it has been accepted; a UDP client hears
-        nothing.
+        If that fails, a TCP client is reset, as its connection was accepted; a UDP client gets no
+        reply.
         """
         here = flight.host
         for endpoint in translation.endpoints:
@@ -190,7 +190,7 @@ class _Journey(NamedTuple):
                 if end.outcome is Outcome.DELIVERED:
                     yield end
                     continue
-                if flight.protocol == "TCP":  # whatever it was, the client meets it at this node
+                if flight.protocol == "TCP":  # whatever failed, the client sees it at this node
                     yield structs.replace(end, flight=own)
                 else:
                     yield structs.replace(end, outcome=Outcome.DROPPED)

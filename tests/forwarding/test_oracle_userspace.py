@@ -1,5 +1,5 @@
-"""What the oracle says in userspace mode, row by row. The rows were written by hand; those that
-packets and connections agree with are in netns_tests/userspace.
+"""The oracle's predictions in userspace mode, row by row. The rows were written by hand; those
+checked by packets and connections are in netns_tests/userspace.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ POLICIES = [  # endpoints, both traffic policies, client, asks -> outcome
     ("pod-a", "Cluster", "pod-a2", "cluster-ip:80", "pod-a sees gw-a"),
     ("pod-b", "Cluster", "pod-a", "node-c:30080", "pod-b sees node-c"),
     ("pod-a pod-b", "Cluster", "outside", "vip:80", "pod-a sees gw-a, pod-b sees node-a"),
-    # Local: this node's endpoints or silence, for everybody.
+    # Local: this node's endpoints or no answer, for all clients.
     ("pod-b", "Local", "pod-a", "cluster-ip:80", "dropped at node-a"),
     ("pod-b", "Local", "outside", "node-a:30080", "dropped at node-a"),
     ("pod-b", "Local", "node-a", "vip:80", "dropped at node-a"),
     ("pod-b", "Local", "pod-c", "vip:80", "dropped at node-c"),
     ("pod-a pod-b", "Local", "outside", "node-a:30080", "pod-a sees gw-a"),
     ("pod-a pod-b", "Local", "pod-b", "vip:80", "pod-b sees gw-b"),
-    # A pod that meets itself, by whatever node.
+    # A pod that reaches itself, by any node.
     ("pod-b", "Cluster", "pod-b", "node-a:30080", "pod-b sees node-a"),
     ("pod-b", "Local", "pod-b", "node-b:30080", "pod-b sees gw-b"),
-    # Nobody: nobody listens.
+    # No endpoints: no process listens.
     ("", "Cluster", "node-c", "vip:80", "refused by node-c"),
     ("", "Local", "outside", "node-a:30080", "refused by node-a"),
     ("", "Cluster", "pod-b", "cluster-ip:80", "refused by node-b"),
@@ -50,7 +50,7 @@ ADDRESSES = [  # client, asks -> outcome with pod-b behind the Service
     ("outside", "vip:81", "refused by node-a"),
     ("pod-b", "cluster-ip:81", "refused by node-b"),
     ("node-c", "external-ip:81", "refused by node-c"),
-    # What the node itself listens for, it listens for there as well.
+    # The node's own listeners also accept connections to these addresses.
     ("pod-a", "cluster-ip:9100", "node-a sees pod-a"),
     ("outside", "vip:30080", "refused by node-a"),
     ("outside", "gw-a:30080", "pod-b sees node-a"),
@@ -91,10 +91,10 @@ def test_source_ranges(
 
 
 FAILING = [  # endpoints, protocol -> outcome for a pod of node-a
-    # Accepted, and then reset: what the endpoint's own refusal has become.
+    # Accepted, and then reset because the endpoint refuses.
     ("10.244.2.5:9999", "TCP", "refused by node-a, 10.244.2.5:9999 refused"),
     ("7.7.7.7:80", "TCP", "refused by node-a, 7.7.7.7:80 refused"),
-    # A UDP client is told nothing, wherever it ends.
+    # A UDP client gets no error, wherever the packet ends.
     ("10.244.2.5:9999", "UDP", "dropped at pod-b, 10.244.2.5:9999 dropped"),
     ("pod-b 10.244.2.5:9999", "UDP", "pod-b sees node-a, 10.244.2.5:9999 dropped"),
     ("pod-b 7.7.7.7:80", "TCP", "pod-b sees node-a, 7.7.7.7:80 refused"),

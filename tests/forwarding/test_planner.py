@@ -331,7 +331,7 @@ def test_history_leaves_no_trace(seed: int, edits: int) -> None:
 
 
 def test_a_plan_is_a_value() -> None:
-    """One that was kept shows what was planned then, so comparing finds changes."""
+    """A plan that was kept shows what was planned then, so comparing finds changes."""
     cluster, store = RandomCluster(7), Store()
     for _ in range(30):
         cluster.edit()

@@ -1,4 +1,4 @@
-"""A memory backend that tells what it is asked for."""
+"""A memory backend that calls functions of the test on each sync and check."""
 
 from __future__ import annotations
 
