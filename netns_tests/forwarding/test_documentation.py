@@ -22,7 +22,9 @@ def code_blocks(document: str) -> list[str]:
 def test_the_examples_of_the_testing_guide(pytester: pytest.Pytester) -> None:
     shop, web, *_ = code_blocks("testing.md")
     pytester.makepyfile(test_shop=shop, test_web=web)
-    pytester.runpytest_inprocess().assert_outcomes(passed=7)
+    # In a process of its own: in this one, pytester would unload what the example imports, and
+    # later tests would use classes whose modules are no longer in sys.modules.
+    pytester.runpytest_subprocess().assert_outcomes(passed=7)
 
 
 def test_the_example_of_the_probes_page(
