@@ -130,6 +130,8 @@ def lose_an_address(family: Family) -> None:
 
 
 class TestUserspace(BackendContract):
+    """It forwards itself: a dead one is a process that was killed."""
+
     @pytest.fixture
     def subject(self) -> Subject:
         return Subject(
@@ -178,21 +180,4 @@ class TestIpvs(BackendContract):
             refuse=unprivileged,
             refused_options={"iptablesVariant": "old", "ipvsLocalFallback": "perhaps"},
             edits=20,  # the kernel with ip_vs may be a slow one
-        )
-
-
-def take_addresses(family: Family) -> None:
-    run(["ip", "-4" if family is Family.IPV4 else "-6", "address", "flush", "dev", "lo"])
-
-
-class TestUserspace(BackendContract):
-    """It forwards itself: a dead one is a process that was killed."""
-
-    @pytest.fixture
-    def subject(self) -> Subject:
-        return Subject(
-            mode=load("userspace"),
-            foreign=nft_foreign,
-            sabotage=take_addresses,
-            refuse=unprivileged,
         )
