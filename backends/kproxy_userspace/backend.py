@@ -56,7 +56,7 @@ class UserspaceBackend:
         return Support(True, "client addresses are not kept, and SCTP is not forwarded")
 
     def prepare(self, _settings: NodeSettings, /) -> None:
-        """Nothing: no setting of the kernel matters."""
+        """Do nothing: no setting of the kernel matters."""
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         known, self._wanted = self._wanted, None
@@ -84,14 +84,14 @@ class UserspaceBackend:
         )
 
     def intact(self) -> bool:
-        """Listeners are compared with nothing: only their sockets are, whether they still hear."""
+        """Tell whether all sockets still listen, and the addresses are those of the last sync."""
         if self._wanted is None or self._forwarder is None or not self._forwarder.alive:
             return False
         ours, others = self._look()
         return self._wanted.suits(others, ours)
 
     def read(self) -> Ruleset:
-        """`addresses`: those of Services, as they are on lo; `listeners`: place -> endpoints."""
+        """Return the addresses of Services that lo has, and of each listener what it does."""
         held = sorted(self._look()[0])
         listeners = self._forwarder.listeners if self._forwarder else {}
         return {

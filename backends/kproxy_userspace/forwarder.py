@@ -41,7 +41,7 @@ class Forwarder:
 
     @property
     def listeners(self) -> Mapping[Place, Listener]:
-        """Who listens where. To be read only while nothing is applied."""
+        """Return who listens where. To be asked only while nothing is applied."""
         return {place: each.listener for place, each in self._listeners.items()}
 
     @property

@@ -36,7 +36,7 @@ class TcpListener(Serving):
         connections: set[asyncio.Task[None]],
         connect_timeout_s: float,
     ) -> None:
-        """`connections`: where those that are open are noted."""
+        """Note each open connection in `connections`."""
         super().__init__(sock, listener, chooser, room)
         self._connections = connections
         self._connect_timeout_s = connect_timeout_s

@@ -33,6 +33,7 @@ class UdpListener(Serving):
         room: asyncio.Semaphore,
         idle_timeout_s: float,
     ) -> None:
+        """Forget a client that is silent for `idle_timeout_s`."""
         super().__init__(sock, listener, chooser, room)
         self._idle_timeout_s = idle_timeout_s
         self._flows: dict[Any, _Flow] = {}  # by the client's address, as sockets give it

@@ -71,7 +71,7 @@ class Wanted:
     """What all service ports of a node want together."""
 
     def __init__(self, node_addresses: Collection[str], settings: NodeSettings) -> None:
-        """`node_addresses`: those that the node has anyway. Some of them answer node ports."""
+        """Start with nothing. `node_addresses`: those that the node has anyway."""
         self._listeners: Claims[Place, Listener] = Claims()
         self._addresses: Claims[str, bool] = Claims()
         self._selected = settings.node_port_addresses
@@ -86,7 +86,7 @@ class Wanted:
     def change(
         self, name: ServicePortName, former: ServicePlan | None, fresh: ServicePlan | None
     ) -> None:
-        """`former` must be what was given as `fresh` the last time."""
+        """Take note of a change. `former` must be what was given as `fresh` the last time."""
         self._listeners.change(name, self._listeners_of(former), self._listeners_of(fresh))
         self._addresses.change(name, self._addresses_of(former), self._addresses_of(fresh))
 
