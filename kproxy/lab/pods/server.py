@@ -56,7 +56,7 @@ class PodServer:
                 opened[port] = _open_port(pod, port)
                 for sock in opened[port]:
                     undo.enter_context(sock)
-            self._reactor.call(partial(served.open, opened))
+            self._reactor.post(partial(served.open, opened))
             undo.pop_all()
         self._served[pod.name] = served
 
@@ -71,12 +71,12 @@ class PodServer:
 
     def open_connections(self, name: str) -> int:
         """How many clients have no answer yet, whether they have asked or not."""
-        return self._reactor.call(partial(len, self._served[name].connections))
+        return len(self._served[name].connections)
 
     def set_path(self, name: str, port: int, path: str, *, fails: bool) -> None:
         """Answer HTTP requests for `path` (with its query) with 503 from now on, or as usual."""
         failing = self._served[name].failing
-        self._reactor.call(partial(failing.add if fails else failing.discard, (port, path)))
+        (failing.add if fails else failing.discard)((port, path))
 
     def set_port(self, name: str, number: int, *, closed: bool) -> None:
         """Refuse new connections to a TCP port from now on, or take them again.
@@ -94,7 +94,7 @@ class PodServer:
 class _Served:
     """A pod that is served. `failing`: where it answers 503, as port and path.
 
-    All of it is used in the reactor's thread.
+    Its methods are for the reactor's thread.
     """
 
     def __init__(self, reactor: Reactor, pod: LabPod) -> None:
