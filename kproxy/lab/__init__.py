@@ -5,10 +5,10 @@
     objects -> Lab.apply -> PlainObjects or ControlPlane -> Update -> Followers: every node's store,
                             then ingress pods, load balancers, DNS     -> every node's kernel
 
-Nouns: `LabSpec` and its parts say what there shall be; a `Lab` is up inside its `with` block; its
-hosts (`LabNode`, `LabPod`, `LabClient`) have a name, a namespace and addresses.
+Nouns: `LabSpec` and its parts describe the lab; a `Lab` is up inside its `with` block; its hosts
+(`LabNode`, `LabPod`, `LabClient`) have a name, a namespace and addresses.
 `kproxy.lab.objects` makes Services and EndpointSlices over a lab's pods. Nothing outlives the
-process but published names, and those are removed by the next lab.
+process but published names, which the next lab removes.
 """
 
 from kproxy.lab.hosts import LabClient, LabHost, LabNode, LabPod

@@ -1,4 +1,4 @@
-"""How a lab is built: namespaces, network, pods, proxies, load balancers; then its objects."""
+"""The building of a lab: namespaces, network, pods, proxies, load balancers; then its objects."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from kproxy.lab.spec import LabSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a lab consists of. `inventory`: what was built; the control plane's pods are not."""
+    """The parts of a lab. `inventory` has the hosts that were built, so no control plane's pods."""
 
     inventory: Inventory
     router: Router
@@ -44,7 +44,7 @@ class Parts:
 
 
 class Builder:
-    """Builds a lab of a valid spec; all that it makes goes away with the stack it is given."""
+    """Builds a lab from a valid spec; the stack it is given removes all that it makes."""
 
     def __init__(
         self,
@@ -57,13 +57,13 @@ class Builder:
         check_interval_s: float,
         drain_s: float,
     ) -> None:
-        """For the arguments, and what is raised, see `Lab`."""
+        """Take the arguments of `BuiltLab`, which describes them and what is raised."""
         self._spec = spec
         self._built = without_pods(spec) if spec.control_plane else spec
         self._mode = load(mode) if mode is not None else None
         self._config = config
         self._options = _options_of(self._mode, options)
-        # Of what a lab writes itself: the same iptables as the proxies', where these have a choice.
+        # The lab writes its own rules with the iptables variant of the proxies, if they have one.
         self._variant: str = getattr(self._options, "iptables_variant", "auto")
         self._publisher = Publisher(spec.name) if publish else None
         self._check_interval_s, self._drain_s = check_interval_s, drain_s
@@ -72,10 +72,10 @@ class Builder:
 
     def nothing(self) -> Parts:
         """Return the parts of a lab that is not up."""
-        nobody = Inventory()
+        empty = Inventory()
         return Parts(
-            inventory=nobody,
-            router=Router(nobody, self.layout, self._model, {}),
+            inventory=empty,
+            router=Router(empty, self.layout, self._model, {}),
             proxies=NoProxies(),
             edge=NoEdge(),
             objects=NoObjects(),
@@ -170,7 +170,7 @@ def _start_pod_server(undo: ExitStack, pods: Iterable[LabPod]) -> PodServer:
 
 
 def _options_of(mode: Mode | None, given: BackendOptions | None) -> BackendOptions:
-    """Return the options of the mode. Raises BadInput if those given are of another mode."""
+    """Return the options of the mode. Raises BadInput if the given ones belong to another mode."""
     wanted = mode.options if mode else BackendOptions
     options = wanted() if given is None else given
     if not isinstance(options, wanted):

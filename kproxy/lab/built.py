@@ -38,14 +38,13 @@ class BuiltLab:
         check_interval_s: float = CHECK_INTERVAL_S,
         drain_s: float = DRAIN_S,
     ) -> None:
-        """`mode` None: no proxies. `publish`: make the namespaces visible to `ip netns`.
+        """Check the spec; the lab is built when the block is entered. Raises BadInput.
 
-        `options`: of the mode's own type, such as `IptablesOptions`.
+        With `mode` None there are no proxies. `publish` makes the namespaces visible to `ip netns`.
+        `options` has the mode's own type, such as `IptablesOptions`.
 
-        `check_interval_s`: of load balancers' health checks, where a Service asks for no other.
-        `drain_s`: how long connections of a backend go on that is none any more.
-
-        Raises BadInput if the spec is wrong; nothing is built before the block is entered.
+        `check_interval_s` is the interval of load balancers' health checks, unless a Service asks
+        for another. `drain_s` is how long the connections of a removed backend may continue.
         """
         if found := validation.problems(spec):
             raise BadInput(found)
@@ -64,7 +63,10 @@ class BuiltLab:
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
-        """Raises Unsupported, KernelRefused, BadInput, and NamespaceBusy if a name is taken."""
+        """Build the lab.
+
+        Raises Unsupported, KernelRefused, BadInput, and NamespaceBusy if a name is taken.
+        """
         if self.hosts:
             raise RuntimeError(f"lab {self.spec.name} is up already")
         leftovers.sweep()
@@ -88,7 +90,7 @@ class BuiltLab:
 
     @property
     def pods(self) -> Mapping[str, LabPod]:
-        """Those that run, by host name: a Pod `web-1` of the namespace `prod` is `web-1.prod`."""
+        """The running pods by host name: a Pod `web-1` of the namespace `prod` is `web-1.prod`."""
         return {**self._parts.inventory.pods, **self._parts.objects.pods}
 
     @property
@@ -106,7 +108,7 @@ class BuiltLab:
 
     @property
     def network(self) -> Network:
-        """What the oracle must know: everybody's addresses and the router's present routes."""
+        """The oracle's view of the lab: all hosts' addresses and the router's present routes."""
         parts = self._parts
         return oracle_network(
             self.spec, self._builder.layout, parts.inventory, self.pods, parts.router.routes
@@ -114,21 +116,21 @@ class BuiltLab:
 
     @property
     def public(self) -> Mapping[str, Mapping[Family, str]]:
-        """Public addresses by name: of nodes, load balancers, and `dnat`; empty without an edge."""
+        """Public addresses of nodes, load balancers and `dnat`, by name; empty without an edge."""
         return self._builder.layout.public
 
     def plans(self, family: Family) -> dict[str, Plan]:
-        """Node name -> what its proxy was last told to be. Empty without proxies."""
+        """Return each node's last plan by node name; empty without proxies."""
         return self._parts.proxies.plans(family)
 
     def proxy(self, node: str) -> NodeProxy:
-        """The proxy of a node, to be used in a thread that is in the node's namespace."""
+        """Return a node's proxy, to be used in a thread that is in the node's namespace."""
         return self._parts.proxies.proxy(node)
 
     def stop_proxy(self, node: str) -> None:
-        """Let a node's proxy end as by a kill: it syncs no more and answers no health check.
+        """Stop a node's proxy as a kill would: it no longer syncs or answers health checks.
 
-        Its rules stay. Harmless if it is stopped. Raises BadInput if there is no such node.
+        Its rules stay. A stopped proxy is left as it is. Raises BadInput if there is no such node.
         """
         self._parts.proxies.stop(node)
 
@@ -141,11 +143,11 @@ class BuiltLab:
         return self._parts.proxies.start(node)
 
     def balancer_state(self) -> tuple[ListenerState, ...]:
-        """The listeners of load balancers and the DNAT gateway, as of their last health checks."""
+        """Return the listeners of load balancers and the DNAT gateway, as last health-checked."""
         return self._parts.edge.state
 
     def own_objects(self) -> tuple[KubernetesObject, ...]:
-        """The Node objects that describe the lab, and those of the Pods of its spec."""
+        """Return the Node objects that describe the lab, and the Pod objects of its spec's pods."""
         return self._parts.inventory.objects()
 
     def route(self, cidr: str, *, via: str) -> None:

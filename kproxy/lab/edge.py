@@ -1,4 +1,4 @@
-"""The cloud controller of a lab, from what the lab consists of."""
+"""The cloud controller of a lab, made from the lab's hosts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def edge_controller(
     check_interval_s: float,
     drain_s: float,
 ) -> EdgeController:
-    """`variant`: of iptables. `drain_s`: see `EdgeController`."""
+    """Return the controller of the load balancers and the DNAT gateway.
+
+    `variant` is that of iptables; for `drain_s` see `EdgeController`.
+    """
     balancers = list(balancers)
     public = layout.public[names.DNAT]
     dnat = Place(name=names.DNAT, kind=BalancerClass.DNAT, address=public, public=public)
@@ -60,7 +63,7 @@ def edge_controller(
 
 
 class NoEdge:
-    """Where no load balancer is: Services stay as they are."""
+    """The cloud controller of a lab without load balancers: Services stay as they are."""
 
     state: tuple[ListenerState, ...] = ()
 

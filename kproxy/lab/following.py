@@ -1,4 +1,4 @@
-"""Who follows the objects of a lab: every node's proxy, and what must not be ahead of them."""
+"""Followers of a lab's objects: every node's proxy, and what must not be ahead of the proxies."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from kproxy.store import Update
 
 
 class Follower(Protocol):
-    """Such as the ingress controller, or that of the load balancers."""
+    """A controller that acts on objects, such as that of ingresses or of load balancers."""
 
     def follow(self, update: Update) -> None:
-        """Return when what the update says is so."""
+        """Apply an update; return when it is in effect."""
 
 
 class Followers:
-    """First the nodes, so that no packet arrives before its rule, then the others in their order.
+    """The nodes first, so that no packet arrives before its rule, then the others in their order.
 
-    All have their turn, whatever happens to one of them.
+    Each of them is called, even if another one fails.
     """
 
     def __init__(self, proxies: Proxies | NoProxies, others: Sequence[Follower]) -> None:
@@ -32,7 +32,10 @@ class Followers:
         return Followers(self._proxies, [*self._others, *others])
 
     def follow(self, update: Update) -> SyncReports:
-        """Return the nodes' reports when all have followed. Raises what one of them raises."""
+        """Let all followers apply an update; return the nodes' reports.
+
+        Raises what one of the followers raises, after all were called.
+        """
         with ExitStack() as others:
             for each in reversed(self._others):  # the stack starts at its end
                 others.callback(each.follow, update)

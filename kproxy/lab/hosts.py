@@ -12,7 +12,10 @@ from kproxy.lab.spec import BalancerSpec, NodeSpec, PodSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabHost:
-    """`addresses`: its own address of each family of the lab; of the router, the nodes' gateway."""
+    """A machine of the lab.
+
+    `addresses` has its own address of each family of the lab; for the router, the nodes' gateway.
+    """
 
     name: str
     namespace: Namespace
@@ -26,8 +29,8 @@ class LabClient(LabHost):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabNode(LabHost):
-    """`subnets`: its share of the pod CIDRs; `gateways`: its address on the links to its pods;
-    `public`: its public addresses, if there is an edge.
+    """A node. `subnets` is its share of the pod CIDRs, `gateways` its address on the links to its
+    pods, `public` its public addresses, if there is an edge.
     """
 
     spec: NodeSpec
@@ -51,7 +54,7 @@ class LabBalancer(LabHost):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabPod(LabHost):
-    """`node` and `zone`: where it runs. Its Kubernetes namespace and labels are in `spec`."""
+    """A pod. It runs on `node`, in `zone`; its Kubernetes namespace and labels are in `spec`."""
 
     spec: PodSpec
     node: str

@@ -1,4 +1,4 @@
-"""Who there is in a lab: its hosts by name, and what the oracle must know of them."""
+"""The hosts of a lab by name, and the oracle's view of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from kproxy.lab.spec import LabSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """What was built. `pods`: those of the spec; `between`: the router, and the edge's gateway."""
+    """The hosts that were built. `pods` are those of the spec; `between` has the router, and the
+    edge's gateway.
+    """
 
     nodes: Mapping[str, LabNode] = field(default_factory=dict)
     pods: Mapping[str, LabPod] = field(default_factory=dict)
@@ -27,6 +29,7 @@ class Inventory:
 
     @classmethod
     def of(cls, spec: LabSpec, layout: Layout, namespaces: Mapping[str, Namespace]) -> Inventory:
+        """Return the hosts of a spec; `namespaces` by host name."""
         nodes = {
             node.name: LabNode(
                 name=node.name,
@@ -80,7 +83,7 @@ class Inventory:
         return cls(nodes=nodes, pods=pods, clients=clients, balancers=balancers, between=between)
 
     def objects(self) -> tuple[KubernetesObject, ...]:
-        """Return the Node objects that describe the lab, and those of the Pods of its spec."""
+        """Return the Node objects that describe the lab, and the Pod objects of its spec's pods."""
         return (*map(node_object, self.nodes.values()), *map(pod_object, self.pods.values()))
 
 
@@ -91,7 +94,9 @@ def oracle_network(
     pods: Mapping[str, LabPod],
     routes: Mapping[str, str],
 ) -> Network:
-    """Everybody's addresses, and the router's `routes`: CIDR -> node. `pods`: those that run."""
+    """Return all hosts' addresses and the router's `routes` (CIDR -> node), as the oracle needs
+    them. `pods` are the running ones.
+    """
     hosts = [
         *(
             Host(

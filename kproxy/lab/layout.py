@@ -1,4 +1,4 @@
-"""Which address everybody has: a pure function of the spec. The numbering is told in `LabSpec`."""
+"""The addresses of all hosts: a pure function of the spec. `LabSpec` describes the numbering."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ _FIRST_DEDICATED_CHECK = 100  # of the balancer CIDR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Addresses by family: of each host by name, and of what lies between them.
+    """Addresses by family, of each host by name, and of the gateways between them.
 
-    `subnets` and `gateways` by node name: its share of the pod CIDR, and the address that all its
-    interfaces towards pods have. `node_gateway`: the router's address; `client_gateway`: that of
-    the host clients hang on. `public`: of nodes, load balancers and `DNAT`; empty without an edge.
-    `check_sources`: what a load balancer sends its health checks from, besides its own addresses.
+    `subnets` and `gateways` are by node name: its share of the pod CIDR, and the address that all
+    its interfaces towards pods have. `node_gateway` is the router's address, `client_gateway` that
+    of the host that clients are connected to. `public` has the public addresses of nodes, load
+    balancers and `DNAT`; it is empty without an edge. `check_sources` has the addresses that a load
+    balancer sends its health checks from, besides its own.
     """
 
     addresses: Mapping[str, Addresses]
@@ -45,7 +46,7 @@ class Layout:
 
     @classmethod
     def of(cls, spec: LabSpec) -> Layout:
-        """`spec` must be valid."""
+        """Return the layout of a valid spec."""
         nodes, pods, clients = (
             by_family(spec.families, cidrs)
             for cidrs in (spec.node_cidrs, spec.pod_cidrs, spec.client_cidrs)
@@ -84,14 +85,16 @@ class Layout:
 
 
 class PodAddresses:
-    """Free addresses of one node's subnets, for pods that come to a running lab.
+    """Free addresses of one node's subnets, for pods that are added to a running lab.
 
-    In order, from after those of the spec's pods to .254; one that was free again is given once all
-    others were. The families go by the same digits.
+    They are given in order, from after those of the spec's pods to .254; a freed one is given again
+    after all others. The addresses of a pod have the same digits in all families.
     """
 
     def __init__(self, subnets: Addresses, pods: int) -> None:
-        """`pods`: how many the spec has on that node, whichever network they are in."""
+        """Take the subnets of the node; `pods` is the number of its pods in the spec, including
+        those of the host network.
+        """
         self._networks = {family: ip_network(subnet) for family, subnet in subnets.items()}
         self._free = deque(range(_FIRST_HOST + pods + 1, _LAST_POD + 1))
 
@@ -99,7 +102,7 @@ class PodAddresses:
         return len(self._free)
 
     def take(self) -> tuple[int, Addresses]:
-        """A number, to be freed, and the addresses that go with it. Not if none is left."""
+        """Return a number, for `free`, and its addresses. Raises IndexError if none is left."""
         number = self._free.popleft()
         return number, _hosts(self._networks, number)
 
@@ -116,7 +119,9 @@ def _edge_addresses(families: Iterable[Family], edge: EdgeSpec) -> dict[str, Add
 
 
 def _check_sources(families: Iterable[Family], edge: EdgeSpec) -> dict[str, Addresses]:
-    """Never the address that nodes may have as a virtual one: to them it would be a martian."""
+    """Return the sources of health checks; never an address that nodes may have as a VIP: to them
+    it would be a martian.
+    """
     shared = by_family(families, SHARED_CHECK_CIDRS)
     own = by_family(families, edge.balancer_cidrs)
     return {
@@ -137,19 +142,19 @@ def _public_addresses(spec: LabSpec, edge: EdgeSpec) -> dict[str, Addresses]:
 
 
 def second_addresses(pod_subnet: str) -> tuple[str, str]:
-    """Of the node's second interface, and of the router's port for it."""
+    """Return the addresses of the node's second interface and of the router's port for it."""
     network = ip_network(pod_subnet)
     return _host(network, 2), _host(network, 3)
 
 
 def by_family(families: Iterable[Family], cidrs: Iterable[str]) -> dict[Family, Network]:
-    """The CIDRs of the wanted families."""
+    """Return the CIDRs of the wanted families."""
     networks = {family_of_parsed(network): network for network in map(ip_network, cidrs)}
     return {family: networks[family] for family in families}
 
 
 def pod_subnet(network: Network, number: int) -> Network:
-    """Subnet `number` (from 0) of a pod CIDR."""
+    """Return subnet `number` (from 0) of a pod CIDR."""
     bits = SUBNET_BITS[family_of_parsed(network)]
     start = int(network.network_address) + (number << (network.max_prefixlen - bits))
     return ip_network((type(network.network_address)(start), bits))
@@ -162,7 +167,9 @@ def host_addresses(networks: Mapping[Family, Network], number: int) -> Addresses
 def client_addresses(
     clients: Iterable[ClientSpec], networks: Mapping[Family, Network]
 ) -> list[Addresses]:
-    """Those the clients ask for, in canonical form; else the next in turn that nobody asks for."""
+    """Return the addresses that clients ask for, in canonical form; for the others, the next in
+    order that no client asks for.
+    """
     clients = list(clients)
     wanted = [
         {family_of_parsed(ip): str(ip) for ip in map(ip_address, each.addresses)}
@@ -195,6 +202,6 @@ def _hosts(networks: Mapping[Family, Network], number: int) -> Addresses:
 
 
 def _host(network: Network, number: int) -> str:
-    """Host `number`. In IPv6 its decimal digits are read as hexadecimal ones: they look alike."""
+    """Return host `number`. IPv6 reads its decimal digits as hexadecimal ones, to look alike."""
     offset = number if family_of_parsed(network) is Family.IPV4 else int(str(number), 16)
     return str(network.network_address + offset)

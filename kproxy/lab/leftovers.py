@@ -1,10 +1,10 @@
-"""Names that labs published, so that the next lab removes those of labs that were killed.
+"""Records of the names that labs published, so that the next lab removes those of killed labs.
 
-A record lies in /run/kproxy/labs/<pid>-<lab>.json before the first name is published. Its
-process is dead if the pid is gone or belongs to a process started at another time. Only names that
-still stand for the recorded namespaces are removed: what else is under /run/netns is not ours. With
-a name goes its resolv.conf (`kproxy.lab.netns_files`), which is there no longer than the name.
-Anonymous namespaces need none of this.
+A record is written to /run/kproxy/labs/<pid>-<lab>.json before the first name is published. Its
+process is dead if the pid does not exist or belongs to a process started at another time. Only
+names that still stand for the recorded namespaces are removed: all else under /run/netns is not
+ours. The resolv.conf of a name (`kproxy.lab.netns_files`) is removed with the name. Anonymous
+namespaces need none of this.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ RECORDS = Path("/run/kproxy/labs")
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """`started`: of the process, in clock ticks since boot; `namespaces`: name -> inode.
+    """The published names of one lab: `namespaces` is name -> inode.
 
-    `pid_namespace`: where the pid counts. Labs of another container are not ours to judge.
+    `started` is the start of its process, in clock ticks since boot. `pid_namespace` is where the
+    pid is valid: the labs of another container cannot be checked from here.
     """
 
     pid: int
@@ -35,7 +36,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 def record(lab: str, namespaces: Mapping[str, int]) -> Path:
-    """Write down that this process is about to publish these; the file is to be `forget`-ed."""
+    """Record that this process is about to publish these names; return the file, for `forget`."""
     path = RECORDS / f"{os.getpid()}-{lab}.json"
     own = Record(
         pid=os.getpid(),
@@ -49,14 +50,14 @@ def record(lab: str, namespaces: Mapping[str, int]) -> Path:
             RECORDS.mkdir(parents=True, exist_ok=True)
             unfinished.write_bytes(msgspec_json.encode(own))
             break
-        except FileNotFoundError:  # another lab went down and took the empty folder away
+        except FileNotFoundError:  # another lab ended and removed the empty folder
             continue
     unfinished.rename(path)
     return path
 
 
 def forget(path: Path) -> None:
-    """The names of a record are gone: remove it, and its folders if nobody else needs them."""
+    """Remove the record of names that were removed, and its folders if they are empty."""
     path.unlink(missing_ok=True)
     for folder in (RECORDS, RECORDS.parent):
         try:
@@ -71,7 +72,7 @@ def sweep() -> list[str]:
     for path in _records():
         try:
             found = msgspec_json.decode(path.read_bytes(), type=Record)
-        except FileNotFoundError:  # somebody else was quicker
+        except FileNotFoundError:  # another process was quicker
             continue
         except DecodeError:  # not written by us
             continue
@@ -97,7 +98,9 @@ def _records() -> list[Path]:
 
 
 def _is_leftover(path: Path, inode: int) -> bool:
-    """The recorded namespace, or the file of a publication or a removal that was cut short."""
+    """Tell whether a path is the recorded namespace, or the file of a publication or a removal that
+    was interrupted.
+    """
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -107,7 +110,7 @@ def _is_leftover(path: Path, inode: int) -> bool:
 
 
 def _started(pid: int) -> int:
-    """0 if there is no such process."""
+    """Return when a process started, in clock ticks since boot; 0 if there is no such process."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,7 +1,7 @@
 """Network models: how pods are attached, how nodes reach each other's pods, what is masqueraded.
 
-A model is one declaration in `MODELS`. What each word of it means in links, routes and rules is
-built by `kproxy.lab.topology`. Rules are those of iptables, with these names in braces:
+A model is one declaration in `MODELS`; `kproxy.lab.topology` builds its links, routes and rules.
+Rules are those of iptables, with these names in braces:
 
     {own}      the pod subnet of the node          {pods}   all pods of the cluster
     {private}  each private range of the family, one rule for each (RFC 1918; fd00::/8)
@@ -14,25 +14,25 @@ from dataclasses import dataclass
 
 
 class Attachment(enum.Enum):
-    """How a pod hangs on its node."""
+    """How a pod is connected to its node."""
 
     VETH = "veth"
-    """A point-to-point link of its own: all it sends passes the node's netfilter."""
+    """A point-to-point link of its own: all that the pod sends passes the node's netfilter."""
 
     BRIDGE = "bridge"
-    """A bridge (`cni0`) without bridge netfilter: pods of a node reach each other behind the back
-    of the node's netfilter, also with answers that it would have had to translate back."""
+    """A bridge (`cni0`) without bridge netfilter: packets between pods of a node bypass the node's
+    netfilter, also answers that it would have had to translate back."""
 
     FILTERED_BRIDGE = "filtered-bridge"
-    """A bridge with `bridge-nf-call-iptables=1` and hairpin ports, as the bridge plugin of CNI."""
+    """A bridge with `bridge-nf-call-iptables=1` and hairpin ports, as CNI's bridge plugin makes."""
 
     UNDERLAY = "underlay"
-    """Its own port of the VPC, past the node. A second link leads to the node, for the service
-    CIDRs and the node's own addresses alone."""
+    """Its own port of the VPC, which bypasses the node. A second link leads to the node, only for
+    the service CIDRs and the node's own addresses."""
 
 
 class Transport(enum.Enum):
-    """How a packet to a pod of another node gets there."""
+    """How a packet reaches a pod of another node."""
 
     ROUTER = "router"
     """The VPC router knows which node has which pod subnet."""
@@ -44,17 +44,17 @@ class Transport(enum.Enum):
     """Nodes are neighbours on one segment, and each has routes to the others' pods."""
 
     UNDERLAY = "underlay"
-    """Pod addresses are VPC addresses: the router finds each pod at a port of the VPC."""
+    """Pod addresses are VPC addresses: the router reaches each pod by a port of the VPC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkModel:
     """One network of a cluster.
 
-    `masquerade`: rules for packets that leave the node, in this order, before kube-proxy's.
-    `strict`: nodes drop what comes in by a link that the way back would not use (rp_filter 1).
-    `source_check`: the VPC drops what a port sends from addresses that are not the port's
-    (source/destination check, anti-spoofing). `vni`: of VXLAN devices.
+    `masquerade` has the rules for packets that leave the node, in this order, before kube-proxy's.
+    With `strict`, nodes drop packets that arrive by a link that the way back would not use
+    (rp_filter 1). With `source_check`, the VPC drops packets that a port sends from addresses that
+    are not the port's (source/destination check, anti-spoofing). `vni` is that of VXLAN devices.
     """
 
     name: str
@@ -120,8 +120,8 @@ _DECLARED = (
         summary="pods have ports of the VPC (Cloud Native Network 2.0, Terway ENI)",
         attachment=Attachment.UNDERLAY,
         transport=Transport.UNDERLAY,
-        # Of what pods send, only what is for Services passes the node; and the VPC takes nothing
-        # from a node's port that comes from a pod.
+        # Only packets to Services pass the node; and the VPC drops packets of a node's port that
+        # have a pod's address as their source.
         masquerade=("-s {own} -j MASQUERADE",),
     ),
     NetworkModel(

@@ -1,7 +1,7 @@
 """The resolv.conf of published namespaces: `ip netns exec NAME` mounts /etc/netns/NAME/resolv.conf.
 
-It lies there from after the publication of the name to before its end, so whoever has the name owns
-the file. What does not begin with our mark is somebody else's: it is neither altered nor removed.
+The file exists only while the name is published, so the owner of the name owns the file. A file
+that does not begin with our mark is not ours: it is neither changed nor removed.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _MARK = "# of a kproxy lab\n"
 
 
 def write_resolv_conf(name: str, text: str) -> None:
-    """Let `ip netns exec NAME` find `text` in /etc/resolv.conf. `name` is published, and ours.
+    """Write the resolv.conf of `ip netns exec NAME`. `name` is published, and ours.
 
-    A former one of ours, such as from before a reboot, is replaced. Raises BadInput if there is one
-    that is not ours, Unsupported if /etc cannot be written to.
+    An earlier file of ours, such as from before a reboot, is replaced. Raises BadInput if there is
+    one that is not ours, Unsupported if /etc cannot be written to.
     """
     path = ETC_DIR / name / _FILE
     if path.exists() and not _is_ours(path):
@@ -35,7 +35,7 @@ def write_resolv_conf(name: str, text: str) -> None:
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             unfinished.write_text(_MARK + text)
             break
-        except FileNotFoundError:  # another lab went down and took the empty folder away
+        except FileNotFoundError:  # another lab ended and removed the empty folder
             continue
         except OSError as error:
             raise Unsupported(
@@ -46,10 +46,7 @@ def write_resolv_conf(name: str, text: str) -> None:
 
 
 def remove_resolv_conf(name: str) -> None:
-    """Take away what `write_resolv_conf` wrote, and folders that nobody else needs.
-
-    No such file is fine.
-    """
+    """Remove what `write_resolv_conf` wrote, if it exists, and the folders that are empty then."""
     folder = ETC_DIR / name
     own = [folder / _UNFINISHED, *([folder / _FILE] if _is_ours(folder / _FILE) else [])]
     for path in own:

@@ -1,4 +1,4 @@
-"""What one may do with the objects of a lab: one interface, with a control plane or without.
+"""The verbs for the objects of a lab: one interface, with a control plane or without.
 
 ObjectVerbs   the interface
 NoObjects     a lab that is not up, or that has neither proxies nor a control plane
@@ -24,7 +24,7 @@ _T = TypeVar("_T", bound=KubernetesObject)
 
 
 class ObjectVerbs(Protocol):
-    """For what each verb does see `Lab`. Each raises BadInput where a lab cannot do it."""
+    """The verbs, as `Lab` describes them. Each raises BadInput if a lab cannot do it."""
 
     def apply(self, objects: Iterable[KubernetesObject], /) -> SyncReports: ...
 
@@ -66,7 +66,7 @@ class _WithoutControlPlane:
 
 
 class NoObjects(_WithoutControlPlane):
-    """Refuses everything: there is nobody who would follow an object."""
+    """The verbs of a lab where nothing follows objects: all are refused."""
 
     def _refuse_objects(self, *_: object) -> NoReturn:
         raise BadInput([NO_PROXIES])
@@ -75,7 +75,9 @@ class NoObjects(_WithoutControlPlane):
 
 
 class PlainObjects(_WithoutControlPlane):
-    """Takes objects as they are: only load balancers' addresses are added, if there is a cloud."""
+    """The verbs without a control plane: objects are taken as they are, but for the load balancers'
+    addresses, which are added if there is a cloud.
+    """
 
     def __init__(self, cloud: Cloud, followers: Followers) -> None:
         self._cloud = cloud
@@ -92,7 +94,7 @@ class PlainObjects(_WithoutControlPlane):
         wanted = tuple(objects)
         if workloads := [each for each in wanted if isinstance(each, Deployment)]:
             raise BadInput(
-                [f"Deployment {each.metadata.name}: nobody runs it" for each in workloads],
+                [f"Deployment {each.metadata.name}: this lab cannot run it" for each in workloads],
                 remedy="a lab with a control plane: LabSpec(control_plane=True, ...)",
             )
         return self._write(Update(upserts=wanted))

@@ -1,4 +1,4 @@
-"""Kubernetes objects for a lab: what its nodes and pods are, and Services over its pods."""
+"""Kubernetes objects for a lab: its Nodes and Pods, and Services over its pods."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def service(
     load_balancer_ips: Iterable[str] = (),
     **spec: Any,
 ) -> Service:
-    """A Service; `spec` takes the other fields of `ServiceSpec`, such as `type` and `selector`.
+    """Return a Service; `spec` takes other fields of `ServiceSpec`, such as `type` and `selector`.
 
     The families follow from `cluster_ips`, the first being the primary one. `load_balancer_ips`
     are the VIPs in its status.
@@ -79,7 +79,7 @@ def service(
 
 
 def selected(of: Service, pods: Iterable[LabPod]) -> list[LabPod]:
-    """The pods that the Service's selector matches, in its namespace; none without a selector."""
+    """Return the pods of a Service's namespace that its selector matches; none without one."""
     wanted = of.spec.selector.items()
     return [
         pod
@@ -95,9 +95,9 @@ def slices_for(
     conditions: Mapping[str, EndpointConditions] | None = None,
     hints: Mapping[str, EndpointHints] | None = None,
 ) -> tuple[EndpointSlice, ...]:
-    """The EndpointSlices of a Service over `pods`, in each family it has.
+    """Return the EndpointSlices of a Service over `pods`, in each family it has.
 
-    `conditions` and `hints` by pod name; a pod that is not named there is ready, without hints.
+    `conditions` and `hints` are by pod name; a pod that is not in them is ready, without hints.
     Pods that resolve a named target port to different numbers share no slice; the port is missing
     in the slice of pods that do not have it. Without pods each family has one empty slice.
     """
@@ -181,7 +181,7 @@ def _ports(of: Service, pod: LabPod) -> tuple[EndpointPort, ...]:
 
 
 def _target(port: ServicePort, pod: LabPod) -> int:
-    """The pod's port behind a Service port; 0 if it has none of that name and protocol."""
+    """Return the pod's port behind a Service port; 0 if it has none of that name and protocol."""
     if isinstance(port.target_port, str):
         for own in pod.spec.ports:
             if own.name == port.target_port and own.protocol == port.protocol:

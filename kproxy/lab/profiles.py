@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 class Profile:
     """A named set of settings.
 
-    `config`: fields of KubeProxyConfiguration, spelled and nested alike. `detects_local`: proxies
-    know the pod CIDRs, and so which traffic comes from a pod. `passes_through_local`: for Services
-    with externalTrafficPolicy Local, nodes do not catch what goes to load balancers
-    (`ipMode: Proxy` in the status).
+    `config` has fields of KubeProxyConfiguration, spelled and nested alike. With `detects_local`,
+    proxies know the pod CIDRs, and so which traffic comes from a pod. With `passes_through_local`,
+    nodes do not intercept traffic to the load balancers of Services with externalTrafficPolicy
+    Local (`ipMode: Proxy` in the status).
     """
 
     name: str

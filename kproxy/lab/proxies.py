@@ -40,7 +40,7 @@ NO_PROXIES = "this lab has no proxies: it was made with mode None, or is not up"
 
 
 class _Node(Struct):
-    """A node with its present proxy, or the last one it had: `running` says which."""
+    """A node with its proxy, or with its last one if it is not `running`."""
 
     lab_node: LabNode
     config: ProxyConfig
@@ -62,8 +62,10 @@ class Proxies:
         config: ProxyConfig,
         options: BackendOptions,
     ) -> None:
-        """`options`: of the mode. Raises BadInput for a configuration that cannot be, Unsupported
-        if this machine lacks something the mode needs, BackendFault.
+        """Make a proxy for each node; `options` are those of the mode.
+
+        Raises BadInput if a node's configuration is invalid, Unsupported if this machine lacks
+        something that the mode needs, BackendFault.
         """
         self._families = spec.families
         self._mode = mode
@@ -82,10 +84,10 @@ class Proxies:
         self._pool = ThreadPoolExecutor(len(self._nodes), thread_name_prefix="kproxy-node")
 
     def sync(self, update: Update) -> SyncReports:
-        """Update every node's store alike and sync them all. Reports by node name.
+        """Apply an update to every node's store and sync all nodes; return reports by node name.
 
-        A node whose proxy is stopped has no report. An error of one node does not keep the others
-        from being synced; the first is raised then.
+        A node whose proxy is stopped has no report. An error of one node does not prevent the sync
+        of the others; the first error is raised afterwards.
         """
         for node in self._nodes.values():
             if not node.running:
@@ -101,16 +103,16 @@ class Proxies:
         return {name: task.result() for name, task in tasks.items()}
 
     def plans(self, family: Family) -> dict[str, Plan]:
-        """By node name, also those that stopped proxies have left in force."""
+        """Return the plans by node name, also those that stopped proxies have left in force."""
         return {name: node.proxy.plans[family] for name, node in self._nodes.items()}
 
     def proxy(self, node: str) -> NodeProxy:
         return self._nodes[node].proxy
 
     def stop(self, node: str) -> None:
-        """The node's proxy ends as by a kill: its rules stay, nobody answers health checks.
+        """Stop a node's proxy as a kill would: its rules stay, its health checks are not answered.
 
-        Harmless if it is stopped. Raises BadInput if there is no such node.
+        A stopped proxy is left as it is. Raises BadInput if there is no such node.
         """
         found = self._node(node)
         found.running = False
@@ -118,7 +120,7 @@ class Proxies:
         _close_backends(found.backends)
 
     def start(self, node: str) -> list[SyncReport]:
-        """A new proxy takes the place of a stopped one and is synced to what objects there are now.
+        """Replace a stopped proxy by a new one and sync that to the present objects.
 
         Nothing is done if it runs. Raises BadInput if there is no such node, and what
         `NodeProxy.sync` raises.
@@ -131,7 +133,7 @@ class Proxies:
         return self._pool.submit(self._sync_node, fresh, Update()).result()
 
     def close(self) -> None:
-        """Stop the threads. The rules stay; they go away with the namespaces."""
+        """Stop the threads. The rules stay, until the namespaces are removed."""
         self._pool.shutdown()
         for node in self._nodes.values():
             _close_backends(node.backends)
@@ -143,7 +145,7 @@ class Proxies:
         return self._nodes[name]
 
     def _new(self, node: LabNode, config: ProxyConfig, store: Store) -> _Node:
-        """A node with a proxy that has not synced yet."""
+        """Return a node with a proxy that has not synced yet."""
         mode = self._mode
         options = complete_options(mode, config, self._options)
         with node.namespace.entered():
@@ -178,7 +180,7 @@ class Proxies:
 
 
 def _close_backends(backends: Mapping[Family, Backend]) -> None:
-    """Harmless when repeated, as `Backend.close` is."""
+    """Close the backends. Harmless when repeated, as `Backend.close` is."""
     for backend in backends.values():
         close(backend)
 
@@ -199,10 +201,10 @@ class NoProxies:
 
 
 def node_config(spec: LabSpec, node: LabNode, mode: Mode, config: ProxyConfig) -> ProxyConfig:
-    """The lab's configuration as it is on one node: the profile, its name, its overrides.
+    """Return a node's configuration: the lab's, with the profile, the node's name and overrides.
 
     conntrack.maxPerCore is 0: only the machine's first namespace may change the table's size.
-    Raises BadInput if that is not a valid configuration.
+    Raises BadInput if the result is not a valid configuration.
     """
     profile = PROFILES[spec.profile]
     values = _merged(to_values(config), profile.config)

@@ -11,7 +11,7 @@ from kproxy.lab import leftovers, names, netns_files
 
 
 class Publisher:
-    """Publishes hosts of one lab as they come and go; `close` takes all names back."""
+    """Publishes hosts of one lab while they exist; `close` removes all names."""
 
     def __init__(self, lab: str) -> None:
         self._lab = lab
@@ -19,7 +19,7 @@ class Publisher:
         self._record: Path | None = None
 
     def add(self, hosts: Mapping[str, Namespace], resolv_conf: str = "") -> None:
-        """`hosts` by name; `resolv_conf`: of pods, the file's text.
+        """Publish `hosts`, which are by name; for pods, `resolv_conf` is the text of that file.
 
         Raises NamespaceBusy if a name is taken, BadInput for a resolv.conf that is not ours,
         Unsupported.
@@ -33,7 +33,7 @@ class Publisher:
                 netns_files.write_resolv_conf(name, resolv_conf)
 
     def remove(self, host: str) -> None:
-        """Nothing is done if it is not published."""
+        """Remove a host's name; nothing is done if it is not published."""
         name = names.published(self._lab, host)
         if name in self._published:
             self._take_back(name)
@@ -51,6 +51,8 @@ class Publisher:
         self._published.pop(name).unpublish()
 
     def _write(self, published: Mapping[str, Namespace]) -> None:
-        """Before a name is there and after it is gone: a killed lab leaves none unrecorded."""
+        """Write the record, before a name is added and after it is removed: so a killed lab leaves
+        no unrecorded name.
+        """
         inodes = {name: namespace.inode for name, namespace in published.items()}
         self._record = leftovers.record(self._lab, inodes)

@@ -1,4 +1,4 @@
-"""Where the router of a lab sends packets: its routes to nodes."""
+"""The routes of a lab's router to nodes, which can be changed while the lab runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kproxy.lab.names import ROUTER
 
 
 class Router:
-    """The routes besides those that the network has of itself."""
+    """The router's routes besides those that belong to the network model."""
 
     def __init__(
         self,
@@ -23,7 +23,7 @@ class Router:
         model: NetworkModel,
         routes: Mapping[str, str],
     ) -> None:
-        """`routes`: those that were built, CIDR -> node."""
+        """Take the `routes` that were built, CIDR -> node."""
         self._inventory = inventory
         self._layout = layout
         self._model = model
@@ -35,7 +35,7 @@ class Router:
         return self._routes
 
     def add(self, cidr: str, node: str) -> None:
-        """Send a CIDR to a node, in the place of a former route to it. Raises KernelRefused."""
+        """Send a CIDR to a node, replacing an earlier route to it. Raises KernelRefused."""
         route = topology.route_to_node(self._layout, cidr, node, self._model)
         self._change(lambda links: links.add_route(route))
         self._routes[cidr] = node

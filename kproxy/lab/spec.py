@@ -1,4 +1,4 @@
-"""What a lab consists of, as frozen values. `kproxy.lab.validation` says whether it can be built.
+"""The description of a lab as frozen values. `kproxy.lab.validation` checks that it can be built.
 
     LabSpec
      ├─ nodes: NodeSpec ── pods: PodSpec ── ports: PortSpec
@@ -7,8 +7,8 @@
      ├─ edge: EdgeSpec             public addresses, load balancers
      └─ routes                     CIDRs that the router sends to a node
 
-Names are DNS labels; nodes, pods and clients of a lab share one set of names, so that a name alone
-says who is meant. Names of interfaces follow `kproxy.lab.names`.
+Names are DNS labels; nodes, pods and clients of a lab share one set of names, so that each name is
+unique. `kproxy.lab.names` has the rule for names of interfaces.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class PortSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSpec:
-    """`namespace` and `labels` are the Kubernetes ones, for selectors.
+    """A pod. `namespace` and `labels` are the Kubernetes ones, for selectors.
 
-    `host_network`: it lives in its node's network namespace and has the node's addresses.
-    `runs`: what serves its ports; "" is the server of `kproxy.lab.pods.server`, which tells whom it
-    saw, "nginx" an ingress (`kproxy.lab.pods.ingress`).
+    With `host_network` it runs in its node's network namespace and has the node's addresses.
+    `runs` is what serves its ports: "" is the server of `kproxy.lab.pods.server`, which answers
+    with the client that it saw, "nginx" an ingress (`kproxy.lab.pods.ingress`).
     """
 
     name: str
@@ -48,7 +48,9 @@ class PodSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
-    """`config` overrides fields of the lab's KubeProxyConfiguration, spelled and nested alike."""
+    """A node. `config` overrides fields of the lab's KubeProxyConfiguration, spelled and nested
+    alike.
+    """
 
     name: str
     zone: str = ""
@@ -58,7 +60,9 @@ class NodeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSpec:
-    """`addresses`: at most one for each family; a family without gets the next free one."""
+    """A client outside the cluster. `addresses` has at most one of each family; the next free one
+    is used for a family that is missing.
+    """
 
     name: str
     addresses: tuple[str, ...] = ()
@@ -66,8 +70,8 @@ class ClientSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancerSpec:
-    """A load balancer on layer 4. `kind`: `shared` by all of a region (its health checks come from
-    100.125.0.0/16, and it forwards to nodes alone), or `dedicated` to this VPC.
+    """A load balancer on layer 4. `kind` is `shared` by all of a region (its health checks come
+    from 100.125.0.0/16, and it forwards only to nodes), or `dedicated` to this VPC.
     """
 
     name: str
@@ -76,7 +80,7 @@ class BalancerSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeSpec:
-    """What lies between the cluster and the internet, and the load balancers.
+    """The gateway between the cluster and the internet, and the load balancers.
 
     Node number i has the public address 10+i of the public CIDR (an EIP), load balancer number k
     has 100+k there and 10+k in the balancer CIDR, the DNAT gateway has 200. A dedicated one sends
@@ -96,14 +100,14 @@ class LabSpec:
     Node number i (from 1) gets the address 10+i of the node CIDR and subnet i of the pod CIDR, its
     pod number j the address 10+j therein, client number k the address 10+k of the client CIDR; .1
     is always the gateway. IPv6 addresses end in the same digits: 192.168.10.11, fd00:192::11.
-    `routes`: CIDR -> name of the node that the router sends it to, for external IPs and VIPs.
-    With an `edge`, clients are on the internet, behind its gateway; without, on the router.
+    `routes` is CIDR -> name of the node that the router sends it to, for external IPs and VIPs.
+    With an `edge`, clients are on the internet, behind its gateway; without one, on the router.
 
-    `control_plane`: the lab allocates addresses and ports, runs Pods and Deployments, makes
+    With `control_plane` the lab allocates addresses and ports, runs Pods and Deployments, makes
     EndpointSlices and answers DNS; else it takes objects as an API server would have stored them.
-    Then these count: `load_balancer_cidrs`, of the load balancers' addresses where there is no
-    `edge`; `node_port_range`, first and last; `upstream`: names outside of the cluster that its DNS
-    knows -> addresses, or the one name that it is an alias of.
+    These fields apply only with a control plane: `load_balancer_cidrs`, for load balancers'
+    addresses if there is no `edge`; `node_port_range`, first and last; `upstream`: names outside
+    the cluster that its DNS knows -> addresses, or the one name that it is an alias of.
     """
 
     nodes: tuple[NodeSpec, ...]
@@ -129,5 +133,5 @@ class LabSpec:
 
     @property
     def assigns_balancers(self) -> bool:
-        """Whether the control plane assigns load balancers' addresses: there is no cloud to."""
+        """True if the control plane assigns load balancers' addresses, as there is no cloud."""
         return self.control_plane and self.edge is None

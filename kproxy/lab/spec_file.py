@@ -54,7 +54,7 @@ _FAMILIES = {family.value: family for family in Family}
 
 
 def load_spec(path: str | Path) -> LabSpec:
-    """The lab described in a YAML file, checked. Raises BadInput with all problems at once."""
+    """Return the checked spec of a YAML file. Raises BadInput with all problems at once."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -64,7 +64,7 @@ def load_spec(path: str | Path) -> LabSpec:
 
 
 def parse_spec(text: str, where: str) -> LabSpec:
-    """As `load_spec`; `where` stands in front of each problem."""
+    """Return the checked spec of a text, as `load_spec`; `where` precedes each problem."""
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -78,7 +78,9 @@ def parse_spec(text: str, where: str) -> LabSpec:
 
 
 class _Reader:
-    """Plain values to spec values; what has the wrong shape becomes a problem and is left out."""
+    """Converts plain values to spec values; a value of the wrong shape is omitted and reported in
+    `problems`.
+    """
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -145,7 +147,7 @@ class _Reader:
         return PodSpec(**({"name": ""} | _snake_case(fields)))
 
     def _port(self, place: str, value: object) -> PortSpec:
-        """A number stands for a TCP port."""
+        """Return a port; a number stands for a TCP port."""
         if isinstance(value, int):
             return PortSpec(port=self._number(place, value))
         readers: dict[str, Callable[[str, object], Any]] = {
@@ -250,5 +252,5 @@ def _snake_case(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _snake(key: str) -> str:
-    """`hostNetwork` -> `host_network`, `loadBalancerCIDRs` -> `load_balancer_cidrs`."""
+    """Convert `hostNetwork` to `host_network`, `loadBalancerCIDRs` to `load_balancer_cidrs`."""
     return re.sub(r"(?<=[a-z])[A-Z]", r"_\g<0>", key.replace("CIDRs", "Cidrs")).lower()

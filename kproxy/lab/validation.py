@@ -1,4 +1,4 @@
-"""What is wrong with a lab spec: every problem at once, each with its place.
+"""The check of a lab spec: every problem at once, each with its place.
 
 Places are written as in the file form: `nodes[0].pods[1].ports[0].port: 0 is not in 1..65535`.
 """
@@ -41,7 +41,7 @@ _PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9](?!.*--)([-a-z0-9]{0,13}[a-z0-9])?"
 
 
 def problems(spec: LabSpec) -> list[str]:
-    """`place: problem` for each one found; none means that the lab can be built."""
+    """Return `place: problem` for each problem; the lab can be built if there is none."""
     return [
         *_names(spec),
         *_networks(spec),
@@ -183,7 +183,7 @@ def _node(place: str, node: NodeSpec) -> Iterator[str]:
 
 
 def _shared_ports(place: str, node: NodeSpec) -> Iterator[str]:
-    """Pods of the host network share the ports of their node."""
+    """Yield ports of host-network pods that clash, as such pods share the ports of their node."""
     taken: dict[tuple[int, str], str] = {}
     for number, pod in enumerate(node.pods):
         for port_number, port in enumerate(pod.ports if pod.host_network else ()):
@@ -271,7 +271,7 @@ def _routes(spec: LabSpec) -> Iterator[str]:
 
 
 def route_problems(spec: LabSpec, place: str, cidr: str) -> Iterator[str]:
-    """Why the router of such a lab cannot have a route to `cidr`."""
+    """Yield the reasons why the router of such a lab cannot have a route to `cidr`."""
     network = _cidr(cidr)
     if network is None:
         yield f"{place}: {cidr!r} is not a CIDR such as 203.0.113.0/24"

@@ -191,7 +191,7 @@ def test_deleting_what_is_not_there() -> None:
 def test_who_runs_a_deployment() -> None:
     deployment = Deployment(metadata=Metadata(name="web"))
     with plain(Cloud(), Follower()) as objects:
-        with pytest.raises(BadInput, match="Deployment web: nobody runs it") as error:
+        with pytest.raises(BadInput, match="Deployment web: this lab cannot run it") as error:
             objects.apply([WEB, deployment])
         assert "control_plane=True" in error.value.remedy
     with controlled(Cloud(), Follower()) as objects:
