@@ -62,10 +62,10 @@ class Announcer:
         if former == node:
             return
         if node:
-            self._router.add(_alone(address), node)
+            self._router.add(_single_cidr(address), node)
             self._routes[address] = node
         else:
-            self._router.remove(_alone(address))
+            self._router.remove(_single_cidr(address))
             del self._routes[address]
 
     def _wanted(self, key: ServiceKey) -> dict[str, str]:
@@ -94,5 +94,5 @@ def announcing_node(service: Service, slices: Iterable[EndpointSlice], nodes: Se
     return next((node for node in nodes if node in serving), "")
 
 
-def _alone(address: str) -> str:
+def _single_cidr(address: str) -> str:
     return str(ip_network(address))

@@ -1,6 +1,6 @@
 """Namespaces, cables, addresses, routes and rules of a lab.
 
-This is the network `routed`; `kproxy.lab.models` tells what others have instead.
+This is the network `routed`; `kproxy.lab.models` describes the others.
 
                  client           client            198.51.100.11/32, default via 198.51.100.1
                   eth0             eth0
@@ -16,7 +16,7 @@ This is the network `routed`; `kproxy.lab.models` tells what others have instead
                eth0   eth0     eth0   eth0          10.244.1.11/32, default via 10.244.1.1
                pod-1  pod-2    pod-3  pod-4
 
-Every line is a cable (veth pair) of its own and every address stands alone (/32, /128): no bridge
+Every line is a cable (veth pair) of its own and every address is a /32 or /128: there is no bridge
 and no shared segment, so all traffic of a pod passes its node's netfilter, also between two pods of
 that node. A masqueraded packet gets the address of the interface it leaves by: the pods' gateway
 towards a local pod, the node's address towards all others. Destinations that the router
@@ -24,9 +24,9 @@ has no route for are refused with "network unreachable"; IPv4 sends the first fi
 these to a source at once and then one in each second (a limit of the kernel that
 cannot be lifted for a namespace).
 
-With an edge, the clients hang on a `gateway` to the internet instead, and the gateway and the load
-balancers on the router. Hosts that are not Linux machines in a cloud (router, gateway, load
-balancers) have rules of iptables as well, so that what they do can be looked at.
+With an edge, the clients are connected to a `gateway` to the internet instead, and the gateway and
+the load balancers to the router. Hosts that are not Linux machines in a cloud (router, gateway,
+load balancers) have iptables rules as well, so that their behaviour can be inspected.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from kproxy.lab.layout import Layout
 from kproxy.lab.models import MODELS, Attachment
 from kproxy.lab.names import GATEWAY, ROUTER, UPLINK
 from kproxy.lab.spec import LabSpec
-from kproxy.lab.topology.cables import alone, attach, await_carriers
+from kproxy.lab.topology.cables import attach, await_carriers, single_cidr
 from kproxy.lab.topology.gateway import build_gateway
 from kproxy.lab.topology.kernel_settings import set_up_kernel
 from kproxy.lab.topology.node import build_node
@@ -49,10 +49,10 @@ __all__ = ["build", "route_to_node"]
 
 
 def build(spec: LabSpec, layout: Layout, namespaces: Mapping[str, Namespace], variant: str) -> None:
-    """Cable up empty namespaces, one for each host, the router and what the edge has, by name.
+    """Connect empty namespaces, one for each host, the router and the hosts of the edge, by name.
 
-    `variant`: of iptables. Returns when every link carries packets. What an error leaves
-    half done goes away with the namespaces. Raises KernelRefused, Unsupported.
+    `variant` is that of iptables. Returns when every link carries packets. After an error, partial
+    work is removed with the namespaces. Raises KernelRefused, Unsupported.
     """
     model = MODELS[spec.network]
     balancers = [each.name for each in spec.edge.balancers] if spec.edge else []
@@ -73,7 +73,7 @@ def build(spec: LabSpec, layout: Layout, namespaces: Mapping[str, Namespace], va
             with namespaces[each].entered(), Links() as links:
                 attach(links, layout.addresses[each], layout.node_gateway)
                 for family, address in layout.check_sources[each].items():
-                    links.add_address(UPLINK, alone(family, address))
+                    links.add_address(UPLINK, single_cidr(family, address))
     for node in spec.nodes:
         build_node(spec, node, model, layout, namespaces, variant)
     for client in spec.clients:

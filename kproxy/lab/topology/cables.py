@@ -15,16 +15,17 @@ from kproxy.lab.layout import Addresses
 from kproxy.lab.names import UPLINK, interface
 
 _CARRIER_TIMEOUT_S = 5.0
-FIRST_INDEX = 100  # of upper ends; never that of an `eth0`, which is 2: see Links.add_veth
+FIRST_INDEX = 100  # of upper ends; never 2, the index of an `eth0`: see Links.add_veth
 ANYWHERE = {Family.IPV4: "0.0.0.0/0", Family.IPV6: "::/0"}
 _SINGLE = {Family.IPV4: 32, Family.IPV6: 128}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cable:
-    """From the host that it hangs on: `name` and `index` are those of the upper end, there.
+    """A cable from a host, at its upper end, to another one, at its lower end.
 
-    `namespace` and `addresses`: of the host at its lower end.
+    `name` and `index` are those of the upper end's interface, `namespace` and `addresses` those of
+    the host at the lower end.
     """
 
     name: str
@@ -39,7 +40,7 @@ def cables_to(
     namespaces: Mapping[str, Namespace],
     first_index: int,
 ) -> list[Cable]:
-    """A cable to each host."""
+    """Return a cable to each host, with indexes in order from `first_index`."""
     return [
         Cable(
             name=interface(host),
@@ -52,21 +53,25 @@ def cables_to(
 
 
 def lead_to(links: Links, cables: Iterable[Cable], gateways: Addresses, peer: str = UPLINK) -> None:
-    """Upper ends that have our gateway address, and a route to the address of the lower end.
+    """Create cables whose upper ends have our gateway address and a route to the lower end's.
 
-    `peer`: the name of the lower ends.
+    `peer` is the name of the lower ends.
     """
     for cable in cables:
         plug(links, cable, peer)
         for family, address in cable.addresses.items():
-            links.add_address(cable.name, alone(family, gateways[family]))
+            links.add_address(cable.name, single_cidr(family, gateways[family]))
             links.add_route(
-                Route(destination=alone(family, address), link=cable.name, source=gateways[family])
+                Route(
+                    destination=single_cidr(family, address),
+                    link=cable.name,
+                    source=gateways[family],
+                )
             )
 
 
 def plug(links: Links, cable: Cable, peer: str, mac: str = "") -> None:
-    """Lay the cable; its lower end is called `peer` and has that MAC. The upper one is up."""
+    """Create a cable whose lower end is called `peer` and has that MAC; set its upper end up."""
     links.add_veth(
         cable.name,
         peer=peer,
@@ -83,32 +88,36 @@ def attach(
     gateways: Addresses,
     prefixes: Mapping[Family, int] = _SINGLE,
 ) -> None:
-    """The lower end of a cable: everything goes out of `eth0`.
+    """Set up the lower end of a cable: `eth0` is the link of the default route.
 
-    `prefixes`: lengths, where the host has neighbours besides its gateway.
+    `prefixes` has other lengths if the host has neighbours besides its gateway.
     """
     links.up("lo")
     links.up(UPLINK)
     for family, address in addresses.items():
         links.add_address(UPLINK, f"{address}/{prefixes[family]}")
         if prefixes is _SINGLE:
-            links.add_route(Route(destination=alone(family, gateways[family]), link=UPLINK))
+            links.add_route(Route(destination=single_cidr(family, gateways[family]), link=UPLINK))
         links.add_route(Route(destination=ANYWHERE[family], link=UPLINK, via=gateways[family]))
 
 
-def alone(family: Family, address: str) -> str:
+def single_cidr(family: Family, address: str) -> str:
+    """Return the CIDR that has only this address."""
     return f"{address}/{_SINGLE[family]}"
 
 
 def await_carriers(namespaces: Mapping[str, Namespace]) -> None:
-    """The kernel turns carriers on in a worker of its own; usually they are there already."""
+    """Wait until all links have a carrier, which a kernel worker turns on; usually they have it.
+
+    Raises KernelRefused after a timeout.
+    """
     for name, namespace in namespaces.items():
         with namespace.entered(), Links() as links:
             _await(links.all_running, f"the links of {name} have no carrier")
 
 
 def await_running(links: Links, names: Iterable[str]) -> None:
-    """As `await_carriers`, for some links of one namespace, whatever others there are."""
+    """Wait for carriers as `await_carriers` does, but only for some links of one namespace."""
     for name in names:
         _await(partial(links.is_running, name), f"the link {name} has no carrier")
 

@@ -1,7 +1,7 @@
 """The gateway to the internet: public addresses of nodes and load balancers.
 
-A public address (EIP) is translated one to one, both ways, and also if somebody inside asks for it
-(hairpin): then the source becomes the asker's own public address.
+A public address (EIP) is translated one to one, both ways, and also for clients inside (hairpin):
+then the source becomes the client's own public address.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kproxy.kernel.netns import Namespace
 from kproxy.lab.layout import Layout, by_family
 from kproxy.lab.names import DNAT, GATEWAY, UPLINK
 from kproxy.lab.spec import EdgeSpec, LabSpec
-from kproxy.lab.topology.cables import FIRST_INDEX, alone, cables_to, lead_to
+from kproxy.lab.topology.cables import FIRST_INDEX, cables_to, lead_to, single_cidr
 from kproxy.lab.topology.rules import Rules, comment
 
 
@@ -25,6 +25,7 @@ def build_gateway(
     namespaces: Mapping[str, Namespace],
     variant: str,
 ) -> None:
+    """Connect the gateway to the router and the clients, and commit its rules."""
     clients = [client.name for client in spec.clients]
     with namespaces[GATEWAY].entered(), Links() as links:
         links.up("lo")
@@ -32,8 +33,8 @@ def build_gateway(
         rules = Rules(variant)
         for family, address in layout.addresses[GATEWAY].items():
             router = layout.node_gateway[family]
-            links.add_address(UPLINK, alone(family, address))
-            links.add_route(Route(destination=alone(family, router), link=UPLINK))
+            links.add_address(UPLINK, single_cidr(family, address))
+            links.add_route(Route(destination=single_cidr(family, router), link=UPLINK))
             links.add_blackhole(str(by_family(spec.families, edge.public_cidrs)[family]))
             inside = [*_inside(spec, edge, family), *spec.routes]
             for cidr in inside:
@@ -52,7 +53,7 @@ def _inside(spec: LabSpec, edge: EdgeSpec, family: Family) -> list[str]:
 
 def _translate(rules: Rules, spec: LabSpec, edge: EdgeSpec, layout: Layout, family: Family) -> None:
     for name, public in layout.public.items():
-        if name == DNAT:  # shared out by the services that ask for it
+        if name == DNAT:  # shared by the Services that ask for it
             continue
         private = layout.addresses[name][family]
         told = comment(f"public address of {name}")
@@ -60,8 +61,8 @@ def _translate(rules: Rules, spec: LabSpec, edge: EdgeSpec, layout: Layout, fami
         rules.add(family, "nat", f"POSTROUTING -s {private} {told} -j SNAT --to {public[family]}")
     new = "-m conntrack --ctstate NEW"
     rules.chain(family, "filter", "OUTWARDS")
-    # INVALID: an answer that belongs to no connection here, because it has passed no load balancer
-    # or node that would have made it one.
+    # INVALID is an answer that belongs to no connection here, because it did not pass the load
+    # balancer or node that would have translated it back.
     outwards = f"FORWARD -i {UPLINK} -m conntrack --ctstate NEW,INVALID -j OUTWARDS"
     rules.add(family, "filter", outwards)
     for node in spec.nodes:

@@ -1,5 +1,5 @@
-"""Kernel settings of a lab's hosts. Namespaces inherit some from the machine's own, so all that
-matter are set.
+"""Kernel settings of a lab's hosts. Namespaces inherit some from the machine's first namespace, so
+all settings that matter are written.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ def set_up_kernel(
     strict: bool = False,
     filters_bridges: bool = False,
 ) -> None:
-    """Before the links are made: they copy `default`. `ip_forward` first: it resets others.
+    """Write the settings of the calling thread's namespace, before links are made: they copy
+    `default`. `ip_forward` is first, as it resets others.
 
-    `strict`: strict reverse path filtering of IPv4 (RFC 3704), which IPv6 does not have.
+    `strict` sets strict reverse path filtering of IPv4 (RFC 3704), which IPv6 does not have.
     """
     sysctl.write("net/ipv4/ip_forward", int(forwards))
     for scope in ("all", "default", "lo"):
@@ -31,13 +32,13 @@ def set_up_kernel(
             sysctl.write(f"net/ipv4/conf/{scope}/{name}", 0)
         for name in ("accept_local", "arp_ignore", "arp_announce", "arp_filter"):
             sysctl.write(f"net/ipv4/conf/{scope}/{name}", 0)
-    # No ICMP type is rate limited: a refusal must reach everyone who asks.
+    # No ICMP type is rate limited: every client must receive its refusal.
     sysctl.write("net/ipv4/icmp_ratemask", 0)
     if Family.IPV6 in families:
         for scope in ("all", "default"):
             sysctl.write(f"net/ipv6/conf/{scope}/disable_ipv6", 0)
             sysctl.write(f"net/ipv6/conf/{scope}/forwarding", int(forwards))
-            # Link-local addresses, without which no neighbour is found, work at once.
+            # Link-local addresses, which neighbour discovery needs, are usable at once.
             for name in ("accept_dad", "dad_transmits", "accept_ra", "router_solicitations"):
                 sysctl.write(f"net/ipv6/conf/{scope}/{name}", 0)
         sysctl.write("net/ipv6/conf/lo/disable_ipv6", 0)
@@ -45,7 +46,7 @@ def set_up_kernel(
         sysctl.write("net/ipv6/icmp/ratemask", "")
     if Path("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal").exists():
         sysctl.write("net/netfilter/nf_conntrack_tcp_be_liberal", 0)
-    # Without br_netfilter no bridge is filtered; with it, a new namespace filters them.
+    # Without br_netfilter no bridge is filtered; with it, a new namespace filters all bridges.
     if filters_bridges or Path("/proc/sys/net/bridge").exists():
         for name in _BRIDGE_NETFILTER:
             sysctl.write(f"net/bridge/{name}", int(filters_bridges))

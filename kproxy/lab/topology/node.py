@@ -1,4 +1,4 @@
-"""A node, its pods, and how it reaches the pods of other nodes."""
+"""The network of a node: its pods, and its routes to the pods of other nodes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from kproxy.lab.layout import Addresses, Layout, by_family, second_addresses
 from kproxy.lab.models import Attachment, NetworkModel, Transport
 from kproxy.lab.names import POD_BRIDGE, SECOND, TUNNEL, UPLINK
 from kproxy.lab.spec import LabSpec, NodeSpec
-from kproxy.lab.topology.cables import ANYWHERE, FIRST_INDEX, alone, attach, cables_to
+from kproxy.lab.topology.cables import ANYWHERE, FIRST_INDEX, attach, cables_to, single_cidr
 from kproxy.lab.topology.pods import CAME_BY_UPLINK, PodNetwork, tunnel_mtu
 from kproxy.lab.topology.rules import Rules
 
 _VXLAN_PORT = 8472  # of Linux and Flannel; IANA's is 4789
-_BRIDGE_MAC = "02:00:00:00:ff:01"  # a bridge's neighbours are the pods of its node alone
+_BRIDGE_MAC = "02:00:00:00:ff:01"  # on every node: only its own pods are neighbours of a bridge
 
-# Routing tables and rules of a node whose pods have addresses of its second interface.
+# The routing table and rules of a node whose pods have addresses of its second interface.
 _SECOND_TABLE = 200
 _BY_MARK, _TO_POD, _FROM_POD = 100, 150, 200  # priorities
 _PRIVATE = {
@@ -37,7 +37,7 @@ def build_node(
     namespaces: Mapping[str, Namespace],
     variant: str,
 ) -> None:
-    """Its links, routes and rules, and those of its pods."""
+    """Create a node's links, routes and rules, and those of its pods."""
     pods = [pod.name for pod in node.pods if not pod.host_network]
     cables = cables_to(pods, layout.addresses, namespaces, FIRST_INDEX)
     network = PodNetwork(spec=spec, model=model, layout=layout)
@@ -68,7 +68,9 @@ def build_node(
 
 
 def _build_bridge(links: Links, node: NodeSpec, layout: Layout) -> None:
-    """Without ports. Its own MAC, else that of a port, which may go: neighbours remember it."""
+    """Create a bridge without ports. Its fixed MAC is needed because neighbours remember the MAC:
+    by default a bridge has that of a port, which may be removed.
+    """
     links.add_bridge(POD_BRIDGE, mac=_BRIDGE_MAC)
     links.up(POD_BRIDGE)
     for family, subnet in layout.subnets[node.name].items():
@@ -98,7 +100,7 @@ def _reach_other_nodes(
         )
         links.up(TUNNEL)
         for family, address in _vteps(layout, node.name).items():
-            links.add_address(TUNNEL, alone(family, address))
+            links.add_address(TUNNEL, single_cidr(family, address))
         for other in others:
             vteps = _vteps(layout, other.name)
             links.add_vxlan_peer(
@@ -115,19 +117,20 @@ def _reach_other_nodes(
 def _use_second_interface(
     links: Links, rules: Rules, spec: LabSpec, node: NodeSpec, layout: Layout
 ) -> None:
-    """Pods speak by the second interface, except where the first one was asked.
+    """Route pods' traffic by the second interface, except replies to what arrived by the first.
 
-    An answer to what came by the first leaves by it, or the VPC would not take the
-    node's address for its source; the CNI of AWS marks connections for the same reason.
+    Such a reply has the node's address as its source, which the VPC accepts only from the first
+    interface; the CNI of AWS marks connections for the same reason.
     """
     links.up(SECOND)
-    # What comes by the first interface for a pod looks as if it came the wrong way: its reply is
-    # known by a mark that the check does not see. The CNI of AWS sets 2 (loose) as well.
+    # To the reverse path check, packets for a pod seem to arrive by the wrong interface when they
+    # arrive by the first: it does not see the mark that routes their replies. The CNI of AWS sets 2
+    # (loose) as well.
     sysctl.write(f"net/ipv4/conf/{UPLINK}/rp_filter", 2)
     for family, subnet in layout.subnets[node.name].items():
         own, via = second_addresses(subnet)
-        links.add_address(SECOND, alone(family, own))
-        links.add_route(Route(destination=alone(family, via), link=SECOND))
+        links.add_address(SECOND, single_cidr(family, own))
+        links.add_route(Route(destination=single_cidr(family, via), link=SECOND))
         links.add_route(
             Route(destination=ANYWHERE[family], link=SECOND, via=via, table=_SECOND_TABLE)
         )
@@ -155,7 +158,7 @@ def _filled(rule: str, spec: LabSpec, layout: Layout, node: str, family: Family)
 
 
 def _vteps(layout: Layout, node: str) -> Addresses:
-    """Addresses of the node's tunnel device: the first ones of its pod subnets."""
+    """Return the addresses of a node's tunnel device: the first ones of its pod subnets."""
     subnets = layout.subnets[node]
     return {family: str(ip_network(each).network_address) for family, each in subnets.items()}
 

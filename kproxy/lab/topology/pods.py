@@ -1,6 +1,6 @@
-"""How pods hang on their nodes: what is built with a lab, and what comes and goes while it runs.
+"""The connection of pods to their nodes, for pods built with a lab and for those added later.
 
-A stopped pod's links take their addresses and routes with them; its rules are revoked.
+The addresses and routes of a stopped pod are removed with its links; its rules are revoked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kproxy.lab.layout import Addresses, Layout, by_family
 from kproxy.lab.models import Attachment, NetworkModel, Transport
 from kproxy.lab.names import POD_BRIDGE, SECOND, UPLINK
 from kproxy.lab.spec import LabSpec
-from kproxy.lab.topology.cables import Cable, alone, attach, lead_to, plug
+from kproxy.lab.topology.cables import Cable, attach, lead_to, plug, single_cidr
 from kproxy.lab.topology.rules import Rules
 from kproxy.lab.topology.source_check import check_sources
 
@@ -27,7 +27,7 @@ _VXLAN_MTU_V6 = 1430
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodNetwork:
-    """What a network model means for single pods. Nothing is kept of them.
+    """The network of single pods, by the network model. It keeps no state about pods.
 
     `Links` and `Rules` are those of the namespace that a method names.
     """
@@ -38,32 +38,32 @@ class PodNetwork:
 
     @property
     def uses_router(self) -> bool:
-        """Whether each pod has a port of the VPC's router, and a second link to its node."""
+        """True if each pod has a port of the VPC's router, and a second link to its node."""
         return self.model.attachment is Attachment.UNDERLAY
 
     @property
     def has_node_rules(self) -> bool:
-        """Whether the node has rules of its own for each pod."""
+        """True if the node has rules of its own for each pod."""
         model = self.model
         return model.transport is Transport.UNDERLAY and model.attachment is Attachment.VETH
 
     @property
     def pod_links(self) -> tuple[str, ...]:
-        """Of a pod, its `lo` aside."""
+        """The links of a pod, except `lo`."""
         return (UPLINK, SECOND) if self.uses_router else (UPLINK,)
 
     @property
     def node_links(self) -> tuple[str, ...]:
-        """Of a node, those that have a carrier only while it has pods."""
+        """The links of a node that have a carrier only while it has pods."""
         bridged = self.model.attachment in (Attachment.BRIDGE, Attachment.FILTERED_BRIDGE)
         return (POD_BRIDGE,) if bridged else ()
 
     def hang_on_node(self, links: Links, node: str, cables: Iterable[Cable]) -> None:
-        """In the node's namespace; the bridge, if there is one, is there."""
+        """Create cables to pods in the node's namespace, where the bridge exists, if it has one."""
         match self.model.attachment:
             case Attachment.VETH:
                 lead_to(links, cables, self.layout.gateways[node])
-            case Attachment.UNDERLAY:  # by this cable the node finds its own pods
+            case Attachment.UNDERLAY:  # the node reaches its own pods by this cable
                 lead_to(links, cables, self.layout.gateways[node], SECOND)
             case Attachment.BRIDGE | Attachment.FILTERED_BRIDGE:
                 hairpin = self.model.attachment is Attachment.FILTERED_BRIDGE
@@ -72,11 +72,11 @@ class PodNetwork:
                     links.set_port(cable.name, POD_BRIDGE, hairpin=hairpin)
 
     def hang_on_router(self, links: Links, cables: Iterable[Cable]) -> None:
-        """Where a pod has a port of the VPC."""
+        """Create cables to pods in the router's namespace, if they have ports of the VPC."""
         lead_to(links, cables, self.layout.node_gateway)
 
     def set_up_pod(self, links: Links, node: str, addresses: Addresses) -> None:
-        """In the pod's namespace, when its cables are there."""
+        """Set up links and routes in the pod's namespace, when its cables exist."""
         gateways = self.layout.gateways[node]
         match self.model.attachment:
             case Attachment.VETH:
@@ -92,19 +92,21 @@ class PodNetwork:
             links.set_mtu(UPLINK, tunnel_mtu(self.spec))
 
     def _use_node(self, links: Links, node: str, addresses: Addresses) -> None:
-        """Its Services and the node itself are reached by the second cable."""
+        """Route Services and the node's own addresses by the second cable."""
         links.up(SECOND)
         for family, gateway in self.layout.gateways[node].items():
-            # IPv6 is silent when asked for an address of another interface.
-            links.add_address(SECOND, alone(family, addresses[family]))
-            links.add_route(Route(destination=alone(family, gateway), link=SECOND))
+            # IPv6 does not answer a neighbour solicitation for an address of another interface.
+            links.add_address(SECOND, single_cidr(family, addresses[family]))
+            links.add_route(Route(destination=single_cidr(family, gateway), link=SECOND))
             services = by_family(self.spec.families, self.spec.service_cidrs)[family]
-            own_node = alone(family, self.layout.addresses[node][family])
+            own_node = single_cidr(family, self.layout.addresses[node][family])
             for destination in (str(services), own_node):
                 links.add_route(Route(destination=destination, link=SECOND, via=gateway))
 
     def node_rules(self, rules: Rules, interface: str) -> None:
-        """An answer to what came by the node's first interface leaves by it."""
+        """Add the rules that let replies to what arrived by the node's first interface leave by it,
+        if the model needs them.
+        """
         if self.has_node_rules:
             for family in self.spec.families:
                 rules.add(
@@ -114,7 +116,7 @@ class PodNetwork:
                 )
 
     def router_rules(self, rules: Rules, pod: str, interface: str, addresses: Addresses) -> None:
-        """The VPC takes nothing else from a port of a pod than what has the pod's addresses."""
+        """Add the VPC's source check: a pod's port may send only from the pod's addresses."""
         if self.uses_router and self.model.source_check:
             check_sources(rules, interface, pod, [addresses])
 
@@ -124,8 +126,8 @@ def tunnel_mtu(spec: LabSpec) -> int:
 
 
 def _mac(addresses: Addresses) -> str:
-    """Of a pod on a bridge, from its address, as Docker does: whoever still knows the MAC of the
-    pod that had this address before finds the new one by it.
+    """Return the MAC of a pod on a bridge, made from its address, as Docker does: so a neighbour
+    that remembers the MAC of an earlier pod with this address reaches the new one.
     """
     first = ip_address(next(iter(addresses.values())))
     return "0a:58:" + first.packed[-4:].hex(":")

@@ -15,16 +15,16 @@ from kproxy.lab.topology.cables import (
     ANYWHERE,
     FIRST_INDEX,
     Cable,
-    alone,
     cables_to,
     lead_to,
     plug,
+    single_cidr,
 )
 from kproxy.lab.topology.pods import PodNetwork
 from kproxy.lab.topology.rules import Rules
 from kproxy.lab.topology.source_check import check_sources
 
-_FIRST_TABLE = 100  # of routes back to load balancers, as the interface indexes
+_FIRST_TABLE = 100  # for routes back to load balancers, as the interface indexes
 
 
 def build_router(
@@ -34,7 +34,7 @@ def build_router(
     namespaces: Mapping[str, Namespace],
     variant: str,
 ) -> None:
-    """Its cables to everybody, its routes and its rules."""
+    """Create the router's cables to all other hosts, its routes and its rules."""
     nodes = [node.name for node in spec.nodes]
     balancers = [each.name for each in spec.edge.balancers] if spec.edge else []
     others = [*balancers, GATEWAY] if spec.edge else [client.name for client in spec.clients]
@@ -68,7 +68,7 @@ def build_router(
 
 
 def route_to_node(layout: Layout, cidr: str, node: str, model: NetworkModel) -> Route:
-    """The router's route that sends a CIDR to a node."""
+    """Return the router's route that sends a CIDR to a node."""
     via = layout.addresses[node][family_of(cidr)]
     link = SEGMENT if model.transport is Transport.HOSTS else interface(node)
     return Route(destination=cidr, link=link, via=via)
@@ -81,7 +81,7 @@ def _build_segment(
     layout: Layout,
     namespaces: Mapping[str, Namespace],
 ) -> None:
-    """One segment for all nodes and the router."""
+    """Create one segment for all nodes and the router."""
     links.add_bridge(SEGMENT)
     links.up(SEGMENT)
     for family, network in by_family(spec.families, spec.node_cidrs).items():
@@ -99,7 +99,7 @@ def _route_pods(
     namespaces: Mapping[str, Namespace],
     index: int,
 ) -> None:
-    """What the VPC knows of pods. `index`: the first free one of an interface."""
+    """Add the VPC's routes to pods. `index` is the first free interface index."""
     if model.transport is Transport.ROUTER:
         for node in spec.nodes:
             for subnet in layout.subnets[node.name].values():
@@ -120,15 +120,15 @@ def _route_pods(
             plug(links, cable, SECOND)
             for family, subnet in layout.subnets[node.name].items():
                 theirs, own = second_addresses(subnet)
-                links.add_address(port, alone(family, own))
-                links.add_route(Route(destination=alone(family, theirs), link=port))
+                links.add_address(port, single_cidr(family, own))
+                links.add_route(Route(destination=single_cidr(family, theirs), link=port))
                 links.add_route(Route(destination=subnet, link=port, via=theirs))
 
 
 def _route_outside(
     links: Links, spec: LabSpec, edge: EdgeSpec, model: NetworkModel, layout: Layout
 ) -> None:
-    """Everything else is the internet's, but nothing private leaks there."""
+    """Route everything else to the internet, except private destinations, which are dropped."""
     gateway = layout.addresses[GATEWAY]
     private = [spec.pod_cidrs, spec.service_cidrs, edge.balancer_cidrs]
     if model.transport is not Transport.HOSTS:  # the segment is a route to all of them
@@ -140,7 +140,7 @@ def _route_outside(
 
 
 def _route_back(links: Links, balancer: str, number: int, layout: Layout) -> None:
-    """What `_steer_back` marks goes to the load balancer, and answers to its health checks do."""
+    """Route what `_steer_back` marks, and answers to health checks, to the load balancer."""
     table = _FIRST_TABLE + number
     for family, address in layout.addresses[balancer].items():
         links.add_route(
@@ -150,12 +150,13 @@ def _route_back(links: Links, balancer: str, number: int, layout: Layout) -> Non
     for family, address in layout.check_sources[balancer].items():
         via = layout.addresses[balancer][family]
         links.add_route(
-            Route(destination=alone(family, address), link=interface(balancer), via=via)
+            Route(destination=single_cidr(family, address), link=interface(balancer), via=via)
         )
 
 
 def _steer_back(rules: Rules, families: Iterable[Family], balancer: str, number: int) -> None:
-    """Replies of what came by a load balancer go back to it, though it has left the source alone.
+    """Mark replies to what arrived by a load balancer, so that they return to it, though it has not
+    translated the source.
 
     It translates destinations, and must see both ways; clouds track such flows in their fabric.
     """
@@ -175,14 +176,14 @@ def _steer_back(rules: Rules, families: Iterable[Family], balancer: str, number:
 
 
 def _own_pods(spec: LabSpec) -> list[str]:
-    """Those with a network namespace of their own."""
+    """Return the names of pods that have their own network namespace."""
     return [pod.name for pod in spec.pods if not pod.host_network]
 
 
 def _ports(
     spec: LabSpec, model: NetworkModel, layout: Layout
 ) -> Iterable[tuple[str, str, list[Addresses]]]:
-    """Each port of a node: its interface, whose it is, and the addresses allowed as sources."""
+    """Yield the interface of each node's port, its owner, and the addresses allowed as sources."""
     for node in spec.nodes:
         allowed = [layout.addresses[node.name]]
         if model.transport is Transport.ROUTER:

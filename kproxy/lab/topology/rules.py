@@ -13,9 +13,9 @@ _COMMENT_MAX = 255  # XT_MAX_COMMENT_LEN - 1
 
 
 class Rules:
-    """Rules of one namespace, collected and then committed, or revoked, in one go for each family.
+    """Rules of one namespace, collected and then committed, or revoked, at once for each family.
 
-    `variant`: of iptables; `auto` is the machine's.
+    `variant` is that of iptables; `auto` is the machine's.
     """
 
     def __init__(self, variant: str) -> None:
@@ -24,15 +24,15 @@ class Rules:
         self._rules: dict[tuple[Family, str], list[str]] = defaultdict(list)
 
     def chain(self, family: Family, table: str, name: str) -> None:
-        """A new chain, or an emptied one."""
+        """Collect a chain, which is created, or emptied if it exists."""
         self._chains[family, table].append(f":{name} - [0:0]\n")
 
     def add(self, family: Family, table: str, rule: str) -> None:
-        """`rule`: what stands behind -A."""
+        """Collect a rule, written as the arguments of `-A`."""
         self._rules[family, table].append(f"-A {rule}\n")
 
     def commit(self) -> None:
-        """Add them, or none. Raises KernelRefused, Unsupported."""
+        """Add all collected chains and rules, or none. Raises KernelRefused, Unsupported."""
         with ExitStack() as undo:
             for family, tables in self._by_family().items():
                 self._restore(family, tables, self._additions)
@@ -40,7 +40,7 @@ class Rules:
             undo.pop_all()
 
     def revoke(self) -> None:
-        """Delete the rules and the chains that are collected; all of them are there.
+        """Delete the collected rules and chains, all of which must exist.
 
         Raises KernelRefused, Unsupported.
         """
@@ -48,7 +48,7 @@ class Rules:
             self._restore(family, tables, self._deletions)
 
     def _by_family(self) -> dict[Family, list[str]]:
-        """Tables that are concerned."""
+        """Return the tables of the collected chains and rules."""
         found: dict[Family, list[str]] = defaultdict(list)
         for family, table in dict.fromkeys([*self._chains, *self._rules]):
             found[family].append(table)
@@ -58,7 +58,7 @@ class Rules:
         return [*self._chains[family, table], *self._rules[family, table]]
 
     def _deletions(self, family: Family, table: str) -> list[str]:
-        """Jumps first, then the chains, which need not be emptied rule by rule."""
+        """Return the lines that delete jumps and then chains, which are flushed as a whole."""
         chains = [line[1:].split()[0] for line in self._chains[family, table]]
         jumps = [rule for rule in self._rules[family, table] if rule.split()[1] not in chains]
         return [
@@ -77,5 +77,5 @@ class Rules:
 
 
 def comment(text: str) -> str:
-    """Cut to what a comment can hold."""
+    """Return a match with a comment, cut to the length that a comment can have."""
     return f'-m comment --comment "{text[:_COMMENT_MAX]}"'

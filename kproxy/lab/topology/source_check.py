@@ -11,9 +11,10 @@ from kproxy.lab.topology.rules import Rules, comment
 
 
 def check_sources(rules: Rules, port: str, owner: str, allowed: Sequence[Addresses]) -> None:
-    """Drop what the host at a port sends from other addresses than `allowed` (or CIDRs).
+    """Add rules that drop what the host at a port sends from other addresses or CIDRs than
+    `allowed`.
 
-    `port`: the router's interface; `owner`: whose it is, in words.
+    `port` is the router's interface; `owner` names its host in the rules' comments.
     """
     chain = f"SOURCE-{port}"
     families = {family for addresses in allowed for family in addresses}
@@ -21,7 +22,7 @@ def check_sources(rules: Rules, port: str, owner: str, allowed: Sequence[Address
         rules.chain(family, "raw", chain)
         rules.add(family, "raw", f"PREROUTING -i {port} -j {chain}")
         sources = [addresses[family] for addresses in allowed]
-        if family is Family.IPV6:  # to find neighbours
+        if family is Family.IPV6:  # for neighbour discovery
             sources += ["fe80::/10", "::/128"]
         for source in sources:
             rules.add(family, "raw", f"{chain} -s {ip_network(source)} -j RETURN")
