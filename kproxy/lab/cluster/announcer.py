@@ -1,6 +1,6 @@
-"""Where load balancers' addresses lead without a cloud: the router sends each one to a node.
+"""The routes of load balancers' addresses without a cloud: the router sends each one to a node.
 
-As MetalLB does on layer 2: with policy Local only a node with a ready endpoint of its own will do.
+As with MetalLB on layer 2, only a node with a ready endpoint of its own is used for policy Local.
 Source: https://metallb.io/concepts/layer2/, https://metallb.io/usage/#traffic-policies
 """
 
@@ -16,17 +16,17 @@ from kproxy.store import ServiceKey, Store, Update
 
 
 class Routes(Protocol):
-    """What leads a CIDR to a node: the router of a lab."""
+    """The routes to nodes that an announcer changes, such as those of a lab's router."""
 
     def add(self, cidr: str, node: str) -> None:
-        """Send a CIDR to a node, in the place of a former route to it."""
+        """Send a CIDR to a node, replacing an earlier route to it."""
 
     def remove(self, cidr: str) -> None:
         """Refuse a CIDR that is sent to a node."""
 
 
 class Announcer:
-    """Follows the Services of a lab; those of the lab's own pools have their routes from here."""
+    """Follows the Services of a lab and routes their addresses of the lab's own pools."""
 
     def __init__(self, spec: LabSpec, router: Routes) -> None:
         cidrs = spec.load_balancer_cidrs if spec.assigns_balancers else ()
@@ -38,7 +38,10 @@ class Announcer:
         self._routes: dict[str, str] = {}  # the same of all Services
 
     def follow(self, update: Update) -> None:
-        """After the nodes, so that no packet comes before its rule. Raises KernelRefused."""
+        """Route the addresses of changed Services. Raises KernelRefused.
+
+        The nodes must have followed, so that no packet arrives before its rule.
+        """
         self._store.apply(update)
         concerned: set[str] = set()
         for key in self._store.take_changes().services:
@@ -46,7 +49,7 @@ class Announcer:
             if own := self._wanted(key):
                 self._announced[key] = own
                 concerned.update(own)
-        # What one Service gives back may be another one's, now or all the time.
+        # An address that one Service releases may belong to another one, now or from before.
         wanted = {
             address: node
             for own in self._announced.values()
@@ -57,7 +60,7 @@ class Announcer:
             self._lead(address, wanted.get(address, ""))
 
     def _lead(self, address: str, node: str) -> None:
-        """To that node, or to none with ""."""
+        """Route an address to a node, or to none with ""."""
         former = self._routes.get(address, "")
         if former == node:
             return
@@ -82,7 +85,7 @@ class Announcer:
 
 
 def announcing_node(service: Service, slices: Iterable[EndpointSlice], nodes: Sequence[str]) -> str:
-    """The first node that may have the Service's addresses; "" if none may."""
+    """Return the first node that may have the Service's addresses; "" if none may."""
     if service.spec.external_traffic_policy != "Local":
         return nodes[0]
     serving = {

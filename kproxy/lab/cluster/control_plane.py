@@ -1,4 +1,4 @@
-"""The control plane of a lab: what is written comes true, on every node.
+"""The control plane of a lab: it brings the objects into effect, on every node.
 
     apply, delete, scale ──> Cluster: objects and controllers ──> Kubelet: pods run, or end
                                ^                                     |
@@ -6,9 +6,9 @@
                                |
                                +──> changes: every node's proxy, load balancers, DNS
 
-Each verb goes round until nothing changes any more; so it returns when all that needs no waiting
-is done, and the kernel of every node has it. What needs waiting (probes' periods, preStop hooks,
-open connections) a thread of its own goes on with, in the same way, under the same lock.
+Each verb repeats this until nothing changes; so it returns when all that needs no waiting is done,
+and is in the kernel of every node. What needs waiting (probes' periods, preStop hooks, open
+connections) is done by a thread of its own, in the same way, under the same lock.
 """
 
 from __future__ import annotations
@@ -40,11 +40,13 @@ _T = TypeVar("_T", bound=KubernetesObject)
 _WATCHED = (Service, EndpointSlice, Node, Ingress)  # by proxies, load balancers and ingresses
 _WATCHED_KINDS = frozenset(each.__name__ for each in _WATCHED)
 _CLOSE = ""
-_LONGEST_PAUSE_S = 3600.0  # then it looks again: manifests may say more than Python can wait
+_LONGEST_PAUSE_S = 3600.0  # then it looks again: manifests may ask for more than Python can wait
 
 
 class ControlPlane:
-    """Made when the lab's hosts and proxies are there; `start` begins, `close` ends it."""
+    """A lab's control plane, made when the hosts and proxies exist; it runs from `start` to
+    `close`.
+    """
 
     def __init__(
         self,
@@ -53,22 +55,22 @@ class ControlPlane:
         followers: Followers,
         nameservers: Sequence[str],
     ) -> None:
-        """`followers` of Services, EndpointSlices, Nodes and Ingresses. `nameservers`: addresses of
-        the cluster's DNS.
+        """Take the `followers` of Services, EndpointSlices, Nodes and Ingresses, and the addresses
+        of the cluster's DNS (`nameservers`).
         """
         self._cluster = cluster
         self._kubelet = kubelet
         self._followers = followers
         self._nameservers = tuple(nameservers)
         self._own: frozenset[ObjectKey] = frozenset()  # of the lab
-        self._written: set[ObjectKey] = set()  # by people, besides
-        self._settled = threading.Condition(threading.RLock())  # its lock guards all of this
+        self._written: set[ObjectKey] = set()  # by callers, besides
+        self._settled = threading.Condition(threading.RLock())  # its lock guards all fields
         self._news: SimpleQueue[str | None] = SimpleQueue()  # names of pods, asked by their probes
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._go_on, name="kproxy-control", daemon=True)
 
     def start(self, own: Iterable[KubernetesObject]) -> None:
-        """`own`: the lab's objects. Raises BadInput, and what syncing raises."""
+        """Start with the lab's `own` objects. Raises BadInput, and what syncing raises."""
         own = tuple(own)
         self._own = frozenset(map(object_key, own))
         self._thread.start()
@@ -76,18 +78,21 @@ class ControlPlane:
             self._cluster.apply(own)
 
     def close(self) -> None:
-        """Raises what the thread has died of, if it did and nobody was told."""
+        """Stop the thread. Raises its error, if it had one that no caller was told."""
         if self._thread.ident is not None:
             self._news.put(_CLOSE)
             self._thread.join()
         self._raise_failure()
 
     def probe_changed(self, name: str) -> None:
-        """For the thread of the probes: the pod `name` has become ready, or is no more."""
+        """Note that the pod `name` became ready or unready; called by the thread of the probes."""
         self._news.put(name)
 
     def apply(self, objects: Iterable[KubernetesObject]) -> SyncReports:
-        """Raises BadInput; nothing is changed then. And what syncing raises."""
+        """Add or change objects.
+
+        Raises BadInput; nothing has changed then. Raises what syncing raises.
+        """
         objects = tuple(objects)
         with self._changing() as reports:
             self._cluster.apply(objects)
@@ -95,7 +100,7 @@ class ControlPlane:
         return reports
 
     def delete(self, keys: Iterable[ObjectKey]) -> SyncReports:
-        """Raises BadInput; nothing is changed then. And what syncing raises."""
+        """Delete objects. Raises BadInput; nothing has changed then. Raises what syncing raises."""
         keys = tuple(keys)
         with self._changing() as reports:
             self._cluster.delete(keys, _now())
@@ -103,7 +108,10 @@ class ControlPlane:
         return reports
 
     def scale(self, namespace: str, name: str, replicas: int) -> SyncReports:
-        """Raises BadInput; nothing is changed then. And what syncing raises."""
+        """Set a Deployment's replica count.
+
+        Raises BadInput; nothing has changed then. Raises what syncing raises.
+        """
         with self._changing() as reports:
             self._cluster.scale(namespace, name, replicas)
         return reports
@@ -115,15 +123,15 @@ class ControlPlane:
         return reports
 
     def restart(self, name: str) -> SyncReports:
-        """A new sandbox, with other addresses, for a pod of the same name."""
+        """Replace a pod's sandbox by one with other addresses."""
         with self._changing() as reports:
             self._kubelet.restart(name)
         return reports
 
     def replace(self, objects: Iterable[KubernetesObject]) -> SyncReports:
-        """Make `objects` all that was written, besides what the lab itself has.
+        """Make `objects` all there is besides the lab's own objects.
 
-        Raises BadInput; nothing is changed then. And what syncing raises.
+        Raises BadInput; nothing has changed then. Raises what syncing raises.
         """
         objects = tuple(objects)
         with self._changing() as reports:
@@ -135,20 +143,20 @@ class ControlPlane:
 
     @property
     def pods(self) -> Mapping[str, LabPod]:
-        """Those that run, by host name."""
+        """The running pods, by host name."""
         return self._kubelet.pods
 
     def is_ready(self, name: str) -> bool:
-        """Whether the pod `name` is, which runs."""
+        """Tell whether the running pod `name` is ready."""
         with self._settled:
             return self._kubelet.is_ready(name)
 
     def resolv_conf(self, namespace: str) -> str:
-        """Of pods in that namespace."""
+        """Return the resolv.conf of the pods of a namespace."""
         return resolv_conf(self._nameservers, namespace)
 
     def pod(self, namespace: str, name: str) -> PodHandle:
-        """Raises BadInput if no such pod runs."""
+        """Return a handle of a running pod. Raises BadInput if no such pod runs."""
         host, running = host_name(name, namespace), self.pods
         if host not in running:
             text = ", ".join(running) or "none"
@@ -156,7 +164,7 @@ class ControlPlane:
         return PodHandle(self, host)
 
     def get(self, key: ObjectKey) -> KubernetesObject:
-        """Raises BadInput if there is no such object."""
+        """Return an object. Raises BadInput if it does not exist."""
         with self._settled:
             found = self._cluster.object(key)
         if found is None:
@@ -165,13 +173,13 @@ class ControlPlane:
         return found
 
     def objects(self, kind: type[_T]) -> list[_T]:
-        """All of a kind, by namespace and name."""
+        """Return all objects of a kind, by namespace and name."""
         with self._settled:
             return self._cluster.objects(kind)
 
     @property
     def warnings(self) -> Mapping[ObjectKey, tuple[str, ...]]:
-        """What may surprise, by the object that it is about."""
+        """Warnings, by the object that each is about."""
         with self._settled:
             found = defaultdict(tuple[str, ...], self._cluster.warnings)
             for key, text in self._kubelet.problems.items():
@@ -179,9 +187,9 @@ class ControlPlane:
             return dict(found)
 
     def wait_for(self, comes_true: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until it is, asking whenever anything has changed; whether it is in time.
+        """Wait until `comes_true` returns true, called after every change; False after the timeout.
 
-        Raises what has gone wrong meanwhile.
+        Raises an error of the thread that happened meanwhile.
         """
         with self._settled:
             found = self._settled.wait_for(lambda: self._failure or comes_true(), timeout_s)
@@ -190,7 +198,9 @@ class ControlPlane:
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, list[SyncReport]]]:
-        """Change the cluster inside; at the end everything follows. The reports are of all that."""
+        """Let the block change the cluster, then bring the changes into effect; yield the reports
+        of all syncs, which are complete after the block.
+        """
         reports: dict[str, list[SyncReport]] = defaultdict(list)
         with self._settled:
             self._raise_failure()
@@ -201,8 +211,8 @@ class ControlPlane:
                 self._news.put(None)  # something may be due earlier than the thread thinks
 
     def _settle(self, reports: dict[str, list[SyncReport]]) -> None:
-        """Go round until nothing changes. Pods start before anybody hears of them, and end after
-        everybody has heard of it.
+        """Reconcile until nothing changes. Pods start before the followers are told of them, and
+        end after all followers were told.
         """
         while True:
             self._cluster.reconcile(_now())
@@ -224,8 +234,8 @@ class ControlPlane:
         return self._followers.follow(update) if update else {}
 
     def _go_on(self) -> None:
-        """What the thread does, until it is closed. What has gone wrong is tried again when there
-        are news, or when somebody has been told of it.
+        """Run the thread until it is closed. What failed is tried again when there is news, or when
+        a caller was told of the failure.
         """
         while True:
             with self._settled:

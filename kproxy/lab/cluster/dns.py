@@ -41,10 +41,10 @@ _NUMBER = 10  # of its address in the service CIDR
 
 
 def dns_addresses(service_cidrs: Iterable[str]) -> tuple[str, ...]:
-    """The cluster IPs of kube-dns: the 10th address of each CIDR, as kubeadm chooses it.
+    """Return the cluster IPs of kube-dns: the 10th address of each CIDR, as kubeadm chooses it.
 
     10.96.0.0/16 -> 10.96.0.10; fd00:10:96::/112 -> fd00:10:96::a. Raises BadInput for a CIDR that
-    has none.
+    has no such address.
     """
     networks = [ip_network(cidr) for cidr in service_cidrs]
     if small := [network for network in networks if network.num_addresses <= _NUMBER]:
@@ -55,9 +55,10 @@ def dns_addresses(service_cidrs: Iterable[str]) -> tuple[str, ...]:
 
 
 def dns_objects(service_cidrs: Sequence[str]) -> tuple[Service, Deployment]:
-    """kube-system/kube-dns and kube-system/coredns.
+    """Return the Service kube-system/kube-dns and the Deployment kube-system/coredns.
 
-    `service_cidrs`: one of each family of the cluster, the primary family's first. Raises BadInput.
+    `service_cidrs` has one CIDR of each family of the cluster, the primary family's first. Raises
+    BadInput.
     """
     addresses = dns_addresses(service_cidrs)
     service = Service(
@@ -97,13 +98,14 @@ def dns_objects(service_cidrs: Sequence[str]) -> tuple[Service, Deployment]:
 
 
 class ClusterDns:
-    """The DNS servers of a lab's coredns pods; all answer by the same records.
+    """The DNS servers of a lab's coredns pods; all answer from the same records.
 
-    `follow` may be called while servers answer. Of `start`, `stop` and `close` one at a time.
+    `follow` may be called while servers answer; `start`, `stop` and `close` by one thread at a
+    time.
     """
 
     def __init__(self, upstream: Mapping[str, Sequence[str]]) -> None:
-        """`upstream`: the world outside, as `Records` has it. Raises BadInput."""
+        """Take the names outside the cluster, in the form of `Records`. Raises BadInput."""
         self._upstream = upstream
         self._lock = threading.Lock()
         self._objects: dict[ObjectKey, Service | EndpointSlice] = {}
@@ -113,7 +115,7 @@ class ClusterDns:
         self._servers: dict[str, DnsServer] = {}
 
     def follow(self, update: Update) -> None:
-        """Answer queries by these objects, too, from now on. Other kinds do not matter."""
+        """Answer queries from the updated Services and EndpointSlices; ignore other kinds."""
         with self._lock:
             for obj in update.upserts:
                 if isinstance(obj, Service | EndpointSlice):
@@ -124,7 +126,7 @@ class ClusterDns:
                 self._changed |= self._objects.pop(key, None) is not None
 
     def records(self) -> Records:
-        """The present ones. 1,000 endpoints in 100 Services of both families take 0.5 ms."""
+        """Return the present records. 1,000 endpoints in 100 dual-stack Services take 0.5 ms."""
         with self._lock:
             if self._changed:
                 self._serial += 1
@@ -157,7 +159,7 @@ class ClusterDns:
         self._servers[pod.name] = server
 
     def stop(self, name: str) -> None:
-        """Close the server of the pod `name`; if there is none, nothing is done."""
+        """Close the server of the pod `name`, if it has one."""
         if server := self._servers.pop(name, None):
             server.close()
 

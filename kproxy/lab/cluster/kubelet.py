@@ -1,9 +1,9 @@
-"""The kubelets of a lab's nodes, in one: what the control plane has scheduled runs, and its status
-says so.
+"""The kubelets of a lab's nodes, in one: it runs the Pods that the control plane has scheduled, and
+reports their status.
 
-Nothing here waits: who calls comes back at `due`. A Pod that terminates serves on while its preStop
-hook sleeps; then it accepts no more, finishes the connections it has, and is gone. Its grace period
-caps all of that.
+Nothing here waits: the caller calls again at `due`. A terminating Pod serves while its preStop hook
+sleeps; then it accepts no new connections, finishes the open ones, and is removed, at the latest
+after its grace period.
 Source: pkg/kubelet/kuberuntime/kuberuntime_container.go (killContainer)
 """
 
@@ -35,9 +35,9 @@ _DNS_IMAGE = "coredns"
 
 
 class _Sandbox(Struct):
-    """A Pod that runs. `ready`: what it is said to be, by its probe if it has one.
+    """A running Pod. `ready` is its reported readiness, by its probe if it has one.
 
-    `serves_until` and `killed_at`: of one that terminates, in seconds of the monotonic clock.
+    `serves_until` and `killed_at` are set when it terminates, in seconds of the monotonic clock.
     """
 
     key: ObjectKey
@@ -51,7 +51,7 @@ class _Sandbox(Struct):
 
 
 class Kubelet:
-    """Not thread-safe: the control plane calls it under its lock."""
+    """The kubelets of all nodes. Not thread-safe: the control plane calls it under its lock."""
 
     def __init__(
         self,
@@ -63,7 +63,9 @@ class Kubelet:
         publisher: Publisher | None,
         nameservers: Sequence[str],
     ) -> None:
-        """`nameservers`: of the cluster's DNS, for the resolv.conf of published pods."""
+        """Take the parts of the lab; `nameservers` are those of the cluster's DNS, for the
+        resolv.conf of published pods.
+        """
         self._cluster = cluster
         self._runtime = runtime
         self._probes = probes
@@ -77,7 +79,7 @@ class Kubelet:
 
     @property
     def problems(self) -> Mapping[ObjectKey, str]:
-        """Of Pods that cannot run, not quite as they are written, or that are not ready."""
+        """The problems of Pods that cannot run, do not run quite as written, or are not ready."""
         failing = {
             sandbox.key: f"readiness probe failed: {text}"
             for name, sandbox in self._sandboxes.items()
@@ -87,16 +89,19 @@ class Kubelet:
 
     @property
     def pods(self) -> dict[str, LabPod]:
-        """By host name; by any thread, without the lock."""
+        """The running pods by host name; usable by any thread, without the lock."""
         return {name: sandbox.pod for name, sandbox in self._sandboxes.copy().items()}
 
     def is_ready(self, name: str) -> bool:
-        """Raises BadInput if no such host runs, as `set_health` and `restart` do."""
+        """Tell whether a pod is ready.
+
+        Raises BadInput if no pod of that host name runs, as `set_health` and `restart` do.
+        """
         return self._named(name).ready
 
     def start(self) -> bool:
-        """Run the Pods that are scheduled; those without a probe, or whose probe succeeds at once,
-        are ready then. Whether there were any.
+        """Run the Pods that are scheduled; return False if there were none. Those without a probe,
+        or whose probe succeeds at once, are ready then.
 
         A Pod that cannot run is left pending, and `problems` says why. Raises KernelRefused.
         """
@@ -128,9 +133,9 @@ class Kubelet:
         return True
 
     def terminate(self) -> bool:
-        """Go on with the Pods that are being deleted; every node's rules know of that by now.
+        """Continue to terminate the Pods that are being deleted, which every node's rules reflect.
 
-        Whether any is gone. Raises KernelRefused.
+        Returns True if any was removed. Raises KernelRefused.
         """
         now = time.monotonic()
         ended = []
@@ -159,7 +164,7 @@ class Kubelet:
         return bool(ended)
 
     def due(self) -> float:
-        """When `terminate` has something to do, by the monotonic clock; infinity for never."""
+        """Return when `terminate` has something to do, by the monotonic clock; inf for never."""
         now = time.monotonic()
         return min(
             (
@@ -173,7 +178,7 @@ class Kubelet:
         )
 
     def look_at_probe(self, name: str) -> None:
-        """Its probe has found out something, maybe a while ago; the pod may be gone by now."""
+        """Take over a pod's readiness from its probe; the pod may have been removed meanwhile."""
         sandbox = self._sandboxes.get(name)
         if sandbox and sandbox.probe:
             self._set_ready(sandbox, self._probes.ready(name))
@@ -181,7 +186,7 @@ class Kubelet:
     def set_health(self, names: Iterable[str], *, healthy: bool) -> None:
         """Let pods fail or pass their readiness probes from now on, and ask them at once.
 
-        Those without a probe are what is wanted without being asked.
+        A pod without a probe takes the wanted readiness directly.
         """
         sandboxes = [self._named(name) for name in names]
         for sandbox in sandboxes:
@@ -192,7 +197,7 @@ class Kubelet:
             self._set_ready(sandbox, answers.get(sandbox.pod.name, healthy))
 
     def restart(self, name: str) -> None:
-        """End its sandbox as a crash would: the next `start` gives the Pod another, unless it
+        """End a pod's sandbox as a crash would: the next `start` gives the Pod another, unless it
         terminates.
         """
         sandbox = self._named(name)
@@ -210,7 +215,7 @@ class Kubelet:
         return self._sandboxes[name]
 
     def _equip(self, pod: Pod, sandbox: _Sandbox) -> None:
-        """What a pod that runs has besides. Raises BadInput and NamespaceBusy if it cannot."""
+        """Publish a pod, and start its DNS server and its probe. Raises BadInput, NamespaceBusy."""
         if self._publisher and not pod.spec.host_network:
             conf = resolv_conf(self._nameservers, pod.metadata.namespace)
             self._publisher.add({sandbox.pod.name: sandbox.pod.namespace}, conf)
@@ -220,7 +225,7 @@ class Kubelet:
             self._probes.watch(sandbox.pod, self._nodes[sandbox.pod.node], sandbox.probe)
 
     def _run(self, pods: list[Pod]) -> list[tuple[Pod, _Sandbox]]:
-        """All in one go; if that cannot be, one by one, to find out which is to blame."""
+        """Run all pods at once; if that fails, one by one, to find the one that fails."""
         try:
             running = self._runtime.start([(_pod_spec(pod), pod.spec.node_name) for pod in pods])
         except (BadInput, Unsupported) as error:
@@ -232,7 +237,7 @@ class Kubelet:
     def _run_without_sctp(
         self, pod: Pod, error: BadInput | Unsupported
     ) -> list[tuple[Pod, _Sandbox]]:
-        """What a container says of its ports obliges it to nothing, so it runs nevertheless."""
+        """Run a pod without its SCTP ports: a container's ports are only informative."""
         containers = tuple(map(_without_sctp, pod.spec.containers))
         if isinstance(error, BadInput) or containers == pod.spec.containers:
             self._refuse(object_key(pod), error)
@@ -241,7 +246,7 @@ class Kubelet:
         return self._run([replace(pod, spec=replace(pod.spec, containers=containers))])
 
     def _refuse(self, key: ObjectKey, error: KproxyError) -> None:
-        """Leave a Pod pending until it, or another one, is gone."""
+        """Leave a Pod pending until it, or another one, is removed."""
         self._refused.add(key)
         self._problems[key] = str(error)
 
@@ -256,7 +261,7 @@ class Kubelet:
         return sandbox
 
     def _remove(self, sandboxes: Sequence[_Sandbox]) -> None:
-        """And let those try again that were refused: what had no room may have some now."""
+        """End sandboxes, and let refused Pods be tried again: there may be room for them now."""
         if sandboxes:
             for key in self._refused:
                 self._problems.pop(key, None)
@@ -264,7 +269,7 @@ class Kubelet:
             self._end(sandboxes)
 
     def _end(self, sandboxes: Iterable[_Sandbox]) -> None:
-        """Nothing of them is left, whichever step fails. Done already: no matter."""
+        """Remove all parts of sandboxes, whichever step fails. Harmless when repeated."""
         with ExitStack() as steps:  # the last one first
             there = {each.pod.name: each for each in sandboxes if each.pod.name in self._sandboxes}
             steps.callback(self._runtime.stop, *there)
@@ -298,7 +303,7 @@ def _pod_spec(pod: Pod) -> PodSpec:
     ports = (
         port
         for container in pod.spec.containers
-        if not _is_dns_server(container)  # it listens itself
+        if not _is_dns_server(container)  # that one opens its own ports
         for port in container.ports
     )
     return PodSpec(
@@ -314,7 +319,7 @@ def _pod_spec(pod: Pod) -> PodSpec:
 
 
 def _is_dns_server(container: Container) -> bool:
-    """Of the cluster: its image is of that name, whatever registry and tag."""
+    """Tell whether a container is the cluster's DNS, by its image's name (any registry or tag)."""
     return container.image.rpartition("/")[2].partition(":")[0] == _DNS_IMAGE
 
 
@@ -324,7 +329,7 @@ def _without_sctp(container: Container) -> Container:
 
 
 def _sleep_s(pod: Pod) -> int:
-    """The longest preStop hook: those of several containers run side by side."""
+    """Return the seconds of the longest preStop hook: containers' hooks run in parallel."""
     hooks = (each.lifecycle.pre_stop for each in pod.spec.containers if each.lifecycle)
     return max((hook.sleep.seconds for hook in hooks if hook and hook.sleep), default=0)
 

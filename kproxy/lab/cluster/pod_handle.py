@@ -1,4 +1,4 @@
-"""A pod of a control plane, to be asked and tampered with: what `Lab.pod` answers."""
+"""A handle of a control plane's pod, to query and to disturb it: the result of `Lab.pod`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kproxy.lab.proxies import SyncReports
 
 
 class RunsPods(Protocol):
-    """What a handle needs of the control plane. Pods are named by host."""
+    """The methods of a control plane that a handle needs. Pods are named by host."""
 
     @property
     def pods(self) -> Mapping[str, LabPod]:
-        """Those that run."""
+        """The running pods."""
 
     def is_ready(self, name: str) -> bool: ...
 
@@ -33,18 +33,18 @@ class RunsPods(Protocol):
 
 
 class PodHandle:
-    """Of one Pod by name, also after it has restarted. What alters it returns when every node has
-    its rules.
+    """A handle of one Pod by name, also after it has restarted. Methods that change the Pod return
+    when every node has its rules.
     """
 
     def __init__(self, plane: RunsPods, name: str) -> None:
-        """`name`: of the host."""
+        """Take the control plane and the pod's host name."""
         self.name = name
         self._plane = plane
 
     @property
     def host(self) -> LabPod:
-        """As it runs now. Raises BadInput if it is gone."""
+        """The host of the pod as it runs now. Raises BadInput if it does not run any more."""
         pods = self._plane.pods
         if self.name not in pods:
             raise BadInput([f"pod {self.name} does not run any more"])
@@ -63,7 +63,7 @@ class PodHandle:
         return self._plane.is_ready(self.host.name)
 
     def fail_readiness(self) -> SyncReports:
-        """Fail the readiness probe from now on; it is asked at once, as often as it takes.
+        """Fail the readiness probe from now on; it runs at once, until the outcome is decided.
 
         A pod without a probe is not ready from now on.
         """
@@ -74,20 +74,20 @@ class PodHandle:
         return self._plane.set_health(self.host.name, healthy=True)
 
     def restart(self) -> SyncReports:
-        """End its sandbox as a crash would. It comes back with another address."""
+        """End the pod's sandbox as a crash would. The new one has another address."""
         return self._plane.restart(self.host.name)
 
     def run(self, command: Sequence[str], *, timeout_s: float = 60) -> CompletedProcess[str]:
         """Run a program of this machine in the pod's network, with the pod's resolv.conf.
 
-        What it wrote, and its exit status. Raises KernelRefused if it is not done in time.
+        Returns its output and its exit status. Raises KernelRefused if it does not end in time.
         """
         pod = self.host
         conf = self._plane.resolv_conf(pod.spec.namespace)
         return run_in_pod(pod, command, resolv_conf=conf, timeout_s=timeout_s)
 
     def resolve(self, name: str, family: Family | None = None) -> list[str]:
-        """What getaddrinfo of the C library finds in the pod; nothing if there is no such name."""
+        """Return what the C library's getaddrinfo finds in the pod; [] if the name is unknown."""
         pod = self.host
         conf = self._plane.resolv_conf(pod.spec.namespace)
         return resolve(pod, name, resolv_conf=conf, family=family)

@@ -1,6 +1,6 @@
-"""What a readiness probe asks a pod, and what the answer means. Pure.
+"""The request of a readiness probe, and the outcome that an answer means. Pure.
 
-As the kubelet's pkg/probe/http and pkg/probe/tcp of v1.36 have it, but for HTTPS and host names,
+As in the kubelet's pkg/probe/http and pkg/probe/tcp of v1.36, except for HTTPS and host names,
 which fail. A redirection is a success and is not followed.
 """
 
@@ -23,7 +23,9 @@ _BODY_MAX_BYTES = 10 * 1024  # maxRespBodyLength
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """`path`: of an HTTP request, with its query; "" asks for a connection and nothing more."""
+    """One probe of a pod. `path` is that of an HTTP request, with its query; with "", the probe is
+    only a connection.
+    """
 
     address: str
     port: int
@@ -45,7 +47,7 @@ class Question:
         return found.over or len(found.body) >= _BODY_MAX_BYTES
 
     def failure(self, *, connected: bool, error: str, answer: bytes) -> str:
-        """What is wrong, for people; "" for success. `error`: of the network, "" if it had none."""
+        """Return the problem as text; "" for success. `error` is the network's, "" for none."""
         if error:
             text = error[:1].lower() + error[1:]
             return f"{self._url if connected else f'connect to {self._where}'}: {text}"
@@ -66,9 +68,9 @@ class Question:
 
 
 def question(probe: Probe, pod_ip: str, ports: Iterable[PortSpec]) -> Question:
-    """What `probe` asks a pod with this address and these ports.
+    """Return what `probe` asks a pod with this address and these ports.
 
-    Raises BadInput, with one problem, if that cannot be asked.
+    Raises BadInput, with one problem, if a lab cannot ask that.
     """
     if action := probe.http_get:
         if action.scheme != "HTTP":
@@ -92,7 +94,10 @@ def _address(host: str) -> str:
 
 
 def _number(port: int | str, ports: Iterable[PortSpec]) -> int:
-    """A name, or a number, perhaps as text (pkg/probe/util.go, ResolveContainerPort)."""
+    """Return the number of a port given by name, or by number, perhaps as text.
+
+    Source: pkg/probe/util.go (ResolveContainerPort). Raises BadInput.
+    """
     named = [own.port for own in ports if own.name and own.name == port]
     if isinstance(port, str) and not named and not re.fullmatch(r"[0-9]{1,5}", port):
         raise BadInput([f"the pod has no port named {port!r}"])

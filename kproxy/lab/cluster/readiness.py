@@ -26,7 +26,7 @@ _ASKED_PER_ROUND = 50
 
 
 class _Inquiry:
-    """One call of `ask_now`. `open`: pods whose state is not decided yet."""
+    """One call of `ask_now`. `open` has the pods whose state is not decided yet."""
 
     def __init__(self, names: Iterable[str], answer: Future[dict[str, bool]]) -> None:
         self.names = tuple(names)
@@ -37,8 +37,8 @@ class _Inquiry:
 class _Watched:
     """A pod. All times are those of the monotonic clock, in seconds.
 
-    `problem`: of the last probe. `timer`: of the next. `asks_left`: how often it is asked at most
-    while somebody inquires.
+    `problem` is that of the last probe, `timer` that of the next. `asks_left` is the maximum number
+    of further probes while an inquiry waits for the outcome.
     """
 
     def __init__(self, pod: LabPod, node: LabNode, probe: Probe) -> None:
@@ -62,16 +62,17 @@ class _Watched:
 
 
 class ReadinessProbes:
-    """Its thread starts with the first pod. At the end `close`.
+    """The readiness probes of pods. Its thread starts with the first pod and ends with `close`.
 
-    `forget`, `ask_now` and `close` wait for the thread, which may be in `on_change`: that must not
-    wait for anybody who holds up one of them, such as a lock that is held during the call.
+    `forget`, `ask_now` and `close` wait for the thread, which may be in `on_change`; so that must
+    not wait for their caller, such as for a lock that is held during the call.
     """
 
     def __init__(self, on_change: Callable[[str, bool], None]) -> None:
-        """`on_change`: called with a pod's host name and whether it is ready, when that changed, in
-        the thread of the probes. It must return soon, must not raise, and calls nothing here but
-        `ready` and `problem`.
+        """Take the function to call with a pod's host name and readiness when that has changed.
+
+        `on_change` is called in the thread of the probes. It must return soon, must not raise, and
+        may call only `ready` and `problem` here.
         """
         self._on_change = on_change
         self._pods: dict[str, _Watched] = {}
@@ -82,33 +83,33 @@ class ReadinessProbes:
     def watch(self, pod: LabPod, node: LabNode, probe: Probe) -> None:
         """Probe a pod from its node from now on, first when its initial delay is over.
 
-        It takes the place of a pod of the same name. Both namespaces must stay until `forget`.
+        It replaces a pod of the same name. Both namespaces must exist until `forget`.
         """
         self._reactor.post(partial(self._add, _Watched(pod, node, probe)))
 
     def ask_now(self, names: Iterable[str]) -> dict[str, bool]:
-        """Ask these pods at once, all in parallel, and as often as it takes until the outcomes
-        decide; a pod that answers now this, now that, stays what it is. Whether each is ready.
+        """Probe these pods at once, all in parallel, until their thresholds are reached; return
+        whether each is ready. A pod whose outcomes alternate keeps its state.
 
-        `on_change` is not called for what is found out thus. Pods in their initial delay, and those
-        that are not watched, are not asked and not ready.
+        `on_change` is not called for changes found by this. Pods in their initial delay, and those
+        that are not watched, are not probed and not ready.
         """
         return self._reactor.wait(partial(self._inquire, tuple(dict.fromkeys(names))))
 
     def forget(self, name: str) -> None:
-        """Probe a pod no more. Nothing is heard of it after this; harmless when repeated."""
+        """Stop probing a pod; `on_change` is not called for it afterwards. Harmless if repeated."""
         self._reactor.call(partial(self._drop, name))
 
     def ready(self, name: str) -> bool:
-        """Whether a pod is ready now; a call of `on_change` that is being dealt with may be older.
+        """Tell whether a pod is ready now; the value of a pending `on_change` may be older.
 
-        False for one that is not watched.
+        Returns False for a pod that is not watched.
         """
         watched = self._pods.get(name)
         return watched is not None and watched.readiness.ready
 
     def problem(self, name: str) -> str:
-        """What was wrong when a pod was probed last, for people; "" if nothing was."""
+        """Return the problem of a pod's last probe as text; "" if it had none."""
         watched = self._pods.get(name)
         return watched.problem if watched else ""
 
@@ -128,7 +129,7 @@ class ReadinessProbes:
             self._answer_inquiries(watched)
 
     def _inquire(self, names: tuple[str, ...], answer: Future[dict[str, bool]]) -> None:
-        """A probe that is under way may have been answered before things changed: it is void."""
+        """Start an inquiry. Probes under way are discarded: their answers may be outdated."""
         now = time.monotonic()
         asked = [self._pods[name] for name in names if name in self._pods]
         asked = [watched for watched in asked if now >= watched.begins]
@@ -155,7 +156,7 @@ class ReadinessProbes:
         watched.timer = self._reactor.at(when_s, partial(self._queue, watched, first=False))
 
     def _queue(self, watched: _Watched, *, first: bool) -> None:
-        """Ask it soon; `first`: before all others that are due."""
+        """Let a pod be asked soon, with `first` before all others that are due."""
         self._due[watched] = None
         self._due.move_to_end(watched, last=not first)
         self._ask_soon()
@@ -166,8 +167,8 @@ class ReadinessProbes:
             self._reactor.soon(self._ask_some)
 
     def _ask_some(self) -> None:
-        """Ask so many, and then let answers be read: the time that it takes to ask a thousand pods
-        is not theirs.
+        """Ask a limited number of pods, and then let answers be read: the time that it takes to ask
+        a thousand pods must not count as a pod's answering time.
         """
         self._asks_soon = False
         try:
@@ -207,7 +208,7 @@ class ReadinessProbes:
         self._account(watched, text)
 
     def _give_up(self, watched: _Watched) -> None:
-        """End a probe that is under way, or planned."""
+        """Cancel a probe that is under way, or planned."""
         if watched.timer:
             watched.timer.cancel()
         self._due.pop(watched, None)
@@ -215,7 +216,7 @@ class ReadinessProbes:
             watched.check.close()
 
     def _account(self, watched: _Watched, problem: str) -> None:
-        """Draw the conclusion from a probe; `problem` "" for success."""
+        """Process the outcome of a probe; `problem` is "" for success."""
         watched.problem = problem
         changed = watched.readiness.saw(not problem)
         if watched.inquiries:

@@ -1,4 +1,4 @@
-"""The control plane of a lab, from what the lab consists of."""
+"""The setup of a lab's control plane, from the parts of the lab."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def set_up_control_plane(
 ) -> ControlPlane:
     """Start a control plane with the objects of the lab, its pods and its DNS.
 
-    It runs until `undo` is closed. `followers` of what it holds, besides DNS and announcer. `cloud`
-    None: the control plane assigns load balancers' addresses itself, if the spec has some for it.
-    `publisher`: if its pods are to be seen by `ip netns`. Raises BadInput for names outside
-    (`upstream`) that cannot be, and what `ControlPlane.start` raises.
+    It runs until `undo` is closed. `followers` follow its objects, and after them DNS and
+    announcer. With `cloud` None, the control plane assigns load balancers' addresses itself, if the
+    spec has some for it. `publisher` is for pods that `ip netns` shall show. Raises BadInput for
+    invalid names outside (`upstream`), and what `ControlPlane.start` raises.
     """
     first, last = spec.node_port_range
     cidrs = _cidrs(spec, spec.service_cidrs)
@@ -56,15 +56,15 @@ def set_up_control_plane(
     undo.callback(probes.close)
     nameservers = dns_addresses(cidrs)
     kubelet = Kubelet(cluster, runtime, probes, dns, inventory.nodes, publisher, nameservers)
-    everybody = followers.then(dns, Announcer(spec, router))
-    plane = ControlPlane(cluster, kubelet, everybody, nameservers)
+    all_followers = followers.then(dns, Announcer(spec, router))
+    plane = ControlPlane(cluster, kubelet, all_followers, nameservers)
     undo.callback(plane.close)
     plane.start([*inventory.objects(), *_pod_manifests(spec), *dns_objects(cidrs)])
     return plane
 
 
 def without_pods(spec: LabSpec) -> LabSpec:
-    """What is built before there is a control plane, which runs the pods; not those that run a
+    """Return the spec without the pods that the control plane runs: it keeps only those that run a
     program of their own, such as an ingress.
     """
     nodes = (replace(node, pods=tuple(pod for pod in node.pods if pod.runs)) for node in spec.nodes)
@@ -72,7 +72,7 @@ def without_pods(spec: LabSpec) -> LabSpec:
 
 
 def _pod_manifests(spec: LabSpec) -> list[Pod]:
-    """Return what somebody would have written to get the pods that `without_pods` leaves out."""
+    """Return the manifests of the pods that `without_pods` omits."""
     return [
         _pod_manifest(pod, node.name) for node in spec.nodes for pod in node.pods if not pod.runs
     ]
