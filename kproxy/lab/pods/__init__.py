@@ -1,7 +1,7 @@
-"""What runs in the pods of a lab.
+"""The pods of a lab, and the programs that run in them.
 
-runtime      makes a pod's namespace and cables, and ends them
+runtime      makes a pod's namespace and cables, and removes them
 server       answers for all pods, in one thread (`http`: in HTTP)
 process      commands that are run in a pod
-nginx        the ingress (`nginx_config`, `nginx_keeper`; `ingress` keeps it up to date)
+nginx        the ingress (`nginx_config`, `nginx_keeper`; `ingress` updates it)
 """

@@ -1,4 +1,4 @@
-"""A pod's answer to an HTTP request, after all of the request has come. Pure."""
+"""A pod's answer to an HTTP request, after all of the request was received. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"OPTIO
 
 
 def is_http(line: bytes) -> bool:
-    """Whether a first line asks for an answer in HTTP."""
+    """Tell whether a first line asks for an answer in HTTP."""
     return line.startswith(_METHODS)
 
 
@@ -21,10 +21,10 @@ def answer_http(
     date: str,
     failing: Container[tuple[object, str]] = (),
 ) -> bytes | None:
-    """What to send back, as `kproxy.loop.http.encode` has it; None if more must come.
+    """Return the response, encoded by `kproxy.loop.http.encode`; None if the request is incomplete.
 
     The body is the JSON line `answer` with three more: `host` and `path` of the request, and
-    `forwarded_for`, the field X-Forwarded-For; "" is a field that is not there. Where the port of
+    `forwarded_for`, the field X-Forwarded-For; "" is a field that is missing. If the port of
     `answer` and the path are `failing`, it is a 503 that says which pod is not ready.
     """
     request = read_request(received, body=True)

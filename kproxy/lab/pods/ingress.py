@@ -1,4 +1,4 @@
-"""The ingress controller of a lab: keeps the nginx of each ingress pod on the present objects."""
+"""The ingress controller of a lab: it configures each ingress pod's nginx from the objects."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from kproxy.store import Store, Update
 class _Server(Struct):
     pod: LabPod
     nginx: Nginx
-    config: str  # that it was last told
+    config: str  # the last one that it was given
 
 
 class IngressController:
-    """All its pods serve all Ingress objects of class nginx, or of none."""
+    """The ingress pods, each of which serves all Ingress objects of class nginx or of none."""
 
     def __init__(self, pods: Iterable[LabPod]) -> None:
-        """Start them; without objects they answer with 404.
+        """Start the nginx of each pod; without objects it answers with 404.
 
         Raises Unsupported if nginx is not installed, KernelRefused.
         """
@@ -41,25 +41,25 @@ class IngressController:
             self._undo = undo.pop_all()
 
     def follow(self, update: Update) -> None:
-        """Take the objects; reload every nginx to whom that makes a difference.
+        """Apply an update, and reload every nginx whose configuration it changes.
 
-        Returns when these have their new configuration. Raises KernelRefused; all have had their
-        turn then.
+        Returns when these have their new configuration. Raises KernelRefused, after all of them
+        were reloaded or have failed.
         """
         if not self._servers:
             return
         self._store.apply(update)
-        altered = []
+        changed = []
         for server in self._servers:
             config = render(listens(server.pod), self._store)
             if config != server.config:
                 server.nginx.reload(config)
                 server.config = config
-                altered.append(server)
+                changed.append(server)
         with ExitStack() as waits:
-            for server in altered:
+            for server in changed:
                 waits.callback(server.nginx.await_reload)
 
     def close(self) -> None:
-        """End every nginx; all their processes are gone then."""
+        """End every nginx; all their processes have ended then."""
         self._undo.close()

@@ -1,11 +1,11 @@
 """The nginx of one pod: a real one, in the pod's namespace, with a configuration of ours.
 
-Its sockets are made here and inherited, so clients may come as soon as the object exists. All its
-files are in a folder in memory that has no name (`open_tmpfs`), and its keeper ends it when this
-process ends, so that nothing can be left over.
+Its sockets are made here and inherited, so clients may connect as soon as the object exists. All
+its files are in a folder in memory that has no name (`open_tmpfs`), and its keeper ends it when
+this process ends, so that nothing can be left over.
 
-It has a worker process besides the master, for a single process cannot reload: nginx 1.22 with
-`master_process off` accepts nothing any more after SIGHUP.
+It has a worker process besides the master, because a single process cannot reload: nginx 1.22 with
+`master_process off` accepts no connections any more after SIGHUP.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ _BACKLOG = 511  # nginx's own
 _CONFIG = "nginx.conf"
 _TIMEOUT_S = 30  # it takes 0.05 s for a start, 0.15 s for a reload; more on a busy machine
 _STARTED = b"start worker process "
-# Said by a worker of the former configuration that is about to accept no more connections. Those of
-# the new one are at work by then.
+# Logged by a worker of the former configuration that is about to accept no more connections. The
+# workers of the new one have started by then.
 _RELOADED = b"gracefully shutting down"
 
 
 def listens(pod: LabPod) -> tuple[tuple[str, int], ...]:
-    """Addresses and ports."""
+    """Return the addresses and ports that a pod serves."""
     return tuple(
         (address, port.port) for port in pod.spec.ports for address in pod.addresses.values()
     )
 
 
 class Nginx:
-    """First `await_start`, at the end `close`; in between any number of reloads.
+    """An nginx process. First call `await_start`, then reload any number of times, then `close`.
 
-    Starting and reloading are in two steps, so that those of several pods take no longer than one.
+    Starting and reloading have two steps, so that those of several pods take no longer than one.
     """
 
     def __init__(self, pod: LabPod, config: str) -> None:
-        """Raises Unsupported if nginx is not installed, KernelRefused."""
+        """Launch nginx. Raises Unsupported if it is not installed, KernelRefused."""
         self._pod = pod.name
         self._said = b""
         with ExitStack() as stack:
@@ -75,11 +75,11 @@ class Nginx:
             self._undo = stack.pop_all()
 
     def await_start(self) -> None:
-        """Raises KernelRefused if nginx does not accept its configuration."""
+        """Wait until nginx has started. Raises KernelRefused if it refuses its configuration."""
         self._await(_STARTED)
 
     def reload(self, config: str) -> None:
-        """Take another configuration; requests under way are still answered by the former one."""
+        """Load another configuration; requests under way are still answered by the former one."""
         self._write(config)
         assert self._keeper.stdin
         try:
@@ -95,7 +95,7 @@ class Nginx:
         self._await(_RELOADED)
 
     def close(self) -> None:
-        """End it; when this returns all its processes are gone. Harmless when repeated."""
+        """End nginx, with all its processes, before this returns. Harmless when repeated."""
         self._undo.close()
 
     def _write(self, config: str) -> None:

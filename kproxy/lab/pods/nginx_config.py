@@ -1,12 +1,12 @@
-"""What an ingress is to do, as a configuration of nginx: a pure function of the objects.
+"""The configuration of an ingress's nginx: a pure function of the objects.
 
-The rules are those of the Kubernetes API: an exact host goes before a wildcard, which stands for
-one part of a name; an exact path before a prefix, a longer prefix before a shorter one, and
-prefixes end where a part of the path ends. Where two Ingress objects claim the same, the first by
-namespace and name has it. What matches nothing goes to the default backend of an Ingress that has
-the host, else to that of the first Ingress with one, else it is answered with 404. As in
-ingress-nginx, rules without a host do not help out a host that has rules of its own, and a backend
-without endpoints is answered with 503.
+The rules are those of the Kubernetes API: an exact host precedes a wildcard, which stands for
+one part of a name; an exact path precedes a prefix, a longer prefix a shorter one, and
+prefixes end where a part of the path ends. If two Ingress objects claim the same, the first by
+namespace and name gets it. A request that matches nothing goes to the default backend of an Ingress
+that has the host, else to that of the first Ingress with one, else it is answered with 404. As in
+ingress-nginx, rules without a host do not apply to a host that has rules of its own, and requests
+for a backend without endpoints are answered with 503.
 Source: https://kubernetes.io/docs/concepts/services-networking/ingress/
 """
 
@@ -30,9 +30,9 @@ from kproxy.api.types import (
 from kproxy.store import ServiceKey, Store
 
 INGRESS_CLASSES = (None, "nginx")
-"""Of the objects that are served; others are for another ingress controller."""
+"""The classes of the objects that are served; others are for another ingress controller."""
 
-# Requests are not logged: a pipe would fill, and who was answered what is seen by the client.
+# Requests are not logged: a pipe would fill, and clients see the answers themselves.
 # The names in a configuration have at most 253 characters, the tables' default is 64.
 _HEAD = """\
 daemon off;
@@ -68,7 +68,7 @@ _UNAVAILABLE = "return 503;"
 
 @dataclass(slots=True)
 class _Host:
-    """What becomes of requests for one host: by path, and otherwise."""
+    """The actions for requests to one host: by path, and otherwise."""
 
     exact: dict[str, str] = field(default_factory=dict)
     prefix: dict[str, str] = field(default_factory=dict)  # without the slash at the end
@@ -76,10 +76,10 @@ class _Host:
 
 
 def render(listens: Iterable[tuple[str, int]], store: Store) -> str:
-    """The configuration of an nginx that listens on these canonical addresses and ports.
+    """Return the configuration of an nginx that listens on these canonical addresses and ports.
 
-    Relative paths in it are in the folder that nginx is given as its prefix. Whatever text the
-    objects hold, it stays inside quotes.
+    Relative paths in it are in the folder that nginx is given as its prefix. All text of the
+    objects stays inside quotes, whatever it is.
     """
     listens = tuple(listens)
     families = {family_of(address) for address, _ in listens}
@@ -108,7 +108,7 @@ def _add(ingress: Ingress, hosts: dict[str, _Host], store: Store, families: set[
 
 
 def _claim(host: _Host, path: HTTPIngressPath, action: str) -> None:
-    """`ImplementationSpecific` is a prefix, as in ingress-nginx."""
+    """Add a path; `ImplementationSpecific` is a prefix, as in ingress-nginx."""
     if path.path_type == "Exact":
         host.exact.setdefault(path.path, action)
     else:
@@ -116,7 +116,9 @@ def _claim(host: _Host, path: HTTPIngressPath, action: str) -> None:
 
 
 def _action(backend: IngressBackend, namespace: str, store: Store, families: set[Family]) -> str:
-    """Ask the first cluster IP of a known family that has endpoints, on the wanted port."""
+    """Return the action for a backend: pass requests to the first cluster IP of a known family that
+    has endpoints, on the wanted port.
+    """
     if backend.service:
         key = (namespace, backend.service.name)
         service = store.service(key)
@@ -146,7 +148,7 @@ def _has_endpoints(store: Store, key: ServiceKey, port: ServicePort, family: Fam
 
 
 def _is_used(endpoint: Endpoint) -> bool:
-    """By a service proxy: it is ready, or serves while it terminates."""
+    """Tell whether a service proxy uses an endpoint: it is ready, or serves while terminating."""
     conditions = endpoint.conditions
     if conditions.ready is not False:
         return True
@@ -165,7 +167,9 @@ def _server(name: str, host: _Host, sockets: Sequence[str], fallback: str) -> It
 
 
 def _locations(host: _Host, fallback: str) -> Iterator[tuple[str, str, str]]:
-    """A prefix is two locations: nginx compares characters, Kubernetes parts of paths."""
+    """Yield modifier, path and action of each location. A prefix is two locations: nginx compares
+    characters, Kubernetes parts of paths.
+    """
     for path, action in host.exact.items():
         yield "= ", path, action
     for path, action in host.prefix.items():
@@ -177,12 +181,12 @@ def _locations(host: _Host, fallback: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _server_name(host: str) -> str:
-    """An expression for a wildcard, because `*` stands for several parts in nginx."""
+    """Return a server name; a wildcard is an expression, as nginx's `*` matches several parts."""
     if host.startswith("*."):
         return _quoted(rf"~^[^.]+{re.escape(host[1:])}$")
     return _quoted(host or "_")
 
 
 def _quoted(text: str) -> str:
-    """One parameter, whatever it holds: in quotes, only these two characters are special."""
+    """Quote any text as one parameter: in quotes, only these two characters are special."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -4,8 +4,8 @@
 
 starts the program as the first process of a process namespace, so that its workers end with it. It
 is killed when standard input ends (a pipe that only the launcher can write to), and by the kernel
-when this process is; each byte on standard input is a SIGHUP for it. When this process has ended,
-all of them are gone.
+when this process ends; for each byte on standard input it is sent a SIGHUP. When this process has
+ended, all of them have.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def main() -> None:
         sys.exit(f"cannot make a process namespace: {os.strerror(ctypes.get_errno())}")
     program = os.fork()
     if not program:
-        # It follows the thread that forked, and this process has no other.
+        # The signal is sent when the thread that forked ends, and this process has no other.
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.execv(sys.argv[1], sys.argv[1:])
-    os.closerange(3, 1 << 20)  # the sockets are the program's alone
+    os.closerange(3, 1 << 20)  # only the program needs the sockets
     ended = os.pidfd_open(program)
     while True:
         ready, _, _ = select.select([0, ended], [], [])

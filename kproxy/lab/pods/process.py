@@ -1,16 +1,16 @@
-"""Programs that run in a pod and see of the network what a container would see.
+"""Programs that run in a pod and see the network as a container would.
 
 A program is in the pod's network namespace, and in namespaces of its own for
 
 - mounts: /etc/resolv.conf is the pod's, /etc/hosts as kubelet writes it, /sys shows the pod's
-  interfaces, and names are looked up in those two files alone, whatever the machine's
-  /etc/nsswitch.conf and nscd would do. A file that is a symbolic link is covered where the link
-  leads; where there is none, or the link leads nowhere, an overlay of /etc has it.
+  interfaces, and names are looked up only by those two files, whatever the machine's
+  /etc/nsswitch.conf and nscd would do. If a file is a symbolic link, its target is covered; if it
+  does not exist, or the link is broken, an overlay of /etc has it.
 - its host name, which is the pod's;
 - processes: what it starts ends with it, and it ends with us, however that happens.
 
-Nothing of this is seen by anybody else, and all of it is gone with the program. The other files are
-the machine's; the environment is not.
+No other process sees any of this, and all of it ends with the program. The other files are the
+machine's; the environment is not.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from kproxy.lab.hosts import LabPod
 _CLONE_NEWNS, _CLONE_NEWUTS = 0x00020000, 0x04000000  # linux/sched.h
 _MS_BIND, _MS_REC, _MS_SLAVE, _MNT_DETACH = 0x1000, 0x4000, 0x80000, 2  # linux/mount.h
 
-# setpriv becomes unshare: killed when the thread that started it ends. The program is the first of
-# its process namespace: killed when unshare ends, and with it all others there.
+# setpriv executes unshare, which is killed when the thread that started it ends. The program is the
+# first of its process namespace: it is killed when unshare ends, and with it all others there.
 _CONTAINED = (
     *("setpriv", "--pdeathsig", "KILL", "--"),
     *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
@@ -56,7 +56,7 @@ fe00::0\tip6-mcastprefix
 fe00::1\tip6-allnodes
 fe00::2\tip6-allrouters
 """
-# Addresses in libc's order, a line each; a failure is told by its number, for the words vary.
+# Prints addresses in libc's order, a line each, or a failure with its number: its words vary.
 _LOOK_UP = """\
 import socket, sys
 try:
@@ -73,16 +73,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def run_in_pod(
     pod: LabPod, command: Sequence[str], *, resolv_conf: str, timeout_s: float = 60
 ) -> CompletedProcess[str]:
-    """What the program wrote, and its exit status: 127 if there is none of that name.
+    """Run a program; return its output and exit status, which is 127 if no program has that name.
 
     `resolv_conf` is the text of the pod's /etc/resolv.conf (`kproxy.dns.resolv_conf`). Standard
-    input is empty. Raises KernelRefused if it is not done after `timeout_s` (it is killed then),
+    input is empty. Raises KernelRefused if it has not ended after `timeout_s` (it is killed then),
     Unsupported without the privilege, BadInput if the command is empty.
     """
     if not command:
         raise BadInput([f"no command to run in {pod.name}"])
     started: Future[Popen[str]] = Future()
-    # It stays in its namespaces to its end; and as long as the program, which would end with it.
+    # The thread cannot leave its namespaces. It lives as long as the program, which would be killed
+    # when it ends.
     keeper = threading.Thread(
         target=_start_and_stay, args=(started, pod, command, resolv_conf), name="kproxy-in-pod"
     )
@@ -105,9 +106,9 @@ def run_in_pod(
 def resolve(
     pod: LabPod, name: str, *, resolv_conf: str, family: Family | None = None, timeout_s: float = 60
 ) -> list[str]:
-    """The addresses that libc's getaddrinfo finds in the pod, in its order; [] if there are none.
+    """Return the addresses that libc's getaddrinfo finds in the pod, in its order; [] if none.
 
-    Raises KernelRefused with its words for every other failure, such as no answer.
+    Raises KernelRefused with libc's message for every other failure, such as no answer.
     """
     wanted = family.socket_family if family else socket.AF_UNSPEC
     command = (sys.executable, "-I", "-S", "-c", _LOOK_UP, name, str(int(wanted)))
@@ -123,7 +124,7 @@ def resolve(
 
 
 def hostname(pod: LabPod) -> str:
-    """What `hostname` says in the pod: its own name, or of the host network its node's.
+    """Return what `hostname` prints in the pod: its name, or on the host network its node's.
 
     Source: pkg/kubelet/util/util.go (truncatePodHostnameIfNeeded)
     """
@@ -133,7 +134,10 @@ def hostname(pod: LabPod) -> str:
 
 
 def hosts_file(pod: LabPod) -> str:
-    """The pod's /etc/hosts. Source: pkg/kubelet/kubelet_pods.go (managedHostsFileContent)."""
+    """Return the pod's /etc/hosts.
+
+    Source: pkg/kubelet/kubelet_pods.go (managedHostsFileContent)
+    """
     name = hostname(pod)
     return _HOSTS + "".join(f"{address}\t{name}\n" for address in pod.addresses.values())
 
@@ -141,7 +145,7 @@ def hosts_file(pod: LabPod) -> str:
 def _start_and_stay(
     started: Future[Popen[str]], pod: LabPod, command: Sequence[str], resolv_conf: str
 ) -> None:
-    """In a thread of its own, which does not come back from where it goes."""
+    """Start the program and wait for it, in a thread of its own: it cannot leave the namespaces."""
     try:
         _unshare()
         _mount_files({"resolv.conf": resolv_conf, "hosts": hosts_file(pod)})
@@ -165,7 +169,9 @@ def _start_and_stay(
 
 
 def _environment(pod: LabPod) -> dict[str, str]:
-    """A container's: the machine's may name proxies, search domains and settings of curl."""
+    """Return a container's environment: the machine's may name proxies, search domains and
+    settings of curl.
+    """
     return {"PATH": _PATH, "HOME": "/", "HOSTNAME": hostname(pod), "LC_ALL": "C"}
 
 
@@ -188,7 +194,9 @@ def _mount_files(files: Mapping[str, str]) -> None:
 
 
 def _unshare() -> None:
-    """Of mounts and the host name. Mounts made here stay here; the machine's unmounts arrive."""
+    """Leave the machine's namespaces of mounts and the host name. Mounts made here stay here; the
+    machine's unmounts take effect here, too.
+    """
     if _libc.unshare(_CLONE_NEWNS | _CLONE_NEWUTS):
         raise _failure("make a mount namespace")
     _mount("", Path("/"), flags=_MS_REC | _MS_SLAVE)

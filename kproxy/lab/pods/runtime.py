@@ -1,4 +1,6 @@
-"""Pods that come and go while a lab runs: a namespace, cables, addresses and a server for each."""
+"""Pods that are added and removed while a lab runs, each with a namespace, cables, addresses and a
+server.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +28,15 @@ from kproxy.lab.topology.kernel_settings import set_up_kernel
 from kproxy.lab.topology.pods import PodNetwork
 from kproxy.lab.topology.rules import Rules
 
-# Of interfaces: far above those of a lab's build and those that the kernel gives.
+# The first index of interfaces: far above those of a lab's build and those that the kernel gives.
 _FIRST_INDEX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sandbox:
-    """A pod with a namespace of its own. `number`: of its addresses, on its node.
+    """A pod with a namespace of its own. `number` is that of its addresses, on its node.
 
-    `cable`: as it is called on the node, and on the router if the model has one there.
+    `cable` has its name on the node, and on the router if the model has a cable there.
     """
 
     pod: LabPod
@@ -57,9 +59,9 @@ class PodRuntime:
         variant: str,
         server: PodServer,
     ) -> None:
-        """`namespaces`: of the nodes and the router, by name. `variant`: of iptables.
+        """Take the `namespaces` of the nodes and the router, by name, and the iptables `variant`.
 
-        What `server` serves besides is not touched.
+        Other pods that `server` serves are not affected.
         """
         self._spec = spec
         self._nodes = {node.name: node for node in spec.nodes}
@@ -79,36 +81,36 @@ class PodRuntime:
         }
 
     def start(self, wanted: Sequence[tuple[PodSpec, str]]) -> list[LabPod]:
-        """Run pods on nodes, all in one go; in the order of `wanted`, pod and name of its node.
+        """Run pods on nodes, all at once; return them in the order of `wanted`, which has each pod
+        and the name of its node.
 
         Returns when their links carry packets and their servers listen. `PodSpec.name` is the
-        host's name (`kproxy.lab.names.host_name`). Raises BadInput where there is no such node, a
+        host's name (`kproxy.lab.names.host_name`). Raises BadInput if there is no such node, a
         name or a port is taken or a node has no address left, Unsupported and KernelRefused;
         nothing of any of them is left then.
         """
         return apart(partial(self._start, wanted))
 
     def stop(self, *names: str) -> None:
-        """End pods, also in the middle of connections; their addresses are the last to be reused.
+        """End pods, even with open connections; their addresses are the last to be reused.
 
-        All that they had on node and router is gone then, whichever step fails. Raises
-        KernelRefused.
+        All that they had on node and router is removed, whichever step fails. Raises KernelRefused.
         """
         apart(partial(self._stop, names))
 
     def stop_accepting(self, name: str) -> None:
-        """As SIGTERM does: its ports are closed, open connections may end."""
+        """Close a pod's ports, as SIGTERM does; open connections may continue to their end."""
         self._server.stop_accepting(name)
 
     def open_connections(self, name: str) -> int:
-        """Of clients that have no answer yet."""
+        """Return the number of clients of a pod that have no answer yet."""
         return self._server.open_connections(name)
 
     def set_health(self, name: str, probe: Probe, *, healthy: bool) -> None:
         """Let a pod fail or pass such a probe from now on.
 
-        HTTP: it answers 503 at that port and path. TCP: it refuses connections to that port.
-        Raises BadInput for a probe that cannot be asked.
+        To fail an HTTP probe, it answers 503 at that port and path; to fail a TCP probe, it refuses
+        connections to that port. Raises BadInput for a probe that cannot be asked.
         """
         pod = self._pods[name]
         asked = question(probe, next(iter(pod.addresses.values())), pod.spec.ports)
@@ -118,7 +120,7 @@ class PodRuntime:
             self._server.set_port(name, asked.port, closed=not healthy)
 
     def close(self) -> None:
-        """End all pods, with the nodes: their links go with the namespaces, and nothing is left."""
+        """End all pods, when the nodes end too: their links are removed with the namespaces."""
         for name in self._pods:
             self._server.unlisten(name)
         for sandbox in self._sandboxes.values():
@@ -174,7 +176,9 @@ class PodRuntime:
             raise BadInput(found)
 
     def _sandbox(self, undo: ExitStack, pod: PodSpec, node: str) -> _Sandbox:
-        """Nothing but the namespace and what is set aside."""
+        """Return a sandbox with a namespace and reserved addresses and interface name, not yet
+        connected.
+        """
         number, addresses = self._free[node].take()
         undo.callback(self._free[node].free, number)
         name = free_interface(pod.name, self._interfaces)
@@ -238,7 +242,7 @@ class PodRuntime:
                 await_running(links, [*upper, *(network.node_links if place != ROUTER else ())])
 
     def _places(self, sandboxes: Sequence[_Sandbox]) -> Iterator[tuple[str, list[_Sandbox]]]:
-        """Where cables of pods end, and of which."""
+        """Yield each host at which cables of pods end, and the sandboxes of these pods."""
         if self._network.uses_router and sandboxes:
             yield ROUTER, list(sandboxes)
         in_order = sorted(sandboxes, key=attrgetter("node"))
@@ -261,9 +265,9 @@ class PodRuntime:
             self._rules(place, sandboxes).revoke()
 
     def _unplug(self, place: str, sandboxes: Iterable[_Sandbox]) -> None:
-        """Both ends of the cables are gone then, with their addresses and routes.
+        """Delete both ends of the cables, with their addresses and routes.
 
-        After an error some are not there, and a stranger may have the name of one.
+        After an error some do not exist, and another interface may have the name of one.
         """
         with self._namespaces[place].entered(), Links() as links:
             there = dict(socket.if_nameindex())

@@ -1,4 +1,4 @@
-"""What the pods of a lab do: say who they are and whom they saw.
+"""The server of a lab's pods: a pod answers with its name and the client that it saw.
 
 One thread serves the sockets of all pods; each was made in its pod's namespace and stays there.
 An answer is one line of JSON, `{"pod": ..., "source": ..., "source_port": ..., "port": ...}`: over
@@ -32,9 +32,9 @@ _LINE_MAX_BYTES = 65536
 
 
 class PodServer:
-    """Its thread starts with the first pod; pods come and go by any thread. At the end `close`.
+    """The server of all pods. Its thread starts with the first pod and ends with `close`.
 
-    Their names are those of hosts.
+    Any thread may add and remove pods. Their names are those of hosts.
     """
 
     def __init__(self) -> None:
@@ -66,11 +66,11 @@ class PodServer:
             self._reactor.call(served.close)
 
     def stop_accepting(self, name: str) -> None:
-        """As a server does at SIGTERM: its ports are closed, open connections go on."""
+        """Close a pod's ports, as a server does at SIGTERM; open connections continue."""
         self._reactor.call(self._served[name].stop_accepting)
 
     def open_connections(self, name: str) -> int:
-        """How many clients have no answer yet, whether they have asked or not."""
+        """Return how many clients have no answer yet, whether they have asked or not."""
         return len(self._served[name].connections)
 
     def set_path(self, name: str, port: int, path: str, *, fails: bool) -> None:
@@ -79,9 +79,9 @@ class PodServer:
         (failing.add if fails else failing.discard)((port, path))
 
     def set_port(self, name: str, number: int, *, closed: bool) -> None:
-        """Refuse new connections to a TCP port from now on, or take them again.
+        """Refuse new connections to a TCP port from now on, or accept them again.
 
-        Nothing happens where the pod does not serve the port, or accepts no more.
+        Nothing happens if the pod does not serve the port, or does not accept connections any more.
         """
         self._reactor.call(partial(self._served[name].set_port, number, closed=closed))
 
@@ -92,7 +92,7 @@ class PodServer:
 
 
 class _Served:
-    """A pod that is served. `failing`: where it answers 503, as port and path.
+    """A pod that is served. `failing` has the ports and paths where it answers 503.
 
     Its methods are for the reactor's thread.
     """
@@ -111,7 +111,7 @@ class _Served:
             self._ports[port] = [self._serve(port, sock) for sock in sockets]
 
     def stop_accepting(self) -> None:
-        """Close all ports, and leave the connections."""
+        """Close all ports, and keep the connections."""
         self._accepting = False
         for port in self._ports:
             self._close_port(port)
@@ -139,7 +139,7 @@ class _Served:
         return self._reactor.listen(sock, self.connections, partial(self._start, port))
 
     def _close_port(self, port: PortSpec) -> None:
-        """Close it. Whose connection the kernel has accepted already is not turned away."""
+        """Close a port, after accepting the connections that the kernel has already established."""
         for watched in self._ports[port]:
             if isinstance(watched, Listener):
                 while watched.accept():
@@ -161,7 +161,7 @@ class _Served:
         reply = _reply_to(received, answer, self.failing)
         if data and reply is None and len(received) < _LINE_MAX_BYTES:
             return
-        # Far smaller than an empty send buffer.
+        # It is far smaller than an empty send buffer.
         connection.send(_line(answer) if reply is None else reply)
         connection.close()
 
@@ -172,7 +172,7 @@ class _Served:
             except BlockingIOError:
                 return
             answer = _answer(self._pod.name, client, sock.getsockname()[1])
-            with suppress(OSError):  # it cannot be reached, or a probe forged its address
+            with suppress(OSError):  # the client cannot be reached, or a probe forged its address
                 sock.sendto(reply_prefix(data) + _line(answer), client)
 
 
@@ -187,7 +187,7 @@ def _line(answer: dict[str, object]) -> bytes:
 def _reply_to(
     received: bytearray, answer: dict[str, object], failing: Container[tuple[int, str]]
 ) -> bytes | None:
-    """None if more must come."""
+    """Return the reply to what was received; None if it is incomplete."""
     if b"\n" not in received:
         return None
     if is_http(bytes(received)):
@@ -196,7 +196,7 @@ def _reply_to(
 
 
 def _open_port(pod: LabPod, port: PortSpec) -> list[socket.socket]:
-    """One socket for each family."""
+    """Return an open socket of each family. Raises BadInput if the port is taken, Unsupported."""
     with pod.namespace.entered(), ExitStack() as undo:
         opened = []
         for family, address in pod.addresses.items():
