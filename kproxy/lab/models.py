@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 
 class Attachment(enum.Enum):
-    """How a pod is connected to its node."""
+    """The ways in which a pod can be connected to its node."""
 
     VETH = "veth"
     """A point-to-point link of its own: all that the pod sends passes the node's netfilter."""
@@ -32,7 +32,7 @@ class Attachment(enum.Enum):
 
 
 class Transport(enum.Enum):
-    """How a packet reaches a pod of another node."""
+    """The ways in which a packet can reach a pod of another node."""
 
     ROUTER = "router"
     """The VPC router knows which node has which pod subnet."""

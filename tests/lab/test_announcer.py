@@ -1,4 +1,4 @@
-"""Which node load balancers' addresses lead to, as Services come, go and share."""
+"""The nodes that load balancers' addresses lead to, when Services change or share them."""
 
 from __future__ import annotations
 

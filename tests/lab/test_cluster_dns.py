@@ -1,4 +1,4 @@
-"""What makes a lab's DNS, and by what it answers."""
+"""The objects of a lab's DNS, and the records that it answers from."""
 
 from __future__ import annotations
 

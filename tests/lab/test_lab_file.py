@@ -1,4 +1,4 @@
-"""The file form of a lab: what is read from it, and every wrong shape with its place."""
+"""The file form of a lab: the spec that is read from it, and each wrong shape with its place."""
 
 from pathlib import Path
 

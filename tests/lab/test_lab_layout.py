@@ -1,4 +1,4 @@
-"""Who has which address and which name."""
+"""The addresses and names of a lab's hosts."""
 
 import pytest
 
@@ -167,8 +167,8 @@ def test_second_ports_differ_where_long_names_do() -> None:
     assert second_port("worker-node-1") != second_port("worker-node-2")
 
 
-def test_addresses_of_pods_that_come_and_go() -> None:
-    """They follow those of the spec's pods; what is free again has to wait for all others."""
+def test_addresses_of_pods_that_are_added_and_removed() -> None:
+    """They follow those of the spec's pods; a freed address is reused after all others."""
     subnets = Layout.of(SPEC).subnets["node-a"]
     free = PodAddresses(subnets, pods=2)
     first = free.take()

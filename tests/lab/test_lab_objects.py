@@ -53,7 +53,9 @@ SPEC = LabSpec(
 
 @pytest.fixture
 def here() -> Iterator[Namespace]:
-    """Not entered: pods must have one, and reading one's own needs no privilege."""
+    """Yield a namespace that pods can have; opening one's own, without entering it, needs no
+    privilege.
+    """
     with Namespace.current() as namespace:
         yield namespace
 

@@ -1,4 +1,4 @@
-"""What is wrong with a lab, every problem with its place."""
+"""The check of a lab spec: every problem with its place."""
 
 import pytest
 
@@ -307,7 +307,7 @@ RIGHT = [
         "families": (Family.IPV4,),
         "load_balancer_cidrs": ("192.168.30.7/32",),
     },
-    # Public addresses of an edge that is not there overlap nothing.
+    # Without an edge, its public addresses do not count as overlapping.
     {"nodes": (A,), "client_cidrs": ("203.0.113.0/24", "2001:db8:198::/64")},
     {**edge(public_cidrs=("203.0.113.0/24",)), "families": (Family.IPV4,)},
     {"nodes": (A,), "routes": {"203.0.113.0/24": "a", "10.96.0.0/16": "a", "2001:db8::/64": "a"}},

@@ -1,4 +1,4 @@
-"""Ingress objects as a configuration of nginx: one text as a whole, and the rules one by one."""
+"""The configuration of nginx for Ingress objects: a whole text, and each rule by itself."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def filled(*objects: Any) -> Store:
 
 
 def servers(*objects: Any) -> dict[str, dict[str, str]]:
-    """Server name -> location -> action."""
+    """Return server name -> location -> action."""
     found: dict[str, dict[str, str]] = {}
     for line in render(V4, filled(*objects)).splitlines():
         if matched := re.fullmatch(r" {8}server_name \"(.*)\";", line):
@@ -313,7 +313,7 @@ def test_a_resource_is_not_supported() -> None:
 
 
 def skeleton(text: str) -> str:
-    """The text as nginx sees it, each parameter in quotes made empty.
+    """Return the text as nginx reads it, with each quoted parameter made empty.
 
     Source: ngx_conf_read_token: a backslash protects what follows, only the same quote ends one.
     """
@@ -326,7 +326,7 @@ NASTY = st.text(st.sampled_from("\"'\\;{}#$ \n\r\t~*^=/ab.") | st.characters(), 
 
 @given(host=NASTY, text=NASTY, name=NASTY, ip=NASTY, kind=st.sampled_from(["Exact", "Prefix"]))
 def test_no_text_leaves_its_quotes(host: str, text: str, name: str, ip: str, kind: str) -> None:
-    """Not even of objects that nobody has checked."""
+    """This holds even for objects that were not validated."""
 
     def written(host: str, text: str, name: str, ip: str) -> str:
         objects = (

@@ -1,4 +1,4 @@
-"""What becomes of objects, with a control plane and without; and who follows, in which order."""
+"""The verbs for objects, with and without a control plane, and the order of the followers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Follower:
 
     @property
     def services(self) -> dict[str, list[str]]:
-        """Name -> its addresses outside."""
+        """Return each Service's name -> its load balancers' addresses."""
         found = [self.store.service(each) for each in self.store.services()]
         return {
             each.metadata.name: [at.ip for at in each.status.load_balancer.ingress]
@@ -91,7 +91,7 @@ class Follower:
 
 
 class IdleKubelet(Kubelet):
-    """Of nodes on which no Pod is to run."""
+    """A kubelet of nodes that run no Pods."""
 
     def __init__(self) -> None:
         pass

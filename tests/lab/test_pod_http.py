@@ -1,4 +1,4 @@
-"""A pod's answers in HTTP: when, and which."""
+"""A pod's answers in HTTP, and the requests that get one."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_nonsense_is_a_bad_request() -> None:
     ],
 )
 def test_a_probe_that_fails(failing: set[tuple[object, str]], status: str, ready: object) -> None:
-    """By port and by path, with its query."""
+    """It is identified by port and by path, with its query."""
     reply = answer_http(FULL.encode(), ANSWER, DATE, failing)
     assert reply
     head, _, body = reply.decode().partition("\r\n\r\n")

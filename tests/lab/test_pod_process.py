@@ -1,4 +1,4 @@
-"""What a pod is called, and by whom."""
+"""The host name of a pod, and its /etc/hosts."""
 
 from __future__ import annotations
 

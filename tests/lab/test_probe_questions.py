@@ -1,4 +1,4 @@
-"""What probes ask, and which answers are successes."""
+"""The requests of probes, and the answers that are successes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ NO_HTTP = f"{URL}: no complete answer in HTTP"
 
 @pytest.mark.parametrize(
     ("answer", "complete", "failure"),
-    [  # `complete`: before the server has closed the connection, and also what will never be one
+    [  # `complete` while the connection is open: an answer, or what will never be one
         (b"", False, NO_HTTP),
         (b"hello\n", False, NO_HTTP),
         (b"hello\r\n\r\n", True, NO_HTTP),

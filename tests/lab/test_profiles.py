@@ -1,4 +1,4 @@
-"""What a profile makes of the configuration of a node."""
+"""The configuration of a node under a profile."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def config(
     families: tuple[Family, ...] = tuple(Family),
     mode: str = "iptables",
 ) -> ProxyConfig:
-    """Of a node with these overrides."""
+    """Return the configuration of a node with these overrides."""
     spec = NodeSpec(name="node-a", config=overrides or {})
     lab = LabSpec(nodes=(spec,), profile=profile, families=families)
-    nowhere = cast(Namespace, None)  # nothing is asked of the node itself
+    nowhere = cast(Namespace, None)  # the namespace is not used
     node = LabNode(
         name="node-a", namespace=nowhere, addresses={}, spec=spec, subnets={}, gateways={}
     )

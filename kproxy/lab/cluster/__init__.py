@@ -5,5 +5,5 @@ setup            makes all of it when a lab starts
 kubelet          runs the Pods that are scheduled, and reports their status
 readiness        asks their readiness probes (`probe_questions`: what is asked)
 dns, announcer   follow the control plane's objects: names; routes of load balancers' addresses
-pod_handle       one running pod, for tests that tamper with it
+pod_handle       one running pod, for tests that disturb it
 """
