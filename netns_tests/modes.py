@@ -1,4 +1,4 @@
-"""The modes that tests go through, and how each one's kernel state is read back."""
+"""The proxy modes that tests are run with, and the reader of each one's kernel state."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from netns_tests.conformance import dump
 
 
 class Mode(Struct, frozen=True):
-    """A proxy mode, the variant of iptables it works with, and the layout in nftables mode.
+    """A proxy mode, the variant of iptables that it uses, and the layout in nftables mode.
 
-    `local_fallback`: of ipvs mode, see `IpvsOptions`.
+    `local_fallback` is for ipvs mode, see `IpvsOptions`.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Mode(Struct, frozen=True):
         )
 
     def dump(self) -> str:
-        """What a proxy of this mode left in the calling thread's namespace."""
+        """Return what a proxy of this mode left in the calling thread's namespace."""
         match self.name:
             case "ipvs":
                 return dump.ipvs(self.variant)

@@ -51,7 +51,7 @@ class Bench:
         return Xtables(family, self.mode.variant)
 
     def state(self) -> State:
-        """What the kernel's own tools print, in a form where only meaningful order counts.
+        """Return what the kernel's own tools print, in a form where only meaningful order counts.
 
         That includes the slots of the flat layout, provided that they are 0 to N-1.
         """
@@ -59,7 +59,7 @@ class Bench:
 
 
 def _without_slots(state: State) -> State:
-    """With the slots of each frontend in order, whatever history has made of them."""
+    """Return the state with each frontend's slots sorted, whatever order its history left."""
     frontends: dict[str, dict[int, str]] = {}
     others: State = {}
     for name, lines in state.items():
@@ -75,13 +75,13 @@ def _without_slots(state: State) -> State:
 
 @contextmanager
 def bench(mode: Mode) -> Iterator[Bench]:
-    """The calling thread is on a new node, which has addresses, for the duration of the block."""
+    """Let the calling thread be on a new node, which has addresses, inside the block."""
     with new_node():
         yield Bench(mode)
 
 
 def random_cluster(edits: int = 40) -> RandomCluster:
-    """With some history."""
+    """Return a cluster with some history."""
     cluster = RandomCluster(11)
     for _ in range(edits):
         cluster.edit()
@@ -89,14 +89,14 @@ def random_cluster(edits: int = 40) -> RandomCluster:
 
 
 def filled(node: Bench, edits: int = 40) -> RandomCluster:
-    """A cluster with some history, which the node is in step with now."""
+    """Return a cluster with some history, after syncing the node to it."""
     cluster = random_cluster(edits)
     node.sync(cluster.objects.values())
     return cluster
 
 
 def fresh_state(mode: Mode, objects: Iterable[KubernetesObject]) -> State:
-    """What a new proxy makes of these objects on a new node."""
+    """Return the state that a new proxy makes of these objects on a new node."""
     with bench(mode) as fresh:
         fresh.sync(objects)
         return fresh.state()

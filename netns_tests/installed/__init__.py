@@ -1,1 +1,1 @@
-"""kproxy as people install it: from its wheel, in an environment outside the checkout."""
+"""Tests of kproxy as users install it: from its wheel, in an environment outside the checkout."""

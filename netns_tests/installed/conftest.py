@@ -13,11 +13,11 @@ __all__ = ["place", "service"]
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
-    # With several workers each has a folder of its own below one that they share.
+    # Each of several workers has its own folder below a shared one.
     return build_wheel(base.parent if base.name.startswith("popen-") else base)
 
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """kproxy, as `pip install kproxy` leaves it."""
+    """Return an environment with kproxy as `pip install kproxy` leaves it."""
     return make(tmp_path_factory.mktemp("environment") / "venv", wheel)

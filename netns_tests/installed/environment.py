@@ -14,7 +14,7 @@ _OURS = ("kproxy", "_kproxy", "__editable__")  # what an editable install of the
 
 
 class Environment:
-    """`folder` holds bin/python and what was installed. Nothing of the checkout is imported there:
+    """An environment in `folder`, with bin/python. Nothing of the checkout is imported there:
     commands run elsewhere, without PYTHONPATH.
     """
 
@@ -51,7 +51,7 @@ class Environment:
 
 
 def make(folder: Path, wheel: Path) -> Environment:
-    """Make an environment that has the wheel and what this test's own environment has besides.
+    """Make an environment that has the wheel and the other packages of the test's environment.
 
     Dependencies are linked, not installed again: it takes a second, and no network.
     """

@@ -1,4 +1,4 @@
-"""Packages with a backend each, as other people write and install them; most are broken."""
+"""Packages with a backend each, as other authors write and install them; most are broken."""
 
 from __future__ import annotations
 

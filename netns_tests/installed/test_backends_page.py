@@ -15,14 +15,14 @@ from netns_tests.run.running import Place
 PAGE = (ROOT / "docs" / "backends.md").read_text()
 (MANIFEST,) = re.findall(r"^```yaml\n(.*?)^```\n", PAGE, re.DOTALL | re.MULTILINE)
 COMMAND = re.compile(r"    \$ (.*)\n((?:    (?!\$).*\n)*)")
-BREAKS = {  # what the page says before a command -> how the module is broken for it
+BREAKS = {  # the page's words before a command -> the change that breaks the module for it
     "With `return True` in `intact`:": ("return self.read() == self.written", "return True"),
     "Without its method `read`:": ("def read(self)", "def look(self)"),
 }
 
 
 class Author:
-    """Follows the page in a folder with the example and the manifest."""
+    """An author who follows the page, in a folder with the example and the manifest."""
 
     def __init__(self, environment: Environment, place: Place) -> None:
         self._environment = environment

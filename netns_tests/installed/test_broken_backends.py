@@ -1,4 +1,4 @@
-"""A backend of somebody else may be broken: only who asks for it notices more than a line."""
+"""Broken backends of other packages: if their mode is not used, they cause only one log line."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from netns_tests.installed.environment import Environment, make
 from netns_tests.installed.plugins import FAULTS, install
 from netns_tests.run.running import Place, until
 
-BYSTANDERS = ("unimportable", "readless", "unreadable")  # nobody asks for them
+BYSTANDERS = ("unimportable", "readless", "unreadable")  # their modes are not used
 Service = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def crowded(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """With three broken backends beside kproxy's own."""
+    """Return an environment with three broken backends beside kproxy's own."""
     install(environment, BYSTANDERS, tmp_path_factory.mktemp("wheels"))
     return environment
 
 
 @pytest.fixture
 def there(crowded: Environment, place: Place) -> Place:
-    """A namespace where the kproxy of that environment is started, outside the checkout."""
+    """Return a namespace where the kproxy of that environment runs, outside the checkout."""
     place.python = str(crowded.python)
     place.cwd = place.folder
     place.environment = crowded.variables
@@ -33,7 +33,7 @@ def there(crowded: Environment, place: Place) -> Place:
 
 
 def faults(log: str) -> dict[str, int]:
-    """How often each bystander is named."""
+    """Return how often the log has each bystander's fault."""
     return {name: log.count(FAULTS[name]) for name in BYSTANDERS}
 
 
@@ -43,7 +43,7 @@ MODES = ["iptables", "nftables", pytest.param("ipvs", marks=pytest.mark.ipvs)]
 
 @pytest.mark.parametrize("mode", MODES)
 def test_run_goes_on_beside_them(mode: str, there: Place, service: Service) -> None:
-    """Through the first sync, the look for leftovers, looks for damage, and a change."""
+    """It runs the first sync, the search for leftovers, searches for damage, and a change."""
     path = there.write("web.yaml", service("web", "10.96.0.1"))
     running = there.start("--manifests", str(path), f"--proxy-mode={mode}")
     until("the look for leftovers", lambda: faults(running.log) == ONCE_EACH)
@@ -64,7 +64,7 @@ def test_once_and_cleanup(mode: str, there: Place, service: Service) -> None:
     assert there.rules() + there.tool("nft", "list", "ruleset") != before
     done = there.once("--cleanup")
     assert done.returncode == 0, done.stderr
-    # Its `cleanup` works, so nothing of it is left alone.
+    # Its `cleanup` works, so no warning says that something is left.
     assert faults(done.stderr) == ONCE_EACH | {"unreadable": 0}
     assert "Traceback" not in done.stderr
     assert "KUBE-" not in there.rules()
@@ -83,7 +83,7 @@ def test_modes_are_switched_beside_them(there: Place, service: Service) -> None:
 
 
 def test_demo_beside_them(crowded: Environment) -> None:
-    """A lab asks no other mode for leftovers, so what a broken `read` does is not found there."""
+    """A lab asks no other mode for leftovers, so it does not notice a broken `read`."""
     done = crowded.run("kproxy", "demo", "--json")
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)
@@ -94,7 +94,7 @@ def test_demo_beside_them(crowded: Environment) -> None:
 
 
 @pytest.mark.parametrize("name", ["unimportable", "readless"])
-def test_who_asks_for_a_broken_one_is_told(name: str, there: Place, service: Service) -> None:
+def test_a_broken_mode_is_refused(name: str, there: Place, service: Service) -> None:
     path = there.write("web.yaml", service("web", "10.96.0.1"))
     done = there.once("--manifests", str(path), "--once", f"--proxy-mode={name}")
     assert (done.returncode, done.stderr) == (1, f"kproxy: {FAULTS[name]}\n")
@@ -121,7 +121,7 @@ def here(asked_for: Environment, place: Place) -> Place:
 
 @pytest.mark.parametrize("name", ["unsyncable", "blind", "odd"])
 def test_a_sync_that_fails_is_tried_again(name: str, here: Place, service: Service) -> None:
-    """What `intact` does wrong is damage, so everything is written again."""
+    """A fault of `intact` counts as damage, so everything is written again."""
     path = here.write("web.yaml", service("web", "10.96.0.1"))
     running = here.start_without_waiting(
         "--manifests", str(path), f"--proxy-mode={name}", "--iptables-min-sync-period=0.1s"
@@ -143,7 +143,7 @@ def test_once_fails_with_its_name(name: str, here: Place, service: Service) -> N
 
 
 def test_cleanup_of_one_that_was_not_asked_for(here: Place) -> None:
-    """It is named, the others have done their work; who asks for its mode is told by the status."""
+    """It is named and the others are cleaned up; the status is 1 only if its mode is asked for."""
     left_alone = f"{FAULTS['unclean']}; what it may have left here is left alone"
     done = here.once("--cleanup")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""examples/backend as its author would have it: installed beside kproxy, checked, tested, used."""
+"""The backend of examples/backend as its author uses it: installed, checked, tested, run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from netns_tests.run.running import Place
 
 @pytest.fixture(scope="module")
 def project(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the example, somewhere else, with its package installed."""
+    """Return a copy of the example's folder, after its package was installed."""
     folder = tmp_path_factory.mktemp("sources") / "backend"
     shutil.copytree(ROOT / "examples" / "backend", folder)
     environment.install(folder)
@@ -23,7 +23,7 @@ def project(environment: Environment, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_it_is_typed(environment: Environment, project: Path) -> None:
-    """kproxy says that it is typed, so an author's strict mypy sees its types."""
+    """The package is marked as typed, so an author's strict mypy sees its types."""
     wrong = project / "wrong.py"
     wrong.write_text("from kproxy.backend import Support\nSupport(ok='yes')\n")
     done = environment.run("mypy", "--strict", "kproxy_minimal.py", "test_minimal.py", cwd=project)
@@ -65,7 +65,7 @@ def test_another_mode_removes_it(
     assert "minimal" not in place.tool("nft", "list", "tables")
 
 
-WORKS = [  # client, what it asks -> who may answer
+WORKS = [  # client, destination -> pods that may answer
     ("shell-c", "10.96.0.10:80", {"web-a", "web-b", "web-c"}),
     ("node-a", "10.96.0.10:80", {"web-a", "web-b", "web-c"}),
     ("shell-c", "10.96.0.10:7/UDP", {"web-a", "web-b", "web-c"}),

@@ -1,4 +1,4 @@
-"""A cluster on any network, with an edge, and what its hosts say of packets that end."""
+"""A cluster on any network, with an edge, and the questions that tests ask of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pod(name: str, *, host_network: bool = False) -> PodSpec:
 
 
 def spec(network: str, families: tuple[Family, ...] = BOTH) -> LabSpec:
-    """Two pods and one of the host network on node-a, one of each on node-b.
+    """Return a lab with two pods and one of the host network on node-a, one of each on node-b.
 
     The internet has no private addresses, which networks may leave unmasqueraded.
     """
@@ -47,7 +47,7 @@ def spec(network: str, families: tuple[Family, ...] = BOTH) -> LabSpec:
 
 
 def names(lab: Lab, family: Family) -> dict[str, str]:
-    """What an address is called. Pods of the host network are their nodes."""
+    """Return address -> name of its host. Pods of the host network are named as their nodes."""
     found = {host.addresses[family]: host.name for host in lab.clients.values()}
     found |= {each.addresses[family]: each.name for each in lab.pods.values()}
     for node in lab.nodes.values():
@@ -59,7 +59,7 @@ def names(lab: Lab, family: Family) -> dict[str, str]:
 
 
 def address(lab: Lab, name: str, family: Family) -> str:
-    """Of a host, or `EIP of` a node."""
+    """Return the address of a host, or of `EIP of` a node."""
     if name.startswith("EIP of "):
         return lab.nodes[name.removeprefix("EIP of ")].public[family]
     return lab.hosts[name].addresses[family]
@@ -68,7 +68,9 @@ def address(lab: Lab, name: str, family: Family) -> str:
 def met(
     lab: Lab, asked: Sequence[tuple[str, str]], family: Family, protocol: str
 ) -> dict[tuple[str, str], tuple[str, str] | str]:
-    """For each client and target who answered, and whom it saw; or how it failed."""
+    """Return, for each client and target, the pod that answered and the source that it saw, or the
+    failure.
+    """
     packets = [
         Packet(client=client, address=address(lab, target, family), port=80, protocol=protocol)
         for client, target in asked
@@ -84,7 +86,7 @@ def met(
 
 
 def followed(lab: Lab, packets: Sequence[Packet]) -> list[tuple[Journey, Reason]]:
-    """What became of probes, and why. All of one family."""
+    """Return the journeys of packets, all of one family, and the reasons why they ended."""
     family = family_of(packets[0].address)
     watched = {name: host for name, host in lab.hosts.items() if name not in lab.clients}
     with lab.hosts["router"].namespace.entered():

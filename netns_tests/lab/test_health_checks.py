@@ -1,4 +1,4 @@
-"""Health check node ports, asked as a load balancer asks: over real connections, from outside."""
+"""Health check node ports, checked as by a load balancer: over real connections, from outside."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ REFUSED = "refused"
 
 
 def exchange(lab: Lab, address: str, sent: bytes, *, port: int = PORT) -> str:
-    """All that comes back for these bytes from the client outside, with any date as `*`."""
+    """Send bytes from the client outside; return all that is answered, with any date as `*`."""
     with lab.clients["outside"].namespace.entered():
         try:
             sock = socket.create_connection((address, port), timeout=5)
@@ -122,7 +122,7 @@ def plain() -> Iterator[Lab]:
 
 
 def test_a_node_answers_for_its_own_endpoints(lab: Lab) -> None:
-    """The whole life of a Service, in each mode: the rules of a mode must let these packets in."""
+    """This is the whole life of a Service, in each mode: its rules must accept these packets."""
     for family, vip in zip(Family, VIPS, strict=True):
         assert ask(lab, "node-a", family) == answer(1)
         assert ask(lab, "node-b", family) == answer(0)
@@ -243,7 +243,7 @@ def test_methods_bodies_and_pieces(plain: Lab) -> None:
 
 @contextmanager
 def connections(lab: Lab, count: int) -> Iterator[list[socket.socket]]:
-    """So many to node-a from outside, on which nothing has been sent."""
+    """Yield `count` connections to node-a from outside, on which nothing was sent."""
     address = lab.nodes["node-a"].addresses[Family.IPV4]
     with ExitStack() as stack:
         with lab.clients["outside"].namespace.entered():
@@ -254,14 +254,14 @@ def connections(lab: Lab, count: int) -> Iterator[list[socket.socket]]:
         yield socks
 
 
-def test_silent_clients_are_cut_off_and_hold_nobody_up(
+def test_silent_clients_are_cut_off_and_delay_no_other(
     plain: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "TIMEOUT_S", 1.0)
     with connections(plain, server.CONNECTIONS_MAX + 20) as silent:
         silent[-1].sendall(b"GET / HTT")
         assert ask(plain, "node-a") == answer(1)
-        assert received(silent[0]) == ""  # the oldest had to give way
+        assert received(silent[0]) == ""  # the oldest is closed for new ones
         assert received(silent[-1]) == ""  # after TIMEOUT_S
         assert ask(plain, "node-a") == answer(1)
 

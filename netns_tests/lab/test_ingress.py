@@ -1,4 +1,4 @@
-"""Ingress: a real nginx as a pod, asked by real HTTP requests."""
+"""Ingress: a real nginx as a pod, with real HTTP requests."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def ingress(of: str, *, path: str = "/", default: str = "") -> Ingress:
 
 
 def ask(lab: Lab, host: str = "shop", path: str = "/", pod: str = "front") -> str | int:
-    """The pod that answered, or the status if none did."""
+    """Return the pod that answered, or the status if none did."""
     front = lab.pods[pod]
     asked = HttpRequest(
         client="shell",
@@ -276,7 +276,7 @@ def test_a_request_under_way_is_answered_as_it_began(small: Lab) -> None:
 
 
 def test_an_unusable_configuration_leaves_the_former_in_force(small: Lab) -> None:
-    """Such a path comes from a program only: a manifest with it is refused."""
+    """Only a program can use such a path: a manifest with it is refused."""
     small.apply([ingress("one")])
     with pytest.raises(KernelRefused, match=r"(?s)nginx of pod .*front failed.*too long parameter"):
         small.apply([ingress("two", path="/" + "x" * 5000)])
@@ -291,7 +291,7 @@ def test_a_lab_without_proxies_has_its_nginx() -> None:
 
 
 def test_without_proxies_it_follows_a_control_plane() -> None:
-    """It knows the Service by then, but nobody translates its address."""
+    """It knows the Service then, but no proxy translates its address."""
     with Lab(replace(SMALL, control_plane=True), mode=None) as lab:
         lab.apply([ONE, ingress("one")])
         assert ask(lab) == 502
@@ -303,20 +303,20 @@ def test_without_proxies_it_follows_a_control_plane() -> None:
 
 
 def processes(inode: int) -> list[int]:
-    """In the network namespace of that number."""
+    """Return the processes in the network namespace with that inode."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if os.stat(path / "ns" / "net").st_ino == inode:
                 found.append(int(path.name))
-        except OSError:  # gone meanwhile
+        except OSError:  # it has ended meanwhile
             continue
     return sorted(found)
 
 
 @contextmanager
 def watched(pids: list[int]) -> Iterator[list[int]]:
-    """Descriptors of processes: one can be read when its process has ended."""
+    """Yield descriptors of processes, each readable when its process has ended."""
     with ExitStack() as stack:
         descriptors = []
         for pid in pids:

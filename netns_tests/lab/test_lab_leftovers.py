@@ -1,4 +1,4 @@
-"""A lab touches nothing but its own namespaces, and nothing outlives it."""
+"""A lab changes only its own namespaces, and nothing of it is left."""
 
 import gc
 import json
@@ -23,7 +23,7 @@ from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, le
 from kproxy.lab.leftovers import RECORDS
 from kproxy.lab.spec import BalancerSpec, EdgeSpec
 
-# They count or describe what the kernel has done, or change with time; no setting lives there.
+# They count or describe what the kernel has done, or change with time; none is a setting.
 UNSTABLE = {"nf_conntrack_count", "fdb-count", "random"}
 
 
@@ -45,11 +45,11 @@ def name() -> str:
 
 
 def machine(name: str) -> dict[str, object]:
-    """Everything of the machine's own namespace that a lab might alter.
+    """Return all state of the machine's own namespace that a lab might change.
 
-    Of the shared folders only what bears `name` or belongs to this process: others may be at work.
+    From shared folders, only entries with `name` or of this process: other processes may use them.
     """
-    gc.collect()  # what earlier tests left to it may hold descriptors
+    gc.collect()  # garbage of earlier tests may hold descriptors
     rules = [
         "iptables-legacy-save",
         "ip6tables-legacy-save",
@@ -105,7 +105,7 @@ def test_the_machine_is_as_before(
     name: str, network: str, publish: bool, edge: EdgeSpec | None
 ) -> None:
     with Lab(spec("warm", network, edge), mode=None, publish=publish):
-        pass  # what is loaded or made once per machine: modules, the folder /run/netns
+        pass  # loads or makes what exists once per machine: modules, the folder /run/netns
     before = machine(name)
     with Lab(spec(name, network, edge), mode=None, publish=publish) as lab:
         during = machine(name)
@@ -127,7 +127,7 @@ def test_published_names(name: str) -> None:
 
 
 def test_the_record_is_there_as_long_as_a_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else a kill in between would leave a name that nobody knows."""
+    """Otherwise a kill in between would leave an unrecorded name."""
     seen: list[tuple[str, bool, bool]] = []
 
     def note(step: str, original: Callable[..., object]) -> Callable[..., object]:
@@ -207,7 +207,7 @@ with ExitStack() as stack:
 
 @contextmanager
 def child(name: str) -> Iterator[tuple[subprocess.Popen[str], dict[int, int]]]:
-    """A process with one anonymous and one published lab; inode -> cookie of its namespaces."""
+    """Yield a process with one anonymous and one published lab; inode -> cookie of namespaces."""
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, name],
         stdin=subprocess.PIPE,
@@ -232,28 +232,28 @@ def test_nothing_is_left_after_a_kill_and_the_next_start(name: str) -> None:
     with child(name) as (process, namespaces):
         assert len(namespaces) == 2 * len(CHILDS_HOSTS)
         assert _living(namespaces) == set(namespaces.values())
-        # Not after the kill: then any lab that starts on this machine takes them away.
+        # Not checked after the kill: any lab that starts on this machine removes them then.
         published = {each for each in netns.published_names() if each.startswith(name)}
         assert published == {f"{name}-published-{host}" for host in CHILDS_HOSTS}
         os.kill(process.pid, signal.SIGKILL)
         process.wait(10)
-        with Namespace.create() as stranger:  # not recorded anywhere: not ours to remove
-            stranger.publish(f"{name}-stranger")
+        with Namespace.create() as other:  # not recorded anywhere: not ours to remove
+            other.publish(f"{name}-other")
             with Lab(spec("next"), mode=None):
                 pass
-            assert f"{name}-stranger" in netns.published_names()
+            assert f"{name}-other" in netns.published_names()
         assert _living(namespaces) == set()
     assert machine(name) == before
 
 
-def test_a_living_lab_is_left_alone(name: str) -> None:
+def test_a_running_lab_keeps_its_names(name: str) -> None:
     with child(name):
         with Lab(spec("next"), mode=None):
             pass
         assert f"{name}-published-node-a" in netns.published_names()
 
 
-def test_a_name_that_somebody_else_took_over_is_left_alone(name: str) -> None:
+def test_a_name_that_another_process_reused_is_kept(name: str) -> None:
     with child(name) as (process, _):
         taken = f"{name}-published-node-a"
         run(["ip", "netns", "delete", taken])
@@ -294,7 +294,7 @@ def test_nothing_is_left_of_a_publication_cut_short(name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [0, 0o644])
-def test_what_somebody_else_is_about_to_publish_is_left_alone(name: str, mode: int) -> None:
+def test_a_name_that_another_process_is_about_to_publish_is_kept(name: str, mode: int) -> None:
     """`ip netns add` makes an empty file, and then mounts the namespace on it."""
     with child(name) as (process, _):
         taken = netns.RUN_DIR / f"{name}-published-node-a"
@@ -311,9 +311,10 @@ def test_what_somebody_else_is_about_to_publish_is_left_alone(name: str, mode: i
 
 
 def _living(namespaces: dict[int, int]) -> set[int]:
-    """Cookies of those namespaces that a process, a descriptor or a name under /run/netns holds.
+    """Return the cookies of the namespaces that a process, a descriptor or a name under /run/netns
+    holds.
 
-    Inodes are given out again at once, perhaps to somebody else's namespace; cookies never.
+    Inodes are reused at once, perhaps for another process's namespace; cookies never.
     """
     paths = [
         *netns.RUN_DIR.glob("*"),
@@ -328,7 +329,7 @@ def _living(namespaces: dict[int, int]) -> set[int]:
             if status.st_dev != device or status.st_ino not in namespaces:
                 continue
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:  # gone meanwhile
+        except OSError:  # it was removed meanwhile
             continue
         with Namespace(descriptor, str(path)) as namespace:
             found.add(namespace.run(_cookie))

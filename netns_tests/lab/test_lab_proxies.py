@@ -1,4 +1,4 @@
-"""A proxy on each node: objects go in, connections come out at pods."""
+"""The proxies of a lab's nodes: connections reach the pods that the objects ask for."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 
 def ask(lab: Lab, client: str, address: str, port: int = 80) -> tuple[object, object]:
-    """Which pod answered, and the source it saw."""
+    """Return the pod that answered, and the source that it saw."""
     with (
         lab.hosts[client].namespace.entered(),
         socket.create_connection((address, port), timeout=5) as sock,

@@ -1,4 +1,4 @@
-"""Who reaches whom in a lab without proxies, from which address, by real connections."""
+"""Connectivity and source addresses in a lab without proxies, by real connections."""
 
 import json
 import socket
@@ -41,7 +41,7 @@ def lab() -> Iterator[Lab]:
 def ask(
     lab: Lab, client: str, address: str, port: int, kind: socket.SocketKind
 ) -> dict[str, object]:
-    """The answer to one line or datagram. Raises OSError."""
+    """Return the answer to one line or datagram. Raises OSError."""
     with lab.hosts[client].namespace.entered():
         sock = socket.socket(socket_family(address), kind)
     with sock:
@@ -106,7 +106,7 @@ def test_three_hundred_connections_at_once(lab: Lab) -> None:
 
 
 def test_a_backlog_of_three_hundred(lab: Lab) -> None:
-    """All are established before the first line is sent."""
+    """All connections are established before the first line is sent."""
     address = lab.pods["web-2"].addresses[V4]
     with lab.clients["outside"].namespace.entered():
         socks = [socket.create_connection((address, 8080), timeout=5) for _ in range(300)]
@@ -121,7 +121,7 @@ def test_a_backlog_of_three_hundred(lab: Lab) -> None:
 
 
 def test_every_address_can_be_used_at_once() -> None:
-    """IPv6 neighbours are asked from link-local addresses, which must be there and be settled."""
+    """IPv6 neighbour discovery uses link-local addresses, which must exist and not be tentative."""
     with Lab(SPEC, mode=None) as lab:
         for host in lab.hosts.values():
             found = host.namespace.run(lambda: run(["ip", "-6", "address"]))
@@ -134,7 +134,7 @@ def test_every_address_can_be_used_at_once() -> None:
 
 @pytest.mark.parametrize("family", list(Family))
 def test_refusals_are_not_rate_limited(lab: Lab, family: Family) -> None:
-    """200 closed UDP ports of one pod, each refused by ICMP."""
+    """A client sends to 200 closed UDP ports of one pod; ICMP refuses each."""
     address = lab.pods["web-1"].addresses[family]
     for port in range(20000, 20200):
         with pytest.raises(ConnectionRefusedError):
@@ -158,7 +158,7 @@ def test_the_router_refuses_what_it_has_no_route_for(lab: Lab, address: str, rea
     [("203.0.113.7", "203.0.113.0/24"), ("2001:db8:113::7", "2001:db8:113::/64")],
 )
 def test_routes_move_at_run_time(address: str, cidr: str) -> None:
-    """The address sits on both nodes, so that whoever gets the packet refuses the port."""
+    """Both nodes have the address, so that the one that gets the packet refuses the port."""
     with Lab(SPEC, mode=None) as lab:
         assert lab.network.routes[cidr] == "node-a"
         assert _next_hop(lab, address) == lab.nodes["node-a"].addresses[family_of(address)]
@@ -228,7 +228,7 @@ def test_one_family_only(family: Family) -> None:
 
 
 def test_sctp_needs_a_kernel_that_has_it() -> None:
-    """Either it works, or the lab says why not and leaves nothing up."""
+    """It either works, or the lab reports the reason and leaves nothing running."""
     pod = PodSpec(name="web", ports=(PortSpec(port=9, protocol="SCTP"),))
     lab = Lab(LabSpec(nodes=(NodeSpec(name="a", pods=(pod,)),)), mode=None)
     try:

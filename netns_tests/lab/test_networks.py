@@ -1,6 +1,6 @@
-"""Every network: who reaches whom without any Service, from which address, and who does not.
+"""Every network: connectivity without any Service, source addresses, and what is unreachable.
 
-Sources are what the model promises. Probes that end are explained from what was observed.
+Sources are those that the model promises. Lost probes are explained from what was observed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from netns_tests.lab.networks import BOTH, V4, V6, address, followed, met, names
 
 FAMILIES = {"IPv4": (V4,), "IPv6": (V6,), "dual": BOTH}
 
-PATHS = {  # client, target -> who answers, whom it sees: in every network
+PATHS = {  # client, target -> the pod that answers, the source that it sees: in every network
     ("a-1", "a-1"): ("a-1", "a-1"),
     ("a-1", "a-2"): ("a-2", "a-1"),
     ("a-1", "b-1"): ("b-1", "a-1"),
@@ -88,7 +88,7 @@ def test_the_internet_sees_public_addresses(lab: Lab) -> None:
 
 
 def seen_outside(lab: Lab, client: str, family: Family) -> str:
-    """As whom a server on the internet sees a client."""
+    """Return the name of the source that a server on the internet sees for a client."""
     where = (address(lab, "outside", family), 8000)
     with lab.hosts["outside"].namespace.entered():
         server = socket.create_server(where, family=family.socket_family)
@@ -100,7 +100,7 @@ def seen_outside(lab: Lab, client: str, family: Family) -> str:
         asking.connect(where)
         accepted, (source, *_) = server.accept()
         accepted.close()
-        return names(lab, family).get(str(source), f"nobody we know: {source}")
+        return names(lab, family).get(str(source), f"unknown: {source}")
 
 
 End = tuple[str, Mechanism, str]  # where, why, words of the reason
@@ -152,7 +152,7 @@ def test_what_ends_on_the_way(network: str) -> None:
 
 
 def ends(lab: Lab, family: Family, asked: Sequence[tuple[str, str, str, End]]) -> list[End]:
-    """The whole reason, if it lacks the wanted words."""
+    """Return where and why packets ended, with the wanted words, or the whole text without them."""
     packets = [
         Packet(client=client, address=address(lab, target, family), port=80, source=source)
         for client, target, source, _ in asked
@@ -169,7 +169,7 @@ NO_ROUTE: End = ("node-a", Mechanism.NO_ROUTE, "node-a drops it: it has no route
 
 @pytest.mark.parametrize("network", ["vpc", "tunnel"])
 def test_a_node_without_a_route(network: str) -> None:
-    """It is not the way back, by a bridge or not, that is to blame."""
+    """The reason is not the way back, by a bridge or not."""
     with Lab(spec(network, (V4,)), mode=None) as lab:
         black_hole = ["ip", "route", "add", "blackhole", address(lab, "EIP of node-b", V4)]
         lab.nodes["node-a"].namespace.run(lambda: run(black_hole))
@@ -177,7 +177,7 @@ def test_a_node_without_a_route(network: str) -> None:
 
 
 def test_an_answer_that_nobody_translates_back() -> None:
-    """DNAT to the neighbour on a bridge, without a Service."""
+    """The cause is a DNAT to the neighbour on a bridge, without a Service."""
     with Lab(spec("vpc", (V4,)), mode=None) as lab:
         rule = "-t nat -A PREROUTING -p tcp --dport 81 -j DNAT --to"
         target = f"{address(lab, 'a-2', V4)}:80"
@@ -208,7 +208,10 @@ def test_kernel_settings_of_nodes(network: str) -> None:
 
 
 def settings(pod: str) -> tuple[str, bool | None, str]:
-    """In the calling thread's namespace. Without the module br_netfilter nothing is filtered."""
+    """Return bridge netfilter, hairpin of the pod's port and rp_filter in the thread's namespace.
+
+    Without the module br_netfilter nothing is filtered.
+    """
     (filtered,) = {
         sysctl.read(f"net/bridge/bridge-nf-call-{tables}")
         if Path("/proc/sys/net/bridge").exists()

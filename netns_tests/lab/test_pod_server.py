@@ -1,4 +1,4 @@
-"""Where a pod answers, and what it answers to datagrams."""
+"""The ports that a pod answers on, and its answers to datagrams."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_connections_wait_while_there_is_no_descriptor_for_them() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, LIMITS[1]))
             tcp.connect(udp.getpeername())
             tcp.send(b"\n")
-            udp.send(b"\n")  # comes later, and is answered: the connection has had its turn
+            udp.send(b"\n")  # when it is answered, the server has tried to accept the connection
             assert udp.recv(1000)
             limited.close()
             assert json.loads(tcp.recv(1000))["pod"] == "web"
@@ -71,7 +71,7 @@ def test_connections_wait_while_there_is_no_descriptor_for_them() -> None:
 def asking(
     *ports: PortSpec, connected: bool = True
 ) -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Sockets for TCP and UDP on the node of a pod that serves port 8080 so."""
+    """Yield sockets for TCP and UDP on the node of a pod that serves `ports` (of number 8080)."""
     with ExitStack() as undo:
         lab = undo.enter_context(Lab(SPEC, mode=None))
         server = undo.enter_context(closing(PodServer()))

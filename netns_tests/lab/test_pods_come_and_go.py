@@ -1,4 +1,4 @@
-"""Pods that come to a running lab and go again, on every network, are as those built with it."""
+"""Pods that are added to a running lab, on every network, work as those built with it do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from netns_tests.lab.test_networks import paths
 Wanted = Sequence[tuple[PodSpec, str]]
 
 WEB = ((pod("web-1"), "node-a"), (pod("web-2"), "node-a"), (pod("web-3.prod"), "node-b"))
-ROLES = (  # pod of the spec -> who has its part
+ROLES = (  # pod of the spec -> the added pod that has its role
     {"a-1": "web-1", "a-2": "web-2", "b-1": "web-3.prod"},
     {"a-1": "web-1"},
     {"a-2": "web-2", "b-1": "web-3.prod"},
@@ -37,7 +37,7 @@ FREE = 254 - 10 - MAX_HOSTS  # addresses that the pods of a node of the spec lea
 
 
 class Grown(Lab):
-    """A lab that is asked for pods it does not know of, too."""
+    """A lab whose pods include those that a test has added."""
 
     more: Mapping[str, LabPod] = {}
 
@@ -48,7 +48,10 @@ class Grown(Lab):
 
 @contextmanager
 def running(network: str, *, full: bool = False) -> Iterator[tuple[Grown, PodRuntime]]:
-    """`full`: nodes have as many pods as they may have, most of them on the host network."""
+    """Yield a lab and a runtime for its nodes.
+
+    With `full`, nodes have as many pods as they may have, most of them on the host network.
+    """
     wanted = spec(network)
     if full:
         wanted = replace(wanted, nodes=tuple(map(filled, wanted.nodes)))
@@ -78,14 +81,14 @@ def routed() -> Iterator[tuple[Grown, PodRuntime]]:
 
 
 def start(lab: Grown, runtime: PodRuntime, wanted: Wanted) -> dict[str, LabPod]:
-    """And let the lab know them, for questions."""
+    """Start pods, and add them to the lab, so that it can be asked about them."""
     pods = {pod.name: pod for pod in runtime.start(wanted)}
     lab.more = pods
     return pods
 
 
 def reachable(lab: Lab, roles: dict[str, str]) -> None:
-    """Whoever could reach a pod of the spec, or be seen by it, can with those in its part."""
+    """Assert that the pods in `roles` reach, are reached and are seen as the spec's pods are."""
     wanted = {
         (roles.get(client, client), roles.get(target, target)): tuple(
             roles.get(name, name) for name in seen
@@ -111,8 +114,8 @@ LINK_LOCAL = re.compile(r'"dst": "(fe80|ff00)::')
 
 
 def state(lab: Lab) -> dict[tuple[str, str], list[str]]:
-    """All of the nodes, the router and the rest, in any order. Without counters, timers, comments,
-    and what the kernel does for a link some time after it came up.
+    """Return the state of all hosts but pods, sorted. It has no counters, timers, comments, and
+    nothing that the kernel does for a link some time after it is up.
     """
     found = {}
     for name, host in lab.hosts.items():
@@ -154,7 +157,7 @@ def test_pods_come_and_go(network: str) -> None:
 
 @pytest.mark.parametrize("network", MODELS)
 def test_an_address_is_reused_at_once(network: str) -> None:
-    """By another pod than before, though everybody has just spoken with that one."""
+    """Another pod reuses it, though all hosts have just connected to the earlier one."""
     with running(network, full=True) as (lab, runtime):
         for node, wanted in (("node-a", 2), ("node-b", 1)):
             others = [PodSpec(name=f"{node}-{number}") for number in range(FREE - wanted)]
@@ -238,7 +241,7 @@ def test_rules_of_both_families_or_none() -> None:
 
 
 def test_long_names_that_begin_alike(routed: tuple[Grown, PodRuntime]) -> None:
-    """Cut to an interface they would be the same, or somebody's whose name is just that."""
+    """Their interface names would be equal when cut, or equal to another host's full name."""
     lab, runtime = routed
     alike = ["a-very-lon-492d", "a-very-long-pod-name"]
     assert names.interface(alike[1]) == alike[0]
@@ -274,7 +277,7 @@ def test_a_pod_that_fails_its_http_probe(routed: tuple[Grown, PodRuntime]) -> No
 
 
 def test_a_pod_that_fails_its_tcp_probe(routed: tuple[Grown, PodRuntime]) -> None:
-    """Its port is closed for new connections alone."""
+    """Its port is closed only for new connections."""
     lab, runtime = routed
     server = start(lab, runtime, [(SERVER, "node-a")])["server"]
     with connection(lab, "a-1", server, 80) as before:
@@ -312,7 +315,7 @@ def connection(lab: Lab, client: str, server: LabPod, port: int) -> socket.socke
 def ask(
     lab: Lab, client: str, server: LabPod, port: int, question: str = ""
 ) -> dict[str, object] | None:
-    """None if it is refused."""
+    """Return the server's answer; None if the connection is refused."""
     try:
         sock = connection(lab, client, server, port)
     except ConnectionRefusedError:
@@ -322,7 +325,7 @@ def ask(
 
 
 def said(sock: socket.socket, question: str) -> dict[str, object]:
-    """Who answers, and whether it says that it is ready, by a status that agrees with that."""
+    """Return the pod that answers and its readiness, if stated; assert that the status agrees."""
     sock.sendall(question.encode() or b"\n")
     with sock.makefile("rb") as file:
         head, _, body = file.read().rpartition(b"\r\n\r\n")

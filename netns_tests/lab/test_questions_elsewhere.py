@@ -1,4 +1,4 @@
-"""Labs of a network that the oracle does not know answer by packets and connections alone."""
+"""Labs of a network that the oracle does not know answer only by packets and connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readiness probes as a lab's nodes send them, and as pods answer, refuse, or keep silent."""
+"""Readiness probes as a lab's nodes send them, to pods that answer, refuse, or do not answer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 
 
 def spec(*families: Family) -> LabSpec:
-    """`web` has a server of the lab, `bare`, `other` and `host` have none."""
+    """Return a lab where `web` has a server; `bare`, `other` and `host` have none."""
     web = PodSpec(name="web", ports=(PortSpec(port=PORT, name="http"),))
     host = PodSpec(name="host", host_network=True)
     return LabSpec(
@@ -45,7 +45,7 @@ def lab() -> Iterator[Lab]:
 
 
 class Probes(ReadinessProbes):
-    """With the changes that they tell. A context manager."""
+    """Readiness probes that collect the changes that they report. A context manager."""
 
     def __init__(self, lab: Lab) -> None:
         self.changes: SimpleQueue[tuple[str, bool]] = SimpleQueue()
@@ -67,15 +67,15 @@ class Probes(ReadinessProbes):
 
     @property
     def told(self) -> bool:
-        """Whether there was a change that nobody fetched, as far as the thread has come."""
+        """True if there is a change that was not fetched, when the thread has done its work."""
         self.ask_now([])
         return not self.changes.empty()
 
 
 class Server:
-    """Accepts at a pod's first address and gives requests `answers`, in turn; b"" for none at all.
+    """A server on a pod's first address that gives requests `answers`, in turn; b"" for none.
 
-    `requests`: what came, as it comes; `hang_ups`: once for each client that left unanswered.
+    `requests` has the received requests, `hang_ups` an item for each client that left unanswered.
     """
 
     def __init__(self, pod: LabPod, *answers: bytes) -> None:
@@ -138,7 +138,9 @@ def tcp(port: int | str = PORT, *, host: str = "", **times: int) -> Probe:
 
 
 def _each_second(probe: Probe, times: Mapping[str, int]) -> Probe:
-    """With patience, and one outcome decides, where `times` have nothing else."""
+    """Return a probe with a period of 1 s, a long timeout and failure after one outcome, except
+    for what is in `times`.
+    """
     own = {"period_seconds": 1, "timeout_seconds": 20, "failure_threshold": 1}
     return replace(probe, **{**own, **times})
 
