@@ -160,6 +160,19 @@ def test_a_backend_needs_nothing_of_kproxy_but_its_contract() -> None:
     assert {module for module in found if module.rpartition(".")[0] != "kproxy.backend"} == set()
 
 
+def test_docstrings_are_sentences() -> None:
+    """A fragment such as "Whether it is there" has no verb: it hides what the function does."""
+    found = []
+    for path in MODULES:
+        for node in nodes(path):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                text = ast.get_docstring(node) or ""
+                if re.match(r"(Of|What|Whether)\b", text):
+                    line = getattr(node, "lineno", 1)
+                    found.append(f"{name(path)}:{line}: {text.splitlines()[0]}")
+    assert found == []
+
+
 @pytest.mark.parametrize("command", HEAVY)
 def test_imports_are_lazy(command: str) -> None:
     program = (
