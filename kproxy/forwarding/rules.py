@@ -1,4 +1,4 @@
-"""What the oracle asks of the rules of one node in any mode, and the types of the answers.
+"""The interface between the oracle and the rules of one node in any mode.
 
 Each mode has its own `Rules`, usually in a module called `oracle`. Rules do not know any route.
 """
@@ -68,7 +68,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
 
 class Rules(Protocol):
-    """What one mode does to a packet of a new connection, by the plan.
+    """The effect of one mode on a packet of a new connection, by the plan.
 
     `translate` is called first and, with the destination that results, `refuse`.
     """
