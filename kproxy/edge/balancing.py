@@ -49,7 +49,7 @@ class PlaceHost:
 
 
 class Balancing:
-    """All load balancers of a lab. The thread starts at the first `update`; `close` ends it."""
+    """The load balancers of a lab. The thread starts at the first `update`; `close` ends it."""
 
     def __init__(self, hosts: Mapping[str, PlaceHost], variant: str, drain_s: float) -> None:
         """Keep the hosts by the names of their places. `variant`: of iptables.

@@ -160,7 +160,7 @@ class DetectLocal(enum.Enum):
 
 
 class LocalDetector(Struct, frozen=True):
-    """How a node recognises local pods' packets. `value` is a CIDR, interface name or prefix."""
+    """A node's test for packets of local pods. `value` is a CIDR, interface name or prefix."""
 
     mode: DetectLocal
     value: str

@@ -27,7 +27,7 @@ from kproxy.outcome import Outcome
 
 
 class Arrival(enum.Enum):
-    """How a packet reached the node. This decides the hooks it passes and its input interface."""
+    """The way a packet reached the node, which decides its hooks and its input interface."""
 
     PROCESS = "process of the node"
     POD_LINK = "link to a pod of the node"
