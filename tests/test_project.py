@@ -88,7 +88,7 @@ PURE_MODULES = [
 
 @pytest.mark.parametrize("path", PURE_MODULES, ids=name)
 def test_the_core_is_pure(path: Path) -> None:
-    """No input, no output, no threads; and of kproxy only what is pure itself."""
+    """A pure module has no input, output or threads, and imports only pure modules of kproxy."""
     for module in imports(path):
         assert module.partition(".")[0] not in NOT_PURE or module in PURE_FUNCTIONS
         assert under(module, PURE) or not under(module, ("kproxy",))
@@ -134,7 +134,7 @@ def test_no_room_is_left_out() -> None:
 
 
 def test_the_core_compares_no_name_of_a_mode() -> None:
-    """It asks the `Mode`. Names stand only where something is chosen by default."""
+    """The core asks the `Mode`. It has names of modes only for defaults."""
     names = {*modes()}
     found = []
     for path in MODULES:
@@ -149,7 +149,7 @@ def test_the_core_compares_no_name_of_a_mode() -> None:
 
 
 def test_a_backend_needs_nothing_of_kproxy_but_its_contract() -> None:
-    """kproxy_userspace shows that it is enough."""
+    """The contract is enough for kproxy_userspace."""
     found = {
         module
         for path in ROOT.glob("backends/kproxy_userspace/*.py")
@@ -226,7 +226,7 @@ PARSES_ADDRESSES = "kproxy/api/addresses.py"  # text there may be no address yet
 
 
 def spelled_out(path: Path) -> Iterator[str]:
-    """What a module does itself though `kproxy.address` has a function for it."""
+    """Yield what a module does itself though `kproxy.address` has a function for it."""
     own = {node.name for node in ast.parse(ADDRESS.read_text()).body if hasattr(node, "name")}
     for node in nodes(path):
         match node:

@@ -1,20 +1,20 @@
-"""The userspace mode: a proxy that is a proxy. Sockets in this process, and no netfilter at all.
+"""The userspace mode: a proxy that forwards by itself, with sockets of this process, no netfilter.
 
-It is in the spirit of the first kube-proxy, and the smallest honest picture of what a service proxy
-is. The node has every address of a Service, and this process listens there: a client is accepted,
-an endpoint chosen and connected to, and bytes are carried to and fro until both have ended.
+It is in the spirit of the first kube-proxy, and the smallest complete example of a service proxy.
+The node has every address of a Service, and this process listens there: it accepts a client,
+chooses an endpoint, connects to it, and copies bytes both ways until both sides have ended.
 
-wanted       what one service port asks to be listened for, read off the plan (pure)
-choice       which endpoint a client gets (pure)
-addresses    the addresses of Services on `lo`, and how they are told from everybody else's
+wanted       the listeners and addresses that service ports need, computed from the plan (pure)
+choice       the choice of an endpoint for a client (pure)
+addresses    the addresses of Services on `lo`, which are told apart from all others
 sockets      listening sockets, and filters that keep some clients away from them
-serving, tcp, udp    what a listener does with a client
+serving, tcp, udp    the listeners of both protocols
 forwarder    the listeners of one family, on an event loop in a thread of their own
 backend      one sync
 
-oracle, options, mode: what packets meet (pure), what may be set, all of it as a `Mode`
+oracle, options, mode: the expected outcome of packets (pure), the options, all of it as a `Mode`
 
-Of kproxy, nothing but `kproxy.backend` is imported here.
+Nothing of kproxy but `kproxy.backend` is imported here.
 """
 
 from kproxy_userspace.backend import UserspaceBackend

@@ -1,10 +1,10 @@
-"""The addresses of Services on `lo`, each alone (/32, /128).
+"""The addresses of Services on `lo`, each as a /32 or /128.
 
-Ours carry the number PROTOCOL in the attribute IFA_PROTO, which says who made an address, and which
-the kernel keeps with it for both families. So another process, also a later one, tells them from
-all others by looking; a label would do so in IPv4 only, and a file could disagree with the kernel.
-No packet to elsewhere may have one as its source for want of another: over IPv4 their scope is
-`host`, over IPv6 they are deprecated. Neither keeps packets from coming in.
+Ours carry the number PROTOCOL in the attribute IFA_PROTO, which says what added an address, and
+which the kernel keeps with it for both families. So another process, also a later one, can tell
+them from all others; a label would do so in IPv4 only, and a file could disagree with the kernel.
+The kernel must not choose one as the source of packets to other hosts for want of another: over
+IPv4 their scope is `host`, over IPv6 they are deprecated. Neither affects incoming packets.
 Source: linux/rtnetlink.h, if_addr.h; IFA_PROTO since Linux 5.18.
 """
 
@@ -28,7 +28,7 @@ _NEWADDR, _DELADDR, _GETADDR, _GETROUTE = 20, 21, 22, 26
 _REQUEST, _ACK, _EXCL, _CREATE, _DUMP = 0x1, 0x4, 0x200, 0x400, 0x300
 _ERROR, _DONE = 2, 3
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO, _IFA_PROTO = 1, 2, 6, 11
-_SCOPE_HOST, _NO_DAD = 254, 0x02  # without duplicate address detection it is there at once
+_SCOPE_HOST, _NO_DAD = 254, 0x02  # usable at once, without duplicate address detection
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr
 _ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg
 _ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg
@@ -59,9 +59,9 @@ def look(family: Family) -> list[Found]:
 
 
 def add(addresses: Iterable[str]) -> list[str]:
-    """Give `lo` these addresses, all or none. Returns those that it had not.
+    """Add these addresses to `lo`, all or none. Returns those that it did not have.
 
-    Packets for them are taken then. Raises KernelRefused.
+    On return, packets for them are accepted. Raises KernelRefused.
     """
     added: list[str] = []
     for address in addresses:
@@ -79,9 +79,9 @@ def add(addresses: Iterable[str]) -> list[str]:
 
 
 def remove(addresses: Iterable[str]) -> None:
-    """Take these addresses from `lo`. Those that it has not are fine.
+    """Remove these addresses from `lo`. Those that it does not have are ignored.
 
-    Raises KernelRefused after taking those that can be taken.
+    Raises KernelRefused after removing those that can be removed.
     """
     failures = []
     for address in addresses:
@@ -95,10 +95,10 @@ def remove(addresses: Iterable[str]) -> None:
 
 
 def _await_routes(addresses: set[bytes]) -> None:
-    """Return when packets for these IPv6 addresses are local ones.
+    """Wait until there are local routes for these IPv6 addresses.
 
-    A work queue of the kernel makes that route a moment after the address, the one that looks for
-    duplicates, though it is told not to. Until then packets are lost (seen on Linux 6.18).
+    The kernel adds such a route a moment after the address, in the work queue of duplicate address
+    detection, even if that is off. Until then packets are lost (seen on Linux 6.18).
     """
     everything = _ROUTE.pack(Family.IPV6.socket_family, 0, 0, 0, 0, 0, 0, 0, 0)
     while addresses:
@@ -123,7 +123,7 @@ def _change(kind: int, flags: int, address: str) -> None:
 
 
 def _ask(kind: int, flags: int, body: bytes) -> Iterator[bytes]:
-    """Yield what the kernel answers. Raises OSError."""
+    """Send a request and yield the kernel's answers. Raises OSError."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         netlink.send(_HEADER.pack(_HEADER.size + len(body), kind, flags | _REQUEST, 0, 0) + body)
         while True:

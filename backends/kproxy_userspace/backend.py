@@ -1,7 +1,7 @@
 """The userspace backend: one sync.
 
 First the node gets the addresses, then the listeners change, all of them or none; addresses that
-no Service has any more are taken away last, when nobody listens there.
+no Service has any more are removed last, when no listener uses them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kproxy_userspace.forwarder import Forwarder
 from kproxy_userspace.options import UserspaceOptions
 from kproxy_userspace.wanted import PROTOCOLS, Changes, Listener, Place, Wanted
 
-RETRY_S = 5.0  # whether a place that another process has is free
+RETRY_S = 5.0  # until the next try to listen where another process does
 
 log = logging.getLogger("kproxy")
 
@@ -41,7 +41,7 @@ class UserspaceBackend:
         self._options = options
         self._forwarder: Forwarder | None = None  # started at first use, in its namespace
         self._wanted: Wanted | None = None  # of the last sync; None: it has failed
-        self._taken: set[Place] = set()  # another process is there
+        self._taken: set[Place] = set()  # another process listens there
         self._left_out: set[ServicePortName] = set()  # of a protocol that is not forwarded
 
     def support(self) -> Support:
@@ -75,7 +75,7 @@ class UserspaceBackend:
             changes = known.take_changes(again=self._taken)
         written = self._apply(self._forwarder, changes)
         self._wanted = known
-        self._tell_of_sctp(plan.services if full else delta.before)
+        self._warn_of_protocols(plan.services if full else delta.before)
         return SyncReport(
             full=full,
             transactions=1 if any(written.values()) else 0,
@@ -91,7 +91,7 @@ class UserspaceBackend:
         return self._wanted.suits(others, ours)
 
     def read(self) -> Ruleset:
-        """Return the addresses of Services that lo has, and of each listener what it does."""
+        """Return the `addresses` of Services on lo, and what each of the `listeners` does."""
         held = sorted(self._look()[0])
         listeners = self._forwarder.listeners if self._forwarder else {}
         return {
@@ -115,13 +115,13 @@ class UserspaceBackend:
             forwarder.close()
 
     def _look(self) -> tuple[set[str], set[str]]:
-        """Return the addresses of Services that are there, and all others of the node."""
+        """Return the addresses of Services that the node has, and all its others."""
         found = addresses.look(self.family)
         ours = {each.address for each in found if each.ours}
         return ours, {each.address for each in found if not each.ours}
 
     def _apply(self, forwarder: Forwarder, changes: Changes) -> dict[str, int]:
-        """Return how much was written of what."""
+        """Change addresses and listeners. Returns how many of each were written."""
         added = addresses.add(changes.added)
         try:
             taken = forwarder.apply(changes.listeners)
@@ -145,7 +145,7 @@ class UserspaceBackend:
             "listeners": len(changes.listeners) - len(taken),
         }
 
-    def _tell_of_sctp(self, names: Iterable[ServicePortName]) -> None:
+    def _warn_of_protocols(self, names: Iterable[ServicePortName]) -> None:
         """Log, once for each service port, that it is not served."""
         left_out = {name for name in names if name.protocol not in PROTOCOLS} - self._left_out
         for name in left_out:

@@ -1,4 +1,4 @@
-"""Which endpoint a client gets. Pure: chance and the time are arguments."""
+"""The choice of an endpoint for a client. Pure: the random source and the time are arguments."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from random import Random
 
 from kproxy.backend import Endpoint
 
-_FEWEST = 1000  # clients that are remembered before anybody looks for those to forget
+_FEWEST = 1000  # clients that are remembered before the first search for those to forget
 
 
 class Chooser:
-    """Chooses for one service port, and remembers for all its frontends who has got what."""
+    """The choices for one service port, remembered for all its frontends."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._chosen: dict[str, tuple[Endpoint, float]] = {}  # and when
+        self._chosen: dict[str, tuple[Endpoint, float]] = {}  # by client, with the time
         self._forget_at = _FEWEST
 
     def choose(
@@ -23,8 +23,8 @@ class Chooser:
     ) -> Endpoint:
         """Return one of `endpoints`, at least one, for a new connection from the address `client`.
 
-        It is the one of the client's last connection, if that is not longer than `timeout_s` ago;
-        0: without session affinity.
+        It is the endpoint of the client's last connection if that is at most `timeout_s` ago; 0
+        means no session affinity.
         """
         if not timeout_s:
             return self._random.choice(endpoints)
@@ -39,6 +39,6 @@ class Chooser:
         return endpoint
 
     def _forget(self, before: float) -> None:
-        """Forget the clients of long ago. Looks again when there are twice as many as remain."""
+        """Forget clients last seen before a time. The next call is at twice as many as remain."""
         self._chosen = {client: each for client, each in self._chosen.items() if each[1] >= before}
         self._forget_at = max(_FEWEST, 2 * len(self._chosen))

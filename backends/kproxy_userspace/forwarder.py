@@ -24,10 +24,13 @@ _T = TypeVar("_T")
 
 
 class Forwarder:
-    """Listens in the namespace of the thread that made it: a thread begins where its maker is."""
+    """The listeners of one family, in the namespace of the thread that creates this object.
+
+    Its own thread starts in that namespace.
+    """
 
     def __init__(self, options: UserspaceOptions, name: str) -> None:
-        """Start the thread. The process may have as many open files as it is ever allowed."""
+        """Start the thread, and raise the process's limit of open files to its hard limit."""
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         self._options = options
@@ -41,7 +44,7 @@ class Forwarder:
 
     @property
     def listeners(self) -> Mapping[Place, Listener]:
-        """Return who listens where. To be asked only while nothing is applied."""
+        """Return the listener at each place. Must not be read during `apply`."""
         return {place: each.listener for place, each in self._listeners.items()}
 
     @property
@@ -49,15 +52,15 @@ class Forwarder:
         return not any(each.task.done() for each in self._listeners.values())
 
     def apply(self, changes: Mapping[Place, Listener | None]) -> set[Place]:
-        """Have these listeners, or none (None), at these places: all of it or nothing.
+        """Set the listeners at these places, None for no listener: all of them or nothing.
 
-        Returns the places that another process has: nobody of ours listens there. Raises
+        Returns the places that another process has; no listener of ours is there. Raises
         KernelRefused.
         """
         return self._run(self._apply(changes))
 
     def reset(self, addresses: Iterable[str]) -> None:
-        """Break the connections that came to these addresses, while the addresses are there."""
+        """Reset the connections to these addresses, which the node must still have."""
         connections = [each for address in addresses for each in self._connections.pop(address, ())]
         self._run(_end(connections))
 
@@ -88,7 +91,7 @@ class Forwarder:
     def _open(
         self, changes: Mapping[Place, Listener | None]
     ) -> tuple[dict[Place, socket], set[Place]]:
-        """Do all that can fail, or nothing. Returns new sockets, and the places that are taken."""
+        """Do everything that can fail, or nothing. Returns new sockets, and the taken places."""
         opened: dict[Place, socket] = {}
         taken = set()
         heard = []
@@ -121,7 +124,7 @@ class Forwarder:
         return TcpListener(sock, wanted, chooser, self._room, connections, options.connect_timeout)
 
     def _chooser(self, service: ServicePortName) -> Chooser:
-        """Return the one that all listeners of a service port share as long as there are any."""
+        """Return the chooser of a service port, which exists as long as listeners share it."""
         return self._choosers.setdefault(service, Chooser(Random()))
 
     async def _end_all(self) -> None:
@@ -132,7 +135,7 @@ class Forwarder:
 
 
 async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Have tasks end, and with them their sockets."""
+    """Cancel tasks and wait for their end, at which their sockets are closed."""
     ending = set(tasks)
     for task in ending:
         task.cancel()

@@ -1,4 +1,4 @@
-"""userspace mode as kproxy knows it."""
+"""The `Mode` of userspace mode."""
 
 from __future__ import annotations
 

@@ -6,12 +6,12 @@ from kproxy.backend import BackendOptions, Seconds
 
 
 class UserspaceOptions(BackendOptions, frozen=True, kw_only=True):
-    """How long what is open may wait, and how much may be open."""
+    """Time-outs of connections and flows, and the limit of their number."""
 
     connect_timeout: Seconds = Seconds(5)
-    """An endpoint that has not accepted by then is given up, and so is the client."""
+    """If an endpoint has not accepted by then, its client is reset."""
     udp_idle_timeout: Seconds = Seconds(60)
-    """A UDP client that is silent for so long is forgotten; conntrack waits 30 to 120 s."""
+    """A UDP flow that is silent for so long is closed; conntrack waits 30 to 120 s."""
     max_connections: int = 10_000
     """TCP connections and UDP flows of one IP family. Further TCP clients wait in the kernel's
     queue; datagrams of further UDP clients are dropped."""

@@ -1,7 +1,7 @@
-"""What one node does to one packet in userspace mode, read off the plan.
+"""The expected outcome of one packet at one node in userspace mode, computed from the plan.
 
-All addresses of Services are the node's own, so packets for them end there, at a listener or at
-none. Whoever is accepted gets a connection that the node makes itself: an endpoint sees the node.
+All addresses of Services are the node's own, so packets for them end there, with or without a
+listener. For an accepted client the node makes a connection itself: the endpoint sees the node.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kproxy_userspace.wanted import listens
 
 
 def bound(plan: Plan, node: Host) -> tuple[str, ...]:
-    """Return what is on lo for Services: each of their addresses that no interface has."""
+    """Return the addresses on lo for Services: each of theirs that the node does not have."""
     found = dict.fromkeys(
         frontend.address
         for service in plan.services.values()
@@ -38,11 +38,11 @@ def bound(plan: Plan, node: Host) -> tuple[str, ...]:
 
 
 def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
-    """Return the endpoints to which the listener connects, or why nobody is heard."""
+    """Return the endpoints to which the listener connects, or why no client is accepted."""
     found = asked(plan, passage, node_ports=selected_for_node_ports(plan.settings, passage))
     listening = [each for each in found if listens(*each)]
     if not listening:
-        return _nobody(*found[0]) if found else None
+        return _without_listener(*found[0]) if found else None
     # One place has one listener: that of the first service by name.
     service, frontend = min(listening, key=lambda each: each[0].name)
     pool = service.pool(frontend)
@@ -50,7 +50,7 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
         return Refusal(
             outcome=Outcome.DROPPED,
             why=f"{named(service, frontend)} has endpoints, but none on this node, and "
-            f"{policy_of(frontend)}: the listener hears nobody",
+            f"{policy_of(frontend)}: the listener accepts no client",
         )
     if not admits(frontend, passage.source):
         return not_allowed(service, frontend, passage)
@@ -64,11 +64,11 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
 
 
 def refuse(_plan: Plan, _passage: Passage, _to_node: bool) -> Refusal | None:
-    """Return None: the kernel delivers what it gets, or refuses where nobody listens."""
+    """Return None: the kernel delivers packets, or refuses them if no process listens."""
     return None
 
 
-def _nobody(service: ServicePlan, frontend: Frontend) -> Refusal:
+def _without_listener(service: ServicePlan, frontend: Frontend) -> Refusal:
     if service.pool(frontend):
         why = f"and the proxy does not listen for {service.protocol}"
     else:

@@ -1,4 +1,4 @@
-"""What listeners of both protocols have in common."""
+"""The common part of the listeners of both protocols."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from kproxy_userspace.wanted import Listener
 
 
 class Serving(ABC):
-    """A socket that listens, until it is closed, for what a `Listener` wants. On the event loop.
+    """A socket that serves clients as a `Listener` says until it is closed. On the event loop.
 
-    `task` listens; with it the socket ends. `room`: for connections and flows of all listeners.
+    `task` listens; the socket is closed when it ends. `room` limits the number of connections and
+    flows of all listeners together.
     """
 
     def __init__(
@@ -30,19 +31,19 @@ class Serving(ABC):
         self.task.add_done_callback(lambda _: sock.close())
 
     def hear(self, listener: Listener) -> None:
-        """Hear only the clients of `listener` from now on. Raises KernelRefused."""
+        """Accept only the clients of `listener` from now on. Raises KernelRefused."""
         sockets.hear(self._sock, listener)
 
     def become(self, listener: Listener, chooser: Chooser) -> None:
-        """Lead new clients to the endpoints of `listener`."""
+        """Send new clients to the endpoints of `listener`."""
         self.listener, self._chooser = listener, chooser
 
     def close(self) -> None:
-        """Have the task end."""
+        """Cancel the task."""
         self.task.cancel()
 
     def choose(self, client: str) -> Endpoint | None:
-        """Return the endpoint for a new client. None: it waited while the last one was removed."""
+        """Return the endpoint for a new client; None if the last one was removed as it waited."""
         wanted, now = self.listener, asyncio.get_running_loop().time()
         if not wanted.endpoints:
             return None

@@ -1,7 +1,7 @@
 """Listening sockets, and filters that keep some clients away from them.
 
 A filter is a small program that the kernel runs for each packet that has found its socket, before
-anything answers it. A client that it turns down meets silence, as with a DROP rule: it is not even
+anything answers it. A client that it rejects gets no answer, as with a DROP rule: it is not even
 accepted. No privilege and no netfilter is needed. Source: linux/filter.h; man 7 socket.
 """
 
@@ -24,7 +24,7 @@ _QUEUE_BYTES = 4 << 20  # a datagram counts for about a kilobyte
 _ATTACH_FILTER, _DETACH_FILTER = 26, 27  # of SOL_SOCKET
 _LOAD_WORD, _AND, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x54, 0x15, 0x06
 _NETWORK_HEADER = 0xFFF00000  # SKF_NET_OFF
-_SOURCE = {Family.IPV4: 12, Family.IPV6: 8}  # where it is in that header
+_SOURCE = {Family.IPV4: 12, Family.IPV6: 8}  # the offset of the source address in that header
 _ACCEPT, _DROP = struct.pack("=HBBI", _RETURN, 0, 0, 0xFFFFFFFF), struct.pack("=HBBI", 6, 0, 0, 0)
 
 
@@ -38,7 +38,7 @@ def open_at(place: Place, listener: Listener) -> socket.socket:
     sock = socket.socket(family_of(place.address).socket_family, kind)
     try:
         sock.setblocking(False)
-        if kind == socket.SOCK_STREAM:  # connections of a former listener may linger
+        if kind == socket.SOCK_STREAM:  # connections of a former listener may still exist
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
             sock.setsockopt(socket.SOL_SOCKET, _RECEIVE_BUFFER_FORCE, _QUEUE_BYTES)
@@ -58,7 +58,7 @@ def open_at(place: Place, listener: Listener) -> socket.socket:
 
 
 def hear(sock: socket.socket, listener: Listener) -> None:
-    """Have a socket hear the clients of a listener, and nobody else. Raises KernelRefused."""
+    """Let a socket receive from the clients of a listener only. Raises KernelRefused."""
     if listener.endpoints and not listener.source_ranges:
         with suppress(FileNotFoundError):  # it had no filter
             sock.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
@@ -75,7 +75,7 @@ def hear(sock: socket.socket, listener: Listener) -> None:
 
 
 def program_for(family: Family, source_ranges: Iterable[str]) -> bytes:
-    """Return a program that lets pass what comes from one of the ranges of its family."""
+    """Return a program that accepts packets from the ranges of its family, and no others."""
     networks = [ip_network(text) for text in source_ranges if family_of(text) is family]
     return (
         b"".join(
@@ -87,7 +87,7 @@ def program_for(family: Family, source_ranges: Iterable[str]) -> bytes:
 
 
 def _words(address: bytes, mask: bytes, start: int) -> bytes:
-    """Return instructions that end with acceptance of one range, or go on behind themselves."""
+    """Return instructions that accept packets from one range; others reach what follows them."""
     tests = [
         (start + at, int.from_bytes(mask[at : at + 4]), int.from_bytes(address[at : at + 4]))
         for at in range(0, len(address), 4)

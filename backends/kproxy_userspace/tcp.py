@@ -1,7 +1,7 @@
-"""What becomes of a TCP client: an endpoint is connected to, and bytes are carried to and fro.
+"""Connects each TCP client to an endpoint, and copies bytes both ways.
 
-The client is accepted before anybody knows whether the endpoint is there. If it is not, nothing is
-left but to reset the client.
+The client is accepted before it is known whether the endpoint answers. If it does not, the client
+can only be reset.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger("kproxy")
 
 
 class TcpListener(Serving):
-    """What it has accepted goes on, whatever it becomes, and even when it is closed."""
+    """A TCP listener. Connections that it has accepted go on when it changes or is closed."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class TcpListener(Serving):
         connections: set[asyncio.Task[None]],
         connect_timeout_s: float,
     ) -> None:
-        """Note each open connection in `connections`."""
+        """Start to listen. Each open connection is kept in `connections`."""
         super().__init__(sock, listener, chooser, room)
         self._connections = connections
         self._connect_timeout_s = connect_timeout_s
@@ -46,7 +46,7 @@ class TcpListener(Serving):
             await _readable(self._sock)
             try:
                 client, (address, *_) = self._sock.accept()
-            except (BlockingIOError, ConnectionAbortedError):  # given up before we came
+            except (BlockingIOError, ConnectionAbortedError):  # the client has given up
                 continue
             except OSError as error:
                 if error.errno not in _NO_ROOM:
@@ -88,9 +88,9 @@ class TcpListener(Serving):
 
 
 async def relay(one: socket.socket, other: socket.socket) -> None:
-    """Carry bytes both ways until both sides have ended. The sockets are to be closed then.
+    """Copy bytes both ways until both sides have ended. The caller closes the sockets then.
 
-    Raises ExceptionGroup if a side breaks: the other is not heard to its end.
+    Raises ExceptionGroup if a side breaks; the rest of the other's bytes is not read.
     """
     for sock in (one, other):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -103,7 +103,7 @@ async def relay(one: socket.socket, other: socket.socket) -> None:
 
 
 async def _pump(source: socket.socket, target: socket.socket) -> None:
-    """Carry bytes one way, no faster than `target` takes them, and then the end of input."""
+    """Copy bytes one way, no faster than `target` takes them, and then the end of input."""
     loop = asyncio.get_running_loop()
     while data := await loop.sock_recv(source, _CHUNK_BYTES):
         await loop.sock_sendall(target, data)
@@ -111,7 +111,7 @@ async def _pump(source: socket.socket, target: socket.socket) -> None:
 
 
 async def _readable(sock: socket.socket) -> None:
-    """Wait for something to read or to accept, and leave it there.
+    """Wait for something to read or to accept, without reading or accepting it.
 
     `loop.sock_accept` would lose, and never close, what it accepts when it is cancelled.
     """
@@ -125,8 +125,9 @@ async def _readable(sock: socket.socket) -> None:
 
 
 def _reset_at_close(sock: socket.socket, reset: bool = True) -> None:
-    """Have the other side hear that something went wrong, by RST: set at first, unset at the end.
+    """Send RST when the socket is closed, or, without `reset`, end normally.
 
-    An end of input would tell it that all is well.
+    RST tells the other side of a failure; an end of input would tell it of success. So it is set at
+    first, and unset when both sides have ended.
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))

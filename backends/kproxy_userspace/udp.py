@@ -1,7 +1,7 @@
-"""What becomes of the datagrams of a UDP client: they go on from a socket of the client's own.
+"""Forwards the datagrams of each UDP client to an endpoint, from a socket for that client only.
 
-The endpoint's answers come back to that socket, which is how they are told apart. A client keeps
-its endpoint until it is silent for a while, or until the endpoint is removed.
+The endpoint's answers come back to that socket, which tells whose they are. A client keeps its
+endpoint until it is silent for a while, or until the endpoint is removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger("kproxy")
 
 
 class UdpListener(Serving):
-    """Its flows end with it, and with their endpoints."""
+    """A UDP listener. Its flows end when it is closed, or when their endpoints are removed."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class UdpListener(Serving):
         self._flows: dict[Any, _Flow] = {}  # by the client's address, as sockets give it
 
     def become(self, listener: Listener, chooser: Chooser) -> None:
-        """End the flows to endpoints that are no longer there; others go on."""
+        """Send new clients to the endpoints of `listener`, and end flows to removed ones."""
         super().become(listener, chooser)
         for client, flow in list(self._flows.items()):
             if flow.endpoint not in listener.endpoints:
@@ -61,7 +61,7 @@ class UdpListener(Serving):
                     flow.sock.send(data)
 
     async def _begin(self, client: Any) -> _Flow | None:
-        """Return a new flow, None if there is no room for one."""
+        """Return a new flow; None if there is no room or no endpoint for it."""
         endpoint = self.choose(client[0])
         if endpoint is None or self._room.locked():
             return None
@@ -71,7 +71,7 @@ class UdpListener(Serving):
             log.warning("a datagram is lost: %s", error.strerror)
             return None
         sock.setblocking(False)
-        with suppress(OSError):  # no route: nothing will come back
+        with suppress(OSError):  # no route: there will be no answer
             sock.connect((endpoint.address, endpoint.port))
         await self._room.acquire()
         flow = self._flows[client] = _Flow(endpoint, sock)
@@ -80,7 +80,7 @@ class UdpListener(Serving):
         return flow
 
     async def _answer(self, client: Any, flow: _Flow) -> None:
-        """Carry answers back until both sides have been silent for a while."""
+        """Send answers back until both sides have been silent for a while."""
         loop = asyncio.get_running_loop()
         while (left_s := flow.used_at + self._idle_timeout_s - loop.time()) > 0:
             with suppress(OSError):  # silence (TimeoutError), or an ICMP error, which may pass
@@ -97,7 +97,7 @@ class UdpListener(Serving):
 
 
 class _Flow:
-    """The datagrams of one client: where they go, from which socket, and when the last one was."""
+    """The flow of one client: its endpoint, its socket, and the time of the last datagram."""
 
     task: asyncio.Task[None]
 

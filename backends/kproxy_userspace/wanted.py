@@ -1,4 +1,4 @@
-"""What one service port asks to be listened for, read off its plan. Pure."""
+"""The listeners and addresses that service ports need, computed from their plans. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROTOCOLS = ("TCP", "UDP")
 
 
 class Place(NamedTuple):
-    """Where clients ask. At most one listener is at each place."""
+    """An address and port that clients connect to. Each has at most one listener."""
 
     protocol: str
     address: str
@@ -36,10 +36,10 @@ class Place(NamedTuple):
 
 
 class Listener(Struct, frozen=True, kw_only=True):
-    """Who listens at a place, and for whom.
+    """The service port that a place belongs to, and the clients that it accepts.
 
-    `source_ranges`: only these clients are heard (CIDRs and single addresses); empty: everybody.
-    `endpoints`: none if nobody is to be heard, and nobody to be refused either.
+    `source_ranges`: only these clients are accepted (CIDRs and single addresses); empty: all.
+    `endpoints`: empty if all clients are to be dropped rather than refused.
     """
 
     service: ServicePortName
@@ -49,10 +49,10 @@ class Listener(Struct, frozen=True, kw_only=True):
 
 
 def listens(service: ServicePlan, frontend: Frontend) -> bool:
-    """Tell whether anybody listens at a frontend. Where nobody does, the kernel itself refuses.
+    """Tell whether a frontend has a listener. If it has none, the kernel itself refuses clients.
 
-    A frontend without endpoints that must be silent (traffic policy Local) has a listener that
-    hears nobody.
+    A frontend without endpoints that must drop clients (traffic policy Local) has a listener that
+    accepts none.
     """
     return service.protocol in PROTOCOLS and (
         bool(service.pool(frontend)) or frontend.on_empty is OnEmpty.DROP
@@ -60,7 +60,7 @@ def listens(service: ServicePlan, frontend: Frontend) -> bool:
 
 
 class Changes(NamedTuple):
-    """What is to be done. `listeners`: None where nobody is to listen any more."""
+    """Changes to make. `listeners`: None for places that are to have no listener any more."""
 
     listeners: dict[Place, Listener | None]
     added: set[str]  # addresses
@@ -68,10 +68,13 @@ class Changes(NamedTuple):
 
 
 class Wanted:
-    """What all service ports of a node want together."""
+    """The listeners and addresses that all service ports of a node need together."""
 
     def __init__(self, node_addresses: Collection[str], settings: NodeSettings) -> None:
-        """Start with nothing. `node_addresses`: those that the node has anyway."""
+        """Start with no service port.
+
+        `node_addresses`: those that the node has anyway. Some of them answer node ports.
+        """
         self._listeners: Claims[Place, Listener] = Claims()
         self._addresses: Claims[str, bool] = Claims()
         self._selected = settings.node_port_addresses
@@ -79,19 +82,22 @@ class Wanted:
         self._answer = self._answering(node_addresses)
 
     def suits(self, node_addresses: Set[str], ours: Set[str]) -> bool:
-        """Tell whether nothing is to be done where the node has these addresses, and we those."""
+        """Tell whether addresses need no change.
+
+        `node_addresses`: the node's own; `ours`: those added for Services.
+        """
         needed = self._addresses.keys() - ours
         return needed <= node_addresses and self._answering(node_addresses) == self._answer
 
     def change(
         self, name: ServicePortName, former: ServicePlan | None, fresh: ServicePlan | None
     ) -> None:
-        """Take note of a change. `former` must be what was given as `fresh` the last time."""
+        """Replace the plan of `name`. `former` must be the `fresh` of the last call for it."""
         self._listeners.change(name, self._listeners_of(former), self._listeners_of(fresh))
         self._addresses.change(name, self._addresses_of(former), self._addresses_of(fresh))
 
     def take_changes(self, again: Iterable[Place] = ()) -> Changes:
-        """Return what has changed since the last call. `again`: listeners that are due anyhow."""
+        """Return the changes since the last call. `again`: places that are included in any case."""
         listeners = {each.key: each.after for each in self._listeners.take_changes()}
         addresses = self._addresses.take_changes()
         return Changes(
@@ -101,9 +107,9 @@ class Wanted:
         )
 
     def take_difference(self, places: Iterable[Place], addresses: Collection[str]) -> Changes:
-        """Return what is to be done where somebody listens at `places`, and `addresses` are there.
+        """Return the changes to make if there are listeners at `places`, and `addresses` on lo.
 
-        Listeners are due even where they are there.
+        Listeners are included even if they exist.
         """
         self.take_changes()
         due = dict.fromkeys([*places, *self._listeners.keys()])

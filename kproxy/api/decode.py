@@ -41,9 +41,9 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 
 class Decoded(Struct, frozen=True):
-    """What several manifests hold, and what is wrong with them.
+    """The objects of several manifests, and their problems.
 
-    `objects` are those without a fault; with `problems` they are only part of what was meant.
+    `objects` are those without a fault; if there are `problems`, others are missing.
     `notices` tell the user what was skipped or may surprise.
     """
 

@@ -1,7 +1,7 @@
 """Keys that several service ports may claim, each with one value at a time. Pure.
 
 Two Services may name one external IP, two ports one cluster IP or one endpoint. The first by name
-wins; in kube-proxy it is undefined which one does. A key exists as long as any port claims it.
+wins; in kube-proxy it is undefined which one wins. A key exists as long as any port claims it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _V = TypeVar("_V")
 
 
 class Change(NamedTuple, Generic[_K, _V]):
-    """The former and the present value of a key; None if it has none."""
+    """A key with its former and its present value; a value is None if the key has none."""
 
     key: _K
     before: _V | None
@@ -24,6 +24,8 @@ class Change(NamedTuple, Generic[_K, _V]):
 
 
 class Claims(Generic[_K, _V]):
+    """The claims of all service ports, and the changes since `take_changes` was last called."""
+
     def __init__(self) -> None:
         # Nearly every key has a single claim, which is stored without a mapping of its own.
         self._single: dict[_K, tuple[ServicePortName, _V]] = {}

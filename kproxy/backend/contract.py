@@ -39,7 +39,7 @@ CONTRACT_VERSION = 1
 
 
 class Support(Struct, frozen=True):
-    """Whether a backend can run here. `missing` says what is lacking, `remedy` what to install."""
+    """A backend's ability to run here. `missing` says what is lacking, `remedy` what to install."""
 
     ok: bool
     missing: str = ""
@@ -47,7 +47,7 @@ class Support(Struct, frozen=True):
 
 
 class SyncReport(Struct, frozen=True, kw_only=True):
-    """What one sync wrote."""
+    """The report of one sync: how much it wrote."""
 
     full: bool
     """Everything was written, not only what differs."""
@@ -119,7 +119,7 @@ class Backend(Protocol):
 
 
 class Uses(Struct, frozen=True, kw_only=True):
-    """What a mode writes under names that other modes use as well."""
+    """The chains and jumps that a mode writes under names that other modes use as well."""
 
     mode: str
     variant: str = ""

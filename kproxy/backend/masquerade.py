@@ -1,4 +1,4 @@
-"""The iptables rules behind the masquerade mark, alike in the iptables and the ipvs mode. Pure.
+"""The iptables rules behind the masquerade mark, the same in iptables mode and ipvs mode. Pure.
 
 A packet that must get this node's address is marked on its way in (KUBE-MARK-MASQ) and masqueraded
 on its way out (KUBE-POSTROUTING). Source: kube-proxy v1.36, syncProxyRules of both modes.
@@ -26,10 +26,10 @@ def local_match(detector: LocalDetector, *, negate: bool = False) -> str:
 
 
 def nat_rules(settings: NodeSettings) -> Iterator[str]:
-    """Yield the rules of both chains of the nat table, each with its "-A CHAIN "."""
+    """Yield the rules of both chains of the nat table, each beginning with "-A CHAIN "."""
     mark = mark_text(settings)
     yield f"-A KUBE-POSTROUTING -m mark ! --mark {mark}/{mark} -j RETURN"
-    # The mark is taken off, so that a packet that passes here again is not masqueraded twice.
+    # The mark is removed, so that a packet that passes here again is not masqueraded twice.
     yield f"-A KUBE-POSTROUTING -j MARK --xor-mark {mark}"
     yield (
         '-A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT"'
@@ -39,7 +39,7 @@ def nat_rules(settings: NodeSettings) -> Iterator[str]:
 
 
 def forward_rules(settings: NodeSettings) -> Iterator[str]:
-    """Yield the last rules of filter KUBE-FORWARD, by which services work with policy DROP."""
+    """Yield the last rules of filter KUBE-FORWARD, which let services work with policy DROP."""
     mark = mark_text(settings)
     yield (
         '-A KUBE-FORWARD -m comment --comment "kubernetes forwarding rules"'

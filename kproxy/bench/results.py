@@ -9,7 +9,7 @@ from msgspec import Struct
 
 
 class SyncSize(Struct, frozen=True, kw_only=True):
-    """What to measure: `endpoints` per Service, and `changes` of each of the two kinds."""
+    """Arguments of a sync measurement: `endpoints` per Service, `changes` of each of two kinds."""
 
     mode: str
     variant: str
@@ -39,9 +39,10 @@ class SyncResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="s
 
 
 class LatencySize(Struct, frozen=True, kw_only=True):
-    """What to measure: `connections` through each of three nodes, to `asked` different Services.
+    """Arguments of a latency measurement.
 
-    `endpoints` is the number per Service.
+    `connections` go through each of three nodes, to `asked` different Services. `endpoints` is the
+    number per Service.
     """
 
     mode: str
@@ -72,7 +73,7 @@ class LatencyResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag
 
 
 class ControlPlaneSize(Struct, frozen=True, kw_only=True):
-    """What to measure: with `dual_stack` the Services are of both families.
+    """Arguments of a control plane measurement: with `dual_stack` Services are of both families.
 
     `flips` is how often one Pod becomes not ready, and ready again.
     """

@@ -1,4 +1,4 @@
-"""What `kproxy run` does, step by step: read and check everything, then touch the kernel."""
+"""The steps of `kproxy run`: read and check everything, then change the kernel."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class _Setup(Struct, frozen=True, kw_only=True):
-    """What is to be run, and the problems of it. `options` are those of `mode`, complete."""
+    """A checked request, and its problems. `options` are those of `mode`, complete."""
 
     config: ProxyConfig
     mode: Mode

@@ -117,7 +117,7 @@ class ProxyConfig(Section, frozen=True):
 
 
 class ModeConfig(Struct, frozen=True, kw_only=True):
-    """How a mode reads a configuration. The defaults suit a mode that kube-proxy does not have."""
+    """A mode's rules for reading a configuration. The defaults suit modes unknown to kube-proxy."""
 
     timing: Literal["iptables", "ipvs", "nftables"] = "iptables"
     """The section whose syncPeriod and minSyncPeriod apply."""

@@ -38,7 +38,7 @@ _PHASES = {"Pending": 0, "Unknown": 1}  # other phases come later
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What to do now. More may be due once it is done, or once Pods have become ready.
+    """The changes to make now. More may be due once they are made, or once Pods are ready.
 
     `release` are Pods that the selector no longer matches; they stay without an owner.
     """

@@ -48,7 +48,7 @@ _MOST_CHARACTERS = 63
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What to write, and warnings for users about what may surprise them."""
+    """The slices to write, and warnings for users about what may surprise them."""
 
     create: tuple[EndpointSlice, ...] = ()
     update: tuple[EndpointSlice, ...] = ()

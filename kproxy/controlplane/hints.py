@@ -121,7 +121,7 @@ def _each(packing: Packing, edit: Callable[[Endpoint], Endpoint]) -> Packing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Share:
-    """How many endpoints a zone needs, may have, and should have."""
+    """The numbers of endpoints that a zone needs, may have, and should have."""
 
     minimum: int
     maximum: int

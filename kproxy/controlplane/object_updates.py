@@ -1,4 +1,4 @@
-"""What the API server stores when a user writes a Pod, a Deployment or a Service again.
+"""The objects that the API server stores when a user updates a Pod, a Deployment or a Service.
 
 A user's write changes no status, and keeps what the system has added unless it mentions it: the
 Node of a Pod, its owner.

@@ -24,7 +24,7 @@ MANAGED_ENDPOINTS = endpoints.MANAGED_BY_LABEL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edits:
-    """What to write and to delete."""
+    """The objects to write and to delete."""
 
     write: tuple[EndpointSlice | Endpoints, ...] = ()
     delete: tuple[ObjectKey, ...] = ()

@@ -2,8 +2,8 @@
 
     Services, EndpointSlices -> Records -> messages: bytes in, bytes out -> DnsServer: UDP and TCP
 
-`Records` is a value: whoever watches the objects makes a new one after each change, and the server
-asks for the present one at each query. Only `kproxy.dns.server` has sockets.
+`Records` is a value: the watcher of the objects makes a new one after each change, and the server
+asks for the current one at each query. Only `kproxy.dns.server` has sockets.
 """
 
 from kproxy.dns.records import INITIAL_NAMESPACES, Answer, Records

@@ -1,4 +1,4 @@
-"""Services and the endpoints behind them, indexed by what questions ask for. Pure."""
+"""Services and the endpoints behind them, indexed by the names that queries ask for. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_PORTS = (EndpointPort(),)  # a Service without ports has addresses all the s
 class Hit(NamedTuple):
     """An address behind a name, at one port; `host` is the label of the endpoint, "" if none.
 
-    `port` is 0 where no port is known; then there is no SRV record.
+    `port` is 0 if no port is known; there is no SRV record then.
     """
 
     address: str
@@ -33,14 +33,14 @@ class Hit(NamedTuple):
 
 
 class PortLabels(NamedTuple):
-    """`_name._protocol` without the underscores, in lower case. Both empty: any port."""
+    """`_name._protocol` without the underscores, in lower case. Both are "" for any port."""
 
     name: str = ""
     protocol: str = ""
 
 
 class Catalog:
-    """What there is at one moment. Nothing of it changes later."""
+    """The Services and endpoints at one moment. It never changes."""
 
     def __init__(self, services: Iterable[Service], slices: Iterable[EndpointSlice]) -> None:
         self.services: Mapping[Key, Service] = {
@@ -54,9 +54,9 @@ class Catalog:
 
     @cached_property
     def owners(self) -> Mapping[str, tuple[tuple[str, ...], ...]]:
-        """Address -> the names it has, as labels below `svc`: of a Service, else of endpoints.
+        """Return the names of each address as labels below `svc`: a Service's, or endpoints'.
 
-        An address that is some Service's cluster IP has that name alone, as in CoreDNS.
+        An address that is some Service's cluster IP has only that name, as in CoreDNS.
         """
         found: dict[str, tuple[tuple[str, ...], ...]] = {}
         for (namespace, name), service in self.services.items():
@@ -70,7 +70,7 @@ class Catalog:
 
     @cached_property
     def reverse_prefixes(self) -> frozenset[tuple[str, ...]]:
-        """The labels that names in in-addr.arpa and ip6.arpa end in, below the zone."""
+        """Return the labels that names in in-addr.arpa and ip6.arpa end in, below the zone."""
         return frozenset(
             labels[:count]
             for labels in map(reverse_labels, self.owners)
@@ -78,10 +78,10 @@ class Catalog:
         )
 
     def hits(self, key: Key, host: str | None, port: PortLabels) -> list[Hit]:
-        """What a name leads to; nothing if there is no such name.
+        """Return the addresses and ports that a name leads to; none if there is no such name.
 
-        `host`: the label of an endpoint; None asks for the Service itself. That is the cluster IPs,
-        and without cluster IPs all ready endpoints.
+        `host` is the label of an endpoint; None asks for the Service itself: its cluster IPs, or
+        all ready endpoints if it has none.
         """
         service = self.services[key]
         if host is None and not is_headless(service):
@@ -100,7 +100,7 @@ class Catalog:
         ]
 
     def has_protocol(self, key: Key, protocol: str) -> bool:
-        """Whether `_protocol.service` has a name below it: a named port."""
+        """Tell whether there is a name below `_protocol.service`, that is, a named port."""
         return any(
             self.hits(key, None, PortLabels(port.name.lower(), protocol))
             for port in self._ports(key)
@@ -115,7 +115,7 @@ class Catalog:
                 yield PortLabels(port.name, port.protocol.lower())
 
     def _ready(self, key: Key) -> Iterator[tuple[tuple[EndpointPort, ...], str, str]]:
-        """Ports, address and label of each ready endpoint."""
+        """Yield the ports, the address and the label of each ready endpoint."""
         for each in self._slices.get(key, ()):
             for endpoint in each.endpoints:
                 if _is_ready(endpoint.conditions):
@@ -124,7 +124,7 @@ class Catalog:
 
 
 def cluster_ips(service: Service) -> tuple[str, ...]:
-    """The addresses of both families; none of a headless Service or an ExternalName."""
+    """Return the cluster IPs of both families; none for a headless Service or an ExternalName."""
     spec = service.spec
     if spec.type == "ExternalName":
         return ()
@@ -137,7 +137,7 @@ def is_headless(service: Service) -> bool:
 
 
 def reverse_labels(address: str) -> tuple[str, ...]:
-    """What precedes in-addr.arpa or ip6.arpa, the last label first: 10, 96, 0, 10."""
+    """Return the labels before in-addr.arpa or ip6.arpa, the last label first: 10, 96, 0, 10."""
     parsed = ip_address(address)
     if parsed.version == 4:
         return tuple(address.split("."))
@@ -145,14 +145,17 @@ def reverse_labels(address: str) -> tuple[str, ...]:
 
 
 def _is_ready(conditions: EndpointConditions) -> bool:
-    """publishNotReadyAddresses needs no rule here: the controller writes `ready` because of it."""
+    """Tell whether an endpoint is ready; unknown counts as ready unless it terminates.
+
+    publishNotReadyAddresses needs no rule here: the controller writes `ready` because of it.
+    """
     if conditions.ready is None:
         return not conditions.terminating
     return conditions.ready
 
 
 def _host(endpoint: Endpoint, address: str) -> str:
-    """As CoreDNS names them, unless it is told to use the names of pods."""
+    """Return the label CoreDNS gives an endpoint, unless it is told to use the names of pods."""
     return (endpoint.hostname or "").lower() or _dashed(address)
 
 

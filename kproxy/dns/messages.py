@@ -1,7 +1,7 @@
 """Queries and responses as bytes. Pure.
 
-Whatever arrives gets an answer, or none if it may be no query: answering a response would let two
-servers talk to each other for ever.
+Everything that may be a query gets an answer. A response gets none: two servers would answer each
+other forever.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from kproxy.dns.records import Answer, Records
 UDP_MAX_BYTES = 65507  # what an IPv4 datagram can carry
 TCP_MAX_BYTES = 65535
 _UDP_USUAL_BYTES = 512  # without EDNS: RFC 1035
-_OUR_PAYLOAD_BYTES = 1232  # what queries may have that are sent here; as most servers say
+_OUR_PAYLOAD_BYTES = 1232  # the largest query we say that we take, as most servers do
 _HEADER = struct.Struct("!6H")
 _TRANSFERS = (RdataType.AXFR, RdataType.IXFR)
 
 
 def respond(records: Records, query: bytes, *, udp: bool) -> bytes | None:
-    """The response to what came in one datagram, or in one message over TCP; None for none.
+    """Return the response to one datagram, or to one message over TCP; None if there is none.
 
     Over UDP it is no longer than the client says it can take: sets of records that do not fit are
-    left out, and TC tells the client to come again over TCP.
+    left out, and TC tells the client to ask again over TCP.
     """
     if len(query) < _HEADER.size:
         return None
@@ -45,7 +45,7 @@ def respond(records: Records, query: bytes, *, udp: bool) -> bytes | None:
         asked = dns.message.from_wire(query)
     except dns.exception.DNSException:
         return _bare(query, Rcode.FORMERR)
-    # With RA, as CoreDNS has it: the upstream zone is as much recursion as there is.
+    # RA is set, as by CoreDNS: the upstream zone stands for recursion.
     response = dns.message.make_response(
         asked, recursion_available=True, our_payload=_OUR_PAYLOAD_BYTES
     )
@@ -64,7 +64,7 @@ def respond(records: Records, query: bytes, *, udp: bool) -> bytes | None:
     response.authority = [*answer.authority]
     response.additional = [*answer.additional]
     limit = _udp_limit(asked) if udp else TCP_MAX_BYTES
-    # Records of a set go out in random order, as CoreDNS's plugin `loadbalance` does it.
+    # The records of a set are sent in random order, as by CoreDNS's plugin `loadbalance`.
     return response.to_wire(max_size=limit, prefer_truncation=True)
 
 
@@ -75,7 +75,7 @@ def _udp_limit(asked: dns.message.Message) -> int:
 
 
 def _bare(query: bytes, rcode: Rcode) -> bytes:
-    """A header alone, for what was not understood."""
+    """Return only a header, for a query that was not understood."""
     identity, flags, *_ = _HEADER.unpack_from(query)
-    kept = flags & (0x7800 | dns.flags.RD)  # the opcode, too
+    kept = flags & (0x7800 | dns.flags.RD)  # 0x7800: the opcode
     return _HEADER.pack(identity, dns.flags.QR | kept | rcode, 0, 0, 0, 0)

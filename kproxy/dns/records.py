@@ -1,8 +1,8 @@
-"""Which records a cluster's DNS has, and what it answers to a question. Pure.
+"""The records of a cluster's DNS, and its answers to questions. Pure.
 
 Source: the Kubernetes DNS-Based Service Discovery specification 1.1.0, and where it leaves a choice
 CoreDNS's plugin `kubernetes` (parse.go, kubernetes.go, reverse.go) with `pods insecure`, as kubeadm
-sets it up. NXDOMAIN and NODATA as RFC 2308 and RFC 8020 have it.
+sets it up. NXDOMAIN and NODATA follow RFC 2308 and RFC 8020.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What goes into the sections of a response. `authoritative`: of a zone of the cluster."""
+    """The sections of a response. `authoritative`: the name is in a zone of the cluster."""
 
     rcode: Rcode
     authoritative: bool
@@ -62,9 +62,9 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class _Found(Struct, frozen=True):
-    """What there is of one type at a name that exists; nothing: NODATA.
+    """The records of one type at a name that exists; NODATA if it is empty.
 
-    `cname`: the name is another one's alias, whatever the type.
+    `cname`: the name that this name is an alias of, whatever the type.
     """
 
     rdatas: Sequence[Rdata] = ()
@@ -79,10 +79,10 @@ _NODATA = _Found()
 class Records:
     """The names of one cluster at one moment.
 
-    `upstream`: the world outside, a name -> its addresses, or the one name it is an alias of. There
-    is nothing else: what a program in a pod mistypes does not exist, as in a real cluster, whose
-    DNS asks the Internet. A namespace exists if it is in `namespaces` or a Service is in it.
-    `serial`: of the zones; the caller lets it grow with each change, if anybody cares.
+    `upstream` stands for the Internet: a name -> its addresses, or the one name it is an alias of.
+    No other name exists, so a mistyped name gets NXDOMAIN, as in a real cluster, whose DNS asks
+    the Internet. A namespace exists if it is in `namespaces` or a Service is in it.
+    `serial` is the serial number of the zones; the caller may increase it with each change.
     """
 
     def __init__(
@@ -95,7 +95,10 @@ class Records:
         namespaces: Iterable[str] = INITIAL_NAMESPACES,
         serial: int = 1,
     ) -> None:
-        """Raises BadInput for a domain or an upstream zone that cannot be."""
+        """Index the objects. Raises BadInput for an invalid upstream zone.
+
+        Raises dns.exception.DNSException for an invalid domain.
+        """
         self._catalog = Catalog(services, slices)
         self._domain = dns.name.from_text(domain)
         self._zones = (self._domain, _REVERSE_4, _REVERSE_6)
@@ -107,9 +110,9 @@ class Records:
         self._serial = serial
 
     def answer(self, name: Name, rdtype: RdataType) -> Answer:
-        """The answer to a question of class IN. Names are compared without regard to case.
+        """Return the answer to a question of class IN. Names are compared without regard to case.
 
-        Of names outside of the cluster there is no SOA, so nobody remembers that they do not exist.
+        No SOA comes with names outside the cluster, so no client caches that they do not exist.
         """
         chain: list[RRset] = []
         authoritative = self._zone(name) is not None
@@ -143,19 +146,19 @@ class Records:
                 answer=tuple(chain),
                 additional=found.glue,
             )
-        # A loop, or as good as one. A resolver in front of the client would say the same.
+        # The chain is a loop, or as long as one. A resolver would answer the same.
         return Answer(rcode=Rcode.SERVFAIL, authoritative=False)
 
     def _zone(self, name: Name) -> Name | None:
         return next((zone for zone in self._zones if name.is_subdomain(zone)), None)
 
     def _find(self, name: Name, rdtype: RdataType, zone: Name | None) -> _Found | None:
-        """None if there is no such name."""
+        """Return the records at a name; None if there is no such name."""
         if zone is None:
             return self._in_upstream(name, rdtype)
         if name == zone:
             return _of_type(rdtype, [self._soa_data()])
-        # The labels nearest to the zone first: they decide what the others mean.
+        # The labels nearest to the zone are first: they decide what the others mean.
         labels = [
             label.decode("ascii", errors="replace").lower()
             for label in reversed(name.relativize(zone).labels)
@@ -180,7 +183,10 @@ class Records:
     def _below_service(
         self, key: tuple[str, str], rest: list[str], rdtype: RdataType
     ) -> _Found | None:
-        """`rest`: the labels left of the Service's, from right to left."""
+        """Return the records at or below a Service's name; None if there is no such name.
+
+        `rest`: the labels left of the Service's, from right to left.
+        """
         service = self._catalog.services.get(key)
         if service is None:
             return None
@@ -200,7 +206,7 @@ class Records:
         return None
 
     def _addressed(self, key: tuple[str, str], hits: list[Hit], rdtype: RdataType) -> _Found | None:
-        """The records of `rdtype` at a name that leads to `hits`."""
+        """Return the records of `rdtype` at a name that leads to `hits`; None if there are none."""
         if not hits:
             return None
         if rdtype == RdataType.SRV:
@@ -209,7 +215,10 @@ class Records:
         return _of_type(rdtype, [_address(address) for address in addresses])
 
     def _srv(self, key: tuple[str, str], hits: list[Hit]) -> _Found:
-        """The weights are CoreDNS's: hits of two families share what is their target's."""
+        """Return the SRV records of `hits`, with their targets' addresses as glue.
+
+        The weights are CoreDNS's: hits of two families at one target have one record.
+        """
         weight = max(1, 100 // len(hits))
         targets: dict[tuple[Name, int], None] = {}
         glue: dict[tuple[Name, RdataType], dict[str, Rdata]] = {}
@@ -244,7 +253,10 @@ class Records:
         return _of_type(rdtype, there)
 
     def _service_name(self, labels: Iterable[str]) -> Name | None:
-        """None if DNS has no room: Services that kproxy takes may have names of 66 characters."""
+        """Return the name; None if it is too long for DNS, which has 63 characters for a label.
+
+        Services that kproxy takes may have names of 66 characters.
+        """
         try:
             return Name([*(label.encode() for label in labels), b"svc", *self._domain.labels])
         except (dns.name.LabelTooLong, dns.name.NameTooLong):
@@ -254,7 +266,7 @@ class Records:
         return (_rrset(zone, [self._soa_data()]),)
 
     def _soa_data(self) -> SOA:
-        """CoreDNS's. The last number is how long a client may remember that there is nothing."""
+        """Return CoreDNS's SOA. Its last number is how long negative answers may be cached."""
         server = Name([b"ns", b"dns", *self._domain.labels])
         mailbox = Name([b"hostmaster", *self._domain.labels])
         return SOA(  # type: ignore[no-untyped-call]
@@ -263,7 +275,10 @@ class Records:
 
 
 def _external(name: str) -> _Found | None:
-    """An alias. Kubernetes lets an address through as a name; CoreDNS has no record then."""
+    """Return an alias; None for an address, which Kubernetes lets through as a name.
+
+    CoreDNS has no record for one either.
+    """
     if canonical_ip(name):
         return None
     try:
@@ -273,7 +288,10 @@ def _external(name: str) -> _Found | None:
 
 
 def _pod(label: str, rdtype: RdataType) -> _Found | None:
-    """Any address in any namespace: what the specification calls deprecated but required."""
+    """Return the address that a label spells, of any pod or none; None if it spells none.
+
+    The specification calls these names deprecated but required.
+    """
     if not _DASHED.fullmatch(label):
         return None
     separator = "." if label.count("-") == 3 and "--" not in label else ":"
@@ -285,14 +303,14 @@ def _pod(label: str, rdtype: RdataType) -> _Found | None:
 
 
 def _reverse_address(labels: list[str], zone: Name) -> str:
-    """The address in its canonical form; "" if `labels` are no whole address."""
+    """Return the address in its canonical form; "" if `labels` are not a complete address."""
     if zone == _REVERSE_4:
         text = ".".join(labels)
     else:
         digits = iter(labels)
         text = ":".join("".join(islice(digits, 4)) for _ in range(8))
     address = canonical_ip(text)
-    # There is one name for each address: none with leading zeros, none of an IPv4-mapped one.
+    # Each address has one name: names with leading zeros, or of IPv4-mapped addresses, are not it.
     return address if address and reverse_labels(address) == tuple(labels) else ""
 
 

@@ -1,4 +1,4 @@
-"""What a pod's /etc/resolv.conf says. Pure."""
+"""The contents of a pod's /etc/resolv.conf. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 def resolv_conf(
     nameservers: Iterable[str], namespace: str, *, domain: str = "cluster.local"
 ) -> str:
-    """The file of a pod in `namespace` with dnsPolicy ClusterFirst.
+    """Return the file of a pod in `namespace` with dnsPolicy ClusterFirst.
 
     `nameservers`: the cluster IPs of the kube-dns Service; the C library asks three at most.
     With ndots:5 a name of fewer than five dots goes through the search list first, so `web`,

@@ -1,8 +1,8 @@
-"""A DNS server of one thread, over UDP and TCP, in whatever namespace its sockets are made.
+"""A DNS server of one thread, over UDP and TCP, in the namespace in which its sockets are made.
 
 Clients may be slow, silent or hostile: a connection that is silent for too long, or takes its
-answers too slowly, is closed, and there are only so many, of which the longest silent one gives
-way.
+answers too slowly, is closed. The number of connections is limited; at the limit the one that has
+been silent for the longest time is closed.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from kproxy.dns.records import Records
 from kproxy.loop.reactor import Connection, Connections, Reactor
 
 PORT = 53
-IDLE_S = 10.0  # a connection on which no query comes to its end, and no answer leaves
+IDLE_S = 10.0  # without a complete query, and without an answer that leaves
 CONNECTIONS_MAX = 256
 _BACKLOG = 128
 _DATAGRAM_MAX_BYTES = 65535
 _DATAGRAMS_AT_ONCE = 64  # then it is the others' turn
 _QUERIES_AT_ONCE = 16
 _CHUNK_BYTES = 65536
-_UNSENT_MAX_BYTES = 1 << 17  # two of the largest answers; then the client has to take some
+_UNSENT_MAX_BYTES = 1 << 17  # two of the largest answers; then the client has to read some
 
 
 class DnsServer:
-    """First `listen`, then `start`, at the end `close`.
+    """A DNS server: call `listen`, then `start`, and `close` at the end.
 
-    `provider` is asked for the records at each query, in the server's thread: let it return an
-    attribute, and assigning that replaces all records at once.
+    `provider` is called for the records at each query, in the server's thread. If it returns an
+    attribute, assigning that attribute replaces all records at once.
     """
 
     def __init__(self, provider: Callable[[], Records]) -> None:
@@ -41,9 +41,10 @@ class DnsServer:
         self._reactor = Reactor("kproxy-dns")
 
     def listen(self, addresses: Iterable[str], port: int = PORT) -> None:
-        """Answer there, over UDP and TCP, in the namespace of the calling thread.
+        """Listen at `addresses`, over UDP and TCP, in the namespace of the calling thread.
 
-        Not after `start`. Raises OSError if an address is not there, or the port is taken.
+        Must not be called after `start`. Raises OSError if the namespace does not have an address,
+        or if the port is taken.
         """
         for address in addresses:
             family = family_of(address)
@@ -60,7 +61,7 @@ class DnsServer:
                     sock.listen(_BACKLOG)
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Start to answer."""
         self._reactor.call(self._watch)
 
     def close(self) -> None:
@@ -87,16 +88,16 @@ class DnsServer:
                 query, client = sock.recvfrom(_DATAGRAM_MAX_BYTES)
             except BlockingIOError:
                 return
-            except OSError:  # an ICMP error about a former answer
+            except OSError:  # an ICMP error about an earlier answer
                 continue
             if response := self._respond(query, udp=True):
-                # Datagrams may be lost, and the client may be gone, or its address forged.
+                # Datagrams may be lost, the client may have ended, its address may be forged.
                 with contextlib.suppress(OSError):
                     sock.sendto(response, client)
 
 
 class _Conversation:
-    """Queries one after the other, two bytes of length before each: RFC 7766."""
+    """The queries of one connection, with two bytes of length before each: RFC 7766."""
 
     def __init__(
         self, respond: Callable[[bytes], bytes | None], connection: Connection, _client: object
@@ -110,21 +111,21 @@ class _Conversation:
         connection.when_readable(self._go_on)
 
     def _go_on(self) -> None:
-        """Do what can be done now, and wait for what will let it go on."""
+        """Read, answer and send what is possible now, and wait until more is possible."""
         self._read()
         for _ in range(_QUERIES_AT_ONCE):
             if self._has_query() and len(self._unsent) < _UNSENT_MAX_BYTES:
                 self._answer()
         self._send()
         if self._unsent or self._has_query():
-            self._connection.when_writable(self._go_on)  # at once, if there is room
+            self._connection.when_writable(self._go_on)  # called at once if there is room
         elif self._at_end:
             self._connection.close()
         else:
             self._connection.when_readable(self._go_on)
 
     def _read(self) -> None:
-        """Nothing as long as there is something to answer: the client can wait."""
+        """Receive, unless there is something to answer or to send: the client can wait."""
         if self._at_end or self._unsent or self._has_query():
             return
         data = self._connection.receive(_CHUNK_BYTES)

@@ -1,7 +1,7 @@
-"""Annotations of a Service that load balancers understand: docs/annotations.md tells the effects.
+"""Annotations of a Service that load balancers understand: docs/annotations.md lists the effects.
 
-They are those of two clouds, `kubernetes.io/elb.*` and `alibaba-cloud-loadbalancer-*`. Where both
-speak of one thing the latter is heard first. Others are left alone.
+They are those of two clouds, `kubernetes.io/elb.*` and `alibaba-cloud-loadbalancer-*`. If both set
+the same thing, the latter counts. Other annotations are ignored.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CHECK_FLAG, CHECK_OPTION = ELB + "health-check-flag", ELB + "health-check-option
 ALIBABA = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-"
 SCHEDULER, PERSISTENCE = ALIBABA + "scheduler", ALIBABA + "persistence-timeout"
 
-_AFFINITY_MINUTES = 60  # the vendor's default and most
+_AFFINITY_MINUTES = 60  # the vendor's default and maximum
 _PERSISTENCE_MAX_S = 3600
-_BY_SOURCE_S = 24 * 3600  # SOURCE_IP as an algorithm has no end; the memory for it has
+_BY_SOURCE_S = 24 * 3600  # SOURCE_IP as an algorithm never expires; the memory for it has to
 
 
 class Algorithm(enum.Enum):
-    """How the backend of a new connection is chosen."""
+    """An algorithm that chooses the backend of a new connection."""
 
     ROUND_ROBIN = "rr"
     WEIGHTED_ROUND_ROBIN = "wrr"
@@ -38,12 +38,12 @@ class Algorithm(enum.Enum):
 
     @property
     def counts(self) -> bool:
-        """Whether it must know how many connections there are."""
+        """Tell whether the algorithm must know how many connections there are."""
         return self in (Algorithm.LEAST_CONNECTIONS, Algorithm.WEIGHTED_LEAST_CONNECTIONS)
 
 
 class BalancerClass(enum.Enum):
-    """Who takes the connections. The values are the vendor's."""
+    """A kind of load balancer. The values are the vendor's."""
 
     SHARED = "union"
     DEDICATED = "performance"
@@ -55,7 +55,10 @@ PassThrough = Literal["never", "onlyLocal", "true"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckOption:
-    """Times in seconds. `max_retries`: failures in a row that take a backend out."""
+    """The health checks that an annotation asks for; times in seconds.
+
+    `max_retries`: failures in a row that take a backend out of use.
+    """
 
     delay_s: float
     timeout_s: float
@@ -63,11 +66,11 @@ class CheckOption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """What the annotations of a Service ask for, with defaults for the rest.
+class BalancerSettings:
+    """The settings that the annotations of a Service ask for, with defaults for the rest.
 
-    `balancer`: by name, "" for any. `pass_through` None: as the profile has it.
-    `persistence_s`: how long after its last connection a source keeps its backend; 0 for not.
+    `balancer`: its name, "" for any. `pass_through` None: the profile decides.
+    `persistence_s`: how long after its last connection a source keeps its backend; 0: not at all.
     `check` None: the lab's own times.
     """
 
@@ -94,8 +97,8 @@ _PASS_THROUGH: dict[str, PassThrough] = {"true": "true", "onlyLocal": "onlyLocal
 _T = TypeVar("_T")
 
 
-def read(annotations: Mapping[str, str]) -> tuple[Wishes, list[Problem]]:
-    """With problems, the wishes are those of the good annotations."""
+def read(annotations: Mapping[str, str]) -> tuple[BalancerSettings, list[Problem]]:
+    """Return the settings that valid annotations ask for, and the problems of the others."""
     reader = _Reader(annotations)
     algorithm, persistence_s = reader.one_of(ALGORITHM, _ALGORITHMS, (Algorithm.ROUND_ROBIN, 0))
     if reader.one_of(AFFINITY_MODE, {"SOURCE_IP": True}, False):
@@ -103,7 +106,7 @@ def read(annotations: Mapping[str, str]) -> tuple[Wishes, list[Problem]]:
         persistence_s = minutes * 60
     elif AFFINITY_OPTION in annotations and AFFINITY_MODE not in annotations:
         reader.add(AFFINITY_OPTION, f"needs {AFFINITY_MODE}")
-    wishes = Wishes(
+    settings = BalancerSettings(
         balancer_class=reader.one_of(CLASS, {each.value: each for each in BalancerClass}, None),
         balancer=annotations.get(ID, ""),
         pass_through=reader.one_of(PASS_THROUGH, _PASS_THROUGH, None),
@@ -112,7 +115,7 @@ def read(annotations: Mapping[str, str]) -> tuple[Wishes, list[Problem]]:
         checked=reader.one_of(CHECK_FLAG, {"on": True, "off": False}, True),
         check=reader.parsed(CHECK_OPTION, _check_option, None),
     )
-    return wishes, reader.problems
+    return settings, reader.problems
 
 
 class _Reader:
@@ -144,7 +147,7 @@ class _Reader:
 
 
 class _Wrong(Exception):
-    """What is wrong with a value."""
+    """A value of an annotation is not valid. The message says why."""
 
 
 def _affinity_minutes(text: str) -> int:
@@ -157,7 +160,7 @@ def _persistence_s(text: str) -> int:
 
 
 def _check_option(text: str) -> CheckOption:
-    """Limits and defaults are the vendor's."""
+    """Return the option. Limits and defaults are the vendor's. Raises _Wrong."""
     fields = _fields(text, ("protocol", "delay", "timeout", "max_retries"))
     if (protocol := fields.get("protocol", "TCP")) != "TCP":
         raise _Wrong(f"protocol: {shown(protocol)} is not TCP")
@@ -181,7 +184,7 @@ def _fields(text: str, known: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _whole(fields: Mapping[str, Any], key: str, least: int, most: int, default: int) -> int:
-    """A number, or a text of digits: the vendor writes both."""
+    """Return the number of a number or a text of digits: the vendor writes both. Raises _Wrong."""
     value = fields.get(key, default)
     text = str(value)
     if isinstance(value, bool) or not (text.isascii() and text.isdigit() and len(text) < 10):

@@ -1,4 +1,4 @@
-"""The thread that keeps all load balancers of a lab at work: checks, rules, drains."""
+"""The thread that runs all load balancers of a lab: health checks, rules, connection draining."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kproxy.address import Family, family_of, host_port
 from kproxy.edge import checks
 from kproxy.edge.annotations import BalancerClass
 from kproxy.edge.health import Health
-from kproxy.edge.listeners import Addresses, Backend, Listener, ListenerKey, Target
+from kproxy.edge.listeners import Addresses, Listener, ListenerBackend, ListenerKey, Target
 from kproxy.edge.rules import Shares, transaction
 from kproxy.edge.scheduling import slots
 from kproxy.edge.state import BackendState, ListenerState
@@ -36,12 +36,12 @@ _RETRY_S = 1.0  # after rules were refused
 log = logging.getLogger("kproxy")
 
 _Table = tuple[str, Family]  # the rules of one place in one family
-_Former = tuple[ListenerKey, str]  # a backend that has left: its listener, its destination
+_Former = tuple[ListenerKey, str]  # a backend that was removed: its listener, its destination
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceHost:
-    """Where the rules of a place are. `check_sources`: the addresses its checks come from."""
+    """The host of a place's rules. `check_sources`: the addresses its checks come from."""
 
     kind: BalancerClass
     namespace: Namespace
@@ -49,10 +49,13 @@ class PlaceHost:
 
 
 class Balancing:
-    """Its thread starts with the first `update`. At the end `close`."""
+    """The load balancers of a lab. The thread starts at the first `update`; `close` ends it."""
 
     def __init__(self, hosts: Mapping[str, PlaceHost], variant: str, drain_s: float) -> None:
-        """`variant`: of iptables. `drain_s`: how long connections of a backend go on that left."""
+        """Keep the hosts by the names of their places. `variant`: of iptables.
+
+        `drain_s`: how long connections of a removed backend may go on.
+        """
         self.state: tuple[ListenerState, ...] = ()
         self._hosts = hosts
         self._variant = variant
@@ -74,18 +77,20 @@ class Balancing:
         self._reactor = Reactor("kproxy-edge")
 
     def update(self, listeners: Iterable[Listener]) -> None:
-        """Make these all there are. Returns when backends that are new, or were out, have been
-        checked once and the rules are written. Raises KernelRefused, Unsupported.
+        """Replace all listeners by these.
+
+        Returns when backends that are new, or were unhealthy, have been checked once and the rules
+        are written. Raises KernelRefused, Unsupported.
         """
         wanted = {each.key: each for each in listeners}
         self._reactor.wait(partial(self._follow, wanted))
 
     def close(self) -> None:
-        """Stop. The rules stay; they go away with the namespaces."""
+        """Stop the thread. The rules stay; they are deleted with the namespaces."""
         self._reactor.close()
 
     def _fail(self, error: Exception) -> None:
-        """Tell who waits, else the log; then try again."""
+        """Raise `error` in the callers that wait, or else log it; plan the next try."""
         if not self._waiting or not isinstance(error, KproxyError):
             log.error("load balancers, next try in %g s: %s", _RETRY_S, error)
         while self._waiting:
@@ -93,7 +98,7 @@ class Balancing:
         self._retry_at = time.monotonic() + _RETRY_S
 
     def _work_at(self, when_s: float) -> None:
-        """Work then, or earlier if that is planned."""
+        """Plan to work at a time of the monotonic clock, unless that is planned for earlier."""
         if self._next:
             if self._next.when() <= when_s:
                 return
@@ -101,7 +106,7 @@ class Balancing:
         self._next = self._reactor.at(when_s, self._work)
 
     def _work(self) -> None:
-        """Do what is due, and plan for what will be."""
+        """Do everything that is due, and plan when to work next."""
         self._next = None
         try:
             self._do_what_is_due(time.monotonic())
@@ -132,12 +137,12 @@ class Balancing:
                 self._write(table)
                 self._stale.discard(table)
             self._changed = True
-            for check in self._checks.values():  # nobody has listened to them meanwhile
+            for check in self._checks.values():  # the thread did not read their answers meanwhile
                 check.extend(time.monotonic() - now)
         self._end_drains(now)
-        if self._changed:  # only now: the state is what the rules are
+        if self._changed:  # not earlier, so that the state is that of the rules
             self._changed = False
-            self._take_stock()
+            self._update_state()
         while self._waiting:
             self._waiting.pop().set_result(None)
 
@@ -211,7 +216,7 @@ class Balancing:
             log.info("%s: %s", target, result or "healthy")
         self._changed = True
 
-    def _healthy(self, backend: Backend) -> bool:
+    def _healthy(self, backend: ListenerBackend) -> bool:
         return backend.target is None or self._health[backend.target].healthy
 
     # --- rules -------------------------------------------------------------------------------
@@ -247,7 +252,7 @@ class Balancing:
     # --- connections -------------------------------------------------------------------------
 
     def _watch_connections(self) -> None:
-        """Where connections are counted, their coming and going is."""
+        """Watch conntrack's events at the places where connections are counted."""
         places = {
             key.place for key, listener in self._listeners.items() if listener.algorithm.counts
         }
@@ -272,7 +277,7 @@ class Balancing:
                     self._stale.add(table)
 
     def _count(self, table: _Table) -> Counter[_Former]:
-        """Connections that are alive, by backend; in the namespace of the place."""
+        """Count the connections that are alive, by backend. Call it in the place's namespace."""
         return Counter(
             former
             for flow in flows(table[1])
@@ -280,7 +285,7 @@ class Balancing:
         )
 
     def _translated(self, place: str, flow: Flow) -> _Former | None:
-        """The listener and backend of a connection, present or former; None if it has none."""
+        """Return a connection's listener and backend, present or former; None if it has none."""
         key = ListenerKey(
             place=place,
             family=flow.family,
@@ -301,7 +306,7 @@ class Balancing:
             del self._draining[former]
             self._changed = True
 
-    def _take_stock(self) -> None:
+    def _update_state(self) -> None:
         self.state = tuple(
             ListenerState(
                 listener=listener,

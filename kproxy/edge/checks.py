@@ -1,4 +1,4 @@
-"""What a health check of a load balancer asks, and what the answer means. Pure."""
+"""The requests of a load balancer's health checks, and what the answers mean. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _QUOTED_MAX_BYTES = 64  # more than a status line needs
 
 
 def request(target: Target) -> bytes:
-    """Return what is sent once connected, b"" for nothing."""
+    """Return the bytes to send once connected, b"" for none."""
     if target.asks is Asks.TCP:
         return b""
     return get("/healthz", [("Host", host_port(target.address, target.port))])
@@ -23,7 +23,7 @@ def enough(answer: bytes) -> bool:
 
 
 def problem(target: Target, answer: bytes) -> str:
-    """Return what is wrong with an answer that the network did not spoil; "" for success."""
+    """Return what is wrong with an answer if the network reported no error; "" for success."""
     if target.asks is Asks.TCP or read_answer(answer).status == 200:
         return ""
     line = answer.partition(b"\r\n")[0][: _QUOTED_MAX_BYTES + 1]

@@ -1,4 +1,4 @@
-"""The cloud controller of a lab: gives Services their addresses, and load balancers their work."""
+"""The cloud controller of a lab: gives Services addresses, and load balancers their listeners."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from kproxy.store import ObjectKey, Store, Update, object_key
 
 CHECK_INTERVAL_S = 1.0
 DRAIN_S = 300.0
-_THRESHOLD = 2  # with the time-out below, what is dead is out within three intervals
+_THRESHOLD = 2  # with the time-out below, a dead backend is out of use within three intervals
 _TIMEOUT_MIN_S = 0.15
 
 
 def check_times(interval_s: float) -> CheckTimes:
-    """Of health checks in a lab, where no Service asks for others."""
+    """Return the times of a lab's health checks, for Services that do not ask for others."""
     return CheckTimes(
         interval_s=interval_s,
         timeout_s=max(interval_s / 2, _TIMEOUT_MIN_S),
@@ -39,9 +39,9 @@ class EdgeController:
     def __init__(
         self, edge: Edge, hosts: Mapping[str, PlaceHost], variant: str, drain_s: float
     ) -> None:
-        """`hosts` of the edge's places by name. `variant`: of iptables.
+        """Keep the hosts of the edge's places, by name. `variant`: of iptables.
 
-        `drain_s`: how long connections of a backend may go on that is none any more.
+        `drain_s`: how long connections of a removed backend may go on.
         """
         self._edge = edge
         self._balancing = Balancing(hosts, variant, drain_s)
@@ -49,7 +49,7 @@ class EdgeController:
 
     @property
     def state(self) -> tuple[ListenerState, ...]:
-        """As of the last health check."""
+        """Return the state as of the last health check."""
         return self._balancing.state
 
     def admit(self, update: Update) -> Update:
@@ -74,9 +74,10 @@ class EdgeController:
         return Update(upserts=upserts, deletes=update.deletes)
 
     def follow(self, update: Update) -> None:
-        """After the nodes. Returns when backends have been checked once and the rules are there.
+        """Give the load balancers their listeners, after the nodes' proxies have synced.
 
-        Raises KernelRefused, Unsupported.
+        Returns when backends have been checked once and the rules are written. Raises
+        KernelRefused, Unsupported.
         """
         self._store.apply(update)
         self._store.take_changes()

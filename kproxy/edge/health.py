@@ -1,17 +1,18 @@
-"""Whether a target is in: a pure account of its checks, with the time as an argument (seconds)."""
+"""The health of a target, computed from its checks. Pure: the time is an argument, in seconds."""
 
 from __future__ import annotations
 
 from kproxy.edge.listeners import CheckTimes
 
 _FIRST_CHECK_MIN_S = 1.0
-_FIRST_ROUND_MAX_S = 2.0  # how long a target may keep others waiting for its first verdict
+_FIRST_ROUND_MAX_S = 2.0  # how long the rules may wait for a target's first result
 
 
 class Health:
-    """Out until its first success, in with any success, out after so many failures in a row.
+    """The health of one target, which is unhealthy until its first success.
 
-    While `awaited`, the verdict on a new target, or one that was out when objects changed, is due.
+    Any success makes it healthy, `threshold` failures in a row make it unhealthy. While it is
+    `awaited`, the rules wait for its result: it is new, or it was unhealthy when objects changed.
     """
 
     def __init__(self, times: CheckTimes, now: float) -> None:
@@ -27,20 +28,20 @@ class Health:
         return now < self.awaited_until
 
     def hurry(self, now: float) -> None:
-        """Check it at once if it is out: things have changed."""
+        """Make the next check due now if the target is unhealthy, because objects have changed."""
         if not self.healthy:
             self.due_s = now
             self.awaited_until = now + _FIRST_ROUND_MAX_S
 
     def start(self, now: float) -> float:
-        """A check begins. Returns how long it may take: more, while others wait for the verdict."""
+        """Note that a check begins. Returns how long it may take: longer while it is awaited."""
         self.under_way = True
         self.due_s = now + self.times.interval_s
         patience_s = _FIRST_CHECK_MIN_S if self.awaited(now) else 0.0
         return max(self.times.timeout_s, patience_s)
 
     def end(self, reason: str) -> bool:
-        """A check has ended; `reason` "" for success. Returns whether the target came or went."""
+        """Note that a check ended; `reason` "" for success. Returns whether `healthy` changed."""
         before = self.healthy
         self.under_way = False
         self.awaited_until = 0.0

@@ -1,8 +1,8 @@
-"""Which listeners the load balancers shall have, and with which backends. Pure.
+"""The listeners of the load balancers and their backends, computed from Services. Pure.
 
 Nouns: a `Place` is where Services are reached from outside the nodes: a load balancer, or the
-DNAT gateway. A `Listener` is one port of a place in one family; its `Backend`s are nodes at a node
-port, or pods. A `Target` is what a health check asks.
+DNAT gateway. A `Listener` is one port of a place in one family; its `ListenerBackend`s are nodes at
+a node port, or pods. A `Target` is the address and port that a health check asks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kproxy.api.types import (
 )
 from kproxy.edge.annotations import CLASS as CLASS_ANNOTATION
 from kproxy.edge.annotations import ID as ID_ANNOTATION
-from kproxy.edge.annotations import Algorithm, BalancerClass, Wishes
+from kproxy.edge.annotations import Algorithm, BalancerClass, BalancerSettings
 from kproxy.edge.annotations import read as read_annotations
 from kproxy.store import ServiceKey
 
@@ -36,9 +36,10 @@ Addresses = Mapping[Family, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """`address`: what the listeners have; `public`: what the gateway translates to it.
+    """A load balancer or the DNAT gateway.
 
-    The DNAT gateway has its public addresses for both.
+    `address`: of the listeners; `public`: the addresses that the gateway translates to it. For the
+    DNAT gateway both are its public addresses.
     """
 
     name: str
@@ -49,7 +50,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckTimes:
-    """In seconds. `threshold`: failures in a row that take a backend out."""
+    """Times of health checks, in seconds.
+
+    `threshold`: failures in a row that take a backend out of use.
+    """
 
     interval_s: float
     timeout_s: float
@@ -58,7 +62,7 @@ class CheckTimes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """What the edge knows of its surroundings.
+    """The edge, and what it knows of the nodes and the network.
 
     `nodes`: addresses by name. `reaches_pods`: pods have addresses of the VPC.
     """
@@ -85,8 +89,11 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backend:
-    """`name`: of the node, or of the node a pod runs on. `target` None: not checked."""
+class ListenerBackend:
+    """A node or a pod behind a listener. `name`: of the node, or of the node the pod runs on.
+
+    `target` None: its health is not checked.
+    """
 
     name: str
     family: Family
@@ -109,7 +116,10 @@ class ListenerKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """`persistence_s`: how long a source keeps its backend after its last connection, or 0."""
+    """One port of a place in one family, and its backends.
+
+    `persistence_s`: how long a source keeps its backend after its last connection, or 0.
+    """
 
     key: ListenerKey
     service: ServiceKey
@@ -117,15 +127,15 @@ class Listener:
     address: str
     algorithm: Algorithm
     persistence_s: int
-    backends: tuple[Backend, ...]
+    backends: tuple[ListenerBackend, ...]
 
     def __str__(self) -> str:
-        """As kube-proxy writes a service port: `default/web:http`."""
+        """Return the service port as kube-proxy writes it: `default/web:http`."""
         return "/".join(self.service) + (f":{self.port_name}" if self.port_name else "")
 
 
 def concerns(service: Service, edge: Edge) -> bool:
-    """Whether the edge shall serve it: not if somebody else's addresses are in its status."""
+    """Tell whether the edge serves a Service: not if its status has addresses of another one."""
     own = {
         address
         for place in edge.places
@@ -135,28 +145,31 @@ def concerns(service: Service, edge: Edge) -> bool:
     return service.spec.type == "LoadBalancer" and all(each.ip in own for each in given)
 
 
-def place_of(service: Service, edge: Edge) -> tuple[Place | None, Wishes, list[Problem]]:
-    """Where a Service is reached; None where there is no load balancer, or with problems."""
-    wishes, problems = read_annotations(service.metadata.annotations)
-    wanted = wishes.balancer_class
+def place_of(service: Service, edge: Edge) -> tuple[Place | None, BalancerSettings, list[Problem]]:
+    """Return where a Service is reached, what its annotations ask for, and their problems.
+
+    The place is None if there is no load balancer, or if there are problems.
+    """
+    settings, problems = read_annotations(service.metadata.annotations)
+    wanted = settings.balancer_class
     known = [
         place
         for place in edge.places
         if (wanted is None and place.kind is not BalancerClass.DNAT) or place.kind is wanted
     ]
-    if wishes.balancer:
-        known = [place for place in known if place.name == wishes.balancer]
+    if settings.balancer:
+        known = [place for place in known if place.name == settings.balancer]
         if not known:
             kind = f" of class {wanted.value}" if wanted else ""
-            text = f"there is no load balancer {wishes.balancer!r}{kind}"
+            text = f"there is no load balancer {settings.balancer!r}{kind}"
             problems.append(_about(ID_ANNOTATION, text))
     elif wanted and not known:
         problems.append(_about(CLASS_ANNOTATION, f"there is none of class {wanted.value}"))
-    return (known[0] if known and not problems else None), wishes, problems
+    return (known[0] if known and not problems else None), settings, problems
 
 
 def problems_of(services: Iterable[Service], edge: Edge) -> list[str]:
-    """What keeps the edge from serving these Services together."""
+    """Return the problems that keep the edge from serving these Services together."""
     found: list[str] = []
     taken: dict[ListenerKey, ServiceKey] = {}
     for service in services:
@@ -184,11 +197,11 @@ def problems_of(services: Iterable[Service], edge: Edge) -> list[str]:
 
 
 def with_status(service: Service, edge: Edge) -> Service:
-    """The Service with the addresses that it is reached at, as a cloud controller has it."""
-    place, wishes, _ = place_of(service, edge)
+    """Return the Service with its addresses in the status, as a cloud controller writes them."""
+    place, settings, _ = place_of(service, edge)
     if place is None:
         return service
-    mode = "Proxy" if _passes_through(service, wishes, edge) else "VIP"
+    mode = "Proxy" if _passes_through(service, settings, edge) else "VIP"
     ingress = tuple(
         LoadBalancerIngress(ip=ip, ip_mode=mode)  # type: ignore[arg-type]
         for family in families_of(service, place)
@@ -200,12 +213,12 @@ def with_status(service: Service, edge: Edge) -> Service:
 def listeners_of(
     service: Service, slices: Iterable[EndpointSlice], edge: Edge
 ) -> Iterator[Listener]:
-    """Those of a Service without problems."""
-    place, wishes, _ = place_of(service, edge)
+    """Yield the listeners of a Service that has no problems."""
+    place, settings, _ = place_of(service, edge)
     if place is None:
         return
     slices = list(slices)
-    times = _times(place, wishes, edge)
+    times = _times(place, settings, edge)
     for family in families_of(service, place):
         for port in service.spec.ports:
             ready = list(_ready(slices, family, port))
@@ -218,8 +231,8 @@ def listeners_of(
                 service=_service_key(service),
                 port_name=port.name,
                 address=place.address[family],
-                algorithm=wishes.algorithm,
-                persistence_s=wishes.persistence_s,
+                algorithm=settings.algorithm,
+                persistence_s=settings.persistence_s,
                 backends=tuple(backends),
             )
 
@@ -234,14 +247,14 @@ def _pod_backends(
     port: ServicePort,
     ready: Iterable[tuple[str, str, int]],
     times: CheckTimes | None,
-) -> Iterator[Backend]:
+) -> Iterator[ListenerBackend]:
     for node, address, number in ready:
         target = None
         if times and port.protocol == "TCP":
             target = Target(
                 place=place.name, address=address, port=number, asks=Asks.TCP, times=times
             )
-        yield Backend(name=node, family=family, address=address, port=number, target=target)
+        yield ListenerBackend(name=node, family=family, address=address, port=number, target=target)
 
 
 def _node_backends(
@@ -252,7 +265,7 @@ def _node_backends(
     ready: Iterable[tuple[str, str, int]],
     times: CheckTimes | None,
     edge: Edge,
-) -> Iterator[Backend]:
+) -> Iterator[ListenerBackend]:
     local = service.spec.external_traffic_policy == "Local"
     pods = Counter(node for node, _, _ in ready)
     check_port = service.spec.health_check_node_port if local else 0
@@ -269,7 +282,7 @@ def _node_backends(
                 asks=Asks.HTTP if check_port else Asks.TCP,
                 times=times,
             )
-        yield Backend(
+        yield ListenerBackend(
             name=node,
             family=family,
             address=address,
@@ -282,7 +295,7 @@ def _node_backends(
 def _ready(
     slices: Iterable[EndpointSlice], family: Family, port: ServicePort
 ) -> Iterator[tuple[str, str, int]]:
-    """Node, address and port of each ready endpoint, once, in the order of the slices."""
+    """Yield node, address and port of each ready endpoint, once, in the order of the slices."""
     seen: set[tuple[str, int]] = set()
     for each in slices:
         if each.address_type != family:
@@ -302,24 +315,24 @@ def _ready(
                     yield endpoint.node_name or "", *place
 
 
-def _times(place: Place, wishes: Wishes, edge: Edge) -> CheckTimes | None:
-    """None: nothing is checked. The DNAT gateway only translates."""
-    if not wishes.checked or place.kind is BalancerClass.DNAT:
+def _times(place: Place, settings: BalancerSettings, edge: Edge) -> CheckTimes | None:
+    """Return the times of checks; None if nothing is checked: the DNAT gateway only translates."""
+    if not settings.checked or place.kind is BalancerClass.DNAT:
         return None
-    if wishes.check is None:
+    if settings.check is None:
         return edge.times
     return CheckTimes(
-        interval_s=wishes.check.delay_s,
-        timeout_s=wishes.check.timeout_s,
-        threshold=wishes.check.max_retries,
+        interval_s=settings.check.delay_s,
+        timeout_s=settings.check.timeout_s,
+        threshold=settings.check.max_retries,
     )
 
 
-def _passes_through(service: Service, wishes: Wishes, edge: Edge) -> bool:
+def _passes_through(service: Service, settings: BalancerSettings, edge: Edge) -> bool:
     local = service.spec.external_traffic_policy == "Local"
-    if wishes.pass_through is None:
+    if settings.pass_through is None:
         return local and edge.passes_through_local
-    return wishes.pass_through == "true" or local
+    return settings.pass_through == "true" or local
 
 
 def _attaches_pods(place: Place, edge: Edge) -> bool:

@@ -1,10 +1,10 @@
-"""Rules of iptables that make a host a load balancer, or the gateway share out an address. Pure.
+"""iptables rules that make a host a load balancer, or the gateway translate an address. Pure.
 
     nat     PREROUTING -> EDGE -> EDGE-TCP-80    a rule for each slot: every nth connection
-    filter  INPUT -> EDGE                        refuses what no backend can take
+    filter  INPUT -> EDGE                        rejects connections that no backend can take
 
-Translation concerns the first packet of a connection: to write these rules anew never disturbs one
-that is there. Sources stay as they are.
+Translation concerns the first packet of a connection: writing these rules again never disturbs an
+existing one. Source addresses are kept.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from kproxy.address import Family
 from kproxy.edge.annotations import BalancerClass
-from kproxy.edge.listeners import Backend, Listener
+from kproxy.edge.listeners import Listener, ListenerBackend
 from kproxy.kernel.hashing import eight_characters
 
 TOP = "EDGE"
@@ -23,14 +23,14 @@ _UPLINK = "eth0"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """A listener with the backends that it uses now: `slots` are in order, used over and over."""
+    """A listener with the backends that it uses now: `slots` in order, used over and over."""
 
     listener: Listener
-    slots: tuple[Backend, ...]
+    slots: tuple[ListenerBackend, ...]
 
 
 def chain_of(listener: Listener) -> str:
-    """`EDGE-TCP-80`. A host has one listening address for each family."""
+    """Return a chain's name, `EDGE-TCP-80`. A host has one listening address for each family."""
     return f"{TOP}-{listener.key.protocol}-{listener.key.port}"
 
 
@@ -40,9 +40,10 @@ def transaction(
     shares: Sequence[Shares],
     before: Sequence[Shares] | None,
 ) -> list[str]:
-    """For iptables-restore --noflush. `before`: what was last written; None if nothing ever was.
+    """Return lines for iptables-restore --noflush.
 
-    Chains of listeners that have not changed stay, and with them whose turn it is there.
+    `before`: the shares last written; None if none ever were. Chains of listeners that have not
+    changed are kept, and with them the counters that tell which slot is next.
     """
     used = {chain_of(each.listener): each for each in shares if each.slots}
     former = {chain_of(each.listener): each for each in before or () if each.slots}
@@ -56,7 +57,7 @@ def transaction(
     for chain, each in fresh.items():
         lines += [f"-A {chain} {rule}\n" for rule in slot_rules(each)]
     lines += [*(f"-X {chain}\n" for chain in stale), "COMMIT\n"]
-    if kind is BalancerClass.DNAT:  # what it does not translate has no way to go there
+    if kind is BalancerClass.DNAT:  # packets that it does not translate have no route there
         return lines
     lines += ["*filter\n", f":{TOP} - [0:0]\n"]
     if before is None:
@@ -66,7 +67,10 @@ def transaction(
 
 
 def slot_rules(shares: Shares) -> list[str]:
-    """Persistence first: whoever came lately, goes where he went. Then the slots in turn."""
+    """Return the rules of a listener's chain: first those of persistence, then the slots in turn.
+
+    Persistence sends a source that has connected lately to the same backend.
+    """
     listener, slots = shares.listener, shares.slots
     rules = []
     if listener.persistence_s:
@@ -84,7 +88,7 @@ def slot_rules(shares: Shares) -> list[str]:
 
 
 def _arrival(kind: BalancerClass, listener: Listener) -> str:
-    # The DNAT gateway knows the internet side only: there is no way round through it from inside.
+    # The DNAT gateway translates packets from the internet only, not those from the inside.
     side = f"! -i {_UPLINK} " if kind is BalancerClass.DNAT else ""
     return (
         f"{side}-d {listener.address} -p {listener.key.protocol.lower()} "
@@ -92,7 +96,7 @@ def _arrival(kind: BalancerClass, listener: Listener) -> str:
     )
 
 
-def _translation(listener: Listener, backend: Backend, matches: str) -> str:
+def _translation(listener: Listener, backend: ListenerBackend, matches: str) -> str:
     protocol = listener.key.protocol.lower()
     told = f'-m comment --comment "{listener} on {backend.name}"'
     parts = (f"-p {protocol}", matches, told, f"-j DNAT --to-destination {backend}")
@@ -109,6 +113,9 @@ def _refusal(listener: Listener, family: Family) -> str:
     )
 
 
-def _memory(listener: Listener, backend: Backend) -> str:
-    """The list of sources that a backend is remembered for. It lives as long as rules name it."""
+def _memory(listener: Listener, backend: ListenerBackend) -> str:
+    """Return the name of the list of sources that keep a backend.
+
+    The kernel keeps the list as long as rules name it.
+    """
     return f"{chain_of(listener)}-{eight_characters(str(backend))}"

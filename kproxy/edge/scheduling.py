@@ -8,11 +8,14 @@ from math import gcd
 
 from kproxy.edge.annotations import Algorithm
 
-_AHEAD = 2  # rounds that least connections are planned ahead, for bursts
+_AHEAD = 2  # rounds that LEAST_CONNECTIONS plans ahead, for bursts
 
 
 def slots(algorithm: Algorithm, weights: Sequence[int], loads: Sequence[int]) -> list[int]:
-    """Indexes of backends. `weights` are positive; `loads`: connections that each has now."""
+    """Return the slots, as indexes of backends.
+
+    `weights` are positive; `loads`: connections that each backend has now.
+    """
     match algorithm:
         case Algorithm.ROUND_ROBIN:
             return list(range(len(weights)))
@@ -25,7 +28,7 @@ def slots(algorithm: Algorithm, weights: Sequence[int], loads: Sequence[int]) ->
 
 
 def _smooth(weights: Sequence[int]) -> list[int]:
-    """Each as often as its weight says, spread evenly: 3, 1 -> 0 0 1 0.
+    """Return each index as often as its weight says, spread evenly: 3, 1 -> 0 0 1 0.
 
     Source: nginx, ngx_http_upstream_round_robin.c ("smooth weighted round-robin")
     """
@@ -43,7 +46,10 @@ def _smooth(weights: Sequence[int]) -> list[int]:
 
 
 def _least(weights: Sequence[int], loads: Sequence[int]) -> list[int]:
-    """Whoever has the fewest connections for its weight comes next, as if none ended meanwhile."""
+    """Return the index with the fewest connections for its weight, again and again.
+
+    Connections are counted as if none ended meanwhile.
+    """
     ahead = list(loads)
     found = []
     for _ in range(_AHEAD * len(weights)):

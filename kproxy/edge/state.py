@@ -1,20 +1,20 @@
-"""What load balancers do at a moment, as frozen values, for reports and tests."""
+"""The state of load balancers at a moment, as frozen values, for reports and tests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kproxy.edge.listeners import Backend, Listener
+from kproxy.edge.listeners import Listener, ListenerBackend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendState:
-    """`reason`: what was wrong at its last check, or "".
+    """A backend and its health. `reason`: what was wrong at its last check, or "".
 
-    `connections`: that are not closing yet; 0 where the schedule does not need them.
+    `connections`: those that are not closing yet; 0 if the algorithm does not count them.
     """
 
-    backend: Backend
+    backend: ListenerBackend
     healthy: bool
     reason: str = ""
     connections: int = 0
@@ -22,7 +22,10 @@ class BackendState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerState:
-    """`draining`: former backends, `address:port`, whose connections may still go on."""
+    """A listener and its backends.
+
+    `draining`: removed backends, `address:port`, whose connections may still go on.
+    """
 
     listener: Listener
     backends: tuple[BackendState, ...]
@@ -30,5 +33,5 @@ class ListenerState:
 
     @property
     def healthy(self) -> tuple[str, ...]:
-        """Names of the nodes that get new connections."""
+        """Return the names of the nodes that get new connections."""
         return tuple(each.backend.name for each in self.backends if each.healthy)

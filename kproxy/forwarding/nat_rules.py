@@ -1,4 +1,4 @@
-"""What the oracle's rules for iptables mode and nftables mode have in common.
+"""The common part of the oracle's rules for iptables mode and nftables mode.
 
 Both modes translate new connections by NAT rules, before the route is known, and refuse by filter
 rules what those left untranslated.

@@ -1,4 +1,4 @@
-"""What the oracle must know of the network around the nodes: hosts, addresses and routes.
+"""The network around the nodes, as the oracle knows it: hosts, addresses and routes.
 
 A `Network` describes a routed lab: every node and every outside client is linked to one router;
 each pod is linked to its node point to point, so all its traffic passes the node's netfilter.

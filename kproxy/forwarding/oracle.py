@@ -117,7 +117,7 @@ class _End(Struct, frozen=True, kw_only=True):
 
 
 class _Journey(NamedTuple):
-    """What stays the same while packets of `client` are followed."""
+    """The packets of `client`, followed through the network; the values that stay the same."""
 
     network: Network
     plans: Mapping[str, Plan]

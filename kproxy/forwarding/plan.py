@@ -76,7 +76,7 @@ class Pool(enum.Enum):
 
 
 class OnEmpty(enum.Enum):
-    """What happens to a new connection when the frontend's pool has no endpoint."""
+    """The treatment of new connections when the frontend's pool has no endpoint."""
 
     REJECT = "reject"  # no endpoint anywhere: tell the client at once
     DROP = "drop"  # only this node has none: a load balancer may still send here for a moment
@@ -160,7 +160,7 @@ class DetectLocal(enum.Enum):
 
 
 class LocalDetector(Struct, frozen=True):
-    """How a node recognises local pods' packets. `value` is a CIDR, interface name or prefix."""
+    """A node's test for packets of local pods. `value` is a CIDR, interface name or prefix."""
 
     mode: DetectLocal
     value: str
@@ -184,7 +184,7 @@ class BackendOptions(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class NodeSettings(Struct, frozen=True, kw_only=True):
-    """What applies to all services of one node in one family. `node_ip` and `zone` may be ""."""
+    """Settings for all services of one node in one family. `node_ip` and `zone` may be ""."""
 
     family: Family
     node_name: str

@@ -1,4 +1,4 @@
-"""What the oracle asks of the rules of one node in any mode, and the types of the answers.
+"""The interface between the oracle and the rules of one node in any mode.
 
 Each mode has its own `Rules`, usually in a module called `oracle`. Rules do not know any route.
 """
@@ -27,7 +27,7 @@ from kproxy.outcome import Outcome
 
 
 class Arrival(enum.Enum):
-    """How a packet reached the node. This decides the hooks it passes and its input interface."""
+    """The way a packet reached the node, which decides its hooks and its input interface."""
 
     PROCESS = "process of the node"
     POD_LINK = "link to a pod of the node"
@@ -68,7 +68,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
 
 
 class Rules(Protocol):
-    """What one mode does to a packet of a new connection, by the plan.
+    """The effect of one mode on a packet of a new connection, by the plan.
 
     `translate` is called first and, with the destination that results, `refuse`.
     """

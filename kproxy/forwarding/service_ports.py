@@ -26,7 +26,7 @@ PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 
 
 class ServicePolicy(Struct, frozen=True, gc=False, kw_only=True):
-    """What all ports of one Service share in one family. Tuples keep the order of the object."""
+    """Fields that all ports of one Service share in one family. Tuples keep the object's order."""
 
     cluster_ip: str
     external_ips: tuple[str, ...]

@@ -1,6 +1,6 @@
 """One question to a server over TCP: connect, perhaps ask, read the answer, in a given time.
 
-What load balancers' health checks and readiness probes have in common.
+The common part of load balancers' health checks and of readiness probes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from kproxy.kernel.netns import Namespace
 from kproxy.loop.reactor import Connection, Reactor
 
 _RECEIVE_MAX_BYTES = 4096
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # as load balancers do: nothing lingers at either end
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # as load balancers do: no TIME_WAIT at either end
 
 
 class Check:
-    """A question under way. It is made, and lives, in the thread of a reactor.
+    """A question under way. It is created and used in the thread of a reactor.
 
-    `connected`: the server has accepted. `error`: why the network let it fail, "" if it did not.
-    `timed_out`: it took too long. `answer`: what was received so far.
+    `connected`: the server has accepted. `error`: the network's error, "" if there was none.
+    `timed_out`: it took too long. `answer`: the bytes received so far.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Check:
         request: bytes = b"",
         enough: Callable[[bytes], bool] = bool,
     ) -> None:
-        """Ask from `namespace`. `done` is called once, with this, when it is over and closed.
+        """Ask from `namespace`. `done` is called once, with this check, when it is over and closed.
 
-        `source`: the address it comes from; "" lets the kernel choose. Without a `request` it is
-        over once connected. `enough`: whether an answer, or the part that was received, will do.
+        `source`: the source address; "" lets the kernel choose. Without a `request` the check is
+        over once connected. `enough` tells whether the part received so far will do as the answer.
 
-        Raises OSError if it fails at once, KernelRefused and Unsupported, and calls nobody then.
+        Raises OSError if it fails at once, KernelRefused, Unsupported; `done` is not called then.
         """
         self.connected = self.timed_out = False
         self.error = ""
@@ -72,12 +72,12 @@ class Check:
         self._timer = reactor.at(time.monotonic() + timeout_s, self._time_out)
 
     def close(self) -> None:
-        """Give it up; `done` is not called then. Harmless when repeated, or when it is over."""
+        """Stop the check without calling `done`. Harmless when repeated, or when it is over."""
         self._timer.cancel()
         self._connection.close()
 
     def extend(self, seconds: float) -> None:
-        """Let it take so much longer. Not to be called when it is over."""
+        """Move the time-out so much later. Must not be called when the check is over."""
         self._timer.cancel()
         self._timer = self._reactor.at(self._timer.when() + seconds, self._time_out)
 

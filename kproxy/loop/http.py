@@ -4,7 +4,7 @@
     a client: get -> bytes; bytes of a server -> read_answer -> Answer
 
 Readers are given everything received so far, each time that there is more. The first of these
-calls imports h11: 20 ms that nobody spends who never speaks HTTP.
+calls imports h11, which takes 20 ms: a process that does not use HTTP does not spend them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _VERSIONS = (b"1.0", b"1.1")
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """`target`: path and query. `headers`: by name in lower case; of several the last."""
+    """A request. `target`: path and query. `headers`: by lower-case name; the last of several."""
 
     method: str
     target: str
@@ -32,7 +32,7 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class Response(Struct, frozen=True, kw_only=True):
-    """`headers`: in the order in which they are sent, ahead of those that every response has."""
+    """A response. `headers`: in the order of sending, before those that every response has."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -40,9 +40,9 @@ class Response(Struct, frozen=True, kw_only=True):
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """An answer, or the part received so far. `status` 0: its header is not complete, or is none.
+    """An answer, or the part received so far. `status` 0: its header is incomplete or invalid.
 
-    `complete`: all of it is there. `over`: that, or it will never be an answer in HTTP.
+    `complete`: all of it was received. `over`: that, or it can no longer become an HTTP answer.
     """
 
     status: int = 0
@@ -55,14 +55,14 @@ class Answer(Struct, frozen=True, kw_only=True):
 def read_request(received: bytes, *, body: bool = False) -> Request | Response | None:
     """Return the request once its header is complete, and with `body` its body, too.
 
-    None if that takes more; a Response, for the client, if it will never be a request.
+    Returns None if more is needed, and a Response for the client if it cannot become a request.
     """
     import h11
 
     try:
         request = _read_request(received, body)
         line, newline, _ = received.partition(b"\n")
-        if request is None and newline:  # one line tells who does not speak HTTP; h11 waits for all
+        if request is None and newline:  # one line shows that it is not HTTP; h11 waits for all
             _read_request(line + b"\nHost: x\r\n\r\n", False)
     except h11.RemoteProtocolError as error:
         return _refusal(error.error_status_hint)
@@ -70,10 +70,10 @@ def read_request(received: bytes, *, body: bool = False) -> Request | Response |
 
 
 def encode(response: Response, request: Request | None, date: str) -> bytes:
-    """Return what goes over the wire. `request` None: it could not be read.
+    """Return the bytes of a response. `request` None: it could not be read.
 
-    `date`: as RFC 9110 has it. The version is that of the request, as with Go's server; h11 would
-    say HTTP/1.1 to everybody, and take 55 us for it.
+    `date`: in the format of RFC 9110. The version is that of the request, as with Go's server; h11
+    would always say HTTP/1.1, and take 55 us for it.
     """
     version = request.version if request else "1.1"
     lines = [
@@ -88,7 +88,7 @@ def encode(response: Response, request: Request | None, date: str) -> bytes:
 
 
 def get(target: str, headers: Sequence[tuple[str, str]]) -> bytes:
-    """Return a GET request that asks for the connection to be closed. `headers`: with Host.
+    """Return a GET request that asks to close the connection. `headers` must include Host.
 
     Raises BadInput for a target or a header that HTTP does not allow.
     """
@@ -102,7 +102,7 @@ def get(target: str, headers: Sequence[tuple[str, str]]) -> bytes:
     return h11.Connection(h11.CLIENT).send(request) or b""
 
 
-@lru_cache(maxsize=1)  # who knows that it is over asks next what it says
+@lru_cache(maxsize=1)  # callers first ask whether the answer is over, and then for its content
 def read_answer(received: bytes, *, ended: bool = False) -> Answer:
     """Return the answer to a GET request. `ended`: the server has closed the connection.
 
@@ -135,13 +135,13 @@ def read_answer(received: bytes, *, ended: bool = False) -> Answer:
 
 
 def _read_request(received: bytes, body: bool) -> Request | None:
-    """Raises h11.RemoteProtocolError."""
+    """Return the request, None if more is needed. Raises h11.RemoteProtocolError."""
     import h11
 
     connection = h11.Connection(h11.SERVER, HEADER_MAX_BYTES)
-    # One byte more than may be incomplete, so that h11 also refuses what is received at once.
+    # One byte over the limit is passed, so that h11 refuses a long header received at once, too.
     header, rest = received[: HEADER_MAX_BYTES + 1], received[HEADER_MAX_BYTES + 1 :]
-    if header:  # h11 takes none for the end
+    if header:  # h11 takes b"" for the end of input
         connection.receive_data(header)
     found = connection.next_event()
     if not isinstance(found, h11.Request):

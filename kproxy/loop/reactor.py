@@ -1,26 +1,26 @@
-"""One thread that waits for many sockets and timers: what every server of kproxy runs on.
+"""One thread that waits for many sockets and timers: every server of kproxy runs on one.
 
     a server's thread-safe methods -> Reactor.call -> the reactor's thread <- sockets, timers
 
 A socket stays in the namespace it was made in, so one thread serves sockets of any number of
 namespaces. Callbacks are plain functions and run one after the other: none may wait.
 
-A callback that fails is logged with its traceback and harms no other. If it served a connection,
-that connection is closed. If it served a socket that stays open, such as a listener or a socket for
-datagrams, that socket rests for `REST_S`. A client that breaks off is no failure: its connection is
-closed and nothing is logged. What `call` and `wait` run is not logged either: it raises in the
-thread that waits for it.
+A callback that fails is logged with its traceback and does not affect others. If it served a
+connection, that connection is closed. If it served a socket that stays open, such as a listener or
+a socket for datagrams, that socket is not read for `REST_S`. A client that breaks off is not a
+failure: its connection is closed and nothing is logged. Failures of the tasks of `call` and `wait`
+are not logged either: they raise in the thread that waits.
 
 When the machine has no descriptor or memory left for a connection (EMFILE, ENFILE, ENOBUFS,
-ENOMEM), the listener rests for `REST_S` while everything else is served; its clients wait in the
-kernel's queue. If the server limits its connections, the oldest gives way, as it does when the
+ENOMEM), the listener does not accept for `REST_S` while everything else is served; its clients wait
+in the kernel's queue. If the server limits its connections, the oldest is closed, as it is when the
 limit is reached.
 
 Each server makes a reactor of its own: the callbacks of load balancers and of readiness probes take
 long (iptables, the control plane), and no pod's answer should wait for them.
 
-The thread is an asyncio event loop with readers (`add_reader`). Per connection (accept, read a
-line, answer, close) a pod's server takes 46 us of CPU so, and its client waits 77 us; with a
+The thread is an asyncio event loop with readers (`add_reader`). With it, a pod's server takes 46 us
+of CPU per connection (accept, read a line, answer, close), and its client waits 77 us; with a
 `selectors` loop of our own it was 33 us and 60 us. asyncio's protocols took 69 us of CPU where
 readers took 40 us, its streams 79 us. asyncio takes 3 MiB of memory and is imported when the thread
 starts. Measured with Python 3.11 on two CPUs.
@@ -51,7 +51,9 @@ log = logging.getLogger("kproxy")
 
 
 class Reactor:
-    """Its thread starts with the first `call`, `wait` or `post`. At the end `close`.
+    """A thread that runs callbacks.
+
+    It starts at the first `call`, `wait` or `post`; `close` ends it.
 
     Other threads may use these four. Everything else, here and in the classes below, is for
     callbacks, which run in the reactor's thread.
@@ -60,9 +62,9 @@ class Reactor:
     _loop: asyncio.AbstractEventLoop  # exists once there is a thread
 
     def __init__(self, name: str) -> None:
-        """`name`: of the thread, in the log and in errors."""
+        """Start nothing yet. `name`: of the thread, in the log and in errors."""
         self.name = name
-        self._mutex = threading.Lock()  # of the next three
+        self._mutex = threading.Lock()  # protects the next three
         self._thread: threading.Thread | None = None
         self._closed = False
         self._awaited: set[Future[Any]] = set()
@@ -100,7 +102,7 @@ class Reactor:
                 self._awaited.discard(done)
 
     def post(self, task: Callable[[], object]) -> None:
-        """Have `task` run in the thread, without waiting for it. Raises OSError, RuntimeError."""
+        """Run `task` in the thread, without waiting for it. Raises OSError, RuntimeError."""
         with self._mutex:
             self._post(task)
 
@@ -116,7 +118,7 @@ class Reactor:
     def at(self, when_s: float, task: Callable[[], object]) -> asyncio.TimerHandle:
         """Run `task` at a time of the monotonic clock, unless the returned handle is cancelled.
 
-        Sockets that are ready by then have their turn before.
+        Callbacks of sockets that are ready by then run before it.
         """
         return self._loop.call_at(when_s, task)
 
@@ -174,7 +176,7 @@ class Reactor:
 
 
 class Watched:
-    """A socket in the care of a reactor."""
+    """A socket that a reactor watches, and closes at its end."""
 
     def __init__(self, reactor: Reactor, sock: socket.socket) -> None:
         self.sock = sock
@@ -186,7 +188,7 @@ class Watched:
         reactor._watched.add(self)
 
     def when_readable(self, ready: Callable[[], object]) -> None:
-        """Call `ready` whenever the socket can be read, in place of any callback before."""
+        """Call `ready` whenever the socket can be read; replaces any former callback."""
         if self._writes:
             self._loop.remove_writer(self.sock)
             self._writes = False
@@ -194,7 +196,7 @@ class Watched:
         self._loop.add_reader(self.sock, self._run, ready)
 
     def rest(self) -> None:
-        """Read nothing until `REST_S` is over."""
+        """Do not read the socket for `REST_S` seconds."""
         self._loop.remove_reader(self.sock)
         self._loop.call_later(REST_S, self._resume)
 
@@ -236,13 +238,13 @@ class Connection(Watched):
             listener.connections.add(self)
 
     def when_writable(self, ready: Callable[[], object]) -> None:
-        """Call `ready` whenever the socket can be written, in place of any callback before."""
+        """Call `ready` whenever the socket can be written; replaces any former callback."""
         self._loop.remove_reader(self.sock)
         self._writes = True
         self._loop.add_writer(self.sock, self._run, ready)
 
     def end_in(self, seconds: float) -> None:
-        """Close the connection then, and make it the youngest, which gives way last."""
+        """Close the connection after `seconds`, and make it the youngest, which is closed last."""
         if self._end:
             self._end.cancel()
         self._end = self._loop.call_later(seconds, self.close)
@@ -250,9 +252,9 @@ class Connection(Watched):
             self.listener.connections.add(self)
 
     def receive(self, most_bytes: int) -> bytes | None:
-        """Return what was received: b"" at its end, None if there is nothing yet.
+        """Return the bytes received: b"" at the end of input, None if there are none yet.
 
-        If the other side broke off, this ends the callback and closes the connection.
+        If the other side has broken off, this ends the callback and closes the connection.
         """
         try:
             return self.sock.recv(most_bytes)
@@ -264,7 +266,7 @@ class Connection(Watched):
     def send(self, data: bytes | bytearray) -> int:
         """Send as much of `data` as is possible now, and return how many bytes that is.
 
-        If the other side broke off, this ends the callback and closes the connection.
+        If the other side has broken off, this ends the callback and closes the connection.
         """
         try:
             return self.sock.send(data)
@@ -274,10 +276,10 @@ class Connection(Watched):
             raise _BrokenOffError from error
 
     def finish(self) -> None:
-        """Tell the other side that nothing more will be sent; read on until it closes, too.
+        """Tell the other side that nothing more will be sent. The caller reads on until it closes.
 
-        If the connection was closed at once, a reset would answer what is still being received,
-        and could overtake what was sent. If the other side broke off: as `send`.
+        If the connection were closed at once, the kernel would answer data that still arrives with
+        a reset, which could overtake what was sent. If the other side has broken off: as `send`.
         """
         try:
             self.sock.shutdown(socket.SHUT_WR)
@@ -308,7 +310,7 @@ class Connections:
     """The open connections of one server, the oldest first."""
 
     def __init__(self, most: int | None = None) -> None:
-        """`most`: how many there may be; then the oldest gives way to the next."""
+        """Start with none. `most`: the limit, at which the oldest is closed for the next one."""
         self._most = most
         self._open: dict[Connection, None] = {}
 
@@ -319,29 +321,32 @@ class Connections:
         return iter([*self._open])
 
     def add(self, connection: Connection) -> None:
-        """Make it the youngest, whether it is new or not."""
+        """Make a connection the youngest, whether it is new or not."""
         self._open.pop(connection, None)
         while self._most is not None and len(self._open) >= self._most:
-            self.give_way()
+            self.close_oldest()
         self._open[connection] = None
 
     def discard(self, connection: Connection) -> None:
         """Forget a connection that is closed."""
         self._open.pop(connection, None)
 
-    def give_way(self) -> None:
-        """Close the oldest, if there is a limit."""
+    def close_oldest(self) -> None:
+        """Close the oldest connection if their number is limited."""
         if self._open and self._most is not None:
             next(iter(self._open)).close()
 
     def close(self) -> None:
-        """Close them all."""
+        """Close all connections."""
         for connection in self:
             connection.close()
 
 
 class Listener(Watched):
-    """Made by `Reactor.listen`. Closing it leaves the connections open that it has accepted."""
+    """A socket that accepts connections. Made by `Reactor.listen`.
+
+    Closing it leaves the connections that it has accepted open.
+    """
 
     def __init__(
         self, reactor: Reactor, sock: socket.socket, connections: Connections, start: Start
@@ -351,14 +356,14 @@ class Listener(Watched):
         self._start = start
 
     def cut_off(self) -> None:
-        """Close it and the connections that it has accepted."""
+        """Close the listener and the connections that it has accepted."""
         self.close()
         for connection in self.connections:
             if connection.listener is self:
                 connection.close()
 
     def accept(self) -> bool:
-        """Take the next connection that waits. Returns whether another one may be waiting."""
+        """Accept a waiting connection. Returns whether another one may be waiting."""
         try:
             sock, client = self.sock.accept()
         except BlockingIOError:
@@ -368,7 +373,7 @@ class Listener(Watched):
         except OSError as error:
             if error.errno not in EXHAUSTED:
                 raise
-            self.connections.give_way()
+            self.connections.close_oldest()
             self.rest()
             return False
         sock.setblocking(False)
@@ -378,4 +383,4 @@ class Listener(Watched):
 
 
 class _BrokenOffError(Exception):
-    """Ends a callback whose connection the other side broke off."""
+    """The other side has broken off a connection. Ends the callback that was using it."""

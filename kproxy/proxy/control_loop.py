@@ -24,7 +24,7 @@ log = logging.getLogger("kproxy")
 
 
 class Counters(Struct):
-    """What has happened since the start, for logs and metrics."""
+    """Counts of events since the start, for logs and metrics."""
 
     syncs: int = 0  # that succeeded
     failed_syncs: int = 0

@@ -32,7 +32,7 @@ LOOK_AGAIN_S = 60.0  # until the next check whether open connections have ended
 
 
 class _Leftover(NamedTuple):
-    """What one mode left in one family.
+    """The leftover of one mode in one family.
 
     `remove` removes it, and tells whether open connections still need any of it.
     """
@@ -46,7 +46,10 @@ class _Leftover(NamedTuple):
 
 
 class Leftovers:
-    """What is left in the families that a proxy serves, in the calling thread's namespace."""
+    """The leftovers of other modes in the families that a proxy serves.
+
+    They are in the namespace of the calling thread.
+    """
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """An HTTP server of one thread for listeners in any number of namespaces.
 
 Clients may be slow, silent or hostile: each connection has a fixed time and a fixed number of
-bytes, and there are only so many, of which the oldest gives way.
+bytes, and their number is limited; at the limit the oldest is closed.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ TIMEOUT_S = 5.0  # from accepting a connection to its end, whatever happens
 CONNECTIONS_MAX = 256
 _BACKLOG = 128
 _CHUNK_BYTES = 4096
-_SURPLUS_MAX_BYTES = 65536  # read and thrown away after the answer
+_SURPLUS_MAX_BYTES = 65536  # read and discarded after the answer
 
 Respond = Callable[[Request], Response]
 
 
 class HttpServer:
-    """First `listen`, as often as you like, at the end `close`. Its thread starts when needed.
+    """An HTTP server: call `listen` for each address, and `close` at the end.
 
-    Any thread may call `listen` and `Listener.close`.
+    Its thread starts when needed. Any thread may call `listen` and `Listener.close`.
     """
 
     def __init__(self) -> None:
@@ -36,10 +36,10 @@ class HttpServer:
         self._connections = Connections(CONNECTIONS_MAX)
 
     def listen(self, family: Family, address: str, port: int, respond: Respond) -> Listener:
-        """Answer requests there from now on, in the namespace of the calling thread.
+        """Answer requests at an address from now on, in the namespace of the calling thread.
 
         `address`: "" for all of the family. `respond` is called in the server's thread and must
-        neither wait nor raise. Raises OSError if the place cannot be listened on.
+        neither wait nor raise. Raises OSError if the address and port cannot be listened on.
         """
         sock = socket.socket(family.socket_family, socket.SOCK_STREAM)
         try:
@@ -64,16 +64,17 @@ class HttpServer:
 
 
 class Listener:
-    """A place that is listened on. Made by `HttpServer.listen`."""
+    """An address and port that an `HttpServer` listens on. Made by `HttpServer.listen`."""
 
     def __init__(self, served_by: Reactor, watched: reactor.Listener) -> None:
         self._reactor = served_by
         self._watched = watched
 
     def close(self) -> None:
-        """From now on clients are refused, and those that wait for an answer are cut off.
+        """Stop listening, and close the connections of clients that wait for an answer.
 
-        May be called in any namespace. Harmless when repeated, until the server is closed.
+        New clients are refused. May be called in any namespace. Harmless when repeated, until the
+        server is closed.
         """
         self._reactor.call(self._watched.cut_off)
 
@@ -90,7 +91,7 @@ class _Exchange:
         connection.when_readable(self._read)
 
     def _read(self) -> None:
-        """Answer if enough has come."""
+        """Receive, and answer once the request is complete."""
         data = self._connection.receive(_CHUNK_BYTES)
         if data == b"":
             self._connection.close()

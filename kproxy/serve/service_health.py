@@ -1,8 +1,8 @@
 """Health check node ports: a load balancer asks a node whether it has endpoints of a Service.
 
 For a Service of type LoadBalancer with externalTrafficPolicy Local each node answers on the
-Service's healthCheckNodePort, on whatever path: 200 if it has ready endpoints and its proxy is in
-step, else 503, so that the load balancer leaves the node out.
+Service's healthCheckNodePort, on any path: 200 if it has ready endpoints and its proxy is healthy,
+else 503, so that the load balancer does not use the node.
 Source: kube-proxy v1.36 healthcheck/service_health.go, endpointschangetracker.go
 """
 
@@ -27,9 +27,10 @@ log = logging.getLogger("kproxy")
 
 
 class HealthChecks:
-    """What the plans of one family want: by Service, the port, and the count to be told there.
+    """The health check node port of each Service of one family, and the count it answers with.
 
-    `counts` may be read by other threads. A Service that is not in it has none.
+    The count is the number of ready endpoints on the node. `counts` may be read by other threads;
+    a Service that is not in it has none.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,7 @@ class HealthChecks:
 
 
 class _Place(NamedTuple):
-    """Where a Service's health is told. `address`: "" for all of the family."""
+    """An address and port for a Service's health. `address`: "" for all of the family."""
 
     family: Family
     service: ServiceKey
@@ -76,7 +77,8 @@ class _Place(NamedTuple):
 class ServiceHealth:
     """The health check node ports of one node, in the namespace of the thread that calls `update`.
 
-    `healthy` is asked at each request, in the server's thread: whether the proxy is in step.
+    `healthy` is called at each request, in the server's thread, and tells whether the proxy is
+    healthy.
     """
 
     def __init__(self, server: HttpServer, healthy: Callable[[], bool]) -> None:
@@ -84,14 +86,14 @@ class ServiceHealth:
         self._healthy = healthy
         self._checks = {family: HealthChecks() for family in Family}
         self._listeners: dict[_Place, Listener] = {}
-        # On which addresses of the node, where no listener is missing.
+        # The addresses of the node that are listened on, for families without a missing listener.
         self._served: dict[Family, tuple[str, ...]] = {}
 
     def update(self, plan: Plan, delta: Delta) -> None:
-        """After a sync: tell the new counts, close what is not wanted, open what is missing.
+        """Follow a sync: take the new counts, close unneeded listeners, open missing ones.
 
-        A place that cannot be listened on is logged, and tried again at the next call. Raises
-        nothing. `delta`: relative to the plan of the last call with this family.
+        An address and port that cannot be listened on are logged, and tried again at the next call.
+        Raises nothing. `delta`: relative to the plan of the last call with this family.
         """
         family = plan.family
         checks = self._checks[family]
@@ -121,7 +123,7 @@ class ServiceHealth:
             self._served[family] = addresses
 
     def close(self) -> None:
-        """Close all listeners; those who ask are refused then. In any namespace."""
+        """Close all listeners, so that clients are refused. May be called in any namespace."""
         while self._listeners:
             self._listeners.popitem()[1].close()
         self._served.clear()
@@ -148,7 +150,10 @@ class ServiceHealth:
 
 
 def answer(service: ServiceKey, local_endpoints: int, proxy_healthy: bool) -> Response:
-    """The same for every method and path. Tabs, and no newline at the end."""
+    """Return the response, which is the same for every method and path.
+
+    As kube-proxy's, the body has tabs, and no newline at the end.
+    """
     namespace, name = service
     body = (
         "{\n"
@@ -172,9 +177,9 @@ def answer(service: ServiceKey, local_endpoints: int, proxy_healthy: bool) -> Re
 
 
 def _addresses(plan: Plan) -> tuple[str, ...]:
-    """Those of the node that nodePortAddresses selects, now: kube-proxy looks at its start only.
+    """Return the node's present addresses that nodePortAddresses selects; ("",) if it selects all.
 
-    ("",) if it selects all.
+    kube-proxy looks them up at its start only. Raises KernelRefused, OSError.
     """
     selected = plan.settings.node_port_addresses
     if selected.match_all:

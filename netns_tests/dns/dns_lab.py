@@ -33,7 +33,7 @@ BOTH = (Family.IPV4, Family.IPV6)
 _SERVICES = {Family.IPV4: "10.96.0.", Family.IPV6: "fd00:10:96::"}
 HTTP = (ServicePort(name="http", port=80),)
 MANY = 200  # addresses of the Service `many`
-WWW = "www.example.com"  # the client `outside`, to the upstream zone
+WWW = "www.example.com"  # the name of the client `outside` in the upstream zone
 
 
 def spec(families: tuple[Family, ...] = BOTH) -> LabSpec:
@@ -74,7 +74,7 @@ def headless(name: str, families: tuple[Family, ...], **spec: object) -> Service
 
 
 class DnsLab:
-    """`objects`: what lab and DNS have; of the DNS pod's Service the slices, too."""
+    """A lab and its DNS server, which follow the same objects."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -96,7 +96,7 @@ class DnsLab:
         self.dns.follow(Update(deletes=tuple(keys)))
 
     def dig(self, *arguments: str) -> list[str]:
-        """The lines that dig prints in the pod `shell`, sorted."""
+        """Return the lines that dig prints in the pod `shell`, sorted."""
         with self.lab.pods["shell"].namespace.entered():
             said = run(["dig", "+tries=1", "+time=5", f"@{self.nameservers[0]}", *arguments])
         return sorted(said.splitlines())
@@ -104,12 +104,12 @@ class DnsLab:
     def resolve(
         self, name: str, namespace: str = "default", family: Family | None = None
     ) -> list[str]:
-        """What getaddrinfo finds in the pod `shell`, as if it were in `namespace`; sorted."""
+        """Return what getaddrinfo finds in the pod `shell` as if it were in `namespace`, sorted."""
         conf = resolv_conf(self.nameservers, namespace)
         return sorted(resolve(self.lab.pods["shell"], name, resolv_conf=conf, family=family))
 
     def curl(self, *arguments: str, namespace: str = "default") -> list[str]:
-        """Who answered, URL by URL, to a curl in the pod `shell`, as if it were in `namespace`."""
+        """Run curl in the pod `shell`, as if it were in `namespace`; return the pod of each URL."""
         done = run_in_pod(
             self.lab.pods["shell"],
             ["curl", "--silent", "--show-error", "--max-time", "10", *arguments],
@@ -155,7 +155,7 @@ class DnsLab:
 
 @contextmanager
 def dns_lab(mode: Mode, families: tuple[Family, ...] = BOTH) -> Iterator[DnsLab]:
-    """Up, with its DNS server, and a web server outside that says it is `outside`."""
+    """Yield a lab with its DNS server and a web server outside that says it is `outside`."""
     with Lab(spec(families), mode.name, options=mode.options) as lab:
         up = DnsLab(lab)
         try:
@@ -200,4 +200,4 @@ class _Outside(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Not to the terminal."""
+        """Print nothing to the terminal."""

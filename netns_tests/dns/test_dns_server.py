@@ -1,7 +1,7 @@
 """The cluster's DNS behind the Service kube-dns, asked by dig from another pod.
 
-The server is in the namespace of the pod `dns`; what it is asked and what it answers goes through
-the rules of the proxy.
+The server is in the namespace of the pod `dns`; queries and answers go through the rules of the
+proxy.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def records() -> Records:
 
 
 class Cluster:
-    """A lab with a DNS server in it; `records` is what it answers by."""
+    """A lab with a DNS server in it, which answers from `records`."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -98,12 +98,12 @@ class Cluster:
         self.server.start()
 
     def dig(self, *arguments: str) -> str:
-        """What dig says to somebody in the pod `shell`."""
+        """Return what dig prints in the pod `shell`."""
         with self.lab.pods["shell"].namespace.entered():
             return run(["dig", "+tries=1", "+time=5", *arguments])
 
     def socket(self, kind: socket.SocketKind) -> socket.socket:
-        """Of the pod `shell`, connected to the Service."""
+        """Return a socket in the pod `shell`, connected to the Service."""
         with self.lab.pods["shell"].namespace.entered():
             sock = socket.socket(socket.AF_INET, kind)
         sock.settimeout(5)
@@ -123,7 +123,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 WEB, DB, OUT = (f"{name}.default.svc.cluster.local" for name in ("web", "db", "out"))
-SHORT = [  # question -> what dig +short prints, in any order
+SHORT = [  # question -> the lines that dig +short prints, in any order
     ([WEB, "A"], ["10.96.0.20"]),
     ([WEB, "AAAA"], ["fd00:10:96::20"]),
     ([WEB.upper(), "A"], ["10.96.0.20"]),
@@ -244,7 +244,7 @@ def test_a_connection_carries_many_queries_however_they_are_cut(cluster: Cluster
 
 
 def test_who_takes_no_answers_gets_no_more(cluster: Cluster) -> None:
-    """And the others are served meanwhile."""
+    """The other clients are served meanwhile."""
     long_answer = framed(dns.message.make_query("many.default.svc.cluster.local", "A").to_wire())
     with cluster.socket(socket.SOCK_STREAM) as greedy:
         greedy.settimeout(1)
@@ -253,7 +253,7 @@ def test_who_takes_no_answers_gets_no_more(cluster: Cluster) -> None:
         assert cluster.dig(f"@{DNS_IPS[0]}", "+short", "+tcp", WEB) == "10.96.0.20\n"
 
 
-def test_the_longest_silent_connection_gives_way(cluster: Cluster) -> None:
+def test_the_longest_silent_connection_is_closed_at_the_limit(cluster: Cluster) -> None:
     def asked(sock: socket.socket) -> bool:
         sock.sendall(framed(QUERY))
         return bool(read_framed(sock).answer)

@@ -25,7 +25,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[DnsLab]:
 
 
 def test_dig(cluster: DnsLab) -> None:
-    """The answers to all questions together: each dig is a process, and some machines are slow."""
+    """One dig asks all questions: each dig is a process, and some machines are slow."""
     questions = (
         [WEB, "A"],
         [WEB, "AAAA", "+tcp"],
@@ -65,7 +65,7 @@ def test_getaddrinfo_finds_all_pods_of_a_headless_service(cluster: DnsLab) -> No
 
 
 def test_libc_asks_again_over_tcp(cluster: DnsLab) -> None:
-    """It offers 512 bytes, and so many addresses take ten times as much."""
+    """The C library offers 512 bytes, and these addresses take ten times as much."""
     assert len(cluster.resolve("many")) == MANY
 
 
@@ -117,7 +117,7 @@ def test_a_cluster_of_ipv6_alone(mode: Mode) -> None:
 
 
 def test_no_dns_server() -> None:
-    """That nobody answers is not the answer that there is no such name."""
+    """Silence is not taken for the answer that there is no such name."""
     with dns_lab(IPTABLES[0]) as cluster:
         pod = cluster.lab.pods["shell"]
         conf = resolv_conf(cluster.nameservers, "default")

@@ -1,4 +1,4 @@
-"""`ip netns exec` finds a published pod's resolv.conf, and nothing of it stays."""
+"""`ip netns exec` finds a published pod's resolv.conf, and nothing of it is left behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FOREIGN = "nameserver 192.0.2.9\n"
 
 @pytest.fixture
 def name() -> Iterator[str]:
-    """Of a published namespace."""
+    """Yield the name of a published namespace."""
     name = f"t{os.getpid()}-web-1"
     with Namespace.create() as namespace:
         namespace.publish(name)
@@ -89,11 +89,11 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_the_next_lab_removes_what_a_killed_one_left() -> None:
-    """`b` somebody has altered since; the name of `c` is gone already."""
+    """Another process has changed the file of `b` since, and has deleted the name of `c`."""
     lab = f"t{os.getpid()}-killed"
     subprocess.run([sys.executable, "-c", KILLED, lab], check=False)
     run(["ip", "netns", "delete", f"{lab}-c"])
-    # Debian's `ip netns delete` leaves /etc/netns alone.
+    # Debian's `ip netns delete` does not touch /etc/netns.
     assert sorted(each.name for each in ETC_DIR.glob(f"{lab}*")) == [
         f"{lab}-{pod}" for pod in "abc"
     ]

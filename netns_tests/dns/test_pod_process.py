@@ -1,4 +1,4 @@
-"""What a program in a pod sees, and that nobody else sees it, nor that it was there."""
+"""Programs in a pod see its files; no other process sees these, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ ENDS = [  # command -> exit status, output, errors
     (("sh", "-c", "echo out; echo err >&2; exit 3"), 3, "out\n", "err\n"),
     (("no-such-program",), 127, "", "unshare: failed to execute no-such-program: "),
     (("printf", r"\377"), 0, "\N{REPLACEMENT CHARACTER}", ""),
-    # What is left behind ends with the program, and so do the outputs that it holds.
+    # Processes that the program leaves behind end with it, and so do the outputs they hold.
     (("sh", "-c", "sleep 600 & echo gone"), 0, "gone\n", ""),
 ]
 
@@ -120,7 +120,7 @@ def test_it_is_killed_when_its_time_is_over(lab: Lab) -> None:
 
 
 def test_many_at_once(lab: Lab) -> None:
-    """Each has its own; and an error of one is its own, too."""
+    """Each program has a resolv.conf of its own."""
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(
             lambda n: (
@@ -133,7 +133,7 @@ def test_many_at_once(lab: Lab) -> None:
         assert [*found] == [f"# {n}\n" for n in range(16)]
 
 
-FILES: list[tuple[str, Callable[[Path], object]]] = [  # what /etc/resolv.conf is
+FILES: list[tuple[str, Callable[[Path], object]]] = [  # a name, and what makes /etc/resolv.conf
     ("a file", lambda path: path.write_text("nameserver 192.0.2.2\n")),
     ("none", lambda _: None),
     ("a link", lambda path: path.symlink_to("/etc/hostname")),
@@ -143,7 +143,7 @@ FILES: list[tuple[str, Callable[[Path], object]]] = [  # what /etc/resolv.conf i
 
 @pytest.mark.parametrize("make", [make for _, make in FILES], ids=[name for name, _ in FILES])
 def test_whatever_the_machine_has(lab: Lab, tmp_path: Path, make: Callable[[Path], object]) -> None:
-    """On a machine whose /etc/resolv.conf is so; a thread is that machine."""
+    """A thread in a mount namespace of its own is the machine with that /etc/resolv.conf."""
 
     def on_another_machine() -> None:
         assert not ctypes.CDLL(None).unshare(_CLONE_NEWNS)
@@ -156,7 +156,7 @@ def test_whatever_the_machine_has(lab: Lab, tmp_path: Path, make: Callable[[Path
         run(["mount", "-t", "overlay", "overlay", "/etc", "-o", folders])
         RESOLV_CONF.unlink()
         make(RESOLV_CONF)
-        run(["mount", "--make-rshared", "/"])  # as systemd has it
+        run(["mount", "--make-rshared", "/"])  # as systemd does
         before = kind(RESOLV_CONF), MOUNTS.read_text()
         assert said(lab, "cat", str(RESOLV_CONF)) == CONF
         assert said(lab, "tail", "-n", "1", "/etc/hosts").endswith("\tweb-1\n")
@@ -184,7 +184,7 @@ with Lab(spec, mode=None) as lab:
 
 
 def test_it_ends_with_us(tmp_path: Path) -> None:
-    """And all that it started: the pipe is at its end when none of them has it any more."""
+    """So do the processes that it started: the pipe ends when none of them holds it any more."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)

@@ -40,7 +40,7 @@ def spec(
     profile: str = "cce",
     families: tuple[Family, ...] = (V4, V6),
 ) -> LabSpec:
-    """`pods` by node."""
+    """Return a lab with two load balancers and two clients. `pods`: by the name of the node."""
     return LabSpec(
         network=network,
         profile=profile,
@@ -72,7 +72,7 @@ def web(
     families: tuple[Family, ...] = (V4, V6),
     app: str = "web",
 ) -> Service:
-    """Port 80 on TCP and UDP; with policy Local, health is told on port 32000."""
+    """Return a Service on port 80, TCP and UDP; its health check node port is 32000 if Local."""
     ips = {V4: "10.96.0.10", V6: "fd00:10:96::10"}
     made = service(
         "web",
@@ -103,7 +103,7 @@ def listener(lab: Lab, protocol: str = "TCP", family: Family = V4) -> ListenerSt
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait for what another thread does."""
+    """Wait until another thread has made `condition` true."""
     deadline = time.monotonic() + _PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, "this never came true"
@@ -111,12 +111,12 @@ def until(condition: Callable[[], object]) -> None:
 
 
 def sources(lab: Lab, packets: list[Packet]) -> list[str]:
-    """For each, the source that the pod saw; else how it failed."""
+    """Return, for each packet, the source that the pod saw, or else how it failed."""
     return [seen.source if seen.success else str(seen) for seen in connect_many(lab, packets)]
 
 
 def pods(lab: Lab, client: str, address: str, count: int, protocol: Protocol = "TCP") -> list[str]:
-    """Who answers, connection by connection."""
+    """Connect `count` times; return the pod that answers each connection, or how it failed."""
     found = []
     for _ in range(count):
         packet = Packet(client=client, address=address, port=80, protocol=protocol)
@@ -149,7 +149,7 @@ class Held:
 
 
 def answer(held: socket.socket) -> str:
-    """The pod at the other end, "" if it is no longer there."""
+    """Return the pod at the other end, "" if it is no longer there."""
     try:
         held.send(b"who\n")
         return str(json.loads(held.recv(4096))["pod"])

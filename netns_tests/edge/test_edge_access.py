@@ -1,7 +1,7 @@
-"""Who reaches a Service by its load balancer, and whom the pod sees, in each network.
+"""Clients reach a Service by its load balancer; the pod sees their address, in each network.
 
-Sources stay as they are. So a node that has the pod never reaches it by the private
-address: what comes back to it has its own address as a source, and that is a martian.
+Source addresses are kept. So a node that has the pod never reaches it by the private address: the
+packet that comes back to it has its own address as its source, and that is a martian.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _addresses(lab: Lab, way: str) -> list[str]:
 
 
 def _source(lab: Lab, row: tuple[str, str, str, str]) -> Mapping[Family, str]:
-    """By family."""
+    """Return the source addresses that a row expects, by family."""
     name = row[2 + NETWORKS.index(lab.spec.network)]
     if name.startswith("EIP "):
         return lab.nodes[name.removeprefix("EIP ")].public
@@ -72,7 +72,7 @@ def _source(lab: Lab, row: tuple[str, str, str, str]) -> Mapping[Family, str]:
 
 @pytest.mark.parametrize("app", ["web", "host"])
 def test_cluster_reaches_all(lab: Lab, app: str) -> None:
-    """Nodes catch the address themselves, and every node is a backend for the others."""
+    """Nodes translate the address themselves, and every node is a backend for the others."""
     apply(lab, web("Cluster", app=app))
     address = lab.balancers["lb"].public[V4]
     for client in ("outside", "node-a", "node-b", "side", "shell"):

@@ -1,4 +1,4 @@
-"""Backends that die, leave and come back, and what becomes of their connections."""
+"""Backends that die, are removed and recover, and their connections."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ FAULTS: list[tuple[str, str, Callable[[Lab], object], Callable[[Lab], object]]] 
 ]
 
 
-@pytest.mark.parametrize(("policy", "how", "fail", "mend"), FAULTS)
+@pytest.mark.parametrize(("policy", "how", "fail", "repair"), FAULTS)
 def test_a_dead_node_is_taken_out(
-    lab: Lab, policy: str, how: str, fail: Callable[[Lab], object], mend: Callable[[Lab], object]
+    lab: Lab, policy: str, how: str, fail: Callable[[Lab], object], repair: Callable[[Lab], object]
 ) -> None:
     apply(lab, web(policy))
     address = lab.balancers["lb"].public[V4]
@@ -74,11 +74,11 @@ def test_a_dead_node_is_taken_out(
         assert reason == ("Connection refused" if how == "refuses" else "no answer in time")
         if policy == "Local":
             assert pods(lab, "outside", address, 3) == ["web-b"] * 3
-            assert answer(held.sockets[1]) == "web-b"  # one that was there before
-        mend(lab)
+            assert answer(held.sockets[1]) == "web-b"  # a connection from before
+        repair(lab)
         if how == "refuses":
             until(lambda: listener(lab).healthy == everyone)
-            assert answer(held.sockets[0]) == "web-a"  # its rules had stayed
+            assert answer(held.sockets[0]) == "web-a"  # the node kept its rules
 
 
 def test_without_a_healthy_backend_it_refuses(lab: Lab) -> None:

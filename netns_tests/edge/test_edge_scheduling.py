@@ -1,4 +1,4 @@
-"""Which backend gets the next connection."""
+"""The backend of the next connection, by the algorithm of the load balancer."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_an_edit_elsewhere_takes_nobody_s_turn(lab: Lab) -> None:
     ids=lambda value: next(iter(value)),
 )
 def test_persistence(lab: Lab, annotations: dict[str, str]) -> None:
-    """Also over an update, unless the backend is gone."""
+    """A source keeps its backend over an update, unless the backend has been removed."""
     lab.replace([])
     made = web(annotations=annotations)
     apply(lab, made)

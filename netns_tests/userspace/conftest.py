@@ -1,4 +1,4 @@
-"""A place for `kproxy run`, as for its own tests."""
+"""The fixture `place` for `kproxy run`, as in netns_tests/run."""
 
 from netns_tests.run.conftest import place
 

@@ -23,12 +23,12 @@ from netns_tests.modes import USERSPACE
 V4, V6 = Family.IPV4, Family.IPV6
 CLUSTER_IP = {V4: "10.96.0.10", V6: "fd00:10:96::10"}
 VIP = {V4: "203.0.113.10", V6: "fd00:203::10"}
-OWN_PORT = 7000  # of a pod, for servers of the tests; 8080 is the lab's
+OWN_PORT = 7000  # for the tests' own servers in pods; 8080 is the lab's
 DEADLINE_S = 10
 
 
 def proxied_lab(factory: LabFactory, **options: Any) -> ProbedLab:
-    """`options`: of the mode."""
+    """Return a lab with two nodes in userspace mode. `options`: of the mode."""
     return factory(
         nodes=("node-a", "node-b"),
         pods={"pod-a": "node-a", "visitor": "node-a", "pod-b": "node-b"},
@@ -41,7 +41,7 @@ def proxied_lab(factory: LabFactory, **options: Any) -> ProbedLab:
 def objects(
     lab: ProbedLab, pods: Sequence[str], *, target_port: int = 8080, **spec: Any
 ) -> list[KubernetesObject]:
-    """The Service `web` on port 80 of its addresses, TCP and UDP, with these endpoints."""
+    """Return the Service `web`, on port 80 of its addresses, TCP and UDP, with these endpoints."""
     made = service(
         "web",
         type="LoadBalancer",
@@ -82,7 +82,7 @@ def connect(
 
 
 def ask(sock: socket.socket) -> str:
-    """The pod that answers one line, or one datagram."""
+    """Send one line or one datagram; return the pod that answers."""
     sock.sendall(b"who?\n")
     pod: str = json.loads(sock.recv(4096))["pod"]
     return pod

@@ -1,4 +1,4 @@
-"""What userspace mode leaves, takes over, finds damaged and removes; and what it never touches."""
+"""Userspace mode takes over, repairs and removes what is its own, and touches nothing else."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.forwarding.plans import Web, service_plan
 from tests.forwarding.plans import settings as settings_of
 
 BOTH = list(Family)
-OTHERS = ("10.9.9.9/32", "fd00:9::9/128")  # of somebody else, on lo as well
+OTHERS = ("10.9.9.9/32", "fd00:9::9/128")  # of another process, also on lo
 MANIFEST = """
 apiVersion: v1
 kind: Service
@@ -56,7 +56,7 @@ ports: [{port: 8080}]
 
 
 def addresses() -> set[str]:
-    """Those of lo, without its own."""
+    """Return the addresses of lo, without 127.0.0.1 and ::1."""
     (link,) = json.loads(run(["ip", "-j", "address", "show", "dev", "lo"]))
     found = {f"{each['local']}/{each['prefixlen']}" for each in link["addr_info"]}
     return found - {"127.0.0.1/8", "::1/128"}
@@ -64,7 +64,7 @@ def addresses() -> set[str]:
 
 @pytest.fixture
 def backend() -> Iterator[UserspaceBackend]:
-    """On a node whose lo has an address of somebody else."""
+    """Yield a backend on a node whose lo has addresses of another process."""
     with new_node():
         for address in OTHERS:
             run(["ip", "address", "add", address, "dev", "lo"])
@@ -122,7 +122,7 @@ def test_only_what_has_changed_is_touched(backend: UserspaceBackend) -> None:
     assert backend.read()["listeners"].keys() == WEB_PLACES
 
 
-def test_an_address_that_the_node_has_anyway_is_left_alone(backend: UserspaceBackend) -> None:
+def test_an_address_that_the_node_has_anyway_is_not_touched(backend: UserspaceBackend) -> None:
     web = Web(external_ips=("192.168.10.10", "10.9.9.9"), vips=())
     backend.sync(plan(web), FULL)
     assert addresses() == {*OTHERS, "10.96.0.10/32"}
@@ -139,13 +139,13 @@ def test_an_address_that_the_node_has_anyway_is_left_alone(backend: UserspaceBac
 
 DAMAGE = [
     "ip address del 198.51.100.9/32 dev lo",
-    "ip address add 192.168.10.77/24 dev eth0",  # node ports are to answer there as well
+    "ip address add 192.168.10.77/24 dev eth0",  # node ports must answer there as well
     "ip address del 192.168.10.10/24 dev eth0",
 ]
 
 
 @pytest.mark.parametrize("command", DAMAGE)
-def test_damage_is_found_and_mended(backend: UserspaceBackend, command: str) -> None:
+def test_damage_is_found_and_repaired(backend: UserspaceBackend, command: str) -> None:
     backend.sync(plan(WEB), FULL)
     run(command.split())
     assert not backend.intact()
@@ -157,7 +157,7 @@ def test_damage_is_found_and_mended(backend: UserspaceBackend, command: str) -> 
     )
 
 
-def test_somebody_elses_addresses_are_no_damage(backend: UserspaceBackend) -> None:
+def test_addresses_of_another_process_are_no_damage(backend: UserspaceBackend) -> None:
     backend.sync(plan(WEB), FULL)
     run(["ip", "address", "del", OTHERS[0], "dev", "lo"])
     run(["ip", "address", "add", "198.51.100.9/32", "dev", "eth0"])  # also on lo
@@ -166,8 +166,8 @@ def test_somebody_elses_addresses_are_no_damage(backend: UserspaceBackend) -> No
 
 
 @pytest.mark.parametrize("place", sorted(WEB_PLACES))
-def test_a_listener_that_died_is_found_and_mended(backend: UserspaceBackend, place: str) -> None:
-    """Nobody but this process can close it; `ss -K` comes near. Here its socket is spoilt."""
+def test_a_listener_that_died_is_found_and_repaired(backend: UserspaceBackend, place: str) -> None:
+    """Only this process can close a listener; `ss -K` comes near. The test shuts its socket."""
     backend.sync(plan(WEB), FULL)
     assert backend._forwarder
     (listener,) = (each for at, each in backend._forwarder._listeners.items() if str(at) == place)
@@ -210,7 +210,7 @@ def test_all_or_nothing(backend: UserspaceBackend) -> None:
     assert backend.read() == before
     assert addresses() == {*OTHERS} | WEB_ADDRESSES
     assert not backend.intact()
-    # Who is no client of 10.0.0.0/8 is accepted as before.
+    # Clients outside 10.0.0.0/8 are accepted as before.
     socket.create_connection(("198.51.100.9", 80), timeout=10).close()
     backend.sync(plan(WEB), FULL)
     assert backend.intact()
@@ -220,7 +220,7 @@ def test_all_or_nothing(backend: UserspaceBackend) -> None:
 def test_who_has_waited_when_the_last_endpoint_was_removed(
     backend: UserspaceBackend, protocol: str
 ) -> None:
-    """The kernel had let it in before it learned that nobody is to be heard."""
+    """The kernel had let the client in before the filter was set."""
     web = Web(on=("pod-a",), internal="Local", protocol=protocol)
     kind = socket.SOCK_STREAM if protocol == "TCP" else socket.SOCK_DGRAM
     backend.sync(plan(web), FULL)

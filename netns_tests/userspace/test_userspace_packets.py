@@ -1,5 +1,5 @@
-"""Who answers, and what it sees, in userspace mode: the rows of the other modes, in so far as they
-end otherwise here. The node that takes a connection is the one that the endpoint sees.
+"""The pods that answer in userspace mode, and the source that they see: the rows of the other modes
+that end otherwise here. The endpoint sees the node that accepts the connection.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from netns_tests.modes import USERSPACE
 
 
 def external(asks: str) -> list[Case]:
-    """External IPs and VIPs are treated alike."""
+    """Return the rows of an external IP or of a VIP, which are the same."""
     return [  # asks, policy, client, endpoints -> outcome
         Case(asks, "Cluster", "outside", "pod-b", delivered("pod-b", source="node-a")),
         Case(asks, "Cluster", "visitor-c", "pod-b", delivered("pod-b", source="node-c")),
@@ -25,7 +25,7 @@ def external(asks: str) -> list[Case]:
         Case(asks, "Local", "outside", "pod-a", delivered("pod-a", source="node-a")),
         Case(asks, "Local", "outside", "pod-a pod-b", delivered("pod-a", source="node-a")),
         Case(asks, "Local", "outside", "pod-b", dropped("node-a")),
-        # Nobody short-circuits.
+        # No traffic is short-circuited.
         Case(asks, "Local", "visitor-a", "pod-b", dropped("node-a")),
         Case(asks, "Local", "node-a", "pod-b", dropped("node-a")),
         Case(asks, "Local", "node-a", "pod-a", delivered("pod-a", source="node-a")),
@@ -47,12 +47,12 @@ CASES = [  # asks, policy, client, endpoints -> outcome
     Case("cluster IP", "Local", "node-c", "pod-b", dropped("node-c")),
     Case("cluster IP", "Cluster", "visitor-a", "", refused("node-a")),
     Case("cluster IP", "Local", "outside", "", refused("node-a")),
-    # The address is the node's own, whatever the port.
+    # The address is the node's own, on any port.
     Case("cluster IP, closed port", "Cluster", "visitor-c", "pod-b", refused("node-c")),
     Case("cluster IP, closed port", "Cluster", "outside", "pod-b", refused("node-a")),
     Case("VIP, closed port", "Cluster", "outside", "pod-b", refused("node-a")),
     Case("VIP, closed port", "Cluster", "node-c", "pod-b", refused("node-c")),
-    # Node ports: on the primary address.
+    # Node ports answer on the primary address.
     Case("node-a", "Cluster", "outside", "pod-b", delivered("pod-b", source="node-a")),
     Case("node-a", "Cluster", "node-c", "pod-a", delivered("pod-a", source="node-a")),
     Case("node-a", "Cluster", "node-a", "pod-a", delivered("pod-a", source="node-a")),
@@ -67,7 +67,7 @@ CASES = [  # asks, policy, client, endpoints -> outcome
     Case("gateway", "Cluster", "visitor-a", "pod-b", refused("node-a")),
     *external("external IP"),
     *external("VIP"),
-    # Source ranges: silence, as with a rule. Where nobody listens, they do not matter.
+    # Source ranges drop, as rules would. Without a listener they do not matter.
     Case("VIP with source ranges", "Cluster", "outside", "pod-b", delivered(source="node-a")),
     Case("VIP with source ranges", "Cluster", "stranger", "pod-b", dropped("node-a")),
     Case("VIP with source ranges", "Cluster", "visitor-c", "pod-b", dropped("node-c")),

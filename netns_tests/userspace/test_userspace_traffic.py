@@ -46,7 +46,7 @@ def stack() -> Iterator[ExitStack]:
 def both_ends(
     stack: ExitStack, lab: ProbedLab, family: Family
 ) -> tuple[socket.socket, socket.socket]:
-    """A client of the cluster IP, and the server's end of its connection."""
+    """Return a client of the cluster IP, and the server's end of its connection."""
     lab.apply(objects(lab, ["pod-b"], target_port=OWN_PORT))
     listener = stack.enter_context(listen(lab, "pod-b", lab.pods["pod-b"].addresses[family]))
     client = stack.enter_context(connect(lab, "visitor", CLUSTER_IP[family]))
@@ -99,7 +99,7 @@ def test_ten_megabytes_each_way_at_the_same_time(
 
 
 def test_a_slow_reader_slows_the_writer(stack: ExitStack, lab: ProbedLab) -> None:
-    """What nobody reads stays where it comes from: the proxy does not pile it up."""
+    """Unread bytes stay with the writer: the proxy does not buffer them without limit."""
     client, server = both_ends(stack, lab, V4)
     client.settimeout(1)
     sent = 0
@@ -123,7 +123,7 @@ def test_a_broken_side_breaks_the_other(stack: ExitStack, lab: ProbedLab, victim
 
 @pytest.mark.parametrize("family", BOTH)
 def test_a_dead_endpoint_resets_the_client(lab: ProbedLab, family: Family) -> None:
-    """The client was accepted, for nobody could know; an end of input would be a lie."""
+    """The client was accepted before this was known; an end of input would mean success."""
     lab.apply(objects(lab, ["pod-b"], target_port=OWN_PORT + 1))
     with pytest.raises(ConnectionResetError):
         who_answers(lab, "visitor", CLUSTER_IP[family])
@@ -146,7 +146,7 @@ def test_an_open_connection_outlives_its_endpoint(
 
 
 def test_a_removed_service_breaks_its_connections(stack: ExitStack, lab: ProbedLab) -> None:
-    """Its addresses leave the node, so they could not go on; better said than not."""
+    """Its addresses are removed from the node, so they cannot go on, and both sides are told."""
     client, server = both_ends(stack, lab, V4)
     lab.replace([])
     for end in (client, server):
@@ -194,7 +194,7 @@ def test_an_idle_udp_client_is_forgotten(stack: ExitStack, lab: ProbedLab) -> No
 
 
 def proxy_sockets(lab: ProbedLab, node: str) -> int:
-    """How many connected UDP sockets there are on a node."""
+    """Return the number of connected UDP sockets on a node."""
     with lab.nodes[node].namespace.entered():
         lines = Path("/proc/thread-self/net/udp").read_text().splitlines()[1:]
     return sum(1 for line in lines if line.split()[2] != "00000000:0000")
@@ -230,7 +230,7 @@ def test_clients_beyond_the_limit_wait(stack: ExitStack, kproxy_lab: LabFactory)
     lab = proxied_lab(kproxy_lab, max_connections=2)
     lab.apply(objects(lab, ["pod-a"]))
     clients = [stack.enter_context(connect(lab, "outside", VIP[V4])) for _ in range(4)]
-    assert ask(clients[0]) == "pod-a"  # and then it is over: the pod closes
+    assert ask(clients[0]) == "pod-a"  # then the pod closes the connection
     clients[3].sendall(b"\n")
     clients[3].settimeout(0.3)
     with pytest.raises(TimeoutError):

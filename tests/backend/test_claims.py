@@ -1,4 +1,4 @@
-"""Who has what several service ports claim, against a model that remembers every claim."""
+"""Keys that several service ports claim, compared with a model that remembers every claim."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which endpoint a client gets, with time and chance given."""
+"""The choice of an endpoint, with the random source and the time given."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def test_without_affinity_every_endpoint_has_its_turn() -> None:
     assert all(80 < chosen.count(each) < 120 for each in ALL)
 
 
-VISITS = [  # at, endpoints -> whether the client is sure to be kept
+VISITS = [  # at, endpoints -> True if the client must keep its endpoint
     (0.0, ALL, False),
     (10.0, ALL, True),
-    (20.0, (A, C), True),  # C is what it has got
+    (20.0, (A, C), True),  # C is its endpoint
     (29.9, (B, C), True),  # each visit renews it
-    (39.9, ALL, True),  # to the very moment
+    (39.9, ALL, True),  # exactly at the time-out
     (49.91, ALL, False),
 ]
 
 
 def test_a_client_is_kept_until_it_has_been_away_for_too_long() -> None:
-    """The histories that begin with C are looked at; in the end chance decides again."""
+    """Only histories that begin with C are examined; at the end the choice is random again."""
     last = []
     for seed in range(300):
         chooser = Chooser(Random(seed))

@@ -1,4 +1,4 @@
-"""The programs that keep clients away from a listener, run by hand."""
+"""The filter programs that keep clients away from a listener, run by an interpreter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SOURCE = {Family.IPV4: 12, Family.IPV6: 8}
 
 
 def lets_pass(program: bytes, source: str) -> bool:
-    """Carry out the program, as the kernel would, for a packet from there."""
+    """Run the program as the kernel would; tell whether a packet from `source` passes."""
     family = family_of(source)
     header = bytes(SOURCE[family]) + ip_address(source).packed
     instructions = [*struct.iter_unpack("=HBBI", program)]
@@ -35,12 +35,12 @@ def lets_pass(program: bytes, source: str) -> bool:
                 accumulator &= value
             case 0x15:  # jeq
                 at += if_true if accumulator == value else if_false
-            case 0x06:  # ret: so many bytes
+            case 0x06:  # ret: the number of bytes to keep
                 return bool(value)
 
 
 def around(cidr: str) -> Iterator[str]:
-    """The first and last address of a range, and the ones beside it."""
+    """Yield the first and last addresses of a range, and the ones beside it."""
     base, _, length = cidr.partition("/")
     first = ip_address(base)
     size = 1 << (first.max_prefixlen - int(length or first.max_prefixlen))
@@ -59,11 +59,11 @@ def test_only_sources_in_a_range_pass(family: Family, count: int) -> None:
 
 
 @pytest.mark.parametrize("family", Family)
-def test_ranges_of_the_other_family_let_nobody_pass(family: Family) -> None:
+def test_ranges_of_the_other_family_let_nothing_pass(family: Family) -> None:
     program = program_for(family, RANGES[family.other])
     assert not any(lets_pass(program, each) for cidr in RANGES[family] for each in around(cidr))
 
 
-def test_everybody() -> None:
+def test_the_range_of_all_addresses() -> None:
     assert lets_pass(program_for(Family.IPV4, ("10.0.0.0/8", "0.0.0.0/0")), "203.0.113.9")
     assert lets_pass(program_for(Family.IPV6, ("::/0",)), "fd00::1")

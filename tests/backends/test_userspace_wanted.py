@@ -1,4 +1,4 @@
-"""What is listened for and which addresses the node gets, read off plans."""
+"""The listeners and addresses that a node needs, computed from plans."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def places(changes: Changes) -> set[str]:
 CLUSTER, VIP, EXTERNAL = "10.96.0.10:80/TCP", "198.51.100.9:80/TCP", "198.51.100.7:80/TCP"
 NODE_PORT = "192.168.0.11:30080/TCP"
 LOCAL = {"external": "Local", "internal": "Local"}
-LISTENS = [  # a service port -> who listens, and of them who hears nobody
+LISTENS = [  # a service port -> its listeners, and those of them that accept no client
     (Web(), {CLUSTER, VIP, EXTERNAL, NODE_PORT}, set()),
     (Web(on=()), set(), set()),  # the kernel refuses
     (Web(external="Local"), {CLUSTER, VIP, EXTERNAL, NODE_PORT}, {VIP, EXTERNAL, NODE_PORT}),
@@ -46,7 +46,7 @@ def test_listeners(web: Web, there: set[str], deaf: set[str]) -> None:
     assert deaf == {
         str(place) for place, each in changes.listeners.items() if each and not each.endpoints
     }
-    # Whoever listens or not: the addresses are there, but none that the node has anyway.
+    # Addresses are added with or without a listener, except those that the node has anyway.
     assert (changes.added, changes.removed) == ({"10.96.0.10", "198.51.100.9"}, set())
 
 
@@ -83,10 +83,10 @@ def test_the_first_by_name_has_a_place_that_two_claim() -> None:
     assert owner() == "api"
     without = service_plan(Web(name="api", cluster_ip="10.96.0.11", on=()), PRIMARY)
     state.change(first.name, first, without)
-    assert owner() == "web"  # one that refuses claims nothing
+    assert owner() == "web"  # a port that refuses has no claim
     state.change(second.name, second, None)
     assert owner() == ""
-    # The address stays as long as anybody names it.
+    # The address is needed as long as any service port names it.
     assert not state.suits({*OWN}, {"10.96.0.11"})
     assert state.suits({*OWN}, {"10.96.0.11", "198.51.100.9"})
     state.change(without.name, without, None)
@@ -102,7 +102,7 @@ def test_the_difference_to_what_is_there() -> None:
     assert (changes.added, changes.removed) == ({"198.51.100.9"}, {"10.96.0.99"})
 
 
-SUITS = [  # the node's own addresses, those of Services that are there
+SUITS = [  # the node's own addresses, those added for Services -> no change is needed
     (OWN, {"10.96.0.10", "198.51.100.9"}, True),
     (OWN, {"10.96.0.10", "198.51.100.9", "10.96.0.99"}, True),
     (OWN, {"10.96.0.10"}, False),

@@ -114,5 +114,5 @@ SLICES = (
 
 
 def records(**settings: Any) -> Records:
-    """Of all that; `settings` as `Records` takes them."""
+    """Return the records of this cluster; `settings` as `Records` takes them."""
     return Records(SERVICES, SLICES, **dict[str, Any](upstream=UPSTREAM, serial=7) | settings)

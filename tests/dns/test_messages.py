@@ -1,4 +1,4 @@
-"""Queries as bytes: what is answered, how much of it, and what is not."""
+"""Queries as bytes: their answers, how long these may be, and queries that get none."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_the_upstream_zone_is_not_ours() -> None:
     assert not response.flags & dns.flags.AA
 
 
-TRUNCATION = [  # name, what the client can take over UDP (None: no EDNS) -> records, TC
+TRUNCATION = [  # name, the client's limit over UDP (None: no EDNS) -> records, TC
     (MANY_NAME, None, 0, True),
     (MANY_NAME, 1232, 0, True),
     (MANY_NAME, 0, 0, True),
@@ -91,7 +91,7 @@ def test_nothing_is_truncated_over_tcp() -> None:
 
 
 def test_glue_that_does_not_fit_is_left_out_without_a_word() -> None:
-    """The client can do without: RFC 2181, section 9."""
+    """TC is not set: the client can do without glue, RFC 2181, section 9."""
     response = exchange(question(FEW_NAME, "SRV", use_edns=0, payload=800), MANY)
     assert len(response.answer[0]) == 10
     assert len(response.additional) < 10

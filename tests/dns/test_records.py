@@ -1,4 +1,4 @@
-"""Which answer each question gets. Rows are as dig prints them, without TTL and class."""
+"""The answer to each question. Rows are as dig prints them, without TTL and class."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lines(rrsets: Iterable[RRset], *, owners: bool = False) -> list[str]:
 
 
 def ask(name: str, rdtype: str, of: Records | None = None) -> list[str]:
-    """The answer section, which must come without an error and without an authority."""
+    """Return the answer section. Asserts that there is no error and no authority section."""
     found = (of or records()).answer(dns.name.from_text(name), RdataType.from_text(rdtype))
     assert found.rcode is Rcode.NOERROR
     assert not found.authority
@@ -43,7 +43,7 @@ def ask(name: str, rdtype: str, of: Records | None = None) -> list[str]:
 
 
 ANSWERS = [  # name, type -> records
-    # a Service with cluster IPs
+    # A Service with cluster IPs.
     (WEB, "A", ["A 10.96.0.20"]),
     (WEB, "AAAA", ["AAAA fd00:10:96::20"]),
     ("WEB.Default.svc.Cluster.LOCAL.", "A", ["A 10.96.0.20"]),
@@ -154,7 +154,7 @@ NXDOMAIN = [
         "www.example.com.default.svc.cluster.local.",
         "A",
         "cluster.local.",
-    ),  # the search list at work
+    ),  # a name with the search list appended
     ("www.example.com.cluster.local.", "A", "cluster.local."),
     # no ready endpoints: the specification wants no such name
     (f"empty.default.{SVC}", "A", "cluster.local."),
@@ -216,7 +216,10 @@ def test_an_alias_of_nothing_is_told_together_with_the_nothing(
         ("unheard.example.org.", Rcode.NXDOMAIN),
         ("below.www.example.com.", Rcode.NXDOMAIN),
         ("org.", Rcode.NXDOMAIN),
-        ("web.default.", Rcode.NXDOMAIN),  # the last that the C library asks for `web.default`
+        (
+            "web.default.",
+            Rcode.NXDOMAIN,
+        ),  # the last name that the C library asks for when it resolves `web.default`
         (f"circle.default.{SVC}", Rcode.SERVFAIL),
     ],
 )
@@ -315,7 +318,7 @@ ZONES = [dns.name.from_text(zone) for zone in ("cluster.local.", "in-addr.arpa."
 def test_whether_a_name_exists_does_not_depend_on_the_type(
     name: dns.name.Name, rdtype: RdataType
 ) -> None:
-    """And above a name that exists all names exist: RFC 8020."""
+    """Assert also that all names above one that exists do exist: RFC 8020."""
     found = ALL.answer(name, rdtype)
     assert found.rcode is ALL.answer(name, RdataType.A).rcode
     if found.rcode is Rcode.NOERROR and any(name.is_subdomain(z) and name != z for z in ZONES):
@@ -336,7 +339,7 @@ OWNED = [
 
 @given(octets=st.tuples(*[st.integers(0, 255)] * 4))
 def test_names_and_addresses_agree(octets: tuple[int, ...]) -> None:
-    """What an address is called leads back to it."""
+    """Assert that the names of an address lead back to it."""
     for address in [".".join(map(str, octets)), *OWNED]:
         reverse = ".".join([*reversed(address.split(".")), "in-addr.arpa."])
         for rrset in ALL.answer(dns.name.from_text(reverse), RdataType.PTR).answer:

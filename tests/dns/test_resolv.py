@@ -1,4 +1,4 @@
-"""What pods find in /etc/resolv.conf."""
+"""The contents of a pod's /etc/resolv.conf."""
 
 from __future__ import annotations
 

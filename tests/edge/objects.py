@@ -74,7 +74,7 @@ def service(
 def slice_of(
     pods: Mapping[str, str], *, unready: tuple[str, ...] = (), port: EndpointPort | None = None
 ) -> EndpointSlice:
-    """`pods`: address -> node."""
+    """Return the slice of the Service `web`. `pods`: address -> node."""
     return EndpointSlice(
         metadata=Metadata(name="web"),
         address_type=family_of(next(iter(pods), "")).value,

@@ -1,48 +1,54 @@
-"""What each annotation asks for, and what is said of bad ones."""
+"""The settings that each annotation asks for, and the problems of invalid ones."""
 
 from __future__ import annotations
 
 import pytest
 
-from kproxy.edge.annotations import Algorithm, BalancerClass, CheckOption, Wishes, read
+from kproxy.edge.annotations import Algorithm, BalancerClass, BalancerSettings, CheckOption, read
 
 ELB = "kubernetes.io/elb."
 ALIBABA = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-"
 BY_SOURCE = {f"{ELB}session-affinity-mode": "SOURCE_IP"}
 
-GOOD = [  # annotations -> wishes
-    ({}, Wishes()),
-    ({f"{ELB}autocreate": "{}", "example.com/elb.class": "x"}, Wishes()),
-    ({f"{ELB}class": "union"}, Wishes(balancer_class=BalancerClass.SHARED)),
-    ({f"{ELB}class": "performance"}, Wishes(balancer_class=BalancerClass.DEDICATED)),
-    ({f"{ELB}class": "dnat"}, Wishes(balancer_class=BalancerClass.DNAT)),
-    ({f"{ELB}id": "lb-2"}, Wishes(balancer="lb-2")),
-    ({f"{ELB}pass-through": "true"}, Wishes(pass_through="true")),
-    ({f"{ELB}pass-through": "onlyLocal"}, Wishes(pass_through="onlyLocal")),
-    ({f"{ELB}lb-algorithm": "ROUND_ROBIN"}, Wishes()),
-    ({f"{ELB}lb-algorithm": "LEAST_CONNECTIONS"}, Wishes(algorithm=Algorithm.LEAST_CONNECTIONS)),
-    ({f"{ELB}lb-algorithm": "SOURCE_IP"}, Wishes(persistence_s=86400)),
-    (BY_SOURCE, Wishes(persistence_s=3600)),
+GOOD = [  # annotations -> settings
+    ({}, BalancerSettings()),
+    ({f"{ELB}autocreate": "{}", "example.com/elb.class": "x"}, BalancerSettings()),
+    ({f"{ELB}class": "union"}, BalancerSettings(balancer_class=BalancerClass.SHARED)),
+    ({f"{ELB}class": "performance"}, BalancerSettings(balancer_class=BalancerClass.DEDICATED)),
+    ({f"{ELB}class": "dnat"}, BalancerSettings(balancer_class=BalancerClass.DNAT)),
+    ({f"{ELB}id": "lb-2"}, BalancerSettings(balancer="lb-2")),
+    ({f"{ELB}pass-through": "true"}, BalancerSettings(pass_through="true")),
+    ({f"{ELB}pass-through": "onlyLocal"}, BalancerSettings(pass_through="onlyLocal")),
+    ({f"{ELB}lb-algorithm": "ROUND_ROBIN"}, BalancerSettings()),
+    (
+        {f"{ELB}lb-algorithm": "LEAST_CONNECTIONS"},
+        BalancerSettings(algorithm=Algorithm.LEAST_CONNECTIONS),
+    ),
+    ({f"{ELB}lb-algorithm": "SOURCE_IP"}, BalancerSettings(persistence_s=86400)),
+    (BY_SOURCE, BalancerSettings(persistence_s=3600)),
     (
         BY_SOURCE | {f"{ELB}session-affinity-option": '{"persistence_timeout": "30"}'},
-        Wishes(persistence_s=1800),
+        BalancerSettings(persistence_s=1800),
     ),
-    ({f"{ELB}health-check-flag": "off"}, Wishes(checked=False)),
+    ({f"{ELB}health-check-flag": "off"}, BalancerSettings(checked=False)),
     (
         {
             f"{ELB}health-check-flag": "on",
             f"{ELB}health-check-option": '{"protocol":"TCP","delay":"1","max_retries":2}',
         },
-        Wishes(check=CheckOption(delay_s=1, timeout_s=10, max_retries=2)),
+        BalancerSettings(check=CheckOption(delay_s=1, timeout_s=10, max_retries=2)),
     ),
-    ({f"{ALIBABA}scheduler": "rr"}, Wishes()),
-    ({f"{ALIBABA}scheduler": "wrr"}, Wishes(algorithm=Algorithm.WEIGHTED_ROUND_ROBIN)),
-    ({f"{ALIBABA}scheduler": "wlc"}, Wishes(algorithm=Algorithm.WEIGHTED_LEAST_CONNECTIONS)),
-    ({f"{ALIBABA}persistence-timeout": "60"}, Wishes(persistence_s=60)),
-    (BY_SOURCE | {f"{ALIBABA}persistence-timeout": "0"}, Wishes()),
+    ({f"{ALIBABA}scheduler": "rr"}, BalancerSettings()),
+    ({f"{ALIBABA}scheduler": "wrr"}, BalancerSettings(algorithm=Algorithm.WEIGHTED_ROUND_ROBIN)),
+    (
+        {f"{ALIBABA}scheduler": "wlc"},
+        BalancerSettings(algorithm=Algorithm.WEIGHTED_LEAST_CONNECTIONS),
+    ),
+    ({f"{ALIBABA}persistence-timeout": "60"}, BalancerSettings(persistence_s=60)),
+    (BY_SOURCE | {f"{ALIBABA}persistence-timeout": "0"}, BalancerSettings()),
 ]
 
-BAD = [  # annotation, value -> what is said
+BAD = [  # annotation, value -> message
     (f"{ELB}class", "best", "'best' is none of: union, performance, dnat"),
     (f"{ELB}pass-through", "false", "'false' is none of: true, onlyLocal"),
     (
@@ -90,17 +96,17 @@ BAD = [  # annotation, value -> what is said
 
 
 @pytest.mark.parametrize(("annotations", "expected"), GOOD)
-def test_what_is_asked_for(annotations: dict[str, str], expected: Wishes) -> None:
+def test_what_is_asked_for(annotations: dict[str, str], expected: BalancerSettings) -> None:
     assert read(annotations) == (expected, [])
 
 
 @pytest.mark.parametrize(("name", "value", "text"), BAD)
 def test_a_bad_value_is_named(name: str, value: str, text: str) -> None:
-    wishes, problems = read({name: value})
+    settings, problems = read({name: value})
     assert [problem.at("Service default/web") for problem in problems] == [
         f"Service default/web: metadata.annotations[{name}]: {text}"
     ]
-    assert wishes == Wishes()
+    assert settings == BalancerSettings()
 
 
 def test_the_limits_of_persistence() -> None:

@@ -1,4 +1,4 @@
-"""What a health check asks, and which answers let a backend in."""
+"""The requests of health checks, and the answers that make a backend healthy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a target is in and when it is out, told by its checks in turn."""
+"""A target becomes healthy and unhealthy with the results of its checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kproxy.edge.listeners import CheckTimes
 
 TIMES = CheckTimes(interval_s=1.0, timeout_s=0.5, threshold=2)
 
-HISTORIES = [  # answers (+ good, - bad) -> in after each of them
+HISTORIES = [  # answers (+ good, - bad) -> healthy after each of them
     ("+", [True]),
     ("-", [False]),
     ("--+", [False, False, True]),
@@ -34,11 +34,11 @@ def test_in_and_out(answers: str, expected: list[bool]) -> None:
     assert seen == expected
 
 
-def test_a_new_target_is_awaited_until_its_first_verdict() -> None:
+def test_a_new_target_is_awaited_until_its_first_result() -> None:
     health = Health(TIMES, 10.0)
     assert health.awaited(10.0)
     assert health.awaited(11.9)
-    assert not health.awaited(12.0)  # not for ever
+    assert not health.awaited(12.0)  # not forever
     assert health.start(10.0) == 1.0
     health.end("refused")
     assert not health.awaited(10.5)

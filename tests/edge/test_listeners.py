@@ -1,4 +1,4 @@
-"""Which listeners there are, with which backends; addresses in the status; what is refused."""
+"""Listeners and their backends, addresses in the status, and Services that are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UDP: dict[str, Any] = {
 }
 UDP_SLICE = EndpointPort(name="http", protocol="UDP", port=8080)
 
-BACKENDS = [  # what is special, edge, annotations -> backends, their weights, what they are asked
+BACKENDS = [  # special fields, edge, annotations -> backends, their weights, their checks
     (
         {},
         edge(),
@@ -140,7 +140,7 @@ def test_pods_of_the_host_network_are_where_their_node_is() -> None:
 CHOICES = [  # annotations, edge -> place
     ({}, edge(), "lb"),
     ({}, edge(ELB, LB), "elb"),
-    ({}, edge(DNAT), None),  # nobody takes the gateway unasked
+    ({}, edge(DNAT), None),  # a Service gets the gateway only if it asks for it
     ({CLASS: "union"}, edge(ELB, LB), "lb"),
     ({CLASS: "performance"}, edge(), "elb"),
     ({CLASS: "dnat"}, edge(), "dnat"),
@@ -192,7 +192,7 @@ def test_addresses_in_the_status(
 ) -> None:
     given = with_status(service(annotations=annotations, families=families), edge())
     assert [each.ip for each in given.status.load_balancer.ingress] == expected
-    assert concerns(given, edge())  # also when it comes back
+    assert concerns(given, edge())  # also with the status that the edge itself has written
 
 
 FOREIGN = [  # type, ingress -> concerns
@@ -205,13 +205,13 @@ FOREIGN = [  # type, ingress -> concerns
 
 
 @pytest.mark.parametrize(("kind", "ingress", "expected"), FOREIGN)
-def test_what_is_left_alone(
+def test_services_of_another_controller_do_not_concern_the_edge(
     kind: str, ingress: tuple[LoadBalancerIngress, ...], expected: bool
 ) -> None:
     assert concerns(service(type=kind, ingress=ingress), edge()) is expected
 
 
-PROBLEMS = [  # what is special, annotations, edge -> what is said
+PROBLEMS = [  # special fields, annotations, edge -> message
     ({}, {ID: "x"}, edge(), f"metadata.annotations[{ID}]: there is no load balancer 'x'"),
     (
         {},

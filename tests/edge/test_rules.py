@@ -1,4 +1,4 @@
-"""Transactions of load balancers, whole, and from one to the next."""
+"""Transactions of load balancers: the first one, and changes after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose turn it is."""
+"""The order in which backends get new connections."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def test_of_several_services_the_first_by_name_that_listens_is_asked() -> None:
 WHY = [  # web, client, asks -> words that must be in the explanation
     (Web(), "pod-a", "cluster-ip:80", "is taken by the proxy, which connects to its only endpoint"),
     (Web(on=()), "pod-a", "cluster-ip:80", "has no endpoints, so nobody listens"),
-    (Web(external="Local"), "outside", "vip:80", "the listener hears nobody"),
+    (Web(external="Local"), "outside", "vip:80", "the listener accepts no client"),
     (Web(source_ranges=("198.18.0.0/15",)), "pod-a", "vip:80", "do not allow 10.244.1.5"),
     (Web(protocol="SCTP"), "pod-a", "cluster-ip:80", "does not listen for SCTP"),
 ]

@@ -15,7 +15,7 @@ PATIENCE_S = 30.0
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """One for the reactor, and one for the test, which waits for it."""
+    """Return two connected sockets: one for the reactor, and one for the test, which may block."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.settimeout(PATIENCE_S)
@@ -23,7 +23,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 def echo(connection: Connection) -> None:
-    """Answer all that comes; `fail` is a bug, and an end is answered by one."""
+    """Send back everything received; fail on `fail`, and close at the end of input."""
 
     def answer() -> None:
         data = connection.receive(100)
@@ -38,12 +38,12 @@ def echo(connection: Connection) -> None:
 
 
 def fail(*_: object) -> None:
-    """Be a callback with a bug."""
+    """Raise what a callback with a bug raises."""
     raise ArithmeticError
 
 
 def served(reactor: Reactor) -> socket.socket:
-    """The other end of a connection that is answered by `echo`."""
+    """Return the other end of a connection that is answered by `echo`."""
     ours, theirs = pair()
     reactor.call(lambda: echo(Connection(reactor, ours)))
     return theirs
@@ -55,7 +55,7 @@ def asked(sock: socket.socket, data: bytes = b"hello") -> bytes:
 
 
 class Place:
-    """Where clients connect. `accept` of its socket raises what is in `refuses`, if anything."""
+    """A listener that clients connect to. Its `accept` raises `refuses`, unless that is None."""
 
     def __init__(self, reactor: Reactor, path: Path, connections: Connections) -> None:
         place = self
@@ -90,7 +90,7 @@ class Place:
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, object]]:
-    """The messages, and what they are about."""
+    """Return the messages logged, each with the type of its exception."""
     return [
         (record.getMessage(), record.exc_info[0] if record.exc_info else None)
         for record in caplog.records

@@ -1,4 +1,4 @@
-"""Whom a failure ends, and who gives way where there is no more room."""
+"""Connections that a failure closes, and those that are closed at a limit."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_who_breaks_off_is_no_failure(
                     ours.close()
                     connection.finish()
 
-        theirs.close()  # with data that it has not read: a reset
+        theirs.close()  # with unread data, so that the kernel sends a reset
         connection.when_readable(use)
 
     ours.send(b"x")
@@ -120,7 +120,7 @@ def test_the_log_names_the_thread(reactor: Reactor, caplog: pytest.LogCaptureFix
     assert record.threadName == "test"
 
 
-def test_the_oldest_gives_way(reactor: Reactor, tmp_path: Path) -> None:
+def test_the_oldest_is_closed_at_the_limit(reactor: Reactor, tmp_path: Path) -> None:
     connections = Connections(2)
     place = Place(reactor, tmp_path / "sock", connections)
     with place.client() as first, place.client() as second:
@@ -129,7 +129,7 @@ def test_the_oldest_gives_way(reactor: Reactor, tmp_path: Path) -> None:
             assert asked(third) == b"hello"
             assert first.recv(1) == b""
             oldest = next(iter(connections))
-            reactor.call(partial(oldest.end_in, 3600))  # which makes it the youngest
+            reactor.call(partial(oldest.end_in, 3600))  # makes it the youngest
             with place.client() as fourth:
                 assert asked(fourth) == b"hello"
                 assert third.recv(1) == b""
@@ -191,13 +191,13 @@ def test_the_connections_of_a_listener_end_with_it_or_go_on(
 def test_clients_wait_while_the_machine_is_exhausted(
     reactor: Reactor, tmp_path: Path, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody gives way where there is no limit, and everybody else is served."""
+    """No connection is closed if there is no limit, and all others are served."""
     place = Place(reactor, tmp_path / "sock", Connections())
     with place.client() as first, place.client() as second:
         assert asked(first) == asked(second) == b"hello"
         place.refuses = OSError(number, os.strerror(number))
         with place.client() as third:
-            for _ in range(3):  # it is tried again
+            for _ in range(3):  # the listener tries again
                 place.refused.get(timeout=PATIENCE_S)
                 assert asked(first) == asked(second) == b"hello"
             place.refuses = None
@@ -205,7 +205,7 @@ def test_clients_wait_while_the_machine_is_exhausted(
     assert logged(caplog) == []
 
 
-def test_the_oldest_gives_way_to_those_who_wait(reactor: Reactor, tmp_path: Path) -> None:
+def test_the_oldest_is_closed_for_clients_that_wait(reactor: Reactor, tmp_path: Path) -> None:
     place = Place(reactor, tmp_path / "sock", Connections(10))
     with place.client() as first, place.client() as second:
         assert asked(first) == asked(second) == b"hello"
@@ -216,7 +216,7 @@ def test_the_oldest_gives_way_to_those_who_wait(reactor: Reactor, tmp_path: Path
             assert asked(third) == b"hello"
 
 
-def test_nobody_gives_way_to_who_gave_up(reactor: Reactor, tmp_path: Path) -> None:
+def test_none_is_closed_for_a_client_that_gave_up(reactor: Reactor, tmp_path: Path) -> None:
     place = Place(reactor, tmp_path / "sock", Connections(10))
     with place.client() as first:
         assert asked(first) == b"hello"

@@ -1,4 +1,4 @@
-"""What comes from clients and servers, whole and piece by piece, and what they get."""
+"""Requests and answers, received whole and piece by piece, and the responses to them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REQUESTS = [  # received -> method, target, version, fields besides Host
         b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody",
         ("PUT", "/", "1.1", {"content-length": "4"}),
     ),
-    (b"GET / HTTP/1.1\nHost: x\n\n", ("GET", "/", "1.1", {})),  # as people type it
+    (b"GET / HTTP/1.1\nHost: x\n\n", ("GET", "/", "1.1", {})),  # as typed by hand
     (b"GET / HTTP/1.1\r\nHost: x\r\nX-Empty:\r\n\r\n", ("GET", "/", "1.1", {"x-empty": ""})),
     (
         b"GET / HTTP/1.1\r\nHost: x\r\nX-Latin: \xe9\r\n\r\n",
@@ -52,7 +52,8 @@ REFUSED = [  # received -> status
     (b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\nHost: x\r\n: no name\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\n folded: x\r\nHost: x\r\n\r\n", 400),
-    (b"GET / HTTP/1.1\r\nX-Empty:\r\n\r\n", 400),  # no Host: so do Go's server and kube-proxy
+    # Go's server and kube-proxy refuse a request without Host, too.
+    (b"GET / HTTP/1.1\r\nX-Empty:\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1, 2\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
@@ -82,7 +83,7 @@ def test_a_request_byte_by_byte(received: bytes, expected: Expected) -> None:
     answers = [read_request(received[:length]) for length in range(len(received) + 1)]
     complete = next(n for n, answer in enumerate(answers) if answer)
     assert answers[complete] == request(expected)
-    assert len(received) - complete in (0, 4)  # 4: the body, which nobody waits for
+    assert len(received) - complete in (0, 4)  # 4: the body, which need not be complete
 
 
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -1,4 +1,4 @@
-"""The thread of a reactor: what it runs for others, and what is left of it at its end."""
+"""The thread of a reactor: tasks of other threads, and its end."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_thread_that_cannot_be_started(reactor: Reactor, monkeypatch: pytest.M
     def refuse(_thread: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    reactor.call(bool)  # so that asyncio has what it keeps
+    reactor.call(bool)  # makes asyncio open the descriptors that it keeps
     late = Reactor("late")
     with descriptors_stay(), monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
@@ -133,7 +133,7 @@ def test_a_thread_that_cannot_be_started(reactor: Reactor, monkeypatch: pytest.M
 
 
 def test_no_descriptor_is_left(reactor: Reactor, tmp_path: Path) -> None:
-    reactor.call(bool)  # so that asyncio has what it keeps
+    reactor.call(bool)  # makes asyncio open the descriptors that it keeps
     with descriptors_stay():
         other = Reactor("other")
         place = Place(other, tmp_path / "sock", Connections(2))

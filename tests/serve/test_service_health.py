@@ -1,4 +1,4 @@
-"""Which Services are asked for their health, and what is answered. Without sockets."""
+"""Services that have a health check node port, and its answers. Without sockets."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def slice_of(*endpoints: Endpoint, name: str = "shop", ports: str = "http https"
 
 
 class Rig:
-    """Objects in, ports and counts out."""
+    """A store, a planner and the health checks that follow it."""
 
     def __init__(self) -> None:
         self.store = Store()

@@ -1,4 +1,4 @@
-"""Memory backends with one defect each, and which test of the contract must notice it."""
+"""Memory backends with one defect each, and the tests of the contract that must notice it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WritesWhenMade(MemoryBackend):
 
 
 class LooksWhenMade(MemoryBackend):
-    """It takes the kernel of the place where it is made."""
+    """It uses the kernel of the namespace in which it was constructed."""
 
     def __init__(self, family: Family, options: BackendOptions, kernel: MemoryKernel) -> None:
         super().__init__(family, options, kernel)
@@ -117,7 +117,7 @@ class NoticesNothing(MemoryBackend):
 
 
 class RepairsNothing(MemoryBackend):
-    """It does nothing for a plan that it knows."""
+    """It does nothing if the plan is the last one again."""
 
     def sync(self, plan: Plan, delta: Delta, /) -> SyncReport:
         if plan == self._plan:
@@ -144,7 +144,7 @@ class WritesByHalves(MemoryBackend):
 
 
 class BelievesThatItHasWritten(MemoryBackend):
-    """What was refused counts as done."""
+    """It takes a refused sync for a successful one."""
 
     failed = False
 
@@ -241,7 +241,7 @@ BACKENDS: dict[type[MemoryBackend], set[str]] = {
     ForgetsRemovals: {"test_a_history_of_edits_ends_where_a_fresh_start_does"},
     NeverFull: {"test_a_full_sync_can_be_repeated"},
     TakesAnEmptyDeltaForAnEmptyPlan: {"test_an_empty_delta_changes_nothing"},
-    ChangesThePlan: {  # the proxy's own plan as well
+    ChangesThePlan: {  # the proxy's own plan is changed as well
         "test_a_plan_is_left_as_it_was_given",
         "test_a_history_of_edits_ends_where_a_fresh_start_does",
     },
@@ -262,7 +262,7 @@ BACKENDS: dict[type[MemoryBackend], set[str]] = {
     RemovesBothFamilies: {"test_cleanup_of_one_family_leaves_the_other"},
     ReadsWhatItRemembers: {"test_nothing_is_read_after_cleanup"},
     ClosesOnce: {"test_close_can_be_repeated_and_leaves_the_kernel_as_it_is"},
-    CleansWhenClosed: {  # what is not there cannot be read
+    CleansWhenClosed: {  # nothing is left to be read
         "test_close_can_be_repeated_and_leaves_the_kernel_as_it_is",
         "test_a_new_object_reads_what_a_dead_one_left",
     },
@@ -279,7 +279,7 @@ ERRORS = {
     "test_an_error_leaves_the_former_state",
     "test_after_an_error_a_full_sync_makes_up_for_it",
 }
-# What a subject lacks -> it, the tests that must say so, and how.
+# What a subject lacks -> the subject, the tests that must fail, and their message.
 SUBJECTS: dict[str, tuple[Callable[[], Subject], set[str], str]] = {
     "a mode of an older contract": (
         lambda: memory_subject(contract=0),

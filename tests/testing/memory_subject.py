@@ -15,7 +15,7 @@ Make = Callable[[Family, BackendOptions, MemoryKernel], MemoryBackend]
 
 
 def memory_subject(make: Make = MemoryBackend, **mode: object) -> Subject:
-    """Return a kernel of its own with backends that `make` makes. `mode`: fields of the Mode."""
+    """Return a subject with a kernel of its own and backends of `make`. `mode`: Mode's fields."""
     kernel = MemoryKernel()
 
     def foreign() -> None:

@@ -1,4 +1,4 @@
-"""Every test of the contract can fail: one defect, and the test that it is about notices it."""
+"""Every test of the contract can fail: it notices a backend with the defect that it is about."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytest_plugins = ["pytester"]
 
 
 class TestMemoryBackend(BackendContract):
-    """The sound one."""
+    """The backend without a defect passes all tests."""
 
     @pytest.fixture
     def subject(self) -> Subject:
@@ -23,7 +23,7 @@ class TestMemoryBackend(BackendContract):
 
 
 def failures(pytester: pytest.Pytester, expression: str) -> dict[str, str]:
-    """Run the contract tests of a subject. Returns the failed ones, with what they say."""
+    """Run the contract tests of a subject. Returns the failed ones with their messages."""
     pytester.makepyfile(
         f"""
         import pytest

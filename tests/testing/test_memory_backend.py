@@ -1,4 +1,4 @@
-"""A kernel that is a dictionary: what it prints, and what it does not put up with."""
+"""A kernel that is a dictionary: what it prints, and what it refuses."""
 
 from __future__ import annotations
 
