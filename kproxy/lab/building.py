@@ -44,7 +44,7 @@ class Parts:
 
 
 class Builder:
-    """Builds a lab from a valid spec; the stack it is given removes all that it makes."""
+    """The builder of a lab from a valid spec; the stack it is given removes all that it makes."""
 
     def __init__(
         self,

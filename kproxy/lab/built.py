@@ -25,7 +25,7 @@ from kproxy.proxy import NodeProxy
 
 
 class BuiltLab:
-    """The part of a `Lab` that knows nothing of the verbs for objects."""
+    """A `Lab` without the verbs for objects."""
 
     def __init__(
         self,

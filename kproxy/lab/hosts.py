@@ -45,7 +45,7 @@ class LabNode(LabHost):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabBalancer(LabHost):
-    """A load balancer. `check_sources`: the addresses its health checks come from."""
+    """A load balancer. `check_sources` has the addresses that send its health checks."""
 
     spec: BalancerSpec
     public: Mapping[Family, str]

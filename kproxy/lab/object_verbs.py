@@ -51,7 +51,7 @@ class ObjectVerbs(Protocol):
 
 
 class _WithoutControlPlane:
-    """Refuses what only a control plane can do."""
+    """The verbs that need a control plane, without one: they are refused."""
 
     pods: Mapping[str, LabPod] = {}
     warnings: Mapping[ObjectKey, tuple[str, ...]] = {}

@@ -52,7 +52,7 @@ class _Node(Struct):
 
 
 class Proxies:
-    """Keeps all nodes on the same objects. Nodes are synced in parallel."""
+    """The proxies of all nodes, which have the same objects. Nodes are synced in parallel."""
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from kproxy.lab import leftovers, names, netns_files
 
 
 class Publisher:
-    """Publishes hosts of one lab while they exist; `close` removes all names."""
+    """The published names of one lab's hosts; `close` removes all of them."""
 
     def __init__(self, lab: str) -> None:
         self._lab = lab

@@ -78,8 +78,8 @@ def parse_spec(text: str, where: str) -> LabSpec:
 
 
 class _Reader:
-    """Converts plain values to spec values; a value of the wrong shape is omitted and reported in
-    `problems`.
+    """A converter of plain values to spec values. It omits a value of the wrong shape, and reports
+    it in `problems`.
     """
 
     def __init__(self) -> None:

@@ -39,7 +39,7 @@ PATHS = {  # client, target -> the pod that answers, the source that it sees: in
     ("node-a", "EIP of node-b"): ("host-b", "EIP of node-a"),
     ("node-a", "EIP of node-a"): ("host-a", "EIP of node-a"),
 }
-SOURCES = {  # as whom b-1 sees node-a, host-b sees a-1, and the internet does; "": not at all
+SOURCES = {  # the sources as which b-1 sees node-a, host-b a-1, the internet a-1 ("": unseen)
     "routed": ("node-a", "a-1", ""),
     "vpc": ("node-a", "a-1", "EIP of node-a"),
     "tunnel": ("tunnel of node-a", "node-a", "EIP of node-a"),
@@ -117,8 +117,8 @@ UNKNOWN: End = ("gateway", Mechanism.RULE, 'filter OUTWARDS "the source has no p
 PRIVATE: End = ("gateway", Mechanism.RULE, '"private addresses are not known outside"')
 
 STRANGER = {V4: "172.31.0.9", V6: "fd00:31::9"}
-ENDS = {  # of IPv4 from a-1 to node-b: as node-a, as a stranger; of IPv6 the same; of what node-b
-    # sends as a stranger
+ENDS = {  # IPv4 from a-1 to node-b: with node-a's source, with an unknown one; the same for IPv6;
+    # from node-b with an unknown source
     "routed": (MARTIAN, ARRIVES, ARRIVES, ARRIVES, ARRIVES_A),
     "vpc": (MARTIAN, STRICT, ARRIVES, NODE_A, NODE_B),
     "tunnel": (MARTIAN, STRICT, ARRIVES, NODE_A, NODE_B),

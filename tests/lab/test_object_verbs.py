@@ -53,7 +53,7 @@ WEB, SHOP = balanced("web"), balanced("shop")
 
 
 class Cloud:
-    """Gives all Services one address, and refuses the port 666."""
+    """A cloud that gives all Services one address, and refuses the port 666."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[set[str], set[str]]] = []  # names upserted, names deleted

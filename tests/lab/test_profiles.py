@@ -51,7 +51,7 @@ CONFIGS = [  # profile, given, overrides of the node, families -> clusterCIDR, m
     ("upstream", MASQUERADE, {}, tuple(Family), PODS, True, False),
     ("upstream", GIVEN, {"clusterCIDR": "10.1.0.0/16"}, V6_ONLY, "10.1.0.0/16", False, False),
     ("cce", GIVEN, {}, tuple(Family), "", True, True),
-    ("cce", OWN_CIDR, {}, tuple(Family), "10.0.0.0/8", True, True),  # who says so means it
+    ("cce", OWN_CIDR, {}, tuple(Family), "10.0.0.0/8", True, True),  # an explicit value is kept
     ("cce", GIVEN, SPARING, tuple(Family), "", False, True),  # the node goes before the profile
 ]
 

@@ -26,7 +26,7 @@ class Routes(Protocol):
 
 
 class Announcer:
-    """Follows the Services of a lab and routes their addresses of the lab's own pools."""
+    """A follower of Services that routes their addresses, if these are of the lab's own pools."""
 
     def __init__(self, spec: LabSpec, router: Routes) -> None:
         cidrs = spec.load_balancer_cidrs if spec.assigns_balancers else ()

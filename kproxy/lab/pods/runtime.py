@@ -49,7 +49,7 @@ class _Sandbox:
 
 
 class PodRuntime:
-    """Runs pods on the nodes of a lab that is up. Used by one thread at a time."""
+    """The runtime of pods on the nodes of a lab that is up. Used by one thread at a time."""
 
     def __init__(
         self,
