@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from kproxy.backend import (
     Delta,
@@ -22,9 +23,11 @@ from kproxy.backend import (
     SyncReport,
 )
 from kproxy_userspace import addresses
-from kproxy_userspace.forwarder import Forwarder
 from kproxy_userspace.options import UserspaceOptions
 from kproxy_userspace.wanted import PROTOCOLS, Changes, Listener, Place, Wanted
+
+if TYPE_CHECKING:
+    from kproxy_userspace.forwarder import Forwarder
 
 RETRY_S = 5.0  # until the next try to listen where another process does
 
@@ -61,6 +64,9 @@ class UserspaceBackend:
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         known, self._wanted = self._wanted, None
         if self._forwarder is None:
+            # asyncio takes 3 MiB, and other modes make such an object only to look for leftovers.
+            from kproxy_userspace.forwarder import Forwarder
+
             self._forwarder = Forwarder(self._options, f"kproxy-{self.name}-{self.family.value}")
         full = delta.full or known is None
         if known is None or full:
