@@ -42,7 +42,9 @@ _LOOKS = {  # program -> arguments of each look
     "ipset": ("save",),
     "ipvsadm": ("--save --numeric",),
 }
-_AGES = re.compile(r" (?:valid_lft|preferred_lft|expires) \S+| initval \S+")
+_AGES = re.compile(r" (?:(?:valid_lft|preferred_lft|expires|initval) \S+|linkdown|tentative)")
+# The kernel takes its time with link-local addresses, and with the routes that belong to addresses.
+_LATE = re.compile(r"fe80::|proto kernel")
 _LISTENING = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}  # include/net/tcp_states.h
 
 _CAP_NET_ADMIN, _CAP_NET_RAW = 12, 13  # linux/capability.h
@@ -109,8 +111,7 @@ def _said(argv: list[str]) -> str:
         lines = _AGES.sub("", run(argv)).splitlines()
     except KernelRefused:  # this kernel has nothing of the kind
         return ""
-    # The kernel takes its time with link-local addresses.
-    return "\n".join(line for line in lines if "fe80::" not in line)
+    return "\n".join(line for line in lines if not _LATE.search(line))
 
 
 class _Header(ctypes.Structure):
