@@ -84,10 +84,10 @@ class ChangesThePlan(MemoryBackend):
 class OfOneThread(MemoryBackend):
     def __init__(self, family: Family, options: BackendOptions, kernel: MemoryKernel) -> None:
         super().__init__(family, options, kernel)
-        self._thread = threading.get_ident()
+        self._thread = threading.current_thread()  # the number of an ended thread is used again
 
     def sync(self, plan: Plan, delta: Delta, /) -> SyncReport:
-        if threading.get_ident() != self._thread:
+        if threading.current_thread() is not self._thread:
             raise RuntimeError("made in another thread")
         return super().sync(plan, delta)
 
