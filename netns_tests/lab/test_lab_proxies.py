@@ -185,7 +185,7 @@ def test_a_mode_that_nobody_installed() -> None:
 def test_nodes_belong_to_the_lab(lab: Lab) -> None:
     with (
         lab.nodes["node-a"].namespace.entered(),
-        pytest.raises(NamespaceBusy, match="this process runs a kproxy"),
+        pytest.raises(NamespaceBusy, match="this process already runs a kproxy"),
         claim_namespace(),
     ):
         pass

@@ -69,7 +69,7 @@ BAD_INPUT = [  # manifest, flags -> what the message names
     ("good", "--manifests=/no/such/file", ["/no/such/file: "]),
     ("good", "--config=/no/such/file", ["/no/such/file: "]),
     ("good", "--detect-local-mode=NodeCIDR", ["no Node node-a with spec.podCIDRs"]),
-    ("good", "--proxy-mode=userspace", ["'userspace' is not one of"]),
+    ("good", "--proxy-mode=userspace", ["--once: userspace mode forwards in this process"]),
 ]
 
 

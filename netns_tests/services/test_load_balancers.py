@@ -62,7 +62,7 @@ def test_a_foreign_class_is_left_to_its_controller(lab: ProbedLab) -> None:
     with applied(lab, balanced("foreign", "loadBalancerClass: example.org/bgp")):
         assert balancer_ips(lab, "foreign") == []
         (warning,) = lab.warnings["Service", "default", "foreign"]
-        assert "pending: no controller for spec.loadBalancerClass 'example.org/bgp'" in warning
+        assert "pending: no controller serves spec.loadBalancerClass 'example.org/bgp'" in warning
         for seen in told(lab, packet(lab, "outside", "foreign", "node-c", V4)):
             assert seen == delivered(*WEB, source="node-c")
     assert ("Service", "default", "foreign") not in lab.warnings
