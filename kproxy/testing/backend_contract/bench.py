@@ -7,9 +7,10 @@ import signal
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import cache
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 from msgspec.structs import replace
 
@@ -28,6 +29,7 @@ from kproxy.testing.node import CONFIG
 from kproxy.testing.random_cluster import RandomCluster
 
 WRITTEN_FULL = Delta(full=True)
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -154,10 +156,29 @@ def copy(plan: Plan) -> Plan:
     return replace(plan, services=dict(plan.services))
 
 
-def in_another_thread(task: Callable[[], _T]) -> _T:
-    """Return what the task returns in a thread that ends with it, in the same namespace."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(task).result()
+class Threads:
+    """A new thread for each call, in the same namespace. A context manager.
+
+    They stay until its end: a thread that is over passes its identity on to the next one.
+    """
+
+    def __init__(self) -> None:
+        self._pools = ExitStack()
+
+    def call(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        pool = self._pools.enter_context(ThreadPoolExecutor(1))
+        return pool.submit(function, *args, **kwargs).result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pools.close()
 
 
 def _in_a_killed_process(task: Callable[[], object]) -> None:

@@ -17,8 +17,8 @@ from kproxy.forwarding.plan import Plan
 from kproxy.testing.backend_contract.bench import (
     WRITTEN_FULL,
     Bench,
+    Threads,
     copy,
-    in_another_thread,
 )
 from kproxy.testing.backend_contract.failures import (
     broken,
@@ -96,20 +96,22 @@ class Objects(Fixtures):
         )
 
     def test_any_thread_may_call(self, bench: Bench, plans: Mapping[Family, Plan]) -> None:
+        rule = "each call may come from another thread"
         for family in bench.subject.families:
-            backend, plan = in_another_thread(lambda: bench.make(family)), plans[family]  # noqa: B023
-            try:
-                in_another_thread(backend.support)
-                in_another_thread(lambda: backend.sync(copy(plan), WRITTEN_FULL))  # noqa: B023
-                in_another_thread(lambda: backend.prepare(plan.settings))  # noqa: B023
-                intact = in_another_thread(backend.intact)
-                in_another_thread(backend.read)
-                in_another_thread(backend.cleanup)
-                in_another_thread(lambda: bench.close(backend))  # noqa: B023
-            except KproxyError as error:
-                broken("each call may come from another thread", str(error), error)
+            with Threads() as threads:
+                backend = threads.call(bench.make, family)
+                try:
+                    threads.call(backend.support)
+                    threads.call(backend.sync, copy(plans[family]), WRITTEN_FULL)
+                    threads.call(backend.prepare, plans[family].settings)
+                    intact = threads.call(backend.intact)
+                    threads.call(backend.read)
+                    threads.call(backend.cleanup)
+                    threads.call(bench.close, backend)
+                except KproxyError as error:
+                    broken(rule, str(error), error)
             if not intact:
-                broken("each call may come from another thread", "intact() was False")
+                broken(rule, "intact() was False")
 
     @_how
     def test_a_new_object_reads_what_a_dead_one_left(
