@@ -6,10 +6,10 @@ import json
 import socket
 
 import pytest
-from kproxy_iptables import IptablesOptions
 
 from kproxy.address import Family
 from kproxy.api.types import ServicePort
+from kproxy.backend import load
 from kproxy.kernel.modules import modprobe
 from kproxy.lab import PortSpec, service
 from kproxy.testing import LabFactory, ProbedLab
@@ -26,7 +26,7 @@ def lab(kproxy_module_lab: LabFactory, request: pytest.FixtureRequest) -> Probed
         pods={"signal": "node-b", "visitor": "node-a"},
         ports=[PortSpec(port=9, protocol="SCTP")],
         mode=request.param,
-        options=IptablesOptions(iptables_variant="legacy"),
+        options=load(request.param).options_with(iptables_variant="legacy"),
     )
     made = service(
         "signal",
