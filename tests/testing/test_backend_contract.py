@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -12,6 +14,14 @@ from tests.testing.broken_backends import BACKENDS, SUBJECTS, LeavesADescriptor
 from tests.testing.memory_subject import memory_subject
 
 pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_garbage() -> Iterator[None]:
+    """Keep what pytest has collected out of the 34 looks for garbage: half a second for each."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 class TestMemoryBackend(BackendContract):
