@@ -179,5 +179,5 @@ class TestIpvs(BackendContract):
             sabotage=flush_servers,
             refuse=unprivileged,
             refused_options={"iptablesVariant": "old", "ipvsLocalFallback": "perhaps"},
-            edits=20,  # the kernel with ip_vs may be a slow one
+            edits=10,  # the kernel with ip_vs may be a slow one
         )

@@ -38,7 +38,7 @@ def faults(log: str) -> dict[str, int]:
 
 
 ONCE_EACH = dict.fromkeys(BYSTANDERS, 1)
-MODES = ["iptables", "nftables", pytest.param("ipvs", marks=pytest.mark.ipvs)]
+MODES = ["iptables", "nftables"]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -69,6 +69,16 @@ def test_once_and_cleanup(mode: str, there: Place, service: Service) -> None:
     assert "Traceback" not in done.stderr
     assert "KUBE-" not in there.rules()
     assert "kube-proxy" not in there.tool("nft", "list", "tables")
+
+
+def test_once_in_ipvs_mode(there: Place, service: Service) -> None:
+    """Where the kernel has no IPVS the command runs itself again, with the same packages."""
+    path = there.write("web.yaml", service("web", "10.96.0.1"))
+    done = there.once("--manifests", str(path), "--once", "--proxy-mode=ipvs")
+    assert done.returncode == 0, done.stderr
+    assert "done: mode ipvs, IPv4 and IPv6, 1 services" in done.stderr
+    assert faults(done.stderr) == ONCE_EACH
+    assert "Traceback" not in done.stderr
 
 
 def test_modes_are_switched_beside_them(there: Place, service: Service) -> None:
