@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -35,7 +36,7 @@ from kproxy.api.types import (
     ServicePort,
 )
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec, service
+from kproxy.lab import Lab, LabPod, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec, service
 from kproxy.lab.pods import nginx
 from kproxy.outcome import Connection
 from kproxy.probe.http import Fetched, HttpRequest, fetch, fetch_many
@@ -262,16 +263,36 @@ def test_no_request_is_lost_while_it_reloads(small: Lab) -> None:
     assert set(asking.result()) == {"one", "two"}
 
 
+def wait_until_read(pod: LabPod, client_port: int) -> None:
+    """Wait until nginx has accepted a client and read what it sent.
+
+    Until then the connection waits in the kernel, and the worker of a later configuration may be
+    the one that accepts it.
+    """
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with pod.namespace.entered():
+            rows = Path("/proc/thread-self/net/tcp").read_text().splitlines()[1:]
+        for _, _, remote, _, queues, _, _, _, _, inode, *_ in map(str.split, rows):
+            unread = int(queues.partition(":")[2], 16)
+            if int(remote.partition(":")[2], 16) == client_port and inode != "0" and not unread:
+                return
+        time.sleep(0.01)
+    pytest.fail("nginx has not read the request")
+
+
 def test_a_request_under_way_is_answered_as_it_began(small: Lab) -> None:
     small.apply([ingress("one")])
     with (
         small.pods["shell"].namespace.entered(),
         socket.create_connection((small.pods["front"].addresses[V4], 80), timeout=10) as sock,
+        sock.makefile() as answer,
     ):
         sock.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n")
+        wait_until_read(small.pods["front"], sock.getsockname()[1])
         small.apply([ingress("two")])
         sock.sendall(b"Connection: close\r\n\r\n")
-        assert '"pod": "one"' in sock.makefile().read()
+        assert '"pod": "one"' in answer.read()
     assert ask(small) == "two"
 
 
@@ -361,6 +382,7 @@ def test_nothing_is_left_after_an_error_during_bring_up(monkeypatch: pytest.Monk
 
 CHILD = """
 import sys
+import time
 from kproxy.lab import Lab
 from netns_tests.lab.test_ingress import SMALL, processes
 with Lab(SMALL, mode=None) as lab:
