@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from kproxy.address import host_port
 from kproxy.errors import KernelRefused
 from kproxy.kernel import sysctl
 from kproxy.kernel.process import run
@@ -14,6 +16,7 @@ from kproxy.probe.taps import HasNamespace
 
 _VIRTUAL_SERVERS = Path("/proc/thread-self/net/ip_vs")
 _HEADER_LINES = 3
+_DROPS = re.compile(r"skmem:\(.*\bd(\d+)\)")
 
 
 class Facts:
@@ -25,6 +28,7 @@ class Facts:
         self.link_towards = cache(self._link_towards)
         self.is_strict = cache(self._is_strict)
         self.has_virtual_servers = cache(self._has_virtual_servers)
+        self.listener_drops = cache(self._listener_drops)
 
     def _addresses(self, host: str) -> frozenset[str]:
         """Return all addresses of the host's links."""
@@ -56,6 +60,14 @@ class Facts:
             except FileNotFoundError:  # a kernel without IPVS
                 return False
         return len(table.splitlines()) > _HEADER_LINES
+
+    def _listener_drops(self, host: str, address: str, port: int) -> bool:
+        """Tell whether a TCP socket that listens at this very address has dropped any packet, as
+        one with a socket filter does (ss(8): `d` of skmem).
+        """
+        place = ("src", host_port(address, port))
+        found = _DROPS.search(self._ask(host, "ss", "-H", "-l", "-n", "-t", "-m", *place))
+        return found is not None and int(found[1]) > 0
 
     def _ask(self, host: str, *command: str) -> str:
         with self._hosts[host].namespace.entered():

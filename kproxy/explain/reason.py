@@ -28,6 +28,7 @@ class Mechanism(StrEnum):
     REVERSE_PATH = "reverse path filter"
     NO_ROUTE = "no route"
     BYPASS = "answer from elsewhere"  # it bypassed the host that would have translated it back
+    LISTENER = "silent listener"  # a socket with a filter dropped it
     REFUSED = "refused"
     UNSERVED = "not served"  # an ingress accepted it, but got no answer from the Service
     UNKNOWN = "unknown"
@@ -171,6 +172,15 @@ def _end(
         found = _not_accepted(it, walked[-1], facts)
         if found:
             return found
+        at = walked[-1].after
+        if facts.listener_drops(host, at.destination, at.destination_port):
+            place = host_port(at.destination, at.destination_port)
+            return Reason(
+                mechanism=Mechanism.LISTENER,
+                at=host,
+                text=f"{host} drops {it} at the socket that listens at {place}: "
+                "the socket's counter of drops shows it",
+            )
     return Reason(
         mechanism=Mechanism.UNKNOWN, at=host, text=f"{it} ends on {host}, which gives no reason"
     )

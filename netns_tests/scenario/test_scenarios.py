@@ -22,6 +22,10 @@ from kproxy.scenario.run import Run, ScenarioLab, run
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scenarios"
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "scenarios.md"
 SCENARIOS = [load(EXAMPLES / name) for name in names(EXAMPLES)]
+ONE_NETWORK = ("ipvs", "userspace")
+"""Modes that run in a scenario's usual network only: ipvs mode takes long, and userspace mode ends
+each connection on the node, so that networks differ only in the node's address that servers see.
+"""
 
 
 def lab_of(scenario: Scenario) -> str:
@@ -42,7 +46,7 @@ CASES: list[Any] = [
     pytest.param(
         scenario,
         mode,
-        scenario.networks[:1] if mode == "ipvs" else scenario.networks,
+        scenario.networks[:1] if mode in ONE_NETWORK else scenario.networks,
         marks=[pytest.mark.ipvs] if mode == "ipvs" else [],
         id=f"{scenario.name}-{mode}",
     )

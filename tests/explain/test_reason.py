@@ -41,6 +41,7 @@ class KnownFacts:
     routes: dict[tuple[str, str], str] = field(default_factory=dict)
     strict: frozenset[str] = frozenset()
     virtual: frozenset[str] = frozenset()
+    silent: frozenset[tuple[str, str, int]] = frozenset()
 
     def addresses(self, host: str) -> frozenset[str]:
         return self.own.get(host, frozenset())
@@ -53,6 +54,9 @@ class KnownFacts:
 
     def has_virtual_servers(self, host: str) -> bool:
         return host in self.virtual
+
+    def listener_drops(self, host: str, address: str, port: int) -> bool:
+        return (host, address, port) in self.silent
 
 
 def traced(
@@ -263,6 +267,25 @@ def test_what_a_host_does_not_take(
 def test_a_rule_that_dropped_it_goes_before_what_the_host_would_say() -> None:
     facts = KnownFacts({"node-a": frozenset({CLIENT})}, strict=STRICT)
     assert reason(LOST, REQUEST[:8], (DROP,), facts).mechanism is Mechanism.RULE
+
+
+@pytest.mark.parametrize(
+    ("place", "mechanism"),
+    [
+        (("node-a", B, 30080), Mechanism.LISTENER),
+        (("node-a", B, 30081), Mechanism.UNKNOWN),
+        (("node-b", B, 30080), Mechanism.UNKNOWN),
+    ],
+)
+def test_a_listener_that_drops_is_told_if_the_packet_ended_there(
+    place: tuple[str, str, int], mechanism: Mechanism
+) -> None:
+    flow = Flow(CLIENT, 4711, B, 30080)
+    routes = BACK_BY_VX0 | {("node-a", B): "lo"}
+    facts = KnownFacts(routes=routes, silent=frozenset({place}))
+    walked = (seen("node-b:vx0>", flow), seen("node-a:vx0", flow))
+    found = reason(LOST, walked, facts=facts, made=flow, client="node-b")
+    assert (found.mechanism, found.at) == (mechanism, "node-a")
 
 
 UNANSWERED = Observation.delivered("web", CLIENT, answered=False)
