@@ -204,7 +204,7 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
         return 1 << self.masquerade_bit
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class Plan(Struct, frozen=True, kw_only=True, weakref=True):
     """All service ports of one node in one family: a value, which later changes do not alter."""
 
     settings: NodeSettings

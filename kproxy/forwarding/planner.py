@@ -13,7 +13,8 @@ is proportional to the change. Nothing here depends on the order in which object
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Callable, Iterable
 
 from kproxy.api.types import EndpointSlice, Service
 from kproxy.forwarding.endpoints import categorize, endpoints_of
@@ -84,21 +85,25 @@ class Planner:
         self._services: dict[ServicePortName, ServicePlan] = {}
         self._ports: dict[ServiceKey, tuple[ServicePortName, ...]] = {}
         self._cached_endpoints = 0
-        self._plan: Plan | None = None  # None: something has changed since it was made
+        self._shown: Callable[[], Plan | None] = _nothing  # the plan that shares `_services`
 
     @property
     def plan(self) -> Plan:
-        """Return the plan as it is now; later changes do not alter it, so it can be kept.
+        """The plan as it is now; a value of its own, so a kept one can be compared with it later.
 
-        It is made once for each change: a copy of 10,000 entries takes 42 microseconds.
+        It shares the planner's dictionary until the next change, which leaves that one to whoever
+        has kept the plan. A copy of 10,000 entries takes 42 microseconds, a third of a change, so
+        there is none if nobody has.
         """
-        if self._plan is None:
-            self._plan = Plan(
+        plan = self._shown()
+        if plan is None:
+            plan = Plan(
                 settings=self._settings,
-                services=self._services.copy(),
+                services=self._services,
                 cached_endpoints=self._cached_endpoints,
             )
-        return self._plan
+            self._shown = weakref.ref(plan)
+        return plan
 
     def update(self, store: Store, services: Iterable[ServiceKey]) -> Delta:
         """Plan the named Services again. The delta is empty if the node's plan is unchanged."""
@@ -124,14 +129,14 @@ class Planner:
         """Plan everything again, with other settings if given. The delta is full."""
         if settings is not None:
             self._settings = settings
-            self._plan = None
+            self._part_from_shown()
         delta = self.update(store, (*store.services(), *self._ports))
         return Delta(full=True, before=delta.before)
 
     def _set(
         self, name: ServicePortName, former: ServicePlan | None, fresh: ServicePlan | None
     ) -> None:
-        self._plan = None
+        self._part_from_shown()
         if former:
             self._cached_endpoints -= former.cached_endpoints
         if fresh:
@@ -139,3 +144,13 @@ class Planner:
             self._services[name] = fresh
         else:
             del self._services[name]
+
+    def _part_from_shown(self) -> None:
+        """Leave the dictionary to a plan that somebody has kept."""
+        if self._shown() is not None:
+            self._services = self._services.copy()
+        self._shown = _nothing
+
+
+def _nothing() -> None:
+    return None
