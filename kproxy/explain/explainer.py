@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from kproxy.address import Family
+from kproxy.backend import load
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import Mechanism, Reason, explain
 from kproxy.explain.traces import Traces
@@ -69,7 +70,9 @@ class Explainer:
         prober, traces = self._watch()
         journeys = prober.follow_many([request.packet for request in requests])
         steps = traces.read({journey.tag for journey in journeys})
-        facts = Facts(self._lab.hosts)
+        mode = self._lab.mode
+        silent = mode is not None and load(mode).forwards_itself
+        facts = Facts(self._lab.hosts, silent_listeners=silent)
         found = []
         for request, journey, connection in zip(requests, journeys, connections, strict=True):
             observed, its_steps = journey.observed, steps.get(journey.tag, [])

@@ -22,8 +22,14 @@ _DROPS = re.compile(r"skmem:\(.*\bd(\d+)\)")
 class Facts:
     """Cached facts about hosts. Use a new one after routes or settings have changed."""
 
-    def __init__(self, hosts: Mapping[str, HasNamespace]) -> None:
+    def __init__(
+        self, hosts: Mapping[str, HasNamespace], *, silent_listeners: bool = False
+    ) -> None:
+        """`silent_listeners`: proxies listen with socket filters, as in userspace mode. Elsewhere a
+        socket counts other drops, for example of a source that no route leads to.
+        """
         self._hosts = hosts
+        self._silent_listeners = silent_listeners
         self.addresses = cache(self._addresses)
         self.link_towards = cache(self._link_towards)
         self.is_strict = cache(self._is_strict)
@@ -65,6 +71,8 @@ class Facts:
         """Tell whether a TCP socket that listens at this very address has dropped any packet, as
         one with a socket filter does (ss(8): `d` of skmem).
         """
+        if not self._silent_listeners:
+            return False
         place = ("src", host_port(address, port))
         found = _DROPS.search(self._ask(host, "ss", "-H", "-l", "-n", "-t", "-m", *place))
         return found is not None and int(found[1]) > 0
