@@ -23,11 +23,12 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     && tools/bin/pip --python /opt/kproxy/bin/python install --no-index --no-deps wheels/*.whl
 
 FROM ${BASE}
-# user-mode-linux (116 MB, x86-64 only) is for ipvs mode if the machine's kernel has no IPVS.
+# user-mode-linux (116 MB, x86-64 only) is for ipvs mode if the machine's kernel has no IPVS, and tcc
+# for its sake (kproxy/kernel/uml/xstate.py).
 RUN apt-get -q update \
     && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends \
         conntrack iproute2 ipset iptables ipvsadm kmod nftables nginx-light python3 \
-        $(if [ "$(dpkg --print-architecture)" = amd64 ]; then echo user-mode-linux; fi) \
+        $(if [ "$(dpkg --print-architecture)" = amd64 ]; then echo user-mode-linux tcc; fi) \
     && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/*.log /var/log/apt
 COPY --from=wheels /opt/kproxy /opt/kproxy
 ENV PATH=/opt/kproxy/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from kproxy.errors import BadInput, KproxyError, Unsupported
 from kproxy.kernel.running import on_uml
-from kproxy.kernel.uml import guest, keeper
+from kproxy.kernel.uml import guest, keeper, xstate
 from kproxy.kernel.uml.relay import TIMED_OUT, Guest, Relay, window_size
 
 MEMORY_MIB = 2048
@@ -78,6 +78,14 @@ def _booting(program: str, memory_mib: int) -> Iterator[Guest]:
 
         # The guest's ends stay open here, too: `ended` tells when it has ended, not an end of file.
         (reads, to_guest), (from_guest, writes), (console, says) = pipe(), pipe(), pipe()
+        inherited = [reads, writes]
+        environment = {**os.environ, "TMPDIR": _place_for(memory_mib)}
+        if xstate.has_amx():
+            library = xstate.library()
+            stack.callback(os.close, library)
+            inherited.append(library)
+            others = environment.get("LD_PRELOAD", "")
+            environment["LD_PRELOAD"] = f"/proc/self/fd/{library} {others}".rstrip()
         process = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", keeper.__file__),
@@ -86,9 +94,9 @@ def _booting(program: str, memory_mib: int) -> Iterator[Guest]:
             stdin=subprocess.PIPE,
             stdout=says,
             stderr=says,
-            pass_fds=(reads, writes),
+            pass_fds=inherited,
             process_group=0,  # Ctrl-C is for the command
-            env={**os.environ, "TMPDIR": _place_for(memory_mib)},
+            env=environment,
         )
         stack.enter_context(process)  # closes its standard input, and waits
         ended = os.pidfd_open(process.pid)

@@ -1,0 +1,54 @@
+"""User-mode Linux keeps the registers of its processes, whatever the processor has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+WITH_AMX = """
+import sys
+from kproxy.kernel.uml import command, xstate
+xstate.has_amx = lambda: True
+command.main()
+"""
+AS_IT_IS = (sys.executable, "-m", "kproxy.kernel.uml", "--kernel", "uml")
+AS_WITH_AMX = (sys.executable, "-c", WITH_AMX, "--kernel", "uml")
+# The C library searches in the widest registers there are. Each page that is new interrupts that.
+SEARCHES = """
+import mmap, threading
+sizes = [(1 << 12) * pages - 7 for pages in range(1, 200)]
+found = []
+def search():
+    for size in sizes:
+        with mmap.mmap(-1, size + 1) as memory:
+            memory[size] = ord("%")
+            found.append(memory.find(b"%") == size and memory.find(b"#") == -1)
+threads = [threading.Thread(target=search) for _ in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(len(found), all(found))
+"""
+
+
+def test_wide_registers_are_kept() -> None:
+    for launcher in (AS_IT_IS, AS_WITH_AMX):
+        done = subprocess.run(
+            [*launcher, sys.executable, "-c", SEARCHES], capture_output=True, check=False
+        )
+        assert (done.stderr, done.stdout) == (b"", f"{3 * 199} True\n".encode())
+
+
+def test_amx_without_a_compiler(tmp_path: Path) -> None:
+    (tmp_path / "linux.uml").symlink_to(shutil.which("linux.uml") or "")
+    done = subprocess.run(
+        [*AS_WITH_AMX, "true"],
+        env={**os.environ, "PATH": str(tmp_path)},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (125, b"")
+    assert b"AMX" in done.stderr
+    assert done.stderr.endswith(b"try: apt-get install tcc\n")
