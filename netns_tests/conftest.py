@@ -11,7 +11,7 @@ import pytest
 
 from kproxy.kernel.ipvs import has_ipvs
 
-# What the tests of a file take on user-mode Linux, by measurement; elsewhere a test takes a second.
+# What the tests of a file take on user-mode Linux, by measurement; the others take a second or have none for it.
 _SECONDS = {
     "bench/test_benchmarks.py": 20,
     "conformance/test_comparison.py": 4,
@@ -56,34 +56,40 @@ _SECONDS = {
     "services/test_service_types.py": 11,
     "test_sequences.py": 30,
 }
+_HERE = Path(__file__).parent
+_LEFT_OUT = pytest.StashKey[frozenset[Path]]()
 # Their rows are asked at once, in one lab.
 _ONE_SURVEY = ("test_cluster_ip.py", "test_external_addresses.py", "test_node_port.py")
 _ONE_LAB = ("control_plane", "services")  # folders whose tests share one
 
 
-@pytest.hookimpl(trylast=True)  # after -m and -k
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep one part of the tests, as KPROXY_TEST_PART says: `1/2` is the first of two.
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out files that are not in our part, as KPROXY_TEST_PART says: `1/2` is the first of two.
 
-    A part has whole files, so that what a file's tests share is built once. The parts take about as
-    long as each other, by the files of the tests that are asked for (`-m`, `-k`).
+    A part has whole files, so that what a file's tests share is built once. All parts take about
+    the same time.
     """
     part, _, parts = os.environ.get("KPROXY_TEST_PART", "").partition("/")
-    if not parts:
-        return
+    if not parts or not collection_path.name.startswith("test_"):
+        return None
+    if config.stash.get(_LEFT_OUT, None) is None:
+        config.stash[_LEFT_OUT] = _others(int(part), int(parts))
+    return collection_path in config.stash[_LEFT_OUT] or None
+
+
+def _others(part: int, parts: int) -> frozenset[Path]:
+    """Return the test files of all parts but one."""
     seconds: Counter[str] = Counter()
-    for path, tests in Counter(item.path for item in items).items():
-        name = path.relative_to(Path(__file__).parent).as_posix()
-        seconds[_group(path)] += _SECONDS.get(name, tests)
-    shares: list[list[str]] = [[] for _ in range(int(parts))]
-    sizes = [0] * int(parts)
+    files = sorted(_HERE.rglob("test_*.py"))
+    for path in files:
+        seconds[_group(path)] += _SECONDS.get(path.relative_to(_HERE).as_posix(), 1)
+    shares: list[set[str]] = [set() for _ in range(parts)]
+    sizes = [0] * parts
     for group, takes in sorted(seconds.items(), key=lambda each: (-each[1], each[0])):
         smallest = sizes.index(min(sizes))
-        shares[smallest].append(group)
+        shares[smallest].add(group)
         sizes[smallest] += takes
-    kept = set(shares[int(part) - 1])
-    config.hook.pytest_deselected(items=[item for item in items if _group(item.path) not in kept])
-    items[:] = [item for item in items if _group(item.path) in kept]
+    return frozenset(path for path in files if _group(path) not in shares[part - 1])
 
 
 def _group(path: Path) -> str:

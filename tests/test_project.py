@@ -29,10 +29,10 @@ PACKAGES = [
 ]
 TEXTS = [
     path
-    for path in ROOT.rglob("*")
-    if path.is_file()
-    and path.suffix in ("", ".lock", ".md", ".py", ".sh", ".toml", ".yaml")
-    and not re.match(r"\.(?!ci/)\w+|__pycache__", path.relative_to(ROOT).as_posix())
+    for top in ROOT.iterdir()
+    if not top.name.startswith(".") or top.name == ".ci"
+    for path in (top.rglob("*") if top.is_dir() else [top])
+    if path.is_file() and path.suffix in ("", ".lock", ".md", ".py", ".sh", ".toml", ".yaml")
 ]
 
 MOST_LINES = 450

@@ -26,7 +26,7 @@ class Environment:
         """Install wheels, or build and install projects, as pip does it."""
         _pip(
             *("--python", str(self.python), "install", "--no-deps", "--no-index"),
-            *("--no-build-isolation", "--quiet", *map(str, projects)),
+            *("--no-build-isolation", "--no-compile", "--quiet", *map(str, projects)),
         )
 
     def uninstall(self, distribution: str) -> None:

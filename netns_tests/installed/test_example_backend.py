@@ -32,12 +32,6 @@ def test_it_is_typed(environment: Environment, project: Path) -> None:
     assert 'Argument "ok" to "Support" has incompatible type "str"' in done.stdout
 
 
-def test_it_keeps_the_contract(environment: Environment, project: Path) -> None:
-    done = environment.run("pytest", "-q", "-p", "no:cacheprovider", "test_minimal.py", cwd=project)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "28 passed" in done.stdout
-
-
 def test_run_once_and_cleanup(
     environment: Environment, project: Path, place: Place, service: Callable[..., str]
 ) -> None:

@@ -24,6 +24,7 @@ from kproxy.lab.pods.server import PodServer
 from kproxy.lab.topology.rules import Rules
 from netns_tests.lab.networks import BOTH, V4, V6, met, pod, spec
 from netns_tests.lab.test_networks import paths
+from netns_tests.run.running import until
 
 Wanted = Sequence[tuple[PodSpec, str]]
 
@@ -302,7 +303,7 @@ def test_open_connections_end_after_sigterm(routed: tuple[Grown, PodRuntime]) ->
         runtime.set_health("server", TCP, healthy=True)
         assert ask(lab, "node-a", server, 80) is None
         assert said(first, "") == {"pod": "server"}
-        assert runtime.open_connections("server") == 1
+        until("one connection is left", lambda: runtime.open_connections("server") == 1)
         runtime.stop("server")
         assert second.recv(1) == b""
 
