@@ -11,7 +11,8 @@ import pytest
 
 from kproxy.kernel.ipvs import has_ipvs
 
-# What the tests of a file take on user-mode Linux, by measurement; the others take a second or have none for it.
+# What the tests of a file take on user-mode Linux, by measurement. Others take a second, or have
+# none for it.
 _SECONDS = {
     "bench/test_benchmarks.py": 20,
     "conformance/test_comparison.py": 4,
@@ -64,7 +65,7 @@ _ONE_LAB = ("control_plane", "services")  # folders whose tests share one
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out files that are not in our part, as KPROXY_TEST_PART says: `1/2` is the first of two.
+    """Leave out files of other parts than ours, as KPROXY_TEST_PART says: `1/2` is the first of two.
 
     A part has whole files, so that what a file's tests share is built once. All parts take about
     the same time.
