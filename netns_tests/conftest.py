@@ -65,7 +65,7 @@ _ONE_LAB = ("control_plane", "services")  # folders whose tests share one
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out files of other parts than ours, as KPROXY_TEST_PART says: `1/2` is the first of two.
+    """Leave out the files of other parts than ours: KPROXY_TEST_PART=1/2 is the first of two.
 
     A part has whole files, so that what a file's tests share is built once. All parts take about
     the same time.
