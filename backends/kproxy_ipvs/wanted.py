@@ -143,7 +143,8 @@ def _entries(frontend: Frontend, protocol: str) -> Iterator[Entry]:
                 yield Entry("LOAD-BALANCER-FW", text)
                 for cidr in frontend.source_ranges:
                     if "/" in cidr:
-                        entry = f"{text},{cidr.removesuffix('/32').removesuffix('/128')}"
+                        single = "/128" if ":" in cidr else "/32"  # as ipset lists them
+                        entry = f"{text},{cidr.removesuffix(single)}"
                         yield Entry("LOAD-BALANCER-SOURCE-CIDR", entry)
             if _admits_itself(frontend):
                 yield Entry("LOAD-BALANCER-SOURCE-IP", f"{text},{frontend.address}")

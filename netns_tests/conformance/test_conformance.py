@@ -17,18 +17,29 @@ from netns_tests.conformance import dump
 from netns_tests.conformance.comparison import differences
 from netns_tests.modes import FLAT, IPTABLES, MODES, Mode
 
-CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/objects.yaml"))
+CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/kube-proxy.iptables"))
+OF_IPVS = sorted({path.parent for path in CASES[0].parent.glob("*/kube-proxy.ipvs")} - {*CASES})
 KPROXY = str(Path(sysconfig.get_path("scripts"), "kproxy"))
 AS_A_PROCESS = IPTABLES[0]  # elsewhere most of the time would go into starting Python
 
 
 def test_no_case_is_missing() -> None:
-    assert len(CASES) == 57
+    assert (len(CASES), len(OF_IPVS)) == (57, 1)
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != FLAT], ids=str)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_same_kernel_state_as_kube_proxy(case: Path, mode: Mode, tmp_path: Path) -> None:
+    compare(case, mode, tmp_path)
+
+
+@pytest.mark.ipvs
+@pytest.mark.parametrize("case", OF_IPVS, ids=lambda case: case.name)
+def test_same_kernel_state_in_ipvs_mode(case: Path, tmp_path: Path) -> None:
+    compare(case, Mode("ipvs", "legacy"), tmp_path)
+
+
+def compare(case: Path, mode: Mode, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text((case / "config.yaml").read_text() + f"mode: {mode.name}\n")
     with new_node():
