@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeVar
 
-from kproxy.api.types import EndpointSlice
+from kproxy.api.types import EndpointSlice, Service
 from kproxy.forwarding.endpoints import HEADLESS_LABEL, endpoints_of
 from kproxy.forwarding.plan import FrontendKind, NodeSettings, Plan, ServicePortName
 from kproxy.store import ServiceKey, Store
 
 Place = tuple[str, int]  # address, port
 Serving = Mapping[ServicePortName, frozenset[Place]]
+
+# Whether flows are cut of a service port that has no serving endpoint any more, so that its clients
+# are refused. kube-proxy 1.32 to 1.36 leaves them on removed endpoints for as long as they send.
+CUTS_UNSERVED = True
 
 
 class UdpFlow(Protocol):
@@ -37,7 +41,8 @@ class UdpEndpoints:
     """The serving UDP endpoints of one family by service port; tells when to check flows.
 
     Only the condition decides whether an endpoint serves: it may be not ready, terminating, or not
-    for this node. A service port without a serving endpoint is not in `serving`.
+    for this node. Without such an endpoint a UDP port of a Service has none in `serving` if its
+    flows are to be cut (`CUTS_UNSERVED`), else it is not there.
     """
 
     def __init__(self) -> None:
@@ -54,15 +59,15 @@ class UdpEndpoints:
         changed = False
         for key in services:
             slices = _with_udp(store.slices(key), settings)
-            if slices == self._slices.get(key, []):
-                continue
-            changed = True
+            changed = changed or slices != self._slices.get(key, [])
             for name in self._ports.pop(key, ()):
                 del self.serving[name]
             self._slices.pop(key, None)
+            found = _unserved(store.service(key)) if CUTS_UNSERVED else {}
             if slices:
                 self._slices[key] = slices
-                found = _serving(key, slices, settings)
+                found |= _serving(key, slices, settings)
+            if found:
                 self._ports[key] = tuple(found)
                 self.serving |= found
         return changed
@@ -71,8 +76,7 @@ class UdpEndpoints:
 def stale(plan: Plan, serving: Serving, flows: Iterable[_Flow]) -> list[_Flow]:
     """Return the UDP `flows` to an address of a Service that lead to none of its endpoints.
 
-    A service port without a serving endpoint keeps its flows, as there is no other endpoint for
-    them. As in kube-proxy, a destination port that is a node port counts as one whatever the
+    As in kube-proxy, a destination port that is a node port counts as one whatever the
     address, also in a flow that was never translated.
     """
     by_place: dict[Place, frozenset[Place]] = {}
@@ -107,6 +111,18 @@ def _with_udp(slices: list[EndpointSlice], settings: NodeSettings) -> list[Endpo
         for port in each.ports
     )
     return own if udp else []
+
+
+def _unserved(service: Service | None) -> dict[ServicePortName, frozenset[Place]]:
+    """Return the UDP ports of a Service, without endpoints."""
+    if service is None:
+        return {}
+    key = service.metadata.namespace, service.metadata.name
+    return {
+        ServicePortName(*key, port.name, port.protocol): frozenset()
+        for port in service.spec.ports
+        if port.protocol == "UDP"
+    }
 
 
 def _serving(

@@ -137,6 +137,26 @@ def test_the_next_datagram_reaches_the_new_endpoint(
     assert [talker.ask() for talker in talkers] == ["pod-a"] * 4
 
 
+@pytest.mark.parametrize("conditions", [None, NOT_READY], ids=["removed", "not ready"])
+@pytest.mark.parametrize("family", BOTH)
+def test_without_an_endpoint_the_next_datagram_is_refused(
+    stack: ExitStack, lab: ProbedLab, family: Family, conditions: EndpointConditions | None
+) -> None:
+    lab.apply(objects(lab, ["pod-a"]))
+    places = [place(lab, asks, family, node) for _, asks, node in ASKED]
+    talkers = [client(stack, lab, row[0], at) for row, at in zip(ASKED, places, strict=True)]
+    assert [talker.ask() for talker in talkers] == ["pod-a"] * 4
+    lab.apply(objects(lab, ["pod-a"] if conditions else [], conditions))
+    for talker, (*_, node), at in zip(talkers, ASKED, places, strict=True):
+        backend = (lab.pods["pod-a"].addresses[family], 8080)
+        assert (at, backend) not in remembered(lab, node, family)
+        with pytest.raises((ConnectionRefusedError, PermissionError)):  # the latter on the node
+            talker.ask()
+        talker.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # clears a second error
+    lab.apply(objects(lab, ["pod-b"]))
+    assert [talker.ask() for talker in talkers] == ["pod-b"] * 4
+
+
 @pytest.mark.parametrize("lab", PACKET_FILTERS, ids=str, indirect=True)
 @pytest.mark.parametrize("family", BOTH)
 def test_without_that_it_would_not(
@@ -179,14 +199,11 @@ def test_what_need_not_be_cut_goes_on(stack: ExitStack, lab: ProbedLab, family: 
 @pytest.mark.parametrize("lab", PACKET_FILTERS, ids=str, indirect=True)
 @pytest.mark.parametrize("family", BOTH)
 def test_conditions(stack: ExitStack, lab: ProbedLab, family: Family) -> None:
-    """An endpoint keeps its flows as long as it serves, and longer if no other does."""
+    """An endpoint keeps its flows as long as it serves, also while it terminates."""
     lab.apply(objects(lab, ["pod-a"]))
     talker = client(stack, lab, "visitor", place(lab, "cluster IP", family, ""))
     assert talker.ask() == "pod-a"
-    for conditions in (TERMINATING, NOT_READY):
-        lab.apply(objects(lab, ["pod-a"], conditions))
-        assert talker.ask() == "pod-a"
-    lab.apply(objects(lab, []))
+    lab.apply(objects(lab, ["pod-a"], TERMINATING))
     assert talker.ask() == "pod-a"
     lab.apply(objects(lab, ["pod-b"]))
     assert talker.ask() == "pod-b"

@@ -44,6 +44,15 @@ DNS = service(
 NOBODY = service(
     "nobody",
     cluster_ips=["10.96.0.20"],
+    ports=[
+        ServicePort(name="dns", protocol="UDP", port=53, node_port=30055),
+        ServicePort(name="tcp", port=53, node_port=30056),
+    ],
+    type="NodePort",
+)
+BARE = service(
+    "bare",
+    cluster_ips=["10.96.0.30"],
     ports=[ServicePort(name="dns", protocol="UDP", port=53)],
 )
 
@@ -76,6 +85,7 @@ def endpoints(
 CLUSTER: list[KubernetesObject] = [
     DNS,
     NOBODY,
+    BARE,
     endpoints("dns", "10.244.1.1"),
     endpoints("dns", "10.244.1.2", conditions=TERMINATING, name="dns-2"),
     endpoints("dns", "10.244.1.3", conditions=SERVES_UNREADY, name="dns-3"),
@@ -103,7 +113,10 @@ FLOWS = [  # destination, backend -> cut
     ("192.168.10.11", 30053, "10.244.9.9", 5353, True),
     ("198.51.100.7", 30053, "198.51.100.7", 30053, True),  # not ours, but of the same number
     ("192.168.10.11", 30054, "10.244.9.9", 8080, False),  # a node port of TCP
-    ("10.96.0.20", 53, "10.244.1.4", 5353, False),  # no endpoint serves there
+    ("10.96.0.20", 53, "10.244.1.4", 5353, True),  # no endpoint serves there
+    ("192.168.10.11", 30055, "10.244.1.4", 5353, True),
+    ("192.168.10.11", 30056, "10.244.1.4", 5353, False),  # TCP
+    ("10.96.0.30", 53, "10.244.1.4", 5353, True),  # has no slice at all
     ("192.168.10.11", 53, "192.168.10.11", 53, False),
     ("10.244.9.9", 5353, "10.244.9.9", 5353, False),  # asked without a Service
 ]
