@@ -75,6 +75,8 @@ class Wanted(Struct, frozen=True, gc=False):
     sets: dict[str, Set]
 
 
+_LONGEST_COMMENT = 128  # nft refuses to load longer ones; names are ASCII
+
 NOTHING = Wanted({}, {}, {})
 MEMBER = Element()
 
@@ -114,7 +116,7 @@ def common_elements(service: ServicePlan) -> Iterator[tuple[ElementKey, Element]
             refusing = NO_ENDPOINT_NODE_PORTS if node_port else NO_ENDPOINT_SERVICES
             verdict = _REJECT if frontend.on_empty is OnEmpty.REJECT else _DROP
             key = ElementKey(refusing, frontend_key(service, frontend))
-            yield key, Element(verdict, str(service.name))
+            yield key, Element(verdict, str(service.name)[:_LONGEST_COMMENT])
 
 
 def is_dispatched(service: ServicePlan, frontend: Frontend) -> bool:
