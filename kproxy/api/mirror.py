@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kproxy.address import Family, family_of
+from kproxy.api.repack import repacked
 from kproxy.api.types import (
     SERVICE_NAME_LABEL,
     Endpoint,
     EndpointConditions,
     Endpoints,
     EndpointSlice,
+    EndpointSubset,
     Metadata,
 )
 
 
 def mirror(endpoints: Endpoints) -> list[EndpointSlice]:
-    """Return one slice for each subset and address family that has addresses.
+    """Return the slices that mirror `endpoints`.
 
     Source: https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/#endpointslice-mirroring
     """
-    meta = endpoints.metadata
+    return slices_of(endpoints.metadata, repacked(endpoints.subsets))
+
+
+def slices_of(meta: Metadata, subsets: Iterable[EndpointSubset]) -> list[EndpointSlice]:
+    """Return one slice for each subset and address family that has addresses."""
     slices = []
-    for number, subset in enumerate(endpoints.subsets):
+    for number, subset in enumerate(subsets):
         families: dict[Family, list[Endpoint]] = {family: [] for family in Family}
         for ready, addresses in ((True, subset.addresses), (False, subset.not_ready_addresses)):
             for address in addresses:

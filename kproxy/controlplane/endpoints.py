@@ -5,13 +5,12 @@ Source: pkg/controller/endpoint/endpoints_controller.go and pkg/api/v1/endpoints
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from ipaddress import ip_address
+from collections.abc import Iterable
 from math import ceil
 
 from msgspec.structs import replace
 
+from kproxy.api.repack import Offers, packed
 from kproxy.api.types import (
     EndpointAddress,
     EndpointPort,
@@ -39,10 +38,10 @@ def endpoints_for(
     """
     if not members.has_controller(service):
         return None
-    found = _found(service, members.selected(service, pods))
-    subsets = _subsets(found, without_ports=not service.spec.ports)
+    subsets = packed(_offers(service, members.selected(service, pods)))
     kept = _truncated(subsets, most)
     labels = service.metadata.labels | {MANAGED_BY_LABEL: CONTROLLER}
+    labels.pop(members.HEADLESS_LABEL, None)
     if members.is_headless(service):
         labels[members.HEADLESS_LABEL] = ""
     return Endpoints(
@@ -52,24 +51,20 @@ def endpoints_for(
             labels=labels,
             annotations={} if kept is subsets else {OVER_CAPACITY: "truncated"},
         ),
-        subsets=tuple(kept),
+        subsets=kept,
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    address: EndpointAddress
-    ready: bool
-    ports: tuple[EndpointPort, ...]
-
-
-def _found(service: Service, pods: Iterable[Pod]) -> list[_Found]:
+def _offers(service: Service, pods: Iterable[Pod]) -> Offers:
+    """Return the addresses of the Pods that are endpoints, by port."""
     publish = service.spec.publish_not_ready_addresses
     family = members.families(service)[0]
-    found = []
+    offers: dict[EndpointPort | None, dict[EndpointAddress, bool]] = {}
     for pod in pods:
         if members.is_terminal(pod) or (members.is_terminating(pod) and not publish):
             continue
+        ready = publish or members.is_ready(pod)
+        ports = members.endpoint_ports(service, pod) if service.spec.ports else (None,)
         for ip in members.addresses(pod, family)[:1]:
             address = EndpointAddress(
                 ip=ip,
@@ -77,44 +72,16 @@ def _found(service: Service, pods: Iterable[Pod]) -> list[_Found]:
                 node_name=pod.spec.node_name,
                 target_ref=members.reference(pod),
             )
-            ready = publish or members.is_ready(pod)
-            ports = members.endpoint_ports(service, pod)
-            found.append(_Found(address=address, ready=ready, ports=ports))
-    return sorted(found, key=lambda each: (ip_address(each.address.ip), _name(each.address)))
+            for port in ports:
+                offers.setdefault(port, {})[address] = ready
+    return offers
 
 
-def _name(address: EndpointAddress) -> str:
-    return address.target_ref.name if address.target_ref else ""
-
-
-def _subsets(found: Sequence[_Found], *, without_ports: bool) -> list[EndpointSubset]:
-    """Return subsets: ports that the same Pods offer share one; a Pod may be in several."""
-    offers: dict[EndpointPort | None, list[int]] = {}
-    for i, each in enumerate(found):
-        for port in (None,) if without_ports else each.ports:
-            offers.setdefault(port, []).append(i)
-    shared: dict[tuple[int, ...], list[EndpointPort]] = {}
-    for port, who in offers.items():
-        shared.setdefault(tuple(who), []).extend([port] if port else [])
-    subsets = [
-        EndpointSubset(
-            addresses=tuple(found[i].address for i in who if found[i].ready),
-            not_ready_addresses=tuple(found[i].address for i in who if not found[i].ready),
-            ports=tuple(sorted(ports, key=_order)),
-        )
-        for who, ports in shared.items()
-    ]
-    return sorted(subsets, key=lambda each: [_order(port) for port in each.ports])
-
-
-def _order(port: EndpointPort) -> tuple[str, str, int]:
-    return port.name, port.protocol, port.port or 0
-
-
-def _truncated(subsets: list[EndpointSubset], most: int) -> list[EndpointSubset]:
+def _truncated(subsets: tuple[EndpointSubset, ...], most: int) -> tuple[EndpointSubset, ...]:
     """Return at most `most` addresses, ready ones first; `subsets` itself if they are not more.
 
-    Each subset gets its share, rounded up, so the last subset may get less.
+    Each subset gets its share, rounded up, so the last subset may get less. Its first addresses are
+    kept, in the order of their texts: 10.0.0.10 before 10.0.0.9.
     """
     ready = sum(len(each.addresses) for each in subsets)
     not_ready = sum(len(each.not_ready_addresses) for each in subsets)
@@ -131,4 +98,4 @@ def _truncated(subsets: list[EndpointSubset], most: int) -> list[EndpointSubset]
             kept.append(replace(subset, addresses=part, not_ready_addresses=()))
         else:
             kept.append(replace(subset, not_ready_addresses=part))
-    return kept
+    return tuple(kept)

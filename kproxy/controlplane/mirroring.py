@@ -9,7 +9,8 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from kproxy.api.mirror import mirror
+from kproxy.api.mirror import slices_of
+from kproxy.api.repack import repacked
 from kproxy.api.types import SERVICE_NAME_LABEL, Endpoints, EndpointSlice, EndpointSubset, Service
 from kproxy.controlplane.endpoint_slices import Changes
 from kproxy.controlplane.packing import MANAGED_BY_LABEL
@@ -34,7 +35,7 @@ def reconcile_mirrored(
     """Return the changes that turn mirrored slices into those of `endpoints`, named as `service`.
 
     Slices of others are ignored. Without a Service, or for one with a selector, nothing is
-    mirrored. Of each subset `most` addresses are mirrored, ready ones first.
+    mirrored. Of the addresses with the same ports `most` are mirrored, ready ones first.
     """
     wanted, warnings = _wanted(service, endpoints, most)
     named = service or endpoints
@@ -70,8 +71,9 @@ def _wanted(
 ) -> tuple[list[EndpointSlice], tuple[str, ...]]:
     if endpoints is None or not is_mirrored(service, endpoints):
         return [], ()
-    subsets = tuple(_cut(subset, most) for subset in endpoints.subsets)
-    skipped = sum(map(_size, endpoints.subsets)) - sum(map(_size, subsets))
+    whole = repacked(endpoints.subsets)
+    subsets = [_cut(subset, most) for subset in whole]
+    skipped = sum(map(_size, whole)) - sum(map(_size, subsets))
     annotations = {
         key: value
         for key, value in endpoints.metadata.annotations.items()
@@ -83,7 +85,7 @@ def _wanted(
     }
     wanted = [
         replace(each, metadata=replace(each.metadata, labels=labels, annotations=annotations))
-        for each in mirror(replace(endpoints, subsets=subsets))
+        for each in slices_of(endpoints.metadata, subsets)
     ]
     told = f"{skipped} addresses are not mirrored: the limit is {most} per subset"
     return wanted, (told,) if skipped else ()

@@ -35,14 +35,14 @@ ONE, TWO = pod("one", "10.244.0.1", port=1), pod("two", "10.244.0.2", port=2)
 SUBSETS: list[tuple[Service, list[Pod], list[Shown]]] = [
     (service(), [], []),
     (service(), [A], [(["http 8080"], "a", "")]),
-    (service(), [A, SICK, B], [(["http 8080"], "b a", "s")]),  # in order of the address
+    (service(), [A, SICK, B], [(["http 8080"], "a b", "s")]),  # in order of the address's text
     (service(), [A, ENDING], [(["http 8080"], "a", "")]),
     (service(), [A, pod("f", "10.244.0.5", phase="Failed")], [(["http 8080"], "a", "")]),
     (service(), [pod("new")], []),
     (
         service(publish_not_ready_addresses=True),
         [A, SICK, ENDING],
-        [(["http 8080"], "s t a", "")],
+        [(["http 8080"], "a s t", "")],
     ),
     (service(HTTP, ADMIN), [A, SICK], [(["admin 8081", "http 8080"], "a", "s")]),
     (service(NAMED), [ONE, TWO], [(["http 1"], "one", ""), (["http 2"], "two", "")]),
@@ -103,6 +103,23 @@ def test_the_object_in_full() -> None:
     )
 
 
+HEADLESS = "service.kubernetes.io/headless"
+LABELS = [  # of the Service, its cluster IP -> those of its Endpoints
+    ({HEADLESS: ""}, "10.96.0.10", {}),
+    ({HEADLESS: "no", "team": "shop"}, "10.96.0.10", {"team": "shop"}),
+    ({HEADLESS: "no"}, "None", {HEADLESS: ""}),
+    ({"endpoints.kubernetes.io/managed-by": "me"}, "10.96.0.10", {}),
+]
+
+
+@pytest.mark.parametrize(("own", "cluster_ip", "labels"), LABELS)
+def test_reserved_labels_are_not_copied(
+    own: dict[str, str], cluster_ip: str, labels: dict[str, str]
+) -> None:
+    found = made(service(labels=own, cluster_ip=cluster_ip), [A]).metadata.labels
+    assert found == labels | {"endpoints.kubernetes.io/managed-by": "endpoint-controller"}
+
+
 @pytest.mark.parametrize("of", [service(selector={}), service(type="ExternalName")])
 def test_written_by_others(of: Service) -> None:
     assert endpoints_for(of, [A]) is None
@@ -143,6 +160,26 @@ def test_a_thousand_addresses_are_kept() -> None:
     assert len(endpoints.subsets[0].addresses) == 1000
     assert OVER_CAPACITY in endpoints.metadata.annotations
     assert OVER_CAPACITY not in made(service(), numbered(1000)).metadata.annotations
+
+
+CUT = [  # addresses of ready and of other Pods -> those that are left of 2, in the order of texts
+    (["10.244.2.88", "10.244.2.9", "10.244.2.188"], [], ["10.244.2.188", "10.244.2.88"], []),
+    (["10.244.10.1", "10.244.9.1"], ["10.244.1.1"], ["10.244.10.1", "10.244.9.1"], []),
+    (["10.244.1.9"], ["10.244.1.8", "10.244.1.70"], ["10.244.1.9"], ["10.244.1.70"]),
+    (["fd00::9", "fd00::10", "fd00::a"], [], ["fd00::10", "fd00::9"], []),
+]
+
+
+@pytest.mark.parametrize(("ready", "sick", "left", "left_sick"), CUT)
+def test_cut_in_the_order_of_texts(
+    ready: list[str], sick: list[str], left: list[str], left_sick: list[str]
+) -> None:
+    pods = [pod(ip.replace(":", "."), ip) for ip in ready]
+    pods += [pod(ip, ip, ready=False) for ip in sick]
+    family = Family.IPV6 if ":" in ready[0] else Family.IPV4
+    (subset,) = made(service(families=(family,)), pods, most=2).subsets
+    assert [each.ip for each in subset.addresses] == left
+    assert [each.ip for each in subset.not_ready_addresses] == left_sick
 
 
 # --- mirroring -----------------------------------------------------------------------------------
@@ -233,4 +270,64 @@ def test_of_each_subset_only_so_many_are_mirrored() -> None:
     )
     (created,) = changes.create
     assert [each.addresses[0] for each in created.endpoints] == ["10.0.0.1", "10.0.0.2"]
+    assert changes.warnings == ("1 addresses are not mirrored: the limit is 2 per subset",)
+
+
+HTTP80, HTTP81, DNS = (
+    EndpointPort(name="http", port=80),
+    EndpointPort(name="admin", port=81),
+    EndpointPort(name="dns", port=53, protocol="UDP"),
+)
+
+
+def a_subset(ready: str, sick: str, *ports: EndpointPort) -> EndpointSubset:
+    return EndpointSubset(
+        addresses=tuple(EndpointAddress(ip=ip) for ip in ready.split()),
+        not_ready_addresses=tuple(EndpointAddress(ip=ip) for ip in sick.split()),
+        ports=ports,
+    )
+
+
+MERGED = [  # subsets -> endpoints of each slice with its ports; "!" is not ready
+    ([a_subset("10.0.0.1", "10.0.0.1", HTTP80)], [("10.0.0.1!", "http")]),
+    (
+        [a_subset("10.0.0.1 10.0.0.2", "", HTTP80), a_subset("", "10.0.0.2", HTTP80)],
+        [("10.0.0.1 10.0.0.2!", "http")],
+    ),
+    (  # not ready on one port only
+        [a_subset("10.0.0.1", "", HTTP80, HTTP81), a_subset("", "10.0.0.1", HTTP81)],
+        [("10.0.0.1!", "admin"), ("10.0.0.1", "http")],
+    ),
+    ([a_subset("10.0.0.9 10.0.0.10 10.0.0.9", "", DNS)], [("10.0.0.10 10.0.0.9", "dns")]),
+    (  # the same addresses on several ports share a slice
+        [a_subset("10.0.0.1", "", HTTP80), a_subset("10.0.0.1", "", DNS)],
+        [("10.0.0.1", "dns http")],
+    ),
+    ([a_subset("fd00::1", "fd00::1", HTTP80)], [("fd00::1!", "http")]),
+    ([a_subset("10.0.0.1", "10.0.0.1")], [("10.0.0.1!", "")]),
+]
+
+
+@pytest.mark.parametrize(("subsets", "slices"), MERGED)
+def test_mirrored_subsets_are_merged(
+    subsets: list[EndpointSubset], slices: list[tuple[str, str]]
+) -> None:
+    endpoints = Endpoints(metadata=Metadata(name="web"), subsets=tuple(subsets))
+    created = reconcile_mirrored(BY_HAND, endpoints, ()).create
+    assert [
+        (
+            " ".join(e.addresses[0] + ("" if e.conditions.ready else "!") for e in each.endpoints),
+            " ".join(port.name for port in each.ports),
+        )
+        for each in created
+    ] == slices
+
+
+def test_mirrored_addresses_are_cut_after_merging() -> None:
+    endpoints = Endpoints(
+        metadata=Metadata(name="web"),
+        subsets=(a_subset("10.0.0.9 10.0.0.1", "", HTTP80), a_subset("10.0.0.10", "", HTTP80)),
+    )
+    changes = reconcile_mirrored(BY_HAND, endpoints, (), most=2)
+    assert [e.addresses[0] for e in changes.create[0].endpoints] == ["10.0.0.1", "10.0.0.10"]
     assert changes.warnings == ("1 addresses are not mirrored: the limit is 2 per subset",)
