@@ -28,6 +28,8 @@ from kproxy.api.types import (
     Service,
 )
 from kproxy.controlplane import deployments, members, object_updates, service_endpoints
+from kproxy.controlplane.api_warnings import api_warnings
+from kproxy.controlplane.cluster_warnings import ClusterWarnings, Texts, note
 from kproxy.controlplane.load_balancers import LoadBalancers
 from kproxy.controlplane.port_allocator import NODE_PORTS
 from kproxy.controlplane.registry import DEPLOYMENT, Registry, owner_of
@@ -87,21 +89,23 @@ class Cluster:
         self._balancers_due: set[ServiceKey] = set()
         self._deployments_due: set[ObjectKey] = set()
         self._scheduling_due = False
-        self._endpoint_warnings: dict[ServiceKey, tuple[str, ...]] = {}
-        self._balancer_warnings: dict[ServiceKey, tuple[str, ...]] = {}
-        self._unscheduled: dict[ObjectKey, str] = {}
+        self._warnings = ClusterWarnings()
 
     # --- users -----------------------------------------------------------------------------------
 
-    def apply(self, objects: Iterable[KubernetesObject]) -> None:
-        """Create or update objects. The status in them is ignored, with three exceptions.
+    def apply(self, objects: Iterable[KubernetesObject]) -> Mapping[ObjectKey, Texts]:
+        """Create or update objects, and return the API server's warnings about those that changed.
+
+        The status in the objects is ignored, with three exceptions.
 
         A Node's status is stored. A new Service may have its load balancer's addresses. A new Pod
         with `status.podIPs` runs elsewhere already: its status is what its manifest says.
         """
-        self._apply(objects, others=())
+        return self._apply(objects, others=())
 
-    def _apply(self, objects: Iterable[KubernetesObject], others: Sequence[ObjectKey]) -> None:
+    def _apply(
+        self, objects: Iterable[KubernetesObject], others: Sequence[ObjectKey]
+    ) -> Mapping[ObjectKey, Texts]:
         """Create or update objects. `others` will be deleted, which the cloud is told."""
         fresh: dict[ObjectKey, KubernetesObject] = {}
         services: list[Service] = []
@@ -143,8 +147,15 @@ class Cluster:
             self._allocation.revert(self._registry.all(Service))
             raise
         self._elsewhere |= elsewhere
+        told: dict[ObjectKey, Texts] = {}
         for each in (*fresh.values(), *admitted.upserts):
-            self._write(each)
+            key = object_key(each)
+            former = self._registry.get(key)
+            if self._write(each):
+                note(told, key, api_warnings(each, former))
+                self._warnings.api.pop(key, None)
+        self._warnings.api |= told
+        return told
 
     def delete(self, keys: Iterable[ObjectKey], now: str) -> None:
         """Delete objects. `now` becomes the `deletionTimestamp` of Pods that have to be stopped.
@@ -165,13 +176,17 @@ class Cluster:
         objects: Iterable[KubernetesObject],
         others: Sequence[ObjectKey],
         now: str,
-    ) -> None:
-        """Apply `objects` and delete `others`, whose addresses and ports the former may take."""
+    ) -> Mapping[ObjectKey, Texts]:
+        """Apply `objects` and delete `others`, whose addresses and ports the former may take.
+
+        Returns warnings as `apply` does.
+        """
         for key in others:
             if isinstance(obj := self._registry.get(key), Service):
                 self._allocation.release(obj)
-        self._apply(objects, others)  # if it refuses, the stored Services keep what they hold
+        told = self._apply(objects, others)  # if it refuses, all Services keep what they hold
         self._delete(others, now)
+        return told
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:
         """Set a Deployment's replica count.
@@ -242,7 +257,7 @@ class Cluster:
         self._registry.put(altered(deployment, status=status))
 
     def _schedule(self) -> None:
-        self._unscheduled = {}
+        self._warnings.unscheduled = {}
         waiting = [
             pod
             for pod in self._registry.without_ip()
@@ -250,7 +265,7 @@ class Cluster:
         ]
         for pod in waiting:
             if (name := pod.spec.node_name) and not self._registry.node(name):
-                self._unscheduled[object_key(pod)] = (
+                self._warnings.unscheduled[object_key(pod)] = (
                     f"spec.nodeName: Node {name!r} does not exist; it stays Pending"
                     " (a real cluster deletes such a Pod)"
                 )
@@ -263,7 +278,7 @@ class Cluster:
             if name := scheduler.place(pod):
                 self._write(replace(pod, spec=replace(pod.spec, node_name=name)))
             else:
-                self._unscheduled[object_key(pod)] = scheduler.why_not(pod)
+                self._warnings.unscheduled[object_key(pod)] = scheduler.why_not(pod)
 
     def _assign_balancers(self) -> None:
         """Assign addresses. Pending Services are tried again, as others may have freed some."""
@@ -272,22 +287,24 @@ class Cluster:
         altered_any = bool(self._balancers_due)
         while altered_any:
             altered_any = False
-            keys, self._balancers_due = self._balancers_due | self._balancer_warnings.keys(), set()
+            keys, self._balancers_due = self._balancers_due | self._warnings.balancers.keys(), set()
             found = [(key, self._registry.service(key)) for key in keys]
             for key, service in sorted(found, key=_balancer_order):
-                warnings: tuple[str, ...] = ()
+                warnings: Texts = ()
                 if service:
                     assigned, warnings = self._balancers.assign(service)
                     altered_any |= self._registry.put(assigned)
-                _set(self._balancer_warnings, key, warnings)
+                note(self._warnings.balancers, key, warnings)
 
     def _run_service(self, key: ServiceKey) -> None:
         edits = service_endpoints.edits(key, self._registry, self._random)
         for obj in edits.write:
+            self._warnings.api.pop(object_key(obj), None)  # no longer what a user wrote
             self._registry.put(obj)
         for obsolete in edits.delete:
+            self._warnings.api.pop(obsolete, None)
             self._registry.remove(obsolete)
-        _set(self._endpoint_warnings, key, edits.warnings)
+        note(self._warnings.endpoints, key, edits.warnings)
 
     # --- reading ---------------------------------------------------------------------------------
 
@@ -313,34 +330,28 @@ class Cluster:
         ]
 
     @property
-    def warnings(self) -> Mapping[ObjectKey, tuple[str, ...]]:
+    def warnings(self) -> Mapping[ObjectKey, Texts]:
         """Return, as of the last `reconcile`, what users may not expect, by object.
 
-        The warning that a Pod of a Deployment has no Node is listed with the Deployment.
+        What the API server warned of stays until the object is written again.
         """
-        found: dict[ObjectKey, tuple[str, ...]] = {}
-        for of in (self._endpoint_warnings, self._balancer_warnings):
-            for service, told in of.items():
-                key = ("Service", *service)
-                found[key] = (*found.get(key, ()), *told)
-        for pod_key, why in self._unscheduled.items():
-            pod = self._registry.pod(pod_key)
-            owner = owner_of(pod) if pod else None
-            key, line = (owner, f"Pod {pod_key[2]}: {why}") if owner else (pod_key, why)
-            found[key] = (*found.get(key, ()), line)
-        return {key: found[key] for key in sorted(found)}
+        return self._warnings.by_object(self._registry.pod)
 
     # --- writes, and the controllers they concern ------------------------------------------------
 
-    def _write(self, obj: KubernetesObject) -> None:
+    def _write(self, obj: KubernetesObject) -> bool:
+        """Store an object; return whether that changed anything."""
         former = self._registry.get(object_key(obj))
-        if self._registry.put(obj):
+        changed = self._registry.put(obj)
+        if changed:
             self._note(obj)
             if former is not None:
                 self._note(former)
+        return changed
 
     def _remove(self, key: ObjectKey) -> None:
         self._elsewhere.discard(key)
+        self._warnings.api.pop(key, None)
         if former := self._registry.remove(key):
             self._note(former)
 
@@ -360,6 +371,7 @@ class Cluster:
                     if self._balancers:
                         self._balancers.release((key[1], key[2]))
                     self._remove(key)
+                    self._warnings.api.pop(("Endpoints", *key[1:]), None)
                     self._registry.remove(("Endpoints", *key[1:]))
                 case _:
                     self._remove(key)
@@ -407,15 +419,6 @@ def _balancer_order(
         return False, False, False, key
     has = bool(service.status.load_balancer.ingress)
     return True, not has, not service.spec.load_balancer_ip, key
-
-
-def _set(
-    warnings: dict[ServiceKey, tuple[str, ...]], key: ServiceKey, told: tuple[str, ...]
-) -> None:
-    if told:
-        warnings[key] = told
-    else:
-        warnings.pop(key, None)
 
 
 def _not_found(key: ObjectKey) -> str:

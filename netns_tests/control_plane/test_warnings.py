@@ -68,6 +68,17 @@ UNKNOWN = (
 )
 CASES = [
     Case(
+        "what the API server warns of",
+        (deployment(replicas=1), service(more="externalIPs: [203.0.113.7], externalName: a")),
+        {
+            WEB: (
+                "spec.externalIPs is deprecated and may no longer be implemented in some clusters",
+                'spec.externalName is ignored when spec.type is not "ExternalName"',
+            )
+        },
+        lambda lab: lab.apply([service()]),
+    ),
+    Case(
         "a selector that matches nothing",
         (a_service("8080"),),
         {WEB: ("spec.selector matches no Pod",)},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from kproxy.address import Family
+from kproxy.address import Family, family_of
 from kproxy.api.types import (
     EndpointAddress,
     EndpointPort,
@@ -176,8 +176,7 @@ def test_cut_in_the_order_of_texts(
 ) -> None:
     pods = [pod(ip.replace(":", "."), ip) for ip in ready]
     pods += [pod(ip, ip, ready=False) for ip in sick]
-    family = Family.IPV6 if ":" in ready[0] else Family.IPV4
-    (subset,) = made(service(families=(family,)), pods, most=2).subsets
+    (subset,) = made(service(families=(family_of(ready[0]),)), pods, most=2).subsets
     assert [each.ip for each in subset.addresses] == left
     assert [each.ip for each in subset.not_ready_addresses] == left_sick
 

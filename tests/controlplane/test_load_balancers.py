@@ -16,6 +16,10 @@ from tests.controlplane.played import NOW, POOL, POOL6, V4, V6, Played, service
 BALANCED = {"type": "LoadBalancer"}
 DUAL: dict[str, Any] = {**BALANCED, "ipFamilyPolicy": "RequireDualStack"}
 PENDING = "status.loadBalancer is pending: "
+OLD_FORM = (
+    'spec.loadBalancerIP: non-standard IP address "203.0.113.005" will be considered invalid in a'
+    ' future Kubernetes release: use "203.0.113.5"'
+)
 
 ASSIGNED: list[tuple[tuple[str, ...], dict[str, Any], list[str], list[str]]] = [
     # pools, spec -> addresses, warnings
@@ -71,7 +75,12 @@ ASSIGNED: list[tuple[tuple[str, ...], dict[str, Any], list[str], list[str]]] = [
         [],
         [PENDING + "spec.loadBalancerIP: 'lb.example.com' is not an IP address"],
     ),
-    ((POOL,), {**BALANCED, "loadBalancerIP": "203.0.113.005"}, ["203.0.113.5"], []),
+    (
+        (POOL,),
+        {**BALANCED, "loadBalancerIP": "203.0.113.005"},
+        ["203.0.113.5"],
+        [OLD_FORM],
+    ),
 ]
 
 

@@ -257,6 +257,26 @@ def test_a_lab_that_is_not_up(
     assert not lab.balancer_state()
 
 
+DEPRECATED = replace(WEB, spec=replace(WEB.spec, traffic_distribution="PreferClose"))
+OF_WEB = 'Service web: spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"'
+SAYING: list[tuple[Do, list[str]]] = [
+    (lambda objects: objects.apply([DEPRECATED, SHOP]), [OF_WEB]),
+    (lambda objects: objects.replace([DEPRECATED]), [OF_WEB]),
+    (lambda objects: objects.apply([WEB]), []),  # unchanged, as kubectl sends nothing then
+    (lambda objects: objects.delete([key("web")]), []),
+]
+
+
+@pytest.mark.parametrize(("do", "logged"), SAYING)
+def test_warnings_of_the_api_server_are_logged(
+    do: Do, logged: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with controlled(Cloud(), Follower()) as objects:
+        objects.apply([WEB])
+        do(objects)
+    assert [each.getMessage() for each in caplog.records] == logged
+
+
 def test_followers_come_in_their_order_and_all_have_their_turn() -> None:
     told: list[str] = []
 

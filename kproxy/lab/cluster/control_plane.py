@@ -13,6 +13,7 @@ connections) is done by a thread of its own, in the same way, under the same loc
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -36,6 +37,7 @@ from kproxy.lab.names import host_name
 from kproxy.lab.proxies import SyncReports
 from kproxy.store import ObjectKey, Update, object_key
 
+log = logging.getLogger("kproxy")
 _T = TypeVar("_T", bound=KubernetesObject)
 _WATCHED = (Service, EndpointSlice, Node, Ingress)  # by proxies, load balancers and ingresses
 _WATCHED_KINDS = frozenset(each.__name__ for each in _WATCHED)
@@ -95,7 +97,7 @@ class ControlPlane:
         """
         objects = tuple(objects)
         with self._changing() as reports:
-            self._cluster.apply(objects)
+            _say(self._cluster.apply(objects))
             self._written |= {*map(object_key, objects)} - self._own
         return reports
 
@@ -137,7 +139,7 @@ class ControlPlane:
         with self._changing() as reports:
             wanted = {*map(object_key, objects)}
             others = [key for key in self._written - wanted if self._cluster.object(key)]
-            self._cluster.replace(objects, others, _now())
+            _say(self._cluster.replace(objects, others, _now()))
             self._written = wanted - self._own
         return reports
 
@@ -263,6 +265,13 @@ class ControlPlane:
         if failure:
             self._news.put(None)  # the thread goes on
             raise failure
+
+
+def _say(warnings: Mapping[ObjectKey, tuple[str, ...]]) -> None:
+    """Log the API server's warnings, which kubectl prints, too."""
+    for (kind, _, name), texts in warnings.items():
+        for text in texts:
+            log.warning("%s %s: %s", kind, name, text)
 
 
 def _now() -> str:

@@ -1,0 +1,193 @@
+"""The warnings that the API server gives when a user writes an object, in its words and order.
+
+    object as stored, former one -> texts, which kubectl shows behind "Warning: "
+
+Not all causes are known here: of Pods, only those in fields that are read.
+Source: the functions WarningsOnCreate and WarningsOnUpdate in pkg/registry of Kubernetes v1.36,
+with pkg/api/service/warnings.go, pkg/api/pod/warnings.go and GetWarningsForIP and -CIDR of
+apimachinery, pkg/util/validation/ip.go
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec.json import encode
+
+from kproxy.address import Family, family_of
+from kproxy.api.addresses import canonical_ip, parse_cidr, parse_ip
+from kproxy.api.types import (
+    Deployment,
+    EndpointAddress,
+    Endpoints,
+    EndpointSlice,
+    Ingress,
+    KubernetesObject,
+    Pod,
+    Service,
+)
+from kproxy.controlplane import endpoint_slices, endpoints, mirroring
+from kproxy.controlplane.hints import TOPOLOGY_AWARE_HINTS, TOPOLOGY_MODE
+from kproxy.controlplane.packing import MANAGED_BY_LABEL
+from kproxy.controlplane.pod_warnings import name_warnings, template_warnings
+
+INGRESS_CLASS = "kubernetes.io/ingress.class"
+_ENDPOINTS = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+_OWN_SLICES = (endpoint_slices.CONTROLLER, mirroring.CONTROLLER)
+_FUTURE = "will be considered invalid in a future Kubernetes release: use"
+
+
+def api_warnings(obj: KubernetesObject, former: KubernetesObject | None) -> tuple[str, ...]:
+    """Return the warnings about `obj`, as stored; `former` is None if it is new.
+
+    Addresses are to be as the user wrote them. There are none about objects of other kinds.
+    """
+    match obj:
+        case Service():
+            found = _service(obj)
+        case EndpointSlice():
+            found = _endpoint_slice(obj, new=former is None)
+        case Endpoints():
+            found = _endpoints(obj)
+        case Ingress():
+            found = _ingress(obj, new=former is None)
+        case Pod():
+            found = _pod(obj, new=former is None)
+        case Deployment():
+            found = _deployment(obj, former if isinstance(former, Deployment) else None)
+        case _:
+            found = iter(())
+    return tuple(found)
+
+
+def _service(service: Service) -> Iterator[str]:
+    spec = service.spec
+    external_name = spec.type == "ExternalName"
+    headless = spec.type == "ClusterIP" and spec.cluster_ip == "None"
+    if TOPOLOGY_AWARE_HINTS in service.metadata.annotations:
+        yield (
+            f"annotation {TOPOLOGY_AWARE_HINTS} is deprecated, please use {TOPOLOGY_MODE} instead"
+        )
+    if not external_name and spec.cluster_ip not in ("", "None"):
+        yield from _ips("spec.clusterIPs", spec.cluster_ips)
+    if headless:
+        if spec.load_balancer_ip:
+            yield "spec.loadBalancerIP is ignored for headless services"
+        if spec.external_ips:
+            yield "spec.externalIPs is ignored for headless services"
+        if spec.session_affinity != "None":
+            yield "spec.SessionAffinity is ignored for headless services"
+    yield from _ips("spec.externalIPs", spec.external_ips)
+    if spec.external_ips and not headless and not external_name:
+        yield "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
+    if spec.load_balancer_ip:
+        yield from _ip("spec.loadBalancerIP", spec.load_balancer_ip)
+    yield from _cidrs("spec.loadBalancerSourceRanges", spec.load_balancer_source_ranges)
+    if external_name and spec.external_ips:
+        yield 'spec.externalIPs is ignored when spec.type is "ExternalName"'
+    if not external_name and spec.external_name:
+        yield 'spec.externalName is ignored when spec.type is not "ExternalName"'
+    if spec.traffic_distribution == "PreferClose":
+        yield 'spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"'
+
+
+def _endpoint_slice(endpoint_slice: EndpointSlice, *, new: bool) -> Iterator[str]:
+    if new and endpoint_slice.address_type == "FQDN":
+        yield "spec.addressType: FQDN endpoints are deprecated"
+    if endpoint_slice.metadata.labels.get(MANAGED_BY_LABEL) in _OWN_SLICES:
+        return
+    for i, endpoint in enumerate(endpoint_slice.endpoints):
+        yield from _ips(f"endpoints[{i}].addresses", endpoint.addresses)
+
+
+def _endpoints(obj: Endpoints) -> Iterator[str]:
+    yield _ENDPOINTS
+    if obj.metadata.labels.get(endpoints.MANAGED_BY_LABEL) == endpoints.CONTROLLER:
+        return
+    for i, subset in enumerate(obj.subsets):
+        yield from _addresses(f"subsets[{i}].addresses", subset.addresses)
+        yield from _addresses(f"subsets[{i}].notReadyAddresses", subset.not_ready_addresses)
+
+
+def _ingress(ingress: Ingress, *, new: bool) -> Iterator[str]:
+    named = ingress.spec.ingress_class_name is not None
+    if new and not named and INGRESS_CLASS in ingress.metadata.annotations:
+        instead = "please use 'spec.ingressClassName' instead"
+        yield f'annotation "{INGRESS_CLASS}" is deprecated, {instead}'
+
+
+def _pod(pod: Pod, *, new: bool) -> Iterator[str]:
+    if new:
+        yield from name_warnings(pod.metadata.name, "the Pod's hostname")
+        yield from template_warnings("", pod.metadata, pod.spec)
+
+
+def _deployment(deployment: Deployment, former: Deployment | None) -> Iterator[str]:
+    if former is None:
+        yield from name_warnings(deployment.metadata.name, "Pod names and hostnames")
+    elif (former.spec, former.metadata.annotations) == (
+        deployment.spec,
+        deployment.metadata.annotations,
+    ):
+        return
+    template = deployment.spec.template
+    yield from template_warnings("spec.template.", template.metadata, template.spec)
+
+
+# --- addresses -----------------------------------------------------------------------------------
+
+
+def _addresses(field: str, addresses: tuple[EndpointAddress, ...]) -> Iterator[str]:
+    for i, address in enumerate(addresses):
+        yield from _ip(f"{field}[{i}].ip", address.ip)
+
+
+def _ips(field: str, texts: tuple[str, ...]) -> Iterator[str]:
+    for i, text in enumerate(texts):
+        yield from _ip(f"{field}[{i}]", text)
+
+
+def _ip(field: str, text: str) -> Iterator[str]:
+    """Yield the warning about an address that is not in canonical form; none if it is no address.
+
+    Leading zeros and IPv4-mapped addresses are only found in objects that had them before.
+    """
+    canonical = canonical_ip(text)
+    if canonical in (text, ""):
+        return
+    if family_of(canonical) is Family.IPV6:
+        told = f"should be in RFC 5952 canonical format ({_quoted(canonical)})"
+        yield f"{field}: IPv6 address {_quoted(text)} {told}"
+    else:
+        yield f"{field}: non-standard IP address {_quoted(text)} {_FUTURE} {_quoted(canonical)}"
+
+
+def _cidrs(field: str, texts: tuple[str, ...]) -> Iterator[str]:
+    for i, text in enumerate(texts):
+        yield from _cidr(f"{field}[{i}]", text)
+
+
+def _cidr(field: str, text: str) -> Iterator[str]:
+    """Yield the warnings about a range that has host bits, or is not in canonical form."""
+    written, _, length = text.partition("/")
+    network, address = parse_cidr(text), parse_ip(written)
+    if network is None or address is None or text == str(network):
+        return
+    mapped = address.version == 4 and family_of(written) is Family.IPV6
+    told = False
+    if address != network.network_address:
+        told = True
+        bits = 128 if mapped else address.max_prefixlen
+        other = _quoted(f"{address}/{bits}")
+        ambiguous = f"is ambiguous in this context (should be {_quoted(str(network))} or {other}?)"
+        yield f"{field}: CIDR value {_quoted(text)} {ambiguous}"
+    zeros = length != str(int(length)) or (address.version == 4 and written != str(address))
+    if mapped or zeros:
+        yield f"{field}: non-standard CIDR value {_quoted(text)} {_FUTURE} {_quoted(str(network))}"
+    elif not told:
+        told_form = f"should be in RFC 5952 canonical format ({_quoted(str(network))})"
+        yield f"{field}: IPv6 CIDR value {_quoted(text)} {told_form}"
+
+
+def _quoted(text: str) -> str:
+    return encode(text).decode()
