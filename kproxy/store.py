@@ -17,6 +17,7 @@ from kproxy.api.types import (
     Endpoints,
     EndpointSlice,
     Ingress,
+    IPAddress,
     KubernetesObject,
     Node,
     Pod,
@@ -25,7 +26,7 @@ from kproxy.api.types import (
 )
 
 ServiceKey = tuple[str, str]  # namespace, name
-ObjectKey = tuple[str, str, str]  # kind, namespace ("" for a Node or ServiceCIDR), name
+ObjectKey = tuple[str, str, str]  # kind, namespace ("" if it has none), name
 
 
 class Changes(Struct, frozen=True):
@@ -56,7 +57,8 @@ class Update(Struct, frozen=True, kw_only=True):
 
 
 def object_key(obj: KubernetesObject) -> ObjectKey:
-    namespace = "" if isinstance(obj, Node | ServiceCIDR) else obj.metadata.namespace
+    clusterwide = isinstance(obj, Node | ServiceCIDR | IPAddress)
+    namespace = "" if clusterwide else obj.metadata.namespace
     return (type(obj).__name__, namespace, obj.metadata.name)
 
 

@@ -22,7 +22,7 @@ from kproxy.api.ingress_rules import check_ingress
 from kproxy.api.node_rules import check_node
 from kproxy.api.pod_rules import check_pod
 from kproxy.api.problems import Problem, Report, shown
-from kproxy.api.service_cidr_rules import check_service_cidr
+from kproxy.api.service_cidr_rules import check_ip_address, check_service_cidr
 from kproxy.api.service_rules import check_service
 from kproxy.api.structure import build
 from kproxy.api.types import (
@@ -30,6 +30,7 @@ from kproxy.api.types import (
     Endpoints,
     EndpointSlice,
     Ingress,
+    IPAddress,
     KubernetesObject,
     Node,
     Pod,
@@ -68,13 +69,14 @@ _KINDS = {
     "EndpointSlice": _kind("discovery.k8s.io/v1", EndpointSlice, check_endpoint_slice),
     "Endpoints": _kind("v1", Endpoints, check_endpoints),
     "ServiceCIDR": _kind("networking.k8s.io/v1", ServiceCIDR, check_service_cidr),
+    "IPAddress": _kind("networking.k8s.io/v1", IPAddress, check_ip_address),
     "Ingress": _kind("networking.k8s.io/v1", Ingress, check_ingress),
     "Node": _kind("v1", Node, check_node),
     "Pod": _kind("v1", Pod, check_pod),
     "Deployment": _kind("apps/v1", Deployment, check_deployment),
 }
 KINDS = frozenset(_KINDS)
-PROXY_KINDS = KINDS - {"Pod", "Deployment"}  # only labs run these, and cannot run all of them
+PROXY_KINDS = KINDS - {"Pod", "Deployment", "IPAddress"}  # only labs have a use for these
 _LISTS = {"List": ListKind("v1")} | {
     f"{name}List": ListKind(kind.api_version, name) for name, kind in _KINDS.items()
 }

@@ -23,7 +23,7 @@ from kproxy.controlplane.families import (
     is_headless,
 )
 from kproxy.controlplane.field_errors import exhausted, invalid, refusal
-from kproxy.controlplane.ip_allocator import IPAllocator
+from kproxy.controlplane.ip_allocator import IPAllocator, family_of_cidr
 from kproxy.controlplane.port_allocator import NODE_PORTS, PortAllocator
 from kproxy.controlplane.service_updates import (
     HEALTH_CHECK,
@@ -44,23 +44,43 @@ CIDRS_FLAG = "--service-cluster-ip-range"
 class Allocator:
     """Allocates cluster IPs, node ports and health check node ports to the Services of a cluster.
 
-    `service_cidrs` are one, or two of different families; the first is the default family. The
-    caller keeps the Services: `former` must be what `admit` returned last for that Service, or what
-    was remembered. Every refusal is `BadInput` and leaves all allocations as they were.
+    `service_cidrs` are one, or two of different families; the first is the default family. They are
+    the ranges of cluster IPs until `use` sets others. The caller keeps the Services: `former` must
+    be what `admit` returned last for that Service, or what was remembered. Every refusal is
+    `BadInput` and leaves all allocations as they were.
     """
 
     def __init__(
         self, service_cidrs: Sequence[str], random: Random, node_ports: range = NODE_PORTS
     ) -> None:
-        ranges = [IPAllocator(cidr, random) for cidr in service_cidrs]
-        if not 1 <= len(ranges) <= 2:
+        if not 1 <= len(service_cidrs) <= 2:
             raise BadInput([f"{CIDRS_FLAG} must contain one or two entries"])
-        self._ips: dict[Family, IPAllocator] = {each.family: each for each in ranges}
-        if len(self._ips) < len(ranges):
+        self._families: Families = tuple(dict.fromkeys(family_of_cidr(c) for c in service_cidrs))
+        if len(self._families) < len(service_cidrs):
             which = f"{CIDRS_FLAG}[0] and {CIDRS_FLAG}[1]"
             raise BadInput([f"{which} must be of different IP family"])
-        self._families: Families = tuple(self._ips)
+        self._ips = {each: IPAllocator(each, random) for each in self._families}
+        self.use(service_cidrs)
         self._ports = PortAllocator(random, node_ports)
+
+    def use(self, cidrs: Iterable[str]) -> None:
+        """Allocate cluster IPs from these ranges from now on; those of other families are ignored.
+
+        Addresses that are allocated stay so.
+        """
+        cidrs = tuple(cidrs)
+        for each in self._ips.values():
+            each.use(cidrs)
+
+    def reserve(self, address: str) -> None:
+        """Allocate an address to something that is no Service."""
+        for each in self._ips.values():
+            each.reserve(address)
+
+    def free_address(self, address: str) -> None:
+        """Free a reserved address."""
+        for each in self._ips.values():
+            each.release(address)
 
     def admit(self, service: Service, former: Service | None = None) -> Service:
         """Return `service` with defaults and allocations; `former` is None for a new one.
@@ -247,7 +267,8 @@ class _Change:
         try:
             address = allocator.allocate_next()
         except BadInput as error:
-            raise exhausted("failed to allocate a serviceIP", error) from None
+            told = f'failed to allocate a serviceIP for Service "{self._service.metadata.name}"'
+            raise exhausted(told, error) from None
         self._undo.append(partial(allocator.release, address))
         return address
 

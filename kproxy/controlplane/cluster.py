@@ -21,11 +21,13 @@ from kproxy.api.types import (
     Deployment,
     Endpoints,
     EndpointSlice,
+    IPAddress,
     KubernetesObject,
     Node,
     Pod,
     PodStatus,
     Service,
+    ServiceCIDR,
 )
 from kproxy.controlplane import deployments, members, object_updates, service_endpoints
 from kproxy.controlplane.api_warnings import api_warnings
@@ -35,6 +37,7 @@ from kproxy.controlplane.port_allocator import NODE_PORTS
 from kproxy.controlplane.registry import DEPLOYMENT, Registry, owner_of
 from kproxy.controlplane.scheduler import Scheduler
 from kproxy.controlplane.service_allocation import ServiceAllocation
+from kproxy.controlplane.service_cidrs import ServiceCIDRs
 from kproxy.errors import BadInput
 from kproxy.store import ObjectKey, ServiceKey, Update, object_key, service_of
 
@@ -43,6 +46,7 @@ _RESOURCES = {  # as the API server names them where it cannot find one
     "Deployment": "deployments.apps",
     "Endpoints": "endpoints",
     "EndpointSlice": "endpointslices.discovery.k8s.io",
+    "IPAddress": "ipaddresses.networking.k8s.io",
     "Ingress": "ingresses.networking.k8s.io",
     "Node": "nodes",
     "Pod": "pods",
@@ -84,6 +88,7 @@ class Cluster:
         self._cloud = cloud
         self._balancers = None if cloud else LoadBalancers(balancer_cidrs)
         self._registry = Registry()
+        self._cidrs = ServiceCIDRs(self._registry, service_cidrs)
         self._elsewhere: set[ObjectKey] = set()  # Pods that run outside this cluster's kubelets
         self._services_due: set[ServiceKey] = set()
         self._balancers_due: set[ServiceKey] = set()
@@ -110,32 +115,24 @@ class Cluster:
         fresh: dict[ObjectKey, KubernetesObject] = {}
         services: list[Service] = []
         elsewhere = set[ObjectKey]()
+        reserved: list[str] = []
         problems: list[str] = []
         for obj in objects:
             key = object_key(obj)
             former = fresh.get(key) or self._registry.get(key)
+            if isinstance(obj, Service):
+                services.append(obj)
+                continue
+            if isinstance(obj, Pod) and former is None and obj.status.pod_ips:
+                elsewhere.add(key)
+            if isinstance(obj, IPAddress) and former is None:
+                reserved.append(obj.metadata.name)
             try:
-                match obj:
-                    case Service():
-                        services.append(obj)
-                    case Pod():
-                        before = former if isinstance(former, Pod) else None
-                        if before is None and obj.status.pod_ips:
-                            elsewhere.add(key)
-                        away = key in elsewhere or key in self._elsewhere
-                        fresh[key] = object_updates.pod(obj, before, elsewhere=away)
-                    case Deployment():
-                        of = former if isinstance(former, Deployment) else None
-                        fresh[key] = object_updates.deployment(obj, of)
-                    case EndpointSlice():
-                        old = former if isinstance(former, EndpointSlice) else None
-                        fresh[key] = object_updates.endpoint_slice(obj, old)
-                    case Endpoints():
-                        fresh[key] = object_updates.endpoints(obj)
-                    case _:
-                        fresh[key] = obj
+                away = key in elsewhere or key in self._elsewhere
+                fresh[key] = object_updates.stored(obj, former, elsewhere=away)
             except BadInput as error:
                 problems += error.problems
+        self._allocation.use(self._cidrs.ranges(fresh.values()), reserved)
         allocated = self._allocation.admit(services, self._registry.service, problems)
         admitted = Update(upserts=tuple(allocated), deletes=tuple(others))
         try:
@@ -144,7 +141,9 @@ class Cluster:
             if self._cloud:
                 admitted = self._cloud.admit(admitted)
         except BadInput:
-            self._allocation.revert(self._registry.all(Service))
+            self._allocation.revert(
+                self._registry.all(Service), self._cidrs.all_ranges(), self._cidrs.reserved()
+            )
             raise
         self._elsewhere |= elsewhere
         told: dict[ObjectKey, Texts] = {}
@@ -230,6 +229,7 @@ class Cluster:
             if self._scheduling_due:
                 self._scheduling_due = False
                 self._schedule()
+        self._cidrs.reconcile()
         self._assign_balancers()
         due_services, self._services_due = sorted(self._services_due), set()
         for service in due_services:
@@ -335,7 +335,7 @@ class Cluster:
 
         What the API server warned of stays until the object is written again.
         """
-        return self._warnings.by_object(self._registry.pod)
+        return self._warnings.by_object(self._registry.pod, self._cidrs.warnings())
 
     # --- writes, and the controllers they concern ------------------------------------------------
 
@@ -344,6 +344,7 @@ class Cluster:
         former = self._registry.get(object_key(obj))
         changed = self._registry.put(obj)
         if changed:
+            self._cidrs.follow(former, obj)
             self._note(obj)
             if former is not None:
                 self._note(former)
@@ -353,6 +354,7 @@ class Cluster:
         self._elsewhere.discard(key)
         self._warnings.api.pop(key, None)
         if former := self._registry.remove(key):
+            self._cidrs.follow(former, None)
             self._note(former)
 
     def _delete(self, keys: Iterable[ObjectKey], now: str) -> None:
@@ -373,6 +375,12 @@ class Cluster:
                     self._remove(key)
                     self._warnings.api.pop(("Endpoints", *key[1:]), None)
                     self._registry.remove(("Endpoints", *key[1:]))
+                case ServiceCIDR() | IPAddress():
+                    if left := self._cidrs.deleted(obj, now):
+                        self._write(left)
+                    else:
+                        self._remove(key)
+                        self._allocation.free_address(key[2])
                 case _:
                     self._remove(key)
 

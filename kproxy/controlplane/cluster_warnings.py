@@ -22,12 +22,16 @@ class ClusterWarnings:
         self.balancers: dict[ServiceKey, Texts] = {}
         self.unscheduled: dict[ObjectKey, str] = {}
 
-    def by_object(self, pod_of: Callable[[ObjectKey], Pod | None]) -> Mapping[ObjectKey, Texts]:
-        """Return all, those of the API server first.
+    def by_object(
+        self, pod_of: Callable[[ObjectKey], Pod | None], others: Mapping[ObjectKey, Texts]
+    ) -> Mapping[ObjectKey, Texts]:
+        """Return all of these and the `others`; those of the API server come first.
 
         The warning that a Pod of a Deployment has no Node is listed with the Deployment.
         """
         found = dict(self.api)
+        for other, told in others.items():
+            found[other] = (*found.get(other, ()), *told)
         for of in (self.endpoints, self.balancers):
             for service, told in of.items():
                 key = ("Service", *service)

@@ -1,68 +1,112 @@
-"""Cluster IPs from one service CIDR.
+"""Cluster IPs of one family, from its service CIDRs.
 
-Source: pkg/registry/core/service/ipallocator of Kubernetes; KEP-3070 for the bands
+Source: pkg/registry/core/service/ipallocator of Kubernetes (cidrallocator.go, ipallocator.go);
+KEP-1880 for several ranges, KEP-3070 for the bands
 """
 
 from __future__ import annotations
 
 import sys
-from ipaddress import ip_address
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from random import Random
 
-from kproxy.address import Family, family_of_parsed
-from kproxy.api.addresses import parse_cidr
+from kproxy.address import Family, family_of, family_of_parsed
+from kproxy.api.addresses import Address, Network, parse_cidr
 from kproxy.controlplane.pool import Pool, static_band
 from kproxy.errors import BadInput
 
+_LARGEST_IPV6 = 64  # the API server's shortest prefix of a range
+
 
 class IPAllocator:
-    """Allocates addresses of `cidr`, in canonical form.
+    """Allocates addresses, in canonical form, from any of its ranges, which may overlap.
 
-    The network address is never allocated, nor is the broadcast address of an IPv4 range. Refusals
-    are `BadInput` in the words of Kubernetes, without the field, which the caller adds.
+    The network address of a range is never allocated, nor is the broadcast address of an IPv4 one.
+    Refusals are `BadInput` in the words of Kubernetes, without the field, which the caller adds.
     """
 
-    def __init__(self, cidr: str, random: Random) -> None:
-        network = parse_cidr(cidr)
-        if network is None:
-            raise BadInput([f"invalid CIDR address: {cidr}"])
-        self.cidr = str(network)
-        self.family = family_of_parsed(network)
-        self._first = network.network_address + 1
-        size = network.num_addresses
-        spared = 1 if self.family is Family.IPV6 else 2
-        usable = min(max(size - spared, 0), sys.maxsize)  # the API server counts in 63 bits, too
-        self._pool = Pool(usable, static_band(size, divisor=16, most=256), random)
+    def __init__(self, family: Family, random: Random) -> None:
+        self.family = family
+        self._random = random
+        self._taken: set[int] = set()
+        self._pools: list[Pool] = []
 
     @property
     def free(self) -> int:
-        return self._pool.free
+        """The number of free addresses; those in two ranges count twice."""
+        return sum(each.free for each in self._pools)
+
+    def use(self, cidrs: Iterable[str]) -> None:
+        """Allocate from those of `cidrs` that are usable and of this family from now on.
+
+        What is allocated already stays so. Raises BadInput if one is no CIDR.
+        """
+        networks = [_network(each) for each in dict.fromkeys(cidrs)]
+        self._pools = [
+            self._pool(each)
+            for each in networks
+            if family_of_parsed(each) is self.family and is_usable(each)
+        ]
 
     def allocate(self, address: str) -> None:
         """Allocate this address. Raises BadInput if it is allocated already or out of range."""
-        offset = self._offset(address)
-        if offset is None:
-            outside = f"the provided IP ({address}) is not in the valid range"
-            raise BadInput([f"{outside}. The range of valid IPs is {self.cidr}"])
-        if not self._pool.take(offset):
+        number = int(ip_address(address))
+        if not self._is_own(address) or not any(number in each for each in self._pools):
+            raise BadInput(["the provided network does not match the current range"])
+        if number in self._taken:
             raise BadInput(["provided IP is already allocated"])
+        self._taken.add(number)
 
     def allocate_next(self) -> str:
-        """Allocate any free address, first from the upper band. Raises BadInput if none is free."""
-        offset = self._pool.take_next()
-        if offset is None:
-            raise BadInput(["range is full"])
-        return str(self._first + offset)
+        """Allocate any free address of a range, first from its upper band.
+
+        Raises BadInput if none is free. The ranges are tried in random order.
+        """
+        pools = list(self._pools)
+        self._random.shuffle(pools)
+        for each in pools:
+            if (number := each.take_next()) is not None:
+                return str(self._address(number))
+        raise BadInput(["range is full"])
+
+    def reserve(self, address: str) -> None:
+        """Take an address, which others hold, out of use, in range or not."""
+        if self._is_own(address):
+            self._taken.add(int(ip_address(address)))
 
     def release(self, address: str) -> None:
         """Free an address. One that is free already or out of range is no error."""
-        offset = self._offset(address)
-        if offset is not None:
-            self._pool.give_back(offset)
+        if self._is_own(address):
+            self._taken.discard(int(ip_address(address)))
 
-    def _offset(self, address: str) -> int | None:
-        parsed = ip_address(address)
-        if parsed.version != self._first.version:
-            return None
-        offset = int(parsed) - int(self._first)
-        return offset if offset in self._pool else None
+    def _pool(self, network: Network) -> Pool:
+        size = network.num_addresses
+        spared = 1 if self.family is Family.IPV6 else 2
+        usable = min(max(size - spared, 0), sys.maxsize)  # the API server counts in 63 bits, too
+        band = static_band(size, divisor=16, most=256)
+        first = int(network.network_address) + 1
+        return Pool(usable, band, self._random, first=first, taken=self._taken)
+
+    def _address(self, number: int) -> Address:
+        return IPv6Address(number) if self.family is Family.IPV6 else IPv4Address(number)
+
+    def _is_own(self, address: str) -> bool:
+        return family_of(address) is self.family
+
+
+def is_usable(network: Network) -> bool:
+    """Tell whether addresses are allocated from a range: not from an IPv6 one of over 64 bits."""
+    return network.version == 4 or network.prefixlen >= _LARGEST_IPV6
+
+
+def family_of_cidr(cidr: str) -> Family:
+    """Return the family of a range. Raises BadInput if it is no CIDR."""
+    return family_of_parsed(_network(cidr))
+
+
+def _network(cidr: str) -> Network:
+    network = parse_cidr(cidr)
+    if network is None:
+        raise BadInput([f"invalid CIDR address: {cidr}"])
+    return network

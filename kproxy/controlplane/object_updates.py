@@ -1,4 +1,4 @@
-"""The objects that the API server stores when a user updates a Pod, a Deployment or a Service.
+"""The objects that the API server stores when a user creates or updates one.
 
 A user's write changes no status, and keeps what the system has added unless it mentions it: the
 Node of a Pod, its owner.
@@ -18,23 +18,49 @@ from kproxy.api.types import (
     DeploymentStatus,
     Endpoints,
     EndpointSlice,
+    IPAddress,
     KubernetesObject,
     Pod,
     PodSpec,
     PodStatus,
     Service,
+    ServiceCIDR,
     ServiceStatus,
 )
 from kproxy.controlplane.deployments import replicas_of
 from kproxy.controlplane.endpoint_validation import endpoints_problems, slice_problems
 from kproxy.controlplane.field_errors import forbidden
 from kproxy.controlplane.metadata_validation import annotation_problems
+from kproxy.controlplane.service_cidrs import ip_address, service_cidr
 from kproxy.errors import BadInput
 
 _POD_FIXED = (
     "pod updates may not change fields other than `spec.containers[*].image`, `metadata.labels`"
     " and `metadata.annotations`"
 )
+
+
+def stored(
+    wanted: KubernetesObject, former: KubernetesObject | None, *, elsewhere: bool
+) -> KubernetesObject:
+    """Return the object to store, of any kind but Service, which needs to be admitted.
+
+    Raises BadInput if it is invalid. `elsewhere` is for Pods.
+    """
+    match wanted, former:
+        case Pod(), Pod() | None:
+            return pod(wanted, former, elsewhere=elsewhere)
+        case Deployment(), Deployment() | None:
+            return deployment(wanted, former)
+        case EndpointSlice(), EndpointSlice() | None:
+            return endpoint_slice(wanted, former)
+        case Endpoints(), _:
+            return endpoints(wanted)
+        case ServiceCIDR(), ServiceCIDR() | None:
+            return service_cidr(wanted, former)
+        case IPAddress(), IPAddress() | None:
+            return ip_address(wanted, former)
+    return wanted
 
 
 def pod(wanted: Pod, former: Pod | None, *, elsewhere: bool) -> Pod:

@@ -16,20 +16,32 @@ def static_band(size: int, divisor: int, most: int) -> int:
 
 
 class Pool:
-    """The numbers 0..size-1, each taken or free. The lower `reserved` ones are used last."""
+    """Numbers from `first` on, each taken or free. The lower `reserved` ones are used last.
 
-    def __init__(self, size: int, reserved: int, random: Random) -> None:
-        self._size = size
-        self._bands = (range(min(reserved, size), size), range(min(reserved, size)))
-        self._taken: set[int] = set()
+    Pools may share `taken`, so that overlapping ones do not give out the same number.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        reserved: int,
+        random: Random,
+        *,
+        first: int = 0,
+        taken: set[int] | None = None,
+    ) -> None:
+        self._first, self._end = first, first + size
+        middle = first + min(reserved, size)
+        self._bands = (range(middle, self._end), range(first, middle))
+        self._taken = set() if taken is None else taken
         self._random = random
 
     @property
     def free(self) -> int:
-        return self._size - len(self._taken)
+        return self._end - self._first - sum(each in self for each in self._taken)
 
     def __contains__(self, number: int) -> bool:
-        return 0 <= number < self._size
+        return self._first <= number < self._end
 
     def take(self, number: int) -> bool:
         """Take a number; return whether it was free."""
@@ -40,8 +52,6 @@ class Pool:
 
     def take_next(self) -> int | None:
         """Take and return the first free number from a random one on, None if all are taken."""
-        if not self.free:
-            return None
         for band in self._bands:
             if not band:
                 continue

@@ -24,6 +24,16 @@ class ServiceAllocation:
         self._fresh: Callable[[], Allocator] = fresh
         self._allocator = fresh()
 
+    def use(self, cidrs: Iterable[str], reserved: Iterable[str]) -> None:
+        """Allocate cluster IPs from these ranges from now on, but not those that are `reserved`."""
+        self._allocator.use(cidrs)
+        for each in reserved:
+            self._allocator.reserve(each)
+
+    def free_address(self, address: str) -> None:
+        """Free a reserved address."""
+        self._allocator.free_address(address)
+
     def admit(
         self,
         services: Iterable[Service],
@@ -53,10 +63,17 @@ class ServiceAllocation:
     def release(self, service: Service) -> None:
         self._allocator.release(service)
 
-    def revert(self, stored: Iterable[Service]) -> None:
-        """Restore the allocations to what the `stored` Services (all there are) hold."""
+    def revert(
+        self, stored: Iterable[Service], cidrs: Iterable[str], reserved: Iterable[str]
+    ) -> None:
+        """Restore the allocations to what the `stored` Services (all there are) hold.
+
+        `cidrs` are the ranges that these have addresses of. Call `use` for others.
+        """
         self._allocator = self._fresh()
+        self._allocator.use(cidrs)
         self._allocator.remember(stored)
+        self.use(cidrs, reserved)
 
     def _hold(self, service: Service) -> list[Service]:
         """Return stand-ins that hold the stated values of the Service that are free."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kproxy.api.checks import altered
-from kproxy.api.types import KubernetesObject, Service
+from kproxy.api.types import KubernetesObject, Service, ServiceCIDR
 from kproxy.errors import BadInput
-from kproxy.testing import delivered, refused
+from kproxy.testing import delivered, dropped, refused
 from netns_tests.control_plane.plane_lab import (
     V4,
     PlaneLab,
@@ -17,6 +17,7 @@ from netns_tests.control_plane.plane_lab import (
     objects,
     service,
 )
+from netns_tests.modes import Mode
 
 
 def node_ports(lab: PlaneLab, name: str) -> list[int]:
@@ -67,9 +68,10 @@ def test_a_service_keeps_what_it_has(lab: PlaneLab) -> None:
     check_served(lab, "web-1")
 
 
+NO_IP = 'failed to allocate a serviceIP for Service "late": range is full'
 EXHAUSTED = [  # fields of the Services, how many there may be, the refusal of one more
-    ("ipFamilies: [IPv4]", 13, "failed to allocate a serviceIP: range is full"),
-    ("ipFamilies: [IPv6]", 14, "failed to allocate a serviceIP: range is full"),
+    ("ipFamilies: [IPv4]", 13, NO_IP),
+    ("ipFamilies: [IPv6]", 14, NO_IP),
     ("type: NodePort", 8, "failed to allocate a nodePort: range is full"),
 ]
 
@@ -120,6 +122,32 @@ def test_load_balancers_wait_for_an_address(lab: PlaneLab) -> None:
     assert ("Service", "default", "third") not in lab.warnings
     check_served(lab, "web-1", by="third")
     check_served(lab, "web-1", by="second")
+
+
+def a_range(cidr: str) -> KubernetesObject:
+    (found,) = objects(f"""
+        apiVersion: networking.k8s.io/v1
+        kind: ServiceCIDR
+        metadata: {{name: extra}}
+        spec: {{cidrs: [{cidr}]}}
+        """)
+    return found
+
+
+def test_a_range_that_is_added(lab: PlaneLab, mode: Mode) -> None:
+    """Its addresses are served at once; in nftables mode, others in it are dropped."""
+    there, unused = "10.96.0.37", "10.96.0.38"
+    assert lab.connect("shell", unused, 80) == refused("router")
+    stated = small("late", f"clusterIP: {there}")
+    lab.apply([deployment(replicas=1), a_range("10.96.0.32/28"), stated])
+    assert lab.connect("shell", there, 80) == delivered("web-1")
+    outcome = dropped("node-a") if mode.name == "nftables" else refused("router")
+    assert lab.connect("shell", unused, 80) == outcome
+    lab.delete([("ServiceCIDR", "", "extra")])
+    assert lab.connect("shell", there, 80) == delivered("web-1")  # it stays, as it is needed
+    lab.delete([("Service", "default", "late")])
+    assert [each.metadata.name for each in lab.objects(ServiceCIDR)] == ["kubernetes"]
+    assert lab.connect("shell", unused, 80) == refused("router")
 
 
 THREE = ("first", "second", "third")

@@ -72,6 +72,19 @@ SERVICE_CIDR: Manifest = {
     "metadata": {"name": "kubernetes.default"},
     "spec": {"cidrs": ["10.96.0.0/12", "fd00:10:96::/112"]},
 }
+IP_ADDRESS: Manifest = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "IPAddress",
+    "metadata": {"name": "10.96.0.50"},
+    "spec": {
+        "parentRef": {
+            "group": "gateway.networking.k8s.io",
+            "resource": "gateways",
+            "namespace": "shop",
+            "name": "edge",
+        }
+    },
+}
 INGRESS: Manifest = {
     "apiVersion": "networking.k8s.io/v1",
     "kind": "Ingress",
@@ -153,7 +166,7 @@ DEPLOYMENT: Manifest = {
         },
     },
 }
-ALL = (SERVICE, SLICE, ENDPOINTS, SERVICE_CIDR, INGRESS, DEPLOYMENT, NODE, POD)
+ALL = (SERVICE, SLICE, ENDPOINTS, SERVICE_CIDR, IP_ADDRESS, INGRESS, DEPLOYMENT, NODE, POD)
 
 
 def edited(manifest: Manifest, path: str, value: object) -> Manifest:

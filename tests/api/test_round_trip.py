@@ -37,6 +37,7 @@ PATHS = [  # where something odd is put; the first step is the kind it exists in
     "Endpoints.subsets[0].addresses[0]",
     "ServiceCIDR.spec.cidrs",
     "ServiceCIDR.spec.cidrs[1]",
+    "IPAddress.spec.parentRef",
     "Ingress.spec.defaultBackend",
     "Ingress.spec.rules[0].http.paths[0]",
     "Ingress.spec.rules[0].http.paths[0].backend",

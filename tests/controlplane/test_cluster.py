@@ -108,8 +108,10 @@ def test_changes_are_returned_once_and_as_they_are() -> None:
         "Pod",
         "EndpointSlice",
         "Endpoints",
+        "ServiceCIDR",
+        "IPAddress",
     }
-    assert len(first.upserts) == 7
+    assert len(first.upserts) == 9
     assert not played.cluster.take_changes()
     played.set_ready("web", False)
     played.set_ready("web", True)
@@ -126,6 +128,7 @@ def test_changes_are_returned_once_and_as_they_are() -> None:
     assert sorted(each[0] for each in played.cluster.take_changes().deletes) == [
         "EndpointSlice",
         "Endpoints",
+        "IPAddress",
         "Service",
     ]
 

@@ -19,6 +19,7 @@ from kproxy.api.types import (
     EndpointSlice,
     EndpointSubset,
     Ingress,
+    IPAddress,
     KubernetesObject,
     Metadata,
     Node,
@@ -58,6 +59,7 @@ KINDS: list[type[Any]] = [
     Endpoints,
     Ingress,
     ServiceCIDR,
+    IPAddress,
 ]
 NAMES = ("web", "shop")
 SPECS: list[dict[str, Any]] = [
@@ -165,11 +167,12 @@ def allocations(cluster: Cluster) -> Iterable[list[object]]:
 
 
 def by_people(cluster: Cluster) -> list[KubernetesObject]:
-    """Return the objects without those that only controllers of endpoints write."""
+    """Return the objects without those that only controllers and the API server write."""
     return [
         each
         for each in contents(cluster).values()
-        if not (isinstance(each, EndpointSlice) and not is_by_hand(each))
+        if not isinstance(each, IPAddress)
+        and not (isinstance(each, EndpointSlice) and not is_by_hand(each))
         and not (
             isinstance(each, Endpoints) and each.metadata.labels.get(MANAGED_BY_LABEL) == CONTROLLER
         )

@@ -7,12 +7,15 @@ from random import Random
 
 import pytest
 
-from kproxy.controlplane.ip_allocator import IPAllocator
+from kproxy.controlplane.ip_allocator import IPAllocator, family_of_cidr
 from kproxy.errors import BadInput
 
 
-def allocator(cidr: str, seed: int = 0) -> IPAllocator:
-    return IPAllocator(cidr, Random(seed))
+def allocator(*cidrs: str, seed: int = 0) -> IPAllocator:
+    """Return an allocator of the first range's family."""
+    ips = IPAllocator(family_of_cidr(cidrs[0]), Random(seed))
+    ips.use(cidrs)
+    return ips
 
 
 def drain(ips: IPAllocator, count: int | None = None) -> list[str]:
@@ -63,27 +66,63 @@ def test_bands(cidr: str, size: int, static: int, first: str, dynamic: str, last
         ips.allocate_next()
 
 
-REFUSED = [  # cidr, address -> told
-    ("10.96.0.0/24", "10.96.0.0", "10.96.0.0/24"),
-    ("10.96.0.0/24", "10.96.0.255", "10.96.0.0/24"),
-    ("10.96.0.0/24", "10.97.0.1", "10.96.0.0/24"),
-    ("10.96.0.9/24", "10.97.0.1", "10.96.0.0/24"),
-    ("10.96.0.0/24", "fd00::1", "10.96.0.0/24"),
-    ("10.96.0.0/31", "10.96.0.1", "10.96.0.0/31"),
-    ("10.96.0.0/32", "10.96.0.0", "10.96.0.0/32"),
-    ("fd00:10:96::/112", "fd00:10:96::", "fd00:10:96::/112"),
-    ("fd00:10:96::/108", "fd00:10:96::10:0", "fd00:10:96::/108"),
-    ("fd00:10:96::/112", "10.96.0.1", "fd00:10:96::/112"),
+REFUSED = [  # ranges, address
+    (["10.96.0.0/24"], "10.96.0.0"),
+    (["10.96.0.0/24"], "10.96.0.255"),
+    (["10.96.0.0/24"], "10.97.0.1"),
+    (["10.96.0.9/24"], "10.97.0.1"),
+    (["10.96.0.0/24"], "fd00::1"),
+    (["10.96.0.0/31"], "10.96.0.1"),
+    (["10.96.0.0/32"], "10.96.0.0"),
+    (["fd00:10:96::/112"], "fd00:10:96::"),
+    (["fd00:10:96::/108"], "fd00:10:96::10:0"),
+    (["fd00:10:96::/112"], "10.96.0.1"),
+    (["10.96.0.0/24", "10.97.0.0/24"], "10.98.0.1"),
+    (["10.96.0.0/24", "10.97.0.0/24"], "10.97.0.255"),
+    (["10.96.0.0/24", "fd00::/112"], "fd00::1"),  # of another family
+    (["fd00::/112", "fd01::/63"], "fd01::1"),  # too large a range
 ]
 
 
-@pytest.mark.parametrize(("cidr", "address", "told"), REFUSED)
-def test_out_of_range(cidr: str, address: str, told: str) -> None:
+@pytest.mark.parametrize(("cidrs", "address"), REFUSED)
+def test_out_of_range(cidrs: list[str], address: str) -> None:
+    ips = allocator(*cidrs)
+    free = ips.free
     with pytest.raises(BadInput) as refused:
-        allocator(cidr).allocate(address)
-    assert refused.value.problems == [
-        f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {told}"
+        ips.allocate(address)
+    assert refused.value.problems == ["the provided network does not match the current range"]
+    assert ips.free == free
+
+
+def test_overlapping_ranges_share_their_addresses() -> None:
+    ips = allocator("10.96.0.0/29", "10.96.0.0/28", "10.96.0.0/29")
+    ips.allocate("10.96.0.7")  # the broadcast address of the first
+    assert sorted(map(ip_address, drain(ips, 13))) == [
+        ip_address(f"10.96.0.{i}") for i in range(1, 15) if i != 7
     ]
+    with pytest.raises(BadInput, match=r"^range is full$"):
+        ips.allocate_next()
+
+
+def test_all_ranges_are_used() -> None:
+    ips = allocator("10.96.0.0/30", "10.97.0.0/30")
+    assert sorted(drain(ips)) == ["10.96.0.1", "10.96.0.2", "10.97.0.1", "10.97.0.2"]
+    ips.use(["10.97.0.0/30", "10.98.0.0/30"])
+    assert drain(ips, 1) + drain(ips, 1) != []
+    with pytest.raises(BadInput, match=r"^range is full$"):
+        ips.allocate_next()
+    ips.release("10.96.0.1")  # in no range any more
+    with pytest.raises(BadInput, match="does not match"):
+        ips.allocate("10.96.0.1")
+
+
+def test_reserved_addresses_are_not_given_out() -> None:
+    ips = allocator("10.96.0.0/30")
+    for address in ("10.96.0.1", "192.0.2.1", "fd00::1"):
+        ips.reserve(address)
+    assert drain(ips, 1) == ["10.96.0.2"]
+    ips.release("10.96.0.1")
+    assert drain(ips, 1) == ["10.96.0.1"]
 
 
 @pytest.mark.parametrize("cidr", ["10.96.0.0", "10.96.0.0/33", "services", ""])
@@ -105,5 +144,5 @@ def test_an_address_is_given_out_once_until_it_is_released() -> None:
 
 
 def test_the_order_is_that_of_the_seed() -> None:
-    orders = [drain(allocator("10.96.0.0/16", seed), 5) for seed in (1, 1, 2)]
+    orders = [drain(allocator("10.96.0.0/16", seed=seed), 5) for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]

@@ -24,8 +24,16 @@ from math import inf
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from kproxy.api.types import EndpointSlice, Ingress, KubernetesObject, Node, Service
+from kproxy.api.types import (
+    EndpointSlice,
+    Ingress,
+    KubernetesObject,
+    Node,
+    Service,
+    ServiceCIDR,
+)
 from kproxy.backend import SyncReport
+from kproxy.controlplane import service_cidrs
 from kproxy.controlplane.cluster import Cluster
 from kproxy.dns.resolv import resolv_conf
 from kproxy.errors import BadInput
@@ -39,7 +47,13 @@ from kproxy.store import ObjectKey, Update, object_key
 
 log = logging.getLogger("kproxy")
 _T = TypeVar("_T", bound=KubernetesObject)
-_WATCHED = (Service, EndpointSlice, Node, Ingress)  # by proxies, load balancers and ingresses
+_WATCHED = (
+    Service,
+    EndpointSlice,
+    Node,
+    Ingress,
+    ServiceCIDR,
+)  # by proxies, load balancers and ingresses
 _WATCHED_KINDS = frozenset(each.__name__ for each in _WATCHED)
 _CLOSE = ""
 _LONGEST_PAUSE_S = 3600.0  # then it looks again: manifests may ask for more than Python can wait
@@ -57,8 +71,8 @@ class ControlPlane:
         followers: Followers,
         nameservers: Sequence[str],
     ) -> None:
-        """Take the `followers` of Services, EndpointSlices, Nodes and Ingresses, and the addresses
-        of the cluster's DNS (`nameservers`).
+        """Take the `followers` of Services, EndpointSlices, Nodes, Ingresses and ServiceCIDRs, and
+        the addresses of the cluster's DNS (`nameservers`).
         """
         self._cluster = cluster
         self._kubelet = kubelet
@@ -74,7 +88,7 @@ class ControlPlane:
     def start(self, own: Iterable[KubernetesObject]) -> None:
         """Start with the lab's `own` objects. Raises BadInput, and what syncing raises."""
         own = tuple(own)
-        self._own = frozenset(map(object_key, own))
+        self._own = frozenset(map(object_key, own)) | {service_cidrs.DEFAULT}
         self._thread.start()
         with self._changing():
             self._cluster.apply(own)
