@@ -26,6 +26,7 @@ from kproxy.api.types import (
     Pod,
     Service,
     ServiceCIDR,
+    ServiceCIDRSpec,
 )
 from kproxy.controlplane import members
 from kproxy.controlplane.admission import Allocator
@@ -71,6 +72,7 @@ SPECS: list[dict[str, Any]] = [
     {"type": "NodePort", "clusterIP": "10.96.0.9", "ports": [{"port": 80, "nodePort": 30080}]},
     {"ipFamilyPolicy": "RequireDualStack", "publishNotReadyAddresses": True},
     {"ipFamilyPolicy": "SingleStack"},
+    {"clusterIP": "10.200.0.5", "clusterIPs": ["10.200.0.5"]},
     {"clusterIP": "None"},
     {"selector": {}},
     {"selector": {"version": "2"}},
@@ -80,6 +82,7 @@ SPECS: list[dict[str, Any]] = [
 ]
 STRATEGIES = [rolling("25%", "25%"), rolling(0, 1), rolling(1, 0), {"type": "Recreate"}]
 ADDRESS = "10.9.0.{}"
+RANGES = ("10.200.0.0/28", "10.200.0.0/24", "10.200.0.4/30")
 
 
 class History:
@@ -163,7 +166,13 @@ def allocations(cluster: Cluster) -> Iterable[list[object]]:
         if number
     ]
     yield [ip.ip for each in services for ip in each.status.load_balancer.ingress]
-    Allocator((V4, V6), Random(0)).remember(services)
+    allocator = Allocator((V4, V6), Random(0))
+    allocator.use(cidr for each in cluster.objects(ServiceCIDR) for cidr in each.spec.cidrs)
+    allocator.remember(services)
+    addresses = [each.metadata.name for each in cluster.objects(IPAddress)]
+    assert sorted(addresses) == sorted(
+        ip for each in services for ip in each.spec.cluster_ips if ip != "None"
+    )
 
 
 def by_people(cluster: Cluster) -> list[KubernetesObject]:
@@ -243,6 +252,18 @@ def _write_endpoints(played: Played, name: str, which: int, _: int) -> None:
     played.apply(Endpoints(metadata=Metadata(name=name), subsets=(subset,)))
 
 
+def _write_range(played: Played, _: str, which: int, how: int) -> None:
+    """Write one of three overlapping ranges; some have a second family."""
+    cidrs = (RANGES[which % 3], f"fd0{which % 3}::/120")[: 1 + how % 2]
+    metadata = Metadata(name=f"range-{which % 4}", namespace="")
+    played.apply(ServiceCIDR(metadata=metadata, spec=ServiceCIDRSpec(cidrs=cidrs)))
+
+
+def _delete_range(played: Played, _: str, which: int, how: int) -> None:
+    name = "kubernetes" if how % 9 == 0 else f"range-{which % 4}"
+    played.delete(("ServiceCIDR", "", name))
+
+
 def _delete_pod(played: Played, _: str, which: int, __: int) -> None:
     if found := _some_pod(played, which):
         played.delete(object_key(found))
@@ -274,6 +295,8 @@ EDITS: dict[str, Callable[[Played, str, int, int], Any]] = {
     "write node": _write_node,
     "write slice": _write_slice,
     "write endpoints": _write_endpoints,
+    "write range": _write_range,
+    "delete range": _delete_range,
     "delete service": _delete("Service"),
     "delete deployment": _delete("Deployment"),
     "delete endpoints": _delete("Endpoints"),
