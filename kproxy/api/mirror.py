@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kproxy.address import Family, family_of
+from kproxy.api.addresses import canonical_ip
 from kproxy.api.repack import repacked
 from kproxy.api.types import (
     SERVICE_NAME_LABEL,
@@ -26,15 +27,16 @@ def mirror(endpoints: Endpoints) -> list[EndpointSlice]:
 
 
 def slices_of(meta: Metadata, subsets: Iterable[EndpointSubset]) -> list[EndpointSlice]:
-    """Return one slice for each subset and address family that has addresses."""
+    """Return one slice for each subset and address family that has addresses, made canonical."""
     slices = []
     for number, subset in enumerate(subsets):
         families: dict[Family, list[Endpoint]] = {family: [] for family in Family}
         for ready, addresses in ((True, subset.addresses), (False, subset.not_ready_addresses)):
             for address in addresses:
-                families[family_of(address.ip)].append(
+                ip = canonical_ip(address.ip)
+                families[family_of(ip)].append(
                     Endpoint(
-                        addresses=(address.ip,),
+                        addresses=(ip,),
                         conditions=EndpointConditions(ready=ready),
                         hostname=address.hostname or None,
                         target_ref=address.target_ref,

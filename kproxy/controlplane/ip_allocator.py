@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from random import Random
 
-from kproxy.address import Family, family_of, family_of_parsed
-from kproxy.api.addresses import Address, Network, parse_cidr
+from kproxy.address import Family, family_of_parsed
+from kproxy.api.addresses import Address, Network, parse_cidr, parse_ip
 from kproxy.controlplane.pool import Pool, static_band
 from kproxy.errors import BadInput
 
@@ -20,7 +20,7 @@ _LARGEST_IPV6 = 64  # the API server's shortest prefix of a range
 
 
 class IPAllocator:
-    """Allocates addresses, in canonical form, from any of its ranges, which may overlap.
+    """Allocates addresses from any of its ranges, which may overlap.
 
     The network address of a range is never allocated, nor is the broadcast address of an IPv4 one.
     Refusals are `BadInput` in the words of Kubernetes, without the field, which the caller adds.
@@ -51,8 +51,8 @@ class IPAllocator:
 
     def allocate(self, address: str) -> None:
         """Allocate this address. Raises BadInput if it is allocated already or out of range."""
-        number = int(ip_address(address))
-        if not self._is_own(address) or not any(number in each for each in self._pools):
+        number = self._number(address)
+        if number is None or not any(number in each for each in self._pools):
             raise BadInput(["the provided network does not match the current range"])
         if number in self._taken:
             raise BadInput(["provided IP is already allocated"])
@@ -72,13 +72,13 @@ class IPAllocator:
 
     def reserve(self, address: str) -> None:
         """Take an address, which others hold, out of use, in range or not."""
-        if self._is_own(address):
-            self._taken.add(int(ip_address(address)))
+        if (number := self._number(address)) is not None:
+            self._taken.add(number)
 
     def release(self, address: str) -> None:
         """Free an address. One that is free already or out of range is no error."""
-        if self._is_own(address):
-            self._taken.discard(int(ip_address(address)))
+        if (number := self._number(address)) is not None:
+            self._taken.discard(number)
 
     def _pool(self, network: Network) -> Pool:
         size = network.num_addresses
@@ -91,8 +91,10 @@ class IPAllocator:
     def _address(self, number: int) -> Address:
         return IPv6Address(number) if self.family is Family.IPV6 else IPv4Address(number)
 
-    def _is_own(self, address: str) -> bool:
-        return family_of(address) is self.family
+    def _number(self, address: str) -> int | None:
+        """Return the number of an address, however it is written; None if of another family."""
+        found = parse_ip(address)
+        return int(found) if found and family_of_parsed(found) is self.family else None
 
 
 def is_usable(network: Network) -> bool:

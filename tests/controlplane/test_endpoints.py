@@ -303,6 +303,7 @@ MERGED = [  # subsets -> endpoints of each slice with its ports; "!" is not read
         [("10.0.0.1", "dns http")],
     ),
     ([a_subset("fd00::1", "fd00::1", HTTP80)], [("fd00::1!", "http")]),
+    ([a_subset("FD00::0:1 10.0.0.01", "", HTTP80)], [("10.0.0.1", "http"), ("fd00::1", "http")]),
     ([a_subset("10.0.0.1", "10.0.0.1")], [("10.0.0.1!", "")]),
 ]
 

@@ -116,6 +116,16 @@ def test_all_ranges_are_used() -> None:
         ips.allocate("10.96.0.1")
 
 
+@pytest.mark.parametrize("written", ["10.96.0.05", "::ffff:10.96.0.5"])
+def test_an_address_is_the_same_however_it_is_written(written: str) -> None:
+    ips = allocator("10.96.0.0/24")
+    ips.allocate(written)
+    with pytest.raises(BadInput, match="already allocated"):
+        ips.allocate("10.96.0.5")
+    ips.release(written)
+    ips.allocate("10.96.0.5")
+
+
 def test_reserved_addresses_are_not_given_out() -> None:
     ips = allocator("10.96.0.0/30")
     for address in ("10.96.0.1", "192.0.2.1", "fd00::1"):
