@@ -28,6 +28,7 @@ from kproxy.api.types import (
     Service,
 )
 from kproxy.controlplane import deployments, members, object_updates, service_endpoints
+from kproxy.controlplane.field_errors import refusal
 from kproxy.controlplane.load_balancers import LoadBalancers
 from kproxy.controlplane.port_allocator import NODE_PORTS
 from kproxy.controlplane.registry import DEPLOYMENT, Registry, owner_of
@@ -127,9 +128,10 @@ class Cluster:
                         old = former if isinstance(former, EndpointSlice) else None
                         fresh[key] = object_updates.endpoint_slice(obj, old)
                     case Endpoints():
-                        fresh[key] = object_updates.endpoints(obj)
+                        subsets = former if isinstance(former, Endpoints) else None
+                        fresh[key] = object_updates.endpoints(obj, subsets)
                     case _:
-                        fresh[key] = obj
+                        fresh[key] = object_updates.other(obj, former)
             except BadInput as error:
                 problems += error.problems
         allocated = self._allocation.admit(services, self._registry.service, problems)
@@ -186,7 +188,7 @@ class Cluster:
         if replicas < 0:
             least = "must be greater than or equal to 0"
             told = f"spec.replicas: Invalid value: {replicas}: {least}"
-            raise object_updates.refused(found, [told])
+            raise refusal(found, [told])
         self._write(altered(found, spec=altered(found.spec, replicas=replicas)))
 
     # --- the kubelet -----------------------------------------------------------------------------
