@@ -21,9 +21,6 @@ from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-# Matches every special address, and few others.
-_MAYBE_SPECIAL = re.compile(r"0\.|127\.|169\.254\.|224\.|::1?$|f[ef]")
-_LINK_LOCAL_MULTICAST = {4: ip_network("224.0.0.0/24"), 6: ip_network("ff02::/16")}
 _LEADING_ZEROS = re.compile(r"(?<![0-9])0+(?=[0-9])")
 _PREFIX_LENGTH = re.compile(r"[0-9]{1,3}")
 _MAPPED_BITS = 96  # of ::ffff:a.b.c.d before the IPv4 address
@@ -43,28 +40,6 @@ def parse_ip(text: str) -> Address | None:
     if isinstance(address, IPv6Address):
         return None if address.scope_id else address.ipv4_mapped or address
     return address
-
-
-def special_problem(text: str) -> str:
-    """Return why a canonical address cannot be an endpoint's or external IP; "" if it can.
-
-    Source: pkg/apis/core/validation (ValidateNonSpecialIP, ValidateEndpointIP)
-    """
-    if not _MAYBE_SPECIAL.match(text):
-        return ""
-    found = ip_address(text)
-    for special, told in (
-        (found.is_unspecified, f"unspecified ({text})"),
-        (found.is_loopback, "in the loopback range (127.0.0.0/8, ::1/128)"),
-        (found.is_link_local, "in the link-local range (169.254.0.0/16, fe80::/10)"),
-        (
-            found in _LINK_LOCAL_MULTICAST[found.version],
-            "in the link-local multicast range (224.0.0.0/24, ff02::/16)",
-        ),
-    ):
-        if special:
-            return f"may not be {told}"
-    return ""
 
 
 def parse_cidr(text: str) -> Network | None:

@@ -19,21 +19,31 @@ class Unread(Base, frozen=True, kw_only=True):
 
 
 class OwnerReference(Base, frozen=True, kw_only=True):
-    kind: str
-    name: str
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
 
 
 class Metadata(Base, frozen=True, kw_only=True):
     name: str = ""
+    generate_name: str = ""
     namespace: str = "default"
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     owner_references: tuple[OwnerReference, ...] = ()
     finalizers: tuple[str, ...] = ()
     deletion_timestamp: str | None = None
+    generation: int = 0
 
 
 class ObjectReference(Base, frozen=True, kw_only=True):
+    api_version: str = ""
     kind: str = ""
     namespace: str = ""
     name: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    field_path: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TypeVar
 
 from msgspec import Struct
@@ -17,7 +17,7 @@ from kproxy.api.names import (
     service_name_problem,
     subdomain_problem,
 )
-from kproxy.api.problems import Report, shown, step
+from kproxy.api.problems import Report, one_of, shown, step
 from kproxy.api.types import Metadata
 
 _S = TypeVar("_S", bound=Struct)
@@ -43,6 +43,12 @@ def check_metadata(
     namespace = metadata.namespace or "default"
     check_name(report, "metadata.namespace", namespace, service_name_problem)
     return altered(metadata, namespace=namespace)
+
+
+def in_namespace(obj: _S) -> _S:
+    """Return the object in the namespace `default` if it names none."""
+    metadata: Metadata = obj.metadata  # type: ignore[attr-defined]
+    return altered(obj, metadata=altered(metadata, namespace=metadata.namespace or "default"))
 
 
 def check_labels(report: Report, field: str, labels: Mapping[str, str]) -> None:
@@ -77,6 +83,11 @@ def check_port_or_name(report: Report, field: str, port: int | str) -> None:
 def check_port(report: Report, field: str, number: int) -> None:
     if not 1 <= number <= MAX_PORT:
         report.add(field, f"{shown(number)} is not in 1..{MAX_PORT}")
+
+
+def check_choice(report: Report, field: str, text: str | None, choices: Sequence[str]) -> None:
+    if text is not None and text not in choices:
+        report.add(field, f"expected {one_of(choices)}, got {shown(text)}")
 
 
 def check_ip(report: Report, field: str, text: str) -> str:

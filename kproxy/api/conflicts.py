@@ -22,8 +22,10 @@ class Found(NamedTuple):
     obj: KubernetesObject | None = None
 
 
-def report_conflicts(found: Iterable[Found]) -> None:
-    """Report, at the later of two objects, what the earlier one holds already."""
+def report_conflicts(found: Iterable[Found], *, held: bool = True) -> None:
+    """Report, at the later of two objects, what the earlier one has already: its name; and if
+    `held`, ports and addresses.
+    """
     objects: dict[tuple[str, str, str], str] = {}
     ports: dict[tuple[str, int], Owner] = {}
     addresses: dict[str, Owner] = {}
@@ -36,7 +38,7 @@ def report_conflicts(found: Iterable[Found]) -> None:
             if first != where:
                 report.add("metadata.name", f"{_name(obj)} is defined already, at {first}")
                 continue  # its ports and addresses would conflict with its own
-        if isinstance(obj, Service) and obj.spec.type != "ExternalName":
+        if held and isinstance(obj, Service) and obj.spec.type != "ExternalName":
             _report_ports(obj, where, report, ports)
             _report_addresses(obj, where, report, addresses)
 

@@ -1,4 +1,9 @@
-"""Decodes manifests into objects, fills in defaults and checks them.
+"""Decodes manifests into objects.
+
+`decode` and `load` read what users submit to a control plane, as the API server does for kubectl:
+field names and types must be right. What Services and their endpoints say is left as it is; the
+control plane judges it. `decode_texts` and `read` read what is stored, as kube-proxy does: defaults
+are filled in, addresses made canonical, and what a proxy could not use is reported.
 
 Faults of a manifest are not raised: each becomes a line
 `file:document: field: problem`. Documents count from 1, an item of a list is
@@ -7,13 +12,14 @@ Faults of a manifest are not raised: each becomes a line
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
 
+from kproxy.api.checks import in_namespace
 from kproxy.api.conflicts import Found, report_conflicts
 from kproxy.api.deployment_rules import check_deployment
 from kproxy.api.documents import Item, ListKind, items_of, plain, wrong_version
@@ -24,6 +30,7 @@ from kproxy.api.pod_rules import check_pod
 from kproxy.api.problems import Problem, Report, shown
 from kproxy.api.service_cidr_rules import check_ip_address, check_service_cidr
 from kproxy.api.service_rules import check_service
+from kproxy.api.strict import parse, refusal
 from kproxy.api.structure import build
 from kproxy.api.types import (
     Deployment,
@@ -76,6 +83,7 @@ _KINDS = {
     "Deployment": _kind("apps/v1", Deployment, check_deployment),
 }
 KINDS = frozenset(_KINDS)
+_ADMITTED = frozenset({"Service", "EndpointSlice", "Endpoints"})  # wholly by the control plane
 PROXY_KINDS = KINDS - {"Pod", "Deployment", "IPAddress"}  # only labs have a use for these
 _LISTS = {"List": ListKind("v1")} | {
     f"{name}List": ListKind(kind.api_version, name) for name, kind in _KINDS.items()
@@ -83,12 +91,14 @@ _LISTS = {"List": ListKind("v1")} | {
 
 
 def decode(text: str | bytes, where: str) -> Decoded:
-    """Return the objects of one manifest: YAML documents or JSON. `where` is its name."""
-    return decode_texts({where: text}, KINDS)
+    """Return the submitted objects of one manifest: YAML documents or JSON. `where` is its name."""
+    reader = _Reader(KINDS, submitted=True)
+    reader.read(text, where)
+    return reader.decoded()
 
 
 def decode_texts(texts: Mapping[str, str | bytes], kinds: frozenset[str] = PROXY_KINDS) -> Decoded:
-    """Return the objects of several manifests by name, checked also against each other.
+    """Return the stored objects of several manifests by name, checked also against each other.
 
     Kinds not in `kinds` are skipped with a notice; by default, those a service proxy does not need.
     """
@@ -98,12 +108,14 @@ def decode_texts(texts: Mapping[str, str | bytes], kinds: frozenset[str] = PROXY
     return reader.decoded()
 
 
-def load(paths: Iterable[str | Path]) -> Decoded:
-    """Return the objects of files and of folders (of the manifests directly in them, by name).
+def load(paths: Iterable[str | Path], *, stored: bool = False) -> Decoded:
+    """Return the objects of files and of folders (the manifests directly in them, by name).
+
+    They are submitted ones, or `stored` ones, as a proxy reads them.
 
     A file that cannot be read is a problem like any other. A file named twice is read once.
     """
-    reader = _Reader(KINDS)
+    reader = _Reader(KINDS, submitted=not stored)
     for path in dict.fromkeys(Path(path) for path in paths):
         try:
             files = manifest_files(path) if path.is_dir() else [path]
@@ -117,6 +129,22 @@ def load(paths: Iterable[str | Path]) -> Decoded:
     return reader.decoded()
 
 
+def as_read(obj: KubernetesObject) -> KubernetesObject:
+    """Return an object that a control plane has admitted, as kube-proxy reads it."""
+    return _KINDS[type(obj).__name__].check(obj, Report())
+
+
+def read(objects: Iterable[KubernetesObject]) -> Decoded:
+    """Return objects that nothing has admitted, as kube-proxy reads them, and their problems."""
+    found = []
+    for obj in objects:
+        report = Report()
+        kind = type(obj).__name__
+        where = f"{kind} {obj.metadata.name}"
+        found.append(Found(where, report, _KINDS[kind].check(obj, report)))
+    return _decoded(found, ())
+
+
 def manifest_files(folder: Path) -> list[Path]:
     """Return the manifests directly in a folder by name, without hidden ones. Raises OSError."""
     return sorted(
@@ -127,10 +155,11 @@ def manifest_files(folder: Path) -> list[Path]:
 
 
 class _Reader:
-    """Collects the objects of several files."""
+    """Collects the objects of several files, stored or `submitted` ones."""
 
-    def __init__(self, kinds: frozenset[str]) -> None:
+    def __init__(self, kinds: frozenset[str], *, submitted: bool = False) -> None:
         self._kinds = kinds
+        self._submitted = submitted
         self._files: set[Path] = set()
         self._found: list[Found] = []
         self._skipped: set[str] = set()
@@ -154,7 +183,7 @@ class _Reader:
             elif isinstance(item.kind, str) and item.kind and item.kind not in self._kinds:
                 self._skip(item)
             else:
-                self._found.append(_judge(item, item.value))
+                self._found.append(_judge(item, item.value, submitted=self._submitted))
 
     def refuse(self, path: Path, error: OSError | ValueError) -> None:
         if isinstance(error, FileNotFoundError):
@@ -167,15 +196,8 @@ class _Reader:
         self._notices.append(text)
 
     def decoded(self) -> Decoded:
-        report_conflicts(self._found)
-        return Decoded(
-            tuple(each.obj for each in self._found if each.obj and not each.report.problems),
-            tuple(line.at(each.where) for each in self._found for line in each.report.problems),
-            (
-                *self._notices,
-                *(line.at(each.where) for each in self._found for line in each.report.notices),
-            ),
-        )
+        report_conflicts(self._found, held=not self._submitted)
+        return _decoded(self._found, self._notices)
 
     def _skip(self, item: Item) -> None:
         """Skip an object of another kind with its faults, but report faults of the text itself."""
@@ -187,8 +209,19 @@ class _Reader:
             self._found.append(Found(item.where, Report(item.problems)))
 
 
-def _judge(item: Item, value: dict[str, Any] | Raw) -> Found:
-    """Decode and check one object; a kind that is unknown or missing is reported."""
+def _decoded(found: Sequence[Found], notices: Iterable[str]) -> Decoded:
+    return Decoded(
+        tuple(each.obj for each in found if each.obj and not each.report.problems),
+        tuple(line.at(each.where) for each in found for line in each.report.problems),
+        (*notices, *(line.at(each.where) for each in found for line in each.report.notices)),
+    )
+
+
+def _judge(item: Item, value: dict[str, Any] | Raw, *, submitted: bool) -> Found:
+    """Decode one object, and check it if it is a stored one or a control plane does not.
+
+    A kind that is unknown or missing is reported.
+    """
     if not isinstance(item.kind, str) or item.kind not in _KINDS:
         text = f"expected a string, got {shown(item.kind)}" if item.kind else "missing"
         return Found(item.where, Report([*item.problems, Problem("kind", text)]))
@@ -196,9 +229,25 @@ def _judge(item: Item, value: dict[str, Any] | Raw) -> Found:
     if item.api_version != kind.api_version:
         problem = wrong_version(item.api_version, kind.api_version)
         return Found(item.where, Report([*item.problems, problem]))
+    if submitted:
+        if isinstance(value, Raw):
+            value = parse(value)
+        if told := refusal(value, item.kind, kind.api_version):
+            return Found(item.where, Report([*item.problems, Problem("", told)]))
     obj, malformed = _decode(value, kind)
     report = Report([*item.problems, *malformed])
-    return Found(item.where, report, kind.check(obj, report))
+    if not submitted:
+        return Found(item.where, report, kind.check(obj, report))
+    if item.kind in _ADMITTED:
+        return Found(item.where, report, in_namespace(obj))
+    obj = kind.check(obj, report)
+    report.problems = [each for each in report.problems if not _is_admitted(each)]
+    return Found(item.where, report, obj)
+
+
+def _is_admitted(problem: Problem) -> bool:
+    """Tell whether the control plane judges that field, whatever the kind."""
+    return problem.field.startswith("metadata.")
 
 
 def _decode(value: dict[str, Any] | Raw, kind: _Kind) -> tuple[Any, list[Problem]]:

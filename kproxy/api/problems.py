@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 _SHOWN_CHARACTERS = 80
@@ -42,6 +42,10 @@ class Report:
         return bool(self._malformed) and any(
             _contains(field, each) or _contains(each, field) for each in self._malformed
         )
+
+
+def one_of(choices: Sequence[str]) -> str:
+    return f"{', '.join(choices[:-1])} or {choices[-1]}" if len(choices) > 1 else choices[0]
 
 
 def shown(value: object) -> str:

@@ -16,16 +16,17 @@ Offers = Mapping[EndpointPort | None, Mapping[EndpointAddress, bool]]
 def repacked(subsets: Iterable[EndpointSubset]) -> tuple[EndpointSubset, ...]:
     """Return the same endpoints in their canonical form.
 
-    Addresses with the same IP are one, and the first of them counts.
+    Addresses with the same IP and UID are one, and the first of them counts.
     """
-    first: dict[str, EndpointAddress] = {}
+    first: dict[tuple[str, str], EndpointAddress] = {}
     offers: dict[EndpointPort | None, dict[EndpointAddress, bool]] = {}
     for subset in subsets:
         for port in subset.ports or (None,):
             offer = offers.setdefault(port, {})
             for ready, found in ((True, subset.addresses), (False, subset.not_ready_addresses)):
                 for each in found:
-                    address = first.setdefault(each.ip, each)
+                    uid = each.target_ref.uid if each.target_ref else ""
+                    address = first.setdefault((each.ip, uid), each)
                     offer[address] = offer.get(address, True) and ready
     return packed(offers)
 

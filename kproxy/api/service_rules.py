@@ -7,10 +7,11 @@ Source: pkg/apis/core/validation/validation.go (ValidateService), pkg/apis/core/
 
 from __future__ import annotations
 
-from kproxy.address import family_of
+from kproxy.address import Family, family_of
 from kproxy.api.addresses import canonical_ip
 from kproxy.api.checks import (
     altered,
+    check_choice,
     check_cidr,
     check_ip,
     check_metadata,
@@ -24,12 +25,23 @@ from kproxy.api.types import (
     ClientIPConfig,
     LoadBalancerStatus,
     Service,
+    ServicePort,
     ServiceSpec,
     SessionAffinityConfig,
 )
 
 HEADLESS = "None"
+TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
+FAMILY_POLICIES = ("SingleStack", "PreferDualStack", "RequireDualStack")
+POLICIES = ("Cluster", "Local")
+AFFINITIES = ("None", "ClientIP")
+DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
+IP_MODES = ("VIP", "Proxy")
+PROTOCOLS = ("TCP", "UDP", "SCTP")
+TYPES_WITH_ADDRESS = ("ClusterIP", "NodePort", "LoadBalancer")
+FAMILIES = tuple(Family)
 MAX_AFFINITY_TIMEOUT_S = 86400
+DEFAULT_AFFINITY = SessionAffinityConfig(client_ip=ClientIPConfig())
 
 
 def check_service(service: Service, report: Report) -> Service:
@@ -38,8 +50,10 @@ def check_service(service: Service, report: Report) -> Service:
     Faults that kube-proxy ignores are left to `kproxy.controlplane.service_validation`.
     """
     metadata = check_metadata(report, service.metadata, service_name_problem)
-    spec = service.spec
+    spec = with_defaults(service.spec)
+    _check_choices(spec, report)
     _check_ports(spec, report)
+    _check_affinity(spec, report)
     if spec.type == "ExternalName":
         name = spec.external_name.removesuffix(".")
         check_name(report, "spec.externalName", name, subdomain_problem)
@@ -47,7 +61,7 @@ def check_service(service: Service, report: Report) -> Service:
         check_port(report, "spec.healthCheckNodePort", spec.health_check_node_port)
     cluster_ips = _cluster_ips(spec, report)
     spec = altered(
-        with_type_defaults(spec),
+        spec,
         cluster_ip=cluster_ips[0] if cluster_ips else "",
         cluster_ips=cluster_ips,
         external_ips=tuple(
@@ -55,7 +69,6 @@ def check_service(service: Service, report: Report) -> Service:
             for i, text in enumerate(spec.external_ips)
         ),
         load_balancer_source_ranges=_source_ranges(spec, report),
-        session_affinity_config=_affinity(spec, report),
     )
     status = service.status
     balancer = _load_balancer(status.load_balancer, report)
@@ -64,13 +77,37 @@ def check_service(service: Service, report: Report) -> Service:
     )
 
 
-def with_type_defaults(spec: ServiceSpec) -> ServiceSpec:
-    """Return the spec with the defaults of fields that only some types of Service have."""
+def with_defaults(spec: ServiceSpec) -> ServiceSpec:
+    """Return the spec with defaults for what is "" or depends on other fields.
+
+    Source: pkg/apis/core/v1/defaults.go (SetDefaults_Service)
+    """
+    spec = altered(
+        spec,
+        type=spec.type or "ClusterIP",
+        session_affinity=spec.session_affinity or HEADLESS,
+        external_traffic_policy=spec.external_traffic_policy or None,
+        ports=_with_protocols(spec.ports),
+    )
+    if spec.session_affinity == "None":
+        spec = altered(spec, session_affinity_config=None)
+    elif spec.session_affinity == "ClientIP" and not (
+        spec.session_affinity_config and spec.session_affinity_config.client_ip
+    ):
+        spec = altered(spec, session_affinity_config=DEFAULT_AFFINITY)
     if spec.external_traffic_policy is None and reachable_from_outside(spec):
         spec = altered(spec, external_traffic_policy="Cluster")
+    if spec.internal_traffic_policy is None and spec.type in TYPES_WITH_ADDRESS:
+        spec = altered(spec, internal_traffic_policy="Cluster")
     if spec.allocate_load_balancer_node_ports is None and spec.type == "LoadBalancer":
         spec = altered(spec, allocate_load_balancer_node_ports=True)
     return spec
+
+
+def _with_protocols(ports: tuple[ServicePort, ...]) -> tuple[ServicePort, ...]:
+    if all(port.protocol for port in ports):
+        return ports
+    return tuple(altered(port, protocol=port.protocol or "TCP") for port in ports)
 
 
 def reachable_from_outside(spec: ServiceSpec) -> bool:
@@ -81,6 +118,19 @@ def reachable_from_outside(spec: ServiceSpec) -> bool:
     return spec.type in ("NodePort", "LoadBalancer") or (
         spec.type == "ClusterIP" and bool(spec.external_ips)
     )
+
+
+def _check_choices(spec: ServiceSpec, report: Report) -> None:
+    check_choice(report, "spec.type", spec.type, TYPES)
+    check_choice(report, "spec.ipFamilyPolicy", spec.ip_family_policy, FAMILY_POLICIES)
+    check_choice(report, "spec.externalTrafficPolicy", spec.external_traffic_policy, POLICIES)
+    check_choice(report, "spec.internalTrafficPolicy", spec.internal_traffic_policy, POLICIES)
+    check_choice(report, "spec.sessionAffinity", spec.session_affinity, AFFINITIES)
+    check_choice(report, "spec.trafficDistribution", spec.traffic_distribution, DISTRIBUTIONS)
+    for i, family in enumerate(spec.ip_families):
+        check_choice(report, f"spec.ipFamilies[{i}]", family, FAMILIES)
+    for i, port in enumerate(spec.ports):
+        check_choice(report, f"spec.ports[{i}].protocol", port.protocol, PROTOCOLS)
 
 
 def _check_ports(spec: ServiceSpec, report: Report) -> None:
@@ -152,7 +202,7 @@ def _check_families(
             check_unique(report, field, used, own, own)
         elif i >= len(spec.ip_families):
             report.add(field, f"{address} has no family in spec.ipFamilies")
-        elif own != spec.ip_families[i] and not report.doubts("spec.ipFamilies"):
+        elif own != spec.ip_families[i] in FAMILIES and not report.doubts("spec.ipFamilies"):
             wanted = spec.ip_families[i]
             report.add(field, f"{address} is not {wanted}, as spec.ipFamilies[{i}] says")
     if len(addresses) > 1 and not spec.ip_families:
@@ -170,24 +220,26 @@ def _source_ranges(spec: ServiceSpec, report: Report) -> tuple[str, ...]:
     )
 
 
-def _affinity(spec: ServiceSpec, report: Report) -> SessionAffinityConfig | None:
+def _check_affinity(spec: ServiceSpec, report: Report) -> None:
     config = spec.session_affinity_config
-    if spec.session_affinity != "ClientIP":
-        return config
-    if config is None or config.client_ip is None:
-        return SessionAffinityConfig(client_ip=ClientIPConfig())
-    if not 1 <= config.client_ip.timeout_seconds <= MAX_AFFINITY_TIMEOUT_S:
+    timeout_s = config.client_ip.timeout_seconds if config and config.client_ip else 1
+    if not 1 <= timeout_s <= MAX_AFFINITY_TIMEOUT_S:
         report.add(
             "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
-            f"{shown(config.client_ip.timeout_seconds)} is not in 1..{MAX_AFFINITY_TIMEOUT_S}",
+            f"{shown(timeout_s)} is not in 1..{MAX_AFFINITY_TIMEOUT_S}",
         )
-    return config
 
 
 def _load_balancer(status: LoadBalancerStatus, report: Report) -> LoadBalancerStatus:
     path = "status.loadBalancer.ingress"
+    for i, each in enumerate(status.ingress):
+        check_choice(report, f"{path}[{i}].ipMode", each.ip_mode, IP_MODES)
     ingress = tuple(
-        altered(each, ip=check_ip(report, f"{path}[{i}].ip", each.ip)) if each.ip else each
+        altered(
+            each, ip=check_ip(report, f"{path}[{i}].ip", each.ip), ip_mode=each.ip_mode or "VIP"
+        )
+        if each.ip
+        else each
         for i, each in enumerate(status.ingress)
     )
     return altered(status, ingress=ingress)

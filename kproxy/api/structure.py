@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 from msgspec import NODEFAULT, Struct
 
-from kproxy.api.problems import Problem, shown, step
+from kproxy.api.problems import Problem, one_of, shown, step
 
 _S = TypeVar("_S", bound=Struct)
 _UNIONS = (types.UnionType, Union)  # `Literal[...] | None` is one or the other, by Python version
@@ -55,11 +55,11 @@ def _read(value: object, hint: Any, path: str, problems: list[Problem]) -> Any:
         case origin if origin is Literal:
             if isinstance(value, str) and value in arguments:
                 return value
-            expected = _one_of(arguments)
+            expected = one_of(arguments)
         case _ if _is_enum(hint):
             if isinstance(value, str) and value in list(hint):
                 return hint(value)
-            expected = _one_of(tuple(hint))
+            expected = one_of(tuple(hint))
         case _:
             if type(value) is hint:
                 return value
@@ -113,10 +113,6 @@ def _stand_in(hint: Any) -> Any:
 
 def _is_enum(hint: object) -> bool:
     return isinstance(hint, type) and issubclass(hint, StrEnum)
-
-
-def _one_of(choices: tuple[str, ...]) -> str:
-    return f"{', '.join(choices[:-1])} or {choices[-1]}" if len(choices) > 1 else choices[0]
 
 
 class _Field(Struct, frozen=True):

@@ -3,7 +3,8 @@
 Attributes are the Kubernetes fields in snake_case (`external_traffic_policy` for
 `externalTrafficPolicy`); fields that kproxy does not read are dropped while decoding. Instances are
 frozen, compare by value (which is how a change is recognised), and hold Kubernetes' defaults for
-absent fields. `kproxy.api.decode` decodes and validates them.
+absent fields. Those of Services and their endpoints hold any text where Kubernetes' types do, so
+that the control plane sees what a user wrote. `kproxy.api.decode` decodes and validates them.
 Source: https://kubernetes.io/docs/reference/kubernetes-api/
 """
 
@@ -13,14 +14,27 @@ from typing import Literal
 
 from msgspec import field
 
-from kproxy.address import Family
-from kproxy.api.base_types import SERVICE_NAME_LABEL as SERVICE_NAME_LABEL
-from kproxy.api.base_types import Base
-from kproxy.api.base_types import Metadata as Metadata
-from kproxy.api.base_types import ObjectReference as ObjectReference
-from kproxy.api.base_types import OwnerReference as OwnerReference
-from kproxy.api.base_types import Protocol as Protocol
-from kproxy.api.base_types import Unread as Unread
+from kproxy.api.base_types import (
+    SERVICE_NAME_LABEL as SERVICE_NAME_LABEL,
+)
+from kproxy.api.base_types import (
+    Base,
+)
+from kproxy.api.base_types import (
+    Metadata as Metadata,
+)
+from kproxy.api.base_types import (
+    ObjectReference as ObjectReference,
+)
+from kproxy.api.base_types import (
+    OwnerReference as OwnerReference,
+)
+from kproxy.api.base_types import (
+    Protocol as Protocol,
+)
+from kproxy.api.base_types import (
+    Unread as Unread,
+)
 from kproxy.api.service_cidr_types import Condition as Condition
 from kproxy.api.service_cidr_types import IPAddress as IPAddress
 from kproxy.api.service_cidr_types import IPAddressSpec as IPAddressSpec
@@ -28,14 +42,77 @@ from kproxy.api.service_cidr_types import ParentReference as ParentReference
 from kproxy.api.service_cidr_types import ServiceCIDR as ServiceCIDR
 from kproxy.api.service_cidr_types import ServiceCIDRSpec as ServiceCIDRSpec
 from kproxy.api.service_cidr_types import ServiceCIDRStatus as ServiceCIDRStatus
+from kproxy.api.workload_types import (
+    NO_ROLLING_UPDATE as NO_ROLLING_UPDATE,
+)
+from kproxy.api.workload_types import (
+    Container as Container,
+)
+from kproxy.api.workload_types import (
+    ContainerPort as ContainerPort,
+)
+from kproxy.api.workload_types import (
+    Deployment as Deployment,
+)
+from kproxy.api.workload_types import (
+    DeploymentSpec as DeploymentSpec,
+)
+from kproxy.api.workload_types import (
+    DeploymentStatus as DeploymentStatus,
+)
+from kproxy.api.workload_types import (
+    DeploymentStrategy as DeploymentStrategy,
+)
+from kproxy.api.workload_types import (
+    HTTPGetAction as HTTPGetAction,
+)
+from kproxy.api.workload_types import (
+    LabelSelector as LabelSelector,
+)
+from kproxy.api.workload_types import (
+    Lifecycle as Lifecycle,
+)
+from kproxy.api.workload_types import (
+    LifecycleHandler as LifecycleHandler,
+)
+from kproxy.api.workload_types import (
+    Pod as Pod,
+)
+from kproxy.api.workload_types import (
+    PodCondition as PodCondition,
+)
+from kproxy.api.workload_types import (
+    PodIP as PodIP,
+)
+from kproxy.api.workload_types import (
+    PodSpec as PodSpec,
+)
+from kproxy.api.workload_types import (
+    PodStatus as PodStatus,
+)
+from kproxy.api.workload_types import (
+    PodTemplateSpec as PodTemplateSpec,
+)
+from kproxy.api.workload_types import (
+    Probe as Probe,
+)
+from kproxy.api.workload_types import (
+    RollingUpdateDeployment as RollingUpdateDeployment,
+)
+from kproxy.api.workload_types import (
+    SleepAction as SleepAction,
+)
+from kproxy.api.workload_types import (
+    TCPSocketAction as TCPSocketAction,
+)
 
 # --- Service -------------------------------------------------------------------------------------
 
 
 class ServicePort(Base, frozen=True, kw_only=True):
     name: str = ""
-    protocol: Protocol = "TCP"
-    port: int
+    protocol: str = "TCP"
+    port: int = 0
     target_port: int | str | None = None
     node_port: int = 0
     app_protocol: str | None = None
@@ -50,32 +127,39 @@ class SessionAffinityConfig(Base, frozen=True, kw_only=True):
 
 
 class ServiceSpec(Base, frozen=True, kw_only=True):
-    type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
+    type: str = "ClusterIP"
     selector: dict[str, str] = field(default_factory=dict)
     ports: tuple[ServicePort, ...] = ()
     cluster_ip: str = field(default="", name="clusterIP")
     cluster_ips: tuple[str, ...] = field(default=(), name="clusterIPs")
-    ip_families: tuple[Family, ...] = ()
-    ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = None
+    ip_families: tuple[str, ...] = ()
+    ip_family_policy: str | None = None
     external_ips: tuple[str, ...] = field(default=(), name="externalIPs")
     external_name: str = ""
-    external_traffic_policy: Literal["Cluster", "Local"] | None = None  # None: not applicable
-    internal_traffic_policy: Literal["Cluster", "Local"] = "Cluster"
+    external_traffic_policy: str | None = None  # None: not applicable
+    internal_traffic_policy: str | None = None  # None: Cluster, or not applicable
     health_check_node_port: int = 0
     load_balancer_source_ranges: tuple[str, ...] = ()
     load_balancer_class: str | None = None
     load_balancer_ip: str = field(default="", name="loadBalancerIP")
     allocate_load_balancer_node_ports: bool | None = None  # None: not of type LoadBalancer
     publish_not_ready_addresses: bool = False
-    session_affinity: Literal["None", "ClientIP"] = "None"
+    session_affinity: str = "None"
     session_affinity_config: SessionAffinityConfig | None = None
-    traffic_distribution: Literal["PreferClose", "PreferSameZone", "PreferSameNode"] | None = None
+    traffic_distribution: str | None = None
+
+
+class PortStatus(Base, frozen=True, kw_only=True):
+    port: int = 0
+    protocol: str = ""
+    error: str | None = None
 
 
 class LoadBalancerIngress(Base, frozen=True, kw_only=True):
     ip: str = ""
     hostname: str = ""
-    ip_mode: Literal["VIP", "Proxy"] = "VIP"
+    ip_mode: str | None = None  # None: VIP, if there is an address
+    ports: tuple[PortStatus, ...] = ()
 
 
 class LoadBalancerStatus(Base, frozen=True, kw_only=True):
@@ -104,7 +188,7 @@ class EndpointConditions(Base, frozen=True, kw_only=True):
 
 
 class NamedHint(Base, frozen=True, kw_only=True):
-    name: str
+    name: str = ""
 
 
 class EndpointHints(Base, frozen=True, kw_only=True):
@@ -124,13 +208,14 @@ class Endpoint(Base, frozen=True, kw_only=True):
 
 class EndpointPort(Base, frozen=True, kw_only=True):
     name: str = ""
-    protocol: Protocol = "TCP"
+    protocol: str = "TCP"
     port: int | None = None
+    app_protocol: str | None = None
 
 
 class EndpointSlice(Base, frozen=True, kw_only=True):
     metadata: Metadata
-    address_type: Literal["IPv4", "IPv6", "FQDN"]
+    address_type: str = ""
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
 
@@ -139,7 +224,7 @@ class EndpointSlice(Base, frozen=True, kw_only=True):
 
 
 class EndpointAddress(Base, frozen=True, kw_only=True):
-    ip: str
+    ip: str = ""
     hostname: str = ""
     node_name: str | None = None
     target_ref: ObjectReference | None = None
@@ -253,162 +338,6 @@ class Node(Base, frozen=True, kw_only=True):
     metadata: Metadata
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
-
-
-# --- Pod -----------------------------------------------------------------------------------------
-
-
-class ContainerPort(Base, frozen=True, kw_only=True):
-    name: str = ""
-    container_port: int
-    host_port: int = 0
-    host_ip: str = field(default="", name="hostIP")
-    protocol: Protocol = "TCP"
-
-
-class HTTPGetAction(Base, frozen=True, kw_only=True):
-    path: str = "/"
-    port: int | str
-    host: str = ""
-    scheme: Literal["HTTP", "HTTPS"] = "HTTP"
-
-
-class TCPSocketAction(Base, frozen=True, kw_only=True):
-    port: int | str
-    host: str = ""
-
-
-class Probe(Base, frozen=True, kw_only=True):
-    """A Pod that is to run has exactly one of the first two; only the delay may be zero."""
-
-    http_get: HTTPGetAction | None = None
-    tcp_socket: TCPSocketAction | None = None
-    exec: Unread | None = None
-    grpc: Unread | None = None
-    initial_delay_seconds: int = 0
-    period_seconds: int = 10
-    timeout_seconds: int = 1
-    success_threshold: int = 1
-    failure_threshold: int = 3
-    termination_grace_period_seconds: int | None = None
-
-
-class SleepAction(Base, frozen=True, kw_only=True):
-    seconds: int
-
-
-class LifecycleHandler(Base, frozen=True, kw_only=True):
-    """A Pod that is to run has the first."""
-
-    sleep: SleepAction | None = None
-    exec: Unread | None = None
-    http_get: Unread | None = None
-    tcp_socket: Unread | None = None
-
-
-class Lifecycle(Base, frozen=True, kw_only=True):
-    pre_stop: LifecycleHandler | None = None
-    post_start: Unread | None = None
-
-
-class Container(Base, frozen=True, kw_only=True):
-    name: str
-    image: str = ""
-    ports: tuple[ContainerPort, ...] = ()
-    readiness_probe: Probe | None = None
-    liveness_probe: Probe | None = None
-    startup_probe: Probe | None = None
-    lifecycle: Lifecycle | None = None
-
-
-class PodSpec(Base, frozen=True, kw_only=True):
-    node_name: str = ""
-    node_selector: dict[str, str] = field(default_factory=dict)
-    host_network: bool = False
-    hostname: str = ""
-    subdomain: str = ""
-    termination_grace_period_seconds: int = 30
-    restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
-    dns_policy: Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"] | None = None
-    affinity: Unread | None = None
-    topology_spread_constraints: tuple[Unread, ...] = ()
-    readiness_gates: tuple[Unread, ...] = ()
-    containers: tuple[Container, ...] = ()
-
-
-class PodIP(Base, frozen=True, kw_only=True):
-    ip: str
-
-
-class PodCondition(Base, frozen=True, kw_only=True):
-    type: str
-    status: str
-
-
-class PodStatus(Base, frozen=True, kw_only=True):
-    phase: str = ""
-    pod_ip: str = field(default="", name="podIP")
-    pod_ips: tuple[PodIP, ...] = field(default=(), name="podIPs")
-    conditions: tuple[PodCondition, ...] = ()
-
-
-class Pod(Base, frozen=True, kw_only=True):
-    metadata: Metadata
-    spec: PodSpec = PodSpec()
-    status: PodStatus = PodStatus()
-
-
-# --- Deployment (apps/v1) ------------------------------------------------------------------------
-
-
-class LabelSelector(Base, frozen=True, kw_only=True, omit_defaults=True):
-    match_labels: dict[str, str] = field(default_factory=dict)
-    match_expressions: tuple[Unread, ...] = ()
-
-
-class PodTemplateSpec(Base, frozen=True, kw_only=True):
-    metadata: Metadata = Metadata()
-    spec: PodSpec = PodSpec()
-
-
-class RollingUpdateDeployment(Base, frozen=True, kw_only=True):
-    """Limits of a rollout: numbers of Pods, or percentages of `replicas` such as "25%"."""
-
-    max_surge: int | str = "25%"
-    max_unavailable: int | str = "25%"
-
-
-NO_ROLLING_UPDATE = RollingUpdateDeployment()  # identifies an absent field by `is`
-
-
-class DeploymentStrategy(Base, frozen=True, kw_only=True):
-    type: Literal["RollingUpdate", "Recreate"] = "RollingUpdate"
-    rolling_update: RollingUpdateDeployment = NO_ROLLING_UPDATE
-
-
-class DeploymentSpec(Base, frozen=True, kw_only=True):
-    """With `replicas` None the number stays as it is; a new Deployment gets one."""
-
-    replicas: int | None = None
-    selector: LabelSelector = LabelSelector()
-    template: PodTemplateSpec = PodTemplateSpec()
-    strategy: DeploymentStrategy = DeploymentStrategy()
-    min_ready_seconds: int = 0
-    revision_history_limit: int = 10
-    progress_deadline_seconds: int = 600
-    paused: bool = False
-
-
-class DeploymentStatus(Base, frozen=True, kw_only=True):
-    replicas: int = 0
-    updated_replicas: int = 0
-    ready_replicas: int = 0
-
-
-class Deployment(Base, frozen=True, kw_only=True):
-    metadata: Metadata
-    spec: DeploymentSpec = DeploymentSpec()
-    status: DeploymentStatus = DeploymentStatus()
 
 
 KubernetesObject = (

@@ -1,6 +1,7 @@
 """Turns a Service as a user wrote it into the Service that the API server would store.
 
-The checks of `kproxy.api` are not repeated: Services come from there.
+A Service is judged as a user wrote it: addresses stay as written, faults are told in the words of
+the API server.
 Source: pkg/registry/core/service/storage/alloc.go of Kubernetes
 """
 
@@ -13,29 +14,26 @@ from random import Random
 from msgspec.structs import replace
 
 from kproxy.address import Family, family_of
+from kproxy.api.addresses import canonical_ip
 from kproxy.api.checks import altered
-from kproxy.api.service_rules import with_type_defaults
+from kproxy.api.service_rules import with_defaults
 from kproxy.api.types import LoadBalancerStatus, Service, ServicePort, ServiceSpec
-from kproxy.controlplane.families import (
-    CLUSTER_IPS,
-    Families,
-    assign_families,
-    is_headless,
-)
+from kproxy.controlplane.cluster_ip_validation import CLUSTER_IPS, is_headless
+from kproxy.controlplane.families import Families, assign_families
 from kproxy.controlplane.field_errors import exhausted, invalid, refusal
 from kproxy.controlplane.ip_allocator import IPAllocator, family_of_cidr
+from kproxy.controlplane.metadata_validation import stored_metadata
 from kproxy.controlplane.port_allocator import NODE_PORTS, PortAllocator
 from kproxy.controlplane.service_updates import (
-    HEALTH_CHECK,
+    allocates_node_ports,
     drop_unused,
     keep_allocated,
     needs_cluster_ip,
     needs_health_check,
     needs_node_ports,
     node_port_numbers,
-    update_problems,
 )
-from kproxy.controlplane.service_validation import name_problems, spec_problems
+from kproxy.controlplane.service_validation import service_problems, status_problems
 from kproxy.errors import BadInput
 
 CIDRS_FLAG = "--service-cluster-ip-range"
@@ -88,7 +86,7 @@ class Allocator:
         What `former` has and the new one does not need is free afterwards.
         """
         before = former.spec if former else None
-        spec = keep_allocated(with_type_defaults(service.spec), before)
+        spec = keep_allocated(with_defaults(service.spec), before)
         problems: list[str] = []
         spec = assign_families(spec, before, self._families, problems)
         if problems:
@@ -99,15 +97,17 @@ class Allocator:
             spec = change.node_ports(spec, before)
             spec = change.health_check(spec, before)
             spec = drop_unused(spec, before)
-            problems = update_problems(spec, before) if before else []
-            problems += name_problems(service) + spec_problems(spec)
+            problems += service_problems(replace(service, spec=spec), former)
+            stored = _stored(service, spec, former)
+            if not problems:  # users write the status in a second request
+                problems += _status_problems(stored, former)
             if problems:
                 raise refusal(service, problems)
         except BadInput:
             change.revert()
             raise
         change.commit()
-        return _stored(service, spec, former)
+        return stored
 
     def release(self, service: Service) -> None:
         """Free everything that an admitted Service holds."""
@@ -164,13 +164,14 @@ class _Change:
             return spec
         addresses = list(spec.cluster_ips)
         # An address that differs from a held one is refused later, so only further ones are taken.
-        for i, family in enumerate(spec.ip_families[len(held) :], len(held)):
+        for i, family in enumerate(map(Family, spec.ip_families[len(held) :]), len(held)):
             if i < len(addresses):
                 self._take_address(addresses[i], spec.cluster_ips)
             else:
                 addresses.append(self._next_address(family))
         self._free_addresses(held[len(spec.ip_families) :])
-        return altered(spec, cluster_ips=tuple(addresses))
+        first = addresses[0] if addresses else ""
+        return altered(spec, cluster_ip=first, cluster_ips=tuple(addresses))
 
     def node_ports(self, spec: ServiceSpec, former: ServiceSpec | None) -> ServiceSpec:
         held = frozenset[int]()
@@ -178,7 +179,7 @@ class _Change:
             held = node_port_numbers(former)
         if needs_node_ports(spec):
             self._explicit_ports(spec, held, new=former is None)
-            if spec.type == "NodePort" or spec.allocate_load_balancer_node_ports:
+            if allocates_node_ports(spec):
                 spec = altered(spec, ports=self._dynamic_ports(spec.ports, new=former is None))
             self._free_ports(held - node_port_numbers(spec))
         else:
@@ -197,7 +198,7 @@ class _Change:
             try:
                 self._take_port(number)
             except BadInput as error:
-                raise BadInput([f"{HEALTH_CHECK}: {exhausted(told, error)}"]) from None
+                raise exhausted(told, error) from None
             return spec
         number = self._next_port("failed to allocate a HealthCheck NodePort 0")
         return altered(spec, health_check_node_port=number)
@@ -210,7 +211,11 @@ class _Change:
             wanted.append(partial(self._explicit_ports, spec, frozenset[int](), new=False))
         if needs_health_check(spec) and spec.health_check_node_port:
             wanted.append(
-                partial(self._take_stated_port, HEALTH_CHECK, spec.health_check_node_port)
+                partial(
+                    self._take_stated_port,
+                    "spec.healthCheckNodePort",
+                    spec.health_check_node_port,
+                )
             )
         problems: list[str] = []
         for take in wanted:
@@ -251,16 +256,17 @@ class _Change:
         return tuple(numbered)
 
     def _take_address(self, address: str, shown: tuple[str, ...]) -> None:
-        family = family_of(address)
+        canonical = canonical_ip(address)
+        family = family_of(canonical)
         if family not in self._ips:
             told = f"{family} is not configured on this cluster"
             raise refusal(self._service, [invalid(CLUSTER_IPS, shown, told)])
         try:
-            self._ips[family].allocate(address)
+            self._ips[family].allocate(canonical)
         except BadInput as error:
             told = f"failed to allocate IP {address}: {error}"
             raise refusal(self._service, [invalid(CLUSTER_IPS, shown, told)]) from None
-        self._undo.append(partial(self._ips[family].release, address))
+        self._undo.append(partial(self._ips[family].release, canonical))
 
     def _next_address(self, family: Family) -> str:
         allocator = self._ips[family]
@@ -300,14 +306,21 @@ class _Change:
 
 
 def _addresses(spec: ServiceSpec) -> tuple[str, ...]:
-    """Return the cluster IPs that `spec` holds."""
-    return spec.cluster_ips if needs_cluster_ip(spec) and not is_headless(spec) else ()
+    """Return the cluster IPs that `spec` holds, in canonical form."""
+    if not needs_cluster_ip(spec) or is_headless(spec):
+        return ()
+    return tuple(map(canonical_ip, spec.cluster_ips))
 
 
 def _numbers(spec: ServiceSpec) -> frozenset[int]:
     """Return the node ports that `spec` holds, including the one for health checks."""
     numbers = node_port_numbers(spec) if needs_node_ports(spec) else frozenset[int]()
     return numbers | {spec.health_check_node_port} if needs_health_check(spec) else numbers
+
+
+def _status_problems(service: Service, former: Service | None) -> list[str]:
+    before = former.status.load_balancer if former else None
+    return [*status_problems(service.status.load_balancer, before)]
 
 
 def _stored(service: Service, spec: ServiceSpec, former: Service | None) -> Service:
@@ -317,8 +330,20 @@ def _stored(service: Service, spec: ServiceSpec, former: Service | None) -> Serv
         status = altered(status, load_balancer=LoadBalancerStatus())
     elif former and not status.load_balancer.ingress:
         status = former.status
+    status = altered(status, load_balancer=_with_ip_modes(status.load_balancer))
     ports = tuple(
         port if port.target_port else replace(port, target_port=port.port) for port in spec.ports
     )
     first = spec.cluster_ips[0] if spec.cluster_ips else ""
+    metadata = stored_metadata(service.metadata, former.metadata if former else None)
+    service = altered(service, metadata=metadata)
     return altered(service, spec=altered(spec, cluster_ip=first, ports=ports), status=status)
+
+
+def _with_ip_modes(status: LoadBalancerStatus) -> LoadBalancerStatus:
+    """Return the status with the default mode of each address."""
+    ingress = tuple(
+        altered(each, ip_mode="VIP") if each.ip and each.ip_mode is None else each
+        for each in status.ingress
+    )
+    return altered(status, ingress=ingress)

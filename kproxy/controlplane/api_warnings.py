@@ -23,6 +23,7 @@ from kproxy.api.types import (
     EndpointSlice,
     Ingress,
     KubernetesObject,
+    OwnerReference,
     Pod,
     Service,
 )
@@ -33,6 +34,10 @@ from kproxy.controlplane.pod_warnings import name_warnings, template_warnings
 
 INGRESS_CLASS = "kubernetes.io/ingress.class"
 _ENDPOINTS = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+_OWNERS = (
+    ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in"
+    " 1.20+, and may reject such requests as early as 1.24; please fix your requests"
+)
 _OWN_SLICES = (endpoint_slices.CONTROLLER, mirroring.CONTROLLER)
 _FUTURE = "will be considered invalid in a future Kubernetes release: use"
 
@@ -42,6 +47,11 @@ def api_warnings(obj: KubernetesObject, former: KubernetesObject | None) -> tupl
 
     Addresses are to be as the user wrote them. There are none about objects of other kinds.
     """
+    told = [_ENDPOINTS] if isinstance(obj, Endpoints) else []
+    return (*told, *_owners(obj), *_of_kind(obj, former))
+
+
+def _of_kind(obj: KubernetesObject, former: KubernetesObject | None) -> Iterator[str]:
     match obj:
         case Service():
             found = _service(obj)
@@ -57,7 +67,17 @@ def api_warnings(obj: KubernetesObject, former: KubernetesObject | None) -> tupl
             found = _deployment(obj, former if isinstance(former, Deployment) else None)
         case _:
             found = iter(())
-    return tuple(found)
+    return found
+
+
+def _owners(obj: KubernetesObject) -> Iterator[str]:
+    seen, twice = set[OwnerReference](), list[str]()
+    for each in obj.metadata.owner_references:
+        if each in seen:
+            twice.append(each.uid)
+        seen.add(each)
+    if twice:
+        yield f"{_OWNERS}; duplicate UID(s) observed: {', '.join(twice)}"
 
 
 def _service(service: Service) -> Iterator[str]:
@@ -101,7 +121,6 @@ def _endpoint_slice(endpoint_slice: EndpointSlice, *, new: bool) -> Iterator[str
 
 
 def _endpoints(obj: Endpoints) -> Iterator[str]:
-    yield _ENDPOINTS
     if obj.metadata.labels.get(endpoints.MANAGED_BY_LABEL) == endpoints.CONTROLLER:
         return
     for i, subset in enumerate(obj.subsets):

@@ -32,6 +32,7 @@ from kproxy.api.types import (
 from kproxy.controlplane import deployments, members, object_updates, service_endpoints
 from kproxy.controlplane.api_warnings import api_warnings
 from kproxy.controlplane.cluster_warnings import ClusterWarnings, Texts, note
+from kproxy.controlplane.field_errors import refusal
 from kproxy.controlplane.load_balancers import LoadBalancers
 from kproxy.controlplane.port_allocator import NODE_PORTS
 from kproxy.controlplane.registry import DEPLOYMENT, Registry, owner_of
@@ -200,7 +201,7 @@ class Cluster:
         if replicas < 0:
             least = "must be greater than or equal to 0"
             told = f"spec.replicas: Invalid value: {replicas}: {least}"
-            raise object_updates.refused(found, [told])
+            raise refusal(found, [told])
         self._write(altered(found, spec=altered(found.spec, replicas=replicas)))
 
     # --- the kubelet -----------------------------------------------------------------------------

@@ -175,7 +175,7 @@ def _new_pods(
                 namespace=meta.namespace,
                 labels=labels,
                 annotations=template.metadata.annotations,
-                owner_references=(OwnerReference(kind=DEPLOYMENT, name=meta.name),),
+                owner_references=(_reference(deployment),),
             ),
             spec=template.spec,
             status=PodStatus(phase="Pending"),
@@ -193,3 +193,12 @@ def _resolved(value: int | str, replicas: int, *, up: bool) -> int:
         return value
     product = int(value.removesuffix("%")) * replicas
     return -(-product // 100) if up else product // 100
+
+
+def _reference(deployment: Deployment) -> OwnerReference:
+    """Return a complete reference. There are no UIDs here: the key takes the place of one."""
+    meta = deployment.metadata
+    uid = f"{meta.namespace}/{meta.name}"
+    return OwnerReference(
+        api_version="apps/v1", kind=DEPLOYMENT, name=meta.name, uid=uid, controller=True
+    )

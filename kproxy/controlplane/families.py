@@ -6,20 +6,19 @@ Source: pkg/registry/core/service/storage/alloc.go (initIPFamilyFields) of Kuber
 from __future__ import annotations
 
 from kproxy.address import Family, family_of
+from kproxy.api.addresses import canonical_ip
 from kproxy.api.checks import altered
-from kproxy.api.service_rules import HEADLESS
 from kproxy.api.types import ServiceSpec
+from kproxy.controlplane.cluster_ip_validation import (
+    CLUSTER_IPS,
+    FAMILIES,
+    POLICY,
+    cluster_ip_problems,
+    is_headless,
+)
 from kproxy.controlplane.field_errors import invalid
 
 Families = tuple[Family, ...]
-
-FAMILIES = "spec.ipFamilies"
-POLICY = "spec.ipFamilyPolicy"
-CLUSTER_IPS = "spec.clusterIPs"
-
-
-def is_headless(spec: ServiceSpec) -> bool:
-    return spec.cluster_ips == (HEADLESS,)
 
 
 def assign_families(
@@ -34,7 +33,9 @@ def assign_families(
         return spec
     spec = altered(spec, ip_family_policy=_policy(spec, former))
     single = spec.ip_family_policy == "SingleStack"
-    _check_matching(spec, problems)
+    problems += cluster_ip_problems(spec, former)
+    if problems:
+        return spec
     if former is not None:
         if single:
             spec = _downgraded(spec, former)
@@ -72,23 +73,13 @@ def stays_as_preferred(spec: ServiceSpec, former: ServiceSpec | None) -> bool:
 
 
 def _policy(spec: ServiceSpec, former: ServiceSpec | None) -> str:
-    if spec.ip_family_policy:
+    if spec.ip_family_policy is not None:
         return spec.ip_family_policy
     if former is not None and former.ip_family_policy:
         return former.ip_family_policy
     if is_headless(spec) and not spec.selector:
         return "RequireDualStack"  # whatever families its hand-written endpoints have
     return "SingleStack"
-
-
-def _check_matching(spec: ServiceSpec, problems: list[str]) -> None:
-    """Report addresses, perhaps kept from the former Service, that do not fit the families."""
-    if is_headless(spec):
-        return
-    for i, (address, family) in enumerate(zip(spec.cluster_ips, spec.ip_families, strict=False)):
-        if family_of(address) != family:
-            expected = f"expected an {family} value as indicated by `ipFamilies[{i}]`"
-            problems.append(invalid(f"{CLUSTER_IPS}[{i}]", address, expected))
 
 
 def _downgraded(spec: ServiceSpec, former: ServiceSpec) -> ServiceSpec:
@@ -124,7 +115,7 @@ def _inferred(spec: ServiceSpec, configured: Families, problems: list[str]) -> S
     """Return `spec` with the families of addresses that have none yet."""
     families = list(spec.ip_families)
     for i, address in enumerate(spec.cluster_ips[len(families) :], len(families)):
-        family = family_of(address)
+        family = family_of(canonical_ip(address))
         if family in configured:
             families.append(family)
         else:
@@ -134,7 +125,7 @@ def _inferred(spec: ServiceSpec, configured: Families, problems: list[str]) -> S
 
 
 def _extended(spec: ServiceSpec, default: Families, *, extend: bool) -> ServiceSpec:
-    families: Families = spec.ip_families or default
+    families = spec.ip_families or default
     if extend and len(families) == 1:
-        families += (families[0].other,)
+        families = (*families, Family(families[0]).other)
     return altered(spec, ip_families=families)

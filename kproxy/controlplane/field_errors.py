@@ -5,30 +5,77 @@ Source: apimachinery, pkg/util/validation/field/errors.go and pkg/api/errors
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec.json import encode
 
-from kproxy.api.types import Service
+from kproxy.api.go import quoted
+from kproxy.api.types import KubernetesObject
 from kproxy.errors import BadInput
 
-FieldValue = str | int | tuple[str, ...] | None
+FieldValue = str | int | bool | Sequence[object] | dict[str, object] | None
+
+_GROUPS = {
+    "Deployment": "apps",
+    "EndpointSlice": "discovery.k8s.io",
+    "Ingress": "networking.k8s.io",
+    "IPAddress": "networking.k8s.io",
+    "ServiceCIDR": "networking.k8s.io",
+}
 
 
 def invalid(field: str, value: FieldValue, detail: str) -> str:
-    """Return the text for an invalid value, which is shown as JSON, as in the API server."""
-    return f"{field}: Invalid value: {encode(value).decode()}: {detail}"
+    """Return the text for an invalid value: text quoted as in Go, lists and objects as JSON."""
+    return f"{field}: Invalid value: {_shown(value)}: {detail}"
 
 
 def forbidden(field: str, detail: str) -> str:
     return f"{field}: Forbidden: {detail}"
 
 
-def refusal(service: Service, problems: Iterable[str]) -> BadInput:
-    """Return one line for each problem, where the API server lists them in brackets."""
-    return BadInput([f'Service "{service.metadata.name}" is invalid: {each}' for each in problems])
+def required(field: str, detail: str = "") -> str:
+    return f"{field}: Required value: {detail}" if detail else f"{field}: Required value"
+
+
+def duplicate(field: str, value: FieldValue) -> str:
+    return f"{field}: Duplicate value: {_shown(value)}"
+
+
+def unsupported(field: str, value: FieldValue, supported: Iterable[str]) -> str:
+    told = ", ".join(f'"{each}"' for each in supported)
+    return f"{field}: Unsupported value: {_shown(value)}: supported values: {told}"
+
+
+def too_many(field: str, found: int, most: int) -> str:
+    return f"{field}: Too many: {found}: must have at most {most} items"
+
+
+def too_long(field: str, most_bytes: int) -> str:
+    return f"{field}: Too long: may not be more than {most_bytes} bytes"
+
+
+def refusal(obj: KubernetesObject, problems: Iterable[str]) -> BadInput:
+    """Return the refusal of an object with all its problems, each told once."""
+    kind, group = type(obj).__name__, _GROUPS.get(type(obj).__name__)
+    found = list(dict.fromkeys(problems))
+    told = found[0] if len(found) == 1 else f"[{', '.join(found)}]"
+    what = f"{kind}.{group}" if group else kind
+    return BadInput([f"{what} {quoted(obj.metadata.name)} is invalid: {told}"])
 
 
 def exhausted(what: str, reason: BadInput) -> BadInput:
     """Return the text for a full range or refused health check port: an internal error there."""
     return BadInput([f"Internal error occurred: {what}: {reason}"])
+
+
+def _shown(value: FieldValue) -> str:
+    match value:
+        case None:
+            return '"null"'  # so it is: the server quotes its word for no value
+        case str():
+            return quoted(value)
+        case bool() | int():
+            return str(value).lower()
+    text = encode(value).decode()
+    # As Go's encoding of JSON, which is safe to put into a page.
+    return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")

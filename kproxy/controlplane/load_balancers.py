@@ -180,6 +180,6 @@ class LoadBalancers:
 
 
 def _with(service: Service, *addresses: str) -> Service:
-    ingress = tuple(LoadBalancerIngress(ip=each) for each in addresses)
+    ingress = tuple(LoadBalancerIngress(ip=each, ip_mode="VIP") for each in addresses)
     status = ServiceStatus(load_balancer=LoadBalancerStatus(ingress=ingress))
     return altered(service, status=status)

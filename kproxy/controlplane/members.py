@@ -56,7 +56,7 @@ def addresses(pod: Pod, family: Family) -> tuple[str, ...]:
 def families(service: Service) -> tuple[Family, ...]:
     """Return the Service's families; by default that of its cluster IP, or both if headless."""
     if service.spec.ip_families:
-        return service.spec.ip_families
+        return tuple(map(Family, service.spec.ip_families))
     if is_headless(service):
         return (Family.IPV4, Family.IPV6)
     return (family_of(service.spec.cluster_ip),)

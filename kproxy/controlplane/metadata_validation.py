@@ -1,33 +1,141 @@
-"""The API server's checks of the labels and annotations of all objects, which a proxy ignores.
+"""The API server's checks of the metadata of all objects.
 
-Source: apimachinery, pkg/api/validation (ValidateObjectMeta, ValidateAnnotations) of Kubernetes
+Source: apimachinery pkg/api/validation/objectmeta.go, pkg/apis/core/validation/validation.go
+(ValidateObjectMeta, ValidateObjectMetaUpdate) and pkg/registry/rest of Kubernetes
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from kproxy.api.names import label_value_problem, qualified_name_problem
-from kproxy.api.types import Metadata
-from kproxy.controlplane.field_errors import invalid
+from msgspec import to_builtins
+
+from kproxy.api.checks import altered
+from kproxy.api.types import (
+    IPAddress,
+    KubernetesObject,
+    Metadata,
+    Node,
+    OwnerReference,
+    Pod,
+    Service,
+    ServiceCIDR,
+)
+from kproxy.controlplane.field_errors import invalid, required, too_long
+from kproxy.controlplane.value_problems import (
+    label_problems,
+    label_value_problems,
+    qualified_name_problems,
+    subdomain_problems,
+)
 
 _MOST_BYTES = 256 * 1024  # of all annotations together
+_ORPHAN, _FOREGROUND = "orphan", "foregroundDeletion"
+_FINALIZERS = ("kubernetes", _ORPHAN, _FOREGROUND)  # that need no prefix
+_FIXED = "field is immutable"
 
 
-def metadata_problems(metadata: Metadata) -> Iterator[str]:
-    for key, value in metadata.labels.items():
-        if told := qualified_name_problem(key):
-            yield invalid("metadata.labels", key, told)
-        if told := label_value_problem(value):
-            yield invalid("metadata.labels", value, told)
-    yield from annotation_problems(metadata)
+def metadata_problems(obj: KubernetesObject, former: KubernetesObject | None) -> Iterator[str]:
+    """Yield the problems of the metadata of an object, which replaces `former`."""
+    metadata = obj.metadata
+    if former is None:
+        yield from _names(obj)
+        if metadata.generation < 0:
+            told = "must be greater than or equal to 0"
+            yield invalid("metadata.generation", metadata.generation, told)
+    elif metadata.deletion_timestamp and not (
+        former.metadata.deletion_timestamp or isinstance(obj, Pod)  # which may run elsewhere
+    ):
+        yield invalid("metadata.deletionTimestamp", metadata.deletion_timestamp, _FIXED)
+    yield from label_map_problems("metadata.labels", metadata.labels)
+    yield from _annotations(metadata.annotations)
+    yield from _owners(metadata.owner_references)
+    if former is None:
+        yield from _finalizers(metadata.finalizers)
+    for i, name in enumerate(metadata.finalizers):
+        if "/" not in name and name not in _FINALIZERS:
+            told = "name is neither a standard finalizer name nor is it fully qualified"
+            yield invalid(f"metadata.finalizers[{i}]", name, told)
 
 
-def annotation_problems(metadata: Metadata) -> Iterator[str]:
+def label_map_problems(field: str, labels: Mapping[str, str]) -> Iterator[str]:
+    """Yield the problems of labels, or of a selector of labels."""
+    for key, value in labels.items():
+        yield from (invalid(field, key, told) for told in qualified_name_problems(key))
+        yield from (invalid(field, value, told) for told in label_value_problems(value))
+
+
+def _names(obj: KubernetesObject) -> Iterator[str]:
+    metadata = obj.metadata
+    # Services: as since RelaxedServiceNameValidation.
+    judge = label_problems if isinstance(obj, Service) else subdomain_problems
+    if prefix := metadata.generate_name:
+        # What follows it is not known yet; so a hyphen may end it.
+        whole = prefix[:-2] + "a" if len(prefix) > 1 and prefix[-1] == "-" else prefix
+        yield from _each("metadata.generateName", prefix, judge, whole)
+    if metadata.name:
+        yield from _each("metadata.name", metadata.name, judge)
+    else:
+        yield required("metadata.name", "name or generateName is required")
+    if not isinstance(obj, Node | ServiceCIDR | IPAddress):
+        yield from _each("metadata.namespace", metadata.namespace, label_problems)
+
+
+def _each(
+    field: str, value: str, judge: Callable[[str], tuple[str, ...]], judged: str = ""
+) -> Iterator[str]:
+    return (invalid(field, value, told) for told in judge(judged or value))
+
+
+def _annotations(annotations: Mapping[str, str]) -> Iterator[str]:
     size = 0
-    for key, value in metadata.annotations.items():
+    for key, value in annotations.items():
         size += len(key.encode()) + len(value.encode())
-        if told := qualified_name_problem(key.lower()):
+        for told in qualified_name_problems(key.lower()):
             yield invalid("metadata.annotations", key, told)
     if size > _MOST_BYTES:
-        yield f"metadata.annotations: Too long: may not be more than {_MOST_BYTES} bytes"
+        yield too_long("metadata.annotations", _MOST_BYTES)
+
+
+def _owners(owners: tuple[OwnerReference, ...]) -> Iterator[str]:
+    field = "metadata.ownerReferences"
+    controller = ""
+    for each in owners:
+        if not each.api_version.rpartition("/")[2]:
+            yield invalid(f"{field}.apiVersion", each.api_version, "version must not be empty")
+        for name, value in (("kind", each.kind), ("name", each.name), ("uid", each.uid)):
+            if not value:
+                yield invalid(f"{field}.{name}", value, "must not be empty")
+        if (each.api_version, each.kind) == ("v1", "Event"):
+            told = "/v1, Kind=Event is disallowed from being an owner"
+            yield invalid(field, _owner(each), told)
+        if each.controller:
+            own = f"{each.kind}/{each.name}"
+            if controller:
+                told = "Only one reference can have Controller set to true. Found"
+                told += f' "true" in references for {controller} and {own}'
+                yield invalid(field, [_owner(each) for each in owners], told)
+            else:
+                controller = own
+
+
+def _owner(owner: OwnerReference) -> dict[str, Any]:
+    """Return the reference as Go prints it: with all fields but absent pointers."""
+    values: dict[str, Any] = to_builtins(owner)
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _finalizers(names: tuple[str, ...]) -> Iterator[str]:
+    field = "metadata.finalizers"
+    for name in names:
+        yield from _each(field, name, qualified_name_problems)
+    if _ORPHAN in names and _FOREGROUND in names:
+        told = f"finalizer {_FOREGROUND} and {_ORPHAN} cannot be both set"
+        yield invalid(field, names, told)
+
+
+def stored_metadata(wanted: Metadata, former: Metadata | None) -> Metadata:
+    """Return the metadata to store: users do not set the time of deletion."""
+    ended = former.deletion_timestamp if former else None
+    return altered(wanted, deletion_timestamp=ended, generation=0)

@@ -8,8 +8,9 @@ Source: pkg/apis/core/validation (ValidatePodUpdate), pkg/apis/apps/validation
 
 from __future__ import annotations
 
-from msgspec import Struct
-from msgspec.json import encode
+from typing import TypeVar
+
+from msgspec import Struct, to_builtins
 from msgspec.structs import fields, replace
 
 from kproxy.api.checks import altered
@@ -18,6 +19,7 @@ from kproxy.api.types import (
     DeploymentStatus,
     Endpoints,
     EndpointSlice,
+    EndpointSubset,
     IPAddress,
     KubernetesObject,
     Pod,
@@ -29,11 +31,11 @@ from kproxy.api.types import (
 )
 from kproxy.controlplane.deployments import replicas_of
 from kproxy.controlplane.endpoint_validation import endpoints_problems, slice_problems
-from kproxy.controlplane.field_errors import forbidden
-from kproxy.controlplane.metadata_validation import annotation_problems
+from kproxy.controlplane.field_errors import forbidden, invalid, refusal
+from kproxy.controlplane.metadata_validation import metadata_problems, stored_metadata
 from kproxy.controlplane.service_cidrs import ip_address, service_cidr
-from kproxy.errors import BadInput
 
+_T = TypeVar("_T", bound=KubernetesObject)
 _POD_FIXED = (
     "pod updates may not change fields other than `spec.containers[*].image`, `metadata.labels`"
     " and `metadata.annotations`"
@@ -54,13 +56,13 @@ def stored(
             return deployment(wanted, former)
         case EndpointSlice(), EndpointSlice() | None:
             return endpoint_slice(wanted, former)
-        case Endpoints(), _:
-            return endpoints(wanted)
+        case Endpoints(), Endpoints() | None:
+            return endpoints(wanted, former)
         case ServiceCIDR(), ServiceCIDR() | None:
-            return service_cidr(wanted, former)
+            return service_cidr(other(wanted, former), former)
         case IPAddress(), IPAddress() | None:
-            return ip_address(wanted, former)
-    return wanted
+            return ip_address(other(wanted, former), former)
+    return other(wanted, former)
 
 
 def pod(wanted: Pod, former: Pod | None, *, elsewhere: bool) -> Pod:
@@ -68,7 +70,7 @@ def pod(wanted: Pod, former: Pod | None, *, elsewhere: bool) -> Pod:
 
     A Pod that runs `elsewhere` takes status and deletion timestamp from its manifest.
     """
-    _check_annotations(wanted)
+    _check_metadata(wanted, former)
     if former is None:
         status = wanted.status if elsewhere else PodStatus(phase="Pending")
         ended = wanted.metadata.deletion_timestamp if elsewhere else None
@@ -76,7 +78,7 @@ def pod(wanted: Pod, former: Pod | None, *, elsewhere: bool) -> Pod:
         return altered(wanted, metadata=metadata, status=status)
     spec = altered(wanted.spec, node_name=wanted.spec.node_name or former.spec.node_name)
     if found := _fixed(spec, former.spec):
-        raise refused(wanted, [forbidden(each, _POD_FIXED) for each in found])
+        raise refusal(wanted, [forbidden(each, _POD_FIXED) for each in found])
     said = elsewhere and bool(wanted.status.pod_ips)
     ended = (wanted if said else former).metadata.deletion_timestamp
     owners = wanted.metadata.owner_references or former.metadata.owner_references
@@ -86,13 +88,12 @@ def pod(wanted: Pod, former: Pod | None, *, elsewhere: bool) -> Pod:
 
 def deployment(wanted: Deployment, former: Deployment | None) -> Deployment:
     """Return the Deployment to store. Raises BadInput if its selector changes."""
-    _check_annotations(wanted)
-    metadata = altered(wanted.metadata, deletion_timestamp=None)
+    _check_metadata(wanted, former)
+    metadata = stored_metadata(wanted.metadata, former.metadata if former else None)
     status = former.status if former else DeploymentStatus()
     if former and wanted.spec.selector != former.spec.selector:
-        selector = encode(wanted.spec.selector).decode()
-        told = f"spec.selector: Invalid value: {selector}: field is immutable"
-        raise refused(wanted, [told])
+        selector = to_builtins(wanted.spec.selector)
+        raise refusal(wanted, [invalid("spec.selector", selector, "field is immutable")])
     spec = wanted.spec
     if spec.replicas is None:
         spec = altered(spec, replicas=replicas_of(former or wanted))
@@ -102,15 +103,16 @@ def deployment(wanted: Deployment, former: Deployment | None) -> Deployment:
 def endpoint_slice(wanted: EndpointSlice, former: EndpointSlice | None) -> EndpointSlice:
     """Return the slice to store. Raises BadInput if it is invalid, or its family changes."""
     if problems := [*slice_problems(wanted, former)]:
-        raise refused(wanted, problems)
-    return wanted
+        raise refusal(wanted, problems)
+    return _stored(wanted, former)
 
 
-def endpoints(wanted: Endpoints) -> Endpoints:
+def endpoints(wanted: Endpoints, former: Endpoints | None) -> Endpoints:
     """Return the object to store. Raises BadInput if it is invalid."""
-    if problems := [*endpoints_problems(wanted)]:
-        raise refused(wanted, problems)
-    return wanted
+    wanted = altered(wanted, subsets=tuple(map(_with_protocols, wanted.subsets)))
+    if problems := [*endpoints_problems(wanted, former)]:
+        raise refusal(wanted, problems)
+    return _stored(wanted, former)
 
 
 def service(wanted: Service, former: Service | None) -> Service:
@@ -118,19 +120,28 @@ def service(wanted: Service, former: Service | None) -> Service:
     status = former.status if former else wanted.status
     if wanted.spec.type != "LoadBalancer":
         status = ServiceStatus()
-    metadata = altered(wanted.metadata, deletion_timestamp=None)
-    return altered(wanted, metadata=metadata, status=status)
+    return altered(wanted, status=status)
 
 
-def refused(obj: KubernetesObject, problems: list[str]) -> BadInput:
-    """Return the refusal in the words of the API server."""
-    what = f'{type(obj).__name__} "{obj.metadata.name}" is invalid'
-    return BadInput([f"{what}: {each}" for each in problems])
+def other(wanted: _T, former: KubernetesObject | None) -> _T:
+    """Return an object of another kind to store. Raises BadInput if its metadata is invalid."""
+    _check_metadata(wanted, former)
+    return _stored(wanted, former)
 
 
-def _check_annotations(wanted: Pod | Deployment) -> None:
-    if problems := [*annotation_problems(wanted.metadata)]:
-        raise refused(wanted, problems)
+def _stored(wanted: _T, former: KubernetesObject | None) -> _T:
+    metadata = stored_metadata(wanted.metadata, former.metadata if former else None)
+    return altered(wanted, metadata=metadata)
+
+
+def _with_protocols(subset: EndpointSubset) -> EndpointSubset:
+    ports = tuple(altered(port, protocol=port.protocol or "TCP") for port in subset.ports)
+    return altered(subset, ports=ports)
+
+
+def _check_metadata(wanted: KubernetesObject, former: KubernetesObject | None) -> None:
+    if problems := [*metadata_problems(wanted, former)]:
+        raise refusal(wanted, problems)
 
 
 def _fixed(spec: PodSpec, former: PodSpec) -> list[str]:

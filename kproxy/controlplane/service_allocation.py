@@ -8,7 +8,7 @@ from random import Random
 from kproxy.api.types import Metadata, Service, ServicePort, ServiceSpec
 from kproxy.controlplane import object_updates
 from kproxy.controlplane.admission import Allocator
-from kproxy.controlplane.families import is_headless
+from kproxy.controlplane.cluster_ip_validation import is_headless
 from kproxy.controlplane.service_updates import needs_cluster_ip, needs_node_ports
 from kproxy.errors import BadInput
 from kproxy.store import ServiceKey

@@ -30,12 +30,11 @@ from kproxy.api.types import (
     ServiceCIDRSpec,
     ServiceCIDRStatus,
 )
-from kproxy.controlplane.families import is_headless
-from kproxy.controlplane.field_errors import invalid
+from kproxy.controlplane.cluster_ip_validation import is_headless
+from kproxy.controlplane.field_errors import invalid, refusal
 from kproxy.controlplane.ip_allocator import is_usable
 from kproxy.controlplane.registry import Registry
 from kproxy.controlplane.service_updates import needs_cluster_ip
-from kproxy.errors import BadInput
 from kproxy.store import ObjectKey, object_key
 
 DEFAULT: ObjectKey = ("ServiceCIDR", "", "kubernetes")
@@ -183,7 +182,7 @@ def service_cidr(wanted: ServiceCIDR, former: ServiceCIDR | None) -> ServiceCIDR
     metadata = altered(wanted.metadata, deletion_timestamp=ended, finalizers=finalizers)
     status = former.status if former else ServiceCIDRStatus()
     if former and (problems := [*_changed(wanted.spec.cidrs, former.spec.cidrs)]):
-        raise _refused(wanted, problems)
+        raise refusal(wanted, problems)
     stored = altered(wanted, metadata=metadata, status=status)
     return stored if ended else _ready(stored)
 
@@ -194,7 +193,7 @@ def ip_address(wanted: IPAddress, former: IPAddress | None) -> IPAddress:
         told = {} if wanted.spec.parent_ref is None else asdict(wanted.spec.parent_ref)
         # The API server prints its own type here, whose fields have capital letters.
         parent = encode({key.capitalize(): value for key, value in told.items()}).decode()
-        raise _refused(wanted, [f"spec.parentRef: Invalid value: {parent}: {_FIXED}"])
+        raise refusal(wanted, [f"spec.parentRef: Invalid value: {parent}: {_FIXED}"])
     return altered(wanted, metadata=altered(wanted.metadata, deletion_timestamp=None))
 
 
@@ -205,11 +204,6 @@ def _changed(now: tuple[str, ...], before: tuple[str, ...]) -> Iterator[str]:
     for i, (old, new) in enumerate(zip(before, now, strict=False)):
         if old != new:
             yield invalid(f"spec.cidrs[{i}]", new, _FIXED)
-
-
-def _refused(obj: ServiceCIDR | IPAddress, problems: list[str]) -> BadInput:
-    what = f'{type(obj).__name__}.networking.k8s.io "{obj.metadata.name}" is invalid'
-    return BadInput([f"{what}: {each}" for each in problems])
 
 
 def _ready(obj: ServiceCIDR) -> ServiceCIDR:

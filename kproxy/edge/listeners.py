@@ -20,7 +20,6 @@ from kproxy.api.types import (
     EndpointSlice,
     LoadBalancerIngress,
     LoadBalancerStatus,
-    Protocol,
     Service,
     ServicePort,
     ServiceStatus,
@@ -110,7 +109,7 @@ class ListenerBackend:
 class ListenerKey:
     place: str
     family: Family
-    protocol: Protocol
+    protocol: str
     port: int
 
 
@@ -203,7 +202,7 @@ def with_status(service: Service, edge: Edge) -> Service:
         return service
     mode = "Proxy" if _passes_through(service, settings, edge) else "VIP"
     ingress = tuple(
-        LoadBalancerIngress(ip=ip, ip_mode=mode)  # type: ignore[arg-type]
+        LoadBalancerIngress(ip=ip, ip_mode=mode)
         for family in families_of(service, place)
         for ip in dict.fromkeys((place.address[family], place.public[family]))
     )
@@ -238,7 +237,7 @@ def listeners_of(
 
 
 def families_of(service: Service, place: Place) -> list[Family]:
-    return [each for each in service.spec.ip_families if each in place.address]
+    return [each for each in map(Family, service.spec.ip_families) if each in place.address]
 
 
 def _pod_backends(

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from kproxy.address import Family
+from kproxy.api.checks import MAX_PORT
 from kproxy.api.types import Endpoint as SliceEndpoint
 from kproxy.api.types import EndpointSlice
 from kproxy.forwarding.plan import Endpoint, NodeSettings
@@ -52,9 +53,9 @@ def endpoints_of(
         if HEADLESS_LABEL in endpoint_slice.metadata.labels:  # kube-proxy does not watch them
             continue
         for port in endpoint_slice.ports:
-            if not port.port:
+            number, node_name = port.port or 0, settings.node_name
+            if not 0 < number <= MAX_PORT:
                 continue
-            number, node_name = port.port, settings.node_name
             members = found.setdefault((port.name, port.protocol), {})
             for entry in endpoint_slice.endpoints:
                 if not entry.addresses:

@@ -75,7 +75,7 @@ def policy_of(service: Service, settings: NodeSettings) -> ServicePolicy | None:
         [
             ingress.ip
             for ingress in service.status.load_balancer.ingress
-            if ingress.ip and ingress.ip_mode == "VIP" and family_of(ingress.ip) is family
+            if ingress.ip and ingress.ip_mode in (None, "VIP") and family_of(ingress.ip) is family
         ]
     )
     external_local = spec.external_traffic_policy == "Local" and (

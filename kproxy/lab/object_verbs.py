@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NoReturn, Protocol, TypeVar
 
+from kproxy.api.decode import read
 from kproxy.api.types import Deployment, KubernetesObject
 from kproxy.controlplane.cluster import Cloud
 from kproxy.errors import BadInput
@@ -75,8 +76,8 @@ class NoObjects(_WithoutControlPlane):
 
 
 class PlainObjects(_WithoutControlPlane):
-    """The verbs without a control plane: objects are taken as they are, but for the load balancers'
-    addresses, which are added if there is a cloud.
+    """The verbs without a control plane: objects are taken as kube-proxy reads them, but for the
+    load balancers' addresses, which are added if there is a cloud.
     """
 
     def __init__(self, cloud: Cloud, followers: Followers) -> None:
@@ -97,15 +98,22 @@ class PlainObjects(_WithoutControlPlane):
                 [f"Deployment {each.metadata.name}: this lab cannot run it" for each in workloads],
                 remedy="a lab with a control plane: LabSpec(control_plane=True, ...)",
             )
-        return self._write(Update(upserts=wanted))
+        return self._write(Update(upserts=_read(wanted)))
 
     def delete(self, keys: Iterable[ObjectKey]) -> SyncReports:
         return self._write(Update(deletes=tuple(keys)))
 
     def replace(self, objects: Iterable[KubernetesObject]) -> SyncReports:
-        return self._write(self._store.replacement([*self._own, *objects]))
+        return self._write(self._store.replacement([*self._own, *_read(objects)]))
 
     def _write(self, update: Update) -> SyncReports:
         admitted = self._cloud.admit(update)
         self._store.apply(admitted)
         return self._followers.follow(admitted)
+
+
+def _read(objects: Iterable[KubernetesObject]) -> tuple[KubernetesObject, ...]:
+    found = read(objects)
+    if found.problems:
+        raise BadInput(list(found.problems))
+    return found.objects

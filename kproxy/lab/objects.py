@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
 
-from kproxy.address import family_of_parsed
+from kproxy.address import Family, family_of_parsed
 from kproxy.api.checks import ZONE_LABEL
 from kproxy.api.types import (
     Container,
@@ -126,7 +126,7 @@ def slices_for(
                 if family in pod.addresses
             ),
         )
-        for family in of.spec.ip_families
+        for family in map(Family, of.spec.ip_families)
         for n, (ports, members) in enumerate(groups.items() or [((), [])])
     )
 

@@ -113,7 +113,7 @@ def _unknown(value: object, kind: Any, path: str) -> Iterator[Problem]:
 
 
 def _objects(file: Path, problems: list[str]) -> tuple[KubernetesObject, ...]:
-    decoded = load_manifests([file])
+    decoded = load_manifests([file], stored=True)
     problems += decoded.problems
     return tuple(_stored(each) for each in decoded.objects)
 

@@ -7,7 +7,8 @@ import json
 import re
 from typing import Any
 
-from kproxy.api import decode
+from kproxy.api import Decoded, decode_texts
+from kproxy.api.decode import KINDS
 
 Manifest = dict[str, Any]
 ABSENT = object()
@@ -169,6 +170,11 @@ DEPLOYMENT: Manifest = {
 ALL = (SERVICE, SLICE, ENDPOINTS, SERVICE_CIDR, IP_ADDRESS, INGRESS, DEPLOYMENT, NODE, POD)
 
 
+def stored(text: str | bytes, where: str) -> Decoded:
+    """Return the objects of a text as kube-proxy reads them, of all kinds."""
+    return decode_texts({where: text}, KINDS)
+
+
 def edited(manifest: Manifest, path: str, value: object) -> Manifest:
     """Return a copy with another value at a path such as `spec.ports[0].port` (or ABSENT)."""
     result = copy.deepcopy(manifest)
@@ -189,8 +195,8 @@ def edited(manifest: Manifest, path: str, value: object) -> Manifest:
 def problems_of(*manifests: Manifest) -> list[str]:
     """Return the problems, with their place as `items[i]` if there are several manifests."""
     if len(manifests) == 1:
-        found = decode(json.dumps(manifests[0]), "f.json").problems
+        found = stored(json.dumps(manifests[0]), "f.json").problems
         return [problem.removeprefix("f.json:1: ") for problem in found]
     many = {"apiVersion": "v1", "kind": "List", "items": manifests}
-    found = decode(json.dumps(many), "f.json").problems
+    found = stored(json.dumps(many), "f.json").problems
     return [problem.removeprefix("f.json:1.") for problem in found]

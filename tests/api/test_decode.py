@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kproxy.api import decode
 from kproxy.api.types import (
     ClientIPConfig,
     Deployment,
@@ -25,7 +24,17 @@ from kproxy.api.types import (
     ServiceCIDRSpec,
     SessionAffinityConfig,
 )
-from tests.api.objects import ALL, NODE, POD, SERVICE, SERVICE_CIDR, SLICE, Manifest, edited
+from tests.api.objects import (
+    ALL,
+    NODE,
+    POD,
+    SERVICE,
+    SERVICE_CIDR,
+    SLICE,
+    Manifest,
+    edited,
+    stored,
+)
 
 DATA = Path(__file__).parent / "data"
 DUMPS = Path(__file__).parent / "dumps"
@@ -33,13 +42,13 @@ NODE_TEXT = "{apiVersion: v1, kind: Node, metadata: {name: %s}}"
 
 
 def names(text: str, where: str = "f") -> str:
-    decoded = decode(text, where)
+    decoded = stored(text, where)
     assert decoded.problems == ()
     return " ".join(each.metadata.name for each in decoded.objects)
 
 
 def one(manifest: Manifest) -> object:
-    decoded = decode(json.dumps(manifest), "f.json")
+    decoded = stored(json.dumps(manifest), "f.json")
     assert decoded.problems == ()
     (obj,) = decoded.objects
     return obj
@@ -51,14 +60,14 @@ def nodes(*each: str, separator: str = "\n---\n") -> str:
 
 @pytest.mark.parametrize("path", sorted(DATA.iterdir()), ids=lambda path: path.stem)
 def test_objects_that_kube_proxy_accepts(path: Path) -> None:
-    decoded = decode(path.read_bytes(), path.name)
+    decoded = stored(path.read_bytes(), path.name)
     assert decoded.problems == ()
     assert decoded.notices == ()
     assert len(decoded.objects) == path.read_text().count("\nkind: ")
 
 
 def test_objects_as_kubectl_shows_them() -> None:
-    decoded = decode((DUMPS / "web.yaml").read_bytes(), "web.yaml")
+    decoded = stored((DUMPS / "web.yaml").read_bytes(), "web.yaml")
     assert (decoded.problems, decoded.notices) == ((), ())
     deployment, pod, service = decoded.objects
     assert isinstance(deployment, Deployment)
@@ -67,7 +76,14 @@ def test_objects_as_kubectl_shows_them() -> None:
     )
     assert isinstance(pod, Pod)
     assert pod.metadata.owner_references == (
-        OwnerReference(kind="ReplicaSet", name="web-6c9f8d7b5c"),
+        OwnerReference(
+            api_version="apps/v1",
+            kind="ReplicaSet",
+            name="web-6c9f8d7b5c",
+            uid="6a2f0c3e-8a35-4c1e-9b8a-0a4f4b6f3c21",
+            controller=True,
+            block_owner_deletion=True,
+        ),
     )
     assert isinstance(service, Service)
     assert service.spec.load_balancer_class == "example.com/internal"
@@ -102,7 +118,7 @@ TEXTS = [  # text -> names of its nodes
 @pytest.mark.parametrize(("text", "found"), TEXTS)
 def test_texts(text: str, found: str) -> None:
     assert names(text) == found
-    assert decode(text.encode(), "f") == decode(text, "f")
+    assert stored(text.encode(), "f") == stored(text, "f")
 
 
 SCALARS = [  # a plain scalar -> the value
@@ -189,14 +205,14 @@ BAD_TEXTS = [  # text -> what is said
 
 @pytest.mark.parametrize(("text", "said"), BAD_TEXTS, ids=range(len(BAD_TEXTS)))
 def test_bad_texts(text: str, said: list[str]) -> None:
-    problems = decode(text, "f").problems
+    problems = stored(text, "f").problems
     for problem, words in zip(problems, said, strict=True):
         assert words in problem
 
 
 def test_a_syntax_error_does_not_hide_the_documents_behind_it() -> None:
     text = "\n---\n".join(["a: b: c", NODE_TEXT % "a", "'", "", ": :", NODE_TEXT % "B", "x: ["])
-    decoded = decode(text, "f")
+    decoded = stored(text, "f")
     assert [problem.split(" ", 1)[0] for problem in decoded.problems] == [
         "f:1:",
         "f:3:",
@@ -208,7 +224,7 @@ def test_a_syntax_error_does_not_hide_the_documents_behind_it() -> None:
 
 
 def test_lines_are_counted_from_the_beginning_of_the_file() -> None:
-    problems = decode("a: b: c\n---\nkind: Node\nkind: Node\n---\n\n  a: b: c\n", "f").problems
+    problems = stored("a: b: c\n---\nkind: Node\nkind: Node\n---\n\n  a: b: c\n", "f").problems
     assert problems[0].startswith("f:1: line 1: ")
     assert problems[1] == "f:2: kind: given twice, on lines 3 and 4"
     assert problems[-1].startswith("f:3: line 7: ")
@@ -216,10 +232,10 @@ def test_lines_are_counted_from_the_beginning_of_the_file() -> None:
 
 def test_json_errors_name_the_line() -> None:
     text = '{"apiVersion": "v1",\n "kind": "Node",\n "metadata": }'
-    assert decode(text, "f.json").problems == (
+    assert stored(text, "f.json").problems == (
         "f.json:1: line 3: JSON is malformed: invalid character",
     )
-    assert decode(text[:-3], "f.json").problems == ("f.json:1: input data was truncated",)
+    assert stored(text[:-3], "f.json").problems == ("f.json:1: input data was truncated",)
 
 
 def test_a_byte_order_mark_is_no_part_of_json() -> None:
@@ -227,13 +243,13 @@ def test_a_byte_order_mark_is_no_part_of_json() -> None:
 
 
 def test_what_is_not_utf8() -> None:
-    assert decode(b"a: 1\nb: \xff", "f").problems == ("f: line 2: not UTF-8 text (byte 0xff)",)
+    assert stored(b"a: 1\nb: \xff", "f").problems == ("f: line 2: not UTF-8 text (byte 0xff)",)
 
 
 def test_aliases_do_not_multiply_without_limit() -> None:
     levels = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
     text = "\n".join(["a0: &a0 [1]", *levels])
-    assert "aliases multiply to too many values" in decode(text, "f").problems[0]
+    assert "aliases multiply to too many values" in stored(text, "f").problems[0]
 
 
 def test_every_problem_is_reported_at_once() -> None:
@@ -246,7 +262,7 @@ def test_every_problem_is_reported_at_once() -> None:
         ("status.loadBalancer.ingress[0].ip", 5),
     ]:
         manifest = edited(manifest, path, value)
-    decoded = decode(json.dumps({"kind": "List", "apiVersion": "v1", "items": [manifest, {}]}), "f")
+    decoded = stored(json.dumps({"kind": "List", "apiVersion": "v1", "items": [manifest, {}]}), "f")
     assert sorted(problem.split(": ")[1] for problem in decoded.problems) == [
         "kind",
         "metadata.name",
@@ -264,7 +280,7 @@ def test_other_kinds_are_skipped_with_one_notice_each() -> None:
         ["{apiVersion: apps/v1, kind: ReplicaSet}"] * 3
         + ["{kind: 'A b\n\nc'}", "{kind: List, apiVersion: v1, items: [{kind: ReplicaSet}]}"]
     )
-    decoded = decode(text, "f")
+    decoded = stored(text, "f")
     assert decoded.problems == ()
     assert decoded.notices == (
         "f:1: kind ReplicaSet is not used by a service proxy; skipped",
@@ -273,7 +289,7 @@ def test_other_kinds_are_skipped_with_one_notice_each() -> None:
 
 
 def test_two_cluster_ips_without_families_may_surprise() -> None:
-    decoded = decode(json.dumps(edited(SERVICE, "spec.ipFamilies", None)), "f")
+    decoded = stored(json.dumps(edited(SERVICE, "spec.ipFamilies", None)), "f")
     assert decoded.problems == ()
     assert decoded.notices == (
         "f:1: spec.ipFamilies: missing, so 10.96.0.10 is the only cluster IP served",
@@ -385,7 +401,7 @@ def test_nulls_are_absent() -> None:
 
 def test_all_kinds_in_one_list() -> None:
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": ALL})
-    assert [type(each).__name__ for each in decode(text, "f.json").objects] == [
+    assert [type(each).__name__ for each in stored(text, "f.json").objects] == [
         manifest["kind"] for manifest in ALL
     ]
 
@@ -396,7 +412,7 @@ def test_without_the_c_library_it_is_only_slower(
 ) -> None:
     monkeypatch.setattr("kproxy.api.yaml_documents._Loader", getattr(yaml, loader))
     text = "\n---\n".join(["é: ééé", "a: b: c", NODE_TEXT % "a", NODE_TEXT % "b"])
-    decoded = decode(text, "f")
+    decoded = stored(text, "f")
     assert [each.metadata.name for each in decoded.objects] == ["a", "b"]
     first, second = decoded.problems
     assert first == "f:1: kind: missing"

@@ -36,7 +36,7 @@ NODE_ADDRESSES = {  # addresses of the recorded node; see kproxy/testing/node.py
 
 def planned(case: Path, config: ProxyConfig) -> dict[Family, Plan]:
     store = Store()
-    store.replace(load([case / "objects.yaml"]).objects)
+    store.replace(load([case / "objects.yaml"], stored=True).objects)
     plans = {}
     for family, settings in node_settings(config, store.node(node_name(config))).items():
         planner = Planner(settings)

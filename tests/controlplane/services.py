@@ -63,3 +63,9 @@ def refused(cluster: Allocator, new: Service, former: Service | None = None) -> 
         cluster.admit(new, former)
     assert free(cluster) == before
     return error.value.problems
+
+
+def told(problems: list[str], what: str = 'Service "web"') -> list[str]:
+    """Return the refusal as the API server words it: several problems in brackets."""
+    listed = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
+    return [f"{what} is invalid: {listed}"]

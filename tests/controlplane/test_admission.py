@@ -34,6 +34,7 @@ from tests.controlplane.services import (
     kinds,
     refused,
     service,
+    told,
 )
 
 # --- a new Service ---------------------------------------------------------------------------
@@ -137,7 +138,7 @@ REFUSED_NEW: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     ),
     (
         DUAL,
-        {**REQUIRE, "clusterIPs": ["10.96.0.11", "fd00::1"]},
+        {**REQUIRE, "clusterIP": "10.96.0.11", "clusterIPs": ["10.96.0.11", "fd00::1"]},
         [
             (
                 'spec.clusterIPs: Invalid value: ["10.96.0.11","fd00::1"]: '
@@ -184,7 +185,7 @@ REFUSED_NEW: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
     ),
     (
         (V4,),
-        {"type": "ExternalName", "clusterIP": "10.96.0.11", "ipFamilies": ["IPv4"], **PREFER},
+        {**TYPES["ExternalName"], "clusterIP": "10.96.0.11", "ipFamilies": ["IPv4"], **PREFER},
         [
             "spec.clusterIPs: Forbidden: may not be set for ExternalName services",
             "spec.ipFamilies: Forbidden: may not be set for ExternalName services",
@@ -211,15 +212,23 @@ def test_refused_when_new(
     cluster = allocator(*cidrs)
     other = {"type": "NodePort", "clusterIP": "10.96.0.10", "ports": [{**HTTP, "nodePort": 30080}]}
     cluster.admit(service("other", **other))
-    assert refused(cluster, service(**spec)) == [
-        f'Service "web" is invalid: {each}' for each in problems
-    ]
+    assert refused(cluster, service(**spec)) == told(problems)
 
 
-NO_IP = 'failed to allocate a serviceIP for Service "web": range is full'
+FULL = 'failed to allocate a serviceIP for Service "web": range is full'
 EXHAUSTED: list[tuple[tuple[str, ...], range, dict[str, Any], str]] = [
-    (("10.96.0.0/31",), range(30000, 30009), {}, NO_IP),
-    ((V4, "fd00::/128"), range(1), PREFER, NO_IP),
+    (
+        ("10.96.0.0/31",),
+        range(30000, 30009),
+        {},
+        FULL,
+    ),
+    (
+        (V4, "fd00::/128"),
+        range(1),
+        PREFER,
+        FULL,
+    ),
     (
         (V4,),
         range(30000, 30000),
@@ -253,9 +262,9 @@ def test_exhausted(
 def test_a_refused_health_check_port_is_named(number: int, problem: str) -> None:
     cluster = allocator(V4, node_ports=range(30000, 30009))
     ports = [{**HTTP, "nodePort": 30001}]
-    told = f"failed to allocate requested HealthCheck NodePort {number}: {problem}"
+    reason = f"failed to allocate requested HealthCheck NodePort {number}: {problem}"
     assert refused(cluster, service(**LOCAL, ports=ports, healthCheckNodePort=number)) == [
-        f"spec.healthCheckNodePort: Internal error occurred: {told}"
+        f"Internal error occurred: {reason}"
     ]
 
 

@@ -268,6 +268,15 @@ def test_other_kinds(obj: KubernetesObject, new: list[str], changed: list[str]) 
     assert list(api_warnings(obj, obj)) == changed
 
 
+def test_owners_that_are_named_twice() -> None:
+    one, two = ({"kind": "A", "name": "a", "uid": uid} for uid in ("u1", "u2"))
+    told = {"metadata": {"name": "web", "ownerReferences": [one, two, one]}}
+    warnings = list(api_warnings(convert(told, Endpoints), None))
+    assert warnings[0] == OLD_ENDPOINTS
+    assert warnings[1].endswith("please fix your requests; duplicate UID(s) observed: u1")
+    assert len(warnings) == 2
+
+
 def test_a_changed_template_is_judged_again() -> None:
     before, after = template(), template(nodeSelector={"beta.kubernetes.io/os": "linux"})
     path = "spec.template.spec.nodeSelector[beta.kubernetes.io/os]"

@@ -35,6 +35,7 @@ from tests.controlplane.played import (
     service,
     service_spec,
 )
+from tests.controlplane.services import told
 
 WEB = 'deployments.apps "web" not found'
 SERVICE, POD = ("Service", "default", "web"), ("Pod", "default", "web")
@@ -284,8 +285,8 @@ def test_what_may_change_of_a_pod(new: Pod, fields: list[str]) -> None:
     played = Played(*NODES, pod("web", **CONTAINER))
     played.settle()
     if fields:
-        told = [f'Pod "web" is invalid: {field}: {MAY_NOT}' for field in fields]
-        assert refused(played, service(), new) == told
+        problems = [f"{field}: {MAY_NOT}" for field in fields]
+        assert refused(played, service(), new) == told(problems, 'Pod "web"')
     else:
         played.apply(new)
         (found,) = played.cluster.objects(Pod)

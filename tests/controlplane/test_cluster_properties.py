@@ -176,9 +176,14 @@ def allocations(cluster: Cluster) -> Iterable[list[object]]:
 
 
 def by_people(cluster: Cluster) -> list[KubernetesObject]:
-    """Return the objects without those that only controllers and the API server write."""
+    """Return the objects without those that only controllers and the API server write.
+
+    A ServiceCIDR that terminates, as others need it, is there as if it did not.
+    """
     return [
-        each
+        replace(each, metadata=replace(each.metadata, deletion_timestamp=None))
+        if isinstance(each, ServiceCIDR)
+        else each
         for each in contents(cluster).values()
         if not isinstance(each, IPAddress)
         and not (isinstance(each, EndpointSlice) and not is_by_hand(each))

@@ -12,7 +12,7 @@ from kproxy.controlplane.deployments import HASH_LABEL, by_deletion_order, limit
 from kproxy.errors import BadInput
 from tests.controlplane.played import NODES, Played, deployment, node, pod, rolling, running
 
-INVALID = 'Deployment "web" is invalid: '
+INVALID = 'Deployment.apps "web" is invalid: '
 NEGATIVE = "must be greater than or equal to 0"
 KEY = ("Deployment", "default", "web")
 

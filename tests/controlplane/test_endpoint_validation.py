@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from kproxy.address import family_of
 from kproxy.api.types import (
     Endpoint,
     EndpointAddress,
@@ -22,16 +23,16 @@ SPECIAL = [
     ("0.0.0.0", "unspecified (0.0.0.0)"),
     ("127.0.0.1", "in the loopback range (127.0.0.0/8, ::1/128)"),
     ("169.254.1.1", "in the link-local range (169.254.0.0/16, fe80::/10)"),
-    ("224.0.0.1", "in the link-local multicast range (224.0.0.0/24, ff02::/16)"),
+    ("224.0.0.1", "in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
     ("::1", "in the loopback range (127.0.0.0/8, ::1/128)"),
     ("fe80::1", "in the link-local range (169.254.0.0/16, fe80::/10)"),
 ]
 
 
-def endpoint_slice(*endpoints: Endpoint, ports: int = 1) -> EndpointSlice:
+def endpoint_slice(*endpoints: Endpoint, ports: int = 1, family: str = "IPv4") -> EndpointSlice:
     return EndpointSlice(
         metadata=Metadata(name="web-a"),
-        address_type="IPv4",
+        address_type=family,
         endpoints=endpoints,
         ports=tuple(EndpointPort(name=f"p{i}", port=80) for i in range(ports)),
     )
@@ -59,7 +60,7 @@ SLICES = [  # the slice, what is said of it
     ),
     *(
         (
-            endpoint_slice(Endpoint(addresses=(address,))),
+            endpoint_slice(Endpoint(addresses=(address,)), family=family_of(address)),
             [f'endpoints[0].addresses[0]: Invalid value: "{address}": may not be {told}'],
         )
         for address, told in SPECIAL
@@ -76,7 +77,7 @@ def test_a_hostname_is_a_label() -> None:
     (problem,) = slice_problems(
         endpoint_slice(Endpoint(addresses=("10.0.0.1",), hostname="A_b")), None
     )
-    assert problem.startswith("endpoints[0].hostname: 'A_b' ")
+    assert problem.startswith('endpoints[0].hostname: Invalid value: "A_b": a lowercase RFC 1123 ')
 
 
 HINTED = [  # names of zones, or of nodes -> what is said of them
@@ -102,11 +103,11 @@ def test_labels_and_annotations_are_such() -> None:
     metadata = Metadata(name="web", labels={"a b": "-"}, annotations={"/c": ""})
     wanted = replace(endpoint_slice(ONE), metadata=metadata)
     by_hand = replace(subset(EndpointAddress(ip="10.0.0.1")), metadata=metadata)
-    for problems in ([*slice_problems(wanted, None)], [*endpoints_problems(by_hand)]):
-        assert [each.split(" is not ")[0] for each in problems] == [
-            'metadata.labels: Invalid value: "a b":',
-            'metadata.labels: Invalid value: "-":',
-            'metadata.annotations: Invalid value: "/c":',
+    for problems in ([*slice_problems(wanted, None)], [*endpoints_problems(by_hand, None)]):
+        assert [each.split(" must ")[0] for each in problems] == [
+            'metadata.labels: Invalid value: "a b": name part',
+            'metadata.labels: Invalid value: "-": a valid label',
+            'metadata.annotations: Invalid value: "/c": prefix part',
         ]
 
 
@@ -115,7 +116,9 @@ def test_a_port_of_endpoints_has_a_number() -> None:
         addresses=(EndpointAddress(ip="10.0.0.1"),), ports=(EndpointPort(name="web"),)
     )
     wanted = Endpoints(metadata=Metadata(name="web"), subsets=(only,))
-    assert [*endpoints_problems(wanted)] == ["subsets[0].ports[0].port: Required value"]
+    assert [*endpoints_problems(wanted, None)] == [
+        "subsets[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"
+    ]
 
 
 def subset(*ready: EndpointAddress, not_ready: tuple[EndpointAddress, ...] = ()) -> Endpoints:
@@ -125,12 +128,12 @@ def subset(*ready: EndpointAddress, not_ready: tuple[EndpointAddress, ...] = ())
 
 def test_endpoints() -> None:
     good = EndpointAddress(ip="10.0.0.1")
-    assert [*endpoints_problems(subset(good))] == []
-    assert [*endpoints_problems(subset(not_ready=(good,)))] == []
-    assert [*endpoints_problems(subset())] == [
+    assert [*endpoints_problems(subset(good), None)] == []
+    assert [*endpoints_problems(subset(not_ready=(good,)), None)] == []
+    assert [*endpoints_problems(subset(), None)] == [
         "subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`"
     ]
     for address, told in SPECIAL:
-        (problem,) = endpoints_problems(subset(good, EndpointAddress(ip=address)))
+        (problem,) = endpoints_problems(subset(good, EndpointAddress(ip=address)), None)
         field = "subsets[0].addresses[1].ip"
         assert problem == f'{field}: Invalid value: "{address}": may not be {told}'

@@ -323,6 +323,15 @@ def test_mirrored_subsets_are_merged(
     ] == slices
 
 
+def test_mirrored_addresses_of_two_pods_stay_two() -> None:
+    pods = [ObjectReference(kind="Pod", name=name, uid=name) for name in ("a", "b")]
+    found = tuple(EndpointAddress(ip="10.0.0.1", target_ref=pod) for pod in (*pods, pods[0]))
+    subset = EndpointSubset(addresses=found, ports=(HTTP80,))
+    endpoints = Endpoints(metadata=Metadata(name="web"), subsets=(subset,))
+    (created,) = reconcile_mirrored(BY_HAND, endpoints, ()).create
+    assert [each.target_ref for each in created.endpoints] == pods
+
+
 def test_mirrored_addresses_are_cut_after_merging() -> None:
     endpoints = Endpoints(
         metadata=Metadata(name="web"),

@@ -219,7 +219,9 @@ class OneAddress:
             raise BadInput(["192.0.2.1 is taken"])
         self.holders = holders
         status = ServiceStatus(
-            load_balancer=LoadBalancerStatus(ingress=(LoadBalancerIngress(ip="192.0.2.1"),))
+            load_balancer=LoadBalancerStatus(
+                ingress=(LoadBalancerIngress(ip="192.0.2.1", ip_mode="VIP"),)
+            )
         )
         services = (each for each in update.upserts if isinstance(each, Service))
         return Update(upserts=tuple(replace(each, status=status) for each in services))

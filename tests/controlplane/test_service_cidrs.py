@@ -149,9 +149,9 @@ def test_ranges_do_not_change(before: list[str], then: list[str], told: list[str
         assert stored(played).spec.cidrs == tuple(then)
         assert ready(played) == READY
         return
-    expected = [
-        f'ServiceCIDR.networking.k8s.io "extra" is invalid: spec.cidrs{each}' for each in told
-    ]
+    faults = [f"spec.cidrs{each}" for each in told]
+    shown = faults[0] if len(faults) == 1 else f"[{', '.join(faults)}]"
+    expected = [f'ServiceCIDR.networking.k8s.io "extra" is invalid: {shown}']
     assert problems(lambda: played.apply(cidr(*then))) == expected
     assert stored(played).spec.cidrs == tuple(before)
 

@@ -39,7 +39,7 @@ default/shop-local:http TCP
 
 def plan_of(*examples: str) -> Plan:
     store = Store()
-    store.replace(load(EXAMPLES / f"{name}.yaml" for name in examples).objects)
+    store.replace(load((EXAMPLES / f"{name}.yaml" for name in examples), stored=True).objects)
     planner = Planner(NodeSettings(family=IPV4, node_name="node-a"))
     planner.replan(store)
     return planner.plan

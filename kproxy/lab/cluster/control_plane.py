@@ -24,6 +24,7 @@ from math import inf
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
+from kproxy.api.decode import as_read
 from kproxy.api.types import (
     EndpointSlice,
     Ingress,
@@ -244,7 +245,7 @@ class ControlPlane:
 
     def _tell(self, changed: Update) -> SyncReports:
         update = Update(
-            upserts=tuple(each for each in changed.upserts if isinstance(each, _WATCHED)),
+            upserts=tuple(as_read(each) for each in changed.upserts if isinstance(each, _WATCHED)),
             deletes=tuple(key for key in changed.deletes if key[0] in _WATCHED_KINDS),
         )
         return self._followers.follow(update) if update else {}
