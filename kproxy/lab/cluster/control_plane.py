@@ -36,6 +36,7 @@ from kproxy.api.types import (
 from kproxy.backend import SyncReport
 from kproxy.controlplane import service_cidrs
 from kproxy.controlplane.cluster import Cluster
+from kproxy.controlplane.kubectl_apply import merged
 from kproxy.dns.resolv import resolv_conf
 from kproxy.errors import BadInput
 from kproxy.lab.cluster.kubelet import Kubelet
@@ -81,6 +82,7 @@ class ControlPlane:
         self._nameservers = tuple(nameservers)
         self._own: frozenset[ObjectKey] = frozenset()  # of the lab
         self._written: set[ObjectKey] = set()  # by callers, besides
+        self._applied: dict[ObjectKey, KubernetesObject] = {}  # as callers gave them last
         self._settled = threading.Condition(threading.RLock())  # its lock guards all fields
         self._news: SimpleQueue[str | None] = SimpleQueue()  # names of pods, asked by their probes
         self._failure: BaseException | None = None
@@ -106,13 +108,14 @@ class ControlPlane:
         self._news.put(name)
 
     def apply(self, objects: Iterable[KubernetesObject]) -> SyncReports:
-        """Add or change objects.
+        """Add or change objects, as `kubectl apply` does.
 
         Raises BadInput; nothing has changed then. Raises what syncing raises.
         """
         objects = tuple(objects)
         with self._changing() as reports:
-            _say(self._cluster.apply(objects))
+            _say(self._cluster.apply(map(self._merged, objects)))
+            self._applied.update((object_key(each), each) for each in objects)
             self._written |= {*map(object_key, objects)} - self._own
         return reports
 
@@ -122,6 +125,8 @@ class ControlPlane:
         with self._changing() as reports:
             self._cluster.delete(keys, _now())
             self._written -= {*keys}
+            for key in keys:
+                self._applied.pop(key, None)
         return reports
 
     def scale(self, namespace: str, name: str, replicas: int) -> SyncReports:
@@ -156,6 +161,7 @@ class ControlPlane:
             others = [key for key in self._written - wanted if self._cluster.object(key)]
             _say(self._cluster.replace(objects, others, _now()))
             self._written = wanted - self._own
+            self._applied = {object_key(each): each for each in objects}
         return reports
 
     @property
@@ -212,6 +218,14 @@ class ControlPlane:
             found = self._settled.wait_for(lambda: self._failure or comes_true(), timeout_s)
             self._raise_failure()
             return bool(found)
+
+    def _merged(self, wanted: KubernetesObject) -> KubernetesObject:
+        """Return what an update of `wanted` makes of the stored object; merges only Services."""
+        key = object_key(wanted)
+        stored, last = self._cluster.object(key), self._applied.get(key)
+        if not isinstance(wanted, Service) or not isinstance(stored, Service):
+            return wanted
+        return merged(stored, last if isinstance(last, Service) else None, wanted)
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, list[SyncReport]]]:
