@@ -1,4 +1,4 @@
-"""What `kubectl apply` sends for a Service that exists: a merge of three versions.
+"""The Service that `kubectl apply` sends for one that exists: a merge of three versions.
 
     last applied, wanted -> what the user has removed -+
     stored, wanted       -> what the user has set      +-> the Service to update to

@@ -1,4 +1,4 @@
-"""What the control plane says to objects as users write them: the API server's words and order."""
+"""The control plane answers objects as users write them in the API server's words and order."""
 
 from __future__ import annotations
 

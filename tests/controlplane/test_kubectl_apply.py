@@ -1,4 +1,4 @@
-"""What `kubectl apply` makes of a Service that exists already."""
+"""The merge of `kubectl apply` for a Service that exists already."""
 
 from __future__ import annotations
 
