@@ -12,7 +12,7 @@ import re
 import shutil
 import socket
 import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -122,14 +122,16 @@ class Xtables:
         # A large transaction takes the nft variant minutes; a hang must still end.
         run([f"{self._command}-restore", "--noflush", _WAIT], pieces, timeout_s=600)
 
-    def remove(self, table: Table, to_remove: Collection[str], jumps: Iterable[Jump]) -> None:
+    def remove(
+        self, table: Table, to_remove: Collection[str], jumps: Iterable[Jump]
+    ) -> dict[str, str]:
         """Delete the jumps, then the chains, as far as they exist.
 
-        A chain that another rule still leads to is emptied, but stays; it is named in the
-        KernelRefused that is raised after all else has been removed.
+        A chain that another rule still leads to is emptied, but stays. Return these chains, like
+        `delete_chains`.
         """
         if not self.has(table):
-            return
+            return {}
         saved = self.save(table)
         wanted = {(jump.chain, jump.rule) for jump in jumps}
         chains = sorted(saved.keys() & to_remove)
@@ -141,7 +143,7 @@ class Xtables:
         ]
         lines += [f":{chain} - [0:0]\n" for chain in chains]
         if not lines:
-            return
+            return {}
         staying = {
             chain: [rule for rule in rules if (chain, rule) not in wanted]
             for chain, rules in saved.items()
@@ -154,13 +156,7 @@ class Xtables:
         except KernelRefused:
             self.restore([f"*{table}\n", *lines, "COMMIT\n"])
             held |= self.delete_chains(table, free)
-        if held:
-            raise KernelRefused(
-                "\n".join(
-                    f"{table} {chain} was emptied but not deleted: {why}"
-                    for chain, why in held.items()
-                )
-            )
+        return held
 
     def delete_chains(
         self, table: Table, chains: Iterable[str], saved: Chains | None = None
@@ -266,6 +262,11 @@ def choose_variant(family: Family) -> Variant:
     if any(rules.values()):
         return max(rules, key=lambda variant: rules[variant])
     return default
+
+
+def not_deleted(table: Table, held: Mapping[str, str]) -> list[str]:
+    """Return the lines of an error message about chains that `remove` could not delete."""
+    return [f"{table} {chain} was emptied but not deleted: {why}" for chain, why in held.items()]
 
 
 def kube_chains(chains: Chains) -> dict[str, tuple[str, ...]]:

@@ -161,9 +161,7 @@ class ControlLoop:
             lines = " | ".join(str(error).splitlines())
             if lines != self._leftovers_problem:  # named once, not at every attempt
                 self._leftovers_problem = lines
-                log.error(
-                    "cannot remove leftovers, tried again every %.0f s: %s", again_in_s, lines
-                )
+                log.error("cannot remove leftovers, next try in %.0f s: %s", again_in_s, lines)
         self._leftovers_at = self._clock() + again_in_s if again_in_s else float("inf")
 
     def _check_drift(self) -> None:
