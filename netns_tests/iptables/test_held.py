@@ -92,7 +92,7 @@ def test_a_change_is_written_whatever_leads_to_a_chain_that_goes(
         )
         (said,) = warnings(messages)
         assert f"IPv4: {chain} cannot be removed yet" in said
-        assert rule.format(chain=chain).replace("-A", "-D") in said
+        assert rule.format(chain=chain).replace("-A ", "-D ", 1) in said
         where = rule.split()[1]
         node.tables().restore([f"*nat\n-F {where}\nCOMMIT\n"])
         node.proxy.sync(full=True)
