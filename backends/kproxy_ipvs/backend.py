@@ -151,6 +151,7 @@ class IpvsBackend:
         desired.take_changes()
         self.prepare(plan.settings)
         addresses.ensure_dummy(DEVICE)
+        addresses.remove_subnets(DEVICE, self.family)
         self._rules = {}
         return self._apply(
             plan,

@@ -90,7 +90,9 @@ def _remove_servers(family: Family, excluded: Collection[Network]) -> None:
 
 def _remove_addresses(family: Family) -> None:
     """Remove the family's addresses, and with the last address of either family the device."""
-    addresses.remove_addresses(DEVICE, addresses.addresses_of(DEVICE, family))
+    if bound := addresses.addresses_of(DEVICE, family):
+        addresses.remove_subnets(DEVICE, family)
+        addresses.remove_addresses(DEVICE, bound)
     if not addresses.addresses_of(DEVICE, family.other):
         addresses.delete_dummy(DEVICE)
 

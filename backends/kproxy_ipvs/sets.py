@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Set
+from itertools import zip_longest
 
 from kproxy.address import Family
 from kproxy.backend.held import Held
@@ -31,7 +32,7 @@ def suits(family: Family, suffix: str, type_: str) -> bool:
     """Tell whether a set that `ipset save` prints as of this type can be used as it is."""
     kind, *words = type_.split()
     words = [word for word in words if word not in _EXTENSIONS]  # the others have a value
-    parameters = dict(zip(words[::2], words[1::2], strict=False))
+    parameters = dict(zip_longest(words[::2], words[1::2], fillvalue=""))
     for name in _HARMLESS:
         parameters.pop(name, "")
     if kind == "bitmap:port":

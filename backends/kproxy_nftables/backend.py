@@ -3,7 +3,7 @@
 Everything is in one table, so that other tables and this one cannot disturb each other. A full sync
 reads the existing rules, and writes the chains that differ and all elements; the sets in which
 rules remember clients stay. An incremental one reads nothing. If refused, a transaction changes
-nothing.
+nothing; then a full one follows at once.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ class Held:
         self._unneeded.add(name)
         if known != why:
             log.warning(
-                "%s: %s cannot be removed yet: %s; it stays, empty, next try every %.0f s",
+                "%s: %s cannot be removed yet: %s; it stays, empty; next try after %.0f s",
                 self._label,
                 name,
                 why,

@@ -1,4 +1,4 @@
-"""What leads to a chain: rules as iptables-save prints them. Pure."""
+"""Tells what leads to a chain, from rules as iptables-save prints them. Pure."""
 
 from __future__ import annotations
 

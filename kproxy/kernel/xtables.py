@@ -44,6 +44,7 @@ class Jump(Struct, frozen=True):
 # 1.6.2 added --random-fully and iptables-restore --wait; kube-proxy still has ways around them.
 MINIMUM_VERSION = (1, 6, 2)
 _WAIT = "--wait=30"  # seconds for the lock of the legacy variant, which all namespaces share
+_HOOKED = re.compile(r"CHAIN_USER_ADD failed \(File exists\): chain (\S+)")
 _MOST_NAMED = 3  # rules that lead to one chain
 _HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY", "KUBE-PROXY-CANARY")
 
@@ -120,7 +121,16 @@ class Xtables:
     def restore(self, pieces: Iterable[str]) -> None:
         """Feed one transaction; what it does not mention stays as it is. Raises KernelRefused."""
         # A large transaction takes the nft variant minutes; a hang must still end.
-        run([f"{self._command}-restore", "--noflush", _WAIT], pieces, timeout_s=600)
+        try:
+            run([f"{self._command}-restore", "--noflush", _WAIT], pieces, timeout_s=600)
+        except KernelRefused as error:
+            if found := _HOOKED.search(str(error)):
+                raise KernelRefused(
+                    str(error),
+                    remedy=f"{found[1]} is there as a base chain, made with nft: delete it, or"
+                    " rename it (nft list chains shows it)",
+                ) from None
+            raise
 
     def remove(
         self, table: Table, to_remove: Collection[str], jumps: Iterable[Jump]

@@ -15,6 +15,7 @@ from kproxy.backend import held
 from kproxy.errors import KernelRefused
 from kproxy.kernel.leading import target
 from kproxy.kernel.process import run
+from kproxy.proxy import SyncFailed
 from netns_tests.modes import IPTABLES, Mode
 from netns_tests.node import Bench, bench, fresh_state
 from tests.proxy.objects import endpoints, service
@@ -117,6 +118,29 @@ def test_what_iptables_does_not_show_is_found_by_trying(
         assert "nft list table ip nat" in said
         kept = {name for name in node.tables().save("nat") if name.startswith("KUBE-SEP-")}
         assert kept == {chain, chain_to(node, "10.244.0.5")}
+
+
+def test_a_base_chain_of_the_name_of_ours_is_named_with_a_remedy() -> None:
+    (mode,) = (mode for mode in IPTABLES if mode.variant == "nft")
+    with bench(mode) as node:
+        node.tables().save("filter")
+        hook = "{ type filter hook forward priority 5; }"
+        run(["nft", f"add table ip filter; add chain ip filter KUBE-FORWARD {hook}"])
+        with pytest.raises(SyncFailed) as failure:
+            node.sync(BEFORE)
+        assert "KUBE-FORWARD is there as a base chain" in failure.value.remedy
+
+
+def test_a_chain_that_goes_costs_no_transaction_of_its_own() -> None:
+    """The number of the last commit of nf_tables counts them."""
+    (mode,) = (mode for mode in IPTABLES if mode.variant == "nft")
+    with bench(mode) as node:
+        node.sync(BEFORE)
+        chain = chain_to(node, "10.244.0.5")
+        before = node.tables().generation()[0]
+        node.sync([WEB, endpoints("web", "10.244.1.5")])
+        assert node.tables().generation()[0] == before + 1
+        assert chain not in node.tables().save("nat")
 
 
 @pytest.mark.parametrize("mode", IPTABLES, ids=str)

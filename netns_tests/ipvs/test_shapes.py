@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 
 import pytest
-from kproxy_ipvs.names import set_name, spare_name
+from kproxy_ipvs.names import DEVICE, set_name, spare_name
 
 from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
@@ -145,6 +146,20 @@ def test_virtual_servers_of_another_shape_are_changed() -> None:
         listed = run(["ipvsadm", "-Ln", "--thresholds"]).splitlines()
         (real,) = [line.split() for line in listed if "10.244.0.6" in line]
         assert real[2:4] == ["0", "0"]
+
+
+def test_addresses_of_the_device_with_another_prefix_are_replaced() -> None:
+    with bench(IPVS) as node:
+        run(["ip", "link", "add", DEVICE, "type", "dummy"])
+        for address in ("10.96.0.1/24", "10.96.0.9/16", "fd00::9/64"):
+            run(["ip", "address", "add", address, "dev", DEVICE])
+        node.sync(MORE)
+        listed = run(["ip", "-oneline", "address", "show", "dev", DEVICE])
+        assert sorted(re.findall(r"inet6? (\S+)", listed)) == ["10.96.0.1/32", "10.96.0.2/32"]
+        run(["ip", "address", "add", "10.96.0.9/16", "dev", DEVICE])
+        for backend in node.backends.values():
+            backend.cleanup()
+        assert DEVICE not in run(["ip", "link"])
 
 
 def test_cleanup_removes_all_but_what_others_use_and_names_that() -> None:

@@ -1,4 +1,4 @@
-"""What others have written into the table holds up no change."""
+"""Rules and maps that others have written into the table hold up no change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What leads to a chain, in rules as iptables-save prints them."""
+"""Rules as iptables-save prints them tell what leads to a chain."""
 
 from __future__ import annotations
 
