@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import get_args
 
 from kproxy.address import Family
 from kproxy.backend import Ruleset, Support, SyncReport, Uses
+from kproxy.backend.held import Held
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.addresses import local_addresses
 from kproxy.kernel.xtables import (
     TABLES,
+    Chains,
     Table,
     Variant,
     Xtables,
@@ -24,7 +27,12 @@ from kproxy.kernel.xtables import (
 )
 from kproxy_iptables import cleanup, damage
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET, FrameOptions
-from kproxy_iptables.names import DISPATCH_CHAINS, FIXED_CHAINS, KUBELET_FIREWALL
+from kproxy_iptables.names import (
+    DISPATCH_CHAINS,
+    FIXED_CHAINS,
+    KUBELET_FIREWALL,
+    SERVICE_CHAIN_PREFIXES,
+)
 from kproxy_iptables.options import IptablesOptions
 from kproxy_iptables.rules import LOCALHOST_COUNTER, Context, node_port_jumps
 from kproxy_iptables.transaction import (
@@ -41,6 +49,7 @@ from kproxy_iptables.transaction import (
 # of 50, 100, 200, 300, 400, 500, and 59 s in batches of 2000 (iptables 1.8.9, Linux 6.18).
 # The legacy variant copies the whole table for each transaction: there one is best.
 NFT_BATCH_SERVICES = 300
+_OURS = frozenset((*DISPATCH_CHAINS, *FIXED_CHAINS))
 
 
 class IptablesBackend:
@@ -57,6 +66,7 @@ class IptablesBackend:
         self._node_port_jumps: list[str] = []
         self._dispatch_sizes: Counter[DispatchKey] = Counter()
         self._generation: tuple[int, ...] = ()
+        self._held = Held(family.value)  # chains of table nat
 
     def support(self) -> Support:
         try:
@@ -75,31 +85,31 @@ class IptablesBackend:
             writers = self._rewrite(plan, node_port_rules)
             sizes: Counter[DispatchKey] = Counter()
         else:
-            jumps = (self._node_port_jumps, node_port_rules)
-            writers = [edit(plan, delta.before, self._context(plan), jumps)]
+            writers = self._edit(plan, delta, (self._node_port_jumps, node_port_rules))
             sizes = self._dispatch_sizes.copy()
         transactions = 0
         written: Counter[str] = Counter()
         for writer in writers:
-            if writer:
-                try:
-                    self._xtables.restore(writer.pieces())
-                except KernelRefused:
-                    self._take_back(plan, delta)
-                    raise
-                transactions += 1
-                written += writer.written
-                sizes.update({key: writer.net[key] for key in DISPATCH_CHAINS})
+            transactions += 1
+            written += writer.written
+            sizes.update({key: writer.net[key] for key in DISPATCH_CHAINS})
         self._node_port_jumps = node_port_rules
         self._dispatch_sizes = sizes
+        if self._held.is_due(time.monotonic()):
+            self._delete(self._held.names)
         self._generation = self._xtables.generation()
-        return SyncReport(full=delta.full, transactions=transactions, rules_written=written)
+        return SyncReport(
+            full=delta.full,
+            transactions=transactions,
+            rules_written=written,
+            again_in_s=self._held.again_in_s(time.monotonic()),
+        )
 
     def intact(self) -> bool:
         generation = self._xtables.generation()
         if generation == self._generation:
             return True
-        if damage.found(self._xtables, self._dispatch_sizes):
+        if damage.found(self._xtables, self._dispatch_sizes, self._held.names):
             return False
         self._generation = generation  # the change did not concern our rules
         return True
@@ -156,11 +166,19 @@ class IptablesBackend:
             localhost_counter=self._localhost_counter,
         )
 
-    def _rewrite(self, plan: Plan, node_port_rules: list[str]) -> Iterable[Writer]:
-        existing = self._existing()
+    def _rewrite(self, plan: Plan, node_port_rules: list[str]) -> Iterator[Writer]:
+        """Write everything, and yield each transaction after it was made.
+
+        Chains that are no longer needed are deleted after that, in one of their own: a
+        predecessor's rule that leads to one of them must not keep the rest from being in force.
+        """
+        saved = self._xtables.save_all()
+        existing = _existing(saved)
+        others = {chain: rules for chain, rules in saved["nat"].items() if not _is_ours(chain)}
+        del saved
         self.prepare(plan.settings)
         frame = self._frame_options()
-        return rewrite(
+        writers = rewrite(
             plan,
             existing,
             self._context(plan),
@@ -168,19 +186,59 @@ class IptablesBackend:
             node_port_rules,
             NFT_BATCH_SERVICES if self._xtables.variant == "nft" else max(1, len(plan.services)),
         )
+        stale: list[str] = []
+        for writer in writers:
+            self._xtables.restore(writer.pieces())
+            stale += writer.stale
+            yield writer
+        self._held.needed(self._held.names.difference(stale))  # or gone
+        self._delete(stale, others | {name: [] for name in stale})
 
-    def _take_back(self, plan: Plan, delta: Delta) -> None:
-        """Undo a refused edit, which may be in force in a table written before the refusal."""
-        if not delta.full and (writer := undo(plan, delta.before, self._context(plan))):
-            with suppress(KernelRefused):  # nothing was written, or there is other damage
-                self._xtables.restore(writer.pieces())
+    def _edit(
+        self, plan: Plan, delta: Delta, jumps: tuple[list[str], list[str]]
+    ) -> Iterator[Writer]:
+        """Write the difference, and yield the transaction after it was made, if any.
 
-    def _existing(self) -> Existing:
-        saved = self._xtables.save_all()
-        return Existing(
-            chains={table: frozenset(chains) for table, chains in saved.items()},
-            jumps=frozenset(j for j in JUMPS if j.rule in saved[j.table].get(j.chain, ())),
-        )
+        It deletes chains that are no longer needed as well, since two would cost twice as much. If
+        it is refused, perhaps because something leads to one of them, all else is written first.
+        """
+
+        def difference() -> Writer:
+            return edit(plan, delta.before, self._context(plan), jumps)
+
+        writer = difference()
+        held = [name for name in writer.stale if self._held.knows(name)]
+        free = [name for name in writer.stale if not self._held.knows(name)]
+        writer.delete(free)
+        if not writer:
+            return
+        try:
+            self._restore_edit(writer, plan, delta)
+        except KernelRefused:
+            if not free:
+                raise
+            writer = difference()
+            self._restore_edit(writer, plan, delta)
+            self._delete(free)
+        self._held.needed(writer.filled)
+        self._held.unneeded(held)
+        yield writer
+
+    def _restore_edit(self, writer: Writer, plan: Plan, delta: Delta) -> None:
+        """Feed an edit. If it is refused, undo what may be in force in a table written before."""
+        try:
+            self._xtables.restore(writer.pieces())
+        except KernelRefused:
+            if back := undo(plan, delta.before, self._context(plan)):
+                with suppress(KernelRefused):  # nothing was written, or there is other damage
+                    self._xtables.restore(back.pieces())
+            raise
+
+    def _delete(self, chains: Collection[str], saved: Chains | None = None) -> None:
+        """Delete empty chains as far as nothing leads to them. `saved`: see `delete_chains`."""
+        if chains:
+            failures = self._xtables.delete_chains("nat", chains, saved)
+            self._held.tried(chains, failures, time.monotonic())
 
     def _frame_options(self) -> FrameOptions:
         """Create the counters that the rules use, and return the settings, which are read once."""
@@ -200,6 +258,18 @@ class IptablesBackend:
             for address in local_addresses(self.family, wanted.cidrs)
             if plan.settings.localhost_node_ports or not is_loopback(address)
         ]
+
+
+def _existing(saved: Mapping[Table, Chains]) -> Existing:
+    return Existing(
+        chains={table: frozenset(chains) for table, chains in saved.items()},
+        jumps=frozenset(j for j in JUMPS if j.rule in saved[j.table].get(j.chain, ())),
+    )
+
+
+def _is_ours(chain: str) -> bool:
+    """Tell whether a full sync writes or empties this chain of table nat."""
+    return chain.startswith(SERVICE_CHAIN_PREFIXES) or ("nat", chain) in _OURS
 
 
 def is_loopback(address: str) -> bool:

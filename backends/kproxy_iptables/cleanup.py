@@ -17,7 +17,7 @@ from kproxy.address import Family
 from kproxy.backend import Uses
 from kproxy.errors import KernelRefused
 from kproxy.kernel import conntrack, nfacct, sysctl
-from kproxy.kernel.xtables import TABLES, Chains, Table, Xtables
+from kproxy.kernel.xtables import TABLES, Chains, Table, Xtables, not_deleted
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET
 from kproxy_iptables.names import (
     CANARY,
@@ -79,7 +79,10 @@ def remove_all(
         to_remove = ours - kept_chains
         jumps = [j for j in JUMPS if j.table == table and j.rule.rpartition(" ")[2] in ours]
         try:
-            xtables.remove(table, to_remove, [jump for jump in jumps if jump not in kept.jumps])
+            held = xtables.remove(
+                table, to_remove, [jump for jump in jumps if jump not in kept.jumps]
+            )
+            failures += not_deleted(table, held)
         except KernelRefused as error:
             failures.append(str(error))
         if successor.mode == MODE:

@@ -8,7 +8,7 @@ read; with many services that is left to the periodic full sync.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from kproxy.kernel.xtables import TABLES, Xtables
 from kproxy_iptables.frame import JUMPS
@@ -25,8 +25,13 @@ from kproxy_iptables.transaction import DispatchKey
 FEW_RULES = 1000
 
 
-def found(xtables: Xtables, dispatch_sizes: Mapping[DispatchKey, int]) -> bool:
-    """Tell whether anything is missing. `dispatch_sizes`: numbers of rules, by dispatch chain."""
+def found(
+    xtables: Xtables, dispatch_sizes: Mapping[DispatchKey, int], held: Collection[str]
+) -> bool:
+    """Tell whether anything is missing.
+
+    `dispatch_sizes`: numbers of rules, by dispatch chain. `held`: chains that may be empty.
+    """
     thorough = sum(dispatch_sizes.values()) <= FEW_RULES
     for table in TABLES:
         fixed = [chain for where, chain in FIXED_CHAINS if where == table]
@@ -37,7 +42,8 @@ def found(xtables: Xtables, dispatch_sizes: Mapping[DispatchKey, int]) -> bool:
         chains = xtables.save(table) if thorough else xtables.chains(table, wanted)
         if not chains.keys() >= set(wanted):
             return True
-        if any(not rules and _of_a_service(chain) for chain, rules in chains.items()):
+        emptied = {chain for chain, rules in chains.items() if not rules and _of_a_service(chain)}
+        if not emptied.issubset(held):
             return True
         if any(jump.rule not in chains[jump.chain] for jump in JUMPS if jump.table == table):
             return True

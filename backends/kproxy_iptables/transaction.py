@@ -60,13 +60,16 @@ class Writer:
     """The lines of one transaction, by table, made while they are fed to the kernel's tool.
 
     After `pieces` has run out, `written` is the number of rules by table, and `net` the number of
-    rules by which each dispatch chain has grown; a declared chain counts from zero.
+    rules by which each dispatch chain has grown; a declared chain counts from zero. `filled` are
+    chains of services that have rules now, `stale` those that were emptied, for none needs them.
     """
 
     def __init__(self) -> None:
         self._lines: dict[str, list[Iterable[str]]] = {"filter": [], "nat": [], "mangle": []}
         self.written: Counter[str] = Counter()
         self.net: Counter[DispatchKey] = Counter()
+        self.filled: set[str] = set()
+        self.stale: list[str] = []
 
     def declare(self, table: str, chains: Sequence[str]) -> None:
         """Create the chains, or empty them."""
@@ -86,6 +89,10 @@ class Writer:
         for table, name, rule in reversed([*rules]) if operation == "-I" else rules:
             self.net[table, name] += step
             yield f"{operation} {name} {rule}"
+
+    def delete(self, chains: Iterable[str]) -> None:
+        """Delete chains of services, which must be empty. To be added last."""
+        self.add("nat", [f"-X {name}" for name in chains])
 
     def keep_only(self, table: str) -> None:
         for other in self._lines.keys() - {table}:
@@ -115,10 +122,10 @@ def edit(
 ) -> Writer:
     """Return the transaction from the former plans in `before` to the plans of these names now.
 
+    Chains that are no longer needed are emptied; deleting them is left to the caller.
     `node_ports`: former and present node port jumps, written again if they differ.
     """
     writer = Writer()
-    stale: list[str] = []
     inserts: list[DispatchRule] = []
     for name, former in before.items():
         fresh = plan.services.get(name)
@@ -127,7 +134,8 @@ def edit(
         written = [one for one in chains if old_chains.get(one.name) != one.rules]
         removed = sorted(old_chains.keys() - {one.name for one in chains})
         writer.declare("nat", [*(one.name for one in written), *removed])
-        stale += removed
+        writer.stale += removed
+        writer.filled.update(one.name for one in written)
         old_rules = _by_chain(dispatch_rules(former, context) if former else [])
         new_rules = _by_chain(dispatch_rules(fresh, context) if fresh else [])
         for key in dict.fromkeys((*old_rules, *new_rules)):
@@ -143,7 +151,6 @@ def edit(
     if former_jumps != jumps:
         writer.add("nat", writer.dispatch("-D", _at_the_end(former_jumps)))
         writer.add("nat", writer.dispatch("-A", _at_the_end(jumps)))
-    writer.add("nat", [f"-X {name}" for name in stale])  # declared above, so empty
     return writer
 
 
@@ -196,7 +203,7 @@ def rewrite(
             if number == 0:
                 _finish(writer, existing, node_port_rules)
             if number == len(batches) - 1:
-                _delete_stale(writer, services, existing)
+                _empty_stale(writer, services, existing)
         yield writer
     if takeover:
         writer = Writer()
@@ -204,7 +211,7 @@ def rewrite(
         for table in DISPATCH_TABLES:
             writer.add(table, writer.dispatch("-A", _dispatch(services, context, table)))
         _finish(writer, existing, node_port_rules)
-        _delete_stale(writer, services, existing)
+        _empty_stale(writer, services, existing)
         yield writer
 
 
@@ -259,13 +266,12 @@ def _finish(writer: Writer, existing: Existing, node_port_rules: Sequence[str]) 
             writer.add(jump.table, [f"-I {jump.chain} {jump.rule}"])
 
 
-def _delete_stale(writer: Writer, services: Iterable[ServicePlan], existing: Existing) -> None:
+def _empty_stale(writer: Writer, services: Iterable[ServicePlan], existing: Existing) -> None:
     present = {name for name in existing.chains["nat"] if name.startswith(SERVICE_CHAIN_PREFIXES)}
-    if not present:
-        return
-    stale = sorted(present.difference(*(service_chain_names(service) for service in services)))
-    writer.declare("nat", stale)
-    writer.add("nat", [f"-X {name}" for name in stale])
+    if present:
+        needed = (service_chain_names(service) for service in services)
+        writer.stale = sorted(present.difference(*needed))
+        writer.declare("nat", writer.stale)
 
 
 def _by_chain(rules: Iterable[DispatchRule]) -> dict[DispatchKey, list[DispatchRule]]:

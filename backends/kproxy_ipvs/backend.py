@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from kproxy.address import Family
 from kproxy.api.addresses import Network, parse_cidr
 from kproxy.backend import Ruleset, Support, SyncReport, Uses
+from kproxy.backend.held import Held
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import addresses, ipset
@@ -26,12 +27,11 @@ from kproxy_ipvs.names import (
     CHAINS,
     DEVICE,
     JUMPS,
-    SETS,
-    creation,
-    set_name,
+    SOURCES_CHAIN,
 )
 from kproxy_ipvs.options import IpvsOptions
 from kproxy_ipvs.servers import Servers
+from kproxy_ipvs.sets import Sets
 from kproxy_ipvs.wanted import Entry, Place, place_of, wanted
 
 MINIMUM_IPSET = (6, 0)
@@ -52,6 +52,8 @@ class IpvsBackend:
         self._place: Place | None = None
         self._desired = Desired()
         self._servers = Servers(family)
+        self._held = Held(family.value)  # a chain and sets
+        self._sets = Sets(family, self._held)
         self._rules: dict[Table, list[str]] = {}  # by table, as last written
         self._generation: tuple[int, ...] = ()
 
@@ -83,14 +85,19 @@ class IpvsBackend:
                 written = self._take_over(ipvs, plan, place)
             else:
                 written = self._follow(ipvs, plan, place, delta)
-            again_in_s = self._servers.drain_if_due(ipvs, time.monotonic())
+            if full or self._held.is_due(time.monotonic()):
+                self._remove_leftovers(plan)
+            again = (
+                self._servers.drain_if_due(ipvs, time.monotonic()),
+                self._held.again_in_s(time.monotonic()),
+            )
         self._place = place
         written["ipvs"] = self._servers.requests - requests
         return SyncReport(
             full=full,
             transactions=sum(1 for count in written.values() if count),
             rules_written=written,
-            again_in_s=again_in_s,
+            again_in_s=min(filter(None, again), default=0),
         )
 
     def intact(self) -> bool:
@@ -98,7 +105,7 @@ class IpvsBackend:
         found = addresses.node_addresses(self.family, but=DEVICE)
         if self._place is None or self._place.node_addresses != frozenset(found):
             return False
-        if damage.of_sets(self.family, self._desired.entry_counts):
+        if damage.of_sets(self._sets.names, self._desired.entry_counts):
             return False
         if addresses.count_of(DEVICE, self.family) < len(self._desired.addresses.all()):
             return False
@@ -144,16 +151,23 @@ class IpvsBackend:
         desired.take_changes()
         self.prepare(plan.settings)
         addresses.ensure_dummy(DEVICE)
-        ipset.restore([creation(self.family, suffix) for suffix in SETS])
+        addresses.remove_subnets(DEVICE, self.family)
         self._rules = {}
-        leaving.undo_leaving(self._xtables)
         return self._apply(
             plan,
-            difference(desired.entries.all(), self._present_entries()),
+            difference(desired.entries.all(), self._sets.take_over(desired.entries.all())),
             difference(desired.addresses.all(), addresses.addresses_of(DEVICE, self.family)),
             lambda: self._servers.take_over(ipvs, desired, self._excluded()),
             nat_last=self._xtables.has_chain(*CHAIN_OF_IPTABLES_MODE),
         )
+
+    def _remove_leftovers(self, plan: Plan) -> None:
+        """Remove what is in the way of nothing that is in force, as far as nobody uses it."""
+        if self._sets.settle(self._desired.entries.all()):
+            self._write_rules(plan, ("nat", "filter"))
+        self._sets.destroy_spares()
+        failures = leaving.undo_leaving(self._xtables)
+        self._held.tried([SOURCES_CHAIN[1]], failures, time.monotonic())
 
     def _follow(self, ipvs: Ipvs, plan: Plan, place: Place, delta: Delta) -> Counter[str]:
         """Write the difference from the former desired state, which must be in the kernel."""
@@ -186,14 +200,14 @@ class IpvsBackend:
         `nat_last`: our nat rules replace those of iptables mode, which must serve until the
         virtual servers do.
         """
-        ipset.edit(self._texts(entries.added), ())
+        ipset.edit(self._sets.texts(entries.added), ())
         written = self._write_rules(plan, ("filter",) if nat_last else ("nat", "filter"))
         addresses.add_addresses(DEVICE, bound.added)
         change_servers()
         if nat_last:
             written += self._write_rules(plan, ("nat",))
         addresses.remove_addresses(DEVICE, bound.removed)
-        ipset.edit((), self._texts(entries.removed))
+        ipset.edit((), self._sets.texts(entries.removed))
         written["ipset"] = len(entries.added) + len(entries.removed)
         written[DEVICE] = len(bound.added) + len(bound.removed)
         return written
@@ -207,7 +221,7 @@ class IpvsBackend:
                 *rules.filter_rules(plan.settings, filled, sorted(self._desired.firewall.all()))
             ],
         }
-        fresh = {table: all_rules[table] for table in tables}
+        fresh = {table: self._sets.in_rules(all_rules[table]) for table in tables}
         if all(self._rules.get(table) == lines for table, lines in fresh.items()):
             return Counter()
         saved = self._xtables.save_all()
@@ -220,21 +234,6 @@ class IpvsBackend:
     def _read_place(self, plan: Plan) -> Place:
         found = addresses.node_addresses(self.family, but=DEVICE)
         return place_of(plan.settings, found, self._options.scheduler or "rr")
-
-    def _present_entries(self) -> set[Entry]:
-        names = {set_name(self.family, suffix): suffix for suffix in SETS}
-        sizes = ipset.sizes()
-        if not any(sizes.get(name) for name in names):
-            return set()
-        return {
-            Entry(names[name], text)
-            for name, saved in ipset.save().items()
-            if name in names
-            for text in saved.entries
-        }
-
-    def _texts(self, entries: Iterable[Entry]) -> list[tuple[str, str]]:
-        return [(set_name(self.family, entry.set), entry.text) for entry in entries]
 
     def _excluded(self) -> list[Network]:
         networks = map(parse_cidr, self._options.exclude_cidrs)

@@ -16,15 +16,15 @@ from kproxy.backend import Uses
 from kproxy.errors import KernelRefused
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Batch, Ipvs
-from kproxy.kernel.xtables import Table, Variant, Xtables
+from kproxy.kernel.xtables import Table, Variant, Xtables, not_deleted
+from kproxy_ipvs.holders import holders
 from kproxy_ipvs.names import (
     CHAINS,
     DEVICE,
     JUMPS,
-    SETS,
     SOURCES_CHAIN,
     SOURCES_JUMP,
-    set_name,
+    all_names,
 )
 
 NO_SUCCESSOR = Uses(mode="")
@@ -33,26 +33,48 @@ NO_SUCCESSOR = Uses(mode="")
 def remove_all(family: Family, excluded: Collection[Network]) -> None:
     """Remove all of this mode.
 
-    Raises KernelRefused if a rule of another program still uses one of the chains or sets.
+    Raises KernelRefused after removing what can be removed; it names what is left, such as chains
+    and sets that a rule of another program still uses.
     """
-    _remove_servers(family, excluded)
-    remove_but_servers(family, [Xtables(family, variant) for variant in get_args(Variant)])
+    failures: list[str] = []
+    try:
+        _remove_servers(family, excluded)
+    except KernelRefused as error:
+        failures.append(str(error))
+    tables = [Xtables(family, variant) for variant in get_args(Variant)]
+    try:
+        remove_but_servers(family, tables)
+    except KernelRefused as error:
+        failures.append(str(error))
+    if failures:
+        raise KernelRefused("\n".join(failures))
 
 
 def remove_but_servers(
     family: Family, tables: Iterable[Xtables], successor: Uses = NO_SUCCESSOR
 ) -> None:
     """Remove addresses, rules and sets. Raises like `remove_all`."""
-    _remove_addresses(family)
     failures: list[str] = []
+    try:
+        _remove_addresses(family)
+    except KernelRefused as error:
+        failures.append(str(error))
     for xtables in tables:
         failures += remove_rules(xtables, successor)
-    present = ipset.sizes()
-    names = [set_name(family, suffix) for suffix in SETS]
-    if to_remove := [name for name in names if name in present]:
-        ipset.restore(f"destroy {name}" for name in to_remove)
+    failures += _remove_sets(family)
     if failures:
         raise KernelRefused("\n".join(failures))
+
+
+def _remove_sets(family: Family) -> list[str]:
+    """Destroy the sets, empty those that are in use, and return a line for each of these."""
+    refused = ipset.destroy(ipset.sizes().keys() & set(all_names(family)))
+    ipset.flush(refused)
+    users = holders(refused)
+    return [
+        f"ipset {name} was emptied but not destroyed: {users.get(name, reason)}"
+        for name, reason in sorted(refused.items())
+    ]
 
 
 def _remove_servers(family: Family, excluded: Collection[Network]) -> None:
@@ -68,7 +90,9 @@ def _remove_servers(family: Family, excluded: Collection[Network]) -> None:
 
 def _remove_addresses(family: Family) -> None:
     """Remove the family's addresses, and with the last address of either family the device."""
-    addresses.remove_addresses(DEVICE, addresses.addresses_of(DEVICE, family))
+    if bound := addresses.addresses_of(DEVICE, family):
+        addresses.remove_subnets(DEVICE, family)
+        addresses.remove_addresses(DEVICE, bound)
     if not addresses.addresses_of(DEVICE, family.other):
         addresses.delete_dummy(DEVICE)
 
@@ -83,7 +107,7 @@ def remove_rules(
     for table in tables:
         stay = {chain for where, chain in but if where == table}
         try:
-            xtables.remove(
+            held = xtables.remove(
                 table,
                 [
                     chain
@@ -98,6 +122,7 @@ def remove_rules(
                     and jump.rule.rpartition(" ")[2] not in stay
                 ],
             )
+            failures += not_deleted(table, held)
         except KernelRefused as error:
             failures.append(str(error))
     return failures

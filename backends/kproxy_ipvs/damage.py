@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from kproxy.address import Family
 from kproxy.kernel import ipset
 from kproxy.kernel.xtables import Table, Xtables
-from kproxy_ipvs.names import CHAINS, JUMPS, SETS, set_name
+from kproxy_ipvs.names import CHAINS, JUMPS
 
 
-def of_sets(family: Family, counts: Mapping[str, int]) -> bool:
-    """Tell whether a set is missing or has fewer entries than `counts` (by suffix)."""
+def of_sets(names: Mapping[str, str], counts: Mapping[str, int]) -> bool:
+    """Tell whether a set is missing or has fewer entries than `counts`; both are by suffix."""
     sizes = ipset.sizes()
-    return any(sizes.get(set_name(family, suffix), -1) < counts.get(suffix, 0) for suffix in SETS)
+    return any(sizes.get(name, -1) < counts.get(suffix, 0) for suffix, name in names.items())
 
 
 def of_rules(xtables: Xtables, rules: Mapping[Table, Sequence[str]]) -> bool:

@@ -26,7 +26,14 @@ from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Batch, Ipvs, VirtualServer, has_ipvs
 from kproxy.kernel.xtables import Table, Variant, Xtables, installed_variants
 from kproxy_ipvs import cleanup
-from kproxy_ipvs.names import DEVICE, SETS, SOURCES_CHAIN, SOURCES_JUMP, set_name
+from kproxy_ipvs.names import (
+    DEVICE,
+    SOURCES_CHAIN,
+    SOURCES_JUMP,
+    all_names,
+    set_name,
+    spare_name,
+)
 
 _GUARD: tuple[Table, str] = ("filter", "KUBE-IPVS-FILTER")  # no other mode has it
 _GUARDED = "IPVS-IPS"
@@ -37,10 +44,10 @@ def has_left(family: Family, successor: Uses, mode: str) -> bool:
 
     Starts no process.
     """
-    if successor.mode != mode:
-        names = {set_name(family, suffix) for suffix in SETS}
-        if _device_exists() or not names.isdisjoint(_sets()):
-            return True
+    if successor.mode != mode and (
+        _device_exists() or not set(all_names(family)).isdisjoint(_sets())
+    ):
+        return True
     return any(each.has_chain(*_GUARD) for each in _tables_but(family, successor, mode))
 
 
@@ -67,26 +74,28 @@ def leave(family: Family, successor: Uses, mode: str, excluded: Collection[Netwo
             _masquerade_sources(each)
     bound = addresses.addresses_of(DEVICE, family)
     addresses.remove_addresses(DEVICE, bound - {server.address for server in busy})
-    emptied = [set_name(family, suffix) for suffix in SETS if suffix != _GUARDED]
-    present = _sets()
-    ipset.restore(f"flush {name}" for name in emptied if name in present)
+    guarded = (set_name(family, _GUARDED), spare_name(family, _GUARDED))
+    ipset.flush(name for name in all_names(family) if name not in guarded)
     stay = [_GUARD, SOURCES_CHAIN]
     _raise([line for each in tables for line in cleanup.remove_rules(each, successor, stay)])
     return True
 
 
-def undo_leaving(xtables: Xtables) -> None:
-    """Remove the chain that `leave` adds. Raises KernelRefused."""
+def undo_leaving(xtables: Xtables) -> dict[str, str]:
+    """Remove the chain that `leave` adds, and return what keeps it here, like `Xtables.remove`."""
     table, chain = SOURCES_CHAIN
-    if xtables.has_chain(table, chain):
-        xtables.remove(table, [chain], [SOURCES_JUMP])
+    if not xtables.has_chain(table, chain):
+        return {}
+    return xtables.remove(table, [chain], [SOURCES_JUMP])
 
 
 def _masquerade_sources(xtables: Xtables) -> None:
     table, chain = SOURCES_CHAIN
     if xtables.has_chain(table, chain):
         return
-    match = f"-m set --match-set {set_name(xtables.family, _GUARDED)} src"
+    spare = spare_name(xtables.family, _GUARDED)
+    guarded = spare if spare in _sets() else set_name(xtables.family, _GUARDED)
+    match = f"-m set --match-set {guarded} src"
     xtables.restore(
         [
             f"*{table}\n:{chain} - [0:0]\n",

@@ -122,10 +122,21 @@ def set_name(family: Family, suffix: str) -> str:
     return f"KUBE-{'6-' if family is Family.IPV6 else ''}{suffix}"[:31]
 
 
-def creation(family: Family, suffix: str) -> str:
+def spare_name(family: Family, suffix: str) -> str:
+    """Return the name of the set that serves where `set_name` cannot be had (see `sets`)."""
+    return f"KP{'6' if family is Family.IPV6 else '4'}-{suffix}"
+
+
+def all_names(family: Family) -> list[str]:
+    """Return the names of all sets that this mode may have made."""
+    return [name(family, suffix) for name in (set_name, spare_name) for suffix in SETS]
+
+
+def creation(family: Family, suffix: str, name: str = "") -> str:
     """Return the line for `ipset restore` that creates the set as kube-proxy does."""
+    name = name or set_name(family, suffix)
     kind = SETS[suffix].type
     if kind == "bitmap:port":
-        return f"create {set_name(family, suffix)} {kind} range 0-65535"
+        return f"create {name} {kind} range 0-65535"
     inet = "inet6" if family is Family.IPV6 else "inet"
-    return f"create {set_name(family, suffix)} {kind} family {inet} hashsize 1024 maxelem 65536"
+    return f"create {name} {kind} family {inet} hashsize 1024 maxelem 65536"

@@ -6,7 +6,7 @@ from kproxy.address import Family
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Ipvs, RealServer, Settings, VirtualServer
 from kproxy.kernel.xtables import TABLES, Table, Xtables, kube_chains
-from kproxy_ipvs.names import DEVICE, SETS, set_name
+from kproxy_ipvs.names import DEVICE, all_names
 from kproxy_ipvs.wanted import PERSISTENT, SCHED_MH_PORT
 
 _LETTERS = {"TCP": "-t", "UDP": "-u", "SCTP": "--sctp-service"}
@@ -56,7 +56,7 @@ def _chains(xtables: Xtables, table: Table) -> dict[str, tuple[str, ...]]:
 
 def _sets(family: Family) -> dict[str, tuple[str, ...]]:
     saved = ipset.save()
-    names = [set_name(family, suffix) for suffix in SETS]
+    names = all_names(family)
     return {name: tuple(sorted(saved[name].entries)) for name in names if name in saved}
 
 

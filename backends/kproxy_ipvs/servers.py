@@ -45,7 +45,8 @@ class Servers:
             assert after
             settings = present.get(key)
             loads = ipvs.real_servers(key) if settings else {}
-            weights = {real: load.weight for real, load in loads.items()}
+            # Whatever is unusual about a real server is changed together with its weight.
+            weights = {real: load.weight if load.usual else -1 for real, load in loads.items()}
             leaving[key] = _edit(batch, key, settings, weights, after)
         for key in present.keys() - desired.servers():
             if not any(parse_ip(key.address) in network for network in excluded):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from kproxy.address import Family, family_of
 from kproxy.forwarding.plan import (
     Frontend,
     FrontendKind,
@@ -143,8 +144,8 @@ def _entries(frontend: Frontend, protocol: str) -> Iterator[Entry]:
                 yield Entry("LOAD-BALANCER-FW", text)
                 for cidr in frontend.source_ranges:
                     if "/" in cidr:
-                        single = "/128" if ":" in cidr else "/32"  # as ipset lists them
-                        entry = f"{text},{cidr.removesuffix(single)}"
+                        single = "/32" if family_of(cidr) is Family.IPV4 else "/128"
+                        entry = f"{text},{cidr.removesuffix(single)}"  # as ipset lists them
                         yield Entry("LOAD-BALANCER-SOURCE-CIDR", entry)
             if _admits_itself(frontend):
                 yield Entry("LOAD-BALANCER-SOURCE-IP", f"{text},{frontend.address}")

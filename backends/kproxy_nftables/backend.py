@@ -3,7 +3,7 @@
 Everything is in one table, so that other tables and this one cannot disturb each other. A full sync
 reads the existing rules, and writes the chains that differ and all elements; the sets in which
 rules remember clients stay. An incremental one reads nothing. If refused, a transaction changes
-nothing.
+nothing; then a full one follows at once.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class NftablesBackend:
         if full:
             self._take_over(plan)
         else:
-            self._follow(plan, delta)
+            full = self._follow_or_take_over(plan, delta)
         # A transaction of another process in between may have done anything to the table.
         generation = self._session.generation()
         if generation != before + self._transactions:
@@ -115,7 +115,7 @@ class NftablesBackend:
         return {TABLE: table_listing(self.family, TABLE)}
 
     def cleanup(self) -> None:
-        self._session.commit([self._table.create(), self._table.delete()])
+        self._commit([self._table.create(), self._table.delete()])
         self._settings = None
 
     def close(self) -> None:
@@ -160,6 +160,26 @@ class NftablesBackend:
             )
             self._commit([*from_nothing(self._table, self._fixed, changes, settings)])
 
+    def _follow_or_take_over(self, plan: Plan, delta: Delta) -> bool:
+        """Write the difference or, if the table is not as it was left, everything. Tell which.
+
+        A rule of another program in our table may lead to a chain that is no longer needed: taking
+        over the table removes what is not ours, so nothing can hold up anything there.
+        """
+        try:
+            self._follow(plan, delta)
+        except KernelRefused as error:
+            log.warning(
+                "%s: another process has changed table %s%s; writing everything again: %s",
+                self.family.value,
+                TABLE,
+                damage.foreign_rules(self._reader),
+                " | ".join(str(error).splitlines()),
+            )
+            self._take_over(plan)
+            return True
+        return False
+
     def _follow(self, plan: Plan, delta: Delta) -> None:
         """Write the difference from the former contents, which must be in the kernel."""
         settings = plan.settings
@@ -177,9 +197,20 @@ class NftablesBackend:
 
     def _commit(self, requests: list[Request]) -> None:
         if requests:
-            self._session.commit(requests)
+            try:
+                self._session.commit(requests)
+            except Unsupported:
+                self._require_no_owner()
+                raise
             self._transactions += 1
             self._rules += sum(1 for each in requests if each.kind == NEW_RULE)
+
+    def _require_no_owner(self) -> None:
+        if owner := self._reader.owner():
+            raise KernelRefused(
+                f"table {TABLE} has the flag `owner`: only the process that made it may change it",
+                remedy=f"end that process, probably pid {owner}; the table ends with it",
+            )
 
     def _present(self) -> Present:
         reader = self._reader

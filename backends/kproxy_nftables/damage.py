@@ -24,3 +24,9 @@ def found(reader: TableReader, settings: NodeSettings, fixed: Fixed, contents: C
         or reader.element_count(set_.name) != contents.element_counts[set_.name]
         for set_ in fixed.sets
     )
+
+
+def foreign_rules(reader: TableReader) -> str:
+    """Return in words which chains have rules that are not ours, "" if none has."""
+    chains = [name for name, digests in reader.rules().items() if b"" in digests]
+    return f", there are rules in {', '.join(sorted(chains))}" if chains else ""

@@ -6,6 +6,7 @@ options      a mode's own options, decoded by its own type
 registry     which backends are installed; loading one checks it
 containment  turns whatever goes wrong in another package's backend into an error with its name
 claims       things that several service ports may claim, for backends that need it
+held         objects that others hold on to: named once in the log, and tried again
 masquerade   the iptables rules behind the masquerade mark
 
 The nouns of the plan (`ServicePlan`, `Frontend` ...) and the words for the oracle's rules (`Rules`,

@@ -83,7 +83,8 @@ class Backend(Protocol):
         `delta` is relative to the last sync of this object that did not raise. After an error, and
         on a new object, it is `Delta(full=True)`, and then nothing may be assumed of the kernel; it
         is empty if the report of the last sync asked for another call. `plan` is a value: it may be
-        kept and compared. Raises KernelRefused; the former state is in force then.
+        kept and compared. Raises KernelRefused; the former state is in force then. It is no error
+        if others hold on to what is no longer needed (`kproxy.backend.held`).
         """
         ...
 

@@ -85,6 +85,28 @@ def remove_addresses(link: str, addresses: Iterable[str]) -> None:
     _change(_DELADDR, 0, link, addresses, ("remove", "from"), errno.EADDRNOTAVAIL)
 
 
+def remove_subnets(link: str, family: Family) -> None:
+    """Remove the link's addresses that have a shorter prefix than a /32 or /128.
+
+    They cannot be told from the others by their text, and are removed only with their prefix.
+    """
+    index = _index(link)
+    with Netlink(NETLINK_ROUTE) as netlink:
+        netlink.be_strict()
+        body = _ADDRESS.pack(family.socket_family, 0, 0, 0, index)
+        requests = []
+        for answer in netlink.dump(Request(_GETADDR, body, ("list addresses of", link))):
+            _, length, _, _, _ = _ADDRESS.unpack_from(answer)
+            fields = dict(attributes(answer[_ADDRESS.size :]))
+            packed = bytes(fields.get(_IFA_LOCAL, fields[_IFA_ADDRESS]))
+            text = str(ipaddress.ip_address(packed))
+            if length < 8 * len(packed) and not ipaddress.ip_address(text).is_link_local:
+                what = ("remove", f"{text}/{length}", "from", link)
+                requests.append(Request(_DELADDR, _address(index, text, length), what))
+        if requests:
+            netlink.send(requests)
+
+
 def ensure_dummy(name: str) -> None:
     """Create a dummy interface of that name, down, unless an interface of that name exists.
 
@@ -156,11 +178,11 @@ def _change(
         )
 
 
-def _address(index: int, text: str) -> bytes:
+def _address(index: int, text: str, length: int = 0) -> bytes:
     family = socket_family(text)
     packed = socket.inet_pton(family, text)
     return (
-        _ADDRESS.pack(family, 8 * len(packed), 0, 0, index)
+        _ADDRESS.pack(family, length or 8 * len(packed), 0, 0, index)
         + attribute(_IFA_LOCAL, packed)
         + attribute(_IFA_ADDRESS, packed)
     )

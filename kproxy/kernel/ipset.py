@@ -1,13 +1,14 @@
 """The ipsets of the calling thread's namespace.
 
-Sets are created, destroyed and read with the `ipset` program, one process each time; their sizes
-are read and their entries changed over netlink. Entries are text as ipset prints it:
+Sets are created and read with the `ipset` program, one process each time; all else is done over
+netlink. Entries are text as ipset prints it:
 `10.0.0.1`, `10.0.0.1,tcp:80`, `10.0.0.1,tcp:80,10.0.0.2`, `10.0.0.1,tcp:80,10.0.0.0/8`, `30080`.
 Source: linux/netfilter/ipset/ip_set.h
 """
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 import struct
@@ -16,14 +17,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from kproxy.address import Family, family_of
-from kproxy.errors import Unsupported
+from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute, attributes
 from kproxy.kernel.process import run
 
 _SUBSYSTEM = 6 << 8  # NFNL_SUBSYS_IPSET
-_LIST, _ADD, _DEL = 7, 9, 10
+_DESTROY, _FLUSH, _SWAP, _LIST, _ADD, _DEL = 3, 4, 6, 7, 9, 10
 _PROTOCOL = struct.pack("=B", 6)  # understood since Linux 2.6.39
-_A_PROTOCOL, _A_SETNAME, _A_FLAGS, _A_DATA = 1, 2, 6, 7
+_A_PROTOCOL, _A_SETNAME, _A_OTHER_NAME, _A_FLAGS, _A_DATA = 1, 2, 3, 6, 7
 _D_IP, _D_PORT, _D_PROTO, _D_IP2, _D_CIDR2, _D_ELEMENTS = 1, 4, 7, 20, 21, 24
 _NESTED, _NET_BYTE_ORDER = 0x8000, 0x4000
 _LIST_HEADER = 4  # IPSET_FLAG_LIST_HEADER
@@ -34,10 +35,13 @@ _PROTO_NUMBERS = {
 }
 _ERRORS = {  # IPSET_ERR_*
     4097: "the set has entries of another kind",
+    4100: "it is in use",
+    4102: "the sets are of different types",
     4104: "the length of the network is not valid here",
     4352: "the set is full, or the port beyond its range",
 }
 _BE32 = struct.Struct(">L")
+_GONE = frozenset([errno.ENOENT])
 
 
 class SavedSet(NamedTuple):
@@ -59,13 +63,49 @@ def version() -> tuple[int, ...]:
 
 
 def restore(lines: Iterable[str]) -> None:
-    """Carry out `create`, `destroy` ... lines in one process.
+    """Carry out `create`, `add` ... lines in one process.
 
-    Adding what exists or removing what does not is no error.
+    Adding what exists or removing what does not is no error. A set that exists with another type or
+    other parameters is an error, but one of the other family passes.
     Raises KernelRefused with the number of the first bad line. Of the lines before it, `create`
-    and `destroy` have been carried out, `add` and `del` perhaps.
+    has been carried out, `add` and `del` perhaps.
     """
     run(["ipset", "restore", "-exist"], "".join(f"{line}\n" for line in lines))
+
+
+def destroy(names: Iterable[str]) -> dict[str, str]:
+    """Destroy each of these sets, whether or not others fail, and return the reasons of failures.
+
+    Those that do not exist are no failures. Starts no process.
+    """
+    failures = {}
+    with Netlink(NETLINK_NETFILTER, _ERRORS) as netlink:
+        for name in names:
+            request = Request(_SUBSYSTEM | _DESTROY, _head(name), ("destroy ipset", name), 0, _GONE)
+            try:
+                netlink.send([request])
+            except KernelRefused as error:
+                failures[name] = str(error)
+    return failures
+
+
+def flush(names: Iterable[str]) -> None:
+    """Remove all entries of these sets, as far as they exist. Raises KernelRefused."""
+    with Netlink(NETLINK_NETFILTER, _ERRORS) as netlink:
+        netlink.send(
+            Request(_SUBSYSTEM | _FLUSH, _head(name), ("flush ipset", name), 0, _GONE)
+            for name in names
+        )
+
+
+def swap(name: str, other: str) -> None:
+    """Exchange the names of two sets of one type, also in rules: these match the other set then.
+
+    Raises KernelRefused if their types or families differ.
+    """
+    body = _head(name) + attribute(_A_OTHER_NAME, other.encode() + b"\0")
+    with Netlink(NETLINK_NETFILTER, _ERRORS) as netlink:
+        netlink.send([Request(_SUBSYSTEM | _SWAP, body, ("swap ipsets", name, other))])
 
 
 def save() -> dict[str, SavedSet]:

@@ -26,11 +26,13 @@ _NEW_DEST, _SET_DEST, _DEL_DEST, _GET_DEST = 5, 6, 7, 8
 _SET_CONFIG, _GET_CONFIG = 12, 13
 _SERVICE, _DEST, _TIMEOUT_TCP, _TIMEOUT_TCP_FIN, _TIMEOUT_UDP = 1, 2, 4, 5, 6
 _S_AF, _S_PROTOCOL, _S_ADDR, _S_PORT = 1, 2, 3, 4
-_S_SCHED_NAME, _S_FLAGS, _S_TIMEOUT, _S_NETMASK = 6, 7, 8, 9
+_S_SCHED_NAME, _S_FLAGS, _S_TIMEOUT, _S_NETMASK, _S_PE_NAME = 6, 7, 8, 9, 11
 _D_ADDR, _D_PORT, _D_FWD_METHOD, _D_WEIGHT, _D_U_THRESH, _D_L_THRESH = 1, 2, 3, 4, 5, 6
 _D_ACTIVE_CONNS, _D_INACT_CONNS, _D_ADDR_FAMILY = 7, 8, 11
+_LOAD = (_D_FWD_METHOD, _D_WEIGHT, _D_U_THRESH, _D_L_THRESH, _D_ACTIVE_CONNS, _D_INACT_CONNS)
 _HASHED = 0x2  # IP_VS_SVC_F_HASHED, the kernel's own
 _MASQUERADE = 0  # IP_VS_CONN_F_MASQ
+_NO_NETMASK = {False: 0xFFFFFFFF, True: 128}  # whether for IPv6
 
 _PROTOCOLS = {"TCP": socket.IPPROTO_TCP, "UDP": socket.IPPROTO_UDP, "SCTP": socket.IPPROTO_SCTP}
 _NAMES = {number: name for name, number in _PROTOCOLS.items()}
@@ -66,6 +68,8 @@ class Settings(NamedTuple):
     """IP_VS_SVC_F_* without the kernel's own."""
     timeout_s: int
     """The timeout of persistence."""
+    usual: bool = True
+    """Without a netmask of persistence, and without a persistence engine."""
 
 
 class RealServer(NamedTuple):
@@ -84,6 +88,8 @@ class Load(NamedTuple):
     weight: int
     active: int
     inactive: int
+    usual: bool = True
+    """It masquerades, and has no thresholds."""
 
 
 class Batch:
@@ -239,7 +245,7 @@ def _service(server: VirtualServer, settings: Settings | None = None) -> bytes:
             attribute(_S_SCHED_NAME, settings.scheduler.encode() + b"\0")
             + attribute(_S_FLAGS, struct.pack("=LL", settings.flags, 0xFFFFFFFF))
             + attribute(_S_TIMEOUT, _U32.pack(settings.timeout_s))
-            + attribute(_S_NETMASK, _U32.pack(128 if wide else 0xFFFFFFFF))
+            + attribute(_S_NETMASK, _U32.pack(_NO_NETMASK[wide]))
         )
     return attribute(_SERVICE, inner)
 
@@ -298,6 +304,8 @@ def parse_service(data: memoryview, family: Family) -> tuple[VirtualServer, Sett
         bytes(found[_S_SCHED_NAME]).rstrip(b"\0").decode(),
         _U32.unpack_from(found[_S_FLAGS])[0] & ~_HASHED,
         _U32.unpack(found[_S_TIMEOUT])[0],
+        usual=_S_PE_NAME not in found
+        and _U32.unpack(found[_S_NETMASK])[0] == _NO_NETMASK[family is Family.IPV6],
     )
     return server, settings
 
@@ -306,7 +314,14 @@ def parse_dest(data: memoryview) -> tuple[RealServer, Load]:
     found = dict(attributes(data))
     wide = _U16.unpack(found[_D_ADDR_FAMILY])[0] == Family.IPV6.socket_family
     real = RealServer(_text(found[_D_ADDR], wide), _BE16.unpack(found[_D_PORT])[0])
-    load = Load(*(_U32.unpack(found[k])[0] for k in (_D_WEIGHT, _D_ACTIVE_CONNS, _D_INACT_CONNS)))
+    numbers = {kind: _U32.unpack(found[kind])[0] for kind in _LOAD}
+    load = Load(
+        numbers[_D_WEIGHT],
+        numbers[_D_ACTIVE_CONNS],
+        numbers[_D_INACT_CONNS],
+        usual=(numbers[_D_FWD_METHOD], numbers[_D_U_THRESH], numbers[_D_L_THRESH])
+        == (_MASQUERADE, 0, 0),
+    )
     return real, load
 
 

@@ -12,7 +12,7 @@ import re
 import shutil
 import socket
 import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
+from kproxy.kernel.leading import leading_to
 from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute
 from kproxy.kernel.process import run
 
@@ -43,6 +44,8 @@ class Jump(Struct, frozen=True):
 # 1.6.2 added --random-fully and iptables-restore --wait; kube-proxy still has ways around them.
 MINIMUM_VERSION = (1, 6, 2)
 _WAIT = "--wait=30"  # seconds for the lock of the legacy variant, which all namespaces share
+_HOOKED = re.compile(r"CHAIN_USER_ADD failed \(File exists\): chain (\S+)")
+_MOST_NAMED = 3  # rules that lead to one chain
 _HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY", "KUBE-PROXY-CANARY")
 
 
@@ -118,32 +121,100 @@ class Xtables:
     def restore(self, pieces: Iterable[str]) -> None:
         """Feed one transaction; what it does not mention stays as it is. Raises KernelRefused."""
         # A large transaction takes the nft variant minutes; a hang must still end.
-        run([f"{self._command}-restore", "--noflush", _WAIT], pieces, timeout_s=600)
+        try:
+            run([f"{self._command}-restore", "--noflush", _WAIT], pieces, timeout_s=600)
+        except KernelRefused as error:
+            if found := _HOOKED.search(str(error)):
+                raise KernelRefused(
+                    str(error),
+                    remedy=f"{found[1]} is there as a base chain, made with nft: delete it, or"
+                    " rename it (nft list chains shows it)",
+                ) from None
+            raise
 
-    def remove(self, table: Table, to_remove: Collection[str], jumps: Iterable[Jump]) -> None:
+    def remove(
+        self, table: Table, to_remove: Collection[str], jumps: Iterable[Jump]
+    ) -> dict[str, str]:
         """Delete the jumps, then the chains, as far as they exist.
 
-        A chain that another rule still leads to is emptied, but stays; it is named in the
-        KernelRefused that is raised after all else has been removed.
+        A chain that another rule still leads to is emptied, but stays. Return these chains, like
+        `delete_chains`.
         """
         if not self.has(table):
-            return
+            return {}
         saved = self.save(table)
-        present = [jump for jump in jumps if jump.rule in saved.get(jump.chain, ())]
+        wanted = {(jump.chain, jump.rule) for jump in jumps}
         chains = sorted(saved.keys() & to_remove)
-        held = _held(saved, chains, present)
-        lines = [f"-D {jump.chain} {jump.rule}\n" for jump in present]
+        lines = [  # a jump as often as it is there
+            f"-D {chain} {rule}\n"
+            for chain, rules in saved.items()
+            for rule in rules
+            if (chain, rule) in wanted
+        ]
         lines += [f":{chain} - [0:0]\n" for chain in chains]
-        lines += [f"-X {chain}\n" for chain in chains if chain not in held]
-        if lines:
+        if not lines:
+            return {}
+        staying = {
+            chain: [rule for rule in rules if (chain, rule) not in wanted]
+            for chain, rules in saved.items()
+            if chain not in chains
+        }
+        held = self._holders(table, staying, chains)
+        free = [chain for chain in chains if chain not in held]
+        try:
+            self.restore([f"*{table}\n", *lines, *_deletions(free), "COMMIT\n"])
+        except KernelRefused:
             self.restore([f"*{table}\n", *lines, "COMMIT\n"])
-        if held:
-            raise KernelRefused(
-                "\n".join(
-                    f"{table} {chain} was emptied but not deleted: {holder} leads to it"
-                    for chain, holder in held.items()
-                )
+            held |= self.delete_chains(table, free)
+        return held
+
+    def delete_chains(
+        self, table: Table, chains: Iterable[str], saved: Chains | None = None
+    ) -> dict[str, str]:
+        """Delete these chains, which must be empty, as far as they exist and nothing leads to them.
+
+        Return for each of the others what leads to it, and the command that removes that. `saved`:
+        these chains, and all that may lead to them, if they have been read already.
+        """
+        saved = self.save(table) if saved is None else saved
+        present = sorted(saved.keys() & set(chains))
+        held = self._holders(table, saved, present)
+        for chain in self._undeletable(table, [each for each in present if each not in held]):
+            held[chain] = f"the kernel says it is in use; see {self._listing(table)}"
+        return held
+
+    def _undeletable(self, table: Table, chains: list[str]) -> list[str]:
+        """Delete chains in one transaction or, where the kernel refuses, in ever smaller ones."""
+        if not chains:
+            return []
+        try:
+            self.restore([f"*{table}\n", *_deletions(chains), "COMMIT\n"])
+        except KernelRefused:
+            if len(chains) == 1:
+                return chains if self.has_chain(table, chains[0]) else []
+            middle = len(chains) // 2
+            return [
+                *self._undeletable(table, chains[:middle]),
+                *self._undeletable(table, chains[middle:]),
+            ]
+        return []
+
+    def _holders(self, table: Table, saved: Chains, chains: Collection[str]) -> dict[str, str]:
+        """Return for each chain that a rule leads to the words for an error message."""
+        return {
+            name: "; ".join(
+                f"{chain} leads to it; to remove that: {self._command} -t {table} -D {chain} {rule}"
+                for chain, rule in found[:_MOST_NAMED]
             )
+            + (f"; and {len(found) - _MOST_NAMED} rules more" if found[_MOST_NAMED:] else "")
+            for name, found in leading_to(saved, chains).items()
+        }
+
+    def _listing(self, table: Table) -> str:
+        """Return a command that also shows what iptables-save does not, such as verdict maps."""
+        if self.variant == "nft":
+            return f"nft list table {'ip' if self.family is Family.IPV4 else 'ip6'} {table}"
+        return f"{self._command}-save -t {table}"
 
     def generation(self) -> tuple[int, ...]:
         """Return a value that changes with the rules, in microseconds whatever their number.
@@ -203,6 +274,11 @@ def choose_variant(family: Family) -> Variant:
     return default
 
 
+def not_deleted(table: Table, held: Mapping[str, str]) -> list[str]:
+    """Return the lines of an error message about chains that `remove` could not delete."""
+    return [f"{table} {chain} was emptied but not deleted: {why}" for chain, why in held.items()]
+
+
 def kube_chains(chains: Chains) -> dict[str, tuple[str, ...]]:
     """Return the chains whose names begin with KUBE-, and of others the jumps to them."""
     found = {
@@ -222,22 +298,13 @@ def parse_save(text: str) -> dict[Table, Chains]:
         elif line.startswith(":"):
             chains[line[1:].split(" ", 1)[0]] = []
         elif line.startswith("-A "):
-            _, chain, rule = line.split(" ", 2)
+            chain, _, rule = line[3:].partition(" ")  # a rule may be empty
             chains[chain].append(rule)
     return {table: tables[table] for table in TABLES}
 
 
-def _held(saved: Chains, to_remove: Collection[str], jumps: Collection[Jump]) -> dict[str, str]:
-    """Return, for each chain to remove that another rule leads to, the chain of that rule."""
-    ours = {(jump.chain, jump.rule) for jump in jumps}
-    targets = {
-        f" {rule}".rpartition(" -j ")[2].split()[0]: chain
-        for chain, rules in saved.items()
-        if chain not in to_remove
-        for rule in rules
-        if " -j " in f" {rule}" and (chain, rule) not in ours
-    }
-    return {chain: targets[chain] for chain in to_remove if chain in targets}
+def _deletions(chains: Iterable[str]) -> Iterator[str]:
+    return (f"-X {chain}\n" for chain in chains)
 
 
 @lru_cache

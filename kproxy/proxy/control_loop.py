@@ -61,6 +61,7 @@ class ControlLoop:
         self._check_at = float("inf")  # set by the first sync
         self._remove_leftovers = remove_leftovers
         self._leftovers_at = float("inf")  # set by the first success
+        self._leftovers_problem = ""
         self._failures = 0  # in a row
         self._stopped = False
 
@@ -158,7 +159,9 @@ class ControlLoop:
         except KernelRefused as error:
             again_in_s = LEFTOVERS_RETRY_S
             lines = " | ".join(str(error).splitlines())
-            log.error("cannot remove leftovers, next try in %.0f s: %s", again_in_s, lines)
+            if lines != self._leftovers_problem:  # named once, not at every attempt
+                self._leftovers_problem = lines
+                log.error("cannot remove leftovers, next try in %.0f s: %s", again_in_s, lines)
         self._leftovers_at = self._clock() + again_in_s if again_in_s else float("inf")
 
     def _check_drift(self) -> None:

@@ -12,6 +12,7 @@ from kproxy_iptables.rules import service_chain_names
 from kproxy.address import Family
 from kproxy.backend import Plan, load
 from kproxy.kernel.ipvs import Batch, Ipvs
+from kproxy.kernel.leading import target
 from kproxy.kernel.process import run
 from kproxy.kernel.xtables import Variant, Xtables
 from kproxy.testing.backend_contract import (
@@ -80,23 +81,26 @@ class Iptables:
 
 
 @contextmanager
-def held(variant: Variant, _family: Family, before: Plan, after: Plan) -> Iterator[None]:
-    """A foreign rule holds on to a chain of a Service that is about to be removed.
+def damaged(variant: Variant, _family: Family, before: Plan, after: Plan) -> Iterator[None]:
+    """Another program has deleted a rule of a Service that is about to be removed.
 
     The kernel notices in the middle: when it has the new rules of table filter, and some of nat.
     """
     tables = Xtables(before.family, variant)
-    present = tables.save("nat")
-    chain = next(
+    removed = {
         chain
         for name, service in before.services.items()
         if name not in after.services
         for chain in service_chain_names(service)
-        if chain in present
+    }
+    number, rule = next(
+        (number, rule)
+        for number, rule in enumerate(tables.save("nat")["KUBE-SERVICES"], 1)
+        if target(rule) in removed
     )
-    tables.restore([f"*nat\n:HOLD - [0:0]\n-A HOLD -j {chain}\nCOMMIT\n"])
+    tables.restore([f"*nat\n-D KUBE-SERVICES {number}\nCOMMIT\n"])
     yield
-    tables.restore(["*nat\n-F HOLD\n-X HOLD\nCOMMIT\n"])
+    tables.restore([f"*nat\n-I KUBE-SERVICES {number} {rule}\nCOMMIT\n"])
 
 
 @pytest.mark.parametrize("variant", ["nft", "legacy"])
@@ -111,7 +115,7 @@ class TestIptables(BackendContract):
             look=tables.look,
             foreign=tables.foreign,
             sabotage=tables.sabotage,
-            refuse=partial(held, variant),
+            refuse=partial(damaged, variant),
             refused_options={"iptablesVariant": "old"},
         )
 

@@ -1,4 +1,4 @@
-"""What the usual tools save of a proxy's rules can be loaded again, with the longest names too."""
+"""Rules that the usual tools have saved can be loaded again, with the longest names too."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from kproxy.address import Family
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Delta
 from kproxy.kernel import sysctl
+from kproxy.kernel.leading import target
 from kproxy.kernel.xtables import TABLES, Variant, Xtables, choose_variant
 from netns_tests.modes import IPTABLES, Mode
 from netns_tests.node import bench, filled, fresh_state
@@ -136,9 +137,14 @@ def test_a_refused_transaction_leaves_the_rules_and_is_made_up_for(mode: Mode) -
     with bench(mode) as node:
         cluster = filled(node)
         before = node.state()
-        # A foreign rule refers to a chain of ours that the next sync wants to delete.
-        chain = next(name for name in node.tables().save("nat") if name.startswith("KUBE-SVC-"))
-        node.tables().restore([f"*nat\n:HOLD - [0:0]\n-A HOLD -j {chain}\nCOMMIT\n"])
+        # Another program has deleted a rule of ours that the next sync wants to delete.
+        number, rule = next(
+            (number, rule)
+            for number, rule in enumerate(node.tables().save("nat")["KUBE-SERVICES"], 1)
+            if target(rule).startswith("KUBE-SVC-")
+        )
+        chain = target(rule)
+        node.tables().restore([f"*nat\n-D KUBE-SERVICES {number}\nCOMMIT\n"])
         backend = node.backends[Family.IPV4]
         plan = node.proxy.plans[Family.IPV4]
         kept = {n: p for n, p in plan.services.items() if f"SVC-{service_hash(n)}" not in chain}
@@ -146,7 +152,7 @@ def test_a_refused_transaction_leaves_the_rules_and_is_made_up_for(mode: Mode) -
         removed = {n: p for n, p in plan.services.items() if n not in kept}
         with pytest.raises(KernelRefused):
             backend.sync(smaller, Delta(before=removed))
-        node.tables().restore(["*nat\n-F HOLD\n-X HOLD\nCOMMIT\n"])
+        node.tables().restore([f"*nat\n-I KUBE-SERVICES {number} {rule}\nCOMMIT\n"])
         assert node.state() == before
         backend.sync(smaller, Delta(full=True))
         assert chain not in node.tables().save("nat")

@@ -8,8 +8,6 @@ import pytest
 from kproxy_nftables.names import TABLE
 
 from kproxy.address import Family
-from kproxy.errors import KernelRefused
-from kproxy.forwarding.plan import Delta
 from kproxy.kernel.process import run
 from netns_tests.modes import FLAT, NFTABLES, Mode
 from netns_tests.node import Bench, bench, filled, fresh_state
@@ -157,25 +155,3 @@ def test_what_is_read_is_what_nft_prints(mode: Mode) -> None:
         assert all(" ".join(line.split()) in " ".join(printed.split()) for line in lines)
     assert listing["chain reject-chain"] == ("reject",)
     assert listing["set cluster-ips"]
-
-
-@pytest.mark.parametrize("mode", NFTABLES, ids=str)
-def test_a_refused_transaction_leaves_the_rules_and_is_made_up_for(mode: Mode) -> None:
-    with bench(mode) as node:
-        cluster = filled(node)
-        before = node.state()
-        plan, backend = node.proxy.plans[Family.IPV4], node.backends[Family.IPV4]
-        # Another program has removed the object that this change is going to remove.
-        name, former = next((n, p) for n, p in plan.services.items() if p.has_endpoints)
-        smaller = type(plan)(
-            settings=plan.settings,
-            services={other: p for other, p in plan.services.items() if other != name},
-        )
-        run(["nft", "flush map ip kube-proxy service-ips"])
-        harmed = node.state()
-        with pytest.raises(KernelRefused, match="delete elements ip kube-proxy"):
-            backend.sync(smaller, Delta(before={name: former}))
-        assert node.state() == harmed
-        assert not backend.intact()
-        backend.sync(plan, Delta(full=True))
-        assert node.state() == before == fresh_state(mode, cluster.objects.values())

@@ -145,9 +145,14 @@ def _to(rule: str, name: str) -> bool:
 
 
 def feed_all(table: Table, writers: Iterable[Writer]) -> None:
+    stale: list[str] = []
     for writer in writers:
         table.feed("".join(writer.pieces()))
         assert table.dangling() == []
+        stale += writer.stale
+    deletion = Writer()
+    deletion.delete(stale)
+    table.feed("".join(deletion.pieces()))
 
 
 def meaning(table: Table) -> dict[tuple[str, str], list[str]]:
@@ -243,6 +248,32 @@ def test_an_endpoint_change_touches_only_chains_of_its_service() -> None:
     }
     assert "*filter" not in text
     assert "KUBE-SERVICES" not in text
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=20)
+def test_nothing_is_deleted_together_with_what_is_to_be_in_force(seed: int) -> None:
+    """The caller decides what is deleted, and with what."""
+    cluster = RandomCluster(seed)
+    planner, store = plan_after(cluster, 25)
+    names = frozenset(name for name in service_chains_of(planner.plan))
+    existing = replace(NOTHING, chains={**NOTHING.chains, "nat": names | {"KUBE-SEP-OLD"}})
+    writers = rewritten(planner.plan, existing, batch_size=3)
+    for _ in range(25):
+        cluster.edit()
+        store.replace(cluster.objects.values())
+        delta = planner.update(store, store.take_changes().services)
+        writers.append(edit(planner.plan, delta.before, CONTEXT, ([], [])))
+    assert next(writer.stale for writer in writers if writer.stale) == ["KUBE-SEP-OLD"]
+    for writer in writers:
+        text = "".join(writer.pieces())
+        assert "-X " not in text
+        assert all(f":{name} - [0:0]\n" in text for name in writer.stale)
+        assert not any(f"-A {name} " in text for name in writer.stale)
+
+
+def service_chains_of(plan: Plan) -> set[str]:
+    return {name for service in plan.services.values() for name in service_chain_names(service)}
 
 
 @given(seed=st.integers(0, 2**32))

@@ -136,10 +136,14 @@ def test_real_servers(pair: tuple[VirtualServer, RealServer], weight: int) -> No
     assert decoded(delete) == (pyroute2.IPVS_CMD_DEL_DEST, key_of(server), key_of_real(real))
 
 
-@given(pairs, choices)
-def test_reading_virtual_servers(pair: tuple[VirtualServer, RealServer], chosen: Settings) -> None:
+@given(pairs, choices, st.booleans(), st.booleans())
+def test_reading_virtual_servers(
+    pair: tuple[VirtualServer, RealServer], chosen: Settings, grouping: bool, engine: bool
+) -> None:
+    """Persistence for groups of clients, or by an engine, is told apart."""
     server, _ = pair
     hashed = 0x2
+    whole = "128.0.0.0" if family_of(server.address) is Family.IPV6 else "255.255.255.255"
     data = encoded(
         "IPVS_CMD_ATTR_SERVICE",
         [
@@ -147,12 +151,14 @@ def test_reading_virtual_servers(pair: tuple[VirtualServer, RealServer], chosen:
             ("IPVS_SVC_ATTR_SCHED_NAME", chosen.scheduler),
             ("IPVS_SVC_ATTR_FLAGS", {"flags": chosen.flags | hashed, "mask": 0xFFFFFFFF}),
             ("IPVS_SVC_ATTR_TIMEOUT", chosen.timeout_s),
-            ("IPVS_SVC_ATTR_NETMASK", "255.255.255.255"),
+            ("IPVS_SVC_ATTR_NETMASK", "24.0.0.0" if grouping else whole),
+            *([("IPVS_SVC_ATTR_PE_NAME", "sip")] if engine else []),
             ("IPVS_SVC_ATTR_STATS", {"attrs": [("IPVS_STATS_ATTR_CONNS", 7)]}),
         ],
     )
     family = family_of(server.address)
-    assert parse_service(data, family) == (server, chosen)
+    usual = not grouping and not engine
+    assert parse_service(data, family) == (server, chosen._replace(usual=usual))
     assert parse_service(data, family.other) is None
 
 
@@ -170,22 +176,31 @@ def test_virtual_servers_that_no_service_wants(other: dict[str, Any]) -> None:
     assert parse_service(data, Family.IPV4) is None
 
 
-@given(pairs, counts, counts, counts)
+@given(pairs, counts, counts, counts, st.sampled_from([(0, 0, 0), (3, 0, 0), (0, 9, 0), (0, 9, 1)]))
 def test_reading_real_servers(
-    pair: tuple[VirtualServer, RealServer], weight: int, active: int, inactive: int
+    pair: tuple[VirtualServer, RealServer],
+    weight: int,
+    active: int,
+    inactive: int,
+    shape: tuple[int, int, int],
 ) -> None:
+    """Another forwarding method, and thresholds, are told apart."""
     _, real = pair
+    method, upper, lower = shape
     data = encoded(
         "IPVS_CMD_ATTR_DEST",
         [
             *key_of_real(real).items(),
-            ("IPVS_DEST_ATTR_FWD_METHOD", 0),
+            ("IPVS_DEST_ATTR_FWD_METHOD", method),
             ("IPVS_DEST_ATTR_WEIGHT", weight),
+            ("IPVS_DEST_ATTR_U_THRESH", upper),
+            ("IPVS_DEST_ATTR_L_THRESH", lower),
             ("IPVS_DEST_ATTR_ACTIVE_CONNS", active),
             ("IPVS_DEST_ATTR_INACT_CONNS", inactive),
         ],
     )
-    assert parse_dest(data) == (real, Load(weight, active, inactive))
+    usual = shape == (0, 0, 0)
+    assert parse_dest(data) == (real, Load(weight, active, inactive, usual))
 
 
 def test_text_of_addresses_that_embed_others() -> None:

@@ -61,6 +61,16 @@ class TableReader:
     def exists(self) -> bool:
         return any(found[1] == self._name for found in self._dump(GET_TABLE, "list tables"))
 
+    def owner(self) -> int:
+        """Return the number of the netlink socket that alone may change the table, 0 if all may.
+
+        It is the pid of its process, as a rule.
+        """
+        for found in self._dump(GET_TABLE, "list tables"):
+            if found[1] == self._name and 7 in found:
+                return int.from_bytes(found[7], "big")
+        return 0
+
     def chains(self) -> dict[str, bool]:
         """Return the names of the chains, and for each whether it is a base chain."""
         return {
