@@ -269,7 +269,7 @@ class NodeCondition(_Object, frozen=True, kw_only=True):
 
 
 class ResourceList(_Object, frozen=True, kw_only=True):
-    cpu: int | str = ""  # a quantity such as 4, "4" or "3920m"; "" if it is not known
+    cpu: int | float | str = ""  # a quantity such as 4, 0.5 or "3920m"; "" if it is not known
 
 
 class NodeStatus(_Object, frozen=True, kw_only=True):
