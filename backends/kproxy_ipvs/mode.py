@@ -13,7 +13,11 @@ MODE = Mode(
     description="Virtual servers of IPVS; on user-mode Linux where the kernel has none.",
     options=IpvsOptions,
     config=ModeConfig(
-        timing="ipvs", section="ipvs", service_cidrs=False, full_sync_each_period=True
+        timing="ipvs",
+        section="ipvs",
+        service_cidrs=False,
+        full_sync_each_period=True,
+        warning="ipvs mode is deprecated in kube-proxy and may be removed; nftables replaces it",
     ),
     rules=oracle,
     needs_ip_vs=True,

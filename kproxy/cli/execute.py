@@ -29,6 +29,7 @@ from kproxy.cli.flags import from_flags
 from kproxy.cli.mode_options import Given
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file, write_text
+from kproxy.config.warnings import start_warnings
 from kproxy.errors import BadInput, KernelRefused
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.ownership import claim_namespace
@@ -116,6 +117,8 @@ def execute(request: Request) -> None:
         backends = make_backends(setup.mode, config, node, setup.options)
         for backend in backends.values():
             opened.callback(close, backend)
+        for warning in start_warnings(config, node, tuple(backends), setup.mode.config):
+            log.warning("%s", warning)
         proxy = NodeProxy(store, config, backends, mode=setup.mode.config, options=setup.options)
         if not setup.mode.forwards_itself:
             set_conntrack(config.conntrack)
