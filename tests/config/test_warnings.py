@@ -1,4 +1,4 @@
-"""What a start warns of, and what it refuses because of the Node."""
+"""Warnings of a start, and what a start refuses because of the Node."""
 
 from __future__ import annotations
 
