@@ -45,6 +45,7 @@ _SECONDS = {
     "lab/test_networks.py": 3,
     "matrix/test_matrix.py": 53,
     "matrix/test_plugins.py": 30,
+    "run/test_run_empty.py": 30,
     "run/test_run_ipvs_local_fallback.py": 6,
     "run/test_run_killed.py": 35,
     "run/test_run_once.py": 2,

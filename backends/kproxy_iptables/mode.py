@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from kproxy.backend import Mode, ModeConfig, Ruleset
 from kproxy_iptables import oracle
 from kproxy_iptables.backend import IptablesBackend
 from kproxy_iptables.names import DISPATCH_CHAINS
 from kproxy_iptables.options import IptablesOptions
+
+_SERVICE = re.compile(r'--comment "?([a-z0-9.-]+/[a-z0-9.-]+)')  # namespace/name
 
 
 def comparable(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -20,6 +24,17 @@ def comparable(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, ...]]]:
     }
 
 
+def services(ruleset: Ruleset) -> int:
+    """Count the Services that the dispatch rules name in their comments."""
+    named = (
+        found[1]
+        for table, chain in DISPATCH_CHAINS
+        for rule in ruleset.get(table, {}).get(chain, ())
+        if (found := _SERVICE.search(rule))
+    )
+    return len(set(named))
+
+
 MODE = Mode(
     name=IptablesBackend.name,
     backend=IptablesBackend,
@@ -28,6 +43,7 @@ MODE = Mode(
     config=ModeConfig(localhost_node_ports=True, service_cidrs=False),
     rules=oracle,
     comparable=comparable,
+    services=services,
     variants=("nft", "legacy"),
     variant_option="iptables_variant",
     look="iptables-save -t nat",

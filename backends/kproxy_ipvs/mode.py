@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from kproxy.backend import Mode, ModeConfig
+from kproxy.address import Family
+from kproxy.backend import Mode, ModeConfig, Ruleset
 from kproxy_ipvs import oracle
 from kproxy_ipvs.backend import IpvsBackend
+from kproxy_ipvs.names import set_name
 from kproxy_ipvs.options import IpvsOptions
+
+
+def services(ruleset: Ruleset) -> int:
+    """Count the cluster IPs: a Service has one of each family."""
+    sets = ruleset.get("ipset", {})
+    names = (set_name(family, "CLUSTER-IP") for family in Family)
+    return len({entry.partition(",")[0] for name in names for entry in sets.get(name, ())})
+
 
 MODE = Mode(
     name=IpvsBackend.name,
@@ -13,9 +23,14 @@ MODE = Mode(
     description="Virtual servers of IPVS; on user-mode Linux where the kernel has none.",
     options=IpvsOptions,
     config=ModeConfig(
-        timing="ipvs", section="ipvs", service_cidrs=False, full_sync_each_period=True
+        timing="ipvs",
+        section="ipvs",
+        service_cidrs=False,
+        full_sync_each_period=True,
+        warning="ipvs mode is deprecated in kube-proxy and may be removed; nftables replaces it",
     ),
     rules=oracle,
+    services=services,
     needs_ip_vs=True,
     traced=False,
     affinity_follows_connections=True,

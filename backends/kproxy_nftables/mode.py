@@ -8,6 +8,7 @@ from kproxy.backend import Mode, ModeConfig, Ruleset
 from kproxy.config.types import PRIMARY
 from kproxy_nftables import oracle
 from kproxy_nftables.backend import NftablesBackend
+from kproxy_nftables.names import CLUSTER_IPS, TABLE
 from kproxy_nftables.options import NftablesOptions
 
 _SLOT = re.compile(r"(.+) \. (\d+) : (.+)")  # frontend, slot, endpoint
@@ -41,6 +42,11 @@ def _in_order(elements: tuple[str, ...]) -> tuple[str, ...]:
     )
 
 
+def services(ruleset: Ruleset) -> int:
+    """Count the cluster IPs: a Service has one of each family."""
+    return len(ruleset.get(TABLE, {}).get(f"set {CLUSTER_IPS}", ()))
+
+
 MODE = Mode(
     name=NftablesBackend.name,
     backend=NftablesBackend,
@@ -49,6 +55,7 @@ MODE = Mode(
     config=ModeConfig(timing="nftables", masquerade="nftables", node_port_addresses=(PRIMARY,)),
     rules=oracle,
     comparable=comparable,
+    services=services,
     variants=("kube-proxy", "flat"),
     variant_option="nftables_layout",
     look="nft list table ip kube-proxy",

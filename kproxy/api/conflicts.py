@@ -5,31 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from kproxy.api.places import Place
 from kproxy.api.problems import Report, shown
 from kproxy.api.types import KubernetesObject, Service
 
-Owner = tuple[str, str]  # what it is for the object that holds it, and where that object is
+Owner = tuple[str, Place]  # what it is for the object that holds it, and where that object is
 
 
 class Found(NamedTuple):
     """One item that was read. `obj` is None if it could not be decoded.
 
-    `where` is `file:document`, with `.items[3]` appended for an item of a list.
+    `subject` names it in messages; it may be "" if there is an object without a fault of its own.
     """
 
-    where: str
+    place: Place
     report: Report
     obj: KubernetesObject | None = None
+    subject: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.subject or (_name(self.obj) if self.obj else "")
 
 
 def report_conflicts(found: Iterable[Found], *, held: bool = True) -> None:
     """Report, at the later of two objects, what the earlier one has already: its name; and if
     `held`, ports and addresses.
     """
-    objects: dict[tuple[str, str, str], str] = {}
+    objects: dict[tuple[str, str, str], Place] = {}
     ports: dict[tuple[str, int], Owner] = {}
     addresses: dict[str, Owner] = {}
-    for where, report, obj in found:
+    for where, report, obj, _ in found:
         if obj is None:
             continue
         if not (report.doubts("metadata.name") or report.doubts("metadata.namespace")):
@@ -44,7 +50,7 @@ def report_conflicts(found: Iterable[Found], *, held: bool = True) -> None:
 
 
 def _report_ports(
-    service: Service, where: str, report: Report, owners: dict[tuple[str, int], Owner]
+    service: Service, where: Place, report: Report, owners: dict[tuple[str, int], Owner]
 ) -> None:
     spec = service.spec
     wanted = [
@@ -66,7 +72,7 @@ def _report_ports(
 
 
 def _report_addresses(
-    service: Service, where: str, report: Report, owners: dict[str, Owner]
+    service: Service, where: Place, report: Report, owners: dict[str, Owner]
 ) -> None:
     single = len(service.spec.cluster_ips) == 1
     for i, address in enumerate(service.spec.cluster_ips):
@@ -79,8 +85,13 @@ def _report_addresses(
             report.add(field, f"{address} is {first[0]} already, at {first[1]}")
 
 
+def object_name(kind: str, namespace: str, name: str) -> str:
+    """Return what messages call an object: `Service shop/web`; `default` is left out."""
+    path = f"{namespace}/{name}" if namespace not in ("", "default") else name
+    # Any of them may be invalid, which is reported elsewhere.
+    parts = (part if part.isprintable() else shown(part) for part in (kind, path) if part)
+    return " ".join(parts)
+
+
 def _name(obj: KubernetesObject) -> str:
-    meta = obj.metadata
-    name = "/".join(part for part in (meta.namespace, meta.name) if part)
-    # The name itself may be invalid, which is reported elsewhere.
-    return f"{type(obj).__name__} {name if name.isprintable() else shown(name)}"
+    return object_name(type(obj).__name__, obj.metadata.namespace, obj.metadata.name)

@@ -5,14 +5,15 @@ field names and types must be right. What Services and their endpoints say is le
 control plane judges it. `decode_texts` and `read` read what is stored, as kube-proxy does: defaults
 are filled in, addresses made canonical, and what a proxy could not use is reported.
 
-Faults of a manifest are not raised: each becomes a line
-`file:document: field: problem`. Documents count from 1, an item of a list is
-`file:document.items[3]`, and the field is spelled as in Kubernetes.
+Faults of a manifest are not raised: each becomes a text
+`file:line: Kind name: field: problem`. The line is that of the field, or of what is around it if
+the file does not have it; the field is spelled as in Kubernetes. In a notice it is the line where
+the object begins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,12 +21,14 @@ import msgspec
 from msgspec import Raw, Struct
 
 from kproxy.api.checks import in_namespace
-from kproxy.api.conflicts import Found, report_conflicts
+from kproxy.api.conflicts import Found, object_name, report_conflicts
 from kproxy.api.deployment_rules import check_deployment
-from kproxy.api.documents import Item, ListKind, items_of, plain, wrong_version
+from kproxy.api.documents import Item, ListKind, items_of, plain, text_of, wrong_version
 from kproxy.api.endpoint_rules import check_endpoint_slice, check_endpoints
 from kproxy.api.ingress_rules import check_ingress
+from kproxy.api.kinds import misspelled
 from kproxy.api.node_rules import check_node
+from kproxy.api.places import Lines, Place
 from kproxy.api.pod_rules import check_pod
 from kproxy.api.problems import Problem, Report, shown
 from kproxy.api.service_cidr_rules import check_ip_address, check_service_cidr
@@ -140,9 +143,13 @@ def read(objects: Iterable[KubernetesObject]) -> Decoded:
     for obj in objects:
         report = Report()
         kind = type(obj).__name__
-        where = f"{kind} {obj.metadata.name}"
-        found.append(Found(where, report, _KINDS[kind].check(obj, report)))
-    return _decoded(found, ())
+        obj = _KINDS[kind].check(obj, report)
+        found.append(Found(Place(""), report, obj, f"{kind} {obj.metadata.name}"))
+    return Decoded(
+        tuple(each.obj for each in found if each.obj and not each.report.problems),
+        tuple(problem.at("", each.name) for each in found for problem in each.report.problems),
+        tuple(_notices(found)),
+    )
 
 
 def manifest_files(folder: Path) -> list[Path]:
@@ -160,27 +167,36 @@ class _Reader:
     def __init__(self, kinds: frozenset[str], *, submitted: bool = False) -> None:
         self._kinds = kinds
         self._submitted = submitted
-        self._files: set[Path] = set()
+        self._texts: dict[str, str] = {}
         self._found: list[Found] = []
         self._skipped: set[str] = set()
         self._notices: list[str] = []
 
     def read_file(self, file: Path) -> None:
-        if file in self._files:
+        if str(file) in self._texts:
             return
-        self._files.add(file)
         try:
             text = file.read_bytes()
         except (OSError, ValueError) as error:
+            self._texts[str(file)] = ""
             self.refuse(file, error)
         else:
             self.read(text, str(file))
 
-    def read(self, text: str | bytes, where: str) -> None:
+    def read(self, data: str | bytes, where: str) -> None:
+        text, fault = text_of(data, where)
+        self._texts[where] = text
+        if fault:
+            self._found.append(_broken(fault))
         for item in items_of(text, where, _LISTS):
             if item.value is None:
-                self._found.append(Found(item.where, Report(item.problems)))
-            elif isinstance(item.kind, str) and item.kind and item.kind not in self._kinds:
+                self._found.append(_broken(item))
+            elif (
+                isinstance(item.kind, str)
+                and item.kind
+                and item.kind not in self._kinds
+                and (item.kind in _KINDS or not misspelled(item.kind, item.api_version))
+            ):
                 self._skip(item)
             else:
                 self._found.append(_judge(item, item.value, submitted=self._submitted))
@@ -190,31 +206,51 @@ class _Reader:
             text = "no such file or folder"
         else:
             text = getattr(error, "strerror", None) or str(error)
-        self._found.append(Found(str(path), Report([Problem("", text)])))
+        self._found.append(Found(Place(str(path)), Report([Problem("", text)])))
 
     def note(self, text: str) -> None:
         self._notices.append(text)
 
     def decoded(self) -> Decoded:
         report_conflicts(self._found, held=not self._submitted)
-        return _decoded(self._found, self._notices)
+        return Decoded(
+            tuple(each.obj for each in self._found if each.obj and not each.report.problems),
+            tuple(self._problems()),
+            (*self._notices, *_notices(self._found)),
+        )
+
+    def _problems(self) -> Iterator[str]:
+        faulty = [each for each in self._found if each.report.problems]
+        lines = Lines(self._texts).of(
+            (each.place, problem.field or problem.within)
+            for each in faulty
+            for problem in each.report.problems
+            if not problem.line
+        )
+        for each in faulty:
+            for problem in each.report.problems:
+                line = problem.line or lines.get((each.place, problem.field or problem.within), 0)
+                yield problem._replace(line=line).at(each.place.file, each.name)
 
     def _skip(self, item: Item) -> None:
         """Skip an object of another kind with its faults, but report faults of the text itself."""
         if item.kind not in self._skipped:
             self._skipped.add(item.kind)
             name = item.kind if item.kind.isidentifier() else shown(item.kind)
-            self.note(f"{item.where}: kind {name} is not used by a service proxy; skipped")
+            self.note(f"{item.place}: kind {name} is not used by a service proxy; skipped")
         if item.problems:
-            self._found.append(Found(item.where, Report(item.problems)))
+            self._found.append(_broken(item))
 
 
-def _decoded(found: Sequence[Found], notices: Iterable[str]) -> Decoded:
-    return Decoded(
-        tuple(each.obj for each in found if each.obj and not each.report.problems),
-        tuple(line.at(each.where) for each in found for line in each.report.problems),
-        (*notices, *(line.at(each.where) for each in found for line in each.report.notices)),
-    )
+def _broken(item: Item) -> Found:
+    """Return an item that is not decoded, with the faults of its text."""
+    return Found(item.place, Report(item.problems), subject=_subject(item))
+
+
+def _notices(found: Iterable[Found]) -> Iterator[str]:
+    for each in found:
+        for notice in each.report.notices:
+            yield notice._replace(line=each.place.line).at(each.place.file, each.name)
 
 
 def _judge(item: Item, value: dict[str, Any] | Raw, *, submitted: bool) -> Found:
@@ -222,32 +258,57 @@ def _judge(item: Item, value: dict[str, Any] | Raw, *, submitted: bool) -> Found
 
     A kind that is unknown or missing is reported.
     """
-    if not isinstance(item.kind, str) or item.kind not in _KINDS:
-        text = f"expected a string, got {shown(item.kind)}" if item.kind else "missing"
-        return Found(item.where, Report([*item.problems, Problem("kind", text)]))
-    kind = _KINDS[item.kind]
+    kind = _KINDS.get(item.kind) if isinstance(item.kind, str) else None
+    if kind is None:
+        return _refused(item, Problem("kind", _kind_problem(item)))
     if item.api_version != kind.api_version:
-        problem = wrong_version(item.api_version, kind.api_version)
-        return Found(item.where, Report([*item.problems, problem]))
+        return _refused(item, wrong_version(item.api_version, kind.api_version))
     if submitted:
         if isinstance(value, Raw):
             value = parse(value)
-        if told := refusal(value, item.kind, kind.api_version):
-            return Found(item.where, Report([*item.problems, Problem("", told)]))
+        refused, path = refusal(value, str(item.kind), kind.api_version)
+        if refused:
+            return _refused(item, Problem("", refused, within=path))
     obj, malformed = _decode(value, kind)
     report = Report([*item.problems, *malformed])
-    if not submitted:
-        return Found(item.where, report, kind.check(obj, report))
-    if item.kind in _ADMITTED:
-        return Found(item.where, report, in_namespace(obj))
-    obj = kind.check(obj, report)
-    report.problems = [each for each in report.problems if not _is_admitted(each)]
-    return Found(item.where, report, obj)
+    if submitted and item.kind in _ADMITTED:
+        obj = in_namespace(obj)
+    else:
+        obj = kind.check(obj, report)
+        if submitted:
+            report.problems = [each for each in report.problems if not _is_admitted(each)]
+    told = bool(report.problems or report.notices)
+    return Found(item.place, report, obj, _subject(item) if told else "")
 
 
 def _is_admitted(problem: Problem) -> bool:
     """Tell whether the control plane judges that field, whatever the kind."""
     return problem.field.startswith("metadata.")
+
+
+def _refused(item: Item, problem: Problem) -> Found:
+    return Found(item.place, Report([*item.problems, problem]), subject=_subject(item))
+
+
+def _subject(item: Item) -> str:
+    """Return what messages call an object: `Service shop/web`, or `items[3]`."""
+    value = plain(item.value) if item.value is not None else None
+    if not isinstance(item.kind, str) or not isinstance(value, dict):
+        return item.place.path
+    metadata = value.get("metadata")
+    found = metadata if isinstance(metadata, dict) else {}
+    namespace, name = (
+        each if isinstance(each := found.get(key), str) else "" for key in ("namespace", "name")
+    )
+    return object_name(item.kind, namespace, name)
+
+
+def _kind_problem(item: Item) -> str:
+    if not item.kind:
+        return "missing"
+    if not isinstance(item.kind, str):
+        return f"expected a string, got {shown(item.kind)}"
+    return f"unknown; did you mean {misspelled(item.kind, item.api_version)}?"
 
 
 def _decode(value: dict[str, Any] | Raw, kind: _Kind) -> tuple[Any, list[Problem]]:

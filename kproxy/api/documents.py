@@ -7,12 +7,14 @@ turned into plain values in between, which would take twice the time and three t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw, Struct
 
+from kproxy.api.depth import is_deep
+from kproxy.api.places import Place
 from kproxy.api.problems import Problem, shown
 
 RawObject = dict[str, Any] | Raw
@@ -25,11 +27,10 @@ _LIST_ITEM = re.compile(r"(items\[\d+\])\.?")
 class Item(NamedTuple):
     """One object and the faults of its text. `value` is None if it could not be read.
 
-    `where` is `file:document` or `file:document.items[3]`. `kind` and `api_version` may be of any
-    type.
+    `kind` and `api_version` may be of any type.
     """
 
-    where: str
+    place: Place
     value: RawObject | None = None
     kind: Any = None
     api_version: Any = None
@@ -59,29 +60,33 @@ _RAW_HEAD = msgspec.json.Decoder(_RawHead)
 _RAW_LIST = msgspec.json.Decoder(list[Raw])
 
 
-def items_of(text: str | bytes, file: str, lists: Mapping[str, ListKind]) -> Iterator[Item]:
-    """Yield every object of a text, the items of lists one by one. Empty documents are skipped."""
+def text_of(data: str | bytes, file: str) -> tuple[str, Item | None]:
+    """Return a text without a byte order mark, and what is wrong with its characters."""
     try:
-        data = text.encode() if isinstance(text, str) else text
-        text = data.decode("utf-8-sig")
+        data = data.encode() if isinstance(data, str) else data
+        return data.decode("utf-8-sig"), None
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         byte = error.object[error.start]
-        yield _faulty(file, f"line {line}: not UTF-8 text (byte 0x{byte:02x})")
-        return
+        return "", _faulty(Place(file), f"not UTF-8 text (byte 0x{byte:02x})", line)
     except UnicodeEncodeError as error:
-        yield _faulty(file, f"not UTF-8 text (U+{ord(error.object[error.start]):04X})")
-        return
-    if _OBJECT_BEGINS.match(text):
+        code = ord(error.object[error.start])
+        return "", _faulty(Place(file), f"not UTF-8 text (U+{code:04X})")
+
+
+def items_of(text: str, file: str, lists: Mapping[str, ListKind]) -> Iterator[Item]:
+    """Yield every object of a text, the items of lists one by one. Empty documents are skipped."""
+    # YAML in braces may look like JSON, and its reader names the line of what is too deep.
+    if _OBJECT_BEGINS.match(text) and not is_deep(text):
         try:
             _RAW_HEAD.decode(text)
-        except (msgspec.DecodeError, RecursionError) as error:
-            # A file with another name may be YAML in braces.
+        except msgspec.DecodeError as error:
             if file.endswith(".json"):
-                yield _faulty(f"{file}:1", _explain(error, data))
+                yield _explained(error, text, file)
                 return
         else:
-            yield from _split(f"{file}:1", Raw(text), lists)
+            line = text.count("\n", 0, text.index("{")) + 1
+            yield from _split(Place(file, 1, line=line), Raw(text), lists)
             return
     yield from _yaml_items(text, file, lists)
 
@@ -94,61 +99,80 @@ def plain(value: RawObject) -> Any:
 def _yaml_items(text: str, file: str, lists: Mapping[str, ListKind]) -> Iterator[Item]:
     from kproxy.api.yaml_documents import documents  # imports yaml: 15 ms that JSON need not spend
 
-    for number, value, problems in documents(text):
-        where = f"{file}:{number}"
+    for document in documents(text):
+        place = Place(file, document.number, line=document.line)
         faults: dict[str, list[Problem]] = {}
-        for problem in problems:
+        for problem in (*document.problems, *document.repeated):
             item = _LIST_ITEM.match(problem.field)
-            place = f"{where}.{item[1]}" if item else where
             field = problem.field[item.end() :] if item else problem.field
-            faults.setdefault(place, []).append(Problem(field, problem.text))
-        if isinstance(value, dict):
-            for each in _split(where, value, lists):
-                yield each._replace(problems=(*faults.pop(each.where, ()), *each.problems))
-        elif value is not None:
-            yield _faulty(where, f"expected an object, got {shown(value)}")
-        for place, found in faults.items():
-            yield Item(place, problems=tuple(found))
+            path = item[1] if item else ""
+            faults.setdefault(path, []).append(problem._replace(field=field))
+        if isinstance(document.value, dict):
+            for each in _split(place, document.value, lists, document.item_lines):
+                found = faults.pop(each.place.path, ())
+                yield each._replace(problems=(*found, *each.problems))
+        elif document.value is not None:
+            yield _faulty(place, f"expected an object, got {shown(document.value)}")
+        for path, rest in faults.items():
+            yield Item(place._replace(path=path), problems=tuple(rest))
 
 
-def _split(where: str, value: RawObject, lists: Mapping[str, ListKind]) -> Iterator[Item]:
-    """Yield the items of a list, or the object itself."""
+def _split(
+    place: Place, value: RawObject, lists: Mapping[str, ListKind], lines: Sequence[int] = ()
+) -> Iterator[Item]:
+    """Yield the items of a list, or the object itself. `lines` are those of items, if known."""
     head = _head(value)
     list_kind = lists.get(head.kind) if isinstance(head.kind, str) else None
     if list_kind is None:
-        yield Item(where, value, head.kind, head.api_version)
+        yield Item(place, value, head.kind, head.api_version)
         return
     if head.api_version != list_kind.api_version:
         problem = wrong_version(head.api_version, list_kind.api_version)
-        yield Item(where, problems=(problem,))
+        yield Item(place, problems=(problem,))
     items: Any = head.items
     if isinstance(items, Raw):
         try:
-            items = _RAW_LIST.decode(items)
+            members = _RAW_LIST.decode(items)
+            lines = _lines_within(value, items, members, place.line)
+            items = members
         except msgspec.ValidationError:
             items = plain(items)
     items = () if items is None else items
     if not isinstance(items, list | tuple):
-        yield Item(where, problems=(Problem("items", f"expected a list, got {shown(items)}"),))
+        yield Item(place, problems=(Problem("items", f"expected a list, got {shown(items)}"),))
         return
     for i, each in enumerate(items):
-        yield _item(f"{where}.items[{i}]", each, list_kind, lists)
+        line = lines[i] if i < len(lines) else 0
+        yield _item(place._replace(path=f"items[{i}]", line=line), each, list_kind, lists)
 
 
-def _item(where: str, value: Any, list_kind: ListKind, lists: Mapping[str, ListKind]) -> Item:
+def _lines_within(value: Any, items: Raw, members: list[Raw], line: int) -> list[int]:
+    """Return the line of each member of a list in a raw value that begins on `line`."""
+    lines = []
+    text = bytes(value)
+    before, at = 0, text.find(bytes(items))
+    for member in members:
+        at = text.find(bytes(member), at)
+        line += text.count(b"\n", before, at)
+        lines.append(line)
+        before, at = at, at + len(bytes(member))
+    return lines
+
+
+def _item(place: Place, value: Any, list_kind: ListKind, lists: Mapping[str, ListKind]) -> Item:
     """Return an item of a list; in a typed list its kind and API version default to the list's."""
     if not isinstance(value, dict | Raw):
-        return _faulty(where, f"expected an object, got {shown(value)}")
+        return _faulty(place, f"expected an object, got {shown(value)}")
     try:
         head = _head(value)
     except msgspec.ValidationError:
-        return _faulty(where, f"expected an object, got {shown(plain(value))}")
+        return _faulty(place, f"expected an object, got {shown(plain(value))}")
     kind, api_version = head.kind, head.api_version
     if list_kind.item_kind:
         kind, api_version = kind or list_kind.item_kind, api_version or list_kind.api_version
     if isinstance(kind, str) and kind in lists:
-        return _faulty(where, "a list inside a list is not read")
-    return Item(where, value, kind, api_version)
+        return _faulty(place, "a list inside a list is not read")
+    return Item(place, value, kind, api_version)
 
 
 def _head(value: RawObject) -> _Head | _RawHead:
@@ -162,16 +186,15 @@ def wrong_version(found: Any, expected: str) -> Problem:
     return Problem("apiVersion", f"expected {expected}, {got}")
 
 
-def _faulty(where: str, text: str) -> Item:
-    return Item(where, problems=(Problem("", text),))
+def _faulty(place: Place, text: str, line: int = 0) -> Item:
+    return Item(place, problems=(Problem("", text, line),))
 
 
-def _explain(error: Exception, data: bytes) -> str:
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    text = str(error)
-    position = _JSON_POSITION.search(text)
+def _explained(error: msgspec.DecodeError, text: str, file: str) -> Item:
+    told = str(error)
+    position = _JSON_POSITION.search(told)
     if position is None:
-        return text[:1].lower() + text[1:]
-    line = data.count(b"\n", 0, int(position[1])) + 1
-    return f"line {line}: {text[: position.start()]}"
+        end = text.rstrip().count("\n") + 1
+        return _faulty(Place(file), told[:1].lower() + told[1:], end)
+    line = text.encode().count(b"\n", 0, int(position[1])) + 1
+    return _faulty(Place(file), told[: position.start()], line)

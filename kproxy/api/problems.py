@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 _SHOWN_CHARACTERS = 80
 
 
 class Problem(NamedTuple):
-    """One fault. `field` is a path such as `spec.ports[0].port`, or "" for the whole object."""
+    """One fault. `field` is a path such as `spec.ports[0].port`, or "" for the whole object.
+
+    `line` is where the file has it, counted from 1; 0 if that is not known. `within` is the path of
+    a field that the text names itself.
+    """
 
     field: str
     text: str
+    line: int = 0
+    within: str = ""
 
-    def at(self, where: str) -> str:
-        """Return the line to print: `where: field: text`."""
-        return ": ".join(part for part in (where, self.field, self.text) if part)
+    def at(self, where: str, subject: str = "") -> str:
+        """Return the line to print: `where:line: subject: field: text`, of what is known."""
+        place = f"{where}:{self.line}" if where and self.line else where
+        return ": ".join(part for part in (place, subject, self.field, self.text) if part)
 
 
 class Report:
@@ -63,6 +71,7 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
 
 
+@lru_cache(maxsize=4096)  # a manifest has the same keys again and again
 def step(key: str) -> str:
     """Return one step of a field path: `.spec`, or `[example.com/key]` if not an identifier."""
     if key.isidentifier():

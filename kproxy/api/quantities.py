@@ -14,7 +14,7 @@ _SCALES = (
 )
 
 
-def milli_units(quantity: int | str) -> int | None:
+def milli_units(quantity: float | str) -> int | None:
     """Return the quantity in thousandths, rounded up; None if it is invalid or below zero.
 
     Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -37,8 +38,10 @@ def parse(text: Raw) -> Any:
     return json.loads(bytes(text), object_pairs_hook=_pairs)
 
 
-def refusal(value: object, kind: str, api_version: str) -> str:
-    """Return the API server's refusal to decode `value` as a `kind`; "" if it decodes it."""
+def refusal(value: object, kind: str, api_version: str) -> tuple[str, str]:
+    """Return the API server's refusal to decode `value` as a `kind`, "" if it decodes it, and the
+    path of the first field that is wrong.
+    """
     walk = _Walk()
     try:
         walk.value(value, kind, owner="", names="", path="")
@@ -49,7 +52,7 @@ def refusal(value: object, kind: str, api_version: str) -> str:
         told = str(error)
     version = api_version.rpartition("/")[2]
     what = f'{kind} in version "{version}" cannot be handled as a {kind}'
-    return f"{what}: {told}" if told else ""
+    return f"{what}: {told}" if told else "", walk.first
 
 
 class _Walk:
@@ -58,6 +61,7 @@ class _Walk:
     def __init__(self) -> None:
         self.mismatch = ""
         self.strict: list[str] = []
+        self.first = ""  # the path of the first fault
 
     def value(self, value: object, kind: str, *, owner: str, names: str, path: str) -> None:
         """Check one value. `owner` is the struct that has it; `names` is its path without indexes.
@@ -67,15 +71,15 @@ class _Walk:
         if value is None or kind == "any":
             return
         if kind == "Time":
-            _check_time(value)
+            self._in(path, _check_time, value)
         elif kind == "IntOrString":
-            _check_int_or_string(value)
+            self._in(path, _check_int_or_string, value)
         elif kind.startswith("[]"):
             if isinstance(value, list | tuple):
                 for i, each in enumerate(value):
                     self.value(each, kind[2:], owner=owner, names=names, path=f"{path}[{i}]")
             else:
-                self._mismatch(value, kind, owner, names)
+                self._mismatch(value, kind, owner, names, path)
         elif kind.startswith("map[string]"):
             if isinstance(value, dict):
                 self._repeated(value, path)
@@ -83,14 +87,14 @@ class _Walk:
                     inner = kind.removeprefix("map[string]")
                     self.value(each, inner, owner=owner, names=names, path=_join(path, key))
             else:
-                self._mismatch(value, kind, owner, names)
+                self._mismatch(value, kind, owner, names, path)
         elif (fields := _schema().get(kind)) is not None:
             if isinstance(value, dict):
                 self._fields(value, kind, fields, names, path)
             else:
-                self._mismatch(value, kind, owner, names)
+                self._mismatch(value, kind, owner, names, path)
         elif not _is_plain(value, kind):
-            self._mismatch(value, kind, owner, names)
+            self._mismatch(value, kind, owner, names, path)
 
     def _fields(
         self, value: dict[str, Any], kind: str, fields: dict[str, str], names: str, path: str
@@ -101,14 +105,26 @@ class _Walk:
                 place = {"names": _join(names, key), "path": _join(path, key)}
                 self.value(each, inner, owner=kind, **place)
             else:
-                self.strict.append(f"unknown field {quoted(_join(path, str(key)))}")
+                self._strict("unknown", _join(path, str(key)))
 
     def _repeated(self, value: dict[str, Any], path: str) -> None:
         for key in value.keys_twice if isinstance(value, Repeated) else ():
-            self.strict.append(f"duplicate field {quoted(_join(path, key))}")
+            self._strict("duplicate", _join(path, key))
 
-    def _mismatch(self, value: object, kind: str, owner: str, names: str) -> None:
+    def _strict(self, fault: str, path: str) -> None:
+        self.strict.append(f"{fault} field {quoted(path)}")
+        self.first = self.first or path
+
+    def _in(self, path: str, check: Callable[[object], None], value: object) -> None:
+        try:
+            check(value)
+        except _Mismatch:
+            self.first = path
+            raise
+
+    def _mismatch(self, value: object, kind: str, owner: str, names: str, path: str) -> None:
         if not self.mismatch:
+            self.first = path
             place = f"Go struct field {owner.removeprefix(_DISCOVERY)}.{names}"
             if not owner:
                 place = "Go value"

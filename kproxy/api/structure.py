@@ -7,6 +7,7 @@ Kubernetes writes for empty lists. So msgspec is tried first, and this for what 
 from __future__ import annotations
 
 import types
+from collections.abc import Collection
 from enum import StrEnum
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -18,7 +19,7 @@ from kproxy.api.problems import Problem, one_of, shown, step
 
 _S = TypeVar("_S", bound=Struct)
 _UNIONS = (types.UnionType, Union)  # `Literal[...] | None` is one or the other, by Python version
-_NAMES = {int: "an integer", str: "a string", bool: "true or false"}
+_NAMES = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
 
 
 def build(value: object, kind: type[_S]) -> tuple[_S, list[Problem]]:
@@ -61,6 +62,7 @@ def _read(value: object, hint: Any, path: str, problems: list[Problem]) -> Any:
                 return hint(value)
             expected = one_of(tuple(hint))
         case _:
+            value = by_value(value, (hint,))
             if type(value) is hint:
                 return value
             expected = _NAMES[hint]
@@ -87,9 +89,21 @@ def _read_union(value: object, arguments: Any, path: str, problems: list[Problem
     choices = [each for each in arguments if each is not types.NoneType]
     if len(choices) == 1:
         return _read(value, choices[0], path, problems)
+    value = by_value(value, choices)
     if type(value) in choices:
         return value
-    return _refuse(value, " or ".join(_NAMES[each] for each in choices), choices[0], path, problems)
+    told = [_NAMES[each] for each in choices if not (each is int and float in choices)]
+    return _refuse(value, " or ".join(told), choices[0], path, problems)
+
+
+def by_value(value: object, choices: Collection[object]) -> object:
+    """Return 80 for 80.0, if `choices` allow an integer and no float. Other values are returned.
+
+    Kubernetes' tools read manifests into JSON, which has one kind of number.
+    """
+    if isinstance(value, float) and value.is_integer() and int in choices and float not in choices:
+        return int(value)
+    return value
 
 
 def _refuse(value: object, expected: str, hint: Any, path: str, problems: list[Problem]) -> Any:

@@ -324,7 +324,7 @@ class NodeCondition(Base, frozen=True, kw_only=True):
 
 
 class ResourceList(Base, frozen=True, kw_only=True):
-    cpu: int | str = ""  # a quantity such as 4, "4" or "3920m"; "" if it is not known
+    cpu: int | float | str = ""  # a quantity such as 4, 0.5 or "3920m"; "" if it is not known
 
 
 class NodeStatus(Base, frozen=True, kw_only=True):

@@ -2,68 +2,125 @@
 
 It uses the parser's events and not PyYAML's constructors, because these keep the last of two
 equal keys, read `2024-01-01` as a date and `12:30` as 750, and recurse without limit. Scalars are
-read as Kubernetes' tools read them (YAML 1.1 without dates and base 60).
+read as Kubernetes' tools read them (sigs.k8s.io/yaml over its go-yaml v2, as seen with kubectl
+1.32): YAML 1.1 words (`y`, `yes`, `on` are true, also as keys), numbers of YAML 1.1 and 1.2 (`017`
+and `0o17` are 15, `1e+06` is a number), neither dates nor base 60.
 Importing this module imports yaml.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
+from functools import lru_cache
+from math import isfinite
 from typing import Any, NamedTuple
 
 import yaml
 
-from kproxy.api.problems import Problem, step
+from kproxy.api.depth import MAX_DEPTH
+from kproxy.api.problems import Problem, shown, step
 
-MAX_DEPTH = 100  # Kubernetes objects have about ten levels
 MAX_ALIASED_VALUES = 1_000_000  # beyond those the text itself holds: a guard against YAML bombs
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SEPARATOR = re.compile(r"^---(?=\s|\Z)", re.MULTILINE)
 _TAG = "tag:yaml.org,2002:"
-_PLAIN_TAGS = {f"{_TAG}{name}" for name in ("null", "bool", "int", "float")}
+_TAGGED: dict[str, tuple[type, ...]] = {  # what a plain scalar with that tag may be
+    f"{_TAG}null": (type(None),),
+    f"{_TAG}bool": (bool,),
+    f"{_TAG}int": (int,),
+    f"{_TAG}float": (int, float),
+}
 _CONSTANTS: dict[str, bool | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE", "yes", "Yes", "YES", "on", "On", "ON"), True),
     **dict.fromkeys(("false", "False", "FALSE", "no", "No", "NO", "off", "Off", "OFF"), False),
+    **dict.fromkeys(("y", "Y"), True),
+    **dict.fromkeys(("n", "N"), False),
 }
 _NUMBER_BEGINS = frozenset("+-.0123456789")
 _INTEGER = re.compile(
-    r"(?P<sign>[-+]?)(?:0[xX](?P<hex>[0-9a-fA-F_]+)|0[bB](?P<bin>[01_]+)|0o?(?P<oct>[0-7_]+)"
-    r"|(?P<dec>0|[1-9][0-9_]*))"
+    r"(?P<sign>[-+]?)(?:0[xX](?P<hex>[0-9a-fA-F]+)|0[bB](?P<bin>[01]+)|0[oO]?(?P<oct>[0-7]+)"
+    r"|(?P<dec>0|[1-9][0-9]*))"
 )
 _BASES = {"hex": 16, "bin": 2, "oct": 8, "dec": 10}
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
-_MAX_DIGITS = 100
+_SHOWN_STEPS = 5  # of the path to what is too deep
+_MAX_DIGITS = 400  # more cannot be finite
 
 
 class YamlDocument(NamedTuple):
-    """One document; `number` counts from 1. With `problems`, `value` is incomplete or None."""
+    """One document; `number` counts from 1. With `problems`, `value` is incomplete or None.
+
+    `repeated` are keys that a mapping has twice: the last one counts. `line` is where the value
+    begins, `item_lines` where each member of its list `items` begins.
+    """
 
     number: int
     value: Any
     problems: list[Problem]
+    repeated: list[Problem]
+    line: int
+    item_lines: list[int]
 
 
 class _Unreadable(Exception):
-    """The rest of this document cannot be read."""
+    """The rest of this document, from an event on, is not read. Parsing what is too deep can take
+    the parser minutes.
+    """
+
+    def __init__(self, text: str, event: Any) -> None:
+        super().__init__(text)
+        self.event = event
 
 
 def documents(text: str) -> Iterator[YamlDocument]:
     """Yield all documents of `text`. After a syntax error reading continues at the next `---`."""
+    return _documents(text, None)
+
+
+def field_lines(text: str, wanted: Mapping[int, Container[str]]) -> dict[tuple[int, str], int]:
+    """Return the lines of fields: of those paths in the documents of those numbers that exist.
+
+    It reads the text again, so that reading without faults need not keep all lines.
+    """
+    finder = _Finder(wanted)
+    last = max(wanted, default=0)
+    for document in _documents(text, finder):
+        if document.number >= last:
+            break
+    return finder.found
+
+
+class _Finder:
+    """Notes the lines of wanted fields."""
+
+    def __init__(self, wanted: Mapping[int, Container[str]]) -> None:
+        self._wanted = wanted
+        self.found: dict[tuple[int, str], int] = {}
+
+    def see(self, number: int, path: list[str], line: int) -> None:
+        name = "".join(path).lstrip(".")
+        if name in self._wanted.get(number, ()):
+            self.found[number, name] = line
+
+
+def _documents(text: str, finder: _Finder | None) -> Iterator[YamlDocument]:
     first_number, first_line = 1, 1
     while True:
-        reader = _Reader(text, first_number, first_line)
+        reader = _Reader(text, first_number, first_line, finder)
         try:
             yield from reader.documents()
             return
         except yaml.YAMLError as error:
-            yield YamlDocument(
-                reader.number, None, [Problem("", _explain(error, text, first_line))]
-            )
+            problem = _explained(error, text, first_line)
+            yield YamlDocument(reader.number, None, [problem], [], problem.line, [])
             mark = getattr(error, "problem_mark", None)
+        except _Unreadable as reason:
+            yield reader.unreadable(reason)
+            mark = reason.event.start_mark
         finally:
             reader.close()
         following = _SEPARATOR.search(text, max(mark.index, 1)) if mark else None
@@ -77,7 +134,8 @@ def documents(text: str) -> Iterator[YamlDocument]:
 class _Reader:
     """Reads documents until the first syntax error, which it raises."""
 
-    def __init__(self, text: str, number: int, line: int) -> None:
+    def __init__(self, text: str, number: int, line: int, finder: _Finder | None) -> None:
+        self._finder = finder
         self._loader = _Loader(text)
         self.number = number  # of the document being read
         self._first_line = line
@@ -91,21 +149,28 @@ class _Reader:
         while not isinstance(event := self._next(), yaml.StreamEndEvent):
             if not isinstance(event, yaml.DocumentStartEvent):
                 continue
-            try:
-                value = self._value(self._next())
-            except _Unreadable as reason:
-                self._note(str(reason))
-                value = None
-                while not isinstance(self._next(), yaml.DocumentEndEvent):
-                    pass
-            yield YamlDocument(self.number, value, self._problems)
+            root = self._next()
+            value = self._value(root)
+            line = self._line(root)
+            yield YamlDocument(
+                self.number, value, self._problems, self._repeated, line, self._item_lines
+            )
             self.number += 1
             self._start_document()
+
+    def unreadable(self, reason: _Unreadable) -> YamlDocument:
+        """Return the document that is being read, without a value."""
+        del self._path[_SHOWN_STEPS:]
+        self._note(str(reason), reason.event)
+        line = self._problems[-1].line
+        return YamlDocument(self.number, None, self._problems, self._repeated, line, [])
 
     def _start_document(self) -> None:
         self._anchors: dict[str, tuple[object, int]] = {}  # value, and how many values it holds
         self._path: list[str] = []
         self._problems: list[Problem] = []
+        self._repeated: list[Problem] = []
+        self._item_lines: list[int] = []
         self._values = 0
 
     def _next(self) -> Any:
@@ -114,8 +179,11 @@ class _Reader:
             raise RuntimeError("the YAML parser has no more events")
         return event
 
-    def _note(self, text: str) -> None:
-        self._problems.append(Problem("".join(self._path).lstrip("."), text))
+    def _note(self, text: str, event: Any) -> None:
+        self._problems.append(self._problem(text, event))
+
+    def _problem(self, text: str, event: Any) -> Problem:
+        return Problem("".join(self._path).lstrip("."), text, self._line(event))
 
     def _line(self, event: Any) -> int:
         return self._first_line + int(event.start_mark.line)
@@ -128,7 +196,7 @@ class _Reader:
         if isinstance(event, yaml.ScalarEvent):
             value = self._scalar(event)
         elif len(self._path) >= MAX_DEPTH:
-            raise _Unreadable(f"line {self._line(event)}: more than {MAX_DEPTH} levels deep")
+            raise _Unreadable(f"more than {MAX_DEPTH} levels deep", event)
         elif isinstance(event, yaml.MappingStartEvent):
             value = self._mapping()
         else:
@@ -139,20 +207,23 @@ class _Reader:
 
     def _aliased(self, event: Any) -> object:
         if event.anchor not in self._anchors:
-            self._note(
-                f"line {self._line(event)}: no anchor &{event.anchor} before *{event.anchor}"
-            )
+            self._note(f"no anchor &{event.anchor} before *{event.anchor}", event)
             return None
         value, size = self._anchors[event.anchor]
         self._values += size
         if self._values > self._limit:
-            raise _Unreadable(f"line {self._line(event)}: aliases multiply to too many values")
+            raise _Unreadable("aliases multiply to too many values", event)
         return value
 
     def _sequence(self) -> list[object]:
         values: list[object] = []
+        of_list = self._path == [".items"]
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
             self._path.append(f"[{len(values)}]")
+            if of_list:
+                self._item_lines.append(self._line(event))
+            if self._finder:
+                self._finder.see(self.number, self._path, self._line(event))
             values.append(self._value(event))
             self._path.pop()
         return values
@@ -163,36 +234,46 @@ class _Reader:
         merged: dict[str, object] = {}
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
-                raise _Unreadable(f"line {self._line(event)}: a key must be a string")
-            key: str = event.value
+                raise _Unreadable("a key must be a string", event)
+            key = _as_key(event.value) if event.implicit[0] else str(event.value)
+            if key is None:
+                raise _Unreadable("a key must not be null", event)
             self._path.append(step(key))
+            line = self._line(event)
+            if self._finder:
+                self._finder.see(self.number, self._path, line)
             value = self._value(self._next())
             if key == "<<" and event.implicit[0]:
-                merged = self._merge(merged, value)
-            elif key in values:
-                first, second = lines[key], self._line(event)
-                place = f"line {first}" if first == second else f"lines {first} and {second}"
-                self._note(f"given twice, on {place}")
+                merged = self._merge(merged, value, event)
             else:
+                if key in values:
+                    self._repeated.append(
+                        self._problem(f"given twice, first on line {lines[key]}", event)
+                    )
                 values[key] = value
-                lines[key] = self._line(event)
+                lines[key] = line
             self._path.pop()
         return merged | values
 
-    def _merge(self, merged: dict[str, object], value: object) -> dict[str, object]:
+    def _merge(self, merged: dict[str, object], value: object, event: Any) -> dict[str, object]:
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, dict):
                 merged = each | merged
             else:
-                self._note("<< needs a mapping, or a list of mappings")
+                self._note("<< needs a mapping, or a list of mappings", event)
         return merged
 
     def _scalar(self, event: Any) -> object:
-        plain = event.implicit[0] if event.tag is None else event.tag in _PLAIN_TAGS
-        if plain:
-            return resolve(event.value)
-        if event.tag not in (None, "!", f"{_TAG}str"):
-            self._note(f"line {self._line(event)}: the tag {event.tag} is not supported")
+        if event.tag is None:
+            return resolve(event.value) if event.implicit[0] else event.value
+        if types := _TAGGED.get(event.tag):
+            value = resolve(event.value)
+            if type(value) in types:
+                return value
+            name = event.tag.removeprefix(_TAG)
+            self._note(f"{shown(event.value)} cannot be read as !!{name}", event)
+        elif event.tag not in ("!", f"{_TAG}str"):
+            self._note(f"the tag {event.tag} is not supported", event)
         return event.value
 
 
@@ -202,23 +283,35 @@ def resolve(text: str) -> str | int | float | bool | None:
         return _CONSTANTS[text]
     if text[0] not in _NUMBER_BEGINS or len(text) > _MAX_DIGITS:
         return text
-    if match := _INTEGER.fullmatch(text):
+    digits = text.replace("_", "")
+    if match := _INTEGER.fullmatch(digits):
         kind = match.lastgroup or "dec"
-        digits = match[kind].replace("_", "")
-        return int(match["sign"] + digits, _BASES[kind]) if digits else text
-    if _FLOAT.fullmatch(text):
-        return float(text)
+        return int(match["sign"] + match[kind], _BASES[kind])
+    if _FLOAT.fullmatch(digits):
+        value = float(digits)
+        return value if isfinite(value) else text
     return float(text.replace(".", "")) if _NOT_FINITE.fullmatch(text) else text
 
 
-def _explain(error: yaml.YAMLError, text: str, first_line: int) -> str:
+@lru_cache(maxsize=4096)
+def _as_key(text: str) -> str | None:
+    """Return the key that a plain scalar is: JSON has only text, so `on` is `true`, `0x10` `16`."""
+    match value := resolve(text):
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+    return None if value is None else str(value)
+
+
+def _explained(error: yaml.YAMLError, text: str, first_line: int) -> Problem:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        told = f"line {first_line + error.problem_mark.line}: {error.problem}"
+        told = str(error.problem)
         if error.context and error.context_mark:
             told += f", {error.context} from line {first_line + error.context_mark.line}"
-        return told
+        return Problem("", told, first_line + error.problem_mark.line)
     character = getattr(error, "character", None)
     if isinstance(character, int):
         line = first_line + text.count("\n", 0, max(0, text.find(chr(character))))
-        return f"line {line}: the character U+{character:04X} is not allowed in YAML"
-    return " ".join(str(error).split())
+        return Problem("", f"the character U+{character:04X} is not allowed in YAML", line)
+    return Problem("", " ".join(str(error).split()))

@@ -22,6 +22,11 @@ def as_it_is(ruleset: Ruleset) -> object:
     return ruleset
 
 
+def nobody(_ruleset: Ruleset) -> int:
+    """Return 0: a mode that does not count Services has none that could be lost."""
+    return 0
+
+
 class Mode(Struct, frozen=True, kw_only=True):
     """One value of `--proxy-mode`."""
 
@@ -41,6 +46,8 @@ class Mode(Struct, frozen=True, kw_only=True):
     """The mode's rules for the oracle. Without them nothing can be predicted."""
     comparable: Callable[[Ruleset], object] = as_it_is
     """Maps rulesets that mean the same to equal values, whatever order history gave their rules."""
+    services: Callable[[Ruleset], int] = nobody
+    """Counts the Services of a ruleset, for a mode whose rules outlive its process."""
     variants: tuple[str, ...] = ()
     """The values of `variant_option` that `bench` compares: several ways to do the same."""
     variant_option: str = ""

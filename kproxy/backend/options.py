@@ -16,7 +16,7 @@ from msgspec.structs import FieldInfo, fields, replace
 
 from kproxy.api.problems import Problem
 from kproxy.backend.mode import Mode
-from kproxy.config.decode import decode_duration, plain_message
+from kproxy.config.decode import convert, plain_message
 from kproxy.config.types import ProxyConfig
 from kproxy.forwarding.plan import BackendOptions
 
@@ -89,9 +89,7 @@ def _convert(value: Any, info: FieldInfo) -> Any:
     if isinstance(value, str) and get_origin(info.type) in (tuple, list, frozenset, set):
         value = [entry for entry in value.split(",") if entry]
     # Not strict: a text of the command line stands for a number or a switch.
-    return msgspec.convert(
-        value, info.type, strict=not isinstance(value, str), dec_hook=decode_duration
-    )
+    return convert(value, info.type, strict=not isinstance(value, str))
 
 
 def _unknown(mode: Mode, name: str, known: Iterable[str]) -> str:

@@ -29,15 +29,17 @@ from kproxy.cli.flags import from_flags
 from kproxy.cli.mode_options import Given
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file, write_text
+from kproxy.config.warnings import start_warnings
 from kproxy.errors import BadInput, KernelRefused
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.ownership import claim_namespace
 from kproxy.kernel.privilege import require_net_admin
 from kproxy.proxy import NodeProxy
-from kproxy.proxy.control_loop import ControlLoop, summary
+from kproxy.proxy.control_loop import ControlLoop, no_service, summary
 from kproxy.proxy.events import SourceLost, Stop
 from kproxy.proxy.frequency import FULL_INTERVAL_S, BoundedFrequency
 from kproxy.proxy.garbage import keep_for_good
+from kproxy.proxy.in_force import services_in_force
 from kproxy.proxy.leftovers import Leftovers
 from kproxy.proxy.setup import cleanup, close, make_backends, set_conntrack, set_oom_score
 from kproxy.proxy.udp_flows import cut_stale_flows
@@ -57,6 +59,7 @@ class Request(Struct, frozen=True, kw_only=True):
     manifests: tuple[str, ...]
     netns: str
     once: bool
+    allow_empty: bool
     kernel: str
     cleanup: bool
     init_only: bool
@@ -112,10 +115,15 @@ def execute(request: Request) -> None:
     store.replace(decoded.objects)
     _choose_kernel(request, setup.mode)
     with _owning(request.netns), ExitStack() as opened:
+        kept = 0 if request.allow_empty or store.services() else services_in_force(config)
+        if kept and request.once:
+            raise BadInput([f"--manifests: {no_service(kept)}"])
         node = store.node(node_name(config))
         backends = make_backends(setup.mode, config, node, setup.options)
         for backend in backends.values():
             opened.callback(close, backend)
+        for warning in start_warnings(config, node, tuple(backends), setup.mode.config):
+            log.warning("%s", warning)
         proxy = NodeProxy(store, config, backends, mode=setup.mode.config, options=setup.options)
         if not setup.mode.forwards_itself:
             set_conntrack(config.conntrack)
@@ -129,7 +137,8 @@ def execute(request: Request) -> None:
             leftovers.remove()
         else:
             set_oom_score(config.oom_score_adj)
-            _serve(setup, store, proxy, leftovers, source)
+            loop = _loop(setup, store, proxy, leftovers, allow_empty=request.allow_empty, kept=kept)
+            _serve(setup, loop, proxy, source)
 
 
 def _setup(request: Request) -> _Setup:
@@ -205,9 +214,15 @@ def _owning(netns: str) -> Iterator[None]:
         yield
 
 
-def _serve(
-    setup: _Setup, store: Store, proxy: NodeProxy, leftovers: Leftovers, source: Manifests
-) -> None:
+def _loop(
+    setup: _Setup,
+    store: Store,
+    proxy: NodeProxy,
+    leftovers: Leftovers,
+    *,
+    allow_empty: bool,
+    kept: int,
+) -> ControlLoop:
     timing = setup.mode.config.timing_of(setup.config)
     often = setup.mode.config.full_sync_each_period
 
@@ -215,7 +230,7 @@ def _serve(
         keep_for_good()
         return leftovers.remove()
 
-    loop = ControlLoop(
+    return ControlLoop(
         store,
         proxy,
         BoundedFrequency(
@@ -224,7 +239,12 @@ def _serve(
             full_interval_s=timing.sync_period if often else FULL_INTERVAL_S,
         ),
         remove_leftovers=settle,
+        allow_empty=allow_empty,
+        in_force=kept,
     )
+
+
+def _serve(setup: _Setup, loop: ControlLoop, proxy: NodeProxy, source: Manifests) -> None:
     stopped = threading.Event()
     watcher = threading.Thread(target=_watch, args=(source, loop, stopped), daemon=True)
     with _stopped_by_signals(loop), closing(HttpServer()) as server:

@@ -10,7 +10,7 @@ import click
 
 from kproxy.cli.flags import FLAGS, SECTIONS, SWITCHES, Flag, Kind, initial_text
 
-OWN_SWITCHES = {"once", "cleanup", "init-only"}
+OWN_SWITCHES = {"once", "allow-empty", "cleanup", "init-only"}
 
 
 class FlagCommand(click.Command):

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from kproxy.api.problems import Problem
 from kproxy.config.decode import Read, from_values, to_values
-from kproxy.config.defaults import fill_platform
+from kproxy.config.defaults import fill_platform, fill_ports
 from kproxy.config.gates import gate_notices
 from kproxy.config.types import ModeConfig, ProxyConfig
 from kproxy.config.validation import problems
@@ -256,7 +256,7 @@ def from_flags(given: Mapping[str, tuple[str, ...]], modes: Mapping[str, ModeCon
         for field in FLAGS[name].fields:
             _put(values, field, value)
     read = from_values(values)
-    config = fill_platform(read.config, modes)
+    config = fill_platform(fill_ports(read.config), modes)
     undecoded = {problem.field for problem in read.problems}
     invalid = [each for each in problems(config, modes) if each.field not in undecoded]
     found = dict.fromkeys((*faults, *map(_in_flags, (*read.problems, *invalid))))

@@ -36,6 +36,13 @@ class _Switch(click.ParamType[bool]):
     "May be repeated.",
 )
 @click.option("--once", type=_Switch(), default=False, metavar="", help="Sync once, then exit.")
+@click.option(
+    "--allow-empty",
+    type=_Switch(),
+    default=False,
+    metavar="",
+    help="Manifests without any Service remove all Services; otherwise those in force stay.",
+)
 @click.option("--netns", metavar="NAME", default="", help="Work in this network namespace.")
 @click.option(
     "--config",
@@ -83,7 +90,8 @@ def run(**parameters: Any) -> None:
     Exit status:
       0  done, or stopped by SIGTERM or SIGINT
       1  the kernel, the machine or another kproxy does not allow it
-      2  bad input, nothing was changed
+      2  bad input, or no Service at all while some are in force (see
+         --allow-empty); nothing was changed
     """
     execute(
         Request(

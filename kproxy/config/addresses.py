@@ -9,7 +9,7 @@ from kproxy.api.addresses import parse_ip
 def with_port(text: str, port: int) -> str:
     """Return `text` with `port` appended if it is an address without one; else as it is.
 
+    `[::1]` is neither an address nor one with a port, and so is refused later.
     Source: proxyutil.AppendPortIfNeeded
     """
-    address = text[1:-1] if text.startswith("[") and text.endswith("]") else text
-    return host_port(address, port) if parse_ip(address) else address
+    return host_port(text, port) if parse_ip(text) else text

@@ -65,7 +65,7 @@ def _section(
             continue
         elif not _is_struct(info.type):
             try:
-                attributes[info.name] = msgspec.convert(value, info.type, dec_hook=decode_duration)
+                attributes[info.name] = convert(value, info.type)
             except msgspec.ValidationError as error:
                 problems.append(Problem(where, plain_message(str(error))))
         elif isinstance(value, Mapping):
@@ -73,6 +73,20 @@ def _section(
         else:
             problems.append(Problem(where, f"expected a mapping, got {value!r}"))
     return kind(**attributes)
+
+
+def convert(value: Any, kind: Any, *, strict: bool = True) -> Any:
+    """Return `value` as a `kind`; 80.0 is 80, as for kube-proxy, which reads YAML into JSON.
+
+    `strict`: a text does not stand for a number. Raises msgspec.ValidationError, ValueError.
+    """
+    return msgspec.convert(_by_value(value), kind, strict=strict, dec_hook=decode_duration)
+
+
+def _by_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_by_value(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _is_struct(kind: Any) -> bool:

@@ -30,11 +30,12 @@ def fill_file(config: ProxyConfig, values: Mapping[str, Any]) -> ProxyConfig:
     healthz = values.get("healthzBindAddress") or ("::" if ipv6 else "0.0.0.0")
     metrics = values.get("metricsBindAddress") or ("::1" if ipv6 else "127.0.0.1")
     connection, iptables, nftables = config.client_connection, config.iptables, config.nftables
+    config = fill_ports(
+        replace(config, healthz_bind_address=str(healthz), metrics_bind_address=str(metrics))
+    )
     return replace(
         config,
         bind_address=config.bind_address or initial.bind_address,
-        healthz_bind_address=with_port(str(healthz), HEALTHZ_PORT),
-        metrics_bind_address=with_port(str(metrics), METRICS_PORT),
         config_sync_period=config.config_sync_period or initial.config_sync_period,
         iptables=replace(
             iptables,
@@ -53,6 +54,15 @@ def fill_file(config: ProxyConfig, values: Mapping[str, Any]) -> ProxyConfig:
             qps=connection.qps or initial.client_connection.qps,
             burst=connection.burst or initial.client_connection.burst,
         ),
+    )
+
+
+def fill_ports(config: ProxyConfig) -> ProxyConfig:
+    """Append the default port to the addresses of servers that have none."""
+    return replace(
+        config,
+        healthz_bind_address=with_port(config.healthz_bind_address, HEALTHZ_PORT),
+        metrics_bind_address=with_port(config.metrics_bind_address, METRICS_PORT),
     )
 
 

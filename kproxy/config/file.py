@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from kproxy.api.places import located
 from kproxy.api.problems import Problem
+from kproxy.api.yaml_documents import YamlDocument, documents
 from kproxy.config.decode import Read, from_values, to_values
 from kproxy.config.defaults import fill_file, fill_platform
 from kproxy.config.gates import gate_notices
 from kproxy.config.types import API_VERSION, KIND, ModeConfig, ProxyConfig
 from kproxy.config.validation import problems
 from kproxy.errors import BadInput
+
+_NOTHING = YamlDocument(1, None, [], [], 0, [])
 
 
 def load_config(path: str | Path, modes: Mapping[str, ModeConfig]) -> ProxyConfig:
@@ -31,7 +34,7 @@ def load_config(path: str | Path, modes: Mapping[str, ModeConfig]) -> ProxyConfi
 def read_file(path: str | Path, modes: Mapping[str, ModeConfig]) -> Read:
     """Return the configuration in a file; a file that cannot be read is one of the problems."""
     try:
-        return read_text(Path(path).read_text(encoding="utf-8"), modes)
+        return read_text(Path(path).read_text(encoding="utf-8-sig"), modes)
     except (OSError, UnicodeDecodeError) as error:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return Read(ProxyConfig(), (Problem("", text),))
@@ -40,15 +43,22 @@ def read_file(path: str | Path, modes: Mapping[str, ModeConfig]) -> Read:
 def read_text(text: str, modes: Mapping[str, ModeConfig]) -> Read:
     """Return the configuration in a text. Fields that cannot be decoded are not validated.
 
+    As in kube-proxy, the first document counts; a notice names each one that is skipped.
     `modes` has the values allowed for `mode`, and how each one reads the rest.
     """
-    loader = _Loader(text)
-    try:
-        values = loader.get_single_data()
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: the date 2026-13-45
-        return Read(ProxyConfig(), (Problem("", _one_line(error)),))
-    finally:
-        loader.dispose()
+    first, *rest = [*documents(text)] or [_NOTHING]
+    skipped = tuple(_skipped(each) for each in rest if each.value is not None or each.problems)
+    if first.problems:
+        return Read(ProxyConfig(), tuple(first.problems), skipped)
+    read = _from_document(first.value, modes)
+    repeated = [each._replace(text=f"{each.text}; the last one counts") for each in first.repeated]
+    return read._replace(
+        problems=tuple(located(read.problems, text)),
+        notices=(*located((*repeated, *read.notices), text), *skipped),
+    )
+
+
+def _from_document(values: object, modes: Mapping[str, ModeConfig]) -> Read:
     if not isinstance(values, dict):
         return Read(ProxyConfig(), (Problem("", f"expected a {KIND} object"),))
     kind_problems = tuple(
@@ -63,34 +73,19 @@ def read_text(text: str, modes: Mapping[str, ModeConfig]) -> Read:
     config = fill_platform(fill_file(read.config, fields), modes)
     undecoded = {problem.field for problem in read.problems}
     invalid = tuple(each for each in problems(config, modes) if each.field not in undecoded)
-    notices = (*loader.notices, *read.notices, *gate_notices(config.feature_gates))
-    return Read(config, read.problems + invalid, notices)
+    return Read(
+        config, read.problems + invalid, (*read.notices, *gate_notices(config.feature_gates))
+    )
+
+
+def _skipped(document: YamlDocument) -> Problem:
+    kind = document.value.get("kind") if isinstance(document.value, dict) else None
+    name = f" ({kind})" if isinstance(kind, str) and kind.isidentifier() else ""
+    text = f"document {document.number}{name} is skipped: only the first one is read"
+    return Problem("", text, document.line)
 
 
 def write_text(config: ProxyConfig) -> str:
     """Return the text of a file that gives this configuration."""
     text: str = yaml.safe_dump(to_values(config), sort_keys=True)
     return text
-
-
-class _Loader(yaml.CSafeLoader):
-    """Notes repeated keys (the last one counts, as in kube-proxy)."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.notices: list[Problem] = []
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                self.notices.append(Problem(str(key.value), f"repeated on line {line}"))
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).replace('in "<unicode string>", ', "at ")

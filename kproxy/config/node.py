@@ -142,15 +142,18 @@ def _node_port_addresses(
     config: ProxyConfig, family: Family, addresses: dict[Family, Address]
 ) -> NodePortAddresses:
     """Return the node port addresses: all if no CIDR of this family is listed, or a /0 is."""
-    networks: list[Network | None]
-    if config.node_port_addresses == (PRIMARY,):
-        networks = [ip_network(each) for each in addresses.values() if not each.is_loopback]
-    else:
-        networks = [parse_cidr(text) for text in config.node_port_addresses]
-    own = [network for network in networks if network and family_of_parsed(network) is family]
+    networks = node_port_networks(config, addresses)
+    own = [network for network in networks if family_of_parsed(network) is family]
     if any(network.prefixlen == 0 for network in own):
         return NodePortAddresses()
     return NodePortAddresses(tuple(dict.fromkeys(str(network) for network in own)))
+
+
+def node_port_networks(config: ProxyConfig, addresses: dict[Family, Address]) -> list[Network]:
+    """Return nodePortAddresses as networks; `primary` stands for the addresses that are known."""
+    if config.node_port_addresses == (PRIMARY,):
+        return [ip_network(each) for each in addresses.values() if not each.is_loopback]
+    return [network for text in config.node_port_addresses if (network := parse_cidr(text))]
 
 
 def _localhost_node_ports(

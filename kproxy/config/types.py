@@ -6,13 +6,16 @@ Attributes are the configuration's fields in snake_case. `ProxyConfig()` is the 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 API_VERSION = "kubeproxy.config.k8s.io/v1alpha1"
 KIND = "KubeProxyConfiguration"
 PRIMARY = "primary"  # in nodePortAddresses: this node's own addresses
+
+
+Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
 
 
 class Seconds(float):
@@ -30,7 +33,7 @@ class ClientConnection(Section, frozen=True):
     accept_content_types: str = ""
     content_type: str = "application/vnd.kubernetes.protobuf"
     qps: float = 5
-    burst: int = 10
+    burst: Int32 = 10
 
 
 class Logging(Section, frozen=True):
@@ -42,7 +45,7 @@ class Logging(Section, frozen=True):
 
 
 class IptablesSection(Section, frozen=True):
-    masquerade_bit: int = 14
+    masquerade_bit: Int32 = 14
     masquerade_all: bool = False
     localhost_node_ports: bool = True
     sync_period: Seconds = Seconds(30)
@@ -61,7 +64,7 @@ class IpvsSection(Section, frozen=True):
 
 
 class NftablesSection(Section, frozen=True):
-    masquerade_bit: int = 14
+    masquerade_bit: Int32 = 14
     masquerade_all: bool = False
     sync_period: Seconds = Seconds(30)
     min_sync_period: Seconds = Seconds(1)
@@ -73,8 +76,8 @@ class DetectLocal(Section, frozen=True):
 
 
 class Conntrack(Section, frozen=True):
-    max_per_core: int = 32768
-    min: int = 131072
+    max_per_core: Int32 = 32768
+    min: Int32 = 131072
     tcp_established_timeout: Seconds = Seconds(24 * 3600)
     tcp_close_wait_timeout: Seconds = Seconds(3600)
     tcp_be_liberal: bool = False
@@ -103,7 +106,7 @@ class ProxyConfig(Section, frozen=True):
     detect_local: DetectLocal = DetectLocal()
     cluster_cidr: str = field(default="", name="clusterCIDR")
     node_port_addresses: tuple[str, ...] = ()
-    oom_score_adj: int = -999
+    oom_score_adj: Int32 = -999
     conntrack: Conntrack = Conntrack()
     config_sync_period: Seconds = Seconds(15 * 60)
     port_range: str = ""  # ignored, as in kube-proxy
@@ -131,6 +134,8 @@ class ModeConfig(Struct, frozen=True, kw_only=True):
     """Node ports can answer on 127.0.0.1, if iptables.localhostNodePorts is set."""
     service_cidrs: bool = True
     """Some rules depend on the ServiceCIDR objects."""
+    warning: str = ""
+    """What every start in this mode warns of."""
     full_sync_each_period: bool = False
     """Everything is written again every syncPeriod; else once an hour."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from kproxy.api.depth import is_deep
 from kproxy.api.problems import Problem, shown
 
 ELB = "kubernetes.io/elb."
@@ -173,7 +174,7 @@ def _check_option(text: str) -> CheckOption:
 
 def _fields(text: str, known: tuple[str, ...]) -> dict[str, Any]:
     try:
-        fields = json.loads(text)
+        fields = None if is_deep(text) else json.loads(text)
     except ValueError:
         fields = None
     if not isinstance(fields, dict):

@@ -34,9 +34,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from kproxy.address import Family
+from kproxy.api.places import located
+from kproxy.api.problems import Problem
+from kproxy.api.structure import by_value
+from kproxy.api.yaml_documents import documents
 from kproxy.errors import BadInput
 from kproxy.lab import validation
 from kproxy.lab.spec import (
@@ -65,15 +67,19 @@ def load_spec(path: str | Path) -> LabSpec:
 
 def parse_spec(text: str, where: str) -> LabSpec:
     """Return the checked spec of a text, as `load_spec`; `where` precedes each problem."""
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInput([f"{where}: {' '.join(str(error).split())}"]) from None
+    read = [*documents(text)]
+    document = read[0].value if read else None
+    faults = [fault for each in read for fault in (*each.problems, *each.repeated)]
+    if faults:
+        raise BadInput([fault.at(where) for fault in faults])
     reader = _Reader()
     spec = reader.lab(document)
     problems = [*reader.problems, *(validation.problems(spec) if not reader.problems else ())]
     if problems:
-        raise BadInput([f"{where}: {problem}" for problem in problems])
+        # Each begins with the path of a field.
+        parts = (problem.partition(": ") for problem in problems)
+        found = located((Problem(field, told) for field, _, told in parts), text)
+        raise BadInput([problem.at(where) for problem in found])
     return spec
 
 
@@ -148,7 +154,7 @@ class _Reader:
 
     def _port(self, place: str, value: object) -> PortSpec:
         """Return a port; a number stands for a TCP port."""
-        if isinstance(value, int):
+        if isinstance(value, int | float):
             return PortSpec(port=self._number(place, value))
         readers: dict[str, Callable[[str, object], Any]] = {
             "port": self._number,
@@ -241,8 +247,8 @@ class _Reader:
         return False
 
     def _number(self, place: str, value: object) -> int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
+        if isinstance(number := by_value(value, (int,)), int) and not isinstance(number, bool):
+            return number
         self.problems.append(f"{place}: expected a number, got {value!r}")
         return 0
 

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 
 from msgspec import Struct
 
+from kproxy.api.types import KubernetesObject, Service
 from kproxy.backend import SyncReport
 from kproxy.errors import BadInput, KernelRefused
 from kproxy.proxy.events import Event, Objects, Rejected, SourceLost, Stop
@@ -46,12 +47,21 @@ class ControlLoop:
         frequency: BoundedFrequency,
         *,
         remove_leftovers: Callable[[], float] = lambda: 0,
+        allow_empty: bool = True,
+        in_force: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`remove_leftovers` is called after the first sync that succeeds. It returns the seconds
         after which to call it again, 0 for never. If it raises KernelRefused, it is called again
         later.
+
+        Without `allow_empty` the last Services stay in force when the sources hold none any more.
+        `in_force`: of so many Services there are rules already, and the store has none: nothing is
+        synced before it has one.
         """
+        self._allow_empty = allow_empty
+        self._in_force = in_force
+        self._warned = False  # that the sources hold no Service
         self.counters = Counters()
         self._store = store
         self._proxy = proxy
@@ -73,7 +83,10 @@ class ControlLoop:
 
         Raises BadInput if this node has no settings at the start, and the error of a lost source.
         """
-        self._request()
+        if self._in_force:
+            self._warn_of_none(self._in_force)
+        else:
+            self._request()
         while True:
             wake_at = self.step()
             if self._stopped:
@@ -118,7 +131,10 @@ class ControlLoop:
 
     def _take(self, event: Event) -> None:
         match event:
+            case Objects(objects) if self._must_stay(objects):
+                self._warn_of_none(self._in_force or len(self._store.services()))
             case Objects(objects):
+                self._warned, self._in_force = False, 0
                 self._store.replace(objects)
                 if self._store.has_changes:
                     self._request()
@@ -128,6 +144,17 @@ class ControlLoop:
                 raise error
             case Stop():
                 self._stopped = True
+
+    def _must_stay(self, objects: tuple[KubernetesObject, ...]) -> bool:
+        """Tell whether these objects would take every Service off the node."""
+        if self._allow_empty or any(isinstance(each, Service) for each in objects):
+            return False
+        return bool(self._in_force or self._store.services())
+
+    def _warn_of_none(self, services: int) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning("%s", no_service(services))
 
     def _sync(self, *, full: bool) -> None:
         first = not self.counters.syncs
@@ -214,6 +241,14 @@ class ControlLoop:
                 sum(report.transactions for report in reports),
                 ", in full" if any(report.full for report in reports) else "",
             )
+
+
+def no_service(services: int) -> str:
+    """Return why nothing is removed: the sources hold no Service, but the node has rules."""
+    if services == 1:
+        return "no Service in the manifests: 1 Service stays in force; --allow-empty removes it"
+    stay = f"{services} Services stay in force"
+    return f"no Service in the manifests: {stay}; --allow-empty removes them"
 
 
 def summary(proxy: NodeProxy, first_sync_s: float) -> str:

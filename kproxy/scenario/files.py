@@ -13,6 +13,7 @@ from msgspec import Struct
 from kproxy import backend
 from kproxy.address import Family, family_of
 from kproxy.api.decode import load as load_manifests
+from kproxy.api.places import located
 from kproxy.api.problems import Problem, shown, step
 from kproxy.api.service_rules import HEADLESS
 from kproxy.api.structure import build
@@ -83,16 +84,18 @@ def load(folder: Path) -> Scenario:
 def _form(file: Path, problems: list[str]) -> Form | None:
     """Return the form as far as it can be read; wrong fields hold placeholders."""
     try:
-        found = list(documents(file.read_text(encoding="utf-8")))
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{file}: {getattr(error, 'strerror', None) or error}")
         return None
+    found = list(documents(text))
     if len(found) != 1:
         problems.append(f"{file}: expected one document, got {len(found)}")
         return None
     document = found[0]
     form, malformed = build(document.value, Form)
-    faults = [*document.problems, *malformed, *_unknown(document.value, Form, "")]
+    faults = [*malformed, *_unknown(document.value, Form, "")]
+    faults = [*document.problems, *document.repeated, *located(faults, text)]
     problems += (fault.at(str(file)) for fault in faults)
     return form
 

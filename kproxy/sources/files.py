@@ -2,7 +2,8 @@
 
 Each file is judged by itself: an invalid version leaves that file's last good version in force and
 does not delay the others. The objects of a file that disappears from a folder are removed; those of
-a file that was named explicitly stay in force, and its absence is reported.
+a file that was named explicitly stay in force, and its absence is reported. That no Service is left
+at all is for the receiver to judge.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ spec:
         with pytest.raises(ConnectionRefusedError):
             ask(lab, "shell", "10.96.0.10")
         manifest.write_text("kind: Service\napiVersion: v1\nmetadata: {name: 'a b'}")
-        with pytest.raises(BadInput, match=r"web\.yaml:1: metadata\.name"):
+        with pytest.raises(BadInput, match=r"web\.yaml:3: Service a b: metadata\.name"):
             lab.apply(str(manifest))
         assert [str(name) for name in lab.plans(Family.IPV4)["node-a"].services] == ["default/web"]
 

@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 from kproxy.api import Decoded, decode_texts
+from kproxy.api.conflicts import object_name
 from kproxy.api.decode import KINDS
 
 Manifest = dict[str, Any]
@@ -175,6 +176,9 @@ def stored(text: str | bytes, where: str) -> Decoded:
     return decode_texts({where: text}, KINDS)
 
 
+_LINE = re.compile(r"f\.json:(\d+)")
+
+
 def edited(manifest: Manifest, path: str, value: object) -> Manifest:
     """Return a copy with another value at a path such as `spec.ports[0].port` (or ABSENT)."""
     result = copy.deepcopy(manifest)
@@ -194,9 +198,29 @@ def edited(manifest: Manifest, path: str, value: object) -> Manifest:
 
 def problems_of(*manifests: Manifest) -> list[str]:
     """Return the problems, with their place as `items[i]` if there are several manifests."""
+    lines = ",\n".join(json.dumps(each) for each in manifests)
+    text = f'{{"apiVersion": "v1", "kind": "List", "items": [\n{lines}\n]}}'
     if len(manifests) == 1:
-        found = stored(json.dumps(manifests[0]), "f.json").problems
-        return [problem.removeprefix("f.json:1: ") for problem in found]
-    many = {"apiVersion": "v1", "kind": "List", "items": manifests}
-    found = stored(json.dumps(many), "f.json").problems
-    return [problem.removeprefix("f.json:1.") for problem in found]
+        found = stored(lines, "f.json").problems
+        return [problem.removeprefix(f"f.json:1: {subject(manifests[0])}") for problem in found]
+    return [_by_item(problem, manifests) for problem in stored(text, "f.json").problems]
+
+
+def _by_item(problem: str, manifests: tuple[Manifest, ...]) -> str:
+    """Return a problem with its line, and others it names, as `items[i]`, and no subject."""
+    place, _, rest = problem.partition(": ")
+    item = int(place.removeprefix("f.json:")) - 2
+    told = f"{place}: {rest.removeprefix(subject(manifests[item]))}"
+    return _LINE.sub(lambda match: f"items[{int(match[1]) - 2}]", told)
+
+
+def subject(manifest: Manifest) -> str:
+    """Return how messages about an object begin, after the place."""
+    kind, metadata = manifest.get("kind"), manifest.get("metadata")
+    if not isinstance(kind, str) or not kind:
+        return ""
+    metadata = metadata if isinstance(metadata, dict) else {}
+    name, namespace = (
+        each if isinstance(each := metadata.get(key), str) else "" for key in ("name", "namespace")
+    )
+    return f"{object_name(kind, namespace, name)}: "

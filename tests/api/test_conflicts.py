@@ -8,9 +8,9 @@ import pytest
 
 from kproxy.api import decode_texts
 from kproxy.api.decode import KINDS
-from tests.api.objects import ALL, SERVICE, Manifest, edited, problems_of
+from tests.api.objects import ALL, SERVICE, Manifest, edited, problems_of, subject
 
-WEB = "Service shop/web already, at f.json:1.items[0]"
+WEB = "Service shop/web already, at items[0]"
 
 
 def another(**edits: object) -> Manifest:
@@ -124,7 +124,7 @@ def test_cluster_ips_are_of_different_families() -> None:
 def test_an_object_is_defined_once(manifest: Manifest) -> None:
     text = json.dumps(manifest)
     (problem,) = decode_texts({"a.json": text, "b.json": text}, KINDS).problems
-    assert problem.startswith(f"b.json:1: metadata.name: {manifest['kind']} ")
+    assert problem.startswith(f"b.json:1: {subject(manifest)}metadata.name: {manifest['kind']} ")
     assert problem.endswith(" is defined already, at a.json:1")
 
 

@@ -121,82 +121,46 @@ def test_texts(text: str, found: str) -> None:
     assert stored(text.encode(), "f") == stored(text, "f")
 
 
-SCALARS = [  # a plain scalar -> the value
-    ("web", "web"),
-    ("'8080'", "8080"),
-    ("8080", 8080),
-    ("0x1F", 31),
-    ("0b11", 3),
-    ("010", 8),
-    ("0o10", 8),
-    ("1_000", 1000),
-    ("-3", -3),
-    ("089", 89.0),
-    ("1.5", 1.5),
-    ("1e3", 1000.0),
-    (".inf", float("inf")),
-    ("12:30", "12:30"),  # YAML 1.1 reads 750
-    ("1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8"),
-    ("2024-01-01", "2024-01-01"),  # YAML 1.1 reads a date
-    ("10.0.0.1", "10.0.0.1"),
-    ("yes", True),
-    ("Off", False),
-    ("~", None),
-    ("", None),
-    ("=", "="),
-    ("0x_", "0x_"),
-    ("+", "+"),
-    ("9" * 5000, "9" * 5000),
-]
-
-
-@pytest.mark.parametrize(("text", "value"), SCALARS)
-def test_scalars(text: str, value: object) -> None:
-    from kproxy.api.yaml_documents import documents
-
-    (document,) = documents(f"a: {text}")
-    assert document.problems == []
-    assert document.value == {"a": value}
-    assert type(document.value["a"]) is type(value)
-
-
 BAD_TEXTS = [  # text -> what is said
-    ("a: b: c", ["f:1: line 1: mapping values are not allowed in this context"]),
-    ("a: ]", ["f:1: line 1: did not find expected node content, while parsing a block node"]),
+    ("a: b: c", ["f:1: mapping values are not allowed in this context"]),
+    ("a: ]", ["f:1: did not find expected node content, while parsing a block node"]),
     ("- a", ["f:1: expected an object, got a list"]),
     ("text", ["f:1: expected an object, got 'text'"]),
-    ("a: 1\n---\n3", ["f:1: kind: missing", "f:2: expected an object, got 3"]),
-    ("a: \x07", ["f:1: line 1: the character U+0007 is not allowed in YAML"]),
+    ("a: 1\n---\n3", ["f:1: kind: missing", "f:3: expected an object, got 3"]),
+    ("a: \x07", ["f:1: the character U+0007 is not allowed in YAML"]),
     (
         "kind: Node\nkind: Pod",
-        ["f:1: kind: given twice, on lines 1 and 2", "f:1: apiVersion: expected v1, missing"],
+        [
+            "f:2: Pod: kind: given twice, first on line 1",
+            "f:1: Pod: apiVersion: expected v1, missing",
+        ],
     ),
-    ("a: *b", ["f:1: a: line 1: no anchor &b before *b", "f:1: kind: missing"]),
-    ("a: &b [*b]", ["f:1: a[0]: line 1: no anchor &b before *b", "f:1: kind: missing"]),
-    ("a: !odd x", ["f:1: a: line 1: the tag !odd is not supported", "f:1: kind: missing"]),
-    ("[a]: b", ["f:1: line 1: a key must be a string"]),
+    ("a: *b", ["f:1: a: no anchor &b before *b", "f:1: kind: missing"]),
+    ("a: &b [*b]", ["f:1: a[0]: no anchor &b before *b", "f:1: kind: missing"]),
+    ("a: !odd x", ["f:1: a: the tag !odd is not supported", "f:1: kind: missing"]),
+    ("[a]: b", ["f:1: a key must be a string"]),
+    ("~: b", ["f:1: a key must not be null"]),
+    ("a: !!int b", ["f:1: a: 'b' cannot be read as !!int", "f:1: kind: missing"]),
     ("<<: 1", ["f:1: [<<]: << needs a mapping, or a list of mappings", "f:1: kind: missing"]),
-    ("[" * 500 + "]" * 500, ["more than 100 levels deep"]),
-    ('{"a": ' * 5000 + "1" + "}" * 5000, ["more than 100 levels deep"]),
-    ("kind: List\napiVersion: v1\nitems: 3", ["f:1: items: expected a list, got 3"]),
+    ("kind: List\napiVersion: v1\nitems: 3", ["f:3: items: expected a list, got 3"]),
     (
         '{"kind": "List", "apiVersion": "v1", "items": {}}',
         ["f:1: items: expected a list, got an object"],
     ),
     (
         '{"kind": "List", "apiVersion": "v1", "items": [3]}',
-        ["f:1.items[0]: expected an object, got 3"],
+        ["f:1: items[0]: expected an object, got 3"],
     ),
-    ("kind: List\napiVersion: v2\nitems: []", ["f:1: apiVersion: expected v1, got 'v2'"]),
+    ("kind: List\napiVersion: v2\nitems: []", ["f:2: apiVersion: expected v1, got 'v2'"]),
     (
         "kind: List\napiVersion: v1\nitems: [{kind: List}]",
-        ["f:1.items[0]: a list inside a list is not read"],
+        ["f:3: items[0]: a list inside a list is not read"],
     ),
     (
         "kind: List\napiVersion: v1\nitems:\n- metadata:\n    a.b/c: 1\n    a.b/c: 2",
         [
-            "f:1.items[0]: metadata[a.b/c]: given twice, on lines 5 and 6",
-            "f:1.items[0]: kind: missing",
+            "f:6: items[0]: metadata[a.b/c]: given twice, first on line 5",
+            "f:4: items[0]: kind: missing",
         ],
     ),
     ("a: '\ud800'", ["f: not UTF-8 text (U+D800)"]),
@@ -215,27 +179,25 @@ def test_a_syntax_error_does_not_hide_the_documents_behind_it() -> None:
     decoded = stored(text, "f")
     assert [problem.split(" ", 1)[0] for problem in decoded.problems] == [
         "f:1:",
-        "f:3:",
-        "f:5:",
         "f:6:",
-        "f:7:",
+        "f:9:",
+        "f:11:",
+        "f:14:",
     ]
     assert [each.metadata.name for each in decoded.objects] == ["a"]
 
 
 def test_lines_are_counted_from_the_beginning_of_the_file() -> None:
     problems = stored("a: b: c\n---\nkind: Node\nkind: Node\n---\n\n  a: b: c\n", "f").problems
-    assert problems[0].startswith("f:1: line 1: ")
-    assert problems[1] == "f:2: kind: given twice, on lines 3 and 4"
-    assert problems[-1].startswith("f:3: line 7: ")
+    assert problems[0].startswith("f:1: mapping values")
+    assert problems[1] == "f:4: Node: kind: given twice, first on line 3"
+    assert problems[-1].startswith("f:7: mapping values")
 
 
 def test_json_errors_name_the_line() -> None:
     text = '{"apiVersion": "v1",\n "kind": "Node",\n "metadata": }'
-    assert stored(text, "f.json").problems == (
-        "f.json:1: line 3: JSON is malformed: invalid character",
-    )
-    assert stored(text[:-3], "f.json").problems == ("f.json:1: input data was truncated",)
+    assert stored(text, "f.json").problems == ("f.json:3: JSON is malformed: invalid character",)
+    assert stored(text[:-3], "f.json").problems == ("f.json:3: input data was truncated",)
 
 
 def test_a_byte_order_mark_is_no_part_of_json() -> None:
@@ -243,7 +205,7 @@ def test_a_byte_order_mark_is_no_part_of_json() -> None:
 
 
 def test_what_is_not_utf8() -> None:
-    assert stored(b"a: 1\nb: \xff", "f").problems == ("f: line 2: not UTF-8 text (byte 0xff)",)
+    assert stored(b"a: 1\nb: \xff", "f").problems == ("f:2: not UTF-8 text (byte 0xff)",)
 
 
 def test_aliases_do_not_multiply_without_limit() -> None:
@@ -263,7 +225,7 @@ def test_every_problem_is_reported_at_once() -> None:
     ]:
         manifest = edited(manifest, path, value)
     decoded = stored(json.dumps({"kind": "List", "apiVersion": "v1", "items": [manifest, {}]}), "f")
-    assert sorted(problem.split(": ")[1] for problem in decoded.problems) == [
+    assert sorted(problem.split(": ")[2] for problem in decoded.problems) == [
         "kind",
         "metadata.name",
         "spec.externalIPs[0]",
@@ -284,16 +246,15 @@ def test_other_kinds_are_skipped_with_one_notice_each() -> None:
     assert decoded.problems == ()
     assert decoded.notices == (
         "f:1: kind ReplicaSet is not used by a service proxy; skipped",
-        "f:4: kind 'A b\\nc' is not used by a service proxy; skipped",
+        "f:7: kind 'A b\\nc' is not used by a service proxy; skipped",
     )
 
 
 def test_two_cluster_ips_without_families_may_surprise() -> None:
     decoded = stored(json.dumps(edited(SERVICE, "spec.ipFamilies", None)), "f")
     assert decoded.problems == ()
-    assert decoded.notices == (
-        "f:1: spec.ipFamilies: missing, so 10.96.0.10 is the only cluster IP served",
-    )
+    told = "missing, so 10.96.0.10 is the only cluster IP served"
+    assert decoded.notices == (f"f:1: Service shop/web: spec.ipFamilies: {told}",)
 
 
 def test_defaults_of_a_service() -> None:
@@ -416,4 +377,4 @@ def test_without_the_c_library_it_is_only_slower(
     assert [each.metadata.name for each in decoded.objects] == ["a", "b"]
     first, second = decoded.problems
     assert first == "f:1: kind: missing"
-    assert second.startswith("f:2: line 3: mapping values are not allowed")
+    assert second.startswith("f:3: mapping values are not allowed")

@@ -18,7 +18,7 @@ from kproxy.api.types import (
     Metadata,
     ServiceBackendPort,
 )
-from tests.api.objects import ABSENT, INGRESS, edited, problems_of
+from tests.api.objects import ABSENT, INGRESS, edited, problems_of, subject
 
 NOT_A_NAME = (
     "is not a DNS name: only a-z, 0-9, - and . are allowed, "
@@ -138,7 +138,7 @@ NOTICES: list[tuple[str, object, str]] = [  # path, value -> notice
 @pytest.mark.parametrize(("path", "value", "notice"), NOTICES)
 def test_notices(path: str, value: object, notice: str) -> None:
     found = decode(json.dumps(edited(INGRESS, path, value)), "f")
-    assert (found.problems, found.notices) == ((), (f"f:1: {notice}",))
+    assert (found.problems, found.notices) == ((), (f"f:1: {subject(INGRESS)}{notice}",))
 
 
 def test_decoded() -> None:

@@ -61,7 +61,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     assert [line.removeprefix(f"{tmp_path}/") for line in decoded.problems] == [
         "b.yaml: no such file or folder",
         "c.yaml: Too many levels of symbolic links",
-        "d.yaml: line 1: not UTF-8 text (byte 0xff)",
+        "d.yaml:1: not UTF-8 text (byte 0xff)",
         "missing: no such file or folder",
         "a.yaml/b: Not a directory",
         "a\0b: embedded null byte",

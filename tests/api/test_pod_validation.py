@@ -8,7 +8,7 @@ import pytest
 
 from kproxy.api import decode
 from kproxy.api.types import HTTPGetAction, Pod, Probe
-from tests.api.objects import ABSENT, POD, Manifest, edited, problems_of
+from tests.api.objects import ABSENT, POD, Manifest, edited, problems_of, subject
 from tests.api.test_validation import (
     NOT_A_LABEL,
     NOT_A_LABEL_VALUE,
@@ -241,7 +241,7 @@ def test_valid(manifest: Manifest, path: str, value: object) -> None:
 @pytest.mark.parametrize(("path", "value", "said"), NOTICES)
 def test_what_is_left_out_is_reported(path: str, value: object, said: str) -> None:
     here = decode(json.dumps(edited(RUNS_HERE, path, value)), "f")
-    assert (here.problems, here.notices) == ((), (f"f:1: {path}: {said}",))
+    assert (here.problems, here.notices) == ((), (f"f:1: {subject(RUNS_HERE)}{path}: {said}",))
     assert decode(json.dumps(edited(ELSEWHERE, path, value)), "f").notices == ()
 
 
@@ -250,13 +250,13 @@ def test_names_are_unique_and_ports_may_repeat() -> None:
     manifest = edited(RUNS_HERE, f"{MAIN}.ports", ports)
     second = {"name": "main", "image": "b", "ports": [{"name": "web", "containerPort": 53}]}
     manifest["spec"]["containers"].append(second)
-    decoded = decode(json.dumps(manifest), "f")
+    decoded, name = decode(json.dumps(manifest), "f"), subject(manifest)
     assert decoded.problems == (
-        f"f:1: {MAIN}.ports[1].name: 'web' is used by {MAIN}.ports[0].name already",
-        f"f:1: spec.containers[1].name: 'main' is used by {MAIN}.name already",
+        f"f:1: {name}{MAIN}.ports[1].name: 'web' is used by {MAIN}.ports[0].name already",
+        f"f:1: {name}spec.containers[1].name: 'main' is used by {MAIN}.name already",
     )
     assert decoded.notices == (
-        f"f:1: {MAIN}.ports[1]: duplicate port definition with {MAIN}.ports[0]",
+        f"f:1: {name}{MAIN}.ports[1]: duplicate port definition with {MAIN}.ports[0]",
     )
 
 
@@ -270,9 +270,8 @@ def test_on_the_host_network_a_host_port_is_the_container_port() -> None:
 def test_a_probe_of_a_port_that_the_container_has_not() -> None:
     decoded = decode(json.dumps(edited(RUNS_HERE, PROBE, {"tcpSocket": {"port": "dns"}})), "f")
     assert decoded.problems == ()
-    assert decoded.notices == (
-        f"f:1: {PROBE}.tcpSocket.port: no port of this container is named 'dns'; the probe fails",
-    )
+    told = "no port of this container is named 'dns'; the probe fails"
+    assert decoded.notices == (f"f:1: {subject(RUNS_HERE)}{PROBE}.tcpSocket.port: {told}",)
 
 
 def test_zeros_of_a_probe_are_its_defaults() -> None:

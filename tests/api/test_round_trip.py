@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -90,6 +91,11 @@ def as_json(manifests: list[Manifest]) -> Decoded:
     return decode(json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}), "f")
 
 
+def without_lines(decoded: Decoded) -> list[str]:
+    told = (str(decoded.objects), *decoded.problems, *decoded.notices)
+    return [re.sub(r"\bf:\d+", "f", line) for line in told]
+
+
 def as_yaml(manifests: list[Manifest]) -> Decoded:
     """Return quoted YAML, as dialects of YAML differ in what looks like a number."""
     value = {"apiVersion": "v1", "kind": "List", "items": manifests}
@@ -108,14 +114,14 @@ def test_valid_objects(style: str | None, flow: bool | None) -> None:
 @given(st.lists(MANIFESTS, max_size=3))
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_json_and_yaml_are_read_alike(manifests: list[Manifest]) -> None:
-    assert as_yaml(manifests) == as_json(manifests)
+    assert without_lines(as_yaml(manifests)) == without_lines(as_json(manifests))
 
 
 @given(st.lists(MANIFESTS, min_size=1, max_size=3))
 def test_every_problem_is_one_line_with_its_place(manifests: list[Manifest]) -> None:
     decoded = as_json(manifests)
     for line in (*decoded.problems, *decoded.notices):
-        assert line.startswith("f:1.items[")
+        assert line.startswith("f:1: ")
         assert line.isprintable()
 
 

@@ -20,6 +20,7 @@ from tests.api.objects import (
     SLICE,
     Manifest,
     edited,
+    subject,
 )
 
 STRICT = "strict decoding error: "
@@ -93,7 +94,29 @@ def test_refused(manifest: Manifest, path: str, value: object, said: str) -> Non
     found = decode(json.dumps(edited(manifest, path, value)), "f.json")
     kind, version = manifest["kind"], manifest["apiVersion"].rpartition("/")[2]
     what = f'{kind} in version "{version}" cannot be handled as a {kind}'
-    assert (found.objects, found.problems) == ((), (f"f.json:1: {what}: {said}",))
+    assert (found.objects, found.problems) == ((), (f"f.json:1: {subject(manifest)}{what}: {said}",))
+
+
+TYPO = """\
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+spec:
+  ports:
+  - port: 80
+    nodeport: 30080
+"""
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"), [("", 8), ("- port: x", 7), ("clusterip: 10.0.0.1\n  ports:\n  - port: 80", 6)]
+)
+def test_the_line_of_the_first_one(wrong: str, line: int) -> None:
+    text = TYPO if not wrong.startswith("c") else TYPO.replace("ports:\n  - port: 80", wrong)
+    text = text.replace("- port: 80", wrong) if wrong.startswith("-") else text
+    (problem,) = decode(text, "f").problems
+    assert problem.startswith(f'f:{line}: Service web: Service in version "v1" cannot be handled')
 
 
 def test_all_that_is_unknown_or_repeated_is_told_in_the_order_of_the_text() -> None:

@@ -77,6 +77,16 @@ DEFAULTS = [  # body, path, value
     ("mode: ipvs\nipvs: {syncPeriod: 7s}", "ipvs.sync_period", 7),
     ("mode: nftables\niptables: {masqueradeAll: true}", "nftables.masquerade_all", False),
     ("mode: nftables\nnftables: {masqueradeBit: 9}", "nftables.masquerade_bit", 9),
+    ("conntrack: {min: 1.048576e+06}", "conntrack.min", 1_048_576),
+    ("conntrack: {min: 1e+06}", "conntrack.min", 1_000_000),
+    ("conntrack: {maxPerCore: 0.0, min: 131072.0}", "conntrack.max_per_core", 0),
+    ("oomScoreAdj: -9.98e+02", "oom_score_adj", -998),
+    ("iptables: {masqueradeBit: 0o17}", "iptables.masquerade_bit", 15),
+    ("clientConnection: {qps: 1e+02, burst: 2e2}", "client_connection.burst", 200),
+    ("iptables: {masqueradeAll: y}", "iptables.masquerade_all", True),
+    ("iptables: {localhostNodePorts: off}", "iptables.localhost_node_ports", False),
+    ("featureGates: {AllBeta: on}", "feature_gates", {"AllBeta": True}),
+    ("logging: {flushFrequency: 5e+09}", "logging.flush_frequency", 5_000_000_000),
 ]
 SECTIONS = [  # mode -> where its periods, and what concerns masquerading, are read
     ("iptables", "iptables", "iptables"),
@@ -122,6 +132,9 @@ PROBLEMS = [  # body -> the one problem
     ("mode: nftables\nnftables: {masqueradeBit: -1}",
      "nftables.masqueradeBit: -1 is not in 0..31"),
     ("iptables: {masqueradeBit: x}", "iptables.masqueradeBit: expected int, got str"),
+    ("conntrack: {min: 80.5}", "conntrack.min: expected int, got float"),
+    ("conntrack: {min: 1e10}", "conntrack.min: expected int <= 2147483647"),
+    ("conntrack: {min: '80.0'}", "conntrack.min: expected int, got str"),
     ("iptables: 3", "iptables: expected a mapping, got 3"),
     ("iptables: {syncPeriod: 30}",
      "iptables.syncPeriod: expected a duration such as 30s, got 30"),
@@ -137,6 +150,9 @@ PROBLEMS = [  # body -> the one problem
     ("configSyncPeriod: -1s", "configSyncPeriod: -1s is not above 0"),
     ("bindAddress: node-a", "bindAddress: 'node-a' is not an IP address"),
     ("healthzBindAddress: nowhere", "healthzBindAddress: 'nowhere' is not of the form IP:port"),
+    ('healthzBindAddress: "[::1]"', "healthzBindAddress: '[::1]' is not of the form IP:port"),
+    ('metricsBindAddress: "[fd00::1]"',
+     "metricsBindAddress: '[fd00::1]' is not of the form IP:port"),
     ("healthzBindAddress: 10.0.0.1:0", "healthzBindAddress: port '0' is not in 1..65535"),
     ("metricsBindAddress: a:80", "metricsBindAddress: 'a' is not an IP address"),
     ("nodePortAddresses: [primary, 10.0.0.0/8]",
@@ -189,7 +205,7 @@ def test_accepted(body: str) -> None:
 NOTICES = [
     ("iptables: {masqueradeBits: 3}", "iptables.masqueradeBits: unknown field, ignored"),
     ("Mode: ipvs", "Mode: unknown field, ignored"),
-    ("mode: ipvs\nmode: iptables", "mode: repeated on line 4"),
+    ("mode: ipvs\nmode: iptables", "mode: given twice, first on line 3; the last one counts"),
     ("featureGates: {RotateKubeletServerCertificate: true}",
      "featureGates.RotateKubeletServerCertificate: has no effect on a service proxy"),
 ]  # fmt: skip
@@ -199,6 +215,26 @@ NOTICES = [
 def test_what_kube_proxy_only_logs_is_a_notice(body: str, notice: str) -> None:
     assert problems(body) == []
     assert notices(body) == [notice]
+
+
+SEVERAL = [  # text -> the notices; the first document counts
+    (f"---\n{HEAD}mode: nftables\n", []),
+    (f"{HEAD}mode: nftables\n---\n", []),
+    (f"{HEAD}mode: nftables\n...\n---\n# nothing\n---\n", []),
+    (f"{HEAD}mode: nftables\n---\n{HEAD}mode: ipvs\n",
+     ["f:5: document 2 (KubeProxyConfiguration) is skipped: only the first one is read"]),
+    (f"{HEAD}mode: nftables\n---\nkind: KubeletConfiguration\n---\n---\n- 1\n---\na: b: c\n",
+     ["f:5: document 2 (KubeletConfiguration) is skipped: only the first one is read",
+      "f:8: document 4 is skipped: only the first one is read",
+      "f:10: document 5 is skipped: only the first one is read"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "notices"), SEVERAL)
+def test_the_first_of_several_documents_counts(text: str, notices: list[str]) -> None:
+    read = read_text(text, ModeConfigs())
+    assert (read.problems, read.config.mode) == ((), "nftables")
+    assert [each.at("f") for each in read.notices] == notices
 
 
 def test_the_last_of_repeated_fields_counts() -> None:
@@ -215,10 +251,11 @@ NOT_A_CONFIGURATION = [
     (HEAD.replace("KubeProxy", "Kubelet"),
      "kind: expected KubeProxyConfiguration, got 'KubeletConfiguration'"),
     ("a: [", "while parsing a flow node"),
-    (HEAD + "---\n" + HEAD, "expected a single document"),
-    ("? [a]\n: b\n", "unhashable key"),
-    ("a: 2026-13-45", "month must be in 1..12"),
-    ("!!python/object:os.system x: 1", "could not determine a constructor"),
+    ("---\n---\n" + HEAD, "expected a KubeProxyConfiguration object"),  # the first one counts
+    ("? [a]\n: b\n", "a key must be a string"),
+    ("a: !!python/object:os.system x", "the tag tag:yaml.org,2002:python/object:os.system is not"),
+    ("[" * 100_000, "more than 100 levels deep"),
+    ('{"a": ' * 100_000, "more than 100 levels deep"),
 ]  # fmt: skip
 
 
@@ -246,8 +283,8 @@ def test_load_config_names_the_file_in_each_problem(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as bad:
         load_config(path, ModeConfigs())
     assert [line.split(": ")[:2] for line in bad.value.problems] == [
-        [str(path), "mode"],
-        [str(path), "oomScoreAdj"],
+        [f"{path}:3", "mode"],
+        [f"{path}:4", "oomScoreAdj"],
     ]
 
 

@@ -1,5 +1,6 @@
 """The file form of a lab: the spec that is read from it, and each wrong shape with its place."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -163,11 +164,28 @@ SHAPES = [  # the text, its problems
 def test_wrong_shapes(text: str, expected: list[str]) -> None:
     with pytest.raises(BadInput) as caught:
         parse_spec(text, "lab.yaml")
-    assert caught.value.problems == [f"lab.yaml: {problem}" for problem in expected]
+    found = [re.sub(r"^lab\.yaml(:\d+)?: ", "", problem) for problem in caught.value.problems]
+    assert found == expected
+
+
+def test_problems_name_the_line() -> None:
+    with pytest.raises(BadInput) as caught:
+        parse_spec("nodes:\n- name: a\n- name: b\n  pods:\n  - {nam: c}\n", "lab.yaml")
+    first, second = caught.value.problems
+    assert first.startswith("lab.yaml:5: nodes[1].pods[0].nam: unknown; ")
+    assert second == "lab.yaml:5: nodes[1].pods[0].name: missing"
+
+
+def test_numbers_by_value() -> None:
+    text = (
+        "nodes: [{name: a, config: {conntrack: {min: 1e+06}}, pods: [{name: b, ports: [8.08e3]}]}]"
+    )
+    (node,) = parse_spec(text, "lab.yaml").nodes
+    assert node.pods[0].ports[0].port == 8080
 
 
 def test_text_that_is_not_yaml() -> None:
-    with pytest.raises(BadInput, match=r"^lab.yaml: while parsing .* line 1"):
+    with pytest.raises(BadInput, match=r"^lab.yaml:2: did not find expected node content"):
         parse_spec("nodes: [", "lab.yaml")
 
 

@@ -39,6 +39,8 @@ class Stage:
         *,
         sync_takes_s: float,
         full_interval_s: float,
+        allow_empty: bool,
+        in_force: int,
     ) -> None:
         self.now = 0.0
         self.objects: dict[ObjectKey, KubernetesObject] = {}
@@ -57,6 +59,8 @@ class Stage:
                 full_interval_s=full_interval_s,
             ),
             remove_leftovers=self._remove_leftovers,
+            allow_empty=allow_empty,
+            in_force=in_force,
             clock=self._clock,
         )
 
@@ -89,6 +93,8 @@ def loop_of(
     leftovers: Iterable[float | KernelRefused] = (),
     sync_takes_s: float = 0.0,
     full_interval_s: float = 3600.0,
+    allow_empty: bool = True,
+    in_force: int = 0,
 ) -> Stage:
     """Return a loop. `leftovers` are the results of each removal: seconds until the next one."""
     return Stage(
@@ -96,6 +102,8 @@ def loop_of(
         leftovers,
         sync_takes_s=sync_takes_s,
         full_interval_s=full_interval_s,
+        allow_empty=allow_empty,
+        in_force=in_force,
     )
 
 

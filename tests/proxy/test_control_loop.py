@@ -271,6 +271,39 @@ def test_an_invalid_version_changes_nothing_and_is_logged_and_counted(
     ]
 
 
+def test_the_last_services_stay(caplog: pytest.LogCaptureFixture) -> None:
+    stage = loop_of(allow_empty=False)
+    play(
+        stage,
+        [
+            At(0.0, Upsert(WEB)),
+            At(0.0, Expect("full")),
+            At(5.0, Upsert(DNS)),
+            At(9.0, Expect(DNS_PORT)),
+            At(10.0, Delete(DNS)),  # another one is left
+            At(14.0, Expect(DNS_PORT)),
+            At(20.0, Delete(WEB)),
+            At(21.0, Upsert(node())),  # waits for a Service as well
+            At(29.0, Expect()),
+            At(30.0, Upsert(DNS)),
+            At(34.0, Expect("full")),
+        ],
+    )
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "no Service in the manifests: 1 Service stays in force; --allow-empty removes it"
+    ]
+
+
+def test_the_last_services_go_if_that_is_allowed() -> None:
+    script = [
+        At(0.0, Upsert(WEB)),
+        At(0.0, Expect("full")),
+        At(5.0, Delete(WEB)),
+        At(9.0, Expect(WEB_PORT)),
+    ]
+    play(loop_of(allow_empty=True), script)
+
+
 def test_the_log_says_when_it_is_ready_what_failed_and_that_it_is_well_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

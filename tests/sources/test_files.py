@@ -97,7 +97,7 @@ def test_an_invalid_version_is_reported_once(folder: Path) -> None:
     (folder / "a.yaml").write_text(node("not a name"))
     look = Look(manifests)
     assert look.names == "a b"
-    assert [problem.split(": ")[0] for problem in look.problems] == [f"{folder}/a.yaml:1"]
+    assert [problem.split(": ")[0] for problem in look.problems] == [f"{folder}/a.yaml:3"]
     (folder / "c.yaml").write_text(node("c"))
     look = Look(manifests)
     assert (look.names, look.problems) == ("a b c", ())

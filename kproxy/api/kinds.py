@@ -1,0 +1,62 @@
+"""The kinds that Kubernetes itself has, to tell a misspelled one from one that has no meaning here.
+
+Source: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.36/
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import lru_cache
+from typing import Any
+
+_TEXT = """
+Binding ComponentStatus ConfigMap Endpoints Event LimitRange List Namespace Node PersistentVolume
+PersistentVolumeClaim Pod PodTemplate ReplicationController ResourceQuota Secret Service
+ServiceAccount
+ControllerRevision DaemonSet Deployment ReplicaSet StatefulSet
+CronJob Job HorizontalPodAutoscaler PodDisruptionBudget Eviction Scale
+EndpointSlice IngressClass Ingress IPAddress NetworkPolicy ServiceCIDR
+APIService CustomResourceDefinition Lease LeaseCandidate
+ClusterRole ClusterRoleBinding Role RoleBinding
+MutatingAdmissionPolicy MutatingAdmissionPolicyBinding MutatingWebhookConfiguration
+ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding ValidatingWebhookConfiguration
+CertificateSigningRequest ClusterTrustBundle PodCertificateRequest
+LocalSubjectAccessReview SelfSubjectAccessReview SelfSubjectReview SelfSubjectRulesReview
+SubjectAccessReview TokenRequest TokenReview
+FlowSchema PriorityLevelConfiguration PriorityClass RuntimeClass
+CSIDriver CSINode CSIStorageCapacity StorageClass StorageVersionMigration VolumeAttachment
+VolumeAttributesClass StorageVersion
+DeviceClass DeviceTaintRule ResourceClaim ResourceClaimTemplate ResourceSlice
+NodeMetrics PodMetrics PodSecurityPolicy
+VolumeSnapshot VolumeSnapshotClass VolumeSnapshotContent
+Gateway GatewayClass HTTPRoute GRPCRoute TCPRoute TLSRoute UDPRoute ReferenceGrant
+BackendTLSPolicy
+"""
+_NAMES = _TEXT.split()
+# By what they are compared with: capital letters are often wrong. Later ones win: few have lists.
+_KNOWN = {f"{name}List".lower(): f"{name}List" for name in _NAMES} | {
+    name.lower(): name for name in _NAMES
+}
+_SIMILAR = 0.8  # `Servce`, `Endpoint`, `Deploymnet`; not `Servant`
+
+
+def misspelled(kind: str, api_version: Any) -> str:
+    """Return the kind of Kubernetes that was meant by an unknown one; "" if there is none.
+
+    Kinds of other API groups may have any name.
+    """
+    return _meant(kind) if _is_own(api_version) else ""
+
+
+@lru_cache(maxsize=1024)
+def _meant(kind: str) -> str:
+    if kind in _KNOWN.values():
+        return ""
+    near = difflib.get_close_matches(kind.lower(), _KNOWN, 1, _SIMILAR)
+    return _KNOWN[near[0]] if near else ""
+
+
+def _is_own(api_version: Any) -> bool:
+    """Tell whether the API group is one of Kubernetes: `v1`, `apps/v1`, `discovery.k8s.io/v1`."""
+    group, slash, _ = api_version.partition("/") if isinstance(api_version, str) else ("", "", "")
+    return not slash or "." not in group or group.endswith(".k8s.io")
