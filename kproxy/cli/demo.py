@@ -89,6 +89,7 @@ def _show(
     started = time.monotonic()
     # Imports scapy and rich, a quarter of a second each.
     from kproxy.lab import Lab, load_spec
+    from kproxy.lab.left_out import in_short
     from kproxy.tour import objects, report, tours
     from kproxy.tour.part import Shown
 
@@ -109,7 +110,13 @@ def _show(
             if not as_json:
                 report.print_part(part, objects.owners(lab), tour.widths)
         total_s = time.monotonic() - started
-        shown = Shown(mode=mode, parts=parts, lab_up_s=lab_up_s, total_s=total_s)
+        shown = Shown(
+            mode=mode,
+            parts=parts,
+            lab_up_s=lab_up_s,
+            total_s=total_s,
+            left_out=in_short(lab.left_out),
+        )
         if as_json:
             click.echo(json.dumps(tour.values(shown), indent=2))
         _say("")

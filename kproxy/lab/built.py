@@ -20,8 +20,10 @@ from kproxy.lab import leftovers, validation
 from kproxy.lab.building import Builder
 from kproxy.lab.hosts import LabBalancer, LabClient, LabHost, LabNode, LabPod
 from kproxy.lab.inventory import oracle_network
+from kproxy.lab.left_out import LeftOut
 from kproxy.lab.spec import LabSpec
 from kproxy.proxy import NodeProxy
+from kproxy.store import ObjectKey
 
 
 class BuiltLab:
@@ -61,6 +63,7 @@ class BuiltLab:
         )
         self._parts = self._builder.nothing()
         self._undo = ExitStack()
+        self._left_out: dict[ObjectKey, tuple[LeftOut, ...]] = {}
 
     def __enter__(self) -> Self:
         """Build the lab.
@@ -165,3 +168,4 @@ class BuiltLab:
 
     def _forget(self) -> None:
         self._parts = self._builder.nothing()
+        self._left_out.clear()

@@ -84,7 +84,9 @@ def findings_values(parts: Iterable[Part]) -> list[Mapping[str, object]]:
 
 
 def summary(shown: Shown) -> Iterator[str]:
-    """Yield a line with counts and times, then a line for each problem."""
+    """Yield a line with counts, and times or what was left out of the manifests, then a line for
+    each problem.
+    """
     findings = [finding for part in shown.parts for finding in part.findings]
     judged = [finding for finding in findings if finding.judged]
     if len(judged) < len(findings):
@@ -92,10 +94,13 @@ def summary(shown: Shown) -> Iterator[str]:
             f"{len(findings) - len(judged)} seen and not judged: {shown.mode} mode has no oracle "
             "that predicts what must happen"
         )
-    yield (
-        f"{sum(finding.ok for finding in judged)} of {len(judged)} as expected; "
-        f"lab up in {shown.lab_up_s:.2f} s, {shown.total_s:.1f} s in all"
-    )
+    times = f"lab up in {shown.lab_up_s:.2f} s, {shown.total_s:.1f} s in all"
+    said = f"{sum(finding.ok for finding in judged)} of {len(judged)} as expected"
+    if not findings:
+        said = "nothing was asked: no Service of the manifest has an address"
+    if shown.left_out:
+        yield times
+    yield f"{said}; {shown.left_out or times}"
     for finding in findings:
         if not finding.ok:
             yield f"NOT AS EXPECTED: {finding.check}: {finding.client} asks {finding.asked}"

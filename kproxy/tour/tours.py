@@ -67,6 +67,7 @@ def of_manifest(examples: Path, example: catalog.Example) -> Tour:
             "mode": shown.mode,
             "ok": shown.ok,
             "parts": [*map(part_values, shown.parts)],
+            "left_out": shown.left_out,
         }
 
     return Tour(

@@ -165,17 +165,3 @@ def test_defaults() -> None:
     probe = found.spec.template.spec.containers[0].readiness_probe
     assert probe is not None
     assert probe.period_seconds == 10
-
-
-def test_what_is_left_out_is_reported() -> None:
-    manifest = edited(DEPLOYMENT, "spec.minReadySeconds", 5)
-    manifest = edited(manifest, f"{MAIN}.livenessProbe", {"httpGet": {"port": 80}})
-    decoded = decode(json.dumps(manifest), "f")
-    assert decoded.problems == ()
-    assert decoded.notices == (
-        f"f:1: {MAIN}.livenessProbe: is not supported and left out: nothing is restarted",
-        (
-            "f:1: spec.minReadySeconds: "
-            "is not supported and left out: a Pod counts as soon as it is ready"
-        ),
-    )

@@ -90,6 +90,22 @@ def test_the_summary_counts_findings_and_names_what_is_wrong() -> None:
     ]
 
 
+def test_the_summary_ends_with_what_was_left_out() -> None:
+    left_out = "1 thing in the manifest was left out: NetworkPolicy deny"
+    part = Part(title="web", findings=[FINE])
+    shown = Shown(mode="ipvs", parts=[part], lab_up_s=0.4, total_s=4.9, left_out=left_out)
+    assert list(summary(shown)) == [
+        "lab up in 0.40 s, 4.9 s in all",
+        f"1 of 1 as expected; {left_out}",
+    ]
+
+
+def test_a_tour_without_questions_does_not_claim_success() -> None:
+    shown = Shown(mode="ipvs", parts=[Part(title="web")], lab_up_s=0.4, total_s=4.9)
+    (line,) = summary(shown)
+    assert line.startswith("nothing was asked: no Service of the manifest has an address; lab up")
+
+
 def test_what_no_oracle_predicts_is_not_judged() -> None:
     """A finding that was not judged is shown with neither "yes" nor "NO"."""
     seen = dataclasses.replace(FINE, expected="", in_iptables_mode="")
