@@ -9,6 +9,7 @@ from importlib import import_module
 import click
 
 from kproxy import errors
+from kproxy.cli.output import guarded_output
 
 COMMANDS = {  # each is the function of that name in the module of that name
     "run": "Run as the service proxy of a node (or of a namespace).",
@@ -52,7 +53,8 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 bad input (nothing was changed)."""
     try:
-        cli.main(args=arguments, prog_name="kproxy")
+        with guarded_output():
+            cli.main(args=arguments, prog_name="kproxy")
     except errors.BadInput as error:
         count = len(error.problems)
         lines = [f"{count} problem{'s' * (count != 1)}, nothing was changed:", *error.problems]
