@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -30,6 +32,13 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(import_module(f"kproxy.cli.{cmd_name}"), cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            sys.exit(128 + signal.SIGINT)
+
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -51,7 +60,9 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 bad input (nothing was changed)."""
+    """Run the command line and exit: 0 done, 1 failed, 2 bad input (nothing was changed), 130 ended
+    by Ctrl-C.
+    """
     try:
         with guarded_output():
             cli.main(args=arguments, prog_name="kproxy")

@@ -11,6 +11,7 @@ import click
 from kproxy.backend import DEFAULT_MODE, BackendOptions, load, modes, report_faults
 from kproxy.cli import kernel as kernel_choice
 from kproxy.cli.examples import examples
+from kproxy.cli.interrupts import removing_the_lab
 from kproxy.cli.keeping import keep
 from kproxy.cli.mode_options import mode_options, take
 from kproxy.tour import catalog
@@ -63,6 +64,7 @@ def demo(
     Exit status:
       0  everything was as expected
       1  something was not (it is named), or the lab cannot run here
+      130  ended by Ctrl-C before that (128 and the number of the signal)
     """
     if list_examples:
         click.echo(_names())
@@ -73,7 +75,8 @@ def demo(
     options = take(parameters).options(chosen)
     if kernel_choice.is_needed(kernel, chosen):
         kernel_choice.rerun()
-    ok = _show(wanted, mode, options, stays=stays, as_json=as_json)
+    with removing_the_lab():
+        ok = _show(wanted, mode, options, stays=stays, as_json=as_json)
     _say("the lab is gone")
     if not ok:
         raise click.exceptions.Exit(1)

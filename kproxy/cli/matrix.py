@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from kproxy.backend import DEFAULT_MODE, load
 from kproxy.backend import modes as installed_modes
+from kproxy.cli.interrupts import removing_the_lab
 from kproxy.errors import BadInput
 from kproxy.lab.models import MODELS
 from kproxy.lab.profiles import PROFILES
@@ -151,7 +152,9 @@ def matrix(
                 ["--seed measures what the documents say; no other choice is possible"],
                 remedy="combine --seed only with --json, --markdown, --html and --svg",
             )
-        sys.exit(_seed(form))
+        with removing_the_lab():
+            status = _seed(form)
+        sys.exit(status)
     from kproxy.matrix.places import Kind
     from kproxy.matrix.setting import Setting
 
@@ -169,7 +172,8 @@ def matrix(
         for policy in policies or ("Local",)
     ]
     kinds = [Kind(_SERVICES[name]) for name in services or _SERVICES]
-    _show(settings, kinds, protocols or ("TCP", "UDP"), compare, form)
+    with removing_the_lab():
+        _show(settings, kinds, protocols or ("TCP", "UDP"), compare, form)
 
 
 def _is_given(context: click.Context, name: str) -> bool:
@@ -250,7 +254,7 @@ def _seed(form: _Form) -> int:
     """Measure and compare the documented tables; return the exit status."""
     from kproxy.matrix import report
     from kproxy.matrix.agreement import by_question, compare, differing
-    from kproxy.matrix.elsewhere import measure_all
+    from kproxy.matrix.elsewhere import measure_all, unawaited
     from kproxy.matrix.plugins import report as plugin_report
     from kproxy.matrix.seeds import node_level_affinity
 
@@ -262,7 +266,7 @@ def _seed(form: _Form) -> int:
         for setting in dict.fromkeys(documented)
         if setting.mode == DEFAULT_MODE
     }
-    with ThreadPoolExecutor(1) as pool:
+    with unawaited(ThreadPoolExecutor(1)) as pool:
         plugins_later = pool.submit(_measure_plugins)
         found = measure_all([*documented, *twins.values()], protocols=("TCP",), tell=_measuring)
         plugins = plugins_later.result()

@@ -12,6 +12,7 @@ import click
 from kproxy.backend import load as load_mode
 from kproxy.cli import kernel as kernel_choice
 from kproxy.cli.examples import examples
+from kproxy.cli.interrupts import removing_the_lab
 from kproxy.errors import BadInput
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
     from kproxy.scenario.run import run as run_scenario
 
     _say("building the lab ...")
-    with ScenarioLab(found, mode, network) as running:
+    with removing_the_lab(), ScenarioLab(found, mode, network) as running:
         result = run_scenario(found, running, tell=_say)
     _say(f"the lab is gone; {time.monotonic() - started:.1f} s in all")
     if as_json:

@@ -130,6 +130,14 @@ class BuiltLab:
         """Return a node's proxy, to be used in a thread that is in the node's namespace."""
         return self._parts.proxies.proxy(node)
 
+    def repair(self) -> Mapping[str, tuple[Family, ...]]:
+        """Let every proxy check its rules once, as `kproxy run` does every second, and write all of
+        them again if another process has changed them.
+
+        Returns the families that were repaired, by node. Raises what `NodeProxy.sync` raises.
+        """
+        return self._parts.proxies.repair()
+
     def stop_proxy(self, node: str) -> None:
         """Stop a node's proxy as a kill would: it no longer syncs or answers health checks.
 
