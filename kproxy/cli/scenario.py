@@ -103,9 +103,10 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
     from kproxy.scenario.run import ScenarioLab
     from kproxy.scenario.run import run as run_scenario
 
-    _say("building the lab ...")
-    with removing_the_lab(), ScenarioLab(found, mode, network) as running:
-        result = run_scenario(found, running, tell=_say)
+    with removing_the_lab():
+        _say("building the lab ...")
+        with ScenarioLab(found, mode, network) as running:
+            result = run_scenario(found, running, tell=_say)
     _say(f"the lab is gone; {time.monotonic() - started:.1f} s in all")
     if as_json:
         click.echo(json.dumps(as_values(result), indent=2))
