@@ -6,12 +6,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import StringIO
 from typing import Any
 
 import click
 
 from kproxy import errors
 from kproxy.cli.output import guarded_output
+from kproxy.report.width import fitting
 
 COMMANDS = {  # each is the function of that name in the module of that name
     "run": "Run as the service proxy of a node (or of a namespace).",
@@ -65,7 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     try:
         with guarded_output():
-            cli.main(args=arguments, prog_name="kproxy")
+            status = cli.main(args=arguments, prog_name="kproxy", standalone_mode=False)
+    except click.ClickException as error:
+        shown = StringIO()
+        error.show(shown)
+        click.echo(fitting(shown.getvalue().rstrip(), sys.stderr), err=True)
+        sys.exit(error.exit_code)
     except errors.BadInput as error:
         count = len(error.problems)
         lines = [f"{count} problem{'s' * (count != 1)}, nothing was changed:", *error.problems]
@@ -74,9 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except errors.KproxyError as error:
         _complain("\n  ".join(str(error).splitlines()), error.remedy)
         sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def _complain(message: str, remedy: str) -> None:
-    click.echo(f"kproxy: {message}", err=True)
-    if remedy:
-        click.echo(f"  try: {remedy}", err=True)
+    remedies = [f"  try: {remedy}"] if remedy else []
+    click.echo(fitting("\n".join([f"kproxy: {message}", *remedies]), sys.stderr), err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any
 
@@ -14,6 +15,8 @@ from kproxy.cli.examples import examples
 from kproxy.cli.interrupts import removing_the_lab
 from kproxy.cli.keeping import keep
 from kproxy.cli.mode_options import mode_options, take
+from kproxy.cli.progress import say, say_warnings
+from kproxy.report.width import fitting
 from kproxy.tour import catalog
 from kproxy.tour.catalog import Example
 
@@ -67,7 +70,7 @@ def demo(
       130  ended by Ctrl-C before that (128 and the number of the signal)
     """
     if list_examples:
-        click.echo(_names())
+        click.echo(fitting(_names(), sys.stdout))
         return
     wanted = _find(example) if example is not None else None
     report_faults()
@@ -75,9 +78,10 @@ def demo(
     options = take(parameters).options(chosen)
     if kernel_choice.is_needed(kernel, chosen):
         kernel_choice.rerun()
+    say_warnings()
     with removing_the_lab():
         ok = _show(wanted, mode, options, stays=stays, as_json=as_json)
-    _say("the lab is gone")
+    say("the lab is gone")
     if not ok:
         raise click.exceptions.Exit(1)
 
@@ -99,17 +103,17 @@ def _show(
     folder = examples()
     tour = tours.of_manifest(folder, example) if example else tours.of_all(folder)
     spec = load_spec(tour.lab)
-    _say("building the lab ...")
+    say("building the lab ...")
     if example and not as_json:
         report.print_head(example)
     lab_started = time.monotonic()
     with Lab(spec, mode, options=options, publish=stays) as lab:
         lab_up_s = time.monotonic() - lab_started
-        _say(f"lab up in {lab_up_s:.2f} s, applying {tour.applied} ...")
+        say(f"lab up in {lab_up_s:.2f} s, applying {tour.applied} ...")
         parts = []
         for part in tour.parts(lab):
             parts.append(part)
-            _say(f"[{time.monotonic() - started:.1f} s] {part.title}")
+            say(f"[{time.monotonic() - started:.1f} s] {part.title}")
             if not as_json:
                 report.print_part(part, objects.owners(lab), tour.widths)
         total_s = time.monotonic() - started
@@ -122,9 +126,9 @@ def _show(
         )
         if as_json:
             click.echo(json.dumps(tour.values(shown), indent=2))
-        _say("")
+        say("")
         for line in report.summary(shown):
-            _say(line)
+            say(line)
         if stays:
             keep(lab, "node-a", tour.ask)
     return shown.ok
@@ -147,8 +151,3 @@ def _find(wanted: str) -> Example:
             param_hint="--example",
         )
     return found
-
-
-def _say(text: str) -> None:
-    """Print progress to standard error: standard output is for the result."""
-    click.echo(text, err=True)

@@ -1,4 +1,4 @@
-"""What signals do to commands: a lab is removed, and the status says which; a proxy lives on."""
+"""Signals end a command with its lab, and the status says which; a proxy outlives its terminal."""
 
 from __future__ import annotations
 

@@ -114,8 +114,8 @@ class Lab(BuiltLab):
 
     @property
     def left_out(self) -> AllLeftOut:
-        """What manifests ask for and a lab does not do: whole objects (a NetworkPolicy), and fields
-        of those that it has (a hostPort).
+        """Return what manifests ask for and a lab does not do: whole objects (a NetworkPolicy), and
+        fields of those that it has (a hostPort).
         """
         return {key: left for key, left in self._left_out.items() if left}
 

@@ -37,3 +37,29 @@ def test_a_reader_that_has_seen_enough() -> None:
     with os.fdopen(writer, "w") as gone:
         done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["demo", "--example", "no-such-example"],
+        ["demo", "--mode", "ebpf"],
+        ["demo", "--list-examples"],
+        ["scenario", "run", "no-such-scenario"],
+        ["scenario", "list"],
+        ["scenario", "show", "nodeport-local-from-container-on-another-node"],
+        ["bench", "endpoints"],
+        ["run", "--manifests", "/no/such/folder/of/manifests/that/has/a/long/name/no-such.yaml"],
+    ],
+    ids=" ".join,
+)
+def test_it_fits_the_terminal(command: list[str], width: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "kproxy", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": str(width)},
+    )
+    assert max(map(len, (done.stdout + done.stderr).splitlines())) <= width

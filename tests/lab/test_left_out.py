@@ -1,4 +1,4 @@
-"""What a lab leaves out of a manifest is said, and what it does is not."""
+"""A lab says what it leaves out of a manifest, and only that."""
 
 from __future__ import annotations
 

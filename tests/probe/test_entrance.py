@@ -1,4 +1,4 @@
-"""What is no question is refused in a line that says what would be one."""
+"""A line that refuses a question says what would be one."""
 
 from __future__ import annotations
 

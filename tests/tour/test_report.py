@@ -1,9 +1,11 @@
-"""The table fits 80 columns and keeps every character; JSON keeps every field."""
+"""The table fits the terminal and keeps every character; JSON keeps every field."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
+
+import pytest
 
 from kproxy.probe import Finding
 from kproxy.tour.part import Part, Shown
@@ -38,8 +40,14 @@ def printed() -> str:
     return file.getvalue()
 
 
-def test_no_line_is_longer_than_80_columns() -> None:
-    assert max(map(len, printed().splitlines())) <= 80
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_it_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert max(map(len, printed().splitlines())) <= width
+    letters = "".join(printed().split())
+    for finding in PART.findings:
+        assert finding.client in letters
+        assert all(problem.replace(" ", "") in letters for problem in finding.problems)
 
 
 def test_a_plain_row_is_one_line() -> None:
