@@ -1,8 +1,8 @@
 """The errors of kproxy, named for what the caller will do about them.
 
-Four causes are distinguished: the input (`BadInput`), this machine (`Unsupported`,
-`KernelRefused`), another kproxy in this namespace (`NamespaceBusy`), and the code of a plug-in
-(`BackendFault`). Any other exception that escapes is a bug in kproxy.
+These causes are distinguished: the input (`BadInput`), this machine (`Unsupported`,
+`KernelRefused`), another kproxy in this namespace (`NamespaceBusy`), the code of a plug-in
+(`BackendFault`), and time (`TimedOut`). Any other exception that escapes is a bug in kproxy.
 """
 
 from __future__ import annotations
@@ -52,3 +52,7 @@ class NamespaceBusy(KproxyError):
     def __init__(self, message: str, *, pid: int, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.pid = pid
+
+
+class TimedOut(KproxyError, TimeoutError):
+    """A caller waited for something in vain; the message says what there was instead."""

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 
 class Outcome(StrEnum):
-    """The outcome of a packet (the first three), or of a whole connection (the last three).
+    """The outcome of a packet (the first three), or of a whole connection (the last four).
 
     They are not the same: to a client, a dropped packet and a lost answer are both a timeout.
     The values are the words of the commands' JSON.
@@ -32,6 +32,7 @@ class Outcome(StrEnum):
     REFUSED = "refused"  # the client got a reset or an ICMP error
     SUCCESS = "success"  # a pod answered the connection
     TIMEOUT = "timeout"  # the client received nothing
+    ANSWERED = "answered"  # a program answered the connection that is no pod's server
 
     def of_connection(self, *, answered: bool = True) -> Outcome:
         """Return the outcome of a connection whose first packet has this outcome.
@@ -116,13 +117,17 @@ class Connection:
     """The outcome of a connection as its client saw it, without the host where it failed."""
 
     outcome: Outcome
-    """SUCCESS, REFUSED or TIMEOUT."""
+    """SUCCESS, ANSWERED, REFUSED or TIMEOUT."""
     pod: str = ""
     """The pod that answered, "" if it failed; `source` and `source_port` are those it saw."""
     source: str = ""
     source_port: int = field(default=0, compare=False)
     errno: int = field(default=0, compare=False)
-    """The kernel's error, 0 for a timeout. Not compared, nor is the port."""
+    """The kernel's error, 0 for a timeout. Not compared, nor are the port and the next two."""
+    connected: bool = field(default=False, compare=False)
+    """It failed after the handshake: somebody has accepted it."""
+    said: bytes = field(default=b"", compare=False)
+    """The beginning of what the unknown program said."""
 
     @property
     def success(self) -> bool:
@@ -132,8 +137,13 @@ class Connection:
         match self.outcome:
             case Outcome.SUCCESS:
                 return f"{self.pod} answered and saw {self.source}"
+            case Outcome.ANSWERED:
+                said = repr(self.said.decode(errors="backslashreplace"))
+                return f"connected, answered by an unknown program: {said}"
             case Outcome.TIMEOUT:
-                return "timed out"
+                return "connected, but nobody answered in time" if self.connected else "timed out"
+            case _ if self.connected:
+                return "connected, but closed without an answer"
             case _:
                 return "unreachable" if self.errno in UNREACHABLE else "refused"
 

@@ -52,6 +52,12 @@ TEXTS: list[tuple[Observation | Connection | Prediction, str]] = [
     (Connection(outcome=REFUSED, errno=errno.ECONNREFUSED), "refused"),
     (Connection(outcome=REFUSED, errno=errno.EHOSTUNREACH), "unreachable"),
     (Connection(outcome=TIMEOUT), "timed out"),
+    (
+        Connection(outcome=Outcome.ANSWERED, said=b"220 mail\r\n"),
+        r"connected, answered by an unknown program: '220 mail\r\n'",
+    ),
+    (Connection(outcome=TIMEOUT, connected=True), "connected, but nobody answered in time"),
+    (Connection(outcome=REFUSED, connected=True), "connected, but closed without an answer"),
     (TWO_PODS, "delivered to pod-a from 10.244.1.1, pod-b from 172.18.0.1"),
     (LOST, "delivered to pod-a from 192.0.2.1 (answer lost)"),
     (Prediction(outcome=REFUSED, at="node-a", why="because"), "refused by node-a"),

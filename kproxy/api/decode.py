@@ -23,7 +23,15 @@ from msgspec import Raw, Struct
 from kproxy.api.checks import in_namespace
 from kproxy.api.conflicts import Found, object_name, report_conflicts
 from kproxy.api.deployment_rules import check_deployment
-from kproxy.api.documents import Item, ListKind, items_of, plain, text_of, wrong_version
+from kproxy.api.documents import (
+    Item,
+    ListKind,
+    RawObject,
+    items_of,
+    plain,
+    text_of,
+    wrong_version,
+)
 from kproxy.api.endpoint_rules import check_endpoint_slice, check_endpoints
 from kproxy.api.ingress_rules import check_ingress
 from kproxy.api.kinds import misspelled
@@ -51,16 +59,26 @@ from kproxy.api.types import (
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
+class Skipped(NamedTuple):
+    """An object of a kind that was not asked for. `notice` is the one that names this kind."""
+
+    kind: str
+    namespace: str
+    name: str
+    notice: str
+
+
 class Decoded(Struct, frozen=True):
     """The objects of several manifests, and their problems.
 
     `objects` are those without a fault; if there are `problems`, others are missing.
-    `notices` tell the user what was skipped or may surprise.
+    `notices` tell the user what may surprise, and which kinds were `skipped`.
     """
 
     objects: tuple[KubernetesObject, ...] = ()
     problems: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
 class _Kind(NamedTuple):
@@ -169,7 +187,7 @@ class _Reader:
         self._submitted = submitted
         self._texts: dict[str, str] = {}
         self._found: list[Found] = []
-        self._skipped: set[str] = set()
+        self._skipped: list[Skipped] = []
         self._notices: list[str] = []
 
     def read_file(self, file: Path) -> None:
@@ -217,6 +235,7 @@ class _Reader:
             tuple(each.obj for each in self._found if each.obj and not each.report.problems),
             tuple(self._problems()),
             (*self._notices, *_notices(self._found)),
+            tuple(self._skipped),
         )
 
     def _problems(self) -> Iterator[str]:
@@ -234,12 +253,22 @@ class _Reader:
 
     def _skip(self, item: Item) -> None:
         """Skip an object of another kind with its faults, but report faults of the text itself."""
-        if item.kind not in self._skipped:
-            self._skipped.add(item.kind)
+        notice = next((each.notice for each in self._skipped if each.kind == item.kind), "")
+        if not notice:
             name = item.kind if item.kind.isidentifier() else shown(item.kind)
-            self.note(f"{item.place}: kind {name} is not used by a service proxy; skipped")
+            notice = f"{item.place}: kind {name} is not used by a service proxy; skipped"
+            self.note(notice)
+        self._skipped.append(Skipped(item.kind, *_namespace_and_name(item.value), notice))
         if item.problems:
             self._found.append(_broken(item))
+
+
+def _namespace_and_name(value: RawObject | None) -> tuple[str, str]:
+    """Return an object's namespace ("default" if it has none) and name, without checking them."""
+    whole = plain(value) if value is not None else {}
+    metadata = whole.get("metadata") if isinstance(whole, dict) else None
+    found = metadata if isinstance(metadata, dict) else {}
+    return str(found.get("namespace") or "default"), str(found.get("name") or "")
 
 
 def _broken(item: Item) -> Found:

@@ -10,7 +10,7 @@ import re
 
 from kproxy.api.checks import altered, check_count, check_labels, check_metadata
 from kproxy.api.pod_rules import check_pod_spec
-from kproxy.api.problems import Problem, Report, shown
+from kproxy.api.problems import Report, shown
 from kproxy.api.types import (
     NO_ROLLING_UPDATE,
     Deployment,
@@ -38,9 +38,6 @@ def check_deployment(deployment: Deployment, report: Report) -> Deployment:
     check_count(report, "spec.minReadySeconds", spec.min_ready_seconds)
     check_count(report, "spec.revisionHistoryLimit", spec.revision_history_limit)
     _check_deadline(spec, report)
-    if spec.min_ready_seconds > 0:
-        told = "is not supported and left out: a Pod counts as soon as it is ready"
-        report.notices.append(Problem("spec.minReadySeconds", told))
     if spec.paused:
         report.add("spec.paused", "is not supported")
     return altered(deployment, metadata=metadata, spec=altered(spec, template=template))

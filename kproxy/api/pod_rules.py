@@ -1,15 +1,13 @@
 """Checks of one Pod or template of Pods, its defaults, and its addresses made canonical.
 
 A Pod with addresses in its status runs elsewhere: only what the API server refuses is refused in
-it. All others are to run in a lab, so what a lab cannot do is refused, and what it leaves out
-becomes a notice.
+it. All others are to run in a lab, so what a lab cannot do is refused; what it leaves out is a
+matter of the lab (`kproxy.lab.left_out`).
 Source: pkg/apis/core/validation/validation.go (ValidatePod, ValidatePodTemplateSpec,
 validateContainerPorts, validateProbe, validateHandler), pkg/apis/core/v1/defaults.go
 """
 
 from __future__ import annotations
-
-from msgspec import Struct
 
 from kproxy.api.checks import (
     altered,
@@ -52,15 +50,6 @@ _LIFECYCLE_HANDLERS = (
     ("tcp_socket", "tcpSocket", False),
     ("sleep", "sleep", True),
 )
-_LEFT_OUT_OF_PODS = (  # attribute, field, the consequence
-    ("affinity", "affinity", "only nodeSelector limits the nodes"),
-    ("topology_spread_constraints", "topologySpreadConstraints", "Pods are spread over all nodes"),
-    ("readiness_gates", "readinessGates", "only readiness probes decide"),
-)
-_LEFT_OUT_OF_CONTAINERS = (
-    ("liveness_probe", "livenessProbe", "nothing is restarted"),
-    ("startup_probe", "startupProbe", "readiness is probed from the start"),
-)
 
 
 def check_pod(pod: Pod, report: Report) -> Pod:
@@ -82,10 +71,8 @@ def check_pod_spec(spec: PodSpec, path: str, report: Report, *, runs_here: bool)
     check_labels(report, f"{path}.nodeSelector", spec.node_selector)
     grace_s = spec.termination_grace_period_seconds
     check_not_negative(report, f"{path}.terminationGracePeriodSeconds", grace_s)
-    if runs_here:
-        if not spec.containers:
-            report.add(f"{path}.containers", "at least one container is needed")
-        _note_left_out(spec, path, _LEFT_OUT_OF_PODS, report)
+    if runs_here and not spec.containers:
+        report.add(f"{path}.containers", "at least one container is needed")
     names: dict[str, str] = {}
     ports: dict[tuple[int, str], str] = {}
     host_ports: dict[tuple[str, int, str], str] = {}
@@ -103,10 +90,8 @@ def check_pod_spec(spec: PodSpec, path: str, report: Report, *, runs_here: bool)
 
 def _checked(container: Container, path: str, report: Report, *, runs_here: bool) -> Container:
     """Return the container with the defaults of its probe. Faults go to `report`."""
-    if runs_here:
-        if not container.image:
-            report.add(f"{path}.image", "missing")
-        _note_left_out(container, path, _LEFT_OUT_OF_CONTAINERS, report)
+    if runs_here and not container.image:
+        report.add(f"{path}.image", "missing")
     for other, name in (
         (container.liveness_probe, "livenessProbe"),
         (container.startup_probe, "startupProbe"),
@@ -227,12 +212,7 @@ def _check_pre_stop(
     container: Container, path: str, grace_s: int, report: Report, *, runs_here: bool
 ) -> None:
     lifecycle = container.lifecycle
-    if lifecycle is None:
-        return
-    if runs_here:
-        left_out = (("post_start", "postStart", "containers start as they are"),)
-        _note_left_out(lifecycle, f"{path}.lifecycle", left_out, report)
-    handler = lifecycle.pre_stop
+    handler = lifecycle.pre_stop if lifecycle else None
     if handler is None:
         return
     field = f"{path}.lifecycle.preStop"
@@ -261,15 +241,6 @@ def _check_handlers(
         if runs_here and not supported:
             verb = "are" if " and " in able else "is"
             report.add(f"{path}.{field}", f"is not supported; {able} {verb}")
-
-
-def _note_left_out(
-    obj: Struct, path: str, fields: tuple[tuple[str, str, str], ...], report: Report
-) -> None:
-    for attribute, field, outcome in fields:
-        if getattr(obj, attribute):
-            told = f"is not supported and left out: {outcome}"
-            report.notices.append(Problem(f"{path}.{field}", told))
 
 
 def _status(status: PodStatus, report: Report) -> PodStatus:

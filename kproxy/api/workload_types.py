@@ -26,6 +26,7 @@ class HTTPGetAction(Base, frozen=True, kw_only=True):
     port: int | str
     host: str = ""
     scheme: Literal["HTTP", "HTTPS"] = "HTTP"
+    http_headers: tuple[Unread, ...] = ()
 
 
 class TCPSocketAction(Base, frozen=True, kw_only=True):
@@ -53,9 +54,7 @@ class SleepAction(Base, frozen=True, kw_only=True):
 
 
 class LifecycleHandler(Base, frozen=True, kw_only=True):
-    """A Pod that is to run has the first."""
-
-    sleep: SleepAction | None = None
+    sleep: SleepAction | None = None  # a Pod that is to run has this one
     exec: Unread | None = None
     http_get: Unread | None = None
     tcp_socket: Unread | None = None
@@ -85,9 +84,13 @@ class PodSpec(Base, frozen=True, kw_only=True):
     termination_grace_period_seconds: int = 30
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
     dns_policy: Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"] | None = None
+    dns_config: Unread | None = None
+    host_aliases: tuple[Unread, ...] = ()
     affinity: Unread | None = None
+    tolerations: tuple[Unread, ...] = ()
     topology_spread_constraints: tuple[Unread, ...] = ()
     readiness_gates: tuple[Unread, ...] = ()
+    init_containers: tuple[Unread, ...] = ()
     containers: tuple[Container, ...] = ()
 
 

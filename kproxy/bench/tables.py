@@ -1,6 +1,9 @@
-"""Formats results as lines of a table that fits 80 columns."""
+"""Formats results as lines of a table that fits 80 columns, or folded as fewer."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterator
 
 from kproxy.bench.results import (
     ControlPlaneResult,
@@ -10,11 +13,27 @@ from kproxy.bench.results import (
     SyncResult,
     SyncSize,
 )
+from kproxy.report.width import folded
 
+_FULL_WIDTH = 80
 _SUBJECT = f"{'mode':8}  {'variant':10}  services"
 SYNC_HEADING = f"{_SUBJECT}  full s  change ms p99  scale ms p99  MiB (peak)"
 LATENCY_HEADING = f"{_SUBJECT}  direct   p99   plain   p99  service   p99  ratio"
 CONTROL_PLANE_HEADING = f"{_SUBJECT}   pods  nodes  apply s  start s  flip ms   p99"
+
+
+def lines(line: str, heading: str, width: int) -> Iterator[str]:
+    """Yield a heading or row in lines of at most `width`, folded between the heading's columns."""
+    if width >= _FULL_WIDTH:
+        yield line
+        return
+    ends = [each.end() for each in re.finditer(r"\S+( \S+)*", heading)]
+    ends = [len(_SUBJECT), *(end for end in ends if end > len(_SUBJECT))]
+    starts = [0, *ends[:-1]]
+    stops = [*ends[:-1], len(line)]
+    # A row may be a little longer than its heading, and is folded at the same places.
+    width = min(width, len(heading) - 1)
+    yield from folded((line[a:b] for a, b in zip(starts, stops, strict=True)), width)
 
 
 def sync_row(result: SyncResult) -> str:

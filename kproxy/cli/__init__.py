@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import StringIO
+from typing import Any
 
 import click
 
 from kproxy import errors
+from kproxy.cli.output import guarded_output
+from kproxy.report.width import fitting
 
 COMMANDS = {  # each is the function of that name in the module of that name
     "run": "Run as the service proxy of a node (or of a namespace).",
@@ -28,6 +33,13 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = getattr(import_module(f"kproxy.cli.{cmd_name}"), cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(err=True)
+            sys.exit(128 + signal.SIGINT)
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -50,9 +62,17 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 bad input (nothing was changed)."""
+    """Run the command line and exit: 0 done, 1 failed, 2 bad input (nothing was changed), 130 ended
+    by Ctrl-C.
+    """
     try:
-        cli.main(args=arguments, prog_name="kproxy")
+        with guarded_output():
+            status = cli.main(args=arguments, prog_name="kproxy", standalone_mode=False)
+    except click.ClickException as error:
+        shown = StringIO()
+        error.show(shown)
+        click.echo(fitting(shown.getvalue().rstrip(), sys.stderr), err=True)
+        sys.exit(error.exit_code)
     except errors.BadInput as error:
         count = len(error.problems)
         lines = [f"{count} problem{'s' * (count != 1)}, nothing was changed:", *error.problems]
@@ -61,9 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except errors.KproxyError as error:
         _complain("\n  ".join(str(error).splitlines()), error.remedy)
         sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 def _complain(message: str, remedy: str) -> None:
-    click.echo(f"kproxy: {message}", err=True)
-    if remedy:
-        click.echo(f"  try: {remedy}", err=True)
+    remedies = [f"  try: {remedy}"] if remedy else []
+    click.echo(fitting("\n".join([f"kproxy: {message}", *remedies]), sys.stderr), err=True)

@@ -13,6 +13,7 @@ import click
 from kproxy.backend import DEFAULT_MODE, load
 from kproxy.bench.cluster import MOST_CHANGES, MOST_ENDPOINTS, MOST_SERVICES
 from kproxy.cli import kernel as kernel_choice
+from kproxy.report.width import width_of
 
 if TYPE_CHECKING:
     from kproxy.bench.results import ControlPlaneSize, LatencySize, SyncSize
@@ -279,8 +280,10 @@ def endpoints() -> None:
       kproxy bench endpoints
     """
     from kproxy.controlplane.cost import table
+    from kproxy.report.terminal import Paper
 
-    click.echo(table())
+    head, _, *rows = ([each.strip() for each in line.split("|")[1:-1]] for line in table())
+    Paper().table(head, rows)
 
 
 def _print(
@@ -294,12 +297,18 @@ def _print(
     """Measure one size after another, and print a line for each."""
     import msgspec
 
+    from kproxy.bench.tables import lines
+
+    width = width_of()
     if not as_json:
-        click.echo(heading)
+        click.echo("\n".join(lines(heading, heading, width)))
     for size in sizes:
         with _progress(size):
             result = measure(size)
-        click.echo(msgspec.json.encode(result).decode() if as_json else row(result))
+        if as_json:
+            click.echo(msgspec.json.encode(result).decode())
+        else:
+            click.echo("\n".join(lines(row(result), heading, width)))
 
 
 @contextmanager

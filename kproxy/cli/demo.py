@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any
 
@@ -11,8 +12,11 @@ import click
 from kproxy.backend import DEFAULT_MODE, BackendOptions, load, modes, report_faults
 from kproxy.cli import kernel as kernel_choice
 from kproxy.cli.examples import examples
+from kproxy.cli.interrupts import removing_the_lab
 from kproxy.cli.keeping import keep
 from kproxy.cli.mode_options import mode_options, take
+from kproxy.cli.progress import say, say_warnings
+from kproxy.report.width import fitting
 from kproxy.tour import catalog
 from kproxy.tour.catalog import Example
 
@@ -63,9 +67,10 @@ def demo(
     Exit status:
       0  everything was as expected
       1  something was not (it is named), or the lab cannot run here
+      130  ended by Ctrl-C before that (128 and the number of the signal)
     """
     if list_examples:
-        click.echo(_names())
+        click.echo(fitting(_names(), sys.stdout))
         return
     wanted = _find(example) if example is not None else None
     report_faults()
@@ -73,8 +78,10 @@ def demo(
     options = take(parameters).options(chosen)
     if kernel_choice.is_needed(kernel, chosen):
         kernel_choice.rerun()
-    ok = _show(wanted, mode, options, stays=stays, as_json=as_json)
-    _say("the lab is gone")
+    say_warnings()
+    with removing_the_lab():
+        ok = _show(wanted, mode, options, stays=stays, as_json=as_json)
+    say("the lab is gone")
     if not ok:
         raise click.exceptions.Exit(1)
 
@@ -89,32 +96,39 @@ def _show(
     started = time.monotonic()
     # Imports scapy and rich, a quarter of a second each.
     from kproxy.lab import Lab, load_spec
+    from kproxy.lab.left_out import in_short
     from kproxy.tour import objects, report, tours
     from kproxy.tour.part import Shown
 
     folder = examples()
     tour = tours.of_manifest(folder, example) if example else tours.of_all(folder)
     spec = load_spec(tour.lab)
-    _say("building the lab ...")
+    say("building the lab ...")
     if example and not as_json:
         report.print_head(example)
     lab_started = time.monotonic()
     with Lab(spec, mode, options=options, publish=stays) as lab:
         lab_up_s = time.monotonic() - lab_started
-        _say(f"lab up in {lab_up_s:.2f} s, applying {tour.applied} ...")
+        say(f"lab up in {lab_up_s:.2f} s, applying {tour.applied} ...")
         parts = []
         for part in tour.parts(lab):
             parts.append(part)
-            _say(f"[{time.monotonic() - started:.1f} s] {part.title}")
+            say(f"[{time.monotonic() - started:.1f} s] {part.title}")
             if not as_json:
                 report.print_part(part, objects.owners(lab), tour.widths)
         total_s = time.monotonic() - started
-        shown = Shown(mode=mode, parts=parts, lab_up_s=lab_up_s, total_s=total_s)
+        shown = Shown(
+            mode=mode,
+            parts=parts,
+            lab_up_s=lab_up_s,
+            total_s=total_s,
+            left_out=in_short(lab.left_out),
+        )
         if as_json:
             click.echo(json.dumps(tour.values(shown), indent=2))
-        _say("")
+        say("")
         for line in report.summary(shown):
-            _say(line)
+            say(line)
         if stays:
             keep(lab, "node-a", tour.ask)
     return shown.ok
@@ -137,8 +151,3 @@ def _find(wanted: str) -> Example:
             param_hint="--example",
         )
     return found
-
-
-def _say(text: str) -> None:
-    """Print progress to standard error: standard output is for the result."""
-    click.echo(text, err=True)

@@ -17,8 +17,10 @@ from msgspec.structs import replace
 
 from kproxy.backend import DEFAULT_MODE, load
 from kproxy.backend import modes as installed_modes
+from kproxy.cli.interrupts import removing_the_lab
+from kproxy.cli.progress import say
 from kproxy.errors import BadInput
-from kproxy.lab.models import MODELS
+from kproxy.lab.models import DEFAULT, MODELS
 from kproxy.lab.profiles import PROFILES
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ _NETWORKS = [name for name in MODELS if name != "routed"]
     "networks",
     type=click.Choice(_NETWORKS),
     multiple=True,
-    help="The network model; may be repeated. Default: vpc.",
+    help="The network model; may be repeated. Default: tunnel, as most clusters have it.",
 )
 @click.option(
     "--policy",
@@ -101,7 +103,7 @@ _NETWORKS = [name for name in MODELS if name != "routed"]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
 @click.option("--html", type=click.Path(dir_okay=False), help="Write a page to this file.")
-@click.option("--svg", type=click.Path(dir_okay=False), help="Write the first table as a picture.")
+@click.option("--svg", type=click.Path(dir_okay=False), help="Write all tables as a picture.")
 @click.pass_context
 def matrix(
     context: click.Context,
@@ -132,7 +134,7 @@ def matrix(
     \b
     Examples:
       kproxy matrix
-      kproxy matrix --service lb --network tunnel --mode iptables --mode nftables
+      kproxy matrix --service lb --network vpc --mode iptables --mode nftables
       kproxy matrix --profile cce --compare upstream
       kproxy matrix --network eni --policy Cluster --html eni.html
       kproxy matrix --seed
@@ -151,7 +153,9 @@ def matrix(
                 ["--seed measures what the documents say; no other choice is possible"],
                 remedy="combine --seed only with --json, --markdown, --html and --svg",
             )
-        sys.exit(_seed(form))
+        with removing_the_lab():
+            status = _seed(form)
+        sys.exit(status)
     from kproxy.matrix.places import Kind
     from kproxy.matrix.setting import Setting
 
@@ -164,12 +168,13 @@ def matrix(
             family=family,
             local_fallback=ipvs_local_fallback or not load(mode).has_option("ipvs_local_fallback"),
         )
-        for network in networks or ("vpc",)
+        for network in networks or (DEFAULT,)
         for mode in modes or (DEFAULT_MODE,)
         for policy in policies or ("Local",)
     ]
     kinds = [Kind(_SERVICES[name]) for name in services or _SERVICES]
-    _show(settings, kinds, protocols or ("TCP", "UDP"), compare, form)
+    with removing_the_lab():
+        _show(settings, kinds, protocols or ("TCP", "UDP"), compare, form)
 
 
 def _is_given(context: click.Context, name: str) -> bool:
@@ -204,7 +209,7 @@ class _Form:
         if self.html:
             _write(self.html, boards.page(title, chapters, legend))
         if self.svg:
-            _write(self.svg, boards.picture(chapters[0], legend))
+            _write(self.svg, boards.picture(chapters, legend))
 
 
 def _write(path: str, text: str) -> None:
@@ -212,7 +217,7 @@ def _write(path: str, text: str) -> None:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise BadInput([f"{path}: {error.strerror}"]) from None
-    _say(f"wrote {path}")
+    say(f"wrote {path}")
 
 
 def _show(
@@ -243,14 +248,14 @@ def _show(
     else:
         chapters = report.chapters(measured)
     form.put("Access matrix", chapters, report.LEGEND, values)
-    _say(f"\n{sum(map(len, measured.values()))} cells in {time.monotonic() - started:.1f} s")
+    say(f"\n{sum(map(len, measured.values()))} cells in {time.monotonic() - started:.1f} s")
 
 
 def _seed(form: _Form) -> int:
     """Measure and compare the documented tables; return the exit status."""
     from kproxy.matrix import report
     from kproxy.matrix.agreement import by_question, compare, differing
-    from kproxy.matrix.elsewhere import measure_all
+    from kproxy.matrix.elsewhere import measure_all, unawaited
     from kproxy.matrix.plugins import report as plugin_report
     from kproxy.matrix.seeds import node_level_affinity
 
@@ -262,7 +267,7 @@ def _seed(form: _Form) -> int:
         for setting in dict.fromkeys(documented)
         if setting.mode == DEFAULT_MODE
     }
-    with ThreadPoolExecutor(1) as pool:
+    with unawaited(ThreadPoolExecutor(1)) as pool:
         plugins_later = pool.submit(_measure_plugins)
         found = measure_all([*documented, *twins.values()], protocols=("TCP",), tell=_measuring)
         plugins = plugins_later.result()
@@ -286,16 +291,16 @@ def _seed(form: _Form) -> int:
     form.put("Documented and measured", [*chapters, *unlike, table], legend, values)
     for revision, comparisons in compared:
         for line in report.summary(revision, comparisons):
-            _say(line)
+            say(line)
     alike = "not equal to" if unlike else "equal to"
-    _say(f"nftables columns: {alike} the iptables ones")
+    say(f"nftables columns: {alike} the iptables ones")
     for line in plugin_report.summary(plugins):
-        _say(line)
-    _say(f"{time.monotonic() - started:.1f} s in all")
+        say(line)
+    say(f"{time.monotonic() - started:.1f} s in all")
     bad = [each for _, comparisons in compared for each in comparisons if each.disappoints]
     for each in bad:
         statement = each.statement
-        _say(
+        say(
             f"DISAGREES: {statement.revision}, {statement.column}: "
             f"{statement.question.client} asks {statement.question.target} "
             f"({statement.question.kind}): documented "
@@ -304,7 +309,7 @@ def _seed(form: _Form) -> int:
     doubtful = [each for its in plugins.values() for each in its if each.disappoints]
     for finding in doubtful:
         said = finding.statement
-        _say(f"DISAGREES: {said.plugin}, {said.row}, {said.policy}: {finding.measured}")
+        say(f"DISAGREES: {said.plugin}, {said.row}, {said.policy}: {finding.measured}")
     return 1 if bad or unlike or doubtful else 0
 
 
@@ -322,9 +327,4 @@ def _measure_plugins() -> dict[str, list[PluginFinding]]:
 
 
 def _measuring(what: str) -> None:
-    _say(f"measuring: {what} ...")
-
-
-def _say(text: str) -> None:
-    """Print progress to standard error: standard output is for the result."""
-    click.echo(text, err=True)
+    say(f"measuring: {what} ...")

@@ -9,6 +9,7 @@ import click
 from kproxy.cli.execute import Request, execute
 from kproxy.cli.flag_command import FlagCommand, given_flags
 from kproxy.cli.flags import parse_switch
+from kproxy.cli.interrupts import surviving_its_terminal
 from kproxy.cli.mode_options import mode_options, take
 
 
@@ -76,7 +77,8 @@ class _Switch(click.ParamType[bool]):
 def run(**parameters: Any) -> None:
     """Run as the service proxy of a node: turn Services into kernel rules.
 
-    Flags are kube-proxy's. Rules stay when the command ends, however it ends.
+    Flags are kube-proxy's. Rules stay when the command ends, however it ends. It goes on when its
+    terminal is closed (SIGHUP).
 
     \b
     Examples:
@@ -93,10 +95,10 @@ def run(**parameters: Any) -> None:
       2  bad input, or no Service at all while some are in force (see
          --allow-empty); nothing was changed
     """
-    execute(
-        Request(
-            flags=given_flags(parameters),
-            options=take(parameters),
-            **{name: parameters[name] for name in Request.__struct_fields__ if name in parameters},
-        )
+    request = Request(
+        flags=given_flags(parameters),
+        options=take(parameters),
+        **{name: parameters[name] for name in Request.__struct_fields__ if name in parameters},
     )
+    with surviving_its_terminal():
+        execute(request)

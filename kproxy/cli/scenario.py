@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,10 @@ import click
 from kproxy.backend import load as load_mode
 from kproxy.cli import kernel as kernel_choice
 from kproxy.cli.examples import examples
+from kproxy.cli.interrupts import removing_the_lab
+from kproxy.cli.progress import say, say_warnings
 from kproxy.errors import BadInput
+from kproxy.report.width import fitting
 
 if TYPE_CHECKING:
     from kproxy.scenario.files import Scenario
@@ -45,7 +49,7 @@ def list_() -> None:
     folder = _folder()
     found = [load(folder / name) for name in names(folder)]
     for each in found:
-        click.echo(f"{each.name}\n    {each.form.title}")
+        click.echo(fitting(f"{each.name}\n    {each.form.title}", sys.stdout))
 
 
 @scenario.command()
@@ -102,10 +106,12 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
     from kproxy.scenario.run import ScenarioLab
     from kproxy.scenario.run import run as run_scenario
 
-    _say("building the lab ...")
-    with ScenarioLab(found, mode, network) as running:
-        result = run_scenario(found, running, tell=_say)
-    _say(f"the lab is gone; {time.monotonic() - started:.1f} s in all")
+    say_warnings()
+    with removing_the_lab():
+        say("building the lab ...")
+        with ScenarioLab(found, mode, network) as running:
+            result = run_scenario(found, running, tell=say)
+    say(f"the lab is gone; {time.monotonic() - started:.1f} s in all")
     if as_json:
         click.echo(json.dumps(as_values(result), indent=2))
     else:
@@ -134,8 +140,3 @@ def _chosen(option: str, value: str | None, known: tuple[str, ...]) -> str:
     if value is not None and value not in known:
         raise BadInput([f"{option} {value}: this scenario is for {', '.join(known)}"])
     return value or known[0]
-
-
-def _say(text: str) -> None:
-    """Print progress to standard error: standard output is for the result."""
-    click.echo(text, err=True)

@@ -330,6 +330,11 @@ class Cluster:
             and self._registry.node(pod.spec.node_name)
         ]
 
+    def services_of(self, pod: Pod) -> list[Service]:
+        """Return all Services that select the Pod, and maybe more, by name."""
+        keys = sorted({*self._registry.selecting(pod)})
+        return [found for key in keys if (found := self._registry.service(key))]
+
     @property
     def warnings(self) -> Mapping[ObjectKey, Texts]:
         """Return, as of the last `reconcile`, what users may not expect, by object.

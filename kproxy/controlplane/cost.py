@@ -68,8 +68,8 @@ def cost(pods: int, *, most_addresses: int = MOST_ADDRESSES) -> Cost:
     )
 
 
-def table(sizes: Sequence[int] = SIZES) -> str:
-    """Return a Markdown table of the bytes to one node and to all.
+def table(sizes: Sequence[int] = SIZES) -> list[str]:
+    """Return the lines of a Markdown table of the bytes to one node and to all.
 
     Sizes above the limit of Endpoints have two rows, with Endpoints truncated and not truncated.
     """
@@ -91,7 +91,7 @@ def table(sizes: Sequence[int] = SIZES) -> str:
                 f"{found.endpoints_bytes / found.endpoint_slices_bytes:.0f}",
             )
             rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+    return rows
 
 
 def wire_bytes(obj: Endpoints | EndpointSlice) -> int:

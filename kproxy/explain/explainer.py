@@ -21,6 +21,8 @@ from kproxy.probe import Prober, connect_many
 from kproxy.probe.connection import TIMEOUT_S
 from kproxy.probe.http import Fetched, HttpRequest, fetch_many
 
+_ERRORS = 400  # statuses from here on
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -133,6 +135,8 @@ def _through_ingress(fetched: Fetched | Connection) -> Connection:
             return fetched
         case Fetched(status=504):  # the ingress gave up sooner than the client
             outcome = Outcome.TIMEOUT
+        case Fetched(pod="", status=status) if status < _ERRORS:
+            return Connection(outcome=Outcome.ANSWERED, said=str(fetched).encode())
         case Fetched(pod=""):  # the ingress has no backend
             outcome = Outcome.REFUSED
         case _:

@@ -1,4 +1,4 @@
-"""The privilege to change the network of the calling thread's namespace."""
+"""The privileges to change the network of the calling thread's namespace, and to watch it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,31 @@ from pathlib import Path
 
 from kproxy.errors import Unsupported
 
-_CAP_NET_ADMIN = 12  # linux/capability.h
+_CAP_NET_ADMIN, _CAP_NET_RAW = 12, 13  # linux/capability.h
 
 
 def require_net_admin() -> None:
     """Raise Unsupported, naming the privilege, if the thread lacks CAP_NET_ADMIN."""
-    status = Path("/proc/thread-self/status").read_text(encoding="ascii", errors="replace")
-    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
-    if not int(effective.split()[1], 16) & 1 << _CAP_NET_ADMIN:
+    if not _has(_CAP_NET_ADMIN):
         raise Unsupported(
             "no privilege to change network rules here: CAP_NET_ADMIN is missing",
             remedy="run as root (sudo); in a container: --privileged, or --cap-add NET_ADMIN",
         )
+
+
+def require_net_raw() -> None:
+    """Raise Unsupported, naming the privilege, if the thread lacks CAP_NET_RAW.
+
+    Probes need it, and so does iptables-legacy.
+    """
+    if not _has(_CAP_NET_RAW):
+        raise Unsupported(
+            "no privilege to open raw sockets: CAP_NET_RAW is missing",
+            remedy="run as root (sudo); in a container: --privileged, or --cap-add NET_RAW",
+        )
+
+
+def _has(capability: int) -> bool:
+    status = Path("/proc/thread-self/status").read_text(encoding="ascii", errors="replace")
+    effective = next(line for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(effective.split()[1], 16) & 1 << capability)

@@ -24,6 +24,7 @@ from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel.leading import leading_to
 from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute
+from kproxy.kernel.privilege import require_net_raw
 from kproxy.kernel.process import run
 
 Variant = Literal["nft", "legacy"]
@@ -67,6 +68,8 @@ class Xtables:
         if version < MINIMUM_VERSION:
             found, wanted = (".".join(map(str, v)) for v in (version, MINIMUM_VERSION))
             raise Unsupported(f"iptables is {found}", remedy=f"install iptables {wanted} or newer")
+        if self.variant == "legacy":  # it says "you must be root", also to root
+            require_net_raw()
         try:
             run([self._command, _WAIT, "-t", "nat", "-S", "POSTROUTING"])
         except KernelRefused as error:

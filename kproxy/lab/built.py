@@ -20,8 +20,10 @@ from kproxy.lab import leftovers, validation
 from kproxy.lab.building import Builder
 from kproxy.lab.hosts import LabBalancer, LabClient, LabHost, LabNode, LabPod
 from kproxy.lab.inventory import oracle_network
+from kproxy.lab.left_out import LeftOut
 from kproxy.lab.spec import LabSpec
 from kproxy.proxy import NodeProxy
+from kproxy.store import ObjectKey
 
 
 class BuiltLab:
@@ -61,6 +63,7 @@ class BuiltLab:
         )
         self._parts = self._builder.nothing()
         self._undo = ExitStack()
+        self._left_out: dict[ObjectKey, tuple[LeftOut, ...]] = {}
 
     def __enter__(self) -> Self:
         """Build the lab.
@@ -127,6 +130,14 @@ class BuiltLab:
         """Return a node's proxy, to be used in a thread that is in the node's namespace."""
         return self._parts.proxies.proxy(node)
 
+    def repair(self) -> Mapping[str, tuple[Family, ...]]:
+        """Let every proxy check its rules once, as `kproxy run` does every second, and write all of
+        them again if another process has changed them.
+
+        Returns the families that were repaired, by node. Raises what `NodeProxy.sync` raises.
+        """
+        return self._parts.proxies.repair()
+
     def stop_proxy(self, node: str) -> None:
         """Stop a node's proxy as a kill would: it no longer syncs or answers health checks.
 
@@ -165,3 +176,4 @@ class BuiltLab:
 
     def _forget(self) -> None:
         self._parts = self._builder.nothing()
+        self._left_out.clear()

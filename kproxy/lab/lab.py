@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from kproxy.api.decode import load
+from kproxy.api.decode import Skipped, load
 from kproxy.api.types import EndpointSlice, KubernetesObject, Service
 from kproxy.errors import BadInput
+from kproxy.lab import left_out
 from kproxy.lab.built import BuiltLab
 from kproxy.lab.cluster.pod_handle import PodHandle
+from kproxy.lab.left_out import AllLeftOut
 from kproxy.lab.objects import selected, slices_for
 from kproxy.lab.proxies import SyncReports
 from kproxy.store import ObjectKey, object_key
@@ -46,7 +48,10 @@ class Lab(BuiltLab):
         Raises BadInput; nothing has changed then. Raises what `NodeProxy.sync` raises, after a sync
         of all nodes was tried.
         """
-        return self._parts.objects.apply(_objects(objects))
+        wanted, skipped = _objects(objects)
+        reports = self._parts.objects.apply(wanted)
+        self._note_left_out(wanted, skipped)
+        return reports
 
     def delete(self, objects: Iterable[ObjectKey] | Objects | str | Path) -> SyncReports:
         """Remove objects, by (kind, namespace, name) or as `apply` takes them, and sync all nodes.
@@ -54,13 +59,25 @@ class Lab(BuiltLab):
         A Pod that terminates gracefully may still run after that. Raises BadInput if a control
         plane has no such object; nothing has changed then.
         """
-        given = _objects(objects) if isinstance(objects, str | Path) else objects
+        skipped: tuple[Skipped, ...] = ()
+        given: Iterable[ObjectKey | KubernetesObject]
+        if isinstance(objects, str | Path):
+            given, skipped = _objects(objects)
+        else:
+            given = objects
         keys = [each if isinstance(each, tuple) else object_key(each) for each in given]
-        return self._parts.objects.delete(keys)
+        reports = self._parts.objects.delete(keys)
+        for key in (*keys, *left_out.of_kinds(skipped)):
+            self._left_out.pop(key, None)
+        return reports
 
     def replace(self, objects: Objects | str | Path) -> SyncReports:
         """Make `objects` all there is besides the lab's own nodes and pods, and sync all nodes."""
-        return self._parts.objects.replace(_objects(objects))
+        wanted, skipped = _objects(objects)
+        reports = self._parts.objects.replace(wanted)
+        self._left_out.clear()
+        self._note_left_out(wanted, skipped)
+        return reports
 
     def scale(self, name: str, replicas: int, *, namespace: str = "default") -> SyncReports:
         """Set a Deployment's replica count. Returns when its Pods are as described in `apply`.
@@ -87,14 +104,26 @@ class Lab(BuiltLab):
 
     @property
     def warnings(self) -> Mapping[ObjectKey, tuple[str, ...]]:
-        """Warnings about objects of the control plane; each disappears with its cause."""
-        return self._parts.objects.warnings
+        """Warnings by object; each disappears with its cause. They are those of the control plane,
+        and what is `left_out`.
+        """
+        found = dict(self._parts.objects.warnings)
+        for key, left in self.left_out.items():
+            found[key] = (*found.get(key, ()), *map(str, left))
+        return found
+
+    @property
+    def left_out(self) -> AllLeftOut:
+        """Return what manifests ask for and a lab does not do: whole objects (a NetworkPolicy), and
+        fields of those that it has (a hostPort).
+        """
+        return {key: left for key, left in self._left_out.items() if left}
 
     def wait_for(self, comes_true: Callable[[], bool], *, timeout_s: float = 30) -> bool:
         """Wait until `comes_true` returns true, called whenever an object has changed.
 
-        Returns False after the timeout. Raises an error of the control plane's thread that happened
-        meanwhile, and BadInput without a control plane.
+        Returns True. Raises TimedOut after the timeout, with what there was instead; an error of
+        the control plane's thread that happened meanwhile; BadInput without a control plane.
         """
         return self._parts.objects.wait_for(comes_true, timeout_s)
 
@@ -102,13 +131,30 @@ class Lab(BuiltLab):
         """Return the EndpointSlices of a Service: all pods that its selector matches, ready."""
         return slices_for(service, selected(service, self.pods.values()))
 
+    def _note_left_out(
+        self, objects: Iterable[KubernetesObject], skipped: Iterable[Skipped]
+    ) -> None:
+        """Keep what is left out of objects that were applied, and log what is new."""
+        ingress = any(pod.runs for pod in self.spec.pods)
+        found = left_out.of_kinds(skipped)
+        found |= {object_key(obj): left_out.of_object(obj, ingress=ingress) for obj in objects}
+        new = {key: left for key, left in found.items() if self._left_out.get(key) != left}
+        self._left_out |= found
+        for line in left_out.lines(new):
+            log.warning(line)
 
-def _objects(given: Objects | str | Path) -> Objects:
+
+def _objects(
+    given: Objects | str | Path,
+) -> tuple[tuple[KubernetesObject, ...], tuple[Skipped, ...]]:
+    """Return objects, and those of kinds that labs do not have. Raises BadInput."""
     if not isinstance(given, str | Path):
-        return given
+        return tuple(given), ()
     decoded = load([Path(given)])
     if decoded.problems:
         raise BadInput(list(decoded.problems))
+    of_kinds = {each.notice for each in decoded.skipped}  # the lab says it in its own words
     for notice in decoded.notices:
-        log.warning(notice)
-    return decoded.objects
+        if notice not in of_kinds:
+            log.warning(notice)
+    return decoded.objects, decoded.skipped

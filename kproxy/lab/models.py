@@ -55,6 +55,7 @@ class NetworkModel:
     With `strict`, nodes drop packets that arrive by a link that the way back would not use
     (rp_filter 1). With `source_check`, the VPC drops packets that a port sends from addresses that
     are not the port's (source/destination check, anti-spoofing). `vni` is that of VXLAN devices.
+    `remark`: what surprises those who know another network, in one line.
     """
 
     name: str
@@ -65,7 +66,13 @@ class NetworkModel:
     strict: bool = True
     source_check: bool = True
     vni: int = 1
+    remark: str = ""
 
+
+DEFAULT = "tunnel"
+"""The network that most clusters have: pods on links of their own, so that everything they send
+passes their node's rules, and an overlay between the nodes, as Calico's and Cilium's defaults.
+"""
 
 # flannel, pkg/trafficmngr/iptables (v0.20 and later), without the rule for packets that
 # kube-proxy has marked already
@@ -92,6 +99,7 @@ _DECLARED = (
         attachment=Attachment.BRIDGE,
         transport=Transport.ROUTER,
         masquerade=("-s {own} -d {private} -j RETURN", "-s {own} -j MASQUERADE"),
+        remark="vpc: pods of one node meet on its bridge, past the proxy (no bridge netfilter)",
     ),
     NetworkModel(
         name="tunnel",
@@ -123,6 +131,7 @@ _DECLARED = (
         # Only packets to Services pass the node; and the VPC drops packets of a node's port that
         # have a pod's address as their source.
         masquerade=("-s {own} -j MASQUERADE",),
+        remark="eni: pods meet on ports of the VPC, past their nodes and the proxy",
     ),
     NetworkModel(
         name="eni-shared",

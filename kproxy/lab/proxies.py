@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any, NoReturn
 
 from msgspec import Struct
@@ -48,6 +49,9 @@ class _Node(Struct):
     proxy: NodeProxy
     service_health: ServiceHealth
     backends: Mapping[Family, Backend]
+    lock: Lock
+    """Held while the proxy works: objects and repairs may come at the same time."""
+    unrepaired: frozenset[Family] = frozenset()
     running: bool = True
 
 
@@ -101,6 +105,21 @@ class Proxies:
             if error := task.exception():  # waits
                 error.add_note(f"while syncing {name}")
         return {name: task.result() for name, task in tasks.items()}
+
+    def repair(self) -> Mapping[str, tuple[Family, ...]]:
+        """Check all nodes, and write their rules again where another process has changed them.
+
+        Returns the families that were repaired, by node. Raises what `NodeProxy.sync` raises, after
+        all nodes were tried.
+        """
+        tasks = {
+            name: self._pool.submit(self._repair_node, node)
+            for name, node in self._nodes.items()
+            if node.running
+        }
+        for task in tasks.values():
+            task.exception()  # waits
+        return {name: found for name, task in tasks.items() if (found := task.result())}
 
     def plans(self, family: Family) -> dict[str, Plan]:
         """Return the plans by node name, also those that stopped proxies have left in force."""
@@ -157,7 +176,7 @@ class Proxies:
         proxy.on_synced = service_health.update
         if not mode.forwards_itself:
             proxy.on_udp_changed = cut_stale_flows
-        return _Node(node, config, store, proxy, service_health, backends)
+        return _Node(node, config, store, proxy, service_health, backends, Lock())
 
     def _make_backends(self, options: BackendOptions) -> dict[Family, Backend]:
         mode = self._mode
@@ -174,9 +193,20 @@ class Proxies:
         return backends
 
     def _sync_node(self, node: _Node, update: Update) -> list[SyncReport]:
-        node.store.apply(update)
-        with node.lab_node.namespace.entered():
-            return node.proxy.sync()
+        with node.lock:
+            node.store.apply(update)
+            with node.lab_node.namespace.entered():
+                return node.proxy.sync()
+
+    def _repair_node(self, node: _Node) -> tuple[Family, ...]:
+        with node.lock, node.lab_node.namespace.entered():
+            # A proxy that could not repair its rules does not look for damage any more.
+            node.unrepaired |= {*node.proxy.damaged()}
+            if not node.unrepaired:
+                return ()
+            node.proxy.sync()
+            repaired, node.unrepaired = node.unrepaired, frozenset()
+            return tuple(sorted(repaired))
 
 
 def _close_backends(backends: Mapping[Family, Backend]) -> None:
@@ -189,6 +219,9 @@ class NoProxies:
     """The proxies of a lab that has none, or is not up: there is no plan, and nothing to do."""
 
     def sync(self, _update: Update) -> SyncReports:
+        return {}
+
+    def repair(self) -> Mapping[str, tuple[Family, ...]]:
         return {}
 
     def plans(self, _family: Family) -> dict[str, Plan]:

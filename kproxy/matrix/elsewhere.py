@@ -5,8 +5,9 @@ python -m kproxy.matrix.elsewhere REQUEST    # JSON in, JSON out; runs in the gu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 from msgspec import Struct
 
@@ -43,7 +44,7 @@ def measure_all(
     """
     wanted = list(dict.fromkeys(settings))
     there = [each for each in wanted if load(each.mode).lacks_kernel()]
-    with ThreadPoolExecutor(1) as pool:
+    with unawaited(ThreadPoolExecutor(1)) as pool:
         elsewhere: Future[Measurements] | None = None
         if there:
             request = _Request(tuple(there), tuple(kinds), tuple(protocols))
@@ -58,6 +59,17 @@ def measure_all(
             tell("waiting for user-mode Linux")
             found |= elsewhere.result()
     return {each: found[each] for each in wanted}
+
+
+@contextmanager
+def unawaited(pool: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
+    """End the pool after the block. Its tasks are done then, unless the block fails: minutes of
+    measuring do not hold up an error or Ctrl-C.
+    """
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _measure_there(request: _Request) -> Measurements:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from kproxy.lab.models import MODELS
 from kproxy.matrix.agreement import Comparison, Measured, count
 from kproxy.matrix.measure import Cell
 from kproxy.matrix.places import Client, Kind, Target
@@ -74,7 +75,7 @@ _BOARDS = (
 def chapters(measured: Mapping[Setting, Sequence[Cell]]) -> list[Chapter]:
     """Return a chapter for each setting and protocol, or one for both if they do not differ."""
     return [
-        _chapter(f"{title_of(setting)}, {protocols}", cells)
+        _chapter(f"{title_of(setting)}, {protocols}", cells, MODELS[setting.network].remark)
         for setting, found in measured.items()
         for protocols, cells in _by_protocol(found)
     ]
@@ -104,7 +105,7 @@ def _alike(one: Iterable[Cell], other: Iterable[Cell]) -> bool:
     return all(cell.ending == known[cell.question].ending for cell in other)
 
 
-def _chapter(title: str, cells: Sequence[Cell]) -> Chapter:
+def _chapter(title: str, cells: Sequence[Cell], remark: str) -> Chapter:
     notes: dict[str, int] = {}
     marks = {
         (cell.question.kind, cell.question.target, cell.question.client): cell for cell in cells
@@ -126,7 +127,7 @@ def _chapter(title: str, cells: Sequence[Cell]) -> Chapter:
             heads = (("who", 13 if len(columns) > 4 else 22),)
             name = ", ".join(_KINDS[kind] for kind in dict.fromkeys(kind for kind, _ in columns))
             boards.append(Board(name, heads, tuple(_TARGETS[each] for _, each in columns), rows))
-    return Chapter(title, tuple(boards), tuple(notes))
+    return Chapter(title, tuple(boards), tuple(notes), remark)
 
 
 def _mark(cell: Cell | None, notes: dict[str, int]) -> Mark | None:

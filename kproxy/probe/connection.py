@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Any, Generic, TypeVar
 
@@ -26,6 +26,7 @@ from kproxy.errors import Unsupported
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.running import on_uml
 from kproxy.outcome import UNREACHABLE, Connection, Outcome
+from kproxy.probe.entrance import checked
 from kproxy.probe.prober import Probed
 
 TIMEOUT_S = 4.0 if on_uml() else 1.6
@@ -42,6 +43,7 @@ _serials = count(random.randrange(_PORTS))
 _Answer = TypeVar("_Answer")
 _GREETING = b"kproxy\n"
 _ANSWER_BYTES = 4096
+_SAID_BYTES = 80
 # EACCES: ICMPv6 "prohibited"; ENOPROTOOPT: ICMP protocol unreachable.
 _OUTCOMES = {
     errno.ECONNREFUSED: Outcome.REFUSED,
@@ -65,7 +67,8 @@ def connect_many(
 
     UDP: a connected socket sends the line and waits for the answer.
     Open connections count as timed out when nothing has happened on any for `timeout_s`: so a slow,
-    busy machine does not fail them. Raises Unsupported for a protocol that this kernel lacks.
+    busy machine does not fail them. Raises Unsupported for a protocol that this kernel lacks,
+    BadInput for an unknown client or something that is no address.
     """
     exchanges = [Exchange(packet=packet, question=_GREETING, read=_line) for packet in packets]
     return exchange_many(probed, exchanges, timeout_s=timeout_s)
@@ -78,8 +81,8 @@ class Exchange(Generic[_Answer]):
     packet: Packet
     question: bytes
     read: Callable[[bytes, bool], _Answer | None]
-    """Makes the answer from all bytes received so far, and whether the stream has ended. None: it
-    needs more.
+    """Makes the answer from all bytes received so far, and whether there will be no more: the
+    stream has ended, or the time is over. None: it needs more.
     """
 
 
@@ -91,9 +94,13 @@ def exchange_many(
     A Connection among the results is one that failed. One that ended before `read` returned an
     answer counts as refused.
     """
+    packets = checked(probed.network, probed.hosts, [each.packet for each in exchanges])
     with ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
-        attempts = [_Attempt(exchange) for exchange in exchanges]
+        attempts = [
+            _Attempt(replace(exchange, packet=packet))
+            for exchange, packet in zip(exchanges, packets, strict=True)
+        ]
         for attempt in attempts:
             sock = stack.enter_context(_open(probed, attempt.exchange.packet))
             attempt.start(sock)
@@ -109,19 +116,23 @@ def exchange_many(
                     selector.unregister(key.fileobj)
                 else:
                     selector.modify(key.fileobj, attempt.interest, attempt)
-    return [attempt.result or Connection(outcome=Outcome.TIMEOUT) for attempt in attempts]
+    return [attempt.result or attempt.after_all() for attempt in attempts]
 
 
-def _line(received: bytes, _ended: bool) -> Connection | None:
-    if not received.endswith(b"\n"):
+def _line(received: bytes, ended: bool) -> Connection | None:
+    """Return the answer of a pod's server, or of a program that is none."""
+    if not received or not (ended or received.endswith(b"\n")):
         return None
-    answer: dict[str, Any] = json.loads(received)
-    return Connection(
-        outcome=Outcome.SUCCESS,
-        pod=answer["pod"],
-        source=answer["source"],
-        source_port=answer["source_port"],
-    )
+    try:
+        answer: dict[str, Any] = json.loads(received)
+        return Connection(
+            outcome=Outcome.SUCCESS,
+            pod=answer["pod"],
+            source=answer["source"],
+            source_port=answer["source_port"],
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return Connection(outcome=Outcome.ANSWERED, said=received[:_SAID_BYTES])
 
 
 @dataclass(slots=True)
@@ -132,6 +143,7 @@ class _Attempt(Generic[_Answer]):
     result: _Answer | Connection | None = None
     interest: int = selectors.EVENT_WRITE
     received: bytes = b""
+    connected: bool = False
 
     def start(self, sock: socket.socket) -> None:
         packet = self.exchange.packet
@@ -145,6 +157,7 @@ class _Attempt(Generic[_Answer]):
                 if code := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                     self._fail(code)
                     return
+                self.connected = self.exchange.packet.protocol != "UDP"  # which knows of none
                 sock.send(self.exchange.question)  # far smaller than an empty send buffer
                 self.interest = selectors.EVENT_READ
                 return
@@ -164,12 +177,17 @@ class _Attempt(Generic[_Answer]):
         if self.result is None and not data:
             self._fail(errno.ECONNRESET)
 
+    def after_all(self) -> _Answer | Connection:
+        """Return what has come by the end of the time."""
+        answer = self.exchange.read(self.received, True) if self.received else None
+        return answer or Connection(outcome=Outcome.TIMEOUT, connected=self.connected)
+
     def _fail(self, code: int) -> None:
         outcome = _OUTCOMES.get(code)
         if outcome is None:
             packet = self.exchange.packet
             raise OSError(code, f"connection to {packet.address} port {packet.port}")
-        self.result = Connection(outcome=outcome, errno=code)
+        self.result = Connection(outcome=outcome, errno=code, connected=self.connected)
 
 
 _SOCKETS = {

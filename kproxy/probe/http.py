@@ -84,14 +84,22 @@ def read_response(received: bytes, ended: bool) -> Fetched | None:
     found = read_answer(received, ended=True)
     if not found.complete:
         return None
-    is_json = found.headers.get("content-type", "").lower().startswith("application/json")
-    answer: dict[str, Any] = json.loads(found.body) if is_json else {}
+    answer = _fields(found.body)
     return Fetched(
         status=found.status,
         pod=answer.get("pod", ""),
         source=answer.get("source", ""),
         forwarded_for=answer.get("forwarded_for", ""),
     )
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    """Return what a pod says; nothing if another program has answered."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) and "pod" in found else {}
 
 
 def _packet(request: HttpRequest) -> Packet:

@@ -18,6 +18,7 @@ from kproxy.forwarding.network import Network, Packet
 from kproxy.kernel.running import on_uml
 from kproxy.outcome import Observation
 from kproxy.probe.batch import Batch, Pending
+from kproxy.probe.entrance import checked
 from kproxy.probe.journey import Journey, conclude, in_order
 from kproxy.probe.taps import HasNamespace, Tap
 
@@ -69,12 +70,14 @@ class Prober:
     def ask_many(self, packets: Sequence[Packet]) -> list[Observation]:
         """Send all packets at the same time and return their outcomes, in their order.
 
-        Raises Unsupported for protocols that cannot be probed.
+        Raises Unsupported for protocols that cannot be probed and without the privilege to watch
+        packets, BadInput for an unknown client or something that is no address.
         """
         return [journey.observed for journey in self.follow_many(packets)]
 
     def follow_many(self, packets: Sequence[Packet]) -> list[Journey]:
         """Do the same as `ask_many`, and return all sightings as well."""
+        packets = checked(self._probed.network, self._probed.hosts, packets)
         self._open_taps()
         with Batch(list(self._taps.values()), self._silence_s) as batch:
             sent = [self._send(batch, packet) for packet in packets]

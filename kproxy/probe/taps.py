@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kproxy.kernel.netns import Namespace
+from kproxy.kernel.privilege import require_net_raw
 from kproxy.probe.packets import ETH_P_IP, ETH_P_IPV6
 
 _ETH_P_ALL = 3
@@ -48,8 +49,10 @@ class Tap:
     """The tap of one host. It must be closed: an open tap keeps the host's namespace alive."""
 
     def __init__(self, host: str, namespace: Namespace) -> None:
+        """Open the tap. Raises Unsupported without the privilege."""
         self.host = host
         self.namespace = namespace
+        require_net_raw()
         with namespace.entered():
             self.socket = socket.socket(
                 socket.AF_PACKET,

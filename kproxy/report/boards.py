@@ -11,10 +11,11 @@ from html import escape
 from typing import Literal, TextIO
 
 from msgspec import Struct
+from msgspec.structs import replace
 from rich.table import Table
 from rich.text import Text
 
-from kproxy.report.terminal import WIDTH, Paper
+from kproxy.report.terminal import Paper
 
 Tone = Literal["good", "bad", "odd", "dim"]
 
@@ -40,33 +41,58 @@ class Board(Struct, frozen=True):
 
 
 class Chapter(Struct, frozen=True):
-    """Boards under one title, and the notes that their numbers refer to."""
+    """Boards under one title, and the notes that their numbers refer to.
+
+    `remark`: a line below the title, for what may surprise in all of it.
+    """
 
     title: str
     boards: tuple[Board, ...]
     notes: tuple[str, ...] = ()
+    remark: str = ""
 
 
 _STYLES = {"good": "green", "bad": "red", "odd": "bold yellow", "dim": "dim"}
 
 
 def print_chapters(chapters: Iterable[Chapter], legend: str, file: TextIO | None = None) -> None:
-    """Print in at most 80 columns, with colours only on a terminal, and not with NO_COLOR."""
-    console = Paper(file).console
+    """Print as wide as the paper is, with colours only on a terminal, and not with NO_COLOR.
+
+    A board that is too wide is printed in parts, each with some of its columns.
+    """
+    paper = Paper(file)
+    console = paper.console
     for chapter in chapters:
         console.print(Text(f"\n{chapter.title}", style="bold"))
+        if chapter.remark:
+            console.print(Text(chapter.remark))
         for board in chapter.boards:
             console.print(Text(f"\n{board.title}"))
-            console.print(_table(board))
+            for part in _parts(board, paper.width):
+                console.print(_table(part, paper.width))
         for number, note in enumerate(chapter.notes, 1):
-            console.print(_numbered(number, note))
+            console.print(_numbered(number, note, paper.width))
     console.print(Text(f"\n{legend}", style="dim"))
 
 
-def _table(board: Board) -> Table:
+def _parts(board: Board, width: int) -> Iterator[Board]:
+    """Yield boards of as many columns as fit, so that no word is broken."""
+    words = [word for pair in board.columns for text in pair for word in text.split()]
+    words += [word for mark in _marks(board) for word in mark.text.split()]
+    room = width - sum(own_width + 1 for _, own_width in board.heads)
+    most = max(1, room // (max(map(len, words)) + 1))
+    count = -(-len(board.columns) // most)
+    each = -(-len(board.columns) // count)
+    for start in range(0, len(board.columns), each):
+        here = slice(start, start + each)
+        rows = tuple((left, marks[here]) for left, marks in board.rows)
+        yield replace(board, columns=board.columns[here], rows=rows)
+
+
+def _table(board: Board, paper_width: int) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     left = sum(width + 1 for _, width in board.heads)
-    width = min(14, (WIDTH - left) // len(board.columns) - 1)
+    width = min(14, (paper_width - left) // len(board.columns) - 1)
     for head, own_width in board.heads:
         table.add_column(f"\n{head}", width=own_width, overflow="fold")
     for above, below in board.columns:
@@ -77,11 +103,11 @@ def _table(board: Board) -> Table:
     return table
 
 
-def _numbered(number: int, note: str) -> Table:
+def _numbered(number: int, note: str, paper_width: int) -> Table:
     """Return a hanging paragraph."""
     table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
     table.add_column(width=3, justify="right")
-    table.add_column(width=WIDTH - 5, overflow="fold")
+    table.add_column(width=paper_width - 5, overflow="fold")
     table.add_row(str(number), Text(note))
     return table
 
@@ -91,6 +117,7 @@ def markdown(chapters: Iterable[Chapter], legend: str) -> str:
     lines: list[str] = []
     for chapter in chapters:
         lines += [f"## {chapter.title}", ""]
+        lines += [_plain(chapter.remark), ""] if chapter.remark else []
         for board in chapter.boards:
             lines += [f"### {board.title}", "", *_markdown_rows(board), ""]
         lines += [f"{number}. {_plain(note)}" for number, note in enumerate(chapter.notes, 1)]
@@ -151,7 +178,8 @@ def _section(chapter: Chapter) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in chapter.notes)
     boards = "\n".join(_html_board(board) for board in chapter.boards)
     listed = f"<ol>{notes}</ol>" if notes else ""
-    return f"<h2>{escape(chapter.title)}</h2>\n{boards}\n{listed}"
+    remark = f"<p>{escape(chapter.remark)}</p>\n" if chapter.remark else ""
+    return f"<h2>{escape(chapter.title)}</h2>\n{remark}{boards}\n{listed}"
 
 
 def _html_board(board: Board) -> str:
@@ -176,20 +204,25 @@ _FILLS = {"good": "#cdeccf", "bad": "#f8d0cb", "odd": "#ffe9a8", "dim": "#eeeeee
 _ROW, _GAP, _CHARACTER = 24, 10, 7.4
 
 
-def picture(chapter: Chapter, legend: str) -> str:
-    """Return the boards as SVG, one below the other."""
-    shapes = [_svg_text(0, 0, chapter.title, "bold")]
-    y, width = float(_ROW), len(chapter.title) * _CHARACTER
-    column = _CHARACTER * max(
-        max(len(word) for board in chapter.boards for pair in board.columns for word in pair) + 2,
-        max(len(mark.text) for board in chapter.boards for mark in _marks(board)) + 3,
-    )
-    for board in chapter.boards:
-        width = max(width, _draw(board, y, column, shapes))
-        y += _ROW * (len(board.rows) + 2.8) + _GAP
-    for line in textwrap.wrap(legend, max(40, int(width / _CHARACTER * 1.15))):
-        shapes.append(_svg_text(0, y, line, "normal"))
-        y += _ROW * 0.75
+def picture(chapters: Iterable[Chapter], legend: str) -> str:
+    """Return all chapters as SVG, one below the other: title, remark, boards and notes."""
+    chapters = tuple(chapters)
+    shapes: list[str] = []
+    y = width = 0.0
+    for chapter in chapters:
+        shapes.append(_svg_text(0, y, chapter.title, "bold"))
+        y, width = y + _ROW, max(width, len(chapter.title) * _CHARACTER)
+        if chapter.remark:
+            shapes.append(_svg_text(0, y, chapter.remark, "normal"))
+            y, width = y + _ROW, max(width, len(chapter.remark) * _CHARACTER)
+        column = _column(chapter)
+        for board in chapter.boards:
+            width = max(width, _draw(board, y, column, shapes))
+            y += _ROW * (len(board.rows) + 2.8) + _GAP
+        for number, note in enumerate(chapter.notes, 1):
+            y = _write(f"{number} {note}", y, width, shapes)
+        y += _GAP
+    y = _write(legend, y, width, shapes)
     width, height = width + 2 * _GAP, y + 2 * _GAP
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
@@ -199,6 +232,21 @@ def picture(chapter: Chapter, legend: str) -> str:
         + "\n".join(shapes)
         + "\n</svg>\n"
     )
+
+
+def _column(chapter: Chapter) -> float:
+    """Return the width of all columns of a chapter."""
+    heads = (len(word) for each in chapter.boards for pair in each.columns for word in pair)
+    marks = (len(mark.text) for each in chapter.boards for mark in _marks(each))
+    return _CHARACTER * max(max(heads, default=0) + 2, max(marks, default=0) + 3)
+
+
+def _write(text: str, y: float, width: float, shapes: list[str]) -> float:
+    """Add a paragraph below `y`, and return where it ends."""
+    for line in textwrap.wrap(text, max(40, int(width / _CHARACTER * 1.15))):
+        shapes.append(_svg_text(0, y, line, "normal"))
+        y += _ROW * 0.75
+    return y
 
 
 def _draw(board: Board, y: float, column: float, shapes: list[str]) -> float:

@@ -1,4 +1,4 @@
-"""Scenarios for a terminal of 80 columns, and as plain values for JSON."""
+"""Scenarios for a terminal, and as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kproxy.lab import LabSpec
 from kproxy.lab.models import MODELS
 from kproxy.lab.profiles import PROFILES
 from kproxy.outcome import Expectation
-from kproxy.report.terminal import WIDTH, Paper
+from kproxy.report.terminal import Paper
 from kproxy.scenario.files import Scenario
 from kproxy.scenario.form import Question, Remedy, expectation
 from kproxy.scenario.run import Asked, Backends, Round, Run
@@ -128,14 +128,14 @@ def _print_compared(paper: Paper, text: str, *, ok: bool) -> None:
     word = "as expected" if ok else "NOT AS EXPECTED"
     *before, last = textwrap.wrap(
         text,
-        WIDTH - len(word) - 2,
+        paper.width - len(word) - 2,
         initial_indent=" " * _INDENT,
         subsequent_indent=" " * _INDENT,
         break_on_hyphens=False,
     )
     for line in before:
         paper.console.print(Text(line))
-    gap = " " * (WIDTH - len(word) - len(last))
+    gap = " " * (paper.width - len(word) - len(last))
     paper.console.print(Text(f"{last}{gap}").append(word, "green" if ok else "bold red"))
 
 
@@ -143,6 +143,8 @@ def _head(paper: Paper, scenario: Scenario, mode: str, network: str) -> None:
     spec = scenario.spec
     paper.line(f"{scenario.form.title} ({mode} mode)", "bold")
     paper.line(f"network {network}: {MODELS[network].summary}")
+    if MODELS[network].remark:
+        paper.line(MODELS[network].remark)
     paper.line(f"profile {spec.profile}: {PROFILES[spec.profile].summary}")
     if not scenario.form.ipvs_local_fallback and load(mode).has_option("ipvs_local_fallback"):
         paper.line("ipvs mode as before Kubernetes 1.25")

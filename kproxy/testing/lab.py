@@ -21,6 +21,7 @@ from kproxy.forwarding.oracle import predict
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec
 from kproxy.outcome import Connection, Observation
 from kproxy.probe import Prober, connect_many, prediction_for
+from kproxy.probe.entrance import checked
 from kproxy.testing.expectations import Answer
 
 Manifest = str | Path | KubernetesObject
@@ -56,15 +57,18 @@ class ProbedLab(Lab):
         """
         rules = rules_of(self.mode)
         packet = _packet(client, address, port, protocol, source)
+        (packet,) = checked(self.network, self.hosts, [packet])
         found = predict(self.network, self.plans(family_of(address)), packet, rules)
         return Answer(packet=packet, found=found, prediction=found, network=self.network)
 
     def ask_many(self, packets: Sequence[Packet]) -> list[Answer]:
         """Do the same as `ask`, all at once, so that dropped packets cost their timeout once."""
+        packets = checked(self.network, self.hosts, packets)
         return self._answers(packets, self.prober.ask_many(packets))
 
     def connect_many(self, packets: Sequence[Packet]) -> list[Answer]:
         """Do the same as `connect`, all at once."""
+        packets = checked(self.network, self.hosts, packets)
         return self._answers(packets, connect_many(self, packets))
 
     def _answers(

@@ -36,10 +36,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """A whole tour: its parts, the mode of the proxies, and its duration."""
+    """A whole tour: its parts, the mode of the proxies, and its duration.
+
+    `left_out` is what the lab left out of the manifests, in one sentence; "" for nothing.
+    """
 
     mode: str
     parts: Sequence[Part]
+    left_out: str = ""
     lab_up_s: float
     total_s: float
 

@@ -1,4 +1,4 @@
-"""Tours for a terminal of 80 columns, and as plain values for JSON."""
+"""Tours for a terminal, and as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from rich.text import Text
 from kproxy.probe import Finding
 from kproxy.report.terminal import Paper
 from kproxy.tour.catalog import Example
-from kproxy.tour.part import Part, Shown, Table
+from kproxy.tour.part import Part, Shown
 
 WIDTHS = (8, 20, 19, 25, 3)
 WIDTHS_FOR_PROTOCOLS = (7, 24, 18, 23, 3)  # long ports and protocols, of hosts with short names
+_WIDEST = 100  # columns of findings: wider ones are hard to follow
 _HEADERS = ("who", "asks", "answered by", "source seen", "ok")
 
 
@@ -36,19 +37,22 @@ def print_part(
 ) -> None:
     """Print the findings as a table, and below it problems and differences to iptables mode.
 
-    `owners`: address -> its owner. `widths`: the columns', without the space between them.
+    `owners`: address -> its owner. `widths`: the columns' on 80 columns, without the space between
+    them.
     """
     paper = Paper(file)
     console = paper.console
     console.print(Text(f"\n{part.title}", style="bold"))
     if part.findings:
-        console.print(_findings_table(part.findings, owners, widths))
+        console.print(
+            _findings_table(part.findings, owners, _scaled(widths, min(paper.width, _WIDEST)))
+        )
         for finding in part.findings:
             _print_remarks(paper, finding)
     for i, table in enumerate(part.tables):
         if i or part.findings:
             console.print()
-        console.print(_table(table))
+        paper.table(table.header, table.rows)
     for note in part.notes:
         paper.paragraph(note)
     for problem in part.problems:
@@ -84,7 +88,9 @@ def findings_values(parts: Iterable[Part]) -> list[Mapping[str, object]]:
 
 
 def summary(shown: Shown) -> Iterator[str]:
-    """Yield a line with counts and times, then a line for each problem."""
+    """Yield a line with counts, and times or what was left out of the manifests, then a line for
+    each problem.
+    """
     findings = [finding for part in shown.parts for finding in part.findings]
     judged = [finding for finding in findings if finding.judged]
     if len(judged) < len(findings):
@@ -92,10 +98,13 @@ def summary(shown: Shown) -> Iterator[str]:
             f"{len(findings) - len(judged)} seen and not judged: {shown.mode} mode has no oracle "
             "that predicts what must happen"
         )
-    yield (
-        f"{sum(finding.ok for finding in judged)} of {len(judged)} as expected; "
-        f"lab up in {shown.lab_up_s:.2f} s, {shown.total_s:.1f} s in all"
-    )
+    times = f"lab up in {shown.lab_up_s:.2f} s, {shown.total_s:.1f} s in all"
+    said = f"{sum(finding.ok for finding in judged)} of {len(judged)} as expected"
+    if not findings:
+        said = "nothing was asked: no Service of the manifest has an address"
+    if shown.left_out:
+        yield times
+    yield f"{said}; {shown.left_out or times}"
     for finding in findings:
         if not finding.ok:
             yield f"NOT AS EXPECTED: {finding.check}: {finding.client} asks {finding.asked}"
@@ -116,7 +125,7 @@ def _print_remarks(paper: Paper, finding: Finding) -> None:
 def _findings_table(
     findings: Iterable[Finding], owners: Mapping[str, str], widths: Sequence[int]
 ) -> RichTable:
-    # With a space after each column it is 80 wide. Longer text is folded, never cut.
+    # Longer text is folded, never cut.
     table = RichTable(box=None, padding=(0, 1, 0, 0), header_style="dim")
     for header, width in zip(_HEADERS, widths, strict=True):
         table.add_column(header, width=width, overflow="fold")
@@ -137,11 +146,13 @@ def _verdict(finding: Finding) -> Text:
     return Text("yes", style="green") if finding.ok else Text("NO", style="bold red")
 
 
-def _table(table: Table) -> RichTable:
-    """Return a table with columns as wide as needed; longer text is folded, never cut."""
-    made = RichTable(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for header in table.header:
-        made.add_column(header, overflow="fold")
-    for row in table.rows:
-        made.add_row(*map(Text, row))
-    return made
+def _scaled(widths: Sequence[int], width: int) -> list[int]:
+    """Return the widths of the columns on paper of that width, each with a space behind it.
+
+    The first and the last keep theirs: names of hosts, and a short word.
+    """
+    first, *middle, last = widths
+    room, wanted = width - first - last - len(widths), sum(middle)
+    scaled = [room * each // wanted for each in middle]
+    scaled[-1] += room - sum(scaled)
+    return [first, *scaled, last]

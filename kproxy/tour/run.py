@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from kproxy.api.types import Pod
 from kproxy.controlplane.members import is_ready
+from kproxy.errors import TimedOut
 from kproxy.lab import Lab
+from kproxy.lab.names import host_name
 from kproxy.probe.prober import Prober
 from kproxy.tour import lookups, objects, summary, traffic
 from kproxy.tour.catalog import Example
@@ -23,7 +26,8 @@ def run(lab: Lab, example: Example) -> Iterator[Part]:
     raises.
     """
     lab.apply(example.path)
-    lab.wait_for(lambda: all(map(is_ready, lab.objects(Pod))), timeout_s=_READY_S)
+    with suppress(TimedOut):  # the tables show which are not ready, and the warnings why
+        lab.wait_for(lambda: all(map(is_ready, lab.objects(Pod))), timeout_s=_READY_S)
     yield Part(
         title="What the control plane made of it", tables=objects.tables(lab), notes=_warnings(lab)
     )
@@ -43,8 +47,9 @@ def run(lab: Lab, example: Example) -> Iterator[Part]:
 
 
 def _warnings(lab: Lab) -> list[str]:
-    return [
-        f"Warning: {kind} {name}: {text}"
-        for (kind, _, name), texts in lab.warnings.items()
-        for text in texts
-    ]
+    """Return a sentence for each warning, with all the objects it is about."""
+    about: dict[str, list[str]] = {}
+    for (kind, namespace, name), texts in lab.warnings.items():
+        for text in texts:
+            about.setdefault(text, []).append(f"{kind} {host_name(name, namespace or 'default')}")
+    return [f"Warning: {', '.join(names)}: {text}" for text, names in about.items()]

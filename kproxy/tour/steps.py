@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from kproxy.address import Family
 from kproxy.api.decode import load
 from kproxy.api.types import Deployment, Service
+from kproxy.errors import TimedOut
 from kproxy.lab import Lab
 from kproxy.lab.names import host_name
 from kproxy.probe.prober import Prober
@@ -107,10 +108,14 @@ STEPS: Mapping[str, Step] = {
 
 
 def _once_removed(lab: Lab, prober: Prober, names: set[str], title: str) -> Part:
-    removed = lab.wait_for(
-        lambda: not names & {pod.metadata.name for pod in objects.pods(lab)}, timeout_s=_TIMEOUT_S
-    )
-    problems = [] if removed else [f"still there after {_TIMEOUT_S} s: {', '.join(sorted(names))}"]
+    problems = []
+    try:
+        lab.wait_for(
+            lambda: not names & {pod.metadata.name for pod in objects.pods(lab)},
+            timeout_s=_TIMEOUT_S,
+        )
+    except TimedOut:
+        problems = [f"still there after {_TIMEOUT_S} s: {', '.join(sorted(names))}"]
     return traffic.ask_again(lab, prober, title, problems=problems)
 
 

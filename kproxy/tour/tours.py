@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kproxy.api.decode import load
+from kproxy.api.types import Ingress
 from kproxy.lab import Lab
 from kproxy.tour import catalog, demo
 from kproxy.tour.part import Part, Shown
@@ -35,7 +37,8 @@ def of_all(examples: Path) -> Tour:
     """Return the tour of the cluster of examples/."""
 
     def parts(lab: Lab) -> Iterator[Part]:
-        lab.apply(examples)
+        # An Ingress needs a lab with an ingress.
+        lab.apply(each for each in load([examples]).objects if not isinstance(each, Ingress))
         yield from demo.walk(lab)
 
     def values(shown: Shown) -> Mapping[str, object]:
@@ -67,6 +70,7 @@ def of_manifest(examples: Path, example: catalog.Example) -> Tour:
             "mode": shown.mode,
             "ok": shown.ok,
             "parts": [*map(part_values, shown.parts)],
+            "left_out": shown.left_out,
         }
 
     return Tour(

@@ -36,9 +36,30 @@ def test_a_table_of_80_columns_and_two_files(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "default/web:tcp has no local endpoints" in " ".join(done.stdout.split())
-    assert done.stderr.splitlines()[0] == "measuring: vpc-iptables ..."
+    assert done.stderr.splitlines()[0] == "measuring: tunnel-iptables ..."
     assert "<table>" in page.read_text()
-    ElementTree.parse(picture)
+    shown = " ".join(each.text or "" for each in ElementTree.parse(picture).iter())
+    assert "default/web:tcp has no local endpoints" in shown
+
+
+@pytest.mark.parametrize("width", ["60", "80", "200"])
+def test_pods_that_meet_past_the_proxy(
+    monkeypatch: pytest.MonkeyPatch, width: str, tmp_path: Path
+) -> None:
+    """The networks where they do say why, and only those."""
+    monkeypatch.setenv("COLUMNS", width)
+    picture = tmp_path / "m.svg"
+    networks = ("--network", "vpc", "--network", "eni", "--network", "tunnel")
+    clusterip = ("--service", "clusterip", "--protocol", "TCP")
+    done = matrix(*clusterip, *networks, "--svg", str(picture))
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, (done.stdout + done.stderr).splitlines())) <= int(width)
+    said = " ".join(done.stdout.split())
+    assert said.count("vpc: pods of one node meet on its bridge, past the proxy") == 1
+    assert said.count("eni: pods meet on ports of the VPC") == 1
+    shown = " ".join(each.text or "" for each in ElementTree.parse(picture).iter())
+    for network in ("vpc", "eni", "tunnel"):
+        assert f"{network}, iptables mode" in shown
 
 
 def test_json_has_every_cell_and_its_reason() -> None:

@@ -97,6 +97,15 @@ def test_a_signal_ends_it_with_0_and_the_rules_stay(
     assert "stopped; the rules stay" in web.log
 
 
+def test_a_terminal_that_is_closed_does_not_end_it(
+    place: Place, service: Text, web: Running
+) -> None:
+    web.process.send_signal(signal.SIGHUP)
+    place.write("web.yaml", service("web", "10.96.0.2"))
+    until("the change", lambda: "10.96.0.2" in place.rules())
+    assert web.stop(signal.SIGTERM) == 0
+
+
 def test_after_a_kill_the_next_one_takes_over(place: Place, service: Text, web: Running) -> None:
     web.stop(signal.SIGKILL)
     assert "10.96.0.1" in place.rules()

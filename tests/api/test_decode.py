@@ -23,6 +23,7 @@ from kproxy.api.types import (
     ServiceCIDR,
     ServiceCIDRSpec,
     SessionAffinityConfig,
+    Unread,
 )
 from tests.api.objects import (
     ALL,
@@ -72,7 +73,8 @@ def test_objects_as_kubectl_shows_them() -> None:
     deployment, pod, service = decoded.objects
     assert isinstance(deployment, Deployment)
     assert deployment.spec.template.spec.containers[0].readiness_probe == Probe(
-        http_get=HTTPGetAction(path="/healthz", port="http"), period_seconds=5
+        http_get=HTTPGetAction(path="/healthz", port="http", http_headers=(Unread(),)),
+        period_seconds=5,
     )
     assert isinstance(pod, Pod)
     assert pod.metadata.owner_references == (

@@ -8,7 +8,7 @@ import pytest
 
 from kproxy.api import decode
 from kproxy.api.types import Deployment, RollingUpdateDeployment
-from tests.api.objects import ABSENT, DEPLOYMENT, edited, problems_of, subject
+from tests.api.objects import ABSENT, DEPLOYMENT, edited, problems_of
 from tests.api.test_validation import NOT_A_LABEL_VALUE, RANGE
 
 TEMPLATE = "spec.template"
@@ -165,17 +165,3 @@ def test_defaults() -> None:
     probe = found.spec.template.spec.containers[0].readiness_probe
     assert probe is not None
     assert probe.period_seconds == 10
-
-
-def test_what_is_left_out_is_reported() -> None:
-    manifest = edited(DEPLOYMENT, "spec.minReadySeconds", 5)
-    manifest = edited(manifest, f"{MAIN}.livenessProbe", {"httpGet": {"port": 80}})
-    decoded, name = decode(json.dumps(manifest), "f"), subject(manifest)
-    assert decoded.problems == ()
-    assert decoded.notices == (
-        f"f:1: {name}{MAIN}.livenessProbe: is not supported and left out: nothing is restarted",
-        (
-            f"f:1: {name}spec.minReadySeconds: "
-            "is not supported and left out: a Pod counts as soon as it is ready"
-        ),
-    )

@@ -82,7 +82,7 @@ def test_all_files_are_checked_against_each_other(tmp_path: Path) -> None:
     files = [tmp_path / f"{name}.json" for name in "bac"]
     # Who gets a port or an address that several ask for is a question for a control plane.
     told = f"metadata.name: Service shop/web is defined already, at {tmp_path}/a.json:1"
-    assert load(files).problems == (f"{tmp_path}/c.json:1: {told}",)
+    assert load(files).problems == (f"{tmp_path}/c.json:1: Service shop/web: {told}",)
 
 
 def test_texts_need_no_files() -> None:

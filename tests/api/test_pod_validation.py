@@ -25,7 +25,6 @@ HTTP = {"httpGet": {"port": 8080}}
 TCP = {"tcpSocket": {"port": 8080}}
 EXEC = {"exec": {"command": ["true"]}}
 TOO_MANY = "may not specify more than 1 handler type"
-LEFT_OUT = "is not supported and left out:"
 
 RUNS_HERE = edited(edited(POD, "status", {"phase": "Pending"}), "spec.nodeName", ABSENT)
 RUNS_HERE = edited(edited(RUNS_HERE, PROBE, HTTP), PRE_STOP, {"sleep": {"seconds": 5}})
@@ -216,15 +215,6 @@ VALID: list[tuple[Manifest, str, object]] = [
     (ELSEWHERE, f"{MAIN}.image", ABSENT),
 ]
 
-NOTICES: list[tuple[str, object, str]] = [
-    (f"{MAIN}.livenessProbe", EXEC, f"{LEFT_OUT} nothing is restarted"),
-    (f"{MAIN}.startupProbe", HTTP, f"{LEFT_OUT} readiness is probed from the start"),
-    (f"{MAIN}.lifecycle.postStart", EXEC, f"{LEFT_OUT} containers start as they are"),
-    ("spec.affinity", {"nodeAffinity": {}}, f"{LEFT_OUT} only nodeSelector limits the nodes"),
-    ("spec.topologySpreadConstraints", [{}], f"{LEFT_OUT} Pods are spread over all nodes"),
-    ("spec.readinessGates", [{}], f"{LEFT_OUT} only readiness probes decide"),
-]
-
 
 @pytest.mark.parametrize(("path", "value", "said"), INVALID)
 def test_invalid(path: str, value: object, said: dict[str, str]) -> None:
@@ -236,13 +226,6 @@ def test_invalid(path: str, value: object, said: dict[str, str]) -> None:
 def test_valid(manifest: Manifest, path: str, value: object) -> None:
     decoded = decode(json.dumps(edited(manifest, path, value)), "f")
     assert (decoded.problems, decoded.notices) == ((), ())
-
-
-@pytest.mark.parametrize(("path", "value", "said"), NOTICES)
-def test_what_is_left_out_is_reported(path: str, value: object, said: str) -> None:
-    here = decode(json.dumps(edited(RUNS_HERE, path, value)), "f")
-    assert (here.problems, here.notices) == ((), (f"f:1: {subject(RUNS_HERE)}{path}: {said}",))
-    assert decode(json.dumps(edited(ELSEWHERE, path, value)), "f").notices == ()
 
 
 def test_names_are_unique_and_ports_may_repeat() -> None:

@@ -94,7 +94,10 @@ def test_refused(manifest: Manifest, path: str, value: object, said: str) -> Non
     found = decode(json.dumps(edited(manifest, path, value)), "f.json")
     kind, version = manifest["kind"], manifest["apiVersion"].rpartition("/")[2]
     what = f'{kind} in version "{version}" cannot be handled as a {kind}'
-    assert (found.objects, found.problems) == ((), (f"f.json:1: {subject(manifest)}{what}: {said}",))
+    assert (found.objects, found.problems) == (
+        (),
+        (f"f.json:1: {subject(manifest)}{what}: {said}",),
+    )
 
 
 TYPO = """\
@@ -110,7 +113,8 @@ spec:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "line"), [("", 8), ("- port: x", 7), ("clusterip: 10.0.0.1\n  ports:\n  - port: 80", 6)]
+    ("wrong", "line"),
+    [("", 8), ("- port: x", 7), ("clusterip: 10.0.0.1\n  ports:\n  - port: 80", 6)],
 )
 def test_the_line_of_the_first_one(wrong: str, line: int) -> None:
     text = TYPO if not wrong.startswith("c") else TYPO.replace("ports:\n  - port: 80", wrong)

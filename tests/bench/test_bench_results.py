@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kproxy.bench.results import LatencyResult, LatencySize, SyncResult, SyncSize, p99
-from kproxy.bench.tables import LATENCY_HEADING, SYNC_HEADING, latency_row, sync_row
+from kproxy.bench.tables import LATENCY_HEADING, SYNC_HEADING, latency_row, lines, sync_row
 
 SYNC = SyncResult(
     size=SyncSize(mode="nftables", variant="kube-proxy", services=60_000, endpoints=5, changes=9),
@@ -53,6 +53,16 @@ LATENCY = LatencyResult(
 )
 def test_99th_percentile(values: list[float], expected: float) -> None:
     assert p99(values) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("width", [60, 79, 80, 120])
+def test_narrow_terminals_get_folded_rows(width: int) -> None:
+    for heading, row in ((SYNC_HEADING, sync_row(SYNC)), (LATENCY_HEADING, latency_row(LATENCY))):
+        for text in (heading, row):
+            found = list(lines(text, heading, width))
+            assert max(map(len, found)) <= width
+            assert " ".join(found).split() == text.split()
+            assert len(found) == (1 if width >= 80 else 2)
 
 
 def test_large_figures_fit_the_table() -> None:

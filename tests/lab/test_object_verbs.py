@@ -107,6 +107,12 @@ class IdleKubelet(Kubelet):
     def start(self) -> bool:
         return False
 
+    def open_ports(self, changed: Update) -> None:
+        pass
+
+    def close_ports(self, changed: Update) -> None:
+        pass
+
     def terminate(self) -> bool:
         return False
 

@@ -1,9 +1,11 @@
-"""Boards in each form: nothing is lost, nothing is wider than 80 columns, nothing is injected."""
+"""Boards in each form: nothing is lost, nothing is wider than the paper, nothing is injected."""
 
 from __future__ import annotations
 
 import io
 from xml.etree import ElementTree
+
+import pytest
 
 from kproxy.report.boards import Board, Chapter, Mark, markdown, page, picture, print_chapters
 
@@ -20,7 +22,10 @@ BOARD = Board(
         (("node-same", EVIL), (Mark("timeout 1", "bad"), Mark("-/F", "dim"), None)),
     ),
 )
-CHAPTERS = [Chapter("newest revision", (BOARD,), ("a note of " + "many words " * 20, EVIL))]
+CHAPTERS = [
+    Chapter("newest revision", (BOARD,), ("a note of " + "many words " * 20, EVIL)),
+    Chapter("older revision", (BOARD, BOARD), ("another note",), "a remark"),
+]
 
 
 def printed() -> str:
@@ -29,12 +34,32 @@ def printed() -> str:
     return file.getvalue()
 
 
-def test_a_terminal_shows_all_in_80_columns() -> None:
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_a_terminal_shows_all(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
     text = printed()
-    assert max(map(len, text.splitlines())) <= 80
+    assert max(map(len, text.splitlines())) <= width
     for word in ("newest revision", "NodePort", "ok/ok node", "F/ok eip x", "timeout 1", EVIL):
-        assert word in text
+        assert all(part in text for part in word.split())
     assert " ".join(text.split()).count("many words") == 20
+    assert text.count("container-other") >= 3
+    assert "\na remark\n" in text
+
+
+def test_a_board_that_is_too_wide_is_printed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No word is broken, and each part has the words on the left."""
+    monkeypatch.setenv("COLUMNS", "60")
+    columns = tuple((f"column-{number}", "private") for number in range(6))
+    marks = tuple(Mark(f"timeout {number}", "bad") for number in range(6))
+    board = Board("NodePort", (("who", 22),), columns, ((("process",), marks),))
+    file = io.StringIO()
+    print_chapters([Chapter("vpc", (board,))], "legend", file)
+    text = file.getvalue()
+    assert max(map(len, text.splitlines())) <= 60
+    assert text.count("process") == 2
+    for number in range(6):
+        assert f"column-{number}" in text
+    assert text.count("timeout") == 6
 
 
 def test_markdown_has_a_row_for_each_and_marks_what_is_not_good() -> None:
@@ -47,10 +72,23 @@ def test_markdown_has_a_row_for_each_and_marks_what_is_not_good() -> None:
 
 
 def test_a_page_and_a_picture_quote_what_they_show() -> None:
-    for text in (page(EVIL, CHAPTERS, EVIL), picture(CHAPTERS[0], EVIL)):
+    for text in (page(EVIL, CHAPTERS, EVIL), picture(CHAPTERS, EVIL)):
         assert "<b onload" not in text
         assert "timeout 1" in text
-    ElementTree.fromstring(picture(CHAPTERS[0], "legend"))
+    ElementTree.fromstring(picture(CHAPTERS, "legend"))
+
+
+def test_a_picture_has_all_tables_with_their_notes() -> None:
+    shown = [each.text or "" for each in ElementTree.fromstring(picture(CHAPTERS, "legend")).iter()]
+    for text in ("newest revision", "older revision", "a remark", "1 another note", "legend"):
+        assert text in shown
+    assert shown.count("NodePort") == 3
+    assert " ".join(shown).count("many words") == 20
+
+
+def test_pages_and_markdown_have_remarks() -> None:
+    assert "<p>a remark</p>" in page("title", CHAPTERS, "legend")
+    assert "a remark" in markdown(CHAPTERS, "legend").splitlines()
 
 
 def test_a_page_tells_the_story_of_a_mark() -> None:

@@ -1,9 +1,11 @@
-"""The table fits 80 columns and keeps every character; JSON keeps every field."""
+"""The table fits the terminal and keeps every character; JSON keeps every field."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
+
+import pytest
 
 from kproxy.probe import Finding
 from kproxy.tour.part import Part, Shown
@@ -38,8 +40,14 @@ def printed() -> str:
     return file.getvalue()
 
 
-def test_no_line_is_longer_than_80_columns() -> None:
-    assert max(map(len, printed().splitlines())) <= 80
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_it_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert max(map(len, printed().splitlines())) <= width
+    letters = "".join(printed().split())
+    for finding in PART.findings:
+        assert finding.client in letters
+        assert all(problem.replace(" ", "") in letters for problem in finding.problems)
 
 
 def test_a_plain_row_is_one_line() -> None:
@@ -88,6 +96,22 @@ def test_the_summary_counts_findings_and_names_what_is_wrong() -> None:
         f"  {LONG.problems[0]}",
         "NOT AS EXPECTED: web-1 is ready",
     ]
+
+
+def test_the_summary_ends_with_what_was_left_out() -> None:
+    left_out = "1 thing in the manifest was left out: NetworkPolicy deny"
+    part = Part(title="web", findings=[FINE])
+    shown = Shown(mode="ipvs", parts=[part], lab_up_s=0.4, total_s=4.9, left_out=left_out)
+    assert list(summary(shown)) == [
+        "lab up in 0.40 s, 4.9 s in all",
+        f"1 of 1 as expected; {left_out}",
+    ]
+
+
+def test_a_tour_without_questions_does_not_claim_success() -> None:
+    shown = Shown(mode="ipvs", parts=[Part(title="web")], lab_up_s=0.4, total_s=4.9)
+    (line,) = summary(shown)
+    assert line.startswith("nothing was asked: no Service of the manifest has an address; lab up")
 
 
 def test_what_no_oracle_predicts_is_not_judged() -> None:

@@ -38,9 +38,10 @@ from kproxy.controlplane import service_cidrs
 from kproxy.controlplane.cluster import Cluster
 from kproxy.controlplane.kubectl_apply import merged
 from kproxy.dns.resolv import resolv_conf
-from kproxy.errors import BadInput
+from kproxy.errors import BadInput, TimedOut
 from kproxy.lab.cluster.kubelet import Kubelet
 from kproxy.lab.cluster.pod_handle import PodHandle
+from kproxy.lab.cluster.sight import described, sight
 from kproxy.lab.following import Followers
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.names import host_name
@@ -210,14 +211,19 @@ class ControlPlane:
             return dict(found)
 
     def wait_for(self, comes_true: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until `comes_true` returns true, called after every change; False after the timeout.
+        """Wait until `comes_true` returns true, called after every change. Returns True.
 
-        Raises an error of the thread that happened meanwhile.
+        Raises TimedOut, and an error of the thread that happened meanwhile.
         """
         with self._settled:
             found = self._settled.wait_for(lambda: self._failure or comes_true(), timeout_s)
             self._raise_failure()
-            return bool(found)
+            if not found:
+                seen = sight(self._cluster, self.warnings)
+                raise TimedOut(
+                    "\n".join([f"not true within {timeout_s:g} s: {described(comes_true)}", *seen])
+                )
+            return True
 
     def _merged(self, wanted: KubernetesObject) -> KubernetesObject:
         """Return what an update of `wanted` makes of the stored object; merges only Services."""
@@ -251,8 +257,10 @@ class ControlPlane:
                 continue
             changed = self._cluster.take_changes()
             if changed:
+                self._kubelet.open_ports(changed)
                 for node, its_reports in self._tell(changed).items():
                     reports[node] += its_reports
+                self._kubelet.close_ports(changed)
             elif not self._kubelet.terminate():
                 break
         self._settled.notify_all()

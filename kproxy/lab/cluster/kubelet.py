@@ -23,15 +23,15 @@ from kproxy.dns.resolv import resolv_conf
 from kproxy.errors import BadInput, KproxyError, NamespaceBusy, Unsupported
 from kproxy.lab.cluster.dns import ClusterDns
 from kproxy.lab.cluster.readiness import ReadinessProbes
+from kproxy.lab.cluster.served_ports import asked_for, declared, is_dns_server, names_none
 from kproxy.lab.hosts import LabNode, LabPod
 from kproxy.lab.names import host_name
 from kproxy.lab.pods.runtime import PodRuntime
 from kproxy.lab.publishing import Publisher
-from kproxy.lab.spec import PodSpec, PortSpec
-from kproxy.store import ObjectKey, object_key
+from kproxy.lab.spec import PodSpec
+from kproxy.store import ObjectKey, Update, object_key
 
 _DRAIN_POLL_S = 0.02
-_DNS_IMAGE = "coredns"
 
 
 class _Sandbox(Struct):
@@ -76,6 +76,7 @@ class Kubelet:
         self._sandboxes: dict[str, _Sandbox] = {}
         self._refused: set[ObjectKey] = set()
         self._problems: dict[ObjectKey, str] = {}
+        self._port_problems: dict[ObjectKey, str] = {}
 
     @property
     def problems(self) -> Mapping[ObjectKey, str]:
@@ -85,7 +86,7 @@ class Kubelet:
             for name, sandbox in self._sandboxes.items()
             if sandbox.probe and not sandbox.ready and (text := self._probes.problem(name))
         }
-        return {**failing, **self._problems}
+        return {**failing, **self._port_problems, **self._problems}
 
     @property
     def pods(self) -> dict[str, LabPod]:
@@ -120,6 +121,7 @@ class Kubelet:
                 undo.callback(self._end, [sandbox])
             for pod, sandbox in run:
                 try:
+                    self._set_ports(pod, sandbox, keep=False)
                     self._equip(pod, sandbox)
                     started.append(sandbox)
                 except (BadInput, NamespaceBusy) as error:
@@ -131,6 +133,16 @@ class Kubelet:
             sandbox.ready = answers.get(sandbox.pod.name, sandbox.probe is None)
             self._tell(sandbox)
         return True
+
+    def open_ports(self, changed: Update) -> None:
+        """Let Pods that name no port serve what they are asked for since a change, before any node
+        sends it to them.
+        """
+        self._adapt_ports(changed, keep=True)
+
+    def close_ports(self, changed: Update) -> None:
+        """Let them serve nothing else any more, after every node knows of the change."""
+        self._adapt_ports(changed, keep=False)
 
     def terminate(self) -> bool:
         """Continue to terminate the Pods that are being deleted, which every node's rules reflect.
@@ -219,10 +231,41 @@ class Kubelet:
         if self._publisher and not pod.spec.host_network:
             conf = resolv_conf(self._nameservers, pod.metadata.namespace)
             self._publisher.add({sandbox.pod.name: sandbox.pod.namespace}, conf)
-        if any(map(_is_dns_server, pod.spec.containers)):
+        if any(map(is_dns_server, pod.spec.containers)):
             self._dns.start(sandbox.pod)
         if sandbox.probe:
             self._probes.watch(sandbox.pod, self._nodes[sandbox.pod.node], sandbox.probe)
+
+    def _adapt_ports(self, changed: Update, *, keep: bool) -> None:
+        kinds = {object_key(each)[0] for each in changed.upserts}
+        kinds |= {kind for kind, _, _ in changed.deletes}
+        if kinds & {"Service", "Pod"}:
+            for sandbox in self._sandboxes.values():
+                pod = self._cluster.object(sandbox.key)
+                if isinstance(pod, Pod):
+                    self._set_ports(pod, sandbox, keep=keep)
+
+    def _set_ports(self, pod: Pod, sandbox: _Sandbox, *, keep: bool) -> None:
+        """Let a Pod that names no port serve what it is asked for; with `keep` also what it serves.
+
+        A port that cannot be served here is left out, and `problems` says why.
+        """
+        if not names_none(pod) or not sandbox.accepting:
+            return
+        former = sandbox.pod.spec.ports
+        wanted = asked_for(pod, self._cluster.services_of(pod))
+        wanted = tuple(dict.fromkeys([*former, *wanted])) if keep else wanted
+        self._port_problems.pop(sandbox.key, None)
+        for ports in (wanted, tuple(port for port in wanted if port.protocol != "SCTP")):
+            try:
+                if ports != sandbox.pod.spec.ports:
+                    sandbox.pod = self._runtime.set_ports(sandbox.pod.name, ports)
+                return
+            except Unsupported as error:
+                self._port_problems[sandbox.key] = str(error)
+            except BadInput as error:
+                self._port_problems[sandbox.key] = str(error)
+                return
 
     def _run(self, pods: list[Pod]) -> list[tuple[Pod, _Sandbox]]:
         """Run all pods at once; if that fails, one by one, to find the one that fails."""
@@ -280,6 +323,7 @@ class Kubelet:
                 steps.callback(self._probes.forget, name)
                 del self._sandboxes[name]
                 self._problems.pop(sandbox.key, None)
+                self._port_problems.pop(sandbox.key, None)
 
     def _set_ready(self, sandbox: _Sandbox, ready: bool) -> None:
         if sandbox.ready != ready:
@@ -300,27 +344,13 @@ class Kubelet:
 
 
 def _pod_spec(pod: Pod) -> PodSpec:
-    ports = (
-        port
-        for container in pod.spec.containers
-        if not _is_dns_server(container)  # that one opens its own ports
-        for port in container.ports
-    )
     return PodSpec(
         name=host_name(pod.metadata.name, pod.metadata.namespace),
         labels=pod.metadata.labels,
-        ports=tuple(
-            PortSpec(port=port.container_port, protocol=port.protocol, name=port.name)
-            for port in ports
-        ),
+        ports=declared(pod),
         namespace=pod.metadata.namespace,
         host_network=pod.spec.host_network,
     )
-
-
-def _is_dns_server(container: Container) -> bool:
-    """Tell whether a container is the cluster's DNS, by its image's name (any registry or tag)."""
-    return container.image.rpartition("/")[2].partition(":")[0] == _DNS_IMAGE
 
 
 def _without_sctp(container: Container) -> Container:

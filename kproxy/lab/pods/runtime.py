@@ -7,7 +7,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count, groupby
 from operator import attrgetter
@@ -22,7 +22,7 @@ from kproxy.lab.layout import Layout, PodAddresses
 from kproxy.lab.models import MODELS
 from kproxy.lab.names import RESERVED, ROUTER, free_interface, interface
 from kproxy.lab.pods.server import PodServer
-from kproxy.lab.spec import LabSpec, PodSpec
+from kproxy.lab.spec import LabSpec, PodSpec, PortSpec
 from kproxy.lab.topology.cables import Cable, await_running
 from kproxy.lab.topology.kernel_settings import set_up_kernel
 from kproxy.lab.topology.pods import PodNetwork
@@ -105,6 +105,17 @@ class PodRuntime:
     def open_connections(self, name: str) -> int:
         """Return the number of clients of a pod that have no answer yet."""
         return self._server.open_connections(name)
+
+    def set_ports(self, name: str, ports: tuple[PortSpec, ...]) -> LabPod:
+        """Let a pod serve these ports from now on, and no others; return it with them.
+
+        Raises what `PodServer.set_ports` raises; its ports are as before then.
+        """
+        pod = self._pods[name]
+        changed = replace(pod, spec=replace(pod.spec, ports=ports))
+        self._server.set_ports(changed)
+        self._pods[name] = changed
+        return changed
 
     def set_health(self, name: str, probe: Probe, *, healthy: bool) -> None:
         """Let a pod fail or pass such a probe from now on.

@@ -49,16 +49,22 @@ class PodServer:
         """
         served = _Served(self._reactor, pod)
         with ExitStack() as undo:
-            # A number may have several names.
-            ports = {(each.port, each.protocol): each for each in pod.spec.ports}
             opened = {}
-            for port in () if pod.spec.runs else ports.values():
+            for port in () if pod.spec.runs else _distinct(pod.spec.ports):
                 opened[port] = _open_port(pod, port)
                 for sock in opened[port]:
                     undo.enter_context(sock)
             self._reactor.post(partial(served.open, opened))
             undo.pop_all()
         self._served[pod.name] = served
+
+    def set_ports(self, pod: LabPod) -> None:
+        """Serve the ports that a served pod has now, and no others; connections stay.
+
+        Nothing happens if the pod does not accept connections any more. Raises what `listen`
+        raises; its ports are as before then.
+        """
+        self._reactor.call(partial(self._served[pod.name].set_ports, pod))
 
     def unlisten(self, name: str) -> None:
         """Close all sockets of a pod. Harmless if it is not served."""
@@ -115,6 +121,25 @@ class _Served:
         self._accepting = False
         for port in self._ports:
             self._close_port(port)
+
+    def set_ports(self, pod: LabPod) -> None:
+        """Serve the ports that the pod has now. A port that `set_port` has closed stays closed."""
+        if not self._accepting:
+            return
+        wanted = _distinct(pod.spec.ports)
+        with ExitStack() as undo:
+            opened = {}
+            for port in wanted:
+                if port not in self._ports:
+                    opened[port] = _open_port(pod, port)
+                    for sock in opened[port]:
+                        undo.enter_context(sock)
+            undo.pop_all()
+        self._pod = pod
+        for port in [each for each in self._ports if each not in wanted]:
+            self._close_port(port)
+            del self._ports[port]
+        self.open(opened)
 
     def set_port(self, number: int, *, closed: bool) -> None:
         """Close a TCP port, or open it again."""
@@ -193,6 +218,11 @@ def _reply_to(
     if is_http(bytes(received)):
         return answer_http(bytes(received), answer, formatdate(usegmt=True), failing)
     return _line(answer)
+
+
+def _distinct(ports: Iterable[PortSpec]) -> list[PortSpec]:
+    """Return one of each number and protocol: a number may have several names."""
+    return list({(each.port, each.protocol): each for each in ports}.values())
 
 
 def _open_port(pod: LabPod, port: PortSpec) -> list[socket.socket]:

@@ -1,0 +1,27 @@
+"""Progress and warnings on standard error: standard output is for the result."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+from kproxy.report.width import fitting
+
+
+def say(text: str) -> None:
+    """Print progress, in lines that fit the terminal."""
+    click.echo(fitting(text, sys.stderr), err=True)
+
+
+class _Said(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+def say_warnings() -> None:
+    """Print kproxy's warnings like progress, from now on."""
+    log = logging.getLogger("kproxy")
+    if not any(isinstance(each, _Said) for each in log.handlers):
+        log.addHandler(_Said(level=logging.WARNING))

@@ -1,0 +1,158 @@
+"""Says what a manifest asks for and a lab leaves out: kinds that labs do not have, and fields that
+have no effect in them. Pure.
+
+Only what can change who is reached, from where, or how it is found counts: a ConfigMap is left out
+too, but a container's resources are not worth a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from kproxy.api.decode import Skipped
+from kproxy.api.types import Container, Deployment, Ingress, KubernetesObject, Pod, PodSpec
+from kproxy.lab.pods.nginx_config import INGRESS_CLASSES
+from kproxy.store import ObjectKey
+
+_IMPLIED = frozenset({"Namespace"})  # every namespace exists in a lab
+_KINDS = {
+    **dict.fromkeys(
+        (
+            *("StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"),
+            *("Job", "CronJob", "Rollout"),
+        ),
+        "labs run only Deployments and Pods, so its Pods do not exist",
+    ),
+    **dict.fromkeys(
+        (
+            *("NetworkPolicy", "AdminNetworkPolicy", "BaselineAdminNetworkPolicy"),
+            *("ClusterNetworkPolicy", "CiliumNetworkPolicy", "CiliumClusterwideNetworkPolicy"),
+            *("GlobalNetworkPolicy", "AuthorizationPolicy"),
+        ),
+        "labs enforce no policy: what it denies is delivered",
+    ),
+    **dict.fromkeys(
+        ("HorizontalPodAutoscaler", "VerticalPodAutoscaler"),
+        "labs scale nothing by themselves",
+    ),
+    **dict.fromkeys(
+        (
+            *("Gateway", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"),
+            *("VirtualService", "IngressRoute"),
+        ),
+        "labs have no gateway for it: nothing answers there",
+    ),
+}
+_OTHER_KIND = "labs have no such kind, so it has no effect"
+_POD_FIELDS = (  # attribute, field, the consequence
+    ("affinity", "affinity", "only nodeSelector limits the nodes"),
+    ("topology_spread_constraints", "topologySpreadConstraints", "Pods are spread over all nodes"),
+    ("tolerations", "tolerations", "no Pod gets a node with taints"),
+    ("readiness_gates", "readinessGates", "only readiness probes decide"),
+    ("init_containers", "initContainers", "containers start at once"),
+    ("dns_config", "dnsConfig", "names are resolved by the cluster's DNS"),
+    ("host_aliases", "hostAliases", "these names are unknown"),
+)
+_CONTAINER_FIELDS = (
+    ("liveness_probe", "livenessProbe", "nothing is restarted"),
+    ("startup_probe", "startupProbe", "readiness is probed from the start"),
+)
+_CLUSTER_DNS = (None, "ClusterFirst", "ClusterFirstWithHostNet")
+
+
+class LeftOut(NamedTuple):
+    """A field without effect, with what follows from that; `field` "" is the whole object."""
+
+    field: str
+    outcome: str
+
+    def __str__(self) -> str:
+        if not self.field:
+            return f"left out: {self.outcome}"
+        return f"{self.field} is not supported and left out: {self.outcome}"
+
+    def named(self, key: ObjectKey) -> str:
+        """Return it in few words: `NetworkPolicy deny`, `hostPort of Deployment web`."""
+        kind, _, name = key
+        owner = f"{kind} {name}".rstrip()
+        return f"{self.field.rpartition('.')[2]} of {owner}" if self.field else owner
+
+
+AllLeftOut = Mapping[ObjectKey, tuple[LeftOut, ...]]
+
+
+def lines(found: AllLeftOut) -> Iterator[str]:
+    """Yield a line for each reason, with all objects that it is true of."""
+    objects: dict[str, list[str]] = {}
+    for key, left_out in found.items():
+        for each in left_out:
+            objects.setdefault(str(each), []).append(f"{key[0]} {key[2]}".rstrip())
+    for told, names in objects.items():
+        yield f"{', '.join(names)}: {told}"
+
+
+def in_short(found: AllLeftOut) -> str:
+    """Return `2 things in the manifest were left out: NetworkPolicy deny, ...`; "" if none were."""
+    names = [each.named(key) for key, left_out in found.items() for each in left_out]
+    if not names:
+        return ""
+    count = f"{len(names)} things" if len(names) > 1 else "1 thing"
+    verb = "were" if len(names) > 1 else "was"
+    return f"{count} in the manifest {verb} left out: {', '.join(names)}"
+
+
+def of_kinds(skipped: Iterable[Skipped]) -> dict[ObjectKey, tuple[LeftOut, ...]]:
+    """Return the objects of kinds that labs do not have, by key."""
+    return {
+        (each.kind, each.namespace, each.name): (LeftOut("", _KINDS.get(each.kind, _OTHER_KIND)),)
+        for each in skipped
+        if each.kind not in _IMPLIED
+    }
+
+
+def of_object(obj: KubernetesObject, *, ingress: bool) -> tuple[LeftOut, ...]:
+    """Return what has no effect in an object. `ingress`: whether a pod of the lab runs one."""
+    match obj:
+        case Deployment():
+            return (*_of_pods(obj.spec.template.spec, "spec.template.spec"), *_of_rollout(obj))
+        case Pod() if not obj.status.pod_ips:  # it runs here
+            return tuple(_of_pods(obj.spec, "spec"))
+        case Ingress() if not ingress:
+            told = "no pod of this lab runs an ingress (runs: nginx): nothing answers for it"
+            return (LeftOut("", told),)
+        case Ingress() if obj.spec.ingress_class_name not in INGRESS_CLASSES:
+            return (LeftOut("spec.ingressClassName", "the ingress of a lab serves only nginx"),)
+    return ()
+
+
+def _of_rollout(deployment: Deployment) -> Iterator[LeftOut]:
+    if deployment.spec.min_ready_seconds > 0:
+        yield LeftOut("spec.minReadySeconds", "a Pod counts as soon as it is ready")
+
+
+def _of_pods(spec: PodSpec, path: str) -> Iterator[LeftOut]:
+    for attribute, field, outcome in _POD_FIELDS:
+        if getattr(spec, attribute):
+            yield LeftOut(f"{path}.{field}", outcome)
+    if spec.dns_policy not in _CLUSTER_DNS:
+        yield LeftOut(f"{path}.dnsPolicy", "names are resolved by the cluster's DNS")
+    for i, container in enumerate(spec.containers):
+        place = f"{path}.containers[{i}]"
+        yield from _of_container(container, place, host_network=spec.host_network)
+
+
+def _of_container(container: Container, path: str, *, host_network: bool) -> Iterator[LeftOut]:
+    for attribute, field, outcome in _CONTAINER_FIELDS:
+        if getattr(container, attribute):
+            yield LeftOut(f"{path}.{field}", outcome)
+    if container.lifecycle and container.lifecycle.post_start:
+        yield LeftOut(f"{path}.lifecycle.postStart", "containers start as they are")
+    probe = container.readiness_probe
+    if probe and probe.http_get and probe.http_get.http_headers:
+        yield LeftOut(f"{path}.readinessProbe.httpGet.httpHeaders", "probes send none of them")
+    for i, port in enumerate(container.ports):
+        # On the host network the container's port is the node's.
+        if port.host_port and not host_network:
+            told = f"nothing answers on port {port.host_port} of the node"
+            yield LeftOut(f"{path}.ports[{i}].hostPort", told)

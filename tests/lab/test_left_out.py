@@ -1,0 +1,173 @@
+"""A lab says what it leaves out of a manifest, and only that."""
+
+from __future__ import annotations
+
+import pytest
+
+from kproxy.api import decode
+from kproxy.lab import left_out
+
+POD = """
+apiVersion: v1
+kind: Pod
+metadata: {{name: web}}
+spec: {{{}, containers: [{{name: web, image: web}}]}}
+"""
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec: {{hostNetwork: {}, containers: [{{name: web, image: web, {}}}]}}
+"""
+HOST_PORT = "ports: [{containerPort: 80}, {containerPort: 8080, hostPort: %d}]"
+INGRESS = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: web}}
+spec:
+  {}
+  defaultBackend: {{service: {{name: web, port: {{number: 80}}}}}}
+"""
+PROBE = "httpGet: {port: 80, httpHeaders: [{name: Host, value: web}]}"
+NO_POD = "labs run only Deployments and Pods, so its Pods do not exist"
+NO_POLICY = "labs enforce no policy: what it denies is delivered"
+
+
+def found(manifest: str, *, ingress: bool = False) -> list[str]:
+    decoded = decode(manifest, "f")
+    assert not decoded.problems, decoded.problems
+    (obj,) = decoded.objects
+    return [each.field for each in left_out.of_object(obj, ingress=ingress)]
+
+
+PODS = [  # field, its value, whether it is left out
+    ("affinity", "{nodeAffinity: {}}", True),
+    ("topologySpreadConstraints", "[{}]", True),
+    ("tolerations", "[{operator: Exists}]", True),
+    ("tolerations", "[]", False),
+    ("readinessGates", "[{}]", True),
+    ("initContainers", "[{name: first, image: sh}]", True),
+    ("hostAliases", "[{ip: 192.0.2.1, hostnames: [db]}]", True),
+    ("dnsConfig", "{options: [{name: ndots, value: '1'}]}", True),
+    ("dnsPolicy", "Default", True),
+    ("dnsPolicy", "None", True),
+    ("dnsPolicy", "ClusterFirst", False),
+    ("hostname", "db-0", False),
+    ("nodeSelector", "{zone: east}", False),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "is_left_out"), PODS)
+def test_fields_of_pods(field: str, value: str, is_left_out: bool) -> None:
+    manifest = POD.format(f"{field}: {value}")
+    assert found(manifest) == ([f"spec.{field}"] if is_left_out else [])
+    assert found(f"{manifest}status: {{podIP: 10.244.0.5}}\n") == []  # it runs elsewhere
+
+
+CONTAINERS = [  # fields of a container, on the host network -> what is left out
+    (HOST_PORT % 443, False, "ports[1].hostPort"),
+    (HOST_PORT % 8080, True, ""),
+    ("livenessProbe: {tcpSocket: {port: 80}}", False, "livenessProbe"),
+    ("startupProbe: {exec: {command: [true]}}", False, "startupProbe"),
+    ("lifecycle: {postStart: {exec: {command: [true]}}}", False, "lifecycle.postStart"),
+    ("lifecycle: {preStop: {sleep: {seconds: 1}}}", False, ""),
+    (f"readinessProbe: {{{PROBE}}}", False, "readinessProbe.httpGet.httpHeaders"),
+    ("readinessProbe: {httpGet: {port: 80}}", False, ""),
+]
+
+
+@pytest.mark.parametrize(("fields", "host_network", "field"), CONTAINERS)
+def test_fields_of_containers(fields: str, host_network: bool, field: str) -> None:
+    manifest = DEPLOYMENT.format(str(host_network).lower(), fields)
+    place = "spec.template.spec.containers[0]"
+    assert found(manifest) == ([f"{place}.{field}"] if field else [])
+
+
+def test_a_rollout_counts_pods_as_soon_as_they_are_ready() -> None:
+    manifest = DEPLOYMENT.format("false", "ports: []")
+    manifest = manifest.replace("spec:", "spec:\n  minReadySeconds: 5", 1)
+    assert found(manifest) == ["spec.minReadySeconds"]
+
+
+INGRESSES = [  # field, whether a pod runs an ingress -> what is left out
+    ("", False, [""]),
+    ("", True, []),
+    ("ingressClassName: nginx", True, []),
+    ("ingressClassName: traefik", True, ["spec.ingressClassName"]),
+    ("ingressClassName: traefik", False, [""]),
+]
+
+
+@pytest.mark.parametrize(("field", "ingress", "expected"), INGRESSES)
+def test_ingresses(field: str, ingress: bool, expected: list[str]) -> None:
+    assert found(INGRESS.format(field), ingress=ingress) == expected
+
+
+KINDS = [
+    ("StatefulSet", NO_POD),
+    ("DaemonSet", NO_POD),
+    ("CronJob", NO_POD),
+    ("NetworkPolicy", NO_POLICY),
+    ("CiliumNetworkPolicy", NO_POLICY),
+    ("HTTPRoute", "labs have no gateway for it: nothing answers there"),
+    ("ConfigMap", "labs have no such kind, so it has no effect"),
+    ("FlinkDeployment", "labs have no such kind, so it has no effect"),
+]
+
+
+@pytest.mark.parametrize(("kind", "outcome"), KINDS)
+def test_kinds(kind: str, outcome: str) -> None:
+    manifest = f"{{apiVersion: v1, kind: {kind}, metadata: {{name: db, namespace: prod}}}}"
+    skipped = left_out.of_kinds(decode(manifest, "f").skipped)
+    assert skipped == {(kind, "prod", "db"): (left_out.LeftOut("", outcome),)}
+
+
+def test_every_object_counts_but_namespaces_exist() -> None:
+    decoded = decode(
+        """
+        apiVersion: v1
+        kind: List
+        items:
+        - {apiVersion: v1, kind: Namespace, metadata: {name: prod}}
+        - {apiVersion: v1, kind: Secret, metadata: {name: one}}
+        - {apiVersion: v1, kind: Secret, metadata: {name: two, namespace: prod}}
+        - {apiVersion: v1, kind: Secret, metadata: 3}
+        """,
+        "f",
+    )
+    assert [*left_out.of_kinds(decoded.skipped)] == [
+        ("Secret", "default", "one"),
+        ("Secret", "prod", "two"),
+        ("Secret", "default", ""),
+    ]
+    notices = {each.notice for each in decoded.skipped}
+    assert set(decoded.notices) == notices
+    assert len(notices) == 2
+
+
+def test_words() -> None:
+    field = left_out.LeftOut("spec.containers[0].ports[1].hostPort", "nothing answers")
+    kind = left_out.LeftOut("", NO_POD)
+    everything = {
+        ("Deployment", "default", "web"): (field,),
+        ("StatefulSet", "default", "db"): (kind,),
+        ("DaemonSet", "prod", "log"): (kind,),
+    }
+    assert list(left_out.lines(everything)) == [
+        (
+            "Deployment web: spec.containers[0].ports[1].hostPort is not supported and left out:"
+            " nothing answers"
+        ),
+        f"StatefulSet db, DaemonSet log: left out: {NO_POD}",
+    ]
+    assert left_out.in_short(everything) == (
+        "3 things in the manifest were left out: hostPort of Deployment web, StatefulSet db,"
+        " DaemonSet log"
+    )
+    one = {("NetworkPolicy", "default", "deny"): (kind,)}
+    assert left_out.in_short(one) == ("1 thing in the manifest was left out: NetworkPolicy deny")
+    assert left_out.in_short({}) == ""
