@@ -2,8 +2,8 @@
 
 `decode` and `load` read what users submit to a control plane, as the API server does for kubectl:
 field names and types must be right. What Services and their endpoints say is left as it is; the
-control plane judges it. `decode_texts` and `read` read what is stored, as kube-proxy does: defaults
-are filled in, addresses made canonical, and what a proxy could not use is reported.
+control plane judges it. `decode_texts` and `as_read` return stored objects as kube-proxy reads
+them: defaults are filled in, addresses made canonical, and what a proxy could not use is reported.
 
 Faults of a manifest are not raised: each becomes a text
 `file:line: Kind name: field: problem`. The line is that of the field, or of what is around it if
@@ -151,23 +151,8 @@ def load(paths: Iterable[str | Path], *, stored: bool = False) -> Decoded:
 
 
 def as_read(obj: KubernetesObject) -> KubernetesObject:
-    """Return an object that a control plane has admitted, as kube-proxy reads it."""
+    """Return a stored object, such as a control plane has admitted, as kube-proxy reads it."""
     return _KINDS[type(obj).__name__].check(obj, Report())
-
-
-def read(objects: Iterable[KubernetesObject]) -> Decoded:
-    """Return objects that nothing has admitted, as kube-proxy reads them, and their problems."""
-    found = []
-    for obj in objects:
-        report = Report()
-        kind = type(obj).__name__
-        obj = _KINDS[kind].check(obj, report)
-        found.append(Found(Place(""), report, obj, f"{kind} {obj.metadata.name}"))
-    return Decoded(
-        tuple(each.obj for each in found if each.obj and not each.report.problems),
-        tuple(problem.at("", each.name) for each in found for problem in each.report.problems),
-        tuple(_notices(found)),
-    )
 
 
 def manifest_files(folder: Path) -> list[Path]:

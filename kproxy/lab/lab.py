@@ -48,7 +48,7 @@ class Lab(BuiltLab):
         Raises BadInput; nothing has changed then. Raises what `NodeProxy.sync` raises, after a sync
         of all nodes was tried.
         """
-        wanted, skipped = _objects(objects)
+        wanted, skipped = self._objects(objects)
         reports = self._parts.objects.apply(wanted)
         self._note_left_out(wanted, skipped)
         return reports
@@ -62,7 +62,7 @@ class Lab(BuiltLab):
         skipped: tuple[Skipped, ...] = ()
         given: Iterable[ObjectKey | KubernetesObject]
         if isinstance(objects, str | Path):
-            given, skipped = _objects(objects)
+            given, skipped = self._objects(objects)
         else:
             given = objects
         keys = [each if isinstance(each, tuple) else object_key(each) for each in given]
@@ -73,7 +73,7 @@ class Lab(BuiltLab):
 
     def replace(self, objects: Objects | str | Path) -> SyncReports:
         """Make `objects` all there is besides the lab's own nodes and pods, and sync all nodes."""
-        wanted, skipped = _objects(objects)
+        wanted, skipped = self._objects(objects)
         reports = self._parts.objects.replace(wanted)
         self._left_out.clear()
         self._note_left_out(wanted, skipped)
@@ -143,18 +143,17 @@ class Lab(BuiltLab):
         for line in left_out.lines(new):
             log.warning(line)
 
-
-def _objects(
-    given: Objects | str | Path,
-) -> tuple[tuple[KubernetesObject, ...], tuple[Skipped, ...]]:
-    """Return objects, and those of kinds that labs do not have. Raises BadInput."""
-    if not isinstance(given, str | Path):
-        return tuple(given), ()
-    decoded = load([Path(given)])
-    if decoded.problems:
-        raise BadInput(list(decoded.problems))
-    of_kinds = {each.notice for each in decoded.skipped}  # the lab says it in its own words
-    for notice in decoded.notices:
-        if notice not in of_kinds:
-            log.warning(notice)
-    return decoded.objects, decoded.skipped
+    def _objects(
+        self, given: Objects | str | Path
+    ) -> tuple[tuple[KubernetesObject, ...], tuple[Skipped, ...]]:
+        """Return objects, and those of kinds that labs do not have. Raises BadInput."""
+        if not isinstance(given, str | Path):
+            return tuple(given), ()
+        decoded = load([Path(given)], stored=not self._parts.objects.admits)
+        if decoded.problems:
+            raise BadInput(list(decoded.problems))
+        of_kinds = {each.notice for each in decoded.skipped}  # the lab says it in its own words
+        for notice in decoded.notices:
+            if notice not in of_kinds:
+                log.warning(notice)
+        return decoded.objects, decoded.skipped

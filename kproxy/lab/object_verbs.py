@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NoReturn, Protocol, TypeVar
 
-from kproxy.api.decode import read
+from kproxy.api.decode import as_read
 from kproxy.api.types import Deployment, KubernetesObject
 from kproxy.controlplane.cluster import Cloud
 from kproxy.errors import BadInput
@@ -25,7 +25,12 @@ _T = TypeVar("_T", bound=KubernetesObject)
 
 
 class ObjectVerbs(Protocol):
-    """The verbs, as `Lab` describes them. Each raises BadInput if a lab cannot do it."""
+    """The verbs, as `Lab` describes them. Each raises BadInput if a lab cannot do it.
+
+    `admits` tells whether objects are judged as submitted ones; else they are taken as stored.
+    """
+
+    admits: bool
 
     def apply(self, objects: Iterable[KubernetesObject], /) -> SyncReports: ...
 
@@ -54,6 +59,7 @@ class ObjectVerbs(Protocol):
 class _WithoutControlPlane:
     """The verbs that need a control plane, without one: they are refused."""
 
+    admits = False
     pods: Mapping[str, LabPod] = {}
     warnings: Mapping[ObjectKey, tuple[str, ...]] = {}
 
@@ -98,22 +104,15 @@ class PlainObjects(_WithoutControlPlane):
                 [f"Deployment {each.metadata.name}: this lab cannot run it" for each in workloads],
                 remedy="a lab with a control plane: LabSpec(control_plane=True, ...)",
             )
-        return self._write(Update(upserts=_read(wanted)))
+        return self._write(Update(upserts=tuple(map(as_read, wanted))))
 
     def delete(self, keys: Iterable[ObjectKey]) -> SyncReports:
         return self._write(Update(deletes=tuple(keys)))
 
     def replace(self, objects: Iterable[KubernetesObject]) -> SyncReports:
-        return self._write(self._store.replacement([*self._own, *_read(objects)]))
+        return self._write(self._store.replacement([*self._own, *map(as_read, objects)]))
 
     def _write(self, update: Update) -> SyncReports:
         admitted = self._cloud.admit(update)
         self._store.apply(admitted)
         return self._followers.follow(admitted)
-
-
-def _read(objects: Iterable[KubernetesObject]) -> tuple[KubernetesObject, ...]:
-    found = read(objects)
-    if found.problems:
-        raise BadInput(list(found.problems))
-    return found.objects

@@ -19,6 +19,8 @@ from netns_tests.control_plane.plane_lab import (
 )
 from netns_tests.modes import Mode
 
+BOTH_STATED = "type: NodePort, clusterIP: 10.96.0.5, clusterIPs: [10.96.0.5, 'fd00:10:96::5']"
+
 
 def node_ports(lab: PlaneLab, name: str) -> list[int]:
     return [port.node_port for port in lab.service(name).spec.ports]
@@ -36,7 +38,7 @@ def test_what_is_written_is_honoured(lab: PlaneLab) -> None:
 
 def fixed(name: str, of: str = "web") -> Service:
     """Return a Service that states its addresses and ports."""
-    found = service(name, of=of, more="type: NodePort, clusterIPs: [10.96.0.5, 'fd00:10:96::5']")
+    found = service(name, of=of, more=BOTH_STATED)
     ports = [altered(port, node_port=30003 + i) for i, port in enumerate(found.spec.ports)]
     return altered(found, spec=altered(found.spec, ports=tuple(ports)))
 
@@ -68,10 +70,10 @@ def test_a_service_keeps_what_it_has(lab: PlaneLab) -> None:
     check_served(lab, "web-1")
 
 
-NO_IP = 'failed to allocate a serviceIP for Service "late": range is full'
+NO_ADDRESS = 'failed to allocate a serviceIP for Service "late": range is full'
 EXHAUSTED = [  # fields of the Services, how many there may be, the refusal of one more
-    ("ipFamilies: [IPv4]", 13, NO_IP),
-    ("ipFamilies: [IPv6]", 14, NO_IP),
+    ("ipFamilies: [IPv4]", 13, NO_ADDRESS),
+    ("ipFamilies: [IPv6]", 14, NO_ADDRESS),
     ("type: NodePort", 8, "failed to allocate a nodePort: range is full"),
 ]
 

@@ -62,19 +62,27 @@ REFUSED = {  # the fault -> the manifest; the lab has `web` and its Service
     ),
     'Service "web" is invalid: spec.clusterIPs[0]: Invalid value: ["10.96.0.6"]: may not change'
     " once set": a_service(f"type: NodePort, clusterIP: 10.96.0.6, {PORT}", name="web"),
-    'Deployment "web" is invalid: spec.selector: Invalid value: {"matchLabels":{"app":"shop"}}:'
-    " field is immutable": a_deployment(
+    'Service "bad" is invalid: spec.ports: Required value': a_service("ports: []"),
+    'Service "bad" is invalid: spec.type: Unsupported value: "Best": supported values:'
+    ' "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"': a_service(f"type: Best, {PORT}"),
+    'Deployment.apps "web" is invalid: spec.selector: Invalid value:'
+    ' {"matchLabels":{"app":"shop"}}: field is immutable': a_deployment(
         "selector: {matchLabels: {app: shop}}", labels="{app: shop}"
     ),
     f'Pod "web-1" is invalid: spec.containers[0].ports: {FIXED}': POD,
 }
 TAKEN = "type: NodePort, clusterIP: 10.96.0.5, selector: {app: web}, ports: [{port: 80, "
 IN_USE = a_service(TAKEN + "targetPort: 8080, nodePort: 30001}]", name="web")
+NO_SERVICE = 'Service in version "v1" cannot be handled as a Service: '
+FIELD = "Go struct field ServiceSpec.spec.ports"
 MALFORMED = [
-    (a_service("ports: []", name="worse"), "spec.ports: at least one port is needed"),
     (
-        a_service(f"type: Best, {PORT}"),
-        "spec.type: expected ClusterIP, NodePort, LoadBalancer or ExternalName, got 'Best'",
+        a_service("ports: {}", name="worse"),
+        f"{NO_SERVICE}json: cannot unmarshal object into {FIELD} of type []v1.ServicePort",
+    ),
+    (
+        a_service(f"port: 80, {PORT}"),
+        f'{NO_SERVICE}strict decoding error: unknown field "spec.port"',
     ),
     (
         a_deployment("selector: {matchLabels: {app: shop}}"),

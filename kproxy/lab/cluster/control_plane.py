@@ -67,6 +67,8 @@ class ControlPlane:
     `close`.
     """
 
+    admits = True
+
     def __init__(
         self,
         cluster: Cluster,
