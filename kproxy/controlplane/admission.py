@@ -229,10 +229,12 @@ class _Change:
         """Allocate the stated node ports.
 
         As in the API server, ports of a new Service may share a node port only if they have the
-        same port number. In an update any may; two of one protocol were refused before.
+        same port number. In an update any of different protocols may.
         """
         taken: set[tuple[int, int]] = set()
         for i, port in enumerate(spec.ports):
+            if not new and port.node_port and _own(port) in map(_own, spec.ports[:i]):
+                raise BadInput([f"duplicate nodePort: {{{port.protocol} {port.node_port}}}"])
             number = port.node_port
             key = (number, port.port if new else 0)
             if not number or number in held or key in taken:
@@ -303,6 +305,10 @@ class _Change:
 
     def _free_ports(self, numbers: Iterable[int]) -> None:
         self._finish += [partial(self._ports.release, number) for number in numbers]
+
+
+def _own(port: ServicePort) -> tuple[str, int]:
+    return port.protocol, port.node_port
 
 
 def _addresses(spec: ServiceSpec) -> tuple[str, ...]:

@@ -267,3 +267,12 @@ def test_a_preferred_second_family_is_not_added_because_the_cluster_has_it_now()
     assert cluster.admit(stored, stored) == stored
     required = cluster.admit(service(**REQUIRE), stored)
     assert kinds(required.spec) == ("v4", "v6")
+
+
+def test_an_update_may_not_state_a_node_port_twice_for_one_protocol() -> None:
+    """The API server finds this while it allocates, and calls it no fault of a field."""
+    cluster = allocator()
+    stored = cluster.admit(service(type="NodePort"))
+    ports = [{"name": name, "port": 80 + i, "nodePort": 30090} for i, name in enumerate("ab")]
+    problems = refused(cluster, service(type="NodePort", ports=ports), stored)
+    assert problems == ["duplicate nodePort: {TCP 30090}"]
