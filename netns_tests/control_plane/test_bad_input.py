@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,8 +124,9 @@ def try_malformed(lab: PlaneLab, manifest: Path) -> None:
     manifest.write_text("---".join([GOOD, *(text for text, _ in MALFORMED), POD]))
     with pytest.raises(BadInput) as refused:
         lab.apply(manifest)
-    assert [str(each) for each in refused.value.problems] == [
-        f"{manifest}:{number}: {told}" for number, (_, told) in enumerate(MALFORMED, start=2)
+    places = rf"^{re.escape(str(manifest))}:\d+: (\w+ [^:]+: )?"
+    assert [re.sub(places, "", each) for each in refused.value.problems] == [
+        told for _, told in MALFORMED
     ]
 
 
