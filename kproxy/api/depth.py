@@ -18,9 +18,9 @@ _ONE_KIND = bytes.maketrans(b"[]", b"{}")
 
 def is_deep(text: str) -> bool:
     """Tell whether objects and lists of a JSON text are nested more than MAX_DEPTH levels."""
-    if text.count("{") + text.count("[") <= MAX_DEPTH:
-        return False
-    data = text.encode().replace(rb"\\", b"").replace(rb"\"", b"")
+    data = text.encode()
+    if b"\\" in data:
+        data = data.replace(rb"\\", b"").replace(rb"\"", b"")
     data = data.translate(_ONE_KIND, _DELETED).replace(b'""', b"")
     brackets = _STRING.sub(b"", data)
     for _ in range(MAX_DEPTH):

@@ -21,6 +21,8 @@ RawObject = dict[str, Any] | Raw
 
 _OBJECT_BEGINS = re.compile(r"\s*\{")
 _JSON_POSITION = re.compile(r" \(byte (\d+)\)")
+_BETWEEN = re.compile(rb"[ \t\r\n,]*")  # members of a list
+_TELLING_BYTES = 200  # of a value are enough to find it: looking for megabytes takes long
 _LIST_ITEM = re.compile(r"(items\[\d+\])\.?")
 
 
@@ -150,9 +152,9 @@ def _lines_within(value: Any, items: Raw, members: list[Raw], line: int) -> list
     """Return the line of each member of a list in a raw value that begins on `line`."""
     lines = []
     text = bytes(value)
-    before, at = 0, text.find(bytes(items))
+    before, at = 0, text.find(bytes(items)[:_TELLING_BYTES]) + 1
     for member in members:
-        at = text.find(bytes(member), at)
+        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]  # matches anything
         line += text.count(b"\n", before, at)
         lines.append(line)
         before, at = at, at + len(bytes(member))
