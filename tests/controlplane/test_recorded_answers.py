@@ -35,7 +35,8 @@ def submit(cluster: Cluster, manifest: dict[str, Any]) -> str:
     except BadInput as error:
         (message,) = error.problems
         return message
-    return "".join(found.problems).removeprefix("f.json:1: ")
+    place = f"f.json:1: {manifest['kind']} {manifest['metadata']['name']}: "
+    return "".join(found.problems).removeprefix(place)
 
 
 def only(manifest: dict[str, Any]) -> KubernetesObject:

@@ -72,8 +72,8 @@ CONTAINERS = [  # fields of a container, on the host network -> what is left out
     (HOST_PORT % 443, False, "ports[1].hostPort"),
     (HOST_PORT % 8080, True, ""),
     ("livenessProbe: {tcpSocket: {port: 80}}", False, "livenessProbe"),
-    ("startupProbe: {exec: {command: [true]}}", False, "startupProbe"),
-    ("lifecycle: {postStart: {exec: {command: [true]}}}", False, "lifecycle.postStart"),
+    ("startupProbe: {exec: {command: ['true']}}", False, "startupProbe"),
+    ("lifecycle: {postStart: {exec: {command: ['true']}}}", False, "lifecycle.postStart"),
     ("lifecycle: {preStop: {sleep: {seconds: 1}}}", False, ""),
     (f"readinessProbe: {{{PROBE}}}", False, "readinessProbe.httpGet.httpHeaders"),
     ("readinessProbe: {httpGet: {port: 80}}", False, ""),
@@ -121,7 +121,9 @@ KINDS = [
 
 @pytest.mark.parametrize(("kind", "outcome"), KINDS)
 def test_kinds(kind: str, outcome: str) -> None:
-    manifest = f"{{apiVersion: v1, kind: {kind}, metadata: {{name: db, namespace: prod}}}}"
+    manifest = (
+        f"{{apiVersion: example.com/v1, kind: {kind}, metadata: {{name: db, namespace: prod}}}}"
+    )
     skipped = left_out.of_kinds(decode(manifest, "f").skipped)
     assert skipped == {(kind, "prod", "db"): (left_out.LeftOut("", outcome),)}
 
