@@ -46,6 +46,7 @@ MINIMUM_VERSION = (1, 6, 2)
 _WAIT = "--wait=30"  # seconds for the lock of the legacy variant, which all namespaces share
 _HOOKED = re.compile(r"CHAIN_USER_ADD failed \(File exists\): chain (\S+)")
 _MOST_NAMED = 3  # rules that lead to one chain
+_QUOTED_OR_BLANKS = re.compile(r'("(?:\\.|[^"\\])*")|\s+')
 _HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY", "KUBE-PROXY-CANARY")
 
 
@@ -110,13 +111,16 @@ class Xtables:
         return found
 
     def read(self, table: Table) -> Chains:
-        """Return the same as `save` with single blanks; legacy IPv4 tables without a process."""
+        """Return the same as `save` with single blanks outside quotes; legacy IPv4 tables without a
+        process, unless other programs have written rules there.
+        """
         if self.variant == "legacy" and self.family is Family.IPV4:
-            from kproxy.kernel.legacy_reader import read_table
+            from kproxy.kernel.legacy_reader import ForeignRule, read_table
 
-            return read_table(table)
+            with suppress(ForeignRule):
+                return read_table(table)
         saved = self.save(table)
-        return {chain: [" ".join(rule.split()) for rule in rules] for chain, rules in saved.items()}
+        return {chain: [*map(_single_blanks, rules)] for chain, rules in saved.items()}
 
     def restore(self, pieces: Iterable[str]) -> None:
         """Feed one transaction; what it does not mention stays as it is. Raises KernelRefused."""
@@ -292,15 +296,19 @@ def parse_save(text: str) -> dict[Table, Chains]:
     """Return the chains of each table in the output of iptables-save."""
     tables: dict[str, Chains] = {table: {} for table in TABLES}
     chains: Chains = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):  # not splitlines: comments may have other separators
         if line.startswith("*"):
             chains = tables.setdefault(line[1:], {})
         elif line.startswith(":"):
             chains[line[1:].split(" ", 1)[0]] = []
         elif line.startswith("-A "):
             chain, _, rule = line[3:].partition(" ")  # a rule may be empty
-            chains[chain].append(rule)
+            chains.setdefault(chain, []).append(rule)
     return {table: tables[table] for table in TABLES}
+
+
+def _single_blanks(rule: str) -> str:
+    return _QUOTED_OR_BLANKS.sub(lambda found: found[1] or " ", rule)
 
 
 def _deletions(chains: Iterable[str]) -> Iterator[str]:
