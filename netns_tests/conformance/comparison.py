@@ -32,10 +32,19 @@ DISPATCH_CHAINS = {
 UNORDERED_CHAINS = {"KUBE-IPVS-OUT-FILTER"}
 
 _COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))')
-# Hook priorities that nft has a word for (nft(8)). Until 1.0 it used some of them in some hooks only,
-# as in `-110`, where 1.1 prints `dstnat - 10`.
-_PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
-_PRIORITY = re.compile(rf"(?<= priority )({'|'.join(_PRIORITIES)})(?: ([+-]) (\d+))?(?=;)")
+# Words of nft(8) for the priorities of hooks. Version 1.0 does not use all of them in each hook: it
+# prints `-110` for an output hook where 1.1 prints `dstnat - 10`.
+_PRIORITIES = {
+    "raw": -300,
+    "mangle": -150,
+    "dstnat": -100,
+    "filter": 0,
+    "security": 50,
+    "srcnat": 100,
+}
+_HOOK = re.compile(
+    rf"(type \w+ hook \w+ priority )({'|'.join(_PRIORITIES)})(?: ([+-]) (\d+))?(;.*)"
+)
 _NFT_TABLE = re.compile(r"(table \S+ \S+) \{")
 _NFT_OBJECT = re.compile(r"\t((?:chain|set|map) \S+) \{")
 _NFT_ELEMENTS = re.compile(r"elements = \{(.*)\}")
@@ -125,9 +134,11 @@ def _nft_table(name: str, lines: Iterator[str]) -> State:
 
 def in_one_form(line: str) -> str:
     """Return a line of a chain, map or set in the same words for all versions of nft."""
-    return _PRIORITY.sub(
-        lambda found: str(_PRIORITIES[found[1]] + int(f"{found[2] or ''}{found[3] or 0}")), line
-    )
+    if not (hook := _HOOK.fullmatch(line)):
+        return line
+    start, word, sign, distance, end = hook.groups()
+    priority = _PRIORITIES[word] + int(f"{sign}{distance}" if sign else 0)
+    return f"{start}{priority}{end}"
 
 
 def _nft_object(name: str, lines: Iterator[str]) -> State:
