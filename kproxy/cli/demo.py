@@ -72,7 +72,7 @@ def demo(
     chosen = load(mode)
     options = take(parameters).options(chosen)
     if kernel_choice.is_needed(kernel, chosen):
-        kernel_choice.rerun()
+        kernel_choice.rerun(kernel)
     ok = _show(wanted, mode, options, stays=stays, as_json=as_json)
     _say("the lab is gone")
     if not ok:

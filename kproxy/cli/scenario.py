@@ -96,7 +96,7 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
     mode = _chosen("--mode", mode, found.form.modes)
     network = _chosen("--network", network, found.networks)
     if kernel_choice.is_needed(kernel, load_mode(mode)):
-        kernel_choice.rerun()
+        kernel_choice.rerun(kernel)
     # Imports scapy and rich, a quarter of a second each.
     from kproxy.scenario.report import as_values, print_run
     from kproxy.scenario.run import ScenarioLab

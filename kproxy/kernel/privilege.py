@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 from kproxy.errors import Unsupported
 
+# User-mode Linux is for x86-64 only. Inside, every command is root.
+WITHOUT_ROOT = (
+    "; without root: --kernel uml, or python -m kproxy.kernel.uml COMMAND..., for instance pytest"
+    if platform.machine() == "x86_64"
+    else ""
+)
 _CAP_NET_ADMIN = 12  # linux/capability.h
 
 
@@ -16,5 +23,6 @@ def require_net_admin() -> None:
     if not int(effective.split()[1], 16) & 1 << _CAP_NET_ADMIN:
         raise Unsupported(
             "no privilege to change network rules here: CAP_NET_ADMIN is missing",
-            remedy="run as root (sudo); in a container: --privileged, or --cap-add NET_ADMIN",
+            remedy="run as root (sudo); in a container: --privileged, or --cap-add NET_ADMIN"
+            + WITHOUT_ROOT,
         )

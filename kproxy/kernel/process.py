@@ -77,7 +77,7 @@ def ending_with_us(signal_name: str, parent: int | None = None) -> tuple[str, ..
         if on_uml():  # a process of `starter`
             return prefix
         parent = os.getpid()
-    return (*prefix, "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"', str(parent))
+    return (*prefix, "sh", "-c", '[ "$PPID" = "$1" ] && shift && exec "$@"', "sh", str(parent))
 
 
 def _start(argv: Sequence[str], *, has_input: bool, env: Mapping[str, str]) -> _Process:

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
+from kproxy.kernel.lacking import lacking, require_nf_tables
 from kproxy.kernel.leading import leading_to
 from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute
 from kproxy.kernel.process import run
@@ -43,6 +44,7 @@ class Jump(Struct, frozen=True):
 
 # 1.6.2 added --random-fully and iptables-restore --wait; kube-proxy still has ways around them.
 MINIMUM_VERSION = (1, 6, 2)
+_NO_LEGACY_TABLE = "Table does not exist (do you need to insmod?)"  # not if a privilege is missing
 _WAIT = "--wait=30"  # seconds for the lock of the legacy variant, which all namespaces share
 _HOOKED = re.compile(r"CHAIN_USER_ADD failed \(File exists\): chain (\S+)")
 _MOST_NAMED = 3  # rules that lead to one chain
@@ -68,9 +70,13 @@ class Xtables:
         if version < MINIMUM_VERSION:
             found, wanted = (".".join(map(str, v)) for v in (version, MINIMUM_VERSION))
             raise Unsupported(f"iptables is {found}", remedy=f"install iptables {wanted} or newer")
+        if self.variant == "nft":
+            require_nf_tables(self.family)
         try:
             run([self._command, _WAIT, "-t", "nat", "-S", "POSTROUTING"])
         except KernelRefused as error:
+            if _NO_LEGACY_TABLE in str(error):
+                raise lacking("legacy iptables", self.family) from None
             raise Unsupported(str(error), remedy="run as root, or with --privileged") from None
 
     def has(self, table: Table) -> bool:
