@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
 from kproxy.backend import DEFAULT_MODE, BackendOptions, load, modes, report_faults
 from kproxy.cli import kernel as kernel_choice
-from kproxy.cli.examples import examples
 from kproxy.cli.keeping import keep
 from kproxy.cli.mode_options import mode_options, take
 from kproxy.tour import catalog
@@ -89,6 +89,7 @@ def _show(
     started = time.monotonic()
     # Imports scapy and rich, a quarter of a second each.
     from kproxy.lab import Lab, load_spec
+    from kproxy.lab.examples import examples
     from kproxy.tour import objects, report, tours
     from kproxy.tour.part import Shown
 
@@ -122,7 +123,7 @@ def _show(
 
 def _names() -> str:
     """Return all examples, a line each."""
-    return "\n".join(catalog.listing(catalog.known(examples() / catalog.FOLDER)))
+    return "\n".join(catalog.listing(catalog.known(_folder())))
 
 
 def _find(wanted: str) -> Example:
@@ -130,7 +131,7 @@ def _find(wanted: str) -> Example:
 
     Raises click.BadParameter, with all names.
     """
-    found = catalog.find(examples() / catalog.FOLDER, wanted)
+    found = catalog.find(_folder(), wanted)
     if found is None:
         raise click.BadParameter(
             f"{wanted!r} is neither a manifest nor one of the examples:\n{_names()}",
@@ -142,3 +143,9 @@ def _find(wanted: str) -> Example:
 def _say(text: str) -> None:
     """Print progress to standard error: standard output is for the result."""
     click.echo(text, err=True)
+
+
+def _folder() -> Path:
+    from kproxy.lab.examples import examples  # imports the lab, which `--help` does without
+
+    return examples() / catalog.FOLDER

@@ -11,7 +11,6 @@ import click
 
 from kproxy.backend import load as load_mode
 from kproxy.cli import kernel as kernel_choice
-from kproxy.cli.examples import examples
 from kproxy.errors import BadInput
 
 if TYPE_CHECKING:
@@ -115,6 +114,8 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
 
 
 def _folder() -> Path:
+    from kproxy.lab.examples import examples  # imports the lab, which `--help` does without
+
     return examples() / "scenarios"
 
 

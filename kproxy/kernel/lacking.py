@@ -1,4 +1,4 @@
-"""What a kernel may have been built without: named, with the kernels that have it."""
+"""Errors that name what the kernel was built without, and the kernels that have it."""
 
 from __future__ import annotations
 
