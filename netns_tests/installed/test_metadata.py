@@ -1,4 +1,4 @@
-"""What package indexes and pip show of kproxy is in its wheel."""
+"""The wheel contains what package indexes and `pip show` tell of kproxy."""
 
 from __future__ import annotations
 

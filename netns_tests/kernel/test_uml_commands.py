@@ -94,6 +94,28 @@ def test_a_node_never_leaves_its_kernel_by_itself(tmp_path: Path) -> None:
         assert done.returncode == 1
 
 
+NO_PRIVILEGE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+WITHOUT_ROOT = "without root: --kernel uml, or python -m kproxy.kernel.uml COMMAND..."
+COMMANDS = [
+    ("demo",),
+    ("demo", "--mode=nftables"),
+    ("matrix", "--mode=iptables"),
+    ("scenario", "run", "lb-local-from-same-node"),
+    ("run", f"--manifests={EXAMPLES}", "--once"),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_without_root_the_error_says_what_works(command: tuple[str, ...]) -> None:
+    done = kproxy(*command, before=NO_PRIVILEGE)
+    assert (done.returncode, WITHOUT_ROOT in done.stderr) == (1, True), done.stderr
+
+
+def test_what_works_without_root() -> None:
+    done = kproxy("demo", "--kernel=uml", before=NO_PRIVILEGE)
+    assert done.returncode == 0, done.stderr
+
+
 # What user-mode Linux 7.2 lacks from the start: hidden modules are not loaded again.
 WITHOUT_LEGACY = """
 for each in users used; do
