@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,7 @@ _SECONDS = {
     "services/test_service_types.py": 11,
     "test_sequences.py": 30,
 }
+_OF_TERMINALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 _HERE = Path(__file__).parent
 _LEFT_OUT = pytest.StashKey[frozenset[Path]]()
 # Their rows are asked at once, in one lab.
@@ -108,6 +110,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             f"scripts/ipvs-kernel .venv/bin/python -m pytest '{item.nodeid}'",
             pytrace=False,
         )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_of_programs() -> Iterator[None]:
+    """Programs that tests start take signals as usual, even if whoever started this process ignores
+    them: `nohup` does SIGHUP, and a shell does SIGINT for what it runs in the background.
+
+    A handler instead, because programs do not inherit it.
+    """
+    ignored = [each for each in _OF_TERMINALS if signal.getsignal(each) is signal.SIG_IGN]
+    for each in ignored:
+        signal.signal(each, lambda *_: None)
+    yield
+    for each in ignored:
+        signal.signal(each, signal.SIG_IGN)
 
 
 @pytest.fixture(scope="session", autouse=True)

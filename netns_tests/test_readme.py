@@ -1,61 +1,78 @@
-"""The examples in the README run as they stand there."""
+"""The Python of README and docs runs as it stands there, where kproxy was installed by pip."""
 
 from __future__ import annotations
 
+import os
 import re
-import runpy
 from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["pytester"]
+from netns_tests.installed.conftest import environment, wheel
+from netns_tests.installed.environment import ROOT, Environment
 
-ROOT = Path(__file__).parents[1]
-CONTROL_PLANE_EXAMPLE, PYTEST_EXAMPLE, LAB_EXAMPLE = re.findall(
-    r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
-)
+__all__ = ["environment", "wheel"]
 
 
-def test_the_pytest_example(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    test_file = pytester.makepyfile(PYTEST_EXAMPLE)
-    monkeypatch.chdir(ROOT)
-    # In a process of its own: in this one, pytester would unload what the example imports, and C
-    # extensions that are loaded twice (yaml) return objects of classes that nobody knows any more.
-    pytester.runpytest_subprocess(test_file).assert_outcomes(passed=1)
+def python(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
 
 
-def printed_by(
-    example: str, tmp_path: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> str:
-    script = tmp_path / "example.py"
-    script.write_text(example)
-    patch.chdir(ROOT)
-    runpy.run_path(str(script))
-    return capsys.readouterr().out
+CONTROL_PLANE_EXAMPLE, PYTEST_EXAMPLE, LAB_EXAMPLE = python("README.md")
 
 
-def test_the_lab_example(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    printed = printed_by(LAB_EXAMPLE, tmp_path, monkeypatch, capsys)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return an empty folder, with nothing of the checkout in it."""
+    assert not os.listdir(tmp_path)
+    return tmp_path
+
+
+def printed_by(example: str, environment: Environment, folder: Path) -> str:
+    (folder / "example.py").write_text(example)
+    done = environment.run("python", "example.py", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_pytest_example(environment: Environment, folder: Path) -> None:
+    (folder / "test_mine.py").write_text(PYTEST_EXAMPLE)
+    done = environment.run("pytest", "-q", "test_mine.py", cwd=folder)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
+def test_the_lab_example(environment: Environment, folder: Path) -> None:
+    printed = printed_by(LAB_EXAMPLE, environment, folder)
     assert "web-a 10.244.1.11 fd00:10:244:1::11\n" in printed
 
 
-def test_the_control_plane_example(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    address, answer, *_ = printed_by(
-        CONTROL_PLANE_EXAMPLE, tmp_path, monkeypatch, capsys
-    ).splitlines()
+def test_the_control_plane_example(environment: Environment, folder: Path) -> None:
+    address, answer, *_ = printed_by(CONTROL_PLANE_EXAMPLE, environment, folder).splitlines()
     assert address.startswith("10.96.")
     assert re.search(r'"pod": "web-[12]", "source": "10\.244\.3\.11"', answer)
 
 
-def test_the_example_of_the_control_plane_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    page = (ROOT / "docs/control-plane.md").read_text()
-    (example,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    created, answered, *_ = printed_by(example, tmp_path, monkeypatch, capsys).splitlines()
+def test_the_example_of_the_control_plane_page(environment: Environment, folder: Path) -> None:
+    (example,) = python("docs/control-plane.md")
+    created, answered, *_ = printed_by(example, environment, folder).splitlines()
     assert created.endswith("web-1 web-2")
     assert re.search(r"^\['10\.96\..*\] {\"pod\": \"web-[12]\"", answered)
+
+
+def test_the_example_of_the_page_about_probes(environment: Environment, folder: Path) -> None:
+    (example,) = python("docs/probes.md")
+    printed = printed_by(example, environment, folder).splitlines()
+    assert printed[0].startswith("delivered to web-")
+    assert "answered and saw 10.244.3.12" in printed[1]
+    assert printed[2] == "()"
+
+
+def test_the_example_of_the_page_about_ingress(environment: Environment, folder: Path) -> None:
+    (example,) = python("docs/ingress.md")
+    printed = printed_by(example, environment, folder).splitlines()
+    assert printed[0].endswith("answered with 200 and saw 10.244.1.13, on behalf of 10.244.3.12")
+    assert [line.split("-> ")[1] for line in printed[-2:]] == [
+        "answered with 503",
+        "answered with 404",
+    ]

@@ -62,3 +62,17 @@ install_stopped() {
     fi
     ! command -v systemctl >/dev/null || systemctl --quiet disable "$service" 2>/dev/null || true
 }
+
+# Prints this machine's pip settings that another file system needs, too: index, proxy and time-out, without
+# indexes that are folders here. There $1 is the copy of this machine's `certificates`, if it has any.
+pip_settings() {
+    printf '[global]\n'
+    python3 -m pip config list 2>/dev/null |
+        sed -nE "/='file:/d; s/^[^']*\.(index-url|extra-index-url|trusted-host|proxy|timeout)='(.*)'$/\1 = \2/p"
+    [ ! -e "$(certificates)" ] || printf 'cert = %s\n' "$1"
+}
+
+# Prints the path of the certificates that pip trusts on this machine.
+certificates() {
+    python3 -m pip config get global.cert 2>/dev/null || echo /etc/ssl/certs/ca-certificates.crt
+}

@@ -16,6 +16,7 @@ from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan, ServicePortName
 from kproxy.forwarding.routing import is_loopback
 from kproxy.kernel.addresses import local_addresses
+from kproxy.kernel.lacking import require_nf_tables
 from kproxy.kernel.netlink import Request
 from kproxy.kernel.nftables.listing import table_listing
 from kproxy.kernel.nftables.objects import NEW_RULE, Table
@@ -67,6 +68,7 @@ class NftablesBackend:
     def support(self) -> Support:
         try:
             require_nft()
+            require_nf_tables(self.family)
             self._session.rehearse(rehearsal(self.family))
         except Unsupported as error:
             return Support(False, str(error), error.remedy)

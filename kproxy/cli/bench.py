@@ -122,7 +122,7 @@ def sync(
       kproxy bench sync --services 1000 --variant nft --runs 5 --json
     """
     if kernel_choice.is_needed(kernel, load(mode)):
-        kernel_choice.rerun()
+        kernel_choice.rerun(kernel)
     from kproxy.bench.results import SyncResult, SyncSize
     from kproxy.bench.subject import variants
     from kproxy.bench.tables import SYNC_HEADING, sync_row
@@ -183,7 +183,7 @@ def latency(
       kproxy bench latency --variant legacy --runs 5 --json
     """
     if kernel_choice.is_needed(kernel, load(mode)):
-        kernel_choice.rerun()
+        kernel_choice.rerun(kernel)
     from kproxy.bench.results import LatencyResult, LatencySize
     from kproxy.bench.subject import variants
     from kproxy.bench.tables import LATENCY_HEADING, latency_row
@@ -245,7 +245,7 @@ def control_plane(
       kproxy bench control-plane --mode ipvs --json
     """
     if kernel_choice.is_needed(kernel, load(mode)):
-        kernel_choice.rerun()
+        kernel_choice.rerun(kernel)
     from kproxy.bench.results import ControlPlaneResult, ControlPlaneSize
     from kproxy.bench.subject import variants
     from kproxy.bench.tables import CONTROL_PLANE_HEADING, control_plane_row

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
 from kproxy.backend import DEFAULT_MODE, BackendOptions, load, modes, report_faults
 from kproxy.cli import kernel as kernel_choice
-from kproxy.cli.examples import examples
 from kproxy.cli.interrupts import removing_the_lab
 from kproxy.cli.keeping import keep
 from kproxy.cli.mode_options import mode_options, take
@@ -77,7 +77,7 @@ def demo(
     chosen = load(mode)
     options = take(parameters).options(chosen)
     if kernel_choice.is_needed(kernel, chosen):
-        kernel_choice.rerun()
+        kernel_choice.rerun(kernel)
     say_warnings()
     with removing_the_lab():
         ok = _show(wanted, mode, options, stays=stays, as_json=as_json)
@@ -96,6 +96,7 @@ def _show(
     started = time.monotonic()
     # Imports scapy and rich, a quarter of a second each.
     from kproxy.lab import Lab, load_spec
+    from kproxy.lab.examples import examples
     from kproxy.lab.left_out import in_short
     from kproxy.tour import objects, report, tours
     from kproxy.tour.part import Shown
@@ -136,7 +137,7 @@ def _show(
 
 def _names() -> str:
     """Return all examples, a line each."""
-    return "\n".join(catalog.listing(catalog.known(examples() / catalog.FOLDER)))
+    return "\n".join(catalog.listing(catalog.known(_folder())))
 
 
 def _find(wanted: str) -> Example:
@@ -144,10 +145,16 @@ def _find(wanted: str) -> Example:
 
     Raises click.BadParameter, with all names.
     """
-    found = catalog.find(examples() / catalog.FOLDER, wanted)
+    found = catalog.find(_folder(), wanted)
     if found is None:
         raise click.BadParameter(
             f"{wanted!r} is neither a manifest nor one of the examples:\n{_names()}",
             param_hint="--example",
         )
     return found
+
+
+def _folder() -> Path:
+    from kproxy.lab.examples import examples  # imports the lab, which `--help` does without
+
+    return examples() / catalog.FOLDER

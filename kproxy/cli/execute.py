@@ -193,7 +193,7 @@ def _choose_kernel(request: Request, mode: Mode) -> None:
     lab = request.once and request.netns
     wanted = request.kernel if lab or request.kernel == "uml" else "host"
     if kernel.is_needed(wanted, mode):
-        kernel.rerun([request.netns] if request.netns else [])
+        kernel.rerun(wanted, [request.netns] if request.netns else [])
 
 
 @contextmanager

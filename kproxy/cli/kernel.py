@@ -28,10 +28,11 @@ def is_needed(kernel: str, mode: Mode) -> bool:
     return not on_uml() and (kernel == "uml" or mode.lacks_kernel())
 
 
-def rerun(namespaces: Sequence[str] = ()) -> NoReturn:
+def rerun(kernel: str, namespaces: Sequence[str] = ()) -> NoReturn:
     """Run this command line there and exit with its status. `namespaces` are created there."""
     from kproxy.kernel.uml.command import run_on_uml
 
-    click.echo("kproxy: this kernel has no IPVS; running on user-mode Linux instead", err=True)
+    reason = "this kernel has no IPVS; " if kernel == "auto" else ""
+    click.echo(f"kproxy: {reason}running on user-mode Linux instead", err=True)
     argv = [sys.executable, *sys.orig_argv[1:]]
     sys.exit(run_on_uml(argv, namespaces=namespaces))

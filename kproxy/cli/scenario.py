@@ -12,7 +12,6 @@ import click
 
 from kproxy.backend import load as load_mode
 from kproxy.cli import kernel as kernel_choice
-from kproxy.cli.examples import examples
 from kproxy.cli.interrupts import removing_the_lab
 from kproxy.cli.progress import say, say_warnings
 from kproxy.errors import BadInput
@@ -100,7 +99,7 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
     mode = _chosen("--mode", mode, found.form.modes)
     network = _chosen("--network", network, found.networks)
     if kernel_choice.is_needed(kernel, load_mode(mode)):
-        kernel_choice.rerun()
+        kernel_choice.rerun(kernel)
     # Imports scapy and rich, a quarter of a second each.
     from kproxy.scenario.report import as_values, print_run
     from kproxy.scenario.run import ScenarioLab
@@ -121,6 +120,8 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
 
 
 def _folder() -> Path:
+    from kproxy.lab.examples import examples  # imports the lab, which `--help` does without
+
     return examples() / "scenarios"
 
 

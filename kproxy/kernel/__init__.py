@@ -19,6 +19,7 @@ Network and netfilter
   addresses      addresses of interfaces, and the dummy interface of ipvs mode
   conntrack      tracked connections: list, follow, delete
   xtables        iptables, nft and legacy variant, by its commands
+  lacking        parts that a kernel may have been built without
   legacy_reader  legacy IPv4 tables, read without a process
   nftables       nf_tables over netlink
   ipset          sets of ipset

@@ -10,9 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from kproxy.errors import KproxyError
-from kproxy.kernel.process import run
-
-_ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
+from kproxy.kernel.process import ending_with_us, run
 
 _Request = TypeVar("_Request", bound=Struct)
 _Result = TypeVar("_Result")
@@ -32,9 +30,8 @@ def measure_apart(
     """
     python = [sys.executable, "-m"]
     there = [*python, "kproxy.kernel.uml"] if on_uml else []
-    # It is terminated however this process ends. The signal comes when the thread that started it
-    # ends; that thread waits in `run`.
-    argv = [*_ENDS_WITH_US, *there, *python, module, msgspec.json.encode(request).decode()]
+    # It is terminated however this process ends: this thread waits in `run`.
+    argv = [*ending_with_us("TERM"), *there, *python, module, msgspec.json.encode(request).decode()]
     return msgspec.json.decode(run(argv, timeout_s=timeout_s), type=result)
 
 

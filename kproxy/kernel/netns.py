@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from kproxy.errors import BadInput, KernelRefused, NamespaceBusy, Unsupported
+from kproxy.kernel.privilege import WITHOUT_ROOT
 
 RUN_DIR = Path("/run/netns")
 
@@ -288,6 +289,6 @@ def _failure(what: str) -> Unsupported | KernelRefused:
         return Unsupported(
             message,
             remedy="run as root; in a container with --privileged, "
-            "or with the capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN",
+            "or with the capabilities CAP_NET_ADMIN and CAP_SYS_ADMIN" + WITHOUT_ROOT,
         )
     return KernelRefused(message)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 from kproxy.errors import Unsupported
 
+# User-mode Linux is for x86-64 only. Inside, every command is root.
+WITHOUT_ROOT = (
+    "; without root: --kernel uml, or python -m kproxy.kernel.uml COMMAND..., for instance pytest"
+    if platform.machine() == "x86_64"
+    else ""
+)
 _CAP_NET_ADMIN, _CAP_NET_RAW = 12, 13  # linux/capability.h
 
 
@@ -14,7 +21,8 @@ def require_net_admin() -> None:
     if not _has(_CAP_NET_ADMIN):
         raise Unsupported(
             "no privilege to change network rules here: CAP_NET_ADMIN is missing",
-            remedy="run as root (sudo); in a container: --privileged, or --cap-add NET_ADMIN",
+            remedy="run as root (sudo); in a container: --privileged, or --cap-add NET_ADMIN"
+            + WITHOUT_ROOT,
         )
 
 

@@ -64,6 +64,22 @@ def run(argv: Sequence[str], stdin: str | Iterable[str] = "", *, timeout_s: floa
     return output.decode(errors="replace")
 
 
+def ending_with_us(signal_name: str, parent: int | None = None) -> tuple[str, ...]:
+    """Return what to put before a command that the calling thread starts, so that the kernel sends
+    it that signal when the thread ends. `parent` is the process that starts it, by default the one
+    that does so in `run`, if that is known.
+
+    The command does not start if the parent has ended before the kernel was asked for that. A shell
+    sees to it, which may add variables to the environment.
+    """
+    prefix = ("setpriv", "--pdeathsig", signal_name, "--")
+    if parent is None:
+        if on_uml():  # a process of `starter`
+            return prefix
+        parent = os.getpid()
+    return (*prefix, "sh", "-c", '[ "$PPID" = "$1" ] && shift && exec "$@"', "sh", str(parent))
+
+
 def _start(argv: Sequence[str], *, has_input: bool, env: Mapping[str, str]) -> _Process:
     if on_uml():
         return starter.start(argv, has_input=has_input, env=env)

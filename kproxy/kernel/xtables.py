@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
+from kproxy.kernel.lacking import lacking, require_nf_tables
 from kproxy.kernel.leading import leading_to
 from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute
 from kproxy.kernel.privilege import require_net_raw
@@ -44,9 +45,11 @@ class Jump(Struct, frozen=True):
 
 # 1.6.2 added --random-fully and iptables-restore --wait; kube-proxy still has ways around them.
 MINIMUM_VERSION = (1, 6, 2)
+_NO_LEGACY_TABLE = "Table does not exist (do you need to insmod?)"  # not if a privilege is missing
 _WAIT = "--wait=30"  # seconds for the lock of the legacy variant, which all namespaces share
 _HOOKED = re.compile(r"CHAIN_USER_ADD failed \(File exists\): chain (\S+)")
 _MOST_NAMED = 3  # rules that lead to one chain
+_QUOTED_OR_BLANKS = re.compile(r'("(?:\\.|[^"\\])*")|\s+')
 _HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY", "KUBE-PROXY-CANARY")
 
 
@@ -70,9 +73,13 @@ class Xtables:
             raise Unsupported(f"iptables is {found}", remedy=f"install iptables {wanted} or newer")
         if self.variant == "legacy":  # it says "you must be root", also to root
             require_net_raw()
+        if self.variant == "nft":
+            require_nf_tables(self.family)
         try:
             run([self._command, _WAIT, "-t", "nat", "-S", "POSTROUTING"])
         except KernelRefused as error:
+            if _NO_LEGACY_TABLE in str(error):
+                raise lacking("legacy iptables", self.family) from None
             raise Unsupported(str(error), remedy="run as root, or with --privileged") from None
 
     def has(self, table: Table) -> bool:
@@ -113,13 +120,16 @@ class Xtables:
         return found
 
     def read(self, table: Table) -> Chains:
-        """Return the same as `save` with single blanks; legacy IPv4 tables without a process."""
+        """Return the same as `save` with single blanks outside quotes; legacy IPv4 tables without a
+        process, unless other programs have written rules there.
+        """
         if self.variant == "legacy" and self.family is Family.IPV4:
-            from kproxy.kernel.legacy_reader import read_table
+            from kproxy.kernel.legacy_reader import ForeignRule, read_table
 
-            return read_table(table)
+            with suppress(ForeignRule):
+                return read_table(table)
         saved = self.save(table)
-        return {chain: [" ".join(rule.split()) for rule in rules] for chain, rules in saved.items()}
+        return {chain: [*map(_single_blanks, rules)] for chain, rules in saved.items()}
 
     def restore(self, pieces: Iterable[str]) -> None:
         """Feed one transaction; what it does not mention stays as it is. Raises KernelRefused."""
@@ -295,15 +305,19 @@ def parse_save(text: str) -> dict[Table, Chains]:
     """Return the chains of each table in the output of iptables-save."""
     tables: dict[str, Chains] = {table: {} for table in TABLES}
     chains: Chains = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):  # not splitlines: comments may have other separators
         if line.startswith("*"):
             chains = tables.setdefault(line[1:], {})
         elif line.startswith(":"):
             chains[line[1:].split(" ", 1)[0]] = []
         elif line.startswith("-A "):
             chain, _, rule = line[3:].partition(" ")  # a rule may be empty
-            chains[chain].append(rule)
+            chains.setdefault(chain, []).append(rule)
     return {table: tables[table] for table in TABLES}
+
+
+def _single_blanks(rule: str) -> str:
+    return _QUOTED_OR_BLANKS.sub(lambda found: found[1] or " ", rule)
 
 
 def _deletions(chains: Iterable[str]) -> Iterator[str]:

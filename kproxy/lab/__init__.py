@@ -11,6 +11,7 @@ Nouns: `LabSpec` and its parts describe the lab; a `Lab` is up inside its `with`
 process but published names, which the next lab removes.
 """
 
+from kproxy.lab.examples import example
 from kproxy.lab.hosts import LabClient, LabHost, LabNode, LabPod
 from kproxy.lab.lab import Lab
 from kproxy.lab.objects import service, slices_for
@@ -28,6 +29,7 @@ __all__ = [
     "NodeSpec",
     "PodSpec",
     "PortSpec",
+    "example",
     "load_spec",
     "parse_spec",
     "service",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from ipaddress import ip_network
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +23,7 @@ from kproxy.lab.hosts import LabBalancer, LabClient, LabHost, LabNode, LabPod
 from kproxy.lab.inventory import oracle_network
 from kproxy.lab.left_out import LeftOut
 from kproxy.lab.spec import LabSpec
+from kproxy.lab.spec_file import load_spec
 from kproxy.proxy import NodeProxy
 from kproxy.store import ObjectKey
 
@@ -31,7 +33,7 @@ class BuiltLab:
 
     def __init__(
         self,
-        spec: LabSpec,
+        spec: LabSpec | str | Path,
         mode: str | None = DEFAULT_MODE,
         *,
         config: ProxyConfig | None = None,
@@ -40,7 +42,9 @@ class BuiltLab:
         check_interval_s: float = CHECK_INTERVAL_S,
         drain_s: float = DRAIN_S,
     ) -> None:
-        """Check the spec; the lab is built when the block is entered. Raises BadInput.
+        """Check the spec, or read its file; the lab is built when the block is entered.
+
+        Raises BadInput.
 
         With `mode` None there are no proxies. `publish` makes the namespaces visible to `ip netns`.
         `options` has the mode's own type, such as `IptablesOptions`.
@@ -48,6 +52,8 @@ class BuiltLab:
         `check_interval_s` is the interval of load balancers' health checks, unless a Service asks
         for another. `drain_s` is how long the connections of a removed backend may continue.
         """
+        if not isinstance(spec, LabSpec):
+            spec = load_spec(spec)
         if found := validation.problems(spec):
             raise BadInput(found)
         self.spec = spec

@@ -18,7 +18,7 @@ from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput, Unsupported
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.oracle import predict
-from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec
+from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.outcome import Connection, Observation
 from kproxy.probe import Prober, connect_many, prediction_for
 from kproxy.probe.entrance import checked
@@ -139,8 +139,6 @@ class LabFactory:
         if spec is None:
             spec = _spec(nodes, pods or {}, clients, tuple(ports), routes or {}, families)
             spec = replace(spec, control_plane=control_plane)
-        elif not isinstance(spec, LabSpec):
-            spec = load_spec(spec)
         try:
             lab = self._stack.enter_context(ProbedLab(spec, mode, config=config, options=options))
         except Unsupported as error:

@@ -3,6 +3,8 @@
 Order counts inside a chain. It does not among chains, sets, elements, virtual servers, addresses;
 nor in a dispatch chain between neighbours for different services, as a packet matches one of them;
 nor where all rules do the same to packets of different addresses, and name no service.
+
+Where versions of a tool print the same state in different words, one form counts (`in_one_form`).
 """
 
 from __future__ import annotations
@@ -30,6 +32,19 @@ DISPATCH_CHAINS = {
 UNORDERED_CHAINS = {"KUBE-IPVS-OUT-FILTER"}
 
 _COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))')
+# Words of nft(8) for the priorities of hooks. Version 1.0 does not use all of them in each hook: it
+# prints `-110` for an output hook where 1.1 prints `dstnat - 10`.
+_PRIORITIES = {
+    "raw": -300,
+    "mangle": -150,
+    "dstnat": -100,
+    "filter": 0,
+    "security": 50,
+    "srcnat": 100,
+}
+_HOOK = re.compile(
+    rf"(type \w+ hook \w+ priority )({'|'.join(_PRIORITIES)})(?: ([+-]) (\d+))?(;.*)"
+)
 _NFT_TABLE = re.compile(r"(table \S+ \S+) \{")
 _NFT_OBJECT = re.compile(r"\t((?:chain|set|map) \S+) \{")
 _NFT_ELEMENTS = re.compile(r"elements = \{(.*)\}")
@@ -117,13 +132,22 @@ def _nft_table(name: str, lines: Iterator[str]) -> State:
     return state
 
 
+def in_one_form(line: str) -> str:
+    """Return a line of a chain, map or set in the same words for all versions of nft."""
+    if not (hook := _HOOK.fullmatch(line)):
+        return line
+    start, word, sign, distance, end = hook.groups()
+    priority = _PRIORITIES[word] + int(f"{sign}{distance}" if sign else 0)
+    return f"{start}{priority}{end}"
+
+
 def _nft_object(name: str, lines: Iterator[str]) -> State:
     """Return a chain with its rules in order; a set or map with its head, and each element."""
     body: list[str] = []
     for line in lines:
         if line == "\t}":
             break
-        body.append(line.strip())
+        body.append(in_one_form(line.strip()))
     elements = _NFT_ELEMENTS.search(" ".join(body))
     if not elements:
         return {name: tuple(body)}

@@ -88,6 +88,31 @@ def test_order_of_nft_elements_and_chains_does_not_count() -> None:
     assert first != NFTABLES
 
 
+HOOK = "table ip kube-proxy {{\n\tchain c {{\n\t\ttype {}; policy accept;\n\t}}\n}}"
+PRIORITIES = [  # a number, as nft 1.0.6 prints it, as nft 1.1.3 does
+    ("filter hook prerouting", -110, "dstnat - 10", "dstnat - 10"),
+    ("filter hook output", -110, "-110", "dstnat - 10"),
+    ("filter hook output", -90, "-90", "dstnat + 10"),
+    ("nat hook output", -100, "-100", "dstnat"),
+    ("nat hook postrouting", 100, "srcnat", "srcnat"),
+    ("filter hook input", 100, "100", "srcnat"),
+    ("filter hook input", 0, "filter", "filter"),
+    ("filter hook forward", 40, "security - 10", "security - 10"),
+    ("filter hook output", -160, "mangle - 10", "mangle - 10"),
+    ("filter hook prerouting", -310, "raw - 10", "raw - 10"),
+]
+
+
+@pytest.mark.parametrize(("hook", "number", "old", "new"), PRIORITIES)
+def test_priorities_are_compared_as_numbers(hook: str, number: int, old: str, new: str) -> None:
+    def listing(priority: object) -> str:
+        return HOOK.format(f"{hook} priority {priority}")
+
+    assert differences(listing(old), listing(new)) == []
+    assert differences(listing(number), listing(new)) == []
+    assert differences(listing(number + 1), listing(new))
+
+
 def test_a_setting_the_recording_kernel_did_not_have_may_have_any_value() -> None:
     missing = "## sysctl\nnet/ipv4/vs/conntrack = \n"
     present = "## sysctl\nnet/ipv4/vs/conntrack = 0\n"

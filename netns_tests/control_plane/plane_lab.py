@@ -35,6 +35,7 @@ from kproxy.probe import connect_many
 from kproxy.store import ObjectKey, object_key
 from kproxy.testing import Expectation, ProbedLab, delivered
 from netns_tests.conformance.comparison import State, parse
+from netns_tests.descriptors import open_descriptors
 from netns_tests.modes import Mode
 
 V4, V6 = Family.IPV4, Family.IPV6
@@ -255,7 +256,7 @@ def _states(lab: PlaneLab) -> dict[str, State]:
 def namespaces() -> list[str]:
     """Return all network namespaces that this process holds."""
     found = []
-    for number in os.listdir("/proc/self/fd"):
+    for number in open_descriptors():
         with suppress(OSError):  # the one of the folder is closed by now
             link = os.readlink(f"/proc/self/fd/{number}")
             found += [link] if link.startswith("net:") else []

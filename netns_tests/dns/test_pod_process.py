@@ -20,6 +20,7 @@ from kproxy.errors import BadInput, KernelRefused
 from kproxy.kernel.process import run
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec
 from kproxy.lab.pods.process import resolve, run_in_pod
+from netns_tests.descriptors import open_descriptors
 
 CONF = "nameserver 192.0.2.1\n"
 SPEC = LabSpec(
@@ -51,13 +52,16 @@ def said(lab: Lab, *command: str, pod: str = "web-1") -> str:
 
 
 def machine() -> dict[str, object]:
-    files = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/proc/self/mountinfo")
+    files = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf")
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     return {
+        # Other processes publish namespaces, and remove them, as it pleases them.
+        "mounts": [line for line in mounts if not line.split()[4].startswith("/run/netns")],
         **{path: Path(path).read_text() for path in files},
         "name": os.uname().nodename,
         "interfaces": sorted(os.listdir("/sys/class/net")),
         "threads": {each.name for each in threading.enumerate()},
-        "descriptors": sorted(os.listdir("/proc/self/fd")),
+        "descriptors": open_descriptors(),
         "temporary": not any(Path("/tmp", name).exists() for name in ("resolv.conf", "hosts")),
     }
 

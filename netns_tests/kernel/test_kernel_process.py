@@ -15,7 +15,8 @@ import pytest
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel import process
 from kproxy.kernel.netns import Namespace
-from kproxy.kernel.process import run
+from kproxy.kernel.process import ending_with_us, run
+from netns_tests.descriptors import open_descriptors
 
 LINES = 30_000
 PATIENCE_S = 10
@@ -135,11 +136,11 @@ def test_several_threads_at_once() -> None:
 
 
 def test_descriptors_are_not_left_open() -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     run(["true"])
     with pytest.raises(KernelRefused):
         run(["false"], "x")
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
 
 
 def test_a_process_with_many_descriptors() -> None:
@@ -183,3 +184,27 @@ def test_nothing_outlives_us(tmp_path: Path, small: bool) -> None:
     for end in ends:
         assert select.select([end], [], [], PATIENCE_S)[0]
         os.close(end)
+
+
+AT_ONCE = """
+import os, signal, subprocess
+from kproxy.kernel.process import ending_with_us
+subprocess.Popen([*ending_with_us("KILL", os.getpid()), "sleep", "600"])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_program_ends_with_a_parent_that_is_killed_at_once() -> None:
+    """The parent may have ended before the program could ask the kernel for a signal."""
+    for _ in range(10):
+        reads, writes = os.pipe()  # it ends when no process holds it any more
+        subprocess.run([sys.executable, "-c", AT_ONCE], pass_fds=[writes], check=False, timeout=60)
+        os.close(writes)
+        assert select.select([reads], [], [], PATIENCE_S)[0]
+        os.close(reads)
+
+
+def test_a_program_does_not_start_without_its_parent() -> None:
+    ours, others = (ending_with_us("KILL", pid) for pid in (os.getpid(), os.getppid()))
+    assert subprocess.run([*ours, "echo", "a b"], capture_output=True).stdout == b"a b\n"
+    assert subprocess.run([*others, "echo", "a b"], capture_output=True).stdout == b""

@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from kproxy.kernel.uml import xstate
+
 WITH_AMX = """
 import sys
 from kproxy.kernel.uml import command, xstate
-xstate.has_amx = lambda: True
+xstate.is_needed = lambda program: True
 command.main()
 """
 LAUNCHER = (sys.executable, "-c", WITH_AMX, "--kernel", "uml")
@@ -30,6 +34,13 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 print(len(found), all(found))
 """
+
+VERSIONS = [("6.1.176", True), ("6.12.113\n", True), ("6.13", False), ("6.13.1", False)]
+
+
+@pytest.mark.parametrize(("version", "old"), [*VERSIONS, ("7.2.7\n", False), ("10.0", False)])
+def test_versions_that_need_it(version: str, old: bool) -> None:
+    assert xstate.is_old(version) is old
 
 
 def test_wide_registers_are_kept() -> None:

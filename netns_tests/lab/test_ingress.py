@@ -40,6 +40,7 @@ from kproxy.lab import Lab, LabPod, LabSpec, NodeSpec, PodSpec, PortSpec, load_s
 from kproxy.lab.pods import nginx
 from kproxy.outcome import Connection
 from kproxy.probe.http import Fetched, HttpRequest, fetch, fetch_many
+from netns_tests.descriptors import open_descriptors
 from netns_tests.modes import Mode
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -351,19 +352,19 @@ def all_end(descriptors: list[int], within_s: float) -> bool:
 
 
 def test_nothing_is_left_when_the_lab_ends() -> None:
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     with ExitStack() as stack:
         with Lab(SMALL, mode=None) as lab:
             running = stack.enter_context(watched(processes(lab.pods["front"].namespace.inode)))
             assert len(running) == 3  # keeper, master, worker
             assert not any(select.select(running, [], [], 0)[0])
         assert all_end(running, 0)
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() == before
 
 
 def test_nothing_is_left_after_an_error_during_bring_up(monkeypatch: pytest.MonkeyPatch) -> None:
     lab = Lab(SMALL, mode=None)
-    before = os.listdir("/proc/self/fd")
+    before = open_descriptors()
     with ExitStack() as stack:
         running: list[int] = []
 
@@ -377,7 +378,7 @@ def test_nothing_is_left_after_an_error_during_bring_up(monkeypatch: pytest.Monk
             pass
         assert running
         assert all_end(running, 0)
-    assert os.listdir("/proc/self/fd") == before
+    assert open_descriptors() == before
 
 
 CHILD = """

@@ -1,6 +1,5 @@
 """A lab changes only its own namespaces, and nothing of it is left."""
 
-import gc
 import json
 import os
 import select
@@ -22,6 +21,7 @@ from kproxy.kernel.process import run
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, leftovers
 from kproxy.lab.leftovers import RECORDS
 from kproxy.lab.spec import BalancerSpec, EdgeSpec
+from netns_tests.descriptors import open_descriptors
 
 # They count or describe what the kernel has done, or change with time; none is a setting.
 UNSTABLE = {"nf_conntrack_count", "fdb-count", "random"}
@@ -41,7 +41,7 @@ def spec(name: str, network: str = "routed", edge: EdgeSpec | None = None) -> La
 
 @pytest.fixture
 def name() -> str:
-    return f"t{os.getpid()}"
+    return f"t{os.getpid()}x"  # not the beginning of the name of another process's labs
 
 
 def machine(name: str) -> dict[str, object]:
@@ -49,7 +49,6 @@ def machine(name: str) -> dict[str, object]:
 
     From shared folders, only entries with `name` or of this process: other processes may use them.
     """
-    gc.collect()  # garbage of earlier tests may hold descriptors
     rules = [
         "iptables-legacy-save",
         "ip6tables-legacy-save",
@@ -71,7 +70,7 @@ def machine(name: str) -> dict[str, object]:
             line for line in Path("/proc/self/mounts").read_text().splitlines() if name in line
         ],
         "threads": sorted(os.listdir("/proc/self/task")),
-        "descriptors": sorted(os.listdir("/proc/self/fd")),
+        "descriptors": open_descriptors(),
     }
 
 

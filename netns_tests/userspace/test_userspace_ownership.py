@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import resource
 import signal
 import socket
@@ -22,6 +21,7 @@ from kproxy.backend import Delta, NodeSettings, Plan
 from kproxy.errors import KernelRefused
 from kproxy.kernel.process import run
 from kproxy.testing.node import new_node
+from netns_tests.descriptors import open_descriptors
 from netns_tests.run.running import Place, until
 from tests.forwarding.plans import Web, service_plan
 from tests.forwarding.plans import settings as settings_of
@@ -263,25 +263,21 @@ def test_without_descriptors_clients_wait(
 
 @pytest.mark.parametrize("synced", [False, True])
 def test_close_leaves_no_thread_and_no_descriptor(backend: UserspaceBackend, synced: bool) -> None:
-    threads, files = threading.enumerate(), open_files()
+    threads, files = threading.enumerate(), open_descriptors()
     if synced:
         backend.sync(plan(WEB), FULL)
         with closing(socket.create_connection(("10.96.0.10", 80))):
-            until("the client is accepted", lambda: len(open_files() - files) > 7)
+            until("the client is accepted", lambda: len(open_descriptors() - files) > 7)
         assert len(threading.enumerate()) == len(threads) + 1
     backend.close()
     backend.close()
     assert threading.enumerate() == threads
-    assert open_files() == files
+    assert open_descriptors() == files
     assert addresses() == {*OTHERS} | (WEB_ADDRESSES if synced else set())
     fresh = UserspaceBackend(Family.IPV4, UserspaceOptions())
     fresh.cleanup()
     fresh.close()
     assert addresses() == {*OTHERS}
-
-
-def open_files() -> set[str]:
-    return {*os.listdir("/proc/self/fd")}
 
 
 def test_what_a_killed_process_leaves_is_taken_over_or_removed(place: Place) -> None:

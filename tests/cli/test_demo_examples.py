@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from kproxy.cli.demo import demo
-from kproxy.cli.examples import examples
+from kproxy.lab.examples import examples
 from kproxy.tour import catalog
 
 NAMES = [each.name for each in catalog.known(examples() / catalog.FOLDER)]

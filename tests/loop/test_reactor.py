@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -152,6 +153,8 @@ def test_no_descriptor_is_left(reactor: Reactor, tmp_path: Path) -> None:
 
 @contextmanager
 def descriptors_stay() -> Iterator[None]:
+    gc.collect()
     before = os.listdir("/proc/self/fd")
     yield
+    gc.collect()
     assert os.listdir("/proc/self/fd") == before

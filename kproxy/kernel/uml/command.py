@@ -87,7 +87,7 @@ def _booting(program: str, memory_mib: int) -> Iterator[Guest]:
         (reads, to_guest), (from_guest, writes), (console, says) = pipe(), pipe(), pipe()
         inherited = [reads, writes]
         environment = {**os.environ, "TMPDIR": _place_for(memory_mib)}
-        if xstate.has_amx():
+        if xstate.is_needed(program):
             library = xstate.library()
             stack.callback(os.close, library)
             inherited.append(library)

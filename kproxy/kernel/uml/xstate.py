@@ -10,6 +10,7 @@ Source: seen with 6.1.176 and 6.12.113 on a Xeon with AMX; Linux, arch/x86/kerne
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -19,9 +20,15 @@ from kproxy.kernel.process import run
 _SOURCE = Path(__file__).with_suffix(".c")
 
 
-def has_amx() -> bool:
+def is_needed(program: str) -> bool:
+    """Tell whether this user-mode Linux does not run on this processor by itself."""
     first, _, _ = Path("/proc/cpuinfo").read_text().partition("\n\n")
-    return "amx_tile" in first.split()
+    return "amx_tile" in first.split() and is_old(run([program, "--version"]))
+
+
+def is_old(version: str) -> bool:
+    """Tell whether a user-mode Linux of that version keeps only some registers: before 6.13."""
+    return tuple(map(int, re.findall(r"\d+", version)[:2])) < (6, 13)
 
 
 def library() -> int:

@@ -25,10 +25,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def main() -> None:
     if _libc.unshare(_CLONE_NEWPID):
         sys.exit(f"cannot make a process namespace: {os.strerror(ctypes.get_errno())}")
+    keeper = os.pidfd_open(os.getpid())
     program = os.fork()
     if not program:
         # The signal is sent when the thread that forked ends, and this process has no other.
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if select.select([keeper], [], [], 0)[0]:  # it had ended before
+            os._exit(1)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.execv(sys.argv[1], sys.argv[1:])
     os.closerange(3, 1 << 20)  # only the program needs the sockets

@@ -31,17 +31,15 @@ from subprocess import CompletedProcess, Popen
 
 from kproxy.address import Family
 from kproxy.errors import BadInput, KernelRefused, Unsupported
+from kproxy.kernel.process import ending_with_us
 from kproxy.lab.hosts import LabPod
 
 _CLONE_NEWNS, _CLONE_NEWUTS = 0x00020000, 0x04000000  # linux/sched.h
 _MS_BIND, _MS_REC, _MS_SLAVE, _MNT_DETACH = 0x1000, 0x4000, 0x80000, 2  # linux/mount.h
 
-# setpriv executes unshare, which is killed when the thread that started it ends. The program is the
-# first of its process namespace: it is killed when unshare ends, and with it all others there.
-_CONTAINED = (
-    *("setpriv", "--pdeathsig", "KILL", "--"),
-    *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--"),
-)
+# The program is the first of its process namespace: it is killed when unshare ends, and with it all
+# others there.
+_CONTAINED = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _STAGE = Path("/tmp")  # any folder that every machine has; covered for a moment only
 _HOSTNAME_MAX = 63
@@ -152,14 +150,16 @@ def _start_and_stay(
         socket.sethostname(hostname(pod))
         with pod.namespace.entered():
             _mount("sysfs", Path("/sys"), kind="sysfs")
+            environment = _environment(pod)
+            only = ("env", "-i", *(f"{name}={value}" for name, value in environment.items()))
             process = Popen(
-                [*_CONTAINED, *command],
+                [*ending_with_us("KILL", os.getpid()), *only, *_CONTAINED, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
                 errors="replace",
-                env=_environment(pod),
+                env=environment,
             )
     except BaseException as error:
         started.set_exception(error)
