@@ -9,7 +9,7 @@ from kproxy.api.types import KubernetesObject
 from kproxy.forwarding.network import Packet
 from kproxy.probe import connect_many
 from kproxy.testing import delivered, refused
-from netns_tests.control_plane.plane_lab import PlaneLab, connection, objects, traffic
+from netns_tests.control_plane.plane_lab import PlaneLab, connection, deployment, objects, traffic
 
 V4 = Family.IPV4
 # As `kubectl create deployment` and `kubectl create service` write them, with status and all.
@@ -120,6 +120,25 @@ def test_a_named_port_that_no_pod_has_is_no_endpoint(bare_lab: PlaneLab) -> None
     lab.apply([*created(), exposed("[{port: 80, targetPort: http}]")])
     (told,) = lab.warnings["Service", "default", "web"]
     assert told == "spec.ports[0].targetPort: no selected Pod has a port named 'http' (TCP)"
+
+
+TARGETS = [  # the Service's port, its protocol -> what is said
+    ("{port: 80, targetPort: 9090}", "9090/TCP"),
+    ("{port: 80}", "80/TCP"),
+    ("{port: 53, targetPort: 9999, protocol: UDP}", "9999/UDP"),
+    ("{port: 80, targetPort: 8080}", ""),
+]
+
+
+@pytest.mark.parametrize(("port", "said"), TARGETS)
+def test_a_target_port_that_no_pod_names(bare_lab: PlaneLab, port: str, said: str) -> None:
+    lab = bare_lab
+    lab.apply([deployment(replicas=1), exposed(f"[{port}]")])
+    told = lab.warnings.get(("Service", "default", "web"), ())
+    names = f"no selected Pod names {said}, so connections are refused; they name 8080/TCP"
+    assert [names in each for each in told] == ([True] if said else [])
+    lab.scale("web", 0)
+    assert lab.warnings[("Service", "default", "web")] == ("spec.selector matches no Pod",)
 
 
 def test_a_port_of_the_node_that_is_taken(bare_lab: PlaneLab) -> None:

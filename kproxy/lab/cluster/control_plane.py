@@ -41,10 +41,12 @@ from kproxy.dns.resolv import resolv_conf
 from kproxy.errors import BadInput, TimedOut
 from kproxy.lab.cluster.kubelet import Kubelet
 from kproxy.lab.cluster.pod_handle import PodHandle
+from kproxy.lab.cluster.served_ports import unserved
 from kproxy.lab.cluster.sight import described, sight
 from kproxy.lab.following import Followers
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.names import host_name
+from kproxy.lab.objects import selected
 from kproxy.lab.proxies import SyncReports
 from kproxy.store import ObjectKey, Update, object_key
 
@@ -210,6 +212,10 @@ class ControlPlane:
             found = defaultdict(tuple[str, ...], self._cluster.warnings)
             for key, text in self._kubelet.problems.items():
                 found[key] += (text,)
+            running = self.pods.values()
+            for service in self._cluster.objects(Service):
+                if told := tuple(unserved(service, selected(service, running))):
+                    found[object_key(service)] += told
             return dict(found)
 
     def wait_for(self, comes_true: Callable[[], bool], timeout_s: float) -> bool:

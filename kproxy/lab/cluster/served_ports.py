@@ -12,6 +12,7 @@ from typing import cast
 
 from kproxy.api.types import Container, Pod, Protocol, Service
 from kproxy.controlplane import members
+from kproxy.lab.hosts import LabPod
 from kproxy.lab.spec import PortSpec
 
 DEFAULT = PortSpec(port=80)
@@ -52,6 +53,26 @@ def asked_for(pod: Pod, services: Iterable[Service]) -> tuple[PortSpec, ...]:
     if not targets and not pod.spec.host_network:
         targets = [DEFAULT]
     return tuple(dict.fromkeys([*targets, *_probed(pod)]))
+
+
+def unserved(service: Service, pods: Iterable[LabPod]) -> Iterator[str]:
+    """Yield a warning for each target port that is none of those that the selected pods name.
+
+    A program may listen there all the same in a cluster; in a lab it does not.
+    """
+    served = {(each.port, each.protocol) for pod in pods for each in pod.spec.ports}
+    if not served or not members.has_controller(service):
+        return
+    named = ", ".join(f"{number}/{protocol}" for number, protocol in sorted(served))
+    for i, port in enumerate(service.spec.ports):
+        number = port.port if not port.target_port else port.target_port
+        # Without SCTP in the kernel such ports are not served, which has a warning of its own.
+        known = isinstance(number, str) or port.protocol == "SCTP"
+        if not known and (number, port.protocol) not in served:
+            yield (
+                f"spec.ports[{i}].targetPort: no selected Pod names {number}/{port.protocol}, "
+                f"so connections are refused; they name {named}"
+            )
 
 
 def _targets(pod: Pod, services: Iterable[Service]) -> Iterator[PortSpec]:
