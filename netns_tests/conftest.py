@@ -127,6 +127,15 @@ def _signals_of_programs() -> Iterator[None]:
         signal.signal(each, signal.SIG_IGN)
 
 
+@pytest.fixture(autouse=True)
+def _no_width_for_programs() -> None:
+    """Programs that tests start see no COLUMNS that only the C library knows: readline sets it to
+    80 when it is imported, and kproxy would break lines at that width.
+    """
+    if "COLUMNS" not in os.environ:
+        os.unsetenv("COLUMNS")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_xtables_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A lock for the iptables commands of this process: the usual one is the whole machine's.

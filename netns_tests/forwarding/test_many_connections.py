@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -24,6 +25,7 @@ from kproxy.probe import affinity, affinity_expiry, connect_many, distribution
 from kproxy.testing import LabFactory, ProbedLab
 from netns_tests.forwarding.survey import BOTH, PROTOCOLS
 from netns_tests.modes import MODES, PACKET_FILTERS, USERSPACE, Mode
+from netns_tests.run.running import until
 
 PODS = tuple(f"pod-{number}" for number in range(1, 13))
 CLIENTS = tuple(f"outside-{number}" for number in range(1, 9))
@@ -34,6 +36,7 @@ WEB, STICKY, FORGETFUL, CHANGING, EVERYWHERE = 20, 21, 22, 23, 24
 SAME_POD = (25, 26, 27, 28)
 FORGOTTEN_AFTER_S = 1
 DEADLINE_S = 5
+ESTABLISHED = "01"  # include/net/tcp_states.h
 
 
 def build_lab(factory: LabFactory, mode: Mode) -> ProbedLab:
@@ -187,6 +190,12 @@ def test_affinity_survives_a_restart(lab: ProbedLab) -> None:
     assert [homes(lab, STICKY, family) for family in BOTH] == before
 
 
+def is_connected(lab: ProbedLab, pod: str, family: Family) -> bool:
+    sockets = Path("/proc/thread-self/net", "tcp" if family is Family.IPV4 else "tcp6")
+    lines = lab.pods[pod].namespace.run(sockets.read_text).splitlines()[1:]
+    return any(line.split()[3] == ESTABLISHED for line in lines)
+
+
 CHANGES = [PODS[:2], PODS[1:3], PODS[2:3], ()]  # after pod-1 alone
 
 
@@ -205,6 +214,8 @@ def test_connections_outlive_changes_of_endpoints(
     with sock:
         sock.settimeout(DEADLINE_S)
         sock.connect((packet.address, packet.port))
+        # A relay chooses the endpoint only when it accepts what the kernel has accepted already.
+        until("pod-1 has the connection", lambda: is_connected(lab, PODS[0], family))
         for pods in CHANGES:
             sock.sendall(b"still there? ")
             lab.apply(objects(lab, CHANGING, pods, affinity_timeout_s))

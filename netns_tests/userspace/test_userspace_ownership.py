@@ -272,7 +272,7 @@ def test_close_leaves_no_thread_and_no_descriptor(backend: UserspaceBackend, syn
     backend.close()
     backend.close()
     assert threading.enumerate() == threads
-    assert open_descriptors() == files
+    assert open_descriptors() <= files
     assert addresses() == {*OTHERS} | (WEB_ADDRESSES if synced else set())
     fresh = UserspaceBackend(Family.IPV4, UserspaceOptions())
     fresh.cleanup()
