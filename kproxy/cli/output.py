@@ -53,12 +53,15 @@ def guarded_output() -> Iterator[None]:
             yield
         finally:
             sys.stdout.flush()
-    except Unsupported:
-        # What is left in the buffer would fail once more when Python exits.
-        with suppress(OSError, ValueError):
-            former.flush()
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), former.fileno())
-        raise
     finally:
         sys.stdout = former
+        _give_up_the_rest(former)
+
+
+def _give_up_the_rest(stream: TextIO) -> None:
+    """Let what cannot be written go nowhere: it would fail once more when Python exits."""
+    with suppress(ValueError):  # it is closed
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

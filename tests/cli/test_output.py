@@ -30,12 +30,20 @@ def test_a_full_disk(command: list[str], buffered: str) -> None:
     )
 
 
-def test_a_reader_that_has_seen_enough() -> None:
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_reader_that_has_seen_enough(buffered: str) -> None:
     command = [sys.executable, "-m", "kproxy", "demo", "--list-examples"]
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as gone:
-        done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command,
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": buffered},
+        )
     assert (done.returncode, done.stderr) == (1, "")
 
 
