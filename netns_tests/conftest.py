@@ -129,11 +129,13 @@ def _signals_of_programs() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_width_for_programs() -> None:
-    """Programs that tests start see no COLUMNS that only the C library knows: readline sets it to
-    80 when it is imported, and kproxy would break lines at that width.
+    """Programs that tests start break no lines: they see no COLUMNS.
+
+    It may come from whoever runs the tests, or from readline, which sets it to 80 when it is
+    imported: for the C library, and so for workers that are started after that.
     """
-    if "COLUMNS" not in os.environ:
-        os.unsetenv("COLUMNS")
+    os.environ.pop("COLUMNS", None)
+    os.unsetenv("COLUMNS")
 
 
 @pytest.fixture(scope="session", autouse=True)
