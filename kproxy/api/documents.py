@@ -154,7 +154,8 @@ def _lines_within(value: Any, items: Raw, members: list[Raw], line: int) -> list
     text = bytes(value)
     before, at = 0, text.find(bytes(items)[:_TELLING_BYTES]) + 1
     for member in members:
-        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]  # matches anything
+        if between := _BETWEEN.match(text, at):
+            at = between.end()
         line += text.count(b"\n", before, at)
         lines.append(line)
         before, at = at, at + len(bytes(member))

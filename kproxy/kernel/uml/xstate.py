@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 from kproxy.errors import Unsupported
@@ -42,11 +43,10 @@ def library() -> int:
             "C, and there is no compiler for them (tcc)",
             remedy="apt-get install tcc",
         )
-    descriptor = os.memfd_create("xstate.so")
-    try:
+    with ExitStack() as undo:
+        descriptor = os.memfd_create("xstate.so")
+        undo.callback(os.close, descriptor)
         path = f"/proc/{os.getpid()}/fd/{descriptor}"
         run(["tcc", "-shared", "-nostdlib", "-o", path, str(_SOURCE)])
-    except BaseException:
-        os.close(descriptor)
-        raise
+        undo.pop_all()
     return descriptor
