@@ -1,7 +1,8 @@
-"""Virtual links (veth, bridge, VXLAN), addresses, routes and neighbours, through pyroute2.
+"""Virtual links (veth, bridge, VXLAN), addresses, routes and neighbours.
 
 A `Links` talks to the namespace of the thread that opened it, and may be used in that thread only.
-One request takes about half a millisecond. All it changes ends with the namespace.
+What a lab needs for each of its hosts goes to the kernel in one send; a request through pyroute2,
+which carries the others, takes about a millisecond. All that is changed ends with the namespace.
 """
 
 from __future__ import annotations
@@ -13,47 +14,41 @@ import struct
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from fcntl import ioctl
-from ipaddress import ip_interface
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from msgspec import Struct
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
-from kproxy.address import Family, family_of, socket_family
+from kproxy.address import Family, family_of
 from kproxy.errors import KernelRefused, Unsupported
+from kproxy.kernel import rtnetlink
+from kproxy.kernel.netlink import NETLINK_ROUTE, Netlink, Request
 from kproxy.kernel.netns import Namespace
+from kproxy.kernel.rtnetlink import Route
+
+if TYPE_CHECKING:
+    from pyroute2 import IPRoute
+
+__all__ = ["Links", "Route", "apart"]
 
 _T = TypeVar("_T")
 
-_IFA_F_NODAD = 0x02
 _IFF_RUNNING = 0x40
 _TO_REMOVE = 0x6B70726F  # the group of links that are about to be deleted
 _SIOCGIFFLAGS = 0x8913
 _IFREQ = struct.Struct("=16sH22x")  # ifr_name, ifr_flags
 
 
-class Route(Struct, frozen=True, kw_only=True):
-    """A route for packets to `destination` (a CIDR) out of `link`."""
-
-    destination: str
-    link: str
-    via: str = ""
-    """The gateway, if there is one."""
-    source: str = ""
-    """The address this host prefers when it sends there, "" for the kernel's choice."""
-    on_link: bool = False
-    """The gateway is a neighbour, though no route says so."""
-    table: int = 0
-    """0 is the main table."""
-
-
 class Links:
-    """The links of one namespace. A context manager. Methods raise KernelRefused, Unsupported."""
+    """The links of one namespace. A context manager. Methods raise KernelRefused, Unsupported.
+
+    What is asked for is collected, and sent at once by `flush`, by every method that reads, and at
+    the end of a block without an error. So errors may show only then; a failure does not stop what
+    was asked for after it.
+    """
 
     def __init__(self) -> None:
-        self._netlink = IPRoute()
+        self._netlink = Netlink(NETLINK_ROUTE)
+        self._waiting: list[Request] = []
+        self._slow: IPRoute | None = None
         self._indexes: dict[str, int] = {}
 
     def add_veth(
@@ -62,37 +57,38 @@ class Links:
         *,
         peer: str,
         peer_namespace: Namespace,
-        index: int | None = None,
+        index: int = 0,
         peer_mac: str = "",
+        up: bool = False,
     ) -> None:
-        """Add a veth pair whose other end is created in `peer_namespace` as `peer`; both down.
+        """Add a veth pair whose other end is created in `peer_namespace` as `peer`.
 
-        `index` is the interface index of this end, None for the kernel's choice. If both ends
+        `index` is the interface index of this end, 0 for the kernel's choice. If both ends
         happen to get the same one, their carrier may come up to a second late: the kernel's
         linkwatch does not see then that they are virtual (Linux 6.18, linkwatch_urgent_event).
+        With `up` this end is set up; the other end is down.
         """
-        self._ask(
-            f"add veth {name}",
-            self._netlink.link,
-            "add",
-            ifname=name,
-            kind="veth",
-            **({"index": index} if index else {}),
-            peer={
-                "ifname": peer,
-                "net_ns_fd": peer_namespace.fileno(),
-                **({"address": peer_mac} if peer_mac else {}),
-            },
+        self._collect(
+            rtnetlink.add_veth(
+                name,
+                peer=peer,
+                peer_descriptor=peer_namespace.fileno(),
+                index=index,
+                peer_mac=peer_mac,
+                up=up,
+            )
         )
+        if index:
+            self._indexes[name] = index
 
     def add_bridge(self, name: str, *, mac: str = "") -> None:
         """Add a bridge without ports, down. It takes the carrier of its ports.
 
         Without a `mac` of its own it takes that of one of its ports.
         """
-        self._ask(
+        self._ask_pyroute2(
             f"add bridge {name}",
-            self._netlink.link,
+            lambda netlink: netlink.link,
             "add",
             ifname=name,
             kind="bridge",
@@ -104,9 +100,9 @@ class Links:
 
         `local`: the source address of its packets; `port`: the UDP port of both sides.
         """
-        self._ask(
+        self._ask_pyroute2(
             f"add vxlan {name}",
-            self._netlink.link,
+            lambda netlink: netlink.link,
             "add",
             ifname=name,
             kind="vxlan",
@@ -122,39 +118,21 @@ class Links:
         """Add a peer: the device with this `mac` is at `address` and has the addresses `hosts`."""
         index = self._index(name)
         for host in hosts:
-            self._ask(
-                f"add neighbour {host} to {name}",
-                self._netlink.neigh,
-                "replace",
-                dst=host,
-                lladdr=mac,
-                ifindex=index,
-                family=socket_family(host),
-                state="permanent",
-            )
-        self._ask(
-            f"send {mac} on {name} to {address}",
-            self._netlink.fdb,
-            "append",
-            ifindex=index,
-            lladdr=mac,
-            dst=address,
-        )
+            self._collect(rtnetlink.add_neighbour(index, name, host, mac))
+        self._collect(rtnetlink.add_forwarding(index, name, mac, address))
 
     def set_port(self, name: str, bridge: str, *, hairpin: bool = False) -> None:
         """Make a link a port of a bridge. `hairpin`: it may send back packets it received."""
-        what = f"make {name} a port of {bridge}"
         index = self._index(name)
-        self._ask(what, self._netlink.link, "set", index=index, master=self._index(bridge))
+        self._collect(rtnetlink.set_master(index, name, self._index(bridge), bridge))
         if hairpin:
-            self._ask(what, self._netlink.brport, "set", index=index, mode=1)
+            self._collect(rtnetlink.set_hairpin(index, name))
 
     def set_mtu(self, name: str, mtu: int) -> None:
-        index = self._index(name)
-        self._ask(f"set mtu of {name}", self._netlink.link, "set", index=index, mtu=mtu)
+        self._collect(rtnetlink.set_mtu(self._index(name), name, mtu))
 
     def up(self, name: str) -> None:
-        self._ask(f"set {name} up", self._netlink.link, "set", index=self._index(name), state="up")
+        self._collect(rtnetlink.set_up(self._index(name), name))
 
     def delete(self, *names: str) -> None:
         """Delete links, if any; of a veth pair, both ends.
@@ -163,45 +141,27 @@ class Links:
         and not for each.
         """
         for name in names:
-            what, index = f"delete {name}", self._index(name)
-            self._ask(what, self._netlink.link, "set", index=index, group=_TO_REMOVE)
+            self._collect(rtnetlink.set_group(self._index(name), name, _TO_REMOVE))
         if names:
-            what = f"delete {', '.join(names)}"
-            self._ask(what, self._netlink.link, "del", index=0, group=_TO_REMOVE)
+            self._collect(rtnetlink.delete_group(_TO_REMOVE, ", ".join(names)))
+        self.flush()
         for name in names:
             del self._indexes[name]
 
     def add_address(self, name: str, address: str) -> None:
         """Add `address` (10.0.0.1/24). IPv6 skips duplicate detection, to be usable at once."""
-        interface = ip_interface(address)
-        self._ask(
-            f"add {address} to {name}",
-            self._netlink.addr,
-            "add",
-            index=self._index(name),
-            family=socket_family(address),
-            address=str(interface.ip),
-            prefixlen=interface.network.prefixlen,
-            **({} if interface.version == 4 else {"flags": _IFA_F_NODAD}),
-        )
+        self._collect(rtnetlink.add_address(self._index(name), name, address))
 
     def add_route(self, route: Route) -> None:
         """Add the route, or replace the route to the same destination."""
-        self._ask(f"route {_text(route)}", self._netlink.route, "replace", **self._request(route))
+        self._collect(rtnetlink.add_route(self._index(route.link), route))
 
     def delete_route(self, route: Route) -> None:
-        self._ask(f"remove {_text(route)}", self._netlink.route, "del", **self._request(route))
+        self._collect(rtnetlink.delete_route(self._index(route.link), route))
 
     def add_blackhole(self, destination: str) -> None:
         """Drop packets to a CIDR silently, unless a route with a longer prefix exists."""
-        self._ask(
-            f"route blackhole {destination}",
-            self._netlink.route,
-            "replace",
-            dst=destination,
-            family=socket_family(destination),
-            type="blackhole",
-        )
+        self._collect(rtnetlink.add_blackhole(destination))
 
     def add_rule(
         self,
@@ -217,9 +177,9 @@ class Links:
 
         Rules are tried from the lowest priority number up. The main table, 254, has 32766.
         """
-        self._ask(
+        self._ask_pyroute2(
             f"add a rule for table {table}",
-            self._netlink.rule,
+            lambda netlink: netlink.rule,
             "add",
             family=family.socket_family,
             table=table,
@@ -229,30 +189,24 @@ class Links:
             **({"fwmark": mark} if mark else {}),
         )
 
-    def names(self) -> list[str]:
-        """Return the names of all links, `lo` first."""
-        return [str(link.get("ifname")) for link in self._netlink.get_links()]
-
-    def addresses(self) -> list[str]:
-        """Return all addresses of all links, written 10.0.0.1/24, in the kernel's order."""
-        return [f"{each.get('address')}/{each['prefixlen']}" for each in self._netlink.get_addr()]
-
     def all_running(self) -> bool:
         """Tell whether each link is up and has its carrier: before that, packets sent are lost.
 
         A veth end gets its carrier from a kernel worker, a moment after its peer is set up. A
         bridge has that of its ports, or none.
         """
-        links = self._netlink.get_links()
-        ports = {link.get("master") for link in links}
+        self.flush()
+        links = rtnetlink.links_of(self._netlink)
+        ports = {link.master for link in links}
         return all(
-            link["flags"] & _IFF_RUNNING
+            link.flags & _IFF_RUNNING
             for link in links
-            if link["index"] in ports or (link.get("linkinfo") or {}).get("kind") != "bridge"
+            if link.index in ports or link.kind != "bridge"
         )
 
     def is_running(self, name: str) -> bool:
         """Tell the same as `all_running` for one link. False if there is no such link."""
+        self.flush()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
             try:
                 answer = ioctl(asking, _SIOCGIFFLAGS, _IFREQ.pack(name.encode(), 0))
@@ -260,8 +214,17 @@ class Links:
                 return False
         return bool(_IFREQ.unpack(answer)[1] & _IFF_RUNNING)
 
+    def flush(self) -> None:
+        """Have everything carried out that was asked for so far."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._netlink.send(waiting)
+
     def close(self) -> None:
+        """Close the sockets, without what was not sent yet."""
         self._netlink.close()
+        if self._slow:
+            self._slow.close()
 
     def __enter__(self) -> Self:
         return self
@@ -272,37 +235,40 @@ class Links:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
-
-    def _request(self, route: Route) -> dict[str, object]:
-        request: dict[str, object] = {
-            "dst": route.destination,
-            "family": socket_family(route.destination),
-            "oif": self._index(route.link),
-        }
-        if route.table:
-            request["table"] = route.table
-        if route.on_link:
-            request["flags"] = ["onlink"]
-        if route.via:
-            request["gateway"] = route.via
-        elif family_of(route.destination) is Family.IPV4:
-            request["scope"] = "link"
-        if route.source:
-            request["prefsrc"] = route.source
-        return request
+        try:
+            if error is None:
+                self.flush()
+        finally:
+            self.close()
 
     def _index(self, name: str) -> int:
         if name not in self._indexes:
-            try:
-                self._indexes[name] = socket.if_nametoindex(name)
-            except OSError:
-                raise KernelRefused(f"no link called {name}") from None
+            self._indexes[name] = _index_now(name)
+        if not self._indexes[name]:  # a link that was asked for without an index
+            self.flush()
+            self._indexes[name] = _index_now(name)
+        if not self._indexes[name]:
+            raise KernelRefused(f"no link called {name}")
         return self._indexes[name]
 
-    def _ask(self, what: str, request: Any, *arguments: str, **fields: object) -> None:
+    def _collect(self, request: Request) -> None:
+        self._waiting.append(request)
+
+    def _ask_pyroute2(
+        self,
+        what: str,
+        request: Callable[[IPRoute], Any],
+        *arguments: str,
+        **fields: object,
+    ) -> None:
+        """Have a rare request carried out through pyroute2, after all others."""
+        self.flush()
+        from pyroute2 import IPRoute
+        from pyroute2.netlink.exceptions import NetlinkError
+
+        self._slow = self._slow or IPRoute()
         try:
-            request(*arguments, **fields)
+            request(self._slow)(*arguments, **fields)
         except NetlinkError as error:
             message = f"cannot {what}: {os.strerror(error.code)}"
             if error.code == errno.EPERM:
@@ -311,9 +277,15 @@ class Links:
                     remedy="run as root; in a container with --privileged, "
                     "or with the capability CAP_NET_ADMIN",
                 ) from None
-            if error.code == errno.EOPNOTSUPP:
-                raise Unsupported(message, remedy="this kernel needs CONFIG_VETH") from None
             raise KernelRefused(message) from None
+
+
+def _index_now(name: str) -> int:
+    """Return the index of a link, 0 if there is none of that name."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
 
 
 def apart(task: Callable[[], _T]) -> _T:
@@ -322,11 +294,3 @@ def apart(task: Callable[[], _T]) -> _T:
     """
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(task).result()
-
-
-def _text(route: Route) -> str:
-    return (
-        f"{route.destination} dev {route.link}"
-        + (f" via {route.via}" if route.via else "")
-        + (f" src {route.source}" if route.source else "")
-    )

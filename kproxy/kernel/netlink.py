@@ -48,6 +48,8 @@ class Request(NamedTuple):
     flags: int = 0
     fine: frozenset[int] = frozenset()
     """Errors (errno) that count as success."""
+    remedy: str = ""
+    """What to do if the kernel does not support it."""
 
 
 class Netlink:
@@ -201,10 +203,12 @@ class Netlink:
         return [message for message in received if message[2] >= first]
 
     def _complaint(self, request: Request, code: int, body: memoryview) -> str:
-        """Return an error message. Raises Unsupported if the privilege is missing."""
+        """Return an error message. Raises Unsupported if what it needs is missing."""
         message = f"{_words(request)}: {self._errors.get(code) or os.strerror(code)}"
         if code == errno.EPERM:
             raise Unsupported(message, remedy=_NEEDS_ROOT)
+        if code == errno.EOPNOTSUPP and request.remedy:
+            raise Unsupported(message, remedy=request.remedy)
         # nlmsgerr: the code, the header of the request, then (with NETLINK_CAP_ACK) attributes.
         for kind, payload in attributes(body[4 + _HEADER.size :]):
             if kind == _EXT_ACK_MESSAGE:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
+import os
 
 from kproxy.errors import KernelRefused, Unsupported
 
-_ROOT = Path("/proc/sys")
+_ROOT = "/proc/sys/"
+_LONGEST = 4096  # of what the kernel shows of a setting at once: a page
 
 
 def read(name: str) -> str:
@@ -16,9 +17,13 @@ def read(name: str) -> str:
     Raises Unsupported if this kernel (or this namespace) has no such setting.
     """
     try:
-        return (_ROOT / name).read_text().strip()
+        descriptor = os.open(_ROOT + name, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise Unsupported(f"this kernel has no setting {name}") from None
+    try:
+        return os.read(descriptor, _LONGEST).decode().strip()
+    finally:
+        os.close(descriptor)
 
 
 def write(name: str, value: str | int) -> bool:
@@ -29,7 +34,11 @@ def write(name: str, value: str | int) -> bool:
     if read(name).split() == str(value).split():
         return False
     try:
-        (_ROOT / name).write_text(f"{value}\n")
+        descriptor = os.open(_ROOT + name, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, f"{value}\n".encode())
+        finally:
+            os.close(descriptor)
     except OSError as error:
         message = f"cannot set {name} to {value}: {error.strerror}"
         if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS):

@@ -178,6 +178,7 @@ def test_node_ports_follow_the_addresses_of_the_node() -> None:
     with bench(IPVS) as node, Links() as links:
         filled(node)
         links.add_address("eth0", "192.168.10.77/32")
+        links.flush()
         assert node.proxy.damaged() == (Family.IPV4,)
         node.sync()
         ports = {s.port for s in servers() if s.address == "192.168.10.10"}

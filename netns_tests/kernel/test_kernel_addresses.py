@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -101,8 +102,7 @@ def test_refusals() -> None:
 def test_only_a_dummy_interface_is_deleted() -> None:
     addresses.delete_dummy("holder")
     addresses.delete_dummy("nobody")
-    with Links() as links:
-        assert "holder" in links.names()
+    assert "holder" in _names()
 
 
 @pytest.mark.ipvs
@@ -116,5 +116,8 @@ def test_a_dummy_interface() -> None:
     assert addresses.addresses_of("kube-ipvs0", V4) == {"10.96.0.1"}
     assert addresses.addresses_of("kube-ipvs0", V6) == {"fd00:96::1"}
     addresses.delete_dummy("kube-ipvs0")
-    with Links() as links:
-        assert "kube-ipvs0" not in links.names()
+    assert "kube-ipvs0" not in _names()
+
+
+def _names() -> list[str]:
+    return [name for _, name in socket.if_nameindex()]

@@ -1,5 +1,6 @@
 """Links, addresses, routes and settings of a namespace."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,16 +33,21 @@ def pair() -> Iterator[tuple[Namespace, Namespace]]:
 
 def test_a_pair_between_two_namespaces(pair: tuple[Namespace, Namespace]) -> None:
     left, right = pair
-    with left.entered(), Links() as links:
-        assert links.names() == ["lo", "to-right"]
-        assert {"10.0.0.1/24", "fd00::1/64"} <= set(links.addresses())
+    with left.entered():
+        assert _names() == ["lo", "to-right"]
+        shown = run(["ip", "-brief", "address", "show", "to-right"])
+        assert {"10.0.0.1/24", "fd00::1/64"} <= set(shown.split())
         assert "tentative" not in run(["ip", "-6", "addr", "show", "to", "fd00::/64"])
     with right.entered(), Links() as links:
-        assert links.names() == ["lo", "eth0"]
+        assert _names() == ["lo", "eth0"]
         links.delete("eth0")
-        assert links.names() == ["lo"]
-    with left.entered(), Links() as links:
-        assert links.names() == ["lo"]
+        assert _names() == ["lo"]
+    with left.entered():
+        assert _names() == ["lo"]
+
+
+def _names() -> list[str]:
+    return [name for _, name in socket.if_nameindex()]
 
 
 ROUTES = [  # route, the output of `ip route`
@@ -77,8 +83,10 @@ def test_routes(pair: tuple[Namespace, Namespace], route: Route, text: str) -> N
     with pair[0].entered(), Links() as links:
         links.add_route(route)
         links.add_route(route)
+        links.flush()
         assert _routes(route).count(text) == 1
         links.delete_route(route)
+        links.flush()
         assert text not in _routes(route)
 
 
@@ -92,6 +100,7 @@ def test_a_route_takes_the_place_of_another(
     with pair[0].entered(), Links() as links:
         for via in (first, second):
             links.add_route(Route(destination=destination, link="to-right", via=via))
+        links.flush()
         found = [
             line for line in _routes(Route(destination=destination, link="")) if destination in line
         ]
@@ -106,16 +115,19 @@ def _routes(route: Route) -> list[str]:
 
 def test_refusals(pair: tuple[Namespace, Namespace]) -> None:
     with pair[0].entered(), Links() as links:
+        links.add_veth("to-right", peer="eth1", peer_namespace=pair[1])
         with pytest.raises(KernelRefused, match="cannot add veth to-right: File exists"):
-            links.add_veth("to-right", peer="eth1", peer_namespace=pair[1])
+            links.flush()
         with pytest.raises(KernelRefused, match="no link called nobody"):
             links.up("nobody")
+        links.add_address("to-right", "10.0.0.1/24")
         with pytest.raises(
             KernelRefused, match=r"cannot add 10\.0\.0\.1/24 to to-right: File exists"
         ):
-            links.add_address("to-right", "10.0.0.1/24")
+            links.flush()
+        links.add_route(Route(destination="1.0.0.0/8", link="to-right", via="9.9.9.9"))
         with pytest.raises(KernelRefused, match=r"route 1\.0\.0\.0/8 dev to-right via 9\.9\.9\.9"):
-            links.add_route(Route(destination="1.0.0.0/8", link="to-right", via="9.9.9.9"))
+            links.flush()
 
 
 UNPRIVILEGED = """
@@ -125,7 +137,10 @@ from kproxy.kernel import sysctl
 from kproxy.address import Family, family_of
 from kproxy.errors import Unsupported
 os.setgid(65534); os.setuid(65534)
-for attempt in (lambda: Links().up("lo"), lambda: sysctl.write("net/ipv4/ip_default_ttl", 65)):
+def up():
+    with Links() as links:
+        links.up("lo")
+for attempt in (up, lambda: sysctl.write("net/ipv4/ip_default_ttl", 65)):
     try:
         attempt()
     except Unsupported as error:

@@ -241,6 +241,7 @@ class PodRuntime:
                     network.hang_on_router(links, cables)
                 else:
                     network.hang_on_node(links, place, cables)
+                links.flush()
                 rules.commit()
             undo.callback(self._revoke, place, group)
         for each in sandboxes:

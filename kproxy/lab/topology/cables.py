@@ -78,8 +78,8 @@ def plug(links: Links, cable: Cable, peer: str, mac: str = "") -> None:
         peer_namespace=cable.namespace,
         index=cable.index,
         peer_mac=mac,
+        up=True,
     )
-    links.up(cable.name)
 
 
 def attach(
