@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from fcntl import ioctl
 from types import TracebackType
@@ -32,6 +32,7 @@ __all__ = ["Links", "Route", "apart"]
 _T = TypeVar("_T")
 
 _IFF_RUNNING = 0x40
+_RTF_LOCAL = 0x80000000
 _TO_REMOVE = 0x6B70726F  # the group of links that are about to be deleted
 _SIOCGIFFLAGS = 0x8913
 _IFREQ = struct.Struct("=16sH22x")  # ifr_name, ifr_flags
@@ -149,7 +150,9 @@ class Links:
             del self._indexes[name]
 
     def add_address(self, name: str, address: str) -> None:
-        """Add `address` (10.0.0.1/24). IPv6 skips duplicate detection, to be usable at once."""
+        """Add `address` (10.0.0.1/24). IPv6 skips duplicate detection, which takes a second; see
+        `all_ready` nevertheless.
+        """
         self._collect(rtnetlink.add_address(self._index(name), name, address))
 
     def add_route(self, route: Route) -> None:
@@ -189,11 +192,12 @@ class Links:
             **({"fwmark": mark} if mark else {}),
         )
 
-    def all_running(self) -> bool:
-        """Tell whether each link is up and has its carrier: before that, packets sent are lost.
+    def all_ready(self) -> bool:
+        """Tell whether all links carry packets: before that, some are lost, or take another route.
 
-        A veth end gets its carrier from a kernel worker, a moment after its peer is set up. A
-        bridge has that of its ports, or none.
+        A veth end gets its carrier from a kernel worker, a moment after its peer is set up; a
+        bridge has that of its ports, or none. Another worker adds the route by which a host
+        reaches an IPv6 address of its own.
         """
         self.flush()
         links = rtnetlink.links_of(self._netlink)
@@ -202,17 +206,15 @@ class Links:
             link.flags & _IFF_RUNNING
             for link in links
             if link.index in ports or link.kind != "bridge"
-        )
+        ) and not _unreachable_addresses({link.name for link in links})
 
-    def is_running(self, name: str) -> bool:
-        """Tell the same as `all_running` for one link. False if there is no such link."""
+    def are_ready(self, names: Collection[str]) -> bool:
+        """Tell the same as `all_ready` for some links. False if one does not exist."""
         self.flush()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-            try:
-                answer = ioctl(asking, _SIOCGIFFLAGS, _IFREQ.pack(name.encode(), 0))
-            except OSError:
+            if not all(_is_running(asking, name) for name in names):
                 return False
-        return bool(_IFREQ.unpack(answer)[1] & _IFF_RUNNING)
+        return not _unreachable_addresses(names)
 
     def flush(self) -> None:
         """Have everything carried out that was asked for so far."""
@@ -278,6 +280,30 @@ class Links:
                     "or with the capability CAP_NET_ADMIN",
                 ) from None
             raise KernelRefused(message) from None
+
+
+def _is_running(asking: socket.socket, name: str) -> bool:
+    try:
+        answer = ioctl(asking, _SIOCGIFFLAGS, _IFREQ.pack(name.encode(), 0))
+    except OSError:
+        return False
+    return bool(_IFREQ.unpack(answer)[1] & _IFF_RUNNING)
+
+
+def _unreachable_addresses(names: Collection[str]) -> set[tuple[str, str]]:
+    """Return the IPv6 addresses of links that have no local route yet, with their links."""
+    addresses = {(row[0], row[-1]) for row in _rows("if_inet6") if row[-1] in names}
+    routes = {(row[0], row[-1]) for row in _rows("ipv6_route") if int(row[-2], 16) & _RTF_LOCAL}
+    return addresses - routes
+
+
+def _rows(name: str) -> list[list[str]]:
+    """Return the words of each line of a list of the kernel; none without IPv6."""
+    try:
+        with open(f"/proc/thread-self/net/{name}") as file:
+            return [line.split() for line in file]
+    except FileNotFoundError:
+        return []
 
 
 def _index_now(name: str) -> int:

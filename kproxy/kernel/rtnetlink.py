@@ -109,7 +109,7 @@ def set_hairpin(index: int, name: str) -> Request:
 
 
 def add_address(index: int, name: str, cidr: str) -> Request:
-    """Return the request for an address; IPv6 skips duplicate detection, to be usable at once."""
+    """Return the request for an address; IPv6 skips duplicate detection."""
     interface = ip_interface(cidr)
     body = _ADDRESS.pack(socket_family(cidr), interface.network.prefixlen, 0, 0, index)
     body += attribute(_IFA_LOCAL, interface.packed) + attribute(_IFA_ADDRESS, interface.packed)

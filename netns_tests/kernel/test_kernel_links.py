@@ -13,6 +13,7 @@ from kproxy.kernel import sysctl
 from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
+from kproxy.lab.topology.cables import await_ready
 
 
 @pytest.fixture
@@ -48,6 +49,22 @@ def test_a_pair_between_two_namespaces(pair: tuple[Namespace, Namespace]) -> Non
 
 def _names() -> list[str]:
     return [name for _, name in socket.if_nameindex()]
+
+
+def test_ready_means_that_a_host_reaches_its_own_addresses(
+    pair: tuple[Namespace, Namespace],
+) -> None:
+    """A kernel worker adds the routes to them; until then such packets leave by another one."""
+    added = [f"fd00:77::{number:x}" for number in range(1, 201)]
+    with pair[1].entered(), Links() as links:
+        for address in added:
+            links.add_address("eth0", f"{address}/128")
+        await_ready(links, ["eth0"])
+        local = run(["ip", "-6", "route", "show", "table", "local"])
+        await_ready(links, ["lo", "eth0"])
+        assert links.all_ready()
+        assert not links.are_ready(["eth0", "nobody"])
+    assert {line.split()[1] for line in local.splitlines() if line[:5] == "local"} >= set(added)
 
 
 ROUTES = [  # route, the output of `ip route`

@@ -157,7 +157,7 @@ def test_a_taken_name_undoes_what_was_published(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "step", ["topology.attach", "topology.await_carriers", "pods.server._open", "leftovers.record"]
+    "step", ["topology.attach", "topology.await_all_ready", "pods.server._open", "leftovers.record"]
 )
 def test_an_error_during_bring_up_undoes_all(
     name: str, step: str, monkeypatch: pytest.MonkeyPatch

@@ -23,7 +23,7 @@ from kproxy.lab.models import MODELS
 from kproxy.lab.names import RESERVED, ROUTER, free_interface, interface
 from kproxy.lab.pods.server import PodServer
 from kproxy.lab.spec import LabSpec, PodSpec, PortSpec
-from kproxy.lab.topology.cables import Cable, await_running
+from kproxy.lab.topology.cables import Cable, await_ready
 from kproxy.lab.topology.kernel_settings import set_up_kernel
 from kproxy.lab.topology.pods import PodNetwork
 from kproxy.lab.topology.rules import Rules
@@ -247,11 +247,11 @@ class PodRuntime:
         for each in sandboxes:
             with each.pod.namespace.entered(), Links() as links:
                 network.set_up_pod(links, each.node, each.cable.addresses)
-                await_running(links, network.pod_links)
+                await_ready(links, network.pod_links)
         for place, group in self._places(sandboxes):
             with self._namespaces[place].entered(), Links() as links:
                 upper = [each.cable.name for each in group]
-                await_running(links, [*upper, *(network.node_links if place != ROUTER else ())])
+                await_ready(links, [*upper, *(network.node_links if place != ROUTER else ())])
 
     def _places(self, sandboxes: Sequence[_Sandbox]) -> Iterator[tuple[str, list[_Sandbox]]]:
         """Yield each host at which cables of pods end, and the sandboxes of these pods."""

@@ -39,7 +39,7 @@ from kproxy.lab.layout import Layout
 from kproxy.lab.models import MODELS, Attachment
 from kproxy.lab.names import GATEWAY, ROUTER, UPLINK
 from kproxy.lab.spec import LabSpec
-from kproxy.lab.topology.cables import attach, await_carriers, single_cidr
+from kproxy.lab.topology.cables import attach, await_all_ready, single_cidr
 from kproxy.lab.topology.gateway import build_gateway
 from kproxy.lab.topology.kernel_settings import set_up_kernel
 from kproxy.lab.topology.node import build_node
@@ -79,4 +79,4 @@ def build(spec: LabSpec, layout: Layout, namespaces: Mapping[str, Namespace], va
     for client in spec.clients:
         with namespaces[client.name].entered(), Links() as links:
             attach(links, layout.addresses[client.name], layout.client_gateway)
-    await_carriers(namespaces)
+    await_all_ready(namespaces)

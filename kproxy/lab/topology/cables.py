@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,7 +14,7 @@ from kproxy.kernel.netns import Namespace
 from kproxy.lab.layout import Addresses
 from kproxy.lab.names import UPLINK, interface
 
-_CARRIER_TIMEOUT_S = 5.0
+_READY_TIMEOUT_S = 5.0
 FIRST_INDEX = 100  # of upper ends; never 2, the index of an `eth0`: see Links.add_veth
 ANYWHERE = {Family.IPV4: "0.0.0.0/0", Family.IPV6: "::/0"}
 _SINGLE = {Family.IPV4: 32, Family.IPV6: 128}
@@ -106,25 +106,24 @@ def single_cidr(family: Family, address: str) -> str:
     return f"{address}/{_SINGLE[family]}"
 
 
-def await_carriers(namespaces: Mapping[str, Namespace]) -> None:
-    """Wait until all links have a carrier, which a kernel worker turns on; usually they have it.
+def await_all_ready(namespaces: Mapping[str, Namespace]) -> None:
+    """Wait until all links carry packets, for which kernel workers have something left to do.
 
     Raises KernelRefused after a timeout.
     """
     for name, namespace in namespaces.items():
         with namespace.entered(), Links() as links:
-            _await(links.all_running, f"the links of {name} have no carrier")
+            _await(links.all_ready, f"the links of {name} do not carry packets")
 
 
-def await_running(links: Links, names: Iterable[str]) -> None:
-    """Wait for carriers as `await_carriers` does, but only for some links of one namespace."""
-    for name in names:
-        _await(partial(links.is_running, name), f"the link {name} has no carrier")
+def await_ready(links: Links, names: Collection[str]) -> None:
+    """Wait as `await_all_ready` does, but only for some links of one namespace."""
+    _await(partial(links.are_ready, names), f"the links {', '.join(names)} do not carry packets")
 
 
-def _await(running: Callable[[], bool], complaint: str) -> None:
-    deadline = time.monotonic() + _CARRIER_TIMEOUT_S
-    while not running():
+def _await(ready: Callable[[], bool], complaint: str) -> None:
+    deadline = time.monotonic() + _READY_TIMEOUT_S
+    while not ready():
         if time.monotonic() > deadline:
             raise KernelRefused(complaint)
         time.sleep(0.001)
