@@ -16,7 +16,6 @@ from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.addresses import local_addresses
 from kproxy.kernel.xtables import (
-    TABLES,
     Chains,
     Table,
     Variant,
@@ -115,7 +114,7 @@ class IptablesBackend:
         return True
 
     def read(self) -> Ruleset:
-        return {table: kube_chains(self._xtables.read(table)) for table in TABLES}
+        return {table: kube_chains(chains) for table, chains in self._xtables.read_all().items()}
 
     def cleanup(self) -> None:
         for variant in get_args(Variant):

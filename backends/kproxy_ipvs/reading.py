@@ -5,7 +5,7 @@ from __future__ import annotations
 from kproxy.address import Family
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Ipvs, RealServer, Settings, VirtualServer
-from kproxy.kernel.xtables import TABLES, Table, Xtables, kube_chains
+from kproxy.kernel.xtables import Chains, Xtables, kube_chains
 from kproxy_ipvs.names import DEVICE, all_names
 from kproxy_ipvs.wanted import PERSISTENT, SCHED_MH_PORT
 
@@ -18,8 +18,8 @@ def ruleset(xtables: Xtables) -> dict[str, dict[str, tuple[str, ...]]]:
     """
     family = xtables.family
     read: dict[str, dict[str, tuple[str, ...]]] = {}
-    for table in TABLES:
-        read[table] = _chains(xtables, table)
+    for table, saved in xtables.save_all().items():
+        read[table] = _our_chains(saved)
     read["ipset"] = _sets(family)
     bound = addresses.addresses_of(DEVICE, family)
     read["addresses"] = {DEVICE: tuple(sorted(bound))} if bound else {}
@@ -44,13 +44,10 @@ def _address(key: VirtualServer) -> str:
     return f"{_LETTERS[key.protocol]} {RealServer(key.address, key.port)}"
 
 
-def _chains(xtables: Xtables, table: Table) -> dict[str, tuple[str, ...]]:
+def _our_chains(saved: Chains) -> dict[str, tuple[str, ...]]:
     """Return our chains, read without python-iptables, which loses the names of sets."""
     return kube_chains(
-        {
-            chain: [" ".join(rule.split()) for rule in rules]
-            for chain, rules in xtables.save(table).items()
-        }
+        {chain: [" ".join(rule.split()) for rule in rules] for chain, rules in saved.items()}
     )
 
 

@@ -119,17 +119,19 @@ class Xtables:
             ]
         return found
 
-    def read(self, table: Table) -> Chains:
-        """Return the same as `save` with single blanks outside quotes; legacy IPv4 tables without a
-        process, unless other programs have written rules there.
+    def read_all(self) -> dict[Table, Chains]:
+        """Return the same as `save_all` with single blanks outside quotes; legacy IPv4 tables
+        without a process, unless other programs have written rules there.
         """
         if self.variant == "legacy" and self.family is Family.IPV4:
             from kproxy.kernel.legacy_reader import ForeignRule, read_table
 
             with suppress(ForeignRule):
-                return read_table(table)
-        saved = self.save(table)
-        return {chain: [*map(_single_blanks, rules)] for chain, rules in saved.items()}
+                return {table: read_table(table) for table in TABLES}
+        return {
+            table: {chain: [*map(_single_blanks, rules)] for chain, rules in saved.items()}
+            for table, saved in self.save_all().items()
+        }
 
     def restore(self, pieces: Iterable[str]) -> None:
         """Feed one transaction; what it does not mention stays as it is. Raises KernelRefused."""

@@ -70,7 +70,7 @@ def added(rule: str) -> None:
 def agreed() -> str:
     """Compare what is read with what iptables-save prints, and return it."""
     tables = Xtables(Family.IPV4, "legacy")
-    (read,) = tables.read("filter")["FORWARD"]
+    (read,) = tables.read_all()["filter"]["FORWARD"]
     (saved,) = re.findall(r"^-A FORWARD ?(.*)", run(["iptables-legacy-save", "-t", "filter"]), re.M)
     assert read == saved
     return read
