@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Callable
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from msgspec import Raw
@@ -199,6 +198,8 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 @cache
 def _schema() -> dict[str, dict[str, str]]:
+    from importlib.resources import files
+
     text = files("kproxy.api").joinpath("schema.json").read_text()
     schema: dict[str, dict[str, str]] = json.loads(text)
     return schema

@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -21,6 +21,9 @@ from kproxy.config.types import ModeConfig
 from kproxy.errors import BackendFault, BadInput, NoOracle
 from kproxy.forwarding.plan import BackendOptions
 from kproxy.forwarding.rules import NoProxy, Rules
+
+if TYPE_CHECKING:  # imported where packages are looked through: it takes as long as msgspec
+    from importlib.metadata import Distribution, EntryPoint
 
 GROUP = "kproxy.backends"
 DEFAULT_MODE = "iptables"  # as kube-proxy's
@@ -162,6 +165,8 @@ def _precedence(entry: EntryPoint) -> tuple[bool, str]:
 
 
 def _entry_points() -> list[EntryPoint]:
+    from importlib.metadata import distributions, entry_points
+
     try:
         return list(entry_points(group=GROUP))
     except Exception:  # one package's metadata cannot be read: look at each by itself

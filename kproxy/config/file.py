@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-
-import yaml
+from typing import TYPE_CHECKING
 
 from kproxy.api.places import located
 from kproxy.api.problems import Problem
-from kproxy.api.yaml_documents import YamlDocument, documents
 from kproxy.config.decode import Read, from_values, to_values
 from kproxy.config.defaults import fill_file, fill_platform
 from kproxy.config.gates import gate_notices
@@ -17,7 +15,8 @@ from kproxy.config.types import API_VERSION, KIND, ModeConfig, ProxyConfig
 from kproxy.config.validation import problems
 from kproxy.errors import BadInput
 
-_NOTHING = YamlDocument(1, None, [], [], 0, [])
+if TYPE_CHECKING:  # reading YAML is imported where it happens: most configurations are no file
+    from kproxy.api.yaml_documents import YamlDocument
 
 
 def load_config(path: str | Path, modes: Mapping[str, ModeConfig]) -> ProxyConfig:
@@ -46,7 +45,9 @@ def read_text(text: str, modes: Mapping[str, ModeConfig]) -> Read:
     As in kube-proxy, the first document counts; a notice names each one that is skipped.
     `modes` has the values allowed for `mode`, and how each one reads the rest.
     """
-    first, *rest = [*documents(text)] or [_NOTHING]
+    from kproxy.api.yaml_documents import YamlDocument, documents
+
+    first, *rest = [*documents(text)] or [YamlDocument(1, None, [], [], 0, [])]
     skipped = tuple(_skipped(each) for each in rest if each.value is not None or each.problems)
     if first.problems:
         return Read(ProxyConfig(), tuple(first.problems), skipped)
@@ -87,5 +88,7 @@ def _skipped(document: YamlDocument) -> Problem:
 
 def write_text(config: ProxyConfig) -> str:
     """Return the text of a file that gives this configuration."""
+    import yaml
+
     text: str = yaml.safe_dump(to_values(config), sort_keys=True)
     return text

@@ -11,13 +11,11 @@ all load balancers of a lab, each of which has a namespace of its own.
 
 from kproxy.edge.annotations import BalancerClass
 from kproxy.edge.balancing import PlaceHost
-from kproxy.edge.controller import CHECK_INTERVAL_S, DRAIN_S, EdgeController, check_times
+from kproxy.edge.controller import EdgeController, check_times
 from kproxy.edge.listeners import Edge, Listener, ListenerBackend, ListenerKey, Place
 from kproxy.edge.state import BackendState, ListenerState
 
 __all__ = [
-    "CHECK_INTERVAL_S",
-    "DRAIN_S",
     "BackendState",
     "BalancerClass",
     "Edge",

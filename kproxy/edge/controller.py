@@ -18,8 +18,6 @@ from kproxy.edge.state import ListenerState
 from kproxy.errors import BadInput
 from kproxy.store import ObjectKey, Store, Update, object_key
 
-CHECK_INTERVAL_S = 1.0
-DRAIN_S = 300.0
 _THRESHOLD = 2  # with the time-out below, a dead backend is out of use within three intervals
 _TIMEOUT_MIN_S = 0.15
 

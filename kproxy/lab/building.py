@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
+from typing import TYPE_CHECKING
 
 from kproxy.backend import BackendOptions, Mode, load
 from kproxy.config import ProxyConfig
-from kproxy.edge import EdgeController
 from kproxy.errors import BadInput
 from kproxy.kernel.links import apart
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.ownership import claim_namespace
 from kproxy.lab import names, topology
-from kproxy.lab.cluster.setup import set_up_control_plane, without_pods
 from kproxy.lab.edge import NoEdge, edge_controller
 from kproxy.lab.following import Followers
 from kproxy.lab.hosts import LabPod
@@ -30,6 +29,9 @@ from kproxy.lab.proxies import NoProxies, Proxies
 from kproxy.lab.publishing import Publisher
 from kproxy.lab.router import Router
 from kproxy.lab.spec import LabSpec
+
+if TYPE_CHECKING:
+    from kproxy.edge import EdgeController
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ class Builder:
     ) -> None:
         """Take the arguments of `BuiltLab`, which describes them and what is raised."""
         self._spec = spec
-        self._built = without_pods(spec) if spec.control_plane else spec
+        self._built = _without_pods(spec) if spec.control_plane else spec
         self._mode = load(mode) if mode is not None else None
         self._config = config
         self._options = _options_of(self._mode, options)
@@ -100,6 +102,9 @@ class Builder:
         if self._spec.control_plane:
             runtime = PodRuntime(self._built, self.layout, namespaces, self._variant, pod_server)
             undo.callback(runtime.close)
+            # Half of what a lab imports; only a control plane needs it.
+            from kproxy.lab.cluster.setup import set_up_control_plane
+
             objects = set_up_control_plane(
                 undo,
                 self._spec,
@@ -157,6 +162,14 @@ class Builder:
         )
         undo.callback(edge.close)
         return edge
+
+
+def _without_pods(spec: LabSpec) -> LabSpec:
+    """Return the spec without the pods that the control plane runs: it keeps only those that run a
+    program of their own, such as an ingress.
+    """
+    nodes = (replace(node, pods=tuple(pod for pod in node.pods if pod.runs)) for node in spec.nodes)
+    return replace(spec, nodes=tuple(nodes))
 
 
 def _start_pod_server(undo: ExitStack, pods: Iterable[LabPod]) -> PodServer:

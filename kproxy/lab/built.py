@@ -7,13 +7,12 @@ from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
 from kproxy.backend import DEFAULT_MODE, BackendOptions, SyncReport
 from kproxy.config import ProxyConfig
-from kproxy.edge import CHECK_INTERVAL_S, DRAIN_S, ListenerState
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Network
 from kproxy.forwarding.plan import Plan
@@ -27,6 +26,9 @@ from kproxy.lab.spec_file import load_spec
 from kproxy.proxy import NodeProxy
 from kproxy.store import ObjectKey
 
+if TYPE_CHECKING:
+    from kproxy.edge import ListenerState
+
 
 class BuiltLab:
     """A `Lab` without the verbs for objects."""
@@ -39,8 +41,8 @@ class BuiltLab:
         config: ProxyConfig | None = None,
         options: BackendOptions | None = None,
         publish: bool = False,
-        check_interval_s: float = CHECK_INTERVAL_S,
-        drain_s: float = DRAIN_S,
+        check_interval_s: float = 1.0,
+        drain_s: float = 300.0,
     ) -> None:
         """Check the spec, or read its file; the lab is built when the block is entered.
 

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from kproxy.edge import (
-    BalancerClass,
-    Edge,
-    EdgeController,
-    ListenerState,
-    Place,
-    PlaceHost,
-    check_times,
-)
 from kproxy.lab import names
 from kproxy.lab.hosts import LabBalancer, LabHost, LabNode
 from kproxy.lab.layout import Layout
@@ -21,7 +13,8 @@ from kproxy.lab.profiles import PROFILES
 from kproxy.lab.spec import LabSpec
 from kproxy.store import Update
 
-_KINDS = {"shared": BalancerClass.SHARED, "dedicated": BalancerClass.DEDICATED}
+if TYPE_CHECKING:
+    from kproxy.edge import EdgeController, ListenerState, Place
 
 
 def edge_controller(
@@ -38,6 +31,9 @@ def edge_controller(
 
     `variant` is that of iptables; for `drain_s` see `EdgeController`.
     """
+    # Few labs have an edge, and its room takes a sixth of what a lab imports.
+    from kproxy.edge import BalancerClass, Edge, EdgeController, Place, PlaceHost, check_times
+
     balancers = list(balancers)
     public = layout.public[names.DNAT]
     dnat = Place(name=names.DNAT, kind=BalancerClass.DNAT, address=public, public=public)
@@ -50,7 +46,7 @@ def edge_controller(
     )
     hosts = {
         each.name: PlaceHost(
-            kind=_KINDS[each.spec.kind],
+            kind=BalancerClass[each.spec.kind.upper()],
             namespace=each.namespace,
             check_sources=each.check_sources,
         )
@@ -75,9 +71,11 @@ class NoEdge:
 
 
 def _place(balancer: LabBalancer) -> Place:
+    from kproxy.edge import BalancerClass, Place
+
     return Place(
         name=balancer.name,
-        kind=_KINDS[balancer.spec.kind],
+        kind=BalancerClass[balancer.spec.kind.upper()],
         address=balancer.addresses,
         public=balancer.public,
     )

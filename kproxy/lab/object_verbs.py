@@ -9,17 +9,19 @@ ControlPlane  `kproxy.lab.cluster.control_plane`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 from kproxy.api.decode import as_read
 from kproxy.api.types import Deployment, KubernetesObject
-from kproxy.controlplane.cluster import Cloud
 from kproxy.errors import BadInput
 from kproxy.lab.cluster.pod_handle import PodHandle
 from kproxy.lab.following import Followers
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.proxies import NO_PROXIES, SyncReports
 from kproxy.store import ObjectKey, Store, Update
+
+if TYPE_CHECKING:
+    from kproxy.controlplane.cluster import Cloud
 
 _T = TypeVar("_T", bound=KubernetesObject)
 

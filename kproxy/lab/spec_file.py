@@ -38,7 +38,6 @@ from kproxy.address import Family
 from kproxy.api.places import located
 from kproxy.api.problems import Problem
 from kproxy.api.structure import by_value
-from kproxy.api.yaml_documents import documents
 from kproxy.errors import BadInput
 from kproxy.lab import validation
 from kproxy.lab.spec import (
@@ -67,6 +66,8 @@ def load_spec(path: str | Path) -> LabSpec:
 
 def parse_spec(text: str, where: str) -> LabSpec:
     """Return the checked spec of a text, as `load_spec`; `where` precedes each problem."""
+    from kproxy.api.yaml_documents import documents  # most labs are described in Python
+
     read = [*documents(text)]
     document = read[0].value if read else None
     faults = [fault for each in read for fault in (*each.problems, *each.repeated)]

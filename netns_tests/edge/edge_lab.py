@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from kproxy.address import Family, socket_family
 from kproxy.api.types import Protocol, Service, ServicePort
-from kproxy.edge import DRAIN_S, ListenerState
+from kproxy.edge import ListenerState
 from kproxy.forwarding.network import Packet
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, service
 from kproxy.lab.spec import BalancerSpec, EdgeSpec
@@ -54,7 +54,7 @@ def spec(
 
 
 @contextmanager
-def running(wanted: LabSpec, mode: Mode | None = None, drain_s: float = DRAIN_S) -> Iterator[Lab]:
+def running(wanted: LabSpec, mode: Mode | None = None, drain_s: float = 300.0) -> Iterator[Lab]:
     mode = mode or Mode("iptables")
     with Lab(
         wanted,

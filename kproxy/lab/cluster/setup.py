@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import replace
 from random import Random
 
 from kproxy.api.types import Container, ContainerPort, Metadata, Pod
@@ -63,16 +62,10 @@ def set_up_control_plane(
     return plane
 
 
-def without_pods(spec: LabSpec) -> LabSpec:
-    """Return the spec without the pods that the control plane runs: it keeps only those that run a
-    program of their own, such as an ingress.
-    """
-    nodes = (replace(node, pods=tuple(pod for pod in node.pods if pod.runs)) for node in spec.nodes)
-    return replace(spec, nodes=tuple(nodes))
-
-
 def _pod_manifests(spec: LabSpec) -> list[Pod]:
-    """Return the manifests of the pods that `without_pods` omits."""
+    """Return the manifests of the pods that the control plane runs: those without a program of
+    their own.
+    """
     return [
         _pod_manifest(pod, node.name) for node in spec.nodes for pod in node.pods if not pod.runs
     ]
