@@ -18,11 +18,12 @@ from kproxy.api.names import (
     subdomain_problem,
 )
 from kproxy.api.problems import Report, one_of, shown, step
-from kproxy.api.types import Metadata
+from kproxy.api.types import IPAddress, Metadata, Node, ServiceCIDR
 
 _S = TypeVar("_S", bound=Struct)
 _K = TypeVar("_K", bound=Hashable)
 
+CLUSTER_SCOPED = (Node, ServiceCIDR, IPAddress)  # kinds without namespaces
 ZONE_LABEL = "topology.kubernetes.io/zone"
 MAX_PORT = 65535
 MAX_INT32 = 2**31 - 1
@@ -46,9 +47,10 @@ def check_metadata(
 
 
 def in_namespace(obj: _S) -> _S:
-    """Return the object in the namespace `default` if it names none."""
+    """Return the object in its namespace: `default` if it names none, "" if its kind has none."""
     metadata: Metadata = obj.metadata  # type: ignore[attr-defined]
-    return altered(obj, metadata=altered(metadata, namespace=metadata.namespace or "default"))
+    namespace = "" if isinstance(obj, CLUSTER_SCOPED) else metadata.namespace or "default"
+    return altered(obj, metadata=altered(metadata, namespace=namespace))
 
 
 def check_labels(report: Report, field: str, labels: Mapping[str, str]) -> None:

@@ -104,7 +104,8 @@ _KINDS = {
     "Deployment": _kind("apps/v1", Deployment, check_deployment),
 }
 KINDS = frozenset(_KINDS)
-_ADMITTED = frozenset({"Service", "EndpointSlice", "Endpoints"})  # wholly by the control plane
+# Wholly by the control plane.
+_ADMITTED = frozenset({"Service", "EndpointSlice", "Endpoints", "ServiceCIDR", "IPAddress"})
 PROXY_KINDS = KINDS - {"Pod", "Deployment", "IPAddress"}  # only labs have a use for these
 _LISTS = {"List": ListKind("v1")} | {
     f"{name}List": ListKind(kind.api_version, name) for name, kind in _KINDS.items()

@@ -27,7 +27,7 @@ class ServiceCIDRStatus(Base, frozen=True, kw_only=True):
 class ServiceCIDR(Base, frozen=True, kw_only=True):
     """A range of cluster IPs, or one of each family."""
 
-    metadata: Metadata
+    metadata: Metadata = Metadata()
     spec: ServiceCIDRSpec = ServiceCIDRSpec()
     status: ServiceCIDRStatus = ServiceCIDRStatus()
 
@@ -46,5 +46,5 @@ class IPAddressSpec(Base, frozen=True, kw_only=True):
 class IPAddress(Base, frozen=True, kw_only=True):
     """An address that is taken: its name. `parent_ref` is what it belongs to."""
 
-    metadata: Metadata
+    metadata: Metadata = Metadata()
     spec: IPAddressSpec = IPAddressSpec()

@@ -25,7 +25,8 @@ _NAMES = {int: "an integer", float: "a number", str: "a string", bool: "true or 
 def build(value: object, kind: type[_S]) -> tuple[_S, list[Problem]]:
     """Return `value` as a `kind`, and its faults; fields with a fault hold stand-ins.
 
-    A null counts as an absent field. Fields that `kind` does not have are ignored.
+    A null counts as an absent field, and in a list as an empty item, as in Go. Fields that `kind`
+    does not have are ignored.
     """
     problems: list[Problem] = []
     built: _S = _read(value, kind, "", problems)
@@ -42,7 +43,9 @@ def _read(value: object, hint: Any, path: str, problems: list[Problem]) -> Any:
         case origin if origin is tuple:
             if isinstance(value, list):
                 return tuple(
-                    _read(each, arguments[0], f"{path}[{i}]", problems)
+                    _stand_in(arguments[0])
+                    if each is None
+                    else _read(each, arguments[0], f"{path}[{i}]", problems)
                     for i, each in enumerate(value)
                 )
             expected = "a list"

@@ -171,7 +171,7 @@ class ServiceStatus(Base, frozen=True, kw_only=True):
 
 
 class Service(Base, frozen=True, kw_only=True):
-    metadata: Metadata
+    metadata: Metadata = Metadata()
     spec: ServiceSpec = ServiceSpec()
     status: ServiceStatus = ServiceStatus()
 
@@ -214,7 +214,7 @@ class EndpointPort(Base, frozen=True, kw_only=True):
 
 
 class EndpointSlice(Base, frozen=True, kw_only=True):
-    metadata: Metadata
+    metadata: Metadata = Metadata()
     address_type: str = ""
     endpoints: tuple[Endpoint, ...] = ()
     ports: tuple[EndpointPort, ...] = ()
@@ -237,7 +237,7 @@ class EndpointSubset(Base, frozen=True, kw_only=True):
 
 
 class Endpoints(Base, frozen=True, kw_only=True):
-    metadata: Metadata
+    metadata: Metadata = Metadata()
     subsets: tuple[EndpointSubset, ...] = ()
 
 
@@ -295,7 +295,7 @@ class IngressSpec(Base, frozen=True, kw_only=True):
 
 
 class Ingress(Base, frozen=True, kw_only=True):
-    metadata: Metadata
+    metadata: Metadata = Metadata()
     spec: IngressSpec = IngressSpec()
 
 
@@ -335,7 +335,7 @@ class NodeStatus(Base, frozen=True, kw_only=True):
 
 
 class Node(Base, frozen=True, kw_only=True):
-    metadata: Metadata
+    metadata: Metadata = Metadata()
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
 

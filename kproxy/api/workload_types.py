@@ -111,7 +111,7 @@ class PodStatus(Base, frozen=True, kw_only=True):
 
 
 class Pod(Base, frozen=True, kw_only=True):
-    metadata: Metadata
+    metadata: Metadata = Metadata()
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
@@ -164,6 +164,6 @@ class DeploymentStatus(Base, frozen=True, kw_only=True):
 
 
 class Deployment(Base, frozen=True, kw_only=True):
-    metadata: Metadata
+    metadata: Metadata = Metadata()
     spec: DeploymentSpec = DeploymentSpec()
     status: DeploymentStatus = DeploymentStatus()

@@ -7,23 +7,26 @@ Source: apimachinery pkg/api/validation/objectmeta.go, pkg/apis/core/validation/
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from msgspec import to_builtins
 
-from kproxy.api.checks import altered
+from kproxy.api.checks import CLUSTER_SCOPED, altered
 from kproxy.api.types import (
+    Deployment,
+    EndpointSlice,
+    Ingress,
     IPAddress,
     KubernetesObject,
     Metadata,
-    Node,
     OwnerReference,
     Pod,
     Service,
-    ServiceCIDR,
 )
 from kproxy.controlplane.field_errors import invalid, required, too_long
 from kproxy.controlplane.value_problems import (
+    ip_problems,
     label_problems,
     label_value_problems,
     qualified_name_problems,
@@ -33,7 +36,8 @@ from kproxy.controlplane.value_problems import (
 _MOST_BYTES = 256 * 1024  # of all annotations together
 _ORPHAN, _FOREGROUND = "orphan", "foregroundDeletion"
 _FINALIZERS = ("kubernetes", _ORPHAN, _FOREGROUND)  # that need no prefix
-_FIXED = "field is immutable"
+_NUMBERED = (Deployment, EndpointSlice, Ingress, Pod)  # the server sets their generation first
+FIXED = "field is immutable"
 
 
 def metadata_problems(obj: KubernetesObject, former: KubernetesObject | None) -> Iterator[str]:
@@ -41,13 +45,13 @@ def metadata_problems(obj: KubernetesObject, former: KubernetesObject | None) ->
     metadata = obj.metadata
     if former is None:
         yield from _names(obj)
-        if metadata.generation < 0:
+        if metadata.generation < 0 and not isinstance(obj, _NUMBERED):
             told = "must be greater than or equal to 0"
             yield invalid("metadata.generation", metadata.generation, told)
     elif metadata.deletion_timestamp and not (
         former.metadata.deletion_timestamp or isinstance(obj, Pod)  # which may run elsewhere
     ):
-        yield invalid("metadata.deletionTimestamp", metadata.deletion_timestamp, _FIXED)
+        yield invalid("metadata.deletionTimestamp", metadata.deletion_timestamp, FIXED)
     yield from label_map_problems("metadata.labels", metadata.labels)
     yield from _annotations(metadata.annotations)
     yield from _owners(metadata.owner_references)
@@ -68,8 +72,7 @@ def label_map_problems(field: str, labels: Mapping[str, str]) -> Iterator[str]:
 
 def _names(obj: KubernetesObject) -> Iterator[str]:
     metadata = obj.metadata
-    # Services: as since RelaxedServiceNameValidation.
-    judge = label_problems if isinstance(obj, Service) else subdomain_problems
+    judge = _name_problems(obj)
     if prefix := metadata.generate_name:
         # What follows it is not known yet; so a hyphen may end it.
         whole = prefix[:-2] + "a" if len(prefix) > 1 and prefix[-1] == "-" else prefix
@@ -78,8 +81,16 @@ def _names(obj: KubernetesObject) -> Iterator[str]:
         yield from _each("metadata.name", metadata.name, judge)
     else:
         yield required("metadata.name", "name or generateName is required")
-    if not isinstance(obj, Node | ServiceCIDR | IPAddress):
+    if not isinstance(obj, CLUSTER_SCOPED):
         yield from _each("metadata.namespace", metadata.namespace, label_problems)
+
+
+def _name_problems(obj: KubernetesObject) -> Callable[[str], tuple[str, ...]]:
+    """Return what judges the object's name."""
+    if isinstance(obj, IPAddress):
+        return partial(ip_problems, canonical=True)
+    # Services: as since RelaxedServiceNameValidation.
+    return label_problems if isinstance(obj, Service) else subdomain_problems
 
 
 def _each(

@@ -59,9 +59,9 @@ def stored(
         case Endpoints(), Endpoints() | None:
             return endpoints(wanted, former)
         case ServiceCIDR(), ServiceCIDR() | None:
-            return service_cidr(other(wanted, former), former)
+            return service_cidr(wanted, former)
         case IPAddress(), IPAddress() | None:
-            return ip_address(other(wanted, former), former)
+            return ip_address(wanted, former)
     return other(wanted, former)
 
 

@@ -12,9 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from msgspec.json import encode
-from msgspec.structs import asdict
-
 from kproxy.address import family_of
 from kproxy.api.addresses import Address, Network, parse_cidr, parse_ip
 from kproxy.api.checks import altered
@@ -31,9 +28,14 @@ from kproxy.api.types import (
     ServiceCIDRStatus,
 )
 from kproxy.controlplane.cluster_ip_validation import is_headless
-from kproxy.controlplane.field_errors import invalid, refusal
+from kproxy.controlplane.field_errors import refusal
 from kproxy.controlplane.ip_allocator import is_usable
+from kproxy.controlplane.metadata_validation import stored_metadata
 from kproxy.controlplane.registry import Registry
+from kproxy.controlplane.service_cidr_validation import (
+    ip_address_problems,
+    service_cidr_problems,
+)
 from kproxy.controlplane.service_updates import needs_cluster_ip
 from kproxy.store import ObjectKey, object_key
 
@@ -46,7 +48,6 @@ IN_USE = (
     "There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new"
     " ServiceCIDR"
 )
-_FIXED = "field is immutable"
 _READY = Condition(type="Ready", status="True", message="Kubernetes Service CIDR is ready")
 _TERMINATING = Condition(type="Ready", status="False", reason="Terminating", message=IN_USE)
 
@@ -175,35 +176,24 @@ class ServiceCIDRs:
 def service_cidr(wanted: ServiceCIDR, former: ServiceCIDR | None) -> ServiceCIDR:
     """Return the ServiceCIDR to store.
 
-    Raises BadInput if its ranges change. One of the other family may be added.
+    Raises BadInput if it is invalid, or its ranges change. One of the other family may be added.
     """
+    if problems := [*service_cidr_problems(wanted, former)]:
+        raise refusal(wanted, problems)
     ended = former.metadata.deletion_timestamp if former else None
     finalizers = former.metadata.finalizers if former else wanted.metadata.finalizers
-    metadata = altered(wanted.metadata, deletion_timestamp=ended, finalizers=finalizers)
+    metadata = stored_metadata(wanted.metadata, former.metadata if former else None)
+    metadata = altered(metadata, finalizers=finalizers)
     status = former.status if former else ServiceCIDRStatus()
-    if former and (problems := [*_changed(wanted.spec.cidrs, former.spec.cidrs)]):
-        raise refusal(wanted, problems)
     stored = altered(wanted, metadata=metadata, status=status)
     return stored if ended else _ready(stored)
 
 
 def ip_address(wanted: IPAddress, former: IPAddress | None) -> IPAddress:
-    """Return the IPAddress to store. Raises BadInput if it becomes something else's."""
-    if former and wanted.spec != former.spec:
-        told = {} if wanted.spec.parent_ref is None else asdict(wanted.spec.parent_ref)
-        # The API server prints its own type here, whose fields have capital letters.
-        parent = encode({key.capitalize(): value for key, value in told.items()}).decode()
-        raise refusal(wanted, [f"spec.parentRef: Invalid value: {parent}: {_FIXED}"])
-    return altered(wanted, metadata=altered(wanted.metadata, deletion_timestamp=None))
-
-
-def _changed(now: tuple[str, ...], before: tuple[str, ...]) -> Iterator[str]:
-    if len(now) != len(before) and (len(before), len(now)) != (1, 2):
-        yield invalid("spec.cidrs", now, _FIXED)
-        return
-    for i, (old, new) in enumerate(zip(before, now, strict=False)):
-        if old != new:
-            yield invalid(f"spec.cidrs[{i}]", new, _FIXED)
+    """Return the IPAddress to store. Raises BadInput if it is invalid."""
+    if problems := [*ip_address_problems(wanted, former)]:
+        raise refusal(wanted, problems)
+    return altered(wanted, metadata=altered(wanted.metadata, deletion_timestamp=None, generation=0))
 
 
 def _ready(obj: ServiceCIDR) -> ServiceCIDR:

@@ -142,9 +142,10 @@ def ip_problems(text: str, *, canonical: bool = False) -> tuple[str, ...]:
     return ()
 
 
-def cidr_problems(text: str) -> tuple[str, ...]:
-    """Judge a range of addresses as since StrictIPCIDRValidation."""
-    if parse_cidr(text) is None:
+def cidr_problems(text: str, *, canonical: bool = False) -> tuple[str, ...]:
+    """Judge a range as since StrictIPCIDRValidation; `canonical` as in newer fields."""
+    network = parse_cidr(text)
+    if network is None:
         return (_NOT_A_CIDR,)
     address, _, length = text.partition("/")
     try:
@@ -158,7 +159,16 @@ def cidr_problems(text: str) -> tuple[str, ...]:
         return ("must not have an IPv4-mapped IPv6 address",)
     if ip_network(text, strict=False).network_address != strict:
         return ("must not have bits set beyond the prefix length",)
+    if canonical and text != str(network):
+        return (f'must be in canonical form ("{network}")',)
     return ()
+
+
+def path_segment_problems(text: str) -> tuple[str, ...]:
+    """Judge a name that becomes a part of a path."""
+    if text in (".", ".."):
+        return (f"may not be '{text}'",)
+    return tuple(f"may not contain '{each}'" for each in "/%" if each in text)
 
 
 def endpoint_ip_problems(text: str) -> tuple[str, ...]:

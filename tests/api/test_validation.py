@@ -45,7 +45,6 @@ INVALID: list[tuple[Manifest, str, object, str]] = [  # object, path, value -> w
     (SERVICE, "apiVersion", 1, "expected v1, got 1"),
     (SERVICE, "kind", ABSENT, "missing"),
     (SERVICE, "kind", 3, "expected a string, got 3"),
-    (SERVICE, "metadata", ABSENT, "missing"),
     (SERVICE, "metadata", "web", "expected an object, got 'web'"),
     (SERVICE, "metadata.name", ABSENT, "missing"),
     (SERVICE, "metadata.name", "", "missing"),

@@ -23,11 +23,14 @@ from kproxy.api.types import (
 )
 from kproxy.controlplane import object_updates
 from kproxy.controlplane.cluster import Cluster
+from kproxy.controlplane.value_problems import qualified_name_problems
 from kproxy.errors import BadInput
 from tests.controlplane.services import DUAL, allocator, refused, service, told
 
 Values = dict[str, Any]
 PORT = {"port": 80}
+NO_FINALIZER = "name is neither a standard finalizer name nor is it fully qualified"
+NO_IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 ANSWERS = yaml.safe_load((Path(__file__).parent / "answers.yaml").read_text())
 KINDS: dict[str, tuple[str, Values, str]] = {
     "Service": ("v1", {"spec": {"ports": [PORT], "selector": {"a": "b"}}}, 'Service "x"'),
@@ -105,6 +108,69 @@ def test_slices(fields: Values, problems: list[str]) -> None:
 def test_metadata_of_any_object(kind: str, metadata: Values, problems: list[str]) -> None:
     expected = told(problems, KINDS[kind][2]) if problems else []
     assert answer(manifest(kind, metadata={"name": "x", **metadata})) == expected
+
+
+def test_a_generation_that_the_server_does_not_set_is_not_negative() -> None:
+    problem = "metadata.generation: Invalid value: -1: must be greater than or equal to 0"
+    for kind, (_, _, what) in KINDS.items():
+        said = answer(manifest(kind, metadata={"name": "x", "generation": -1}))
+        assert said == ([] if kind == "EndpointSlice" else told([problem], what))
+
+
+NULLS: list[tuple[str, Values, list[str]]] = [  # as in Go, an empty item
+    (
+        "Service",
+        {"spec": {"ports": [None]}},
+        [
+            "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+            "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive",
+        ],
+    ),
+    (
+        "Service",
+        {"spec": {"ports": [PORT], "externalIPs": [None]}},
+        [f'spec.externalIPs[0]: Invalid value: "": {NO_IP}'],
+    ),
+    ("Service", {"spec": None}, ["spec.ports: Required value"]),
+    (
+        "EndpointSlice",
+        {"endpoints": [None]},
+        ["endpoints[0].addresses: Required value: must contain at least 1 address"],
+    ),
+    ("EndpointSlice", {"ports": [None]}, []),
+    (
+        "Endpoints",
+        {"subsets": [{"addresses": [None]}, None]},
+        [
+            f'subsets[0].addresses[0].ip: Invalid value: "": {NO_IP}',
+            'subsets[0].addresses[0].ip: Invalid value: "": must be a valid IP address',
+            "subsets[1]: Required value: must specify `addresses` or `notReadyAddresses`",
+        ],
+    ),
+    (
+        "Node",
+        {"metadata": {"name": "x", "finalizers": [None]}},
+        [
+            'metadata.finalizers: Invalid value: "": name part must be non-empty',
+            f'metadata.finalizers: Invalid value: "": {qualified_name_problems("")[1]}',
+            f'metadata.finalizers[0]: Invalid value: "": {NO_FINALIZER}',
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields", "problems"), NULLS, ids=str)
+def test_nulls(kind: str, fields: Values, problems: list[str]) -> None:
+    expected = told(problems, KINDS[kind][2]) if problems else []
+    assert answer(manifest(kind, **fields)) == expected
+
+
+@pytest.mark.parametrize("kind", ["Service", "EndpointSlice", "Endpoints", "ServiceCIDR"])
+@pytest.mark.parametrize("metadata", [None, {}])
+def test_no_metadata(kind: str, metadata: Values | None) -> None:
+    problem = "metadata.name: Required value: name or generateName is required"
+    what = KINDS[kind][2].replace('"x"', '""')
+    assert answer(manifest(kind, metadata=metadata)) == told([problem], what)
 
 
 def test_the_time_of_deletion_is_not_the_users_to_set() -> None:
