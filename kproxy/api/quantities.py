@@ -12,6 +12,7 @@ _SCALES = (
     | {suffix: Fraction(1000) ** i for i, suffix in enumerate("kMGTPE", start=1)}
     | {f"{suffix}i": Fraction(1024) ** i for i, suffix in enumerate("KMGTPE", start=1)}
 )
+SUFFIXES = frozenset({"", *_SCALES})
 
 
 def milli_units(quantity: float | str) -> int | None:
@@ -19,9 +20,28 @@ def milli_units(quantity: float | str) -> int | None:
 
     Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
     """
+    amount = _amount(quantity)
+    return None if amount is None else ceil(amount * 1000)
+
+
+def fraction_of(quantity: float | str) -> str:
+    """Return the quantity as Kubernetes writes it if it is no whole number; else "".
+
+    It is whole if it is when rounded up to thousandths.
+    """
+    amount, exponential = _amount(quantity), "e" in str(quantity).lower()
+    if amount is None or ceil(amount * 1000) % 1000 == 0:
+        return ""
+    places, letter = next(
+        (each for each in ((3, "m"), (6, "u")) if (amount * 10 ** each[0]).denominator == 1),
+        (9, "n"),
+    )
+    return f"{ceil(amount * 10**places)}" + (f"e-{places}" if exponential else letter)
+
+
+def _amount(quantity: float | str) -> Fraction | None:
     found = _FORM.fullmatch(str(quantity))
     if not found:
         return None
     digits, suffix, exponent = found.groups()
-    scale = _SCALES[suffix] if suffix else Fraction(10) ** int(exponent or 0)
-    return ceil(Fraction(digits) * scale * 1000)
+    return Fraction(digits) * (_SCALES[suffix] if suffix else Fraction(10) ** int(exponent or 0))

@@ -3,29 +3,33 @@
 kubectl asks for `fieldValidation=Strict`. `schema.json` lists the fields of the kinds that kproxy
 knows with their types in Go, which the server names: those of Kubernetes 1.36, taken from the
 models of its Python client 36.0.
-Source: sigs.k8s.io/json (UnmarshalStrict), apimachinery pkg/apis/meta/v1/time.go, util/intstr
+Source: sigs.k8s.io/json (UnmarshalStrict), apimachinery pkg/apis/meta/v1/time.go, util/intstr,
+pkg/api/resource
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
 from functools import cache
 from typing import Any
 
 from msgspec import Raw
 
 from kproxy.api.go import quoted, time_problem
+from kproxy.api.quantities import SUFFIXES
 
+_QUANTITY = r"([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)"
 _LIMITS = {"int32": 2**31, "int64": 2**63}
+_MOST_FAULTS = 100  # that the server collects
 _DISCOVERY = "Discovery"  # before the names of types that the core API has, too
 
 
 class Repeated(dict[str, Any]):
     """An object of a JSON text with repeated keys; the last value of each is valid."""
 
-    keys_twice: tuple[str, ...] = ()
+    pairs: tuple[tuple[str, Any], ...] = ()  # all of them, in the order of the text
 
 
 class _Mismatch(Exception):
@@ -71,6 +75,8 @@ class _Walk:
             return
         if kind == "Time":
             self._in(path, _check_time, value)
+        elif kind == "Quantity":
+            self._in(path, _check_quantity, value)
         elif kind == "IntOrString":
             self._in(path, _check_int_or_string, value)
         elif kind.startswith("[]"):
@@ -81,8 +87,7 @@ class _Walk:
                 self._mismatch(value, kind, owner, names, path)
         elif kind.startswith("map[string]"):
             if isinstance(value, dict):
-                self._repeated(value, path)
-                for key, each in value.items():
+                for key, each in self._pairs(value, path):
                     inner = kind.removeprefix("map[string]")
                     self.value(each, inner, owner=owner, names=names, path=_join(path, key))
             else:
@@ -98,20 +103,31 @@ class _Walk:
     def _fields(
         self, value: dict[str, Any], kind: str, fields: dict[str, str], names: str, path: str
     ) -> None:
-        self._repeated(value, path)
-        for key, each in value.items():
+        for key, each in self._pairs(value, path, fields):
             if inner := fields.get(key):
                 place = {"names": _join(names, key), "path": _join(path, key)}
                 self.value(each, inner, owner=kind, **place)
             else:
                 self._strict("unknown", _join(path, str(key)))
 
-    def _repeated(self, value: dict[str, Any], path: str) -> None:
-        for key in value.keys_twice if isinstance(value, Repeated) else ():
-            self._strict("duplicate", _join(path, key))
+    def _pairs(
+        self, value: dict[str, Any], path: str, known: Container[str] | None = None
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield keys and values, and note what is repeated: of a struct, of the `known` fields."""
+        if not isinstance(value, Repeated):
+            yield from value.items()
+            return
+        seen = set[str]()
+        for key, each in value.pairs:
+            if key in seen and (known is None or key in known):
+                self._strict("duplicate", _join(path, key))
+            seen.add(key)
+            yield key, each
 
     def _strict(self, fault: str, path: str) -> None:
-        self.strict.append(f"{fault} field {quoted(path)}")
+        told = f"{fault} field {quoted(path)}"
+        if told not in self.strict and len(self.strict) < _MOST_FAULTS:
+            self.strict.append(told)
         self.first = self.first or path
 
     def _in(self, path: str, check: Callable[[object], None], value: object) -> None:
@@ -138,6 +154,15 @@ def _check_time(value: object) -> None:
         raise _Mismatch(told)
     if told := time_problem(value):
         raise _Mismatch(told)
+
+
+def _check_quantity(value: object) -> None:
+    text = value.strip() if isinstance(value, str) else json.dumps(value)
+    found = re.fullmatch(_QUANTITY, text)
+    if not found or not re.match(r"[+-]?\d*(\.\d*)?([^\d.]|$)", text):
+        raise _Mismatch(f"quantities must match the regular expression '^{_QUANTITY}$'")
+    if found[2] not in SUFFIXES and not re.fullmatch(r"[eE][-+]?\d+", found[2]):
+        raise _Mismatch("unable to parse quantity's suffix")
 
 
 def _check_int_or_string(value: object) -> None:
@@ -191,8 +216,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) == len(pairs):
         return found
     repeated = Repeated(found)
-    keys = [key for key, _ in pairs]
-    repeated.keys_twice = tuple(key for key in found if keys.count(key) > 1)
+    repeated.pairs = tuple(pairs)
     return repeated
 
 

@@ -52,7 +52,9 @@ def _read(value: object, hint: Any, path: str, problems: list[Problem]) -> Any:
         case origin if origin is dict:
             if isinstance(value, dict):
                 return {
-                    key: "" if each is None else _read(each, str, path + step(key), problems)
+                    key: _stand_in(arguments[1])
+                    if each is None
+                    else _read(each, arguments[1], path + step(key), problems)
                     for key, each in value.items()
                 }
             expected = "an object"

@@ -316,6 +316,7 @@ class NodeSpec(Base, frozen=True, kw_only=True):
     pod_cidr: str = field(default="", name="podCIDR")
     pod_cidrs: tuple[str, ...] = field(default=(), name="podCIDRs")
     taints: tuple[Taint, ...] = ()
+    external_id: str = field(default="", name="externalID")
 
 
 class NodeCondition(Base, frozen=True, kw_only=True):

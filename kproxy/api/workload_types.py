@@ -9,6 +9,18 @@ from typing import Literal
 from msgspec import field
 
 from kproxy.api.base_types import Base, Metadata, Protocol, Unread
+from kproxy.api.pod_parts import (
+    Affinity,
+    EnvVar,
+    HostAlias,
+    LocalObjectReference,
+    PodDNSConfig,
+    Quantity,
+    ResourceRequirements,
+    SecurityContext,
+    TopologySpreadConstraint,
+    Volume,
+)
 
 # --- Pod -----------------------------------------------------------------------------------------
 
@@ -73,6 +85,10 @@ class Container(Base, frozen=True, kw_only=True):
     liveness_probe: Probe | None = None
     startup_probe: Probe | None = None
     lifecycle: Lifecycle | None = None
+    restart_policy: str | None = None  # of init containers: "Always" makes it a sidecar
+    env: tuple[EnvVar, ...] = ()
+    resources: ResourceRequirements = ResourceRequirements()
+    security_context: SecurityContext = SecurityContext()
 
 
 class PodSpec(Base, frozen=True, kw_only=True):
@@ -84,14 +100,18 @@ class PodSpec(Base, frozen=True, kw_only=True):
     termination_grace_period_seconds: int = 30
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
     dns_policy: Literal["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"] | None = None
-    dns_config: Unread | None = None
-    host_aliases: tuple[Unread, ...] = ()
-    affinity: Unread | None = None
+    dns_config: PodDNSConfig | None = None
+    host_aliases: tuple[HostAlias, ...] = ()
+    affinity: Affinity | None = None
     tolerations: tuple[Unread, ...] = ()
-    topology_spread_constraints: tuple[Unread, ...] = ()
+    topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
     readiness_gates: tuple[Unread, ...] = ()
-    init_containers: tuple[Unread, ...] = ()
+    init_containers: tuple[Container, ...] = ()
     containers: tuple[Container, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    image_pull_secrets: tuple[LocalObjectReference, ...] = ()
+    overhead: dict[str, Quantity] = field(default_factory=dict)
+    security_context: SecurityContext = SecurityContext()
 
 
 class PodIP(Base, frozen=True, kw_only=True):

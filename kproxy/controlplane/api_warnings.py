@@ -2,20 +2,14 @@
 
     object as stored, former one -> texts, which kubectl shows behind "Warning: "
 
-Not all causes are known here: of Pods, only those in fields that are read.
 Source: the functions WarningsOnCreate and WarningsOnUpdate in pkg/registry of Kubernetes v1.36,
-with pkg/api/service/warnings.go, pkg/api/pod/warnings.go and GetWarningsForIP and -CIDR of
-apimachinery, pkg/util/validation/ip.go
+with pkg/api/service/warnings.go and pkg/api/pod/warnings.go
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from msgspec.json import encode
-
-from kproxy.address import Family, family_of
-from kproxy.api.addresses import canonical_ip, parse_cidr, parse_ip
 from kproxy.api.types import (
     Deployment,
     EndpointAddress,
@@ -23,11 +17,13 @@ from kproxy.api.types import (
     EndpointSlice,
     Ingress,
     KubernetesObject,
+    Node,
     OwnerReference,
     Pod,
     Service,
 )
 from kproxy.controlplane import endpoint_slices, endpoints, mirroring
+from kproxy.controlplane.address_warnings import cidr_list_warnings, ip_list_warnings, ip_warnings
 from kproxy.controlplane.hints import TOPOLOGY_AWARE_HINTS, TOPOLOGY_MODE
 from kproxy.controlplane.packing import MANAGED_BY_LABEL
 from kproxy.controlplane.pod_warnings import name_warnings, template_warnings
@@ -39,7 +35,6 @@ _OWNERS = (
     " 1.20+, and may reject such requests as early as 1.24; please fix your requests"
 )
 _OWN_SLICES = (endpoint_slices.CONTROLLER, mirroring.CONTROLLER)
-_FUTURE = "will be considered invalid in a future Kubernetes release: use"
 
 
 def api_warnings(obj: KubernetesObject, former: KubernetesObject | None) -> tuple[str, ...]:
@@ -63,6 +58,8 @@ def _of_kind(obj: KubernetesObject, former: KubernetesObject | None) -> Iterator
             found = _ingress(obj, new=former is None)
         case Pod():
             found = _pod(obj, new=former is None)
+        case Node():
+            found = _node(obj)
         case Deployment():
             found = _deployment(obj, former if isinstance(former, Deployment) else None)
         case _:
@@ -89,7 +86,7 @@ def _service(service: Service) -> Iterator[str]:
             f"annotation {TOPOLOGY_AWARE_HINTS} is deprecated, please use {TOPOLOGY_MODE} instead"
         )
     if not external_name and spec.cluster_ip not in ("", "None"):
-        yield from _ips("spec.clusterIPs", spec.cluster_ips)
+        yield from ip_list_warnings("spec.clusterIPs", spec.cluster_ips)
     if headless:
         if spec.load_balancer_ip:
             yield "spec.loadBalancerIP is ignored for headless services"
@@ -97,12 +94,12 @@ def _service(service: Service) -> Iterator[str]:
             yield "spec.externalIPs is ignored for headless services"
         if spec.session_affinity != "None":
             yield "spec.SessionAffinity is ignored for headless services"
-    yield from _ips("spec.externalIPs", spec.external_ips)
+    yield from ip_list_warnings("spec.externalIPs", spec.external_ips)
     if spec.external_ips and not headless and not external_name:
         yield "spec.externalIPs is deprecated and may no longer be implemented in some clusters"
     if spec.load_balancer_ip:
-        yield from _ip("spec.loadBalancerIP", spec.load_balancer_ip)
-    yield from _cidrs("spec.loadBalancerSourceRanges", spec.load_balancer_source_ranges)
+        yield from ip_warnings("spec.loadBalancerIP", spec.load_balancer_ip)
+    yield from cidr_list_warnings("spec.loadBalancerSourceRanges", spec.load_balancer_source_ranges)
     if external_name and spec.external_ips:
         yield 'spec.externalIPs is ignored when spec.type is "ExternalName"'
     if not external_name and spec.external_name:
@@ -117,7 +114,7 @@ def _endpoint_slice(endpoint_slice: EndpointSlice, *, new: bool) -> Iterator[str
     if endpoint_slice.metadata.labels.get(MANAGED_BY_LABEL) in _OWN_SLICES:
         return
     for i, endpoint in enumerate(endpoint_slice.endpoints):
-        yield from _ips(f"endpoints[{i}].addresses", endpoint.addresses)
+        yield from ip_list_warnings(f"endpoints[{i}].addresses", endpoint.addresses)
 
 
 def _endpoints(obj: Endpoints) -> Iterator[str]:
@@ -133,6 +130,11 @@ def _ingress(ingress: Ingress, *, new: bool) -> Iterator[str]:
     if new and not named and INGRESS_CLASS in ingress.metadata.annotations:
         instead = "please use 'spec.ingressClassName' instead"
         yield f'annotation "{INGRESS_CLASS}" is deprecated, {instead}'
+
+
+def _node(node: Node) -> Iterator[str]:
+    if node.spec.external_id:
+        yield "spec.externalID: this field is deprecated, and is unused by Kubernetes"
 
 
 def _pod(pod: Pod, *, new: bool) -> Iterator[str]:
@@ -153,60 +155,6 @@ def _deployment(deployment: Deployment, former: Deployment | None) -> Iterator[s
     yield from template_warnings("spec.template.", template.metadata, template.spec)
 
 
-# --- addresses -----------------------------------------------------------------------------------
-
-
 def _addresses(field: str, addresses: tuple[EndpointAddress, ...]) -> Iterator[str]:
     for i, address in enumerate(addresses):
-        yield from _ip(f"{field}[{i}].ip", address.ip)
-
-
-def _ips(field: str, texts: tuple[str, ...]) -> Iterator[str]:
-    for i, text in enumerate(texts):
-        yield from _ip(f"{field}[{i}]", text)
-
-
-def _ip(field: str, text: str) -> Iterator[str]:
-    """Yield the warning about an address that is not in canonical form; none if it is no address.
-
-    Leading zeros and IPv4-mapped addresses are only found in objects that had them before.
-    """
-    canonical = canonical_ip(text)
-    if canonical in (text, ""):
-        return
-    if family_of(canonical) is Family.IPV6:
-        told = f"should be in RFC 5952 canonical format ({_quoted(canonical)})"
-        yield f"{field}: IPv6 address {_quoted(text)} {told}"
-    else:
-        yield f"{field}: non-standard IP address {_quoted(text)} {_FUTURE} {_quoted(canonical)}"
-
-
-def _cidrs(field: str, texts: tuple[str, ...]) -> Iterator[str]:
-    for i, text in enumerate(texts):
-        yield from _cidr(f"{field}[{i}]", text)
-
-
-def _cidr(field: str, text: str) -> Iterator[str]:
-    """Yield the warnings about a range that has host bits, or is not in canonical form."""
-    written, _, length = text.partition("/")
-    network, address = parse_cidr(text), parse_ip(written)
-    if network is None or address is None or text == str(network):
-        return
-    mapped = address.version == 4 and family_of(written) is Family.IPV6
-    told = False
-    if address != network.network_address:
-        told = True
-        bits = 128 if mapped else address.max_prefixlen
-        other = _quoted(f"{address}/{bits}")
-        ambiguous = f"is ambiguous in this context (should be {_quoted(str(network))} or {other}?)"
-        yield f"{field}: CIDR value {_quoted(text)} {ambiguous}"
-    zeros = length != str(int(length)) or (address.version == 4 and written != str(address))
-    if mapped or zeros:
-        yield f"{field}: non-standard CIDR value {_quoted(text)} {_FUTURE} {_quoted(str(network))}"
-    elif not told:
-        told_form = f"should be in RFC 5952 canonical format ({_quoted(str(network))})"
-        yield f"{field}: IPv6 CIDR value {_quoted(text)} {told_form}"
-
-
-def _quoted(text: str) -> str:
-    return encode(text).decode()
+        yield from ip_warnings(f"{field}[{i}].ip", address.ip)

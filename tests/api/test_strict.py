@@ -135,6 +135,40 @@ def test_all_that_is_unknown_or_repeated_is_told_in_the_order_of_the_text() -> N
     )
 
 
+def test_an_unknown_field_is_told_once_and_at_most_a_hundred_are() -> None:
+    text = (
+        '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "labels": {"b": "1",'
+        ' "c": "2", "b": "3"}}, "spec": {"a": 1, "ports": [{"port": 80, "b": 1}], "a": 2,'
+        ' "ports": [{"port": 80, "b": 1, "d": 1}]}}'
+    )
+    (problem,) = decode(text, "f.json").problems
+    assert problem.partition(STRICT)[2] == (
+        'duplicate field "metadata.labels.b", unknown field "spec.a",'
+        ' unknown field "spec.ports[0].b", duplicate field "spec.ports",'
+        ' unknown field "spec.ports[0].d"'
+    )
+    many = edited(SERVICE, "spec", SERVICE["spec"] | {f"x{i}": 1 for i in range(200)})
+    (problem,) = decode(json.dumps(many), "f.json").problems
+    assert problem.count("unknown field") == 100
+
+
+FORM = r"^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
+NO_QUANTITY = f"quantities must match the regular expression '{FORM}'"
+VALID: list[object] = ["1", 1, 0.5, "-1.5Gi", "1e3", " 1m ", None]
+MALFORMED: list[object] = ["x", "", "1.2.3", "1 Gi", "1Gib", True, []]
+QUANTITIES: list[tuple[object, list[str]]] = [(each, []) for each in VALID]
+QUANTITIES += [(each, [NO_QUANTITY]) for each in MALFORMED]
+QUANTITIES += [("1mM", ["unable to parse quantity's suffix"])]
+
+
+@pytest.mark.parametrize("path", ["limits", "requests"])
+@pytest.mark.parametrize(("quantity", "problems"), QUANTITIES)
+def test_quantities(path: str, quantity: object, problems: list[str]) -> None:
+    manifest = edited(POD, "spec.containers[0].resources", {path: {"cpu": quantity}})
+    found = decode(json.dumps(manifest), "f.json").problems
+    assert [each.partition(" cannot be handled as a Pod: ")[2] for each in found] == problems
+
+
 def test_a_wrong_type_hides_what_is_unknown() -> None:
     wrong = edited(edited(SERVICE, "spec.foo", 1), "metadata.labels", {"a": 1})
     (problem,) = decode(json.dumps(wrong), "f.json").problems
