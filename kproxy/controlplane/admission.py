@@ -229,17 +229,24 @@ class _Change:
         """Allocate the stated node ports.
 
         As in the API server, ports of a new Service may share a node port only if they have the
-        same port number. In an update any of different protocols may.
+        same port number, and the first of these is told of a fault. In an update any of different
+        protocols may.
         """
         taken: set[tuple[int, int]] = set()
+        served: set[int] = set()  # port numbers that have a node port
+        first: dict[int, int] = {}  # by port number: where the server takes a node port for it
         for i, port in enumerate(spec.ports):
             if not new and port.node_port and _own(port) in map(_own, spec.ports[:i]):
                 raise BadInput([f"duplicate nodePort: {{{port.protocol} {port.node_port}}}"])
             number = port.node_port
+            if number or allocates_node_ports(spec):
+                first.setdefault(port.port, i)
             key = (number, port.port if new else 0)
             if not number or number in held or key in taken:
                 continue
-            self._take_stated_port(f"spec.ports[{i}].nodePort", number)
+            place = first[port.port] if new and port.port not in served else i
+            self._take_stated_port(f"spec.ports[{place}].nodePort", number)
+            served.add(port.port)
             taken.add(key)
 
     def _dynamic_ports(

@@ -233,7 +233,7 @@ def _warnings(service: Service, pods: Sequence[Pod], nodes: dict[str, Node]) -> 
         if not pod.status.pod_ips:
             found.append(f"Pod {pod.metadata.name} has no IP address yet")
         elif _lacks_node(service, pod, nodes):
-            found.append(
-                f"Pod {pod.metadata.name} is left out: Node {pod.spec.node_name!r} does not exist"
-            )
+            name = pod.spec.node_name
+            why = f"Node {name!r} does not exist" if name else "it has an address but no nodeName"
+            found.append(f"Pod {pod.metadata.name} is left out: {why}")
     return found

@@ -55,6 +55,18 @@ def endpoints_for(
     )
 
 
+def is_refused(made: Endpoints) -> bool:
+    """Tell whether the API server refuses what the controller makes: an address without a node.
+
+    So the object stays as it was; there is none if there was none.
+    """
+    return any(
+        address.node_name == ""
+        for subset in made.subsets
+        for address in (*subset.addresses, *subset.not_ready_addresses)
+    )
+
+
 def _offers(service: Service, pods: Iterable[Pod]) -> Offers:
     """Return the addresses of the Pods that are endpoints, by port."""
     publish = service.spec.publish_not_ready_addresses

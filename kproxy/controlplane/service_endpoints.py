@@ -42,7 +42,8 @@ def edits(key: ServiceKey, registry: Registry, random: Random) -> Edits:
     write: list[EndpointSlice | Endpoints] = []
     delete: list[ObjectKey] = []
     if made:
-        write.append(made)
+        if not endpoints.is_refused(made):
+            write.append(made)
     elif written and written.metadata.labels.get(MANAGED_ENDPOINTS) == endpoints.CONTROLLER:
         delete.append(object_key(written))
         written = None

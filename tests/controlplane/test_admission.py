@@ -173,6 +173,38 @@ REFUSED_NEW: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
         },
         ["spec.ports[1].nodePort: Invalid value: 30053: provided port is already allocated"],
     ),
+    *(
+        (
+            (V4,),
+            {
+                "type": "LoadBalancer",
+                "allocateLoadBalancerNodePorts": allocate,
+                "ports": [
+                    {"name": "a", "port": 53, "protocol": "UDP"},
+                    {"name": "b", "port": 53, "protocol": "TCP", "nodePort": 53},
+                ],
+            },
+            [
+                (
+                    f"spec.ports[{i}].nodePort: Invalid value: 53: provided port is not in the valid"
+                    " range. The range of valid ports is 30000-32767"
+                )
+            ],
+        )
+        for allocate, i in [(True, 0), (False, 1)]  # where the server first needs the node port
+    ),
+    (
+        (V4,),
+        {
+            "type": "NodePort",
+            "ports": [
+                {"name": "a", "port": 53, "protocol": "UDP", "nodePort": 30053},
+                {"name": "b", "port": 53, "protocol": "SCTP"},
+                {"name": "c", "port": 53, "protocol": "TCP", "nodePort": 30080},
+            ],
+        },
+        ["spec.ports[2].nodePort: Invalid value: 30080: provided port is already allocated"],
+    ),
     (
         (V4,),
         {"ports": [{**HTTP, "nodePort": 30081}]},

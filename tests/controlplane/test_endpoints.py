@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec import convert
 from msgspec.structs import replace
 
 from kproxy.address import Family, family_of
@@ -23,12 +24,16 @@ from kproxy.api.types import (
 from kproxy.controlplane.endpoints import OVER_CAPACITY, endpoints_for
 from kproxy.controlplane.mirroring import reconcile_mirrored
 from tests.controlplane.clusters import HTTP, NAMED, Cluster, counts, numbered, pod, service
+from tests.controlplane.played import NODES, Played
+from tests.controlplane.played import WEB as LABELS
+from tests.controlplane.played import pod as played_pod
 
 Shown = tuple[list[str], str, str]  # ports, names of ready pods, and of others
 A, B = pod("a", "10.244.0.10", "fd00::a"), pod("b", "10.244.0.9", "fd00::b")
 SICK = pod("s", "10.244.0.3", ready=False)
 ENDING = pod("t", "10.244.0.4", terminating=True)
 ADMIN = ServicePort(name="admin", port=81, target_port=8081)
+SPEC: dict[str, Any] = {"ports": [{"port": 80}], "selector": LABELS}
 WEB = replace(NAMED, name="web")
 ONE, TWO = pod("one", "10.244.0.1", port=1), pod("two", "10.244.0.2", port=2)
 
@@ -340,3 +345,20 @@ def test_mirrored_addresses_are_cut_after_merging() -> None:
     changes = reconcile_mirrored(BY_HAND, endpoints, (), most=2)
     assert [e.addresses[0] for e in changes.create[0].endpoints] == ["10.0.0.1", "10.0.0.10"]
     assert changes.warnings == ("1 addresses are not mirrored: the limit is 2 per subset",)
+
+
+def test_a_pod_without_a_node_keeps_the_object_from_being_written() -> None:
+    """The API server refuses an address with an empty `nodeName`."""
+    selecting = convert({"metadata": {"name": "web"}, "spec": SPEC}, Service)
+    played = Played(*NODES, selecting, played_pod("a", "10.244.0.10", node="node-a"))
+    key = ("Endpoints", "default", "web")
+    before = played.cluster.object(key)
+    assert isinstance(before, Endpoints)
+    played.apply(played_pod("b", "10.244.0.11"), played_pod("c", "10.244.0.12", node="node-a"))
+    assert played.cluster.object(key) == before
+    told = "Pod b is left out: it has an address but no nodeName"
+    assert told in played.told("Service")
+    played.delete(("Pod", "default", "b"))
+    after = played.cluster.object(key)
+    assert isinstance(after, Endpoints)
+    assert [each.ip for each in after.subsets[0].addresses] == ["10.244.0.10", "10.244.0.12"]
