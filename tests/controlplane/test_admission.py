@@ -186,8 +186,8 @@ REFUSED_NEW: list[tuple[tuple[str, ...], dict[str, Any], list[str]]] = [
             },
             [
                 (
-                    f"spec.ports[{i}].nodePort: Invalid value: 53: provided port is not in the valid"
-                    " range. The range of valid ports is 30000-32767"
+                    f"spec.ports[{i}].nodePort: Invalid value: 53: provided port is not in the"
+                    " valid range. The range of valid ports is 30000-32767"
                 )
             ],
         )
