@@ -61,6 +61,8 @@ def metadata_problems(obj: KubernetesObject, former: KubernetesObject | None) ->
         if "/" not in name and name not in _FINALIZERS:
             told = "name is neither a standard finalizer name nor is it fully qualified"
             yield invalid(f"metadata.finalizers[{i}]", name, told)
+    if former and not isinstance(obj, Deployment):  # for which the server does not look again
+        yield from _finalizers(metadata.finalizers)
 
 
 def label_map_problems(field: str, labels: Mapping[str, str]) -> Iterator[str]:
@@ -113,7 +115,7 @@ def _owners(owners: tuple[OwnerReference, ...]) -> Iterator[str]:
     field = "metadata.ownerReferences"
     controller = ""
     for each in owners:
-        if not each.api_version.rpartition("/")[2]:
+        if not each.api_version.rpartition("/")[2] or each.api_version.count("/") > 1:
             yield invalid(f"{field}.apiVersion", each.api_version, "version must not be empty")
         for name, value in (("kind", each.kind), ("name", each.name), ("uid", each.uid)):
             if not value:

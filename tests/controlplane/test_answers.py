@@ -117,6 +117,18 @@ def test_a_generation_that_the_server_does_not_set_is_not_negative() -> None:
         assert said == ([] if kind == "EndpointSlice" else told([problem], what))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_finalizers_of_an_update(kind: str) -> None:
+    later = {"name": "x", "finalizers": ["a b"]}
+    wrong = qualified_name_problems("a b")[0]
+    problems = [
+        f'metadata.finalizers[0]: Invalid value: "a b": {NO_FINALIZER}',
+        f'metadata.finalizers: Invalid value: "a b": {wrong}',
+    ]
+    said = answer(manifest(kind), manifest(kind, metadata=later))
+    assert said == told(problems, KINDS[kind][2])
+
+
 NULLS: list[tuple[str, Values, list[str]]] = [  # as in Go, an empty item
     (
         "Service",

@@ -25,7 +25,7 @@ from kproxy.controlplane.endpoints import OVER_CAPACITY, endpoints_for
 from kproxy.controlplane.mirroring import reconcile_mirrored
 from tests.controlplane.clusters import HTTP, NAMED, Cluster, counts, numbered, pod, service
 from tests.controlplane.played import NODES, Played
-from tests.controlplane.played import WEB as LABELS
+from tests.controlplane.played import WEB as OF_WEB
 from tests.controlplane.played import pod as played_pod
 
 Shown = tuple[list[str], str, str]  # ports, names of ready pods, and of others
@@ -33,7 +33,7 @@ A, B = pod("a", "10.244.0.10", "fd00::a"), pod("b", "10.244.0.9", "fd00::b")
 SICK = pod("s", "10.244.0.3", ready=False)
 ENDING = pod("t", "10.244.0.4", terminating=True)
 ADMIN = ServicePort(name="admin", port=81, target_port=8081)
-SPEC: dict[str, Any] = {"ports": [{"port": 80}], "selector": LABELS}
+SPEC: dict[str, Any] = {"ports": [{"port": 80}], "selector": OF_WEB}
 WEB = replace(NAMED, name="web")
 ONE, TWO = pod("one", "10.244.0.1", port=1), pod("two", "10.244.0.2", port=2)
 
