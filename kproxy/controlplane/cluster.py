@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -32,7 +32,7 @@ from kproxy.api.types import (
 from kproxy.controlplane import deployments, members, object_updates, service_endpoints
 from kproxy.controlplane.api_warnings import api_warnings
 from kproxy.controlplane.cluster_warnings import ClusterWarnings, Texts, note
-from kproxy.controlplane.field_errors import refusal
+from kproxy.controlplane.field_errors import not_found, refusal
 from kproxy.controlplane.load_balancers import LoadBalancers
 from kproxy.controlplane.port_allocator import NODE_PORTS
 from kproxy.controlplane.registry import DEPLOYMENT, Registry, owner_of
@@ -43,17 +43,6 @@ from kproxy.errors import BadInput
 from kproxy.store import ObjectKey, ServiceKey, Update, object_key, service_of
 
 _T = TypeVar("_T", bound=KubernetesObject)
-_RESOURCES = {  # as the API server names them where it cannot find one
-    "Deployment": "deployments.apps",
-    "Endpoints": "endpoints",
-    "EndpointSlice": "endpointslices.discovery.k8s.io",
-    "IPAddress": "ipaddresses.networking.k8s.io",
-    "Ingress": "ingresses.networking.k8s.io",
-    "Node": "nodes",
-    "Pod": "pods",
-    "Service": "services",
-    "ServiceCIDR": "servicecidrs.networking.k8s.io",
-}
 
 
 class Cloud(Protocol):
@@ -64,6 +53,15 @@ class Cloud(Protocol):
 
         Node ports are allocated by then.
         """
+
+
+class _Judged(NamedTuple):
+    """Objects to store, and the problems of others."""
+
+    fresh: dict[ObjectKey, KubernetesObject]  # all but Services
+    allocated: list[Service]
+    elsewhere: set[ObjectKey]  # the new Pods that run outside this cluster's kubelets
+    problems: list[str]
 
 
 class Cluster:
@@ -109,10 +107,39 @@ class Cluster:
         """
         return self._apply(objects, others=())
 
+    def refusals(self, objects: Iterable[KubernetesObject]) -> list[str]:
+        """Return why `apply` would refuse some of these objects. Nothing changes."""
+        problems = self._judged(objects).problems
+        self._revert()
+        return problems
+
     def _apply(
         self, objects: Iterable[KubernetesObject], others: Sequence[ObjectKey]
     ) -> Mapping[ObjectKey, Texts]:
         """Create or update objects. `others` will be deleted, which the cloud is told."""
+        fresh, allocated, elsewhere, problems = self._judged(objects)
+        admitted = Update(upserts=tuple(allocated), deletes=tuple(others))
+        try:
+            if problems:
+                raise BadInput(problems)
+            if self._cloud:
+                admitted = self._cloud.admit(admitted)
+        except BadInput:
+            self._revert()
+            raise
+        self._elsewhere |= elsewhere
+        told: dict[ObjectKey, Texts] = {}
+        for each in (*fresh.values(), *admitted.upserts):
+            key = object_key(each)
+            former = self._registry.get(key)
+            if self._write(each):
+                note(told, key, api_warnings(each, former))
+                self._warnings.api.pop(key, None)
+        self._warnings.api |= told
+        return told
+
+    def _judged(self, objects: Iterable[KubernetesObject]) -> _Judged:
+        """Return the objects to store. What Services get is allocated until `_revert`."""
         fresh: dict[ObjectKey, KubernetesObject] = {}
         services: list[Service] = []
         elsewhere = set[ObjectKey]()
@@ -135,27 +162,13 @@ class Cluster:
                 problems += error.problems
         self._allocation.use(self._cidrs.ranges(fresh.values()), reserved)
         allocated = self._allocation.admit(services, self._registry.service, problems)
-        admitted = Update(upserts=tuple(allocated), deletes=tuple(others))
-        try:
-            if problems:
-                raise BadInput(problems)
-            if self._cloud:
-                admitted = self._cloud.admit(admitted)
-        except BadInput:
-            self._allocation.revert(
-                self._registry.all(Service), self._cidrs.all_ranges(), self._cidrs.reserved()
-            )
-            raise
-        self._elsewhere |= elsewhere
-        told: dict[ObjectKey, Texts] = {}
-        for each in (*fresh.values(), *admitted.upserts):
-            key = object_key(each)
-            former = self._registry.get(key)
-            if self._write(each):
-                note(told, key, api_warnings(each, former))
-                self._warnings.api.pop(key, None)
-        self._warnings.api |= told
-        return told
+        return _Judged(fresh, allocated, elsewhere, problems)
+
+    def _revert(self) -> None:
+        """Let Services hold what is stored."""
+        self._allocation.revert(
+            self._registry.all(Service), self._cidrs.all_ranges(), self._cidrs.reserved()
+        )
 
     def delete(self, keys: Iterable[ObjectKey], now: str) -> None:
         """Delete objects. `now` becomes the `deletionTimestamp` of Pods that have to be stopped.
@@ -165,7 +178,7 @@ class Cluster:
         """
         keys = list(dict.fromkeys(keys))
         if unknown := [each for each in keys if self._registry.get(each) is None]:
-            raise BadInput([_not_found(each) for each in unknown])
+            raise BadInput([not_found(each) for each in unknown])
         for key in keys:
             if isinstance(obj := self._registry.get(key), Service):
                 self._allocation.release(obj)
@@ -197,7 +210,7 @@ class Cluster:
         key = (DEPLOYMENT, namespace, name)
         found = self._registry.get(key)
         if not isinstance(found, Deployment):
-            raise BadInput([_not_found(key)])
+            raise BadInput([not_found(key)])
         if replicas < 0:
             least = "must be greater than or equal to 0"
             told = f"spec.replicas: Invalid value: {replicas}: {least}"
@@ -433,9 +446,3 @@ def _balancer_order(
         return False, False, False, key
     has = bool(service.status.load_balancer.ingress)
     return True, not has, not service.spec.load_balancer_ip, key
-
-
-def _not_found(key: ObjectKey) -> str:
-    kind, namespace, name = key
-    where = f" in namespace {namespace!r}" if namespace not in ("", "default") else ""
-    return f'{_RESOURCES.get(kind, kind)} "{name}" not found{where}'

@@ -12,6 +12,7 @@ from msgspec.json import encode
 from kproxy.api.go import quoted
 from kproxy.api.types import KubernetesObject
 from kproxy.errors import BadInput
+from kproxy.store import ObjectKey
 
 FieldValue = str | int | bool | Sequence[object] | dict[str, object] | None
 
@@ -21,6 +22,17 @@ _GROUPS = {
     "Ingress": "networking.k8s.io",
     "IPAddress": "networking.k8s.io",
     "ServiceCIDR": "networking.k8s.io",
+}
+_RESOURCES = {  # as the API server names them where it cannot find one
+    "Deployment": "deployments.apps",
+    "Endpoints": "endpoints",
+    "EndpointSlice": "endpointslices.discovery.k8s.io",
+    "IPAddress": "ipaddresses.networking.k8s.io",
+    "Ingress": "ingresses.networking.k8s.io",
+    "Node": "nodes",
+    "Pod": "pods",
+    "Service": "services",
+    "ServiceCIDR": "servicecidrs.networking.k8s.io",
 }
 
 
@@ -52,6 +64,13 @@ def too_many(field: str, found: int, most: int) -> str:
 
 def too_long(field: str, most_bytes: int) -> str:
     return f"{field}: Too long: may not be more than {most_bytes} bytes"
+
+
+def not_found(key: ObjectKey) -> str:
+    """Return the text for an object that does not exist."""
+    kind, namespace, name = key
+    where = f" in namespace {namespace!r}" if namespace not in ("", "default") else ""
+    return f'{_RESOURCES.get(kind, kind)} "{name}" not found{where}'
 
 
 def refusal(obj: KubernetesObject, problems: Iterable[str]) -> BadInput:

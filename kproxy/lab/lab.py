@@ -48,7 +48,7 @@ class Lab(BuiltLab):
         Raises BadInput; nothing has changed then. Raises what `NodeProxy.sync` raises, after a sync
         of all nodes was tried.
         """
-        wanted, skipped = self._objects(objects)
+        wanted, skipped = self._objects(objects, judge=self._parts.objects.refusals)
         reports = self._parts.objects.apply(wanted)
         self._note_left_out(wanted, skipped)
         return reports
@@ -73,7 +73,7 @@ class Lab(BuiltLab):
 
     def replace(self, objects: Objects | str | Path) -> SyncReports:
         """Make `objects` all there is besides the lab's own nodes and pods, and sync all nodes."""
-        wanted, skipped = self._objects(objects)
+        wanted, skipped = self._objects(objects, judge=self._parts.objects.refusals)
         reports = self._parts.objects.replace(wanted)
         self._left_out.clear()
         self._note_left_out(wanted, skipped)
@@ -144,14 +144,19 @@ class Lab(BuiltLab):
             log.warning(line)
 
     def _objects(
-        self, given: Objects | str | Path
+        self,
+        given: Objects | str | Path,
+        judge: Callable[[Objects], list[str]] = lambda _: [],
     ) -> tuple[tuple[KubernetesObject, ...], tuple[Skipped, ...]]:
-        """Return objects, and those of kinds that labs do not have. Raises BadInput."""
+        """Return objects, and those of kinds that labs do not have.
+
+        Raises BadInput with all that is wrong, also with what `judge` says of the other objects.
+        """
         if not isinstance(given, str | Path):
             return tuple(given), ()
         decoded = load([Path(given)], stored=not self._parts.objects.admits)
         if decoded.problems:
-            raise BadInput(list(decoded.problems))
+            raise BadInput([*decoded.problems, *judge(decoded.objects)])
         of_kinds = {each.notice for each in decoded.skipped}  # the lab says it in its own words
         for notice in decoded.notices:
             if notice not in of_kinds:

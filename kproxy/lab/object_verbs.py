@@ -36,6 +36,9 @@ class ObjectVerbs(Protocol):
 
     def apply(self, objects: Iterable[KubernetesObject], /) -> SyncReports: ...
 
+    def refusals(self, objects: Iterable[KubernetesObject], /) -> list[str]:
+        """Return why `apply` would refuse some of these objects."""
+
     def delete(self, keys: Iterable[ObjectKey], /) -> SyncReports: ...
 
     def replace(self, objects: Iterable[KubernetesObject], /) -> SyncReports: ...
@@ -72,6 +75,9 @@ class _WithoutControlPlane:
         )
 
     scale = pod = get = objects = wait_for = _refuse
+
+    def refusals(self, _: Iterable[KubernetesObject]) -> list[str]:
+        return []
 
 
 class NoObjects(_WithoutControlPlane):

@@ -126,7 +126,8 @@ def try_malformed(lab: PlaneLab, manifest: Path) -> None:
         lab.apply(manifest)
     places = rf"^{re.escape(str(manifest))}:\d+: (\w+ [^:]+: )?"
     assert [re.sub(places, "", each) for each in refused.value.problems] == [
-        told for _, told in MALFORMED
+        *(told for _, told in MALFORMED),
+        f'Pod "web-1" is invalid: spec.containers[0].ports: {FIXED}',
     ]
 
 
@@ -156,6 +157,21 @@ def test_nothing_is_half_applied(lab: PlaneLab, tmp_path: Path) -> None:
     try_malformed(lab, tmp_path / "web.yaml")
     assert everything(lab) == before
     check_served(lab, "web-1")
+
+
+def test_all_objects_of_a_file_are_judged(bare_lab: PlaneLab, tmp_path: Path) -> None:
+    """As kubectl submits the others, too, after one that does not decode."""
+    manifest = tmp_path / "web.yaml"
+    services = (
+        "\napiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {portz: []}\n",
+        "\napiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 0}]}\n",
+    )
+    manifest.write_text("---".join(services))
+    with pytest.raises(BadInput) as refused:
+        bare_lab.apply(manifest)
+    first, second = refused.value.problems
+    assert first.endswith('strict decoding error: unknown field "spec.portz"')
+    assert second.startswith('Service "b" is invalid: [spec.ports[0].port: Invalid value: 0: ')
 
 
 def test_other_kinds_are_none_of_our_business(bare_lab: PlaneLab, tmp_path: Path) -> None:

@@ -41,3 +41,13 @@ def test_if_it_cannot_nothing_is_lost() -> None:
         )
     assert played.cluster.objects(Service) == before
     assert is_taken(played)
+
+
+def test_refusals_are_told_and_change_nothing() -> None:
+    played = Played(service())
+    before = played.cluster.objects(Service)
+    (told,) = played.cluster.refusals([holding("x"), service("bad", clusterIP="192.0.2.1")])
+    assert told.startswith('Service "bad" is invalid: spec.clusterIPs: ')
+    assert played.cluster.refusals([holding("x"), service("y")]) == []
+    assert played.cluster.objects(Service) == before
+    assert not is_taken(played)

@@ -124,6 +124,11 @@ class ControlPlane:
             self._written |= {*map(object_key, objects)} - self._own
         return reports
 
+    def refusals(self, objects: Iterable[KubernetesObject]) -> list[str]:
+        """Return why `apply` would refuse some of these objects. Nothing changes."""
+        with self._settled:
+            return self._cluster.refusals(map(self._merged, objects))
+
     def delete(self, keys: Iterable[ObjectKey]) -> SyncReports:
         """Delete objects. Raises BadInput; nothing has changed then. Raises what syncing raises."""
         keys = tuple(keys)
