@@ -2,7 +2,8 @@
 
 Each function returns the details of the problems of one value; none if it is valid. The caller adds
 the field.
-Source: apimachinery pkg/util/validation (validation.go, ip.go); k8s.io/utils/net for the parsers
+Source: apimachinery pkg/util/validation (validation.go, ip.go) and pkg/api/validate/content
+(kube.go); k8s.io/utils/net for the parsers
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _QUALIFIED = (
     f" '{_NAME}')"
 )
 _NOT_QUALIFIED = (
-    f"a qualified name {_QUALIFIED} with an optional DNS subdomain prefix and '/'"
+    f"a valid label key {_QUALIFIED} with an optional DNS subdomain prefix and '/'"
     " (e.g. 'example.com/MyName')"
 )
 _NOT_A_LABEL = (
@@ -74,16 +75,19 @@ def qualified_name_problems(text: str) -> tuple[str, ...]:
     elif not prefix:
         found += ("prefix part must be non-empty",)
     else:
-        found += tuple(f"prefix part {each}" for each in subdomain_problems(prefix))
+        told = _too_long(prefix, _MOST_SUBDOMAIN, "bytes")
+        if not re.fullmatch(_SUBDOMAIN, prefix):
+            told += (_NOT_A_SUBDOMAIN,)
+        found += tuple(f"prefix part {each}" for each in told)
     if not name:
         found += ("name part must be non-empty",)
-    found += tuple(f"name part {each}" for each in _too_long(name, _MOST_LABEL))
+    found += tuple(f"name part {each}" for each in _too_long(name, _MOST_LABEL, "bytes"))
     return found if re.fullmatch(_NAME, name) else (*found, f"name part {_QUALIFIED}")
 
 
 @lru_cache(maxsize=1024)
 def label_value_problems(text: str) -> tuple[str, ...]:
-    found = _too_long(text, _MOST_LABEL)
+    found = _too_long(text, _MOST_LABEL, "bytes")
     return found if re.fullmatch(_VALUE, text) else (*found, _NOT_A_VALUE)
 
 
@@ -198,5 +202,6 @@ def endpoint_ip_problems(text: str) -> tuple[str, ...]:
     )
 
 
-def _too_long(text: str, most: int) -> tuple[str, ...]:
-    return (f"must be no more than {most} characters",) if len(text.encode()) > most else ()
+def _too_long(text: str, most: int, unit: str = "characters") -> tuple[str, ...]:
+    """Judge the length; the server's newer functions, those of labels, say "bytes"."""
+    return (f"must be no more than {most} {unit}",) if len(text.encode()) > most else ()
