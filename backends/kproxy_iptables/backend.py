@@ -171,7 +171,7 @@ class IptablesBackend:
         Chains that are no longer needed are deleted after that, in one of their own: a
         predecessor's rule that leads to one of them must not keep the rest from being in force.
         """
-        saved = self._xtables.save_all()
+        saved = self._xtables.save_all(JUMPS)
         existing = _existing(saved)
         others = {chain: rules for chain, rules in saved["nat"].items() if not _is_ours(chain)}
         del saved

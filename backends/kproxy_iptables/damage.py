@@ -39,7 +39,7 @@ def found(
         system = sorted({jump.chain for jump in JUMPS if jump.table == table})
         shared = [KUBELET_FIREWALL] if table == "filter" else []
         wanted = [*fixed, *dispatch, *system, *shared]
-        chains = xtables.save(table) if thorough else xtables.chains(table, wanted)
+        chains = xtables.save(table, JUMPS) if thorough else xtables.chains(table, wanted, JUMPS)
         if not chains.keys() >= set(wanted):
             return True
         emptied = {chain for chain, rules in chains.items() if not rules and _of_a_service(chain)}

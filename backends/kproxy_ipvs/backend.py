@@ -224,7 +224,7 @@ class IpvsBackend:
         fresh = {table: self._sets.in_rules(all_rules[table]) for table in tables}
         if all(self._rules.get(table) == lines for table, lines in fresh.items()):
             return Counter()
-        saved = self._xtables.save_all()
+        saved = self._xtables.save_all(JUMPS)
         present = [jump for jump in JUMPS if jump.rule in saved[jump.table].get(jump.chain, ())]
         self._xtables.restore(rules.transaction(fresh, present))
         self._rules = self._rules | fresh

@@ -20,7 +20,7 @@ def of_rules(xtables: Xtables, rules: Mapping[Table, Sequence[str]]) -> bool:
 
     `rules`: all rules by table, each with its "-A CHAIN ".
     """
-    tables = xtables.save_all()
+    tables = xtables.save_all(JUMPS)
     for table, lines in rules.items():
         saved = tables[table]
         if any(jump.rule not in saved.get(jump.chain, ()) for jump in JUMPS if jump.table == table):

@@ -23,8 +23,9 @@ from msgspec import Struct
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel.lacking import lacking, require_nf_tables
-from kproxy.kernel.leading import leading_to
-from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute
+from kproxy.kernel.leading import leading_to, target
+from kproxy.kernel.mixed_tables import delete_jumps, is_closed, not_printed, read_mixed
+from kproxy.kernel.nftables.session import Session, TableReader
 from kproxy.kernel.privilege import require_net_raw
 from kproxy.kernel.process import run
 
@@ -78,6 +79,8 @@ class Xtables:
         try:
             run([self._command, _WAIT, "-t", "nat", "-S", "POSTROUTING"])
         except KernelRefused as error:
+            if is_closed(error):
+                return
             if _NO_LEGACY_TABLE in str(error):
                 raise lacking("legacy iptables", self.family) from None
             raise Unsupported(str(error), remedy="run as root, or with --privileged") from None
@@ -95,29 +98,48 @@ class Xtables:
             return _nft_has_chain(self.family, table, name)
         return self.has(table) and name.encode() + b"\0" in _legacy_entries(self.family, table)
 
-    def save(self, table: Table) -> Chains:
-        """Return all chains of a table."""
-        return parse_save(run([f"{self._command}-save", "-t", table]))[table]
+    def save(self, table: Table, jumps: Iterable[Jump] = ()) -> Chains:
+        """Return all chains of a table.
 
-    def save_all(self) -> dict[Table, Chains]:
-        """Return all tables, read by one process; one that was never used here is empty."""
-        return parse_save(run([f"{self._command}-save"]))
+        In a chain that also has rules made with nft, only those of `jumps` are recognised, and ""
+        stands for each of the others.
+        """
+        return self._save(table, jumps)[0]
 
-    def chains(self, table: Table, names: Iterable[str]) -> Chains:
-        """Return those of the named chains that exist, without reading the others if possible."""
+    def save_all(self, jumps: Iterable[Jump] = ()) -> dict[Table, Chains]:
+        """Return all tables, read by one process; one that was never used here is empty. `jumps`:
+        see `save`.
+        """
+        text = run([f"{self._command}-save"])
+        tables = parse_save(text)
+        for table in tables.keys() & not_printed(text):
+            tables[table] = self._read_mixed(table, jumps)[0]
+        return tables
+
+    def _save(self, table: Table, jumps: Iterable[Jump]) -> tuple[Chains, list[str]]:
+        """Return all chains of a table, and the names of those that nft has written rules in."""
+        text = run([f"{self._command}-save", "-t", table])
+        if table in not_printed(text):
+            return self._read_mixed(table, jumps)
+        return parse_save(text)[table], []
+
+    def _read_mixed(
+        self, table: Table, jumps: Iterable[Jump], names: Collection[str] | None = None
+    ) -> tuple[Chains, list[str]]:
+        known: Chains = {}
+        for jump in jumps:
+            if jump.table == table:
+                known.setdefault(jump.chain, []).append(jump.rule)
+        return read_mixed(self.family, table, self._command, known, names)
+
+    def chains(self, table: Table, names: Iterable[str], jumps: Iterable[Jump] = ()) -> Chains:
+        """Return those of the named chains that exist, without reading the others if possible.
+        `jumps`: see `save`.
+        """
         if self.variant == "legacy":  # every command fetches the whole table, so fetch it once
             saved = self.save(table)
             return {name: saved[name] for name in names if name in saved}
-        found: Chains = {}
-        for name in names:
-            try:
-                text = run([self._command, _WAIT, "-t", table, "-S", name])
-            except KernelRefused:
-                continue
-            found[name] = [
-                line.removeprefix(f"-A {name} ") for line in text.splitlines() if line[:2] == "-A"
-            ]
-        return found
+        return self._read_mixed(table, jumps, [*names])[0]
 
     def read_all(self) -> dict[Table, Chains]:
         """Return the same as `save_all` with single blanks outside quotes; legacy IPv4 tables
@@ -157,12 +179,17 @@ class Xtables:
         """
         if not self.has(table):
             return {}
-        saved = self.save(table)
+        jumps = [*jumps]
+        saved, mixed = self._save(table, jumps)
         wanted = {(jump.chain, jump.rule) for jump in jumps}
+        for name in mixed:  # iptables deletes nothing behind a rule that it does not understand
+            targets = {target(rule) for chain, rule in wanted if chain == name}
+            delete_jumps(self.family, table, name, targets)
         chains = sorted(saved.keys() & to_remove)
         lines = [  # a jump as often as it is there
             f"-D {chain} {rule}\n"
             for chain, rules in saved.items()
+            if chain not in mixed
             for rule in rules
             if (chain, rule) in wanted
         ]
@@ -353,10 +380,6 @@ def _legacy_table_names(family: Family) -> list[str]:
         return []
 
 
-_NFNL_GETGEN = (10 << 8) | 16  # NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN
-_NFNL_GETCHAIN = (10 << 8) | 4
-
-
 def _nft_used() -> bool:
     """Tell whether anything was ever written to nf_tables in this namespace."""
     try:
@@ -366,28 +389,13 @@ def _nft_used() -> bool:
 
 
 def _nft_generation() -> int:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as netlink:  # NETLINK_NETFILTER
-        request = struct.pack("=LHHLLBBH", 20, _NFNL_GETGEN, 1, 0, 0, 0, 0, 0)
-        netlink.send(request)
-        answer = netlink.recv(4096)
-    kind = struct.unpack_from("=H", answer, 4)[0]
-    if kind == 2:  # NLMSG_ERROR
-        code = -struct.unpack_from("=i", answer, 16)[0]
-        raise KernelRefused(f"cannot read the generation of nf_tables: {os.strerror(code)}")
-    # nlmsghdr 16, nfgenmsg 4, then the first attribute: NFTA_GEN_ID, big endian.
-    generation: int = struct.unpack_from(">L", answer, 24)[0]
-    return generation
+    with Session() as session:
+        return session.generation()
 
 
 def _nft_has_chain(family: Family, table: str, name: str) -> bool:
-    body = struct.pack("=BBH", family.socket_family, 0, 0)
-    body += attribute(1, table.encode() + b"\0") + attribute(3, name.encode() + b"\0")
-    with Netlink(NETLINK_NETFILTER) as netlink:
-        try:
-            netlink.ask(Request(_NFNL_GETCHAIN, body, ("look for chain", name)))
-        except KernelRefused:  # no such chain, no such table, no nf_tables
-            return False
-    return True
+    with Session() as session:
+        return TableReader(session, family, table).has_chain(name)
 
 
 _SO_GET_INFO, _SO_GET_ENTRIES = 64, 65  # IPT_SO_* and IP6T_SO_*

@@ -171,6 +171,10 @@ class Table:
         body = self._start + _name(2, name)
         return Request(DELETE_RULE, body, ("flush chain", *self._what, name))
 
+    def delete_rule(self, chain: str, handle: int) -> Request:
+        body = self._start + _name(2, chain) + attribute(3, handle.to_bytes(8, "big"))
+        return Request(DELETE_RULE, body, ("delete rule", *self._what, chain))
+
     def delete_chain(self, name: str) -> Request:
         body = self._start + _name(3, name)
         return Request(DELETE_CHAIN, body, ("delete chain", *self._what, name))

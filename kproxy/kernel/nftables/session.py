@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable, Iterator
 
 from kproxy.address import Family
+from kproxy.errors import KernelRefused
 from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute, attributes
 from kproxy.kernel.nftables.objects import (
     DIGEST,
@@ -55,8 +56,8 @@ class TableReader:
 
     def __init__(self, session: Session, family: Family, name: str) -> None:
         self._session = session
-        self._family = family
         self._name = name.encode() + b"\0"
+        self._start = struct.pack(">BBH", NFPROTO[family], 0, 0)
 
     def exists(self) -> bool:
         return any(found[1] == self._name for found in self._dump(GET_TABLE, "list tables"))
@@ -79,6 +80,15 @@ class TableReader:
             if found[1] == self._name
         }
 
+    def has_chain(self, name: str) -> bool:
+        """Tell whether a chain exists, without reading the others."""
+        body = self._start + attribute(1, self._name) + attribute(3, name.encode() + b"\0")
+        try:
+            self._session.ask(Request(GET_CHAIN, body, ("look for chain", name)))
+        except KernelRefused:  # no such chain, no such table, no nf_tables
+            return False
+        return True
+
     def sets(self) -> dict[str, bool]:
         """Return the names of the sets and maps, and for each whether it is part of a rule."""
         return {
@@ -94,6 +104,17 @@ class TableReader:
             rules.setdefault(_text(found[2]), []).append(user_data.get(DIGEST, b""))
         return rules
 
+    def targets(self, chain: str) -> list[tuple[int, str]]:
+        """Return the handle of each rule of a chain, and which chain it jumps or goes to ("": to
+        none, or to several).
+        """
+        selection = attribute(1, self._name) + _attribute_name(chain)
+        return [
+            (int.from_bytes(found[3], "big"), _target(found.get(4)))
+            for found in self._dump(GET_RULE, "list rules", selection)
+            if _text(found[2]) == chain
+        ]
+
     def element_count(self, set_: str) -> int:
         """Return the number of elements, 0 also if there is no such set."""
         return sum(
@@ -105,10 +126,23 @@ class TableReader:
         )
 
     def _dump(self, kind: int, what: str, *selection: bytes) -> Iterator[dict[int, memoryview]]:
-        body = struct.pack(">BBH", NFPROTO[self._family], 0, 0) + b"".join(selection)
+        body = self._start + b"".join(selection)
         request = Request(kind, body, (what, self._name.decode()), fine=_NO_SUCH_TABLE)
         for answer in self._session.dump(request):
             yield dict(attributes(answer[_HEADER_BYTES:]))
+
+
+def _target(expressions: memoryview | None) -> str:
+    """Return the chain that the last expression of a rule leads to, "" for none."""
+    last = list(attributes(expressions))[-1:] if expressions else []
+    for _, expression in last:
+        kind, fields = (dict(attributes(expression)).get(key) for key in (1, 2))
+        if kind is not None and fields is not None and _text(kind) == "immediate":
+            value = dict(attributes(fields)).get(2)  # a verdict: its code, then a chain
+            verdict = dict(attributes(value)).get(2) if value else None
+            chain = dict(attributes(verdict)).get(2) if verdict else None
+            return _text(chain) if chain else ""
+    return ""
 
 
 def _attribute_name(set_: str) -> bytes:
