@@ -34,7 +34,7 @@ from kproxy.api.documents import (
 )
 from kproxy.api.endpoint_rules import check_endpoint_slice, check_endpoints
 from kproxy.api.ingress_rules import check_ingress
-from kproxy.api.kinds import misspelled
+from kproxy.api.kinds import is_of_others, misspelled
 from kproxy.api.node_rules import check_node
 from kproxy.api.places import Lines, Place
 from kproxy.api.pod_rules import check_pod
@@ -106,7 +106,12 @@ _KINDS = {
 KINDS = frozenset(_KINDS)
 # Wholly by the control plane.
 _ADMITTED = frozenset({"Service", "EndpointSlice", "Endpoints", "ServiceCIDR", "IPAddress"})
-PROXY_KINDS = KINDS - {"Pod", "Deployment", "IPAddress"}  # only labs have a use for these
+PROXY_KINDS = KINDS - {
+    "Pod",
+    "Deployment",
+    "Ingress",
+    "IPAddress",
+}  # only labs have a use for these
 _LISTS = {"List": ListKind("v1")} | {
     f"{name}List": ListKind(kind.api_version, name) for name, kind in _KINDS.items()
 }
@@ -195,13 +200,8 @@ class _Reader:
         for item in items_of(text, where, _LISTS):
             if item.value is None:
                 self._found.append(_broken(item))
-            elif (
-                isinstance(item.kind, str)
-                and item.kind
-                and item.kind not in self._kinds
-                and (item.kind in _KINDS or not misspelled(item.kind, item.api_version))
-            ):
-                self._skip(item)
+            elif isinstance(item.kind, str) and item.kind and (name := self._unused(item)):
+                self._skip(item, name)
             else:
                 self._found.append(_judge(item, item.value, submitted=self._submitted))
 
@@ -237,14 +237,23 @@ class _Reader:
                 line = problem.line or lines.get((each.place, problem.field or problem.within), 0)
                 yield problem._replace(line=line).at(each.place.file, each.name)
 
-    def _skip(self, item: Item) -> None:
+    def _unused(self, item: Item) -> str:
+        """Return what a kind without meaning here is called; "" for one that is to be decoded."""
+        kind = _KINDS.get(item.kind)
+        if kind and is_of_others(item.api_version, kind.api_version):
+            return f"{item.kind}.{item.api_version.rpartition('/')[0]}"
+        if item.kind in self._kinds or (not kind and misspelled(item.kind, item.api_version)):
+            return ""
+        return str(item.kind)
+
+    def _skip(self, item: Item, kind: str) -> None:
         """Skip an object of another kind with its faults, but report faults of the text itself."""
-        notice = next((each.notice for each in self._skipped if each.kind == item.kind), "")
+        notice = next((each.notice for each in self._skipped if each.kind == kind), "")
         if not notice:
-            name = item.kind if item.kind.isidentifier() else shown(item.kind)
+            name = kind if kind.replace(".", "").replace("-", "").isalnum() else shown(kind)
             notice = f"{item.place}: kind {name} is not used by a service proxy; skipped"
             self.note(notice)
-        self._skipped.append(Skipped(item.kind, *_namespace_and_name(item.value), notice))
+        self._skipped.append(Skipped(kind, *_namespace_and_name(item.value), notice))
         if item.problems:
             self._found.append(_broken(item))
 

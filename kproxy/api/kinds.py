@@ -48,6 +48,16 @@ def misspelled(kind: str, api_version: Any) -> str:
     return _meant(kind) if _is_own(api_version) else ""
 
 
+def is_of_others(api_version: Any, expected: str) -> bool:
+    """Tell whether a kind belongs to the API group of another maker, such as the Service of
+    `serving.knative.dev/v1`, and not to a misspelled one of Kubernetes.
+    """
+    if _is_own(api_version):
+        return False
+    group, ours = (each.rpartition("/")[0] for each in (str(api_version), expected))
+    return not ours or not difflib.get_close_matches(group, [ours], 1, _SIMILAR)
+
+
 @lru_cache(maxsize=1024)
 def _meant(kind: str) -> str:
     if kind in _KNOWN.values():

@@ -58,6 +58,49 @@ def test_other_kinds_are_skipped(version: str, kind: str) -> None:
     assert decoded.notices == (f"f:1: kind {kind} is not used by a service proxy; skipped",)
 
 
+OTHERS = [  # kinds of other makers that have a name of ours
+    ("serving.knative.dev/v1", "Service"),
+    ("config.openshift.io/v1", "Ingress"),
+    ("management.cattle.io/v3", "Node"),
+    ("whereabouts.cni.cncf.io/v1alpha1", "IPAddress"),
+]
+
+
+@pytest.mark.parametrize(("version", "kind"), OTHERS)
+def test_kinds_of_others_with_a_name_of_ours_are_skipped(version: str, kind: str) -> None:
+    text = f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: web}}\nspec: {{ports: 5}}\n"
+    for decoded in (decode(text, "f"), decode_texts({"f": text})):
+        assert (decoded.objects, decoded.problems) == ((), ())
+        name = f"{kind}.{version.partition('/')[0]}"
+        assert decoded.notices == (f"f:1: kind {name} is not used by a service proxy; skipped",)
+
+
+@pytest.mark.parametrize(
+    ("version", "kind"),
+    [
+        ("apps/v1", "Service"),
+        ("discovery.k8s.io/v1", "Service"),
+        ("discovery.k8s.io/v1beta1", "EndpointSlice"),
+        ("discovery.k8s.oi/v1", "EndpointSlice"),
+        ("networking.k8.io/v1", "ServiceCIDR"),
+        ("v2", "Node"),
+        ("", "Service"),
+    ],
+)
+def test_a_wrong_version_or_group_of_kubernetes_is_an_error(version: str, kind: str) -> None:
+    text = f"apiVersion: '{version}'\nkind: {kind}\nmetadata: {{name: web}}\n"
+    (problem,) = decode_texts({"f": text}).problems
+    assert problem.startswith(f"f:1: {kind} web: apiVersion: expected ")
+
+
+def test_a_service_proxy_passes_over_what_only_labs_use() -> None:
+    """Whatever is wrong with it: an Ingress, for instance, has been of other versions."""
+    text = "apiVersion: extensions/v1beta1\nkind: Ingress\nmetadata: {name: web}\nspec: {}\n"
+    decoded = decode_texts({"f": text})
+    assert decoded.problems == ()
+    assert decoded.notices == ("f:1: kind Ingress is not used by a service proxy; skipped",)
+
+
 def test_in_a_list_as_well() -> None:
     text = (
         '{"apiVersion": "v1", "kind": "List", "items": [\n{"apiVersion": "v1", "kind": "Servce"}]}'
