@@ -8,6 +8,7 @@ from collections.abc import Collection
 from kproxy.address import Family
 from kproxy.errors import KernelRefused
 from kproxy.kernel import ipset
+from kproxy.kernel.leading import for_shell
 from kproxy.kernel.xtables import Xtables, installed_variants
 
 _USES = re.compile(r"--(?:match|add|del|map)-set (\S+)")
@@ -35,7 +36,7 @@ def holders(sets: Collection[str]) -> dict[str, str]:
                             found.setdefault(
                                 name,
                                 f"a rule of {chain} uses it; to remove that:"
-                                f" {command} -t {table} -D {chain} {rule}",
+                                f" {command} -t {table} -D {chain} {for_shell(rule)}",
                             )
     for outer, saved in ipset.save().items():
         if saved.type.startswith("list:set"):

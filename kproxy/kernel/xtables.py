@@ -23,7 +23,7 @@ from msgspec import Struct
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel.lacking import lacking, require_nf_tables
-from kproxy.kernel.leading import leading_to, target
+from kproxy.kernel.leading import for_shell, leading_to, target
 from kproxy.kernel.mixed_tables import delete_jumps, is_closed, not_printed, read_mixed
 from kproxy.kernel.nftables.session import Session, TableReader
 from kproxy.kernel.privilege import require_net_raw
@@ -245,7 +245,8 @@ class Xtables:
         """Return for each chain that a rule leads to the words for an error message."""
         return {
             name: "; ".join(
-                f"{chain} leads to it; to remove that: {self._command} -t {table} -D {chain} {rule}"
+                f"{chain} leads to it; to remove that:"
+                f" {self._command} -t {table} -D {chain} {for_shell(rule)}"
                 for chain, rule in found[:_MOST_NAMED]
             )
             + (f"; and {len(found) - _MOST_NAMED} rules more" if found[_MOST_NAMED:] else "")

@@ -144,6 +144,24 @@ def test_a_chain_that_goes_costs_no_transaction_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("mode", IPTABLES, ids=str)
+@pytest.mark.parametrize("comment", ["it's mine", 'a "b" c', "5$ `id`", "back\\slash"])
+def test_the_command_that_the_log_gives_removes_the_rule(
+    mode: Mode, comment: str, messages: pytest.LogCaptureFixture
+) -> None:
+    with bench(mode) as node:
+        node.sync(BEFORE)
+        chain = chain_to(node, "10.244.0.5")
+        command = [f"iptables-{mode.variant}", "-t", "nat", "-A", "PREROUTING", "-m", "comment"]
+        run([*command, "--comment", comment, "-j", chain])
+        node.sync(MOVED)
+        (said,) = warnings(messages)
+        remedy = said.partition("to remove that: ")[2].partition("; it stays")[0]
+        run(["bash", "-c", remedy])
+        node.proxy.sync(full=True)
+        assert chain not in node.tables().save("nat")
+
+
+@pytest.mark.parametrize("mode", IPTABLES, ids=str)
 def test_it_is_tried_again_by_itself(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held, "RETRY_S", 0.0)
     with bench(mode) as node:

@@ -98,3 +98,5 @@ def test_a_listing_of_the_flat_layout_can_be_loaded_again() -> None:
     with Namespace.create() as namespace, namespace.entered():
         run(["nft", "-f", "-"], listing)
         assert run(["nft", "list", "ruleset"]) == listing
+        run(["nft", "-f", "-"], f"flush ruleset\n{listing}")  # in place of what is there
+        assert run(["nft", "list", "ruleset"]) == listing

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
-from kproxy.kernel.leading import leading_to, target
+from kproxy.kernel.leading import for_shell, leading_to, target
 from kproxy.kernel.xtables import parse_save
 
 
@@ -37,3 +39,20 @@ def test_all_that_leads_to_a_chain_is_found() -> None:
             ("MINE", "-j KUBE-SEP-A"),
         ]
     }
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ('! -s 10.0.0.1/32 -m comment --comment "to web:http" -j A', None),
+        (r'-m comment --comment "it\'s \"mine\" \\ too" -j A', 'it\'s "mine" \\ too'),
+        ('-m comment --comment "5$ `id` now!" -j A', "5$ `id` now!"),
+        ("-p tcp -m tcp --tcp-flags FIN,SYN SYN -m u32 --u32 0x0&0xff=0x6 -j A", "0x0&0xff=0x6"),
+    ],
+)
+def test_a_rule_is_given_as_words_for_a_shell(rule: str, words: str | None) -> None:
+    """`words`: one of them; None if the rule stays as it is."""
+    if words is None:
+        assert for_shell(rule) == rule
+    else:
+        assert words in shlex.split(for_shell(rule))
