@@ -13,7 +13,7 @@ import click
 
 from kproxy import errors
 from kproxy.cli.output import guarded_output
-from kproxy.report.width import fitting
+from kproxy.report.width import fitting, wrapped
 
 COMMANDS = {  # each is the function of that name in the module of that name
     "run": "Run as the service proxy of a node (or of a namespace).",
@@ -22,6 +22,18 @@ COMMANDS = {  # each is the function of that name in the module of that name
     "scenario": "Run documented cases of who reaches a Service, with their remedies.",
     "bench": "Measure syncs and connections.",
 }
+
+
+class _Formatter(click.HelpFormatter):
+    """Also breaks the lines that click leaves as they are: examples, and lists of our own."""
+
+    def getvalue(self) -> str:
+        width = self.width + 2  # click leaves a margin of two columns
+        lines = super().getvalue().split("\n")
+        return "\n".join(line for each in lines for line in wrapped(each, width))
+
+
+click.Context.formatter_class = _Formatter  # of all commands
 
 
 class _LazyGroup(click.Group):

@@ -66,8 +66,8 @@ def connect_many(
     """Make one connection for each packet (its first one), all at once; results in their order.
 
     UDP: a connected socket sends the line and waits for the answer.
-    Open connections count as timed out when nothing has happened on any for `timeout_s`: so a slow,
-    busy machine does not fail them. Raises Unsupported for a protocol that this kernel lacks,
+    Open connections count as timed out when none has connected or begun to answer for `timeout_s`:
+    so a slow, busy machine does not fail them. Raises Unsupported for a protocol that this kernel lacks,
     BadInput for an unknown client or something that is no address.
     """
     exchanges = [Exchange(packet=packet, question=_GREETING, read=_line) for packet in packets]
@@ -109,8 +109,9 @@ def exchange_many(
         deadline = time.monotonic() + timeout_s
         while selector.get_map() and (left := deadline - time.monotonic()) > 0:
             for key, _ in selector.select(left):
-                deadline = time.monotonic() + timeout_s
                 attempt = key.data
+                if not attempt.received:  # else a program that never stops would never time out
+                    deadline = time.monotonic() + timeout_s
                 attempt.proceed(key.fileobj)
                 if attempt.result is not None:
                     selector.unregister(key.fileobj)
@@ -121,7 +122,9 @@ def exchange_many(
 
 def _line(received: bytes, ended: bool) -> Connection | None:
     """Return the answer of a pod's server, or of a program that is none."""
-    if not received or not (ended or received.endswith(b"\n")):
+    if not received:
+        return None
+    if not ended and not received.endswith(b"\n") and len(received) < _ANSWER_BYTES:
         return None
     try:
         answer: dict[str, Any] = json.loads(received)
@@ -167,15 +170,17 @@ class _Attempt(Generic[_Answer]):
             # error, if it was rejected) as for one that is dropped farther away.
             self.interest = selectors.EVENT_READ
         except OSError as error:
-            self._fail(error.errno or 0)
+            # A program that closes without having read the question resets what it has answered.
+            self._take(b"", error.errno or 0)
         else:
-            self._take(data)
+            self._take(data, errno.ECONNRESET)
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes, code: int) -> None:
+        """Take what came; b"": there is no more, and `code` is why if that is no answer."""
         self.received += data
         self.result = self.exchange.read(self.received, not data)
         if self.result is None and not data:
-            self._fail(errno.ECONNRESET)
+            self._fail(code)
 
     def after_all(self) -> _Answer | Connection:
         """Return what has come by the end of the time."""

@@ -36,10 +36,11 @@ def fitting(text: str, file: TextIO) -> str:
     if width is None:
         return text
     width = max(width, NARROWEST)
-    return "\n".join(line for each in text.split("\n") for line in _wrapped(each, width))
+    return "\n".join(line for each in text.split("\n") for line in wrapped(each, width))
 
 
-def _wrapped(line: str, width: int) -> list[str]:
+def wrapped(line: str, width: int) -> list[str]:
+    """Return a line in lines of `width`, broken between words and continued with more indent."""
     if len(line) <= width:
         return [line]
     indent = line[: len(line) - len(line.lstrip())]

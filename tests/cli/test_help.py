@@ -13,32 +13,38 @@ from kproxy.cli import COMMANDS
 HEAVY = ("scapy", "rich", "watchfiles", "pyroute2", "yaml", "kproxy.lab", "kproxy.forwarding")
 
 
-def kproxy(*arguments: str) -> subprocess.CompletedProcess[str]:
+def kproxy(*arguments: str, columns: int = 200) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "kproxy", *arguments],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, "COLUMNS": str(columns)},
     )
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--help",),
-        ("run", "--help"),
-        ("matrix", "--help"),
-        ("scenario", "run", "--help"),
-        ("bench", "sync", "--help"),
-        ("bench", "latency", "--help"),
+        (),
+        ("run",),
+        ("demo",),
+        ("matrix",),
+        ("scenario",),
+        ("scenario", "run"),
+        ("bench",),
+        ("bench", "sync"),
+        ("bench", "latency"),
+        ("bench", "control-plane"),
+        ("bench", "endpoints"),
     ],
 )
-def test_help_has_examples_and_fits_80_columns(arguments: tuple[str, ...]) -> None:
-    done = kproxy(*arguments)
-    assert done.returncode == 0
-    assert "Examples:" in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
+def test_help_has_examples_and_fits_the_terminal(arguments: tuple[str, ...]) -> None:
+    for columns, widest in (60, 60), (80, 80), (200, 80):
+        done = kproxy(*arguments, "--help", columns=columns)
+        assert done.returncode == 0
+        assert "Examples:" in done.stdout
+        assert max(map(len, done.stdout.splitlines())) <= widest
 
 
 def test_help_lists_every_command() -> None:
