@@ -67,8 +67,8 @@ def connect_many(
 
     UDP: a connected socket sends the line and waits for the answer.
     Open connections count as timed out when none has connected or begun to answer for `timeout_s`:
-    so a slow, busy machine does not fail them. Raises Unsupported for a protocol that this kernel lacks,
-    BadInput for an unknown client or something that is no address.
+    so a slow, busy machine does not fail them. Raises Unsupported for a protocol that this kernel
+    lacks, BadInput for an unknown client or something that is no address.
     """
     exchanges = [Exchange(packet=packet, question=_GREETING, read=_line) for packet in packets]
     return exchange_many(probed, exchanges, timeout_s=timeout_s)

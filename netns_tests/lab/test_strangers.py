@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
 from kproxy.address import Family
 from kproxy.errors import BadInput, Unsupported
-from kproxy.outcome import Outcome
+from kproxy.outcome import Connection, Outcome
 from kproxy.probe import HttpRequest, Prober, fetch
 from kproxy.probe.http import Fetched
 from kproxy.testing import LabFactory, ProbedLab, delivered, dropped, refused
@@ -41,7 +43,6 @@ def stranger(lab: ProbedLab) -> Iterator[Callable[[Serve], str]]:
         def run() -> None:
             client, _ = listener.accept()
             with client:
-                client.recv(1024)
                 serve(client)
                 over.wait(10)
 
@@ -57,6 +58,7 @@ def stranger(lab: ProbedLab) -> Iterator[Callable[[Serve], str]]:
 
 def closing(said: bytes) -> Serve:
     def serve(client: socket.socket) -> None:
+        client.recv(1024)
         client.sendall(said)
         client.shutdown(socket.SHUT_WR)
 
@@ -64,7 +66,31 @@ def closing(said: bytes) -> Serve:
 
 
 def staying(said: bytes) -> Serve:
-    return lambda client: client.sendall(said)
+    def serve(client: socket.socket) -> None:
+        client.recv(1024)
+        client.sendall(said)
+
+    return serve
+
+
+def deaf(said: bytes) -> Serve:
+    """It never reads, so the kernel answers the question with a reset."""
+
+    def serve(client: socket.socket) -> None:
+        client.sendall(said)
+        client.close()
+
+    return serve
+
+
+def endless(said: bytes, pause_s: float) -> Serve:
+    def serve(client: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client.sendall(said)
+                time.sleep(pause_s)
+
+    return serve
 
 
 SAID = [  # what it does -> what is said of it
@@ -75,6 +101,8 @@ SAID = [  # what it does -> what is said of it
     (closing(b'{"status": "ok"}\n'), """'{"status": "ok"}\\n'"""),
     (closing(b"[1]\n"), "'[1]\\n'"),
     (staying(b"x" * 1000 + b"\n"), repr("x" * 80)),
+    (deaf(b"too many connections"), "'too many connections'"),
+    (endless(b"x" * 1000, 0), repr("x" * 80)),
 ]
 
 
@@ -87,6 +115,16 @@ def test_it_says_something(
     assert found.found.outcome is Outcome.ANSWERED
     for expected in (delivered(), delivered("web"), refused(), dropped()):
         assert found != expected
+
+
+def test_it_never_stops_talking(lab: ProbedLab, stranger: Callable[[Serve], str]) -> None:
+    found = lab.connect("node-b", stranger(endless(b"x", 0.2)), PORT)
+    assert "answered by an unknown program: 'xx" in str(found)
+
+
+def test_no_http_answer(lab: ProbedLab, stranger: Callable[[Serve], str]) -> None:
+    request = HttpRequest(client="node-b", address=stranger(endless(b"x" * 100, 0.01)), port=PORT)
+    assert fetch(lab, request) == Connection(outcome=Outcome.TIMEOUT, connected=True)
 
 
 SILENT = [
