@@ -107,6 +107,8 @@ class PodSpec(Base, frozen=True, kw_only=True):
     topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
     readiness_gates: tuple[Unread, ...] = ()
     init_containers: tuple[Container, ...] = ()
+    scheduler_name: str = ""
+    scheduling_gates: tuple[Unread, ...] = ()
     containers: tuple[Container, ...] = ()
     volumes: tuple[Volume, ...] = ()
     image_pull_secrets: tuple[LocalObjectReference, ...] = ()

@@ -78,7 +78,7 @@ def demo(
     options = take(parameters).options(chosen)
     if kernel_choice.is_needed(kernel, chosen):
         kernel_choice.rerun(kernel)
-    say_warnings()
+    say_warnings(of_objects=False)
     with removing_the_lab():
         ok = _show(wanted, mode, options, stays=stays, as_json=as_json)
     say("the lab is gone")

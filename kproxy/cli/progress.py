@@ -20,8 +20,13 @@ class _Said(logging.Handler):
         say(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
-def say_warnings() -> None:
-    """Print kproxy's warnings like progress, from now on."""
+def say_warnings(*, of_objects: bool = True) -> None:
+    """Print kproxy's warnings like progress, from now on.
+
+    `of_objects`: also those in `Lab.warnings`, which some reports show themselves.
+    """
     log = logging.getLogger("kproxy")
     if not any(isinstance(each, _Said) for each in log.handlers):
-        log.addHandler(_Said(level=logging.WARNING))
+        said = _Said(level=logging.WARNING)
+        said.addFilter(lambda record: of_objects or record.name != "kproxy.warnings")
+        log.addHandler(said)

@@ -20,6 +20,7 @@ from kproxy.store import ObjectKey, object_key
 
 Objects = Iterable[KubernetesObject]
 log = logging.getLogger("kproxy")
+of_objects = logging.getLogger("kproxy.warnings")  # of what `Lab.warnings` holds, too
 _T = TypeVar("_T", bound=KubernetesObject)
 
 
@@ -141,7 +142,7 @@ class Lab(BuiltLab):
         new = {key: left for key, left in found.items() if self._left_out.get(key) != left}
         self._left_out |= found
         for line in left_out.lines(new):
-            log.warning(line)
+            of_objects.warning(line)
 
     def _objects(
         self,

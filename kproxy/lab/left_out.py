@@ -50,6 +50,7 @@ _POD_FIELDS = (  # attribute, field, the consequence
     ("topology_spread_constraints", "topologySpreadConstraints", "Pods are spread over all nodes"),
     ("tolerations", "tolerations", "no Pod gets a node with taints"),
     ("readiness_gates", "readinessGates", "only readiness probes decide"),
+    ("scheduling_gates", "schedulingGates", "Pods start at once"),
     ("init_containers", "initContainers", "containers start at once"),
     ("dns_config", "dnsConfig", "names are resolved by the cluster's DNS"),
     ("host_aliases", "hostAliases", "these names are unknown"),
@@ -58,6 +59,7 @@ _CONTAINER_FIELDS = (
     ("liveness_probe", "livenessProbe", "nothing is restarted"),
     ("startup_probe", "startupProbe", "readiness is probed from the start"),
 )
+_SCHEDULERS = ("", "default-scheduler")
 _CLUSTER_DNS = (None, "ClusterFirst", "ClusterFirstWithHostNet")
 
 
@@ -137,9 +139,17 @@ def _of_pods(spec: PodSpec, path: str) -> Iterator[LeftOut]:
             yield LeftOut(f"{path}.{field}", outcome)
     if spec.dns_policy not in _CLUSTER_DNS:
         yield LeftOut(f"{path}.dnsPolicy", "names are resolved by the cluster's DNS")
+    if spec.scheduler_name not in _SCHEDULERS:
+        yield LeftOut(f"{path}.schedulerName", "Pods are spread over all nodes")
+    probed = False
     for i, container in enumerate(spec.containers):
         place = f"{path}.containers[{i}]"
         yield from _of_container(container, place, host_network=spec.host_network)
+        if container.readiness_probe:
+            if probed:
+                told = "the probe of the container before decides"
+                yield LeftOut(f"{place}.readinessProbe", told)
+            probed = True
 
 
 def _of_container(container: Container, path: str, *, host_network: bool) -> Iterator[LeftOut]:

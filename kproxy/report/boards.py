@@ -243,7 +243,7 @@ def _column(chapter: Chapter) -> float:
 
 def _write(text: str, y: float, width: float, shapes: list[str]) -> float:
     """Add a paragraph below `y`, and return where it ends."""
-    for line in textwrap.wrap(text, max(40, int(width / _CHARACTER * 1.15))):
+    for line in textwrap.wrap(text, max(40, int(width / _CHARACTER)), break_on_hyphens=False):
         shapes.append(_svg_text(0, y, line, "normal"))
         y += _ROW * 0.75
     return y

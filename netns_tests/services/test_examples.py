@@ -22,6 +22,20 @@ from netns_tests.modes import Mode
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ALL = catalog.known(EXAMPLES / catalog.FOLDER)
 AT_ONCE = 4  # most of the time they wait for what is dropped, or for pods that terminate
+WARNED = """\
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: LoadBalancer
+  loadBalancerClass: example.org/bgp
+  externalIPs: [192.0.2.7]
+  ports: [{port: 80}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny}
+"""
 BROKEN = """\
 # A target port that no pod serves.
 apiVersion: apps/v1
@@ -126,6 +140,16 @@ def test_a_manifest_of_ones_own(tmp_path: Path) -> None:
     assert report["example"] == "mine.yaml"
     (warning,) = report["parts"][0]["notes"]
     assert "no selected Pod has a port named 'https'" in warning
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_each_warning_is_shown_once(tmp_path: Path, options: list[str]) -> None:
+    manifest = tmp_path / "mine.yaml"
+    manifest.write_text(WARNED)
+    result = CliRunner().invoke(demo, ["--example", str(manifest), *options])
+    assert result.exit_code == 0, result.stderr
+    shown = result.stdout + result.stderr
+    assert [shown.count(each) for each in ("is deprecated", "no policy", "pending:")] == [1, 1, 1]
 
 
 def test_what_is_not_as_expected_is_named_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:

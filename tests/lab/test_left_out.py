@@ -50,6 +50,9 @@ PODS = [  # field, its value, whether it is left out
     ("tolerations", "[{operator: Exists}]", True),
     ("tolerations", "[]", False),
     ("readinessGates", "[{}]", True),
+    ("schedulingGates", "[{name: example.org/quota}]", True),
+    ("schedulerName", "binpack", True),
+    ("schedulerName", "default-scheduler", False),
     ("initContainers", "[{name: first, image: sh}]", True),
     ("hostAliases", "[{ip: 192.0.2.1, hostnames: [db]}]", True),
     ("dnsConfig", "{options: [{name: ndots, value: '1'}]}", True),
@@ -87,10 +90,23 @@ def test_fields_of_containers(fields: str, host_network: bool, field: str) -> No
     assert found(manifest) == ([f"{place}.{field}"] if field else [])
 
 
-def test_a_rollout_counts_pods_as_soon_as_they_are_ready() -> None:
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("minReadySeconds: 5", ["spec.minReadySeconds"]),
+        ("paused: false", []),
+        ("strategy: {type: Recreate}", []),
+    ],
+)
+def test_fields_of_rollouts(field: str, expected: list[str]) -> None:
     manifest = DEPLOYMENT.format("false", "ports: []")
-    manifest = manifest.replace("spec:", "spec:\n  minReadySeconds: 5", 1)
-    assert found(manifest) == ["spec.minReadySeconds"]
+    assert found(manifest.replace("spec:", f"spec:\n  {field}", 1)) == expected
+
+
+def test_the_first_readiness_probe_of_a_pod_decides() -> None:
+    probe = "readinessProbe: {tcpSocket: {port: 80}}"
+    manifest = DEPLOYMENT.format("false", f"{probe}}}, {{name: log, image: log, {probe}")
+    assert found(manifest) == ["spec.template.spec.containers[1].readinessProbe"]
 
 
 INGRESSES = [  # field, whether a pod runs an ingress -> what is left out

@@ -50,7 +50,7 @@ from kproxy.lab.objects import selected
 from kproxy.lab.proxies import SyncReports
 from kproxy.store import ObjectKey, Update, object_key
 
-log = logging.getLogger("kproxy")
+of_objects = logging.getLogger("kproxy.warnings")  # of what `Lab.warnings` holds, too
 _T = TypeVar("_T", bound=KubernetesObject)
 _WATCHED = (
     Service,
@@ -321,7 +321,7 @@ def _say(warnings: Mapping[ObjectKey, tuple[str, ...]]) -> None:
     """Log the API server's warnings, which kubectl prints, too."""
     for (kind, _, name), texts in warnings.items():
         for text in texts:
-            log.warning("%s %s: %s", kind, name, text)
+            of_objects.warning("%s %s: %s", kind, name, text)
 
 
 def _now() -> str:
