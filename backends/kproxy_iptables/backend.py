@@ -39,6 +39,7 @@ from kproxy_iptables.transaction import (
     Existing,
     Writer,
     edit,
+    is_contested,
     rewrite,
     undo,
 )
@@ -80,7 +81,12 @@ class IptablesBackend:
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         node_port_rules = node_port_jumps(plan.settings, self._node_ips(plan))
-        if delta.full or self._frame is None:
+        full = (
+            delta.full
+            or self._frame is None
+            or is_contested(plan, delta.before, self._context(plan))
+        )
+        if full:
             writers = self._rewrite(plan, node_port_rules)
             sizes: Counter[DispatchKey] = Counter()
         else:
@@ -98,7 +104,7 @@ class IptablesBackend:
             self._delete(self._held.names)
         self._generation = self._xtables.generation()
         return SyncReport(
-            full=delta.full,
+            full=full,
             transactions=transactions,
             rules_written=written,
             again_in_s=self._held.again_in_s(time.monotonic()),
