@@ -14,8 +14,9 @@ _SERVICE = re.compile(r'--comment "?([a-z0-9.-]+/[a-z0-9.-]+)')  # namespace/nam
 
 
 def comparable(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Return the ruleset with sorted dispatch rules: their order depends on history, which matters to
-    none but rivals (`transaction.is_contested`).
+    """Return the ruleset with sorted dispatch rules.
+
+    Their order depends on history, and matters to rivals only (`transaction.is_contested`).
     """
     return {
         table: {

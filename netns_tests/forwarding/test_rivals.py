@@ -1,4 +1,4 @@
-"""Of two Services that claim one address and port, the first by name answers, in every mode."""
+"""The first by name of Services that claim one address and port answers, in every mode."""
 
 from __future__ import annotations
 
