@@ -17,6 +17,10 @@ class SyncSize(Struct, frozen=True, kw_only=True):
     endpoints: int
     changes: int
 
+    @property
+    def label(self) -> str:
+        return f"{self.mode} {self.variant}, {self.services} Services"
+
 
 class SyncResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="sync"):
     """Seconds and MiB. A change replaces one endpoint by another; scale adds or removes one.
@@ -52,6 +56,10 @@ class LatencySize(Struct, frozen=True, kw_only=True):
     connections: int
     asked: int
 
+    @property
+    def label(self) -> str:
+        return f"{self.mode} {self.variant}, {self.services} Services"
+
 
 class LatencyResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="latency"):
     """Microseconds of connect() through a node without rules, with one rule, with all Services.
@@ -86,6 +94,10 @@ class ControlPlaneSize(Struct, frozen=True, kw_only=True):
     dual_stack: bool
     flips: int
 
+    @property
+    def label(self) -> str:
+        return f"{self.mode} {self.variant}, {self.services} Services"
+
 
 class ControlPlaneResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="control"):
     """Seconds until every node's kernel has its rules, see `kproxy.bench.control_plane`."""
@@ -97,6 +109,32 @@ class ControlPlaneResult(Struct, frozen=True, kw_only=True, tag_field="measured"
     flip_median_s: float
     flip_p99_s: float
     flip_max_s: float
+
+
+class LabSize(Struct, frozen=True, kw_only=True):
+    """Arguments of a lab measurement. `pods` are spread over the nodes; `network` is the lab's."""
+
+    pods: int
+    nodes: int
+    network: str
+
+    @property
+    def label(self) -> str:
+        return f"{self.network}, {self.pods} pods"
+
+
+class LabResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="lab"):
+    """Seconds to build a lab, to be answered by all pods, and to take it down in the kernel.
+
+    `floor_s`: what its namespaces and cables alone take. See `kproxy.bench.lab`.
+    """
+
+    size: LabSize
+    user_mode_linux: bool
+    build_s: float
+    serve_s: float
+    down_s: float
+    floor_s: float
 
 
 def p99(values: Sequence[float]) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from kproxy.bench.results import (
     ControlPlaneResult,
     ControlPlaneSize,
+    LabResult,
     LatencyResult,
     LatencySize,
     SyncResult,
@@ -20,6 +21,8 @@ _SUBJECT = f"{'mode':8}  {'variant':10}  services"
 SYNC_HEADING = f"{_SUBJECT}  full s  change ms p99  scale ms p99  MiB (peak)"
 LATENCY_HEADING = f"{_SUBJECT}  direct   p99   plain   p99  service   p99  ratio"
 CONTROL_PLANE_HEADING = f"{_SUBJECT}   pods  nodes  apply s  start s  flip ms   p99"
+
+LAB_HEADING = f"{'network':14}   pods  nodes  build s  serve s  down s  floor s"
 
 
 def lines(line: str, heading: str, width: int) -> Iterator[str]:
@@ -58,6 +61,14 @@ def control_plane_row(result: ControlPlaneResult) -> str:
         f"{_subject(result.size)}  {result.size.pods:5}  {result.size.nodes:5}"
         f"  {result.apply_s:7.2f}  {result.start_s:7.2f}"
         f"  {result.flip_median_s * 1e3:7.1f} {result.flip_p99_s * 1e3:5.0f}"
+    )
+
+
+def lab_row(result: LabResult) -> str:
+    size = result.size
+    return (
+        f"{size.network:14}  {size.pods:5}  {size.nodes:5}  {result.build_s:7.2f}"
+        f"  {result.serve_s:7.2f}  {result.down_s:6.2f}  {result.floor_s:7.2f}"
     )
 
 

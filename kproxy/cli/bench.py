@@ -16,10 +16,10 @@ from kproxy.cli import kernel as kernel_choice
 from kproxy.report.width import width_of
 
 if TYPE_CHECKING:
-    from kproxy.bench.results import ControlPlaneSize, LatencySize, SyncSize
+    from kproxy.bench.results import ControlPlaneSize, LabSize, LatencySize, SyncSize
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_Size = TypeVar("_Size", "SyncSize", "LatencySize", "ControlPlaneSize")
+_Size = TypeVar("_Size", "SyncSize", "LatencySize", "ControlPlaneSize", "LabSize")
 _Result = TypeVar("_Result")
 
 
@@ -32,6 +32,7 @@ def bench() -> None:
       kproxy bench sync
       kproxy bench latency --mode nftables
       kproxy bench control-plane
+      kproxy bench lab
       kproxy bench endpoints
     """
 
@@ -270,6 +271,55 @@ def control_plane(
 
 
 @bench.command()
+@click.option(
+    "--pods",
+    "sizes",
+    type=click.IntRange(1, 1000),
+    multiple=True,
+    default=(6, 100, 1000),
+    show_default=True,
+    help="Number of pods; may be repeated.",
+)
+@click.option(
+    "--nodes", type=click.IntRange(1, 20), default=10, show_default=True, help="Nodes of the lab."
+)
+@click.option("--network", default="routed", show_default=True, help="The lab's network.")
+@click.option(
+    "--runs", type=click.IntRange(1), default=1, show_default=True, help="Repeat each N times."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line instead.")
+def lab(sizes: tuple[int, ...], nodes: int, network: str, runs: int, as_json: bool) -> None:
+    """Measure how long a lab without proxies takes to come up, to serve, and to go.
+
+    \b
+    build  namespaces, cables, addresses, routes, the pods' servers
+    serve  until each pod has answered a connection
+    down   until the kernel has taken down the last namespace
+    floor  namespaces and a cable each, with nothing else
+
+    \b
+    Examples:
+      kproxy bench lab
+      kproxy bench lab --pods 300 --nodes 3 --network tunnel --runs 5
+    """
+    from kproxy.bench.results import LabResult, LabSize
+    from kproxy.bench.tables import LAB_HEADING, lab_row
+    from kproxy.errors import BadInput
+    from kproxy.kernel.measurement import measure_apart
+    from kproxy.lab.models import MODELS
+
+    if network not in MODELS:
+        raise BadInput(
+            [f"--network: there is no network {network!r}; there are {', '.join(MODELS)}"]
+        )
+    all_sizes = [
+        LabSize(pods=pods, nodes=nodes, network=network) for pods in sizes for _ in range(runs)
+    ]
+    measure = partial(measure_apart, "kproxy.bench.lab", result=LabResult)
+    _print(all_sizes, measure, LAB_HEADING, lab_row, as_json=as_json)
+
+
+@bench.command()
 def endpoints() -> None:
     """Count the bytes that one Pod's change sends to every node, as Endpoints and as slices.
 
@@ -312,12 +362,12 @@ def _print(
 
 
 @contextmanager
-def _progress(size: SyncSize | LatencySize | ControlPlaneSize) -> Iterator[None]:
+def _progress(size: SyncSize | LatencySize | ControlPlaneSize | LabSize) -> Iterator[None]:
     """Show on a terminal what is being measured, in a line that is removed afterwards."""
     if not sys.stderr.isatty():
         yield
         return
-    click.echo(f"{size.mode} {size.variant}, {size.services} Services ...", nl=False, err=True)
+    click.echo(f"{size.label} ...", nl=False, err=True)
     try:
         yield
     finally:

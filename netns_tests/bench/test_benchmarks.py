@@ -10,11 +10,14 @@ import pytest
 from kproxy.bench.results import (
     ControlPlaneResult,
     ControlPlaneSize,
+    LabResult,
+    LabSize,
     LatencyResult,
     LatencySize,
     SyncResult,
     SyncSize,
 )
+from kproxy.errors import KernelRefused
 from kproxy.kernel.process import run
 from kproxy.kernel.running import on_uml
 
@@ -92,3 +95,22 @@ def test_control_plane(mode: str, variant: str) -> None:
     assert result.apply_s > 0
     assert result.start_s > 0
     assert 0 < result.flip_median_s <= result.flip_p99_s <= result.flip_max_s
+
+
+@pytest.mark.parametrize("network", ["routed", "tunnel"])
+def test_lab(network: str) -> None:
+    argv = [sys.executable, "-m", "kproxy", "bench", "lab", "--nodes", "2", "--network", network]
+    printed = run([*argv, "--pods", "1", "--pods", "5", "--json"]).encode().splitlines()
+    results = [msgspec.json.decode(line, type=LabResult) for line in printed]
+    assert [result.size for result in results] == [
+        LabSize(pods=pods, nodes=2, network=network) for pods in (1, 5)
+    ]
+    for result in results:
+        assert result.user_mode_linux == on_uml()
+        assert min(result.build_s, result.serve_s, result.down_s, result.floor_s) > 0
+
+
+def test_a_lab_of_a_network_that_there_is_not() -> None:
+    argv = [sys.executable, "-m", "kproxy", "bench", "lab", "--network", "token-ring"]
+    with pytest.raises(KernelRefused, match="there is no network 'token-ring'; there are routed,"):
+        run(argv)

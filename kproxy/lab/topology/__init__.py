@@ -31,8 +31,13 @@ load balancers) have iptables rules as well, so that their behaviour can be insp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
+from kproxy.address import Family
+from kproxy.errors import Unsupported
+from kproxy.kernel import sysctl
 from kproxy.kernel.links import Links
 from kproxy.kernel.netns import Namespace
 from kproxy.lab.layout import Layout
@@ -47,6 +52,8 @@ from kproxy.lab.topology.router import build_router, route_to_node
 
 __all__ = ["build", "route_to_node"]
 
+log = logging.getLogger("kproxy")
+
 
 def build(spec: LabSpec, layout: Layout, namespaces: Mapping[str, Namespace], variant: str) -> None:
     """Connect empty namespaces, one for each host, the router and the hosts of the edge, by name.
@@ -54,6 +61,7 @@ def build(spec: LabSpec, layout: Layout, namespaces: Mapping[str, Namespace], va
     `variant` is that of iptables. Returns when every link carries packets. After an error, partial
     work is removed with the namespaces. Raises KernelRefused, Unsupported.
     """
+    _warn_of_neighbours(spec.families, len(namespaces))
     model = MODELS[spec.network]
     balancers = [each.name for each in spec.edge.balancers] if spec.edge else []
     nodes = {node.name for node in spec.nodes}
@@ -80,3 +88,17 @@ def build(spec: LabSpec, layout: Layout, namespaces: Mapping[str, Namespace], va
         with namespaces[client.name].entered(), Links() as links:
             attach(links, layout.addresses[client.name], layout.client_gateway)
     await_all_ready(namespaces)
+
+
+def _warn_of_neighbours(families: Iterable[Family], hosts: int) -> None:
+    """Warn if the hosts are more than the kernel remembers as neighbours, two for each cable."""
+    for family in families:
+        name = f"net.{family.value.lower()}.neigh.default.gc_thresh3"
+        with suppress(Unsupported):  # only the machine's first namespace has it
+            most = int(sysctl.read(name.replace(".", "/")))
+            if most < 2 * hosts:
+                log.warning(
+                    "this kernel remembers %d neighbours of %s, in all namespaces together: in a"
+                    " lab of %d hosts connections may time out; to change that: sysctl -w %s=%d",
+                    *(most, family.value, hosts, name, 4 * hosts),
+                )
