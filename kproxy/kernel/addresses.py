@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 
-from kproxy.address import Family, socket_family
+from kproxy.address import Family, family_of, socket_family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel.netlink import (
     CREATE,
@@ -23,11 +25,16 @@ from kproxy.kernel.netlink import (
 )
 
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _DELADDR, _GETADDR = 16, 17, 18, 20, 21, 22
+_GETROUTE, _RTA_DST, _LOCAL = 26, 1, 2
 _IFLA_IFNAME, _IFLA_LINKINFO, _INFO_KIND = 3, 18, 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg
+_ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: ..., type, flags
+_ROUTE_TIMEOUT_S = 1.0
 _REMOVED = frozenset([errno.ENODEV])  # the interface, since interfaces were listed
+
+log = logging.getLogger("kproxy")
 
 
 def local_addresses(family: Family, cidrs: Iterable[str]) -> list[str]:
@@ -76,8 +83,15 @@ def count_of(link: str, family: Family) -> int:
 
 
 def add_addresses(link: str, addresses: Iterable[str]) -> None:
-    """Add each address as a /32 or /128, all in one send. Existing ones are no error."""
-    _change(_NEWADDR, CREATE | EXCL, link, addresses, ("add", "to"), errno.EEXIST)
+    """Add each address as a /32 or /128, all in one send. Existing ones are no error.
+
+    On return, packets for them are for this host: for an IPv6 address, a worker of the kernel adds
+    the route that says so. It is waited for no longer than a second, with a warning, because it
+    never comes while a link is down that others have made, of a kind with neighbours.
+    """
+    added = list(addresses)
+    _change(_NEWADDR, CREATE | EXCL, link, added, ("add", "to"), errno.EEXIST)
+    _await_routes(link, [each for each in added if family_of(each) is Family.IPV6])
 
 
 def remove_addresses(link: str, addresses: Iterable[str]) -> None:
@@ -136,6 +150,28 @@ def delete_dummy(name: str) -> None:
         kind = dict(attributes(fields.get(_IFLA_LINKINFO, memoryview(b"")))).get(_INFO_KIND)
         if kind is not None and bytes(kind).rstrip(b"\0") == b"dummy":
             netlink.send([Request(_DELLINK, body, ("delete interface", name))])
+
+
+def _await_routes(link: str, addresses: Sequence[str]) -> None:
+    deadline = time.monotonic() + _ROUTE_TIMEOUT_S
+    with Netlink(NETLINK_ROUTE) as netlink:
+        for address in addresses:
+            while not _is_local(netlink, address):
+                if time.monotonic() > deadline:
+                    log.warning("%s is not reachable on %s yet: it has no route", address, link)
+                    return
+                time.sleep(0.001)
+
+
+def _is_local(netlink: Netlink, address: str) -> bool:
+    """Tell whether this host would take a packet to the IPv6 address for its own."""
+    body = _ROUTE.pack(socket.AF_INET6, 128, 0, 0, 0, 0, 0, 0, 0)
+    body += attribute(_RTA_DST, socket.inet_pton(socket.AF_INET6, address))
+    try:
+        answer = netlink.ask(Request(_GETROUTE, body, ("look up", address)))
+    except KernelRefused:  # no route at all, so far
+        return False
+    return bool(_ROUTE.unpack_from(answer)[-2] == _LOCAL)
 
 
 def _addresses(family: Family, links: Iterable[tuple[int, str]]) -> Iterator[str]:

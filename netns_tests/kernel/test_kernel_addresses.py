@@ -119,5 +119,20 @@ def test_a_dummy_interface() -> None:
     assert "kube-ipvs0" not in _names()
 
 
+@pytest.mark.ipvs
+def test_added_addresses_are_local_at_once() -> None:
+    addresses.ensure_dummy("kube-ipvs0")
+    added = [f"fd00:96::{number:x}" for number in range(1, 201)]
+    addresses.add_addresses("kube-ipvs0", added)
+    routes = run(["ip", "-6", "route", "show", "table", "local"]).splitlines()
+    assert {line.split()[1] for line in routes if line[:5] == "local"} >= set(added)
+
+
+def test_addresses_that_stay_without_a_route_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    addresses.add_addresses("holder", ["fd00:96::1"])
+    assert caplog.messages == ["fd00:96::1 is not reachable on holder yet: it has no route"]
+    assert addresses.addresses_of("holder", V6) == {"fd00:96::1"}
+
+
 def _names() -> list[str]:
     return [name for _, name in socket.if_nameindex()]
