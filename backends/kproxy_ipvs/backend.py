@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from kproxy.address import Family
 from kproxy.api.addresses import Network, parse_cidr
@@ -19,7 +19,8 @@ from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Batch, Ipvs, Settings, VirtualServer, has_ipvs
-from kproxy.kernel.xtables import Table, Xtables, open_xtables
+from kproxy.kernel.leading import target
+from kproxy.kernel.xtables import Jump, Table, Xtables, open_xtables
 from kproxy_ipvs import cleanup, damage, kernel_settings, leaving, reading, rules
 from kproxy_ipvs.desired import Desired, Difference, difference
 from kproxy_ipvs.names import (
@@ -224,12 +225,23 @@ class IpvsBackend:
         fresh = {table: self._sets.in_rules(all_rules[table]) for table in tables}
         if all(self._rules.get(table) == lines for table, lines in fresh.items()):
             return Counter()
-        saved = self._xtables.save_all(JUMPS)
-        present = [jump for jump in JUMPS if jump.rule in saved[jump.table].get(jump.chain, ())]
-        self._xtables.restore(rules.transaction(fresh, present))
+        self._xtables.restore(rules.transaction(fresh, self._present_jumps(fresh)))
         self._rules = self._rules | fresh
         self._generation = self._xtables.generation()
         return Counter({table: len(lines) for table, lines in fresh.items()})
+
+    def _present_jumps(self, tables: Collection[Table]) -> list[Jump]:
+        """Return those of our jumps in these tables that there are; no program is started where all
+        are as we wrote them, or where there is no chain that they could lead to.
+        """
+        xtables = self._xtables
+        ours = [jump for jump in JUMPS if jump.table in tables]
+        if self._rules.keys() >= {*tables} and xtables.generation() == self._generation:
+            return ours
+        if not any(xtables.has_chain(jump.table, target(jump.rule)) for jump in ours):
+            return []
+        saved = xtables.save_all(JUMPS)
+        return [jump for jump in ours if jump.rule in saved[jump.table].get(jump.chain, ())]
 
     def _read_place(self, plan: Plan) -> Place:
         found = addresses.node_addresses(self.family, but=DEVICE)
