@@ -20,7 +20,7 @@ from kproxy.testing.random_cluster import RandomCluster
 from netns_tests.conformance.comparison import State, parse
 from netns_tests.modes import Mode
 
-_SLOT = re.compile(r"(table \S+ \S+ map \S*endpoints .* \. \d+) \. (\d+) : (.+)")
+_SLOT = re.compile(r"(table \S+ \S+ map \S*endpoints-\S+ (?:.* \. )?\d+) \. (\d+) : (.+)")
 
 
 class Bench:

@@ -105,11 +105,11 @@ class Contents:
                 if former.get(other) != data:
                     self._add(other, data)
         if before.balanced != after.balanced:
-            maps = {balanced.map: balanced.endpoints for balanced in after.balanced}
+            wanted = {balanced.key: balanced.endpoints for balanced in after.balanced}
             for balanced in before.balanced:
-                maps.setdefault(balanced.map, ())
-            for map_, endpoints in maps.items():
-                self._assign_slots(ElementKey(map_, key.key), endpoints)
+                wanted.setdefault(balanced.key, ())
+            for each, endpoints in wanted.items():
+                self._assign_slots(each, endpoints)
         if before.chains != after.chains:
             for chain in before.chains:
                 self._users[chain] -= 1

@@ -3,17 +3,18 @@
 In place of the chains of kube-proxy's layout there are elements of maps that all services share, so
 that every lookup and every change costs the same however many Services there are:
 
-    service-ips             frontend -> goto lb-N, where N is the number of endpoints
-    endpoints               frontend . slot -> endpoint; the slots of a frontend are 0 to N-1
-    lb-N                    dnat to frontend . numgen random mod N map @endpoints
-    masq-lb-N               the same after the mark for masquerade (externalTrafficPolicy Cluster)
-    local-lb-N              externalTrafficPolicy Local: jump short-circuit, then as lb-N, but with
-                            the endpoints of this node, in local-endpoints
-    short-circuit           pods and processes of this node: vmap @short-circuit-ips, to lb-N
+    service-ips             frontend -> goto lb-tcp-N, where N is the number of endpoints
+    endpoints-tcp           address . port . slot -> endpoint; a frontend's slots are 0 to N-1
+    lb-tcp-N                dnat to address . port . numgen random mod N map @endpoints-tcp
+    masq-lb-tcp-N           the same after the mark for masquerade (externalTrafficPolicy Cluster)
+    local-lb-tcp-N          externalTrafficPolicy Local: jump short-circuit, then as lb-tcp-N, but
+                            with the endpoints of this node, in local-endpoints-tcp
+    short-circuit           pods and processes of this node: vmap @short-circuit-ips, to lb-tcp-N
     source-ranges-check     drops what is not in the set source-ranges: frontend . source
 
-and the same for node ports, whose frontends have no address. Services with session affinity keep
-kube-proxy's chains (docs/nftables-flat.md tells why).
+and the same for udp and sctp, and for node ports, whose frontends have no address. Services with
+session affinity keep kube-proxy's chains (docs/nftables-flat.md tells why, and why each protocol
+has its own chains and maps).
 
 A new connection should cost as little as possible. So there are no unconditional jumps; source
 ranges are checked only for the first packet of a connection, before it is translated; a forwarded
@@ -24,14 +25,14 @@ packet is matched by one rule, which tells whether its address is one that may h
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
 from msgspec.structs import replace
 
 from kproxy.address import Family
-from kproxy.forwarding.plan import Frontend, FrontendKind, NodeSettings, ServicePlan
+from kproxy.forwarding.plan import Endpoint, Frontend, FrontendKind, NodeSettings, ServicePlan
 from kproxy.kernel.nftables import expressions as expr
 from kproxy.kernel.nftables import types
 from kproxy.kernel.nftables.objects import Rule, Set
@@ -76,25 +77,18 @@ def sets(settings: NodeSettings) -> Iterator[Set]:
     ip = address(family)
     yield Set(_CHECKED_IPS, ip, comment="ClusterIPs, and IPs of services with no endpoints")
     yield Set(_HAIRPIN_IPS, ip, comment="endpoints on this node, which may meet themselves")
-    for prefix, parts, typeof in (
-        ("", (ip, PROTOCOL, PORT), (types.TYPEOF_DESTINATION[family],)),
-        (_NODE_PORT, (PROTOCOL, PORT), ()),
-    ):
-        frontend = concatenation(*parts)
-        yield Set(prefix + _SHORT_CIRCUIT_IPS, frontend, VERDICT)
+    typeof_ip = types.TYPEOF_DESTINATION[family]
+    for node_port, own, typeof_own in ((False, (ip,), (typeof_ip,)), (True, (), ())):
+        frontend = concatenation(*own, PROTOCOL, PORT)
+        yield Set(_prefix(node_port) + _SHORT_CIRCUIT_IPS, frontend, VERDICT)
         # nft prints a slot as the expression that makes it, having no type for plain numbers.
-        slot = types.like(
-            concatenation(*parts, INTEGER),
-            *typeof,
-            types.TYPEOF_PROTOCOL,
-            types.TYPEOF_PORT,
-            types.TYPEOF_SLOT,
-        )
-        endpoint = types.like(
-            concatenation(ip, PORT), types.TYPEOF_DESTINATION[family], types.TYPEOF_PORT
-        )
-        yield Set(prefix + _ENDPOINTS, slot, endpoint)
-        yield Set(prefix + _LOCAL_ENDPOINTS, slot, endpoint)
+        for protocol, typeof_port in types.TYPEOF_PORT.items():
+            slot = types.like(
+                concatenation(*own, PORT, INTEGER), *typeof_own, typeof_port, types.TYPEOF_SLOT
+            )
+            endpoint = types.like(concatenation(ip, PORT), typeof_ip, typeof_port)
+            for name in (_ENDPOINTS, _LOCAL_ENDPOINTS):
+                yield Set(_map(name, protocol, node_port), slot, endpoint)
     yield Set(_SOURCE_RANGES, concatenation(ip, PROTOCOL, PORT, ip), ranges=True)
 
 
@@ -147,18 +141,17 @@ def chains(settings: NodeSettings) -> Chains:
 
 
 def balancer_rules(chain: Balancer, settings: NodeSettings) -> tuple[Rule, ...]:
-    prefix = _NODE_PORT if chain.node_port else ""
     match chain.kind:
         case "masq-lb":
             target = replace(chain, kind="lb").name
             return Rule((words.mark(settings),)), Rule((words.goto(target),))
         case "local-lb":
-            first = Rule((words.jump(prefix + _SHORT_CIRCUIT),))
+            first = Rule((words.jump(_prefix(chain.node_port) + _SHORT_CIRCUIT),))
             if not chain.slots:
                 return (first,)
-            return first, _balance(chain, settings.family, prefix + _LOCAL_ENDPOINTS)
+            return first, _balance(chain, settings.family, _LOCAL_ENDPOINTS)
         case "lb":
-            return (_balance(chain, settings.family, prefix + _ENDPOINTS),)
+            return (_balance(chain, settings.family, _ENDPOINTS),)
 
 
 def wanted(service: ServicePlan, settings: NodeSettings) -> Wanted:
@@ -185,35 +178,41 @@ def wanted(service: ServicePlan, settings: NodeSettings) -> Wanted:
 
 
 def _dispatched(service: ServicePlan, frontend: Frontend, key: bytes) -> Element:
-    family = service.family
     node_port = frontend.kind is FrontendKind.NODE_PORT
-    prefix = _NODE_PORT if node_port else ""
+    protocol = service.protocol
     if not frontend.short_circuit:
         pool = service.pool(frontend)
-        balanced = (Balanced(prefix + _ENDPOINTS, words.endpoint_bytes(family, pool)),)
+        balanced = (_balanced(_ENDPOINTS, service, frontend, pool),)
         masquerade = frontend.kind is not FrontendKind.CLUSTER_IP
-        chains, verdict = _lead(len(pool), node_port=node_port, masquerade=masquerade)
+        chains, verdict = _lead(protocol, len(pool), node_port=node_port, masquerade=masquerade)
         return Element(verdict, chains=chains, balanced=balanced)
-    local = Balancer("local-lb", len(service.local), node_port)
-    balanced = (Balanced(prefix + _LOCAL_ENDPOINTS, words.endpoint_bytes(family, service.local)),)
+    local = Balancer("local-lb", protocol, len(service.local), node_port)
+    balanced = (_balanced(_LOCAL_ENDPOINTS, service, frontend, service.local),)
     if not service.cluster:
         return Element(goto(local.name), chains=(local,), balanced=balanced)
-    lb = Balancer("lb", len(service.cluster), node_port)
+    lb = Balancer("lb", protocol, len(service.cluster), node_port)
     return Element(
         goto(local.name),
         chains=(local, lb),
-        balanced=(
-            *balanced,
-            Balanced(prefix + _ENDPOINTS, words.endpoint_bytes(family, service.cluster)),
-        ),
-        others=((ElementKey(prefix + _SHORT_CIRCUIT_IPS, key), goto(lb.name)),),
+        balanced=(*balanced, _balanced(_ENDPOINTS, service, frontend, service.cluster)),
+        others=((ElementKey(_prefix(node_port) + _SHORT_CIRCUIT_IPS, key), goto(lb.name)),),
     )
 
 
+def _balanced(
+    map_: str, service: ServicePlan, frontend: Frontend, endpoints: Iterable[Endpoint]
+) -> Balanced:
+    name = _map(map_, service.protocol, frontend.kind is FrontendKind.NODE_PORT)
+    key = ElementKey(name, words.destination_bytes(frontend.address, frontend.port))
+    return Balanced(key, words.endpoint_bytes(service.family, endpoints))
+
+
 @cache
-def _lead(slots: int, *, node_port: bool, masquerade: bool) -> tuple[tuple[Balancer, ...], bytes]:
+def _lead(
+    protocol: str, slots: int, *, node_port: bool, masquerade: bool
+) -> tuple[tuple[Balancer, ...], bytes]:
     """Return the chains behind a frontend, and the verdict that goes to the first."""
-    lb = Balancer("lb", slots, node_port)
+    lb = Balancer("lb", protocol, slots, node_port)
     if not masquerade:
         return (lb,), goto(lb.name)
     masquerading = replace(lb, kind="masq-lb")
@@ -242,8 +241,8 @@ def _services(settings: NodeSettings) -> Iterator[Rule]:
 
 
 def _short_circuit(settings: NodeSettings, *, node_port: bool) -> Iterator[Rule]:
-    prefix = _NODE_PORT if node_port else ""
-    to_all = _frontend(settings.family, node_port) + expr.lookup(prefix + _SHORT_CIRCUIT_IPS, 0)
+    frontend = words.protocol_and_port() if node_port else words.destination(settings.family)
+    to_all = frontend + expr.lookup(_prefix(node_port) + _SHORT_CIRCUIT_IPS, 0)
     if detector := settings.detector:
         from_pod = words.from_local_pod(settings.family, detector)
         yield Rule((from_pod, to_all), "short-circuit pod traffic")
@@ -253,10 +252,20 @@ def _short_circuit(settings: NodeSettings, *, node_port: bool) -> Iterator[Rule]
 
 
 def _balance(chain: Balancer, family: Family, map_: str) -> Rule:
-    slot = words.random_slot(chain.slots, words.slot_register(family, node_port=chain.node_port))
-    found = expr.lookup(map_, 1)
-    return Rule((_frontend(family, chain.node_port), slot, found, words.dnat(family)))
+    """Return the rule `dnat` to a random slot in the map.
+
+    It is for one protocol, like its map: to load the rule over a live map with `th dport`, which is
+    for all of them, nft 1.0.6 demands to know which one is meant.
+    """
+    slot = words.slot_of(family, chain.protocol, chain.slots, node_port=chain.node_port)
+    found = expr.lookup(_map(map_, chain.protocol, chain.node_port), 1)
+    return Rule((slot, found, words.dnat(family)))
 
 
-def _frontend(family: Family, node_port: bool) -> bytes:
-    return words.protocol_and_port() if node_port else words.destination(family)
+@cache
+def _map(name: str, protocol: str, node_port: bool) -> str:
+    return f"{_prefix(node_port)}{name}-{protocol.lower()}"
+
+
+def _prefix(node_port: bool) -> str:
+    return _NODE_PORT if node_port else ""

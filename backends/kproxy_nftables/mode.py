@@ -11,6 +11,7 @@ from kproxy_nftables.backend import NftablesBackend
 from kproxy_nftables.names import CLUSTER_IPS, TABLE
 from kproxy_nftables.options import NftablesOptions
 
+_SLOTTED = re.compile(r"map (nodeport-)?(local-)?endpoints-(tcp|udp|sctp)")
 _SLOT = re.compile(r"(.+) \. (\d+) : (.+)")  # frontend, slot, endpoint
 
 
@@ -21,7 +22,7 @@ def comparable(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, ...]]]:
     """
     return {
         table: {
-            name: _in_order(lines) if name.endswith("endpoints") else lines
+            name: _in_order(lines) if _SLOTTED.fullmatch(name) else lines
             for name, lines in objects.items()
         }
         for table, objects in ruleset.items()

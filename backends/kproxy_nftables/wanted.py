@@ -35,21 +35,23 @@ class ElementKey(Struct, frozen=True, gc=False):
 
 
 class Balancer(Struct, frozen=True, gc=False):
-    """A chain of the flat layout, shared by all frontends with `slots` endpoints."""
+    """A chain of the flat layout, shared by all frontends of a protocol with `slots` endpoints."""
 
     kind: Literal["lb", "masq-lb", "local-lb"]
+    protocol: str
     slots: int
     node_port: bool
 
     @property
     def name(self) -> str:
-        return f"{'nodeport-' if self.node_port else ''}{self.kind}-{self.slots}"
+        prefix = "nodeport-" if self.node_port else ""
+        return f"{prefix}{self.kind}-{self.protocol.lower()}-{self.slots}"
 
 
 class Balanced(Struct, frozen=True, gc=False):
-    """Endpoints in a map of the flat layout, whose keys are the frontend's and a slot."""
+    """Endpoints in a map of the flat layout, whose keys are this one and a slot."""
 
-    map: str
+    key: ElementKey
     endpoints: tuple[bytes, ...]
 
 

@@ -45,6 +45,11 @@ def frontend_bytes(address: str, protocol: str, port: int) -> bytes:
     return address_bytes(address) + tail if address else tail
 
 
+def destination_bytes(address: str, port: int) -> bytes:
+    """Return ADDRESS . PORT, or PORT for a node port, whose address is ""."""
+    return address_bytes(address) + port_bytes(port) if address else port_bytes(port)
+
+
 def endpoint_bytes(family: Family, endpoints: Iterable[Endpoint]) -> tuple[bytes, ...]:
     """Return ADDRESS . PORT for each endpoint."""
     number, packed = family.socket_family, socket.inet_pton
@@ -84,14 +89,24 @@ def saddr(family: Family, register: int = 1) -> bytes:
 
 def protocol_and_port(first: int = 0) -> bytes:
     """Load `meta l4proto . th dport`, from the register `first` on."""
-    return expr.load_meta(Meta.L4PROTO, expr.register(first)) + expr.payload(
-        Header.TRANSPORT, 2, 2, expr.register(first + 1)
-    )
+    return expr.load_meta(Meta.L4PROTO, expr.register(first)) + port(first + 1)
+
+
+def port(first: int = 0) -> bytes:
+    """Load `tcp dport`, after a match of the protocol, into the register `first`."""
+    return expr.payload(Header.TRANSPORT, 2, 2, expr.register(first))
 
 
 def destination(family: Family) -> bytes:
     """Load `ip daddr . meta l4proto . th dport`."""
     return daddr(family) + protocol_and_port(_ADDRESS_BYTES[family] // 4)
+
+
+def slot_of(family: Family, protocol: str, slots: int, *, node_port: bool) -> bytes:
+    """Load `ip daddr . tcp dport . numgen random mod N`, without address for a node port."""
+    words = 0 if node_port else _ADDRESS_BYTES[family] // 4
+    address = b"" if node_port else daddr(family)
+    return protocol_is(protocol) + address + port(words) + random_slot(slots, words + 1)
 
 
 def destination_and_source(family: Family) -> bytes:
@@ -191,11 +206,6 @@ def dnat_to(family: Family, address: str, port: int) -> bytes:
 def random_slot(below: int, register: int = 0) -> bytes:
     """Load `numgen random mod N`."""
     return expr.random_number(below, expr.register(register))
-
-
-def slot_register(family: Family, *, node_port: bool) -> int:
-    """Return the register of the slot in a key that ends in it."""
-    return 2 + (0 if node_port else _ADDRESS_BYTES[family] // 4)
 
 
 def endpoint_map(family: Family, endpoints: Iterable[bytes]) -> AnonymousSet:

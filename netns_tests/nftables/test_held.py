@@ -40,7 +40,9 @@ def hold_on(hold: str) -> None:
     """Have something lead to a chain that the objects AFTER do not need."""
     listed = json.loads(run(["nft", "--json", "list", "table", "ip", TABLE]))["nftables"]
     names = [str(each["chain"]["name"]) for each in listed if "chain" in each]
-    chain = next(name for name in names if name == "lb-1" or name.endswith("default/web/tcp/http"))
+    chain = next(
+        name for name in names if name == "lb-tcp-1" or name.endswith("default/web/tcp/http")
+    )
     run(["nft", hold.format(t=f"ip {TABLE}", chain=chain)])
 
 

@@ -90,7 +90,7 @@ class Table:
         """Return the contents, with endpoints sorted, because their slots depend on history."""
         held: dict[str, object] = {}
         for name, elements in self.elements.items():
-            held[name] = self._without_slots(name) if name.endswith("endpoints") else elements
+            held[name] = self._without_slots(name) if "endpoints-" in name else elements
         return {"chains": self.chains, "sets": self.sets, **held}
 
     def _without_slots(self, map_: str) -> Mapping[bytes, Sequence[bytes]]:
@@ -208,21 +208,31 @@ REPLACED = plans.Web(on=("pod-a", "pod-c"), external_ips=(), vips=())
         # One more endpoint for the cluster IP and the node port: new chains lead to it.
         (
             *(ONE, MORE, {"service-ips": 1, "service-nodeports": 1}),
-            {"service-ips": 1, "endpoints": 1, "service-nodeports": 1, "nodeport-endpoints": 1},
-            {"lb-3", "nodeport-lb-3", "nodeport-masq-lb-3"},
+            {
+                "service-ips": 1,
+                "endpoints-tcp": 1,
+                "service-nodeports": 1,
+                "nodeport-endpoints-tcp": 1,
+            },
+            {"lb-tcp-3", "nodeport-lb-tcp-3", "nodeport-masq-lb-tcp-3"},
         ),
         # The last slot is removed, or its endpoint moves into the gap.
         (
             MORE,
             ONE,
-            {"service-ips": 1, "endpoints": 1, "service-nodeports": 1, "nodeport-endpoints": 1},
+            {
+                "service-ips": 1,
+                "endpoints-tcp": 1,
+                "service-nodeports": 1,
+                "nodeport-endpoints-tcp": 1,
+            },
             {"service-ips": 1, "service-nodeports": 1},
-            {"lb-2", "nodeport-lb-2", "nodeport-masq-lb-2"},
+            {"lb-tcp-2", "nodeport-lb-tcp-2", "nodeport-masq-lb-tcp-2"},
         ),
         # Another endpoint in the place of a removed one.
         (
-            *(ONE, REPLACED, {"endpoints": 1, "nodeport-endpoints": 1}),
-            {"endpoints": 1, "nodeport-endpoints": 1},
+            *(ONE, REPLACED, {"endpoints-tcp": 1, "nodeport-endpoints-tcp": 1}),
+            {"endpoints-tcp": 1, "nodeport-endpoints-tcp": 1},
             set(),
         ),
     ],
@@ -252,9 +262,9 @@ def test_what_a_change_costs_in_kube_proxys_layout() -> None:
 @pytest.mark.parametrize(
     ("balancer", "name"),
     [
-        (Balancer("lb", 3, False), "lb-3"),
-        (Balancer("masq-lb", 12, False), "masq-lb-12"),
-        (Balancer("local-lb", 0, True), "nodeport-local-lb-0"),
+        (Balancer("lb", "TCP", 3, False), "lb-tcp-3"),
+        (Balancer("masq-lb", "UDP", 12, False), "masq-lb-udp-12"),
+        (Balancer("local-lb", "SCTP", 0, True), "nodeport-local-lb-sctp-0"),
     ],
 )
 def test_shared_chains_are_named_for_what_they_do(balancer: Balancer, name: str) -> None:

@@ -82,13 +82,15 @@ def _numbers(*values: int) -> bytes:
 
 
 # EXPR_PAYLOAD and so on in nftables include/expression.h; PROTO_DESC_* in include/proto.h.
-_PAYLOAD, _META, _CONCATENATION, _NUMGEN = 7, 9, 13, 23
-_IP, _IP6, _TRANSPORT_HEADER = 12, 13, 11
+_PAYLOAD, _CONCATENATION, _NUMGEN = 7, 13, 23
+_IP, _IP6 = 12, 13
+_HEADERS = {"TCP": 8, "UDP": 6, "SCTP": 10}
 
 TYPEOF_DESTINATION = {
     Family.IPV4: _typeof(_PAYLOAD, _numbers(_IP, 12)),
     Family.IPV6: _typeof(_PAYLOAD, _numbers(_IP6, 9)),
 }
-TYPEOF_PROTOCOL = _typeof(_META, _numbers(16))
-TYPEOF_PORT = _typeof(_PAYLOAD, _numbers(_TRANSPORT_HEADER, 2))
+TYPEOF_PORT = {  # by protocol
+    protocol: _typeof(_PAYLOAD, _numbers(header, 2)) for protocol, header in _HEADERS.items()
+}
 TYPEOF_SLOT = _typeof(_NUMGEN, _numbers(1, 2, 0))
