@@ -89,14 +89,3 @@ def test_ranges_are_merged_as_nft_does(family: Family) -> None:
     assert isinstance(theirs, tuple)
     for each, one, other in zip([x for x in lists for _ in "ab"], ours, theirs, strict=True):
         assert one == other, each
-
-
-def test_a_listing_of_the_flat_layout_can_be_loaded_again() -> None:
-    with bench(NFTABLES[1]) as node:
-        node.sync(objects(23))
-        listing = run(["nft", "list", "ruleset"])
-    with Namespace.create() as namespace, namespace.entered():
-        run(["nft", "-f", "-"], listing)
-        assert run(["nft", "list", "ruleset"]) == listing
-        run(["nft", "-f", "-"], f"flush ruleset\n{listing}")  # in place of what is there
-        assert run(["nft", "list", "ruleset"]) == listing

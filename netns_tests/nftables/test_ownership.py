@@ -102,6 +102,26 @@ PREDECESSORS = {
         " chain services { type filter hook input priority 5; }\n"
         "}\n"
     ),
+    "maps and chains for all protocols": (  # as kproxy's layout had them at first
+        'table ip kube-proxy {\n comment "rules for kube-proxy"\n'
+        " map endpoints {\n"
+        "  typeof ip daddr . meta l4proto . th dport . numgen random mod 2 : ip daddr . th dport\n"
+        "  elements = { 10.96.0.1 . tcp . 80 . 0 : 10.244.0.5 . 8080 }\n"
+        " }\n"
+        " map service-ips {\n"
+        "  type ipv4_addr . inet_proto . inet_service : verdict\n"
+        '  comment "ClusterIP, ExternalIP and LoadBalancer IP traffic"\n'
+        "  elements = { 10.96.0.1 . tcp . 80 : goto lb-1 }\n"
+        " }\n"
+        " chain lb-1 {\n"
+        "  dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 1 map @endpoints\n"
+        " }\n"
+        " chain nat-prerouting {\n"
+        "  type nat hook prerouting priority dstnat;\n"
+        "  ip daddr . meta l4proto . th dport vmap @service-ips\n"
+        " }\n"
+        "}\n"
+    ),
     "only rules of others": (
         'table ip kube-proxy {\n comment "rules for kube-proxy"\n chain mine { accept; }\n}\n'
     ),
