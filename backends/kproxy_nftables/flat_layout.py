@@ -255,7 +255,7 @@ def _balance(chain: Balancer, family: Family, map_: str) -> Rule:
     """Return the rule `dnat` to a random slot in the map.
 
     It is for one protocol, like its map: to load the rule over a live map with `th dport`, which is
-    for all of them, nft 1.0.6 demands to know which one is meant.
+    for all of them, nft demands to know which one is meant.
     """
     slot = words.slot_of(family, chain.protocol, chain.slots, node_port=chain.node_port)
     found = expr.lookup(_map(map_, chain.protocol, chain.node_port), 1)
