@@ -16,17 +16,16 @@ from contextlib import ExitStack
 from kproxy.address import Family
 from kproxy.bench.results import LabResult, LabSize
 from kproxy.errors import KernelRefused
-from kproxy.forwarding.network import Packet
 from kproxy.kernel.links import Links
 from kproxy.kernel.measurement import answer
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.running import on_uml
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec
-from kproxy.probe import connect_many
 
 _PORT = 80
 _CANARY = "canary"
 _POLL_S = 0.002
+_ANSWER_TIMEOUT_S = 5.0
 _FIRST_INDEX = 100  # of cables, see Links.add_veth
 
 
@@ -69,17 +68,19 @@ def _ask_all(lab: Lab) -> None:
 
     Not from its node: a kernel remembers 1024 neighbours by default, in all namespaces together.
     """
-    packets = [
-        Packet(client=pod.name, address=pod.addresses[Family.IPV4], port=_PORT)
-        for pod in lab.pods.values()
-    ]
-    silent = [
-        packet.address
-        for packet, seen in zip(packets, connect_many(lab, packets), strict=True)
-        if not seen.success
-    ]
-    if silent:
-        raise KernelRefused(f"{len(silent)} of {len(packets)} pods did not answer: {silent[0]} ...")
+    for pod in lab.pods.values():
+        place = (pod.addresses[Family.IPV4], _PORT)
+        try:
+            with (
+                pod.namespace.entered(),
+                socket.create_connection(place, timeout=_ANSWER_TIMEOUT_S) as asking,
+            ):
+                asking.sendall(b"hello\n")
+                answered = bool(asking.recv(1))
+        except OSError as error:
+            raise KernelRefused(f"{pod.name} did not answer: {error}") from None
+        if not answered:
+            raise KernelRefused(f"{pod.name} closed the connection without an answer")
 
 
 def _bare(size: LabSize) -> None:

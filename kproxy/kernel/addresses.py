@@ -165,8 +165,8 @@ def _await_routes(link: str, addresses: Sequence[str]) -> None:
 
 def _is_local(netlink: Netlink, address: str) -> bool:
     """Tell whether this host would take a packet to the IPv6 address for its own."""
-    body = _ROUTE.pack(socket.AF_INET6, 128, 0, 0, 0, 0, 0, 0, 0)
-    body += attribute(_RTA_DST, socket.inet_pton(socket.AF_INET6, address))
+    body = _ROUTE.pack(Family.IPV6.socket_family, 128, 0, 0, 0, 0, 0, 0, 0)
+    body += attribute(_RTA_DST, ipaddress.ip_address(address).packed)
     try:
         answer = netlink.ask(Request(_GETROUTE, body, ("look up", address)))
     except KernelRefused:  # no route at all, so far
