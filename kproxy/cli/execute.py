@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import FrameType
@@ -84,9 +84,8 @@ def execute(request: Request) -> None:
     """
     setup = _setup(request)
     config, problems = setup.config, [*setup.problems]
-    for notice in setup.notices:
-        log.warning("%s", notice)
     if request.write_config_to or request.cleanup or request.init_only:
+        _warn(setup.notices)
         if problems:
             raise BadInput(problems)
         if request.write_config_to:
@@ -109,11 +108,13 @@ def execute(request: Request) -> None:
     source, store = Manifests(request.manifests), Store()
     decoded = source.read()
     if problems or decoded.problems:
+        _warn(setup.notices)
         raise BadInput([*problems, *decoded.problems])
+    _choose_kernel(request, setup.mode)  # before what would be said there once more
+    _warn(setup.notices)
     for notice in decoded.notices:
         log.info("%s", notice)
     store.replace(decoded.objects)
-    _choose_kernel(request, setup.mode)
     with _owning(request.netns), ExitStack() as opened:
         kept = 0 if request.allow_empty or store.services() else services_in_force(config)
         if kept and request.once:
@@ -139,6 +140,11 @@ def execute(request: Request) -> None:
             set_oom_score(config.oom_score_adj)
             loop = _loop(setup, store, proxy, leftovers, allow_empty=request.allow_empty, kept=kept)
             _serve(setup, loop, proxy, source)
+
+
+def _warn(notices: Iterable[str]) -> None:
+    for notice in notices:
+        log.warning("%s", notice)
 
 
 def _setup(request: Request) -> _Setup:

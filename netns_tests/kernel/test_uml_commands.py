@@ -57,6 +57,7 @@ def test_the_same_command_line_and_not_again_inside() -> None:
 def test_a_lab_finds_its_namespace_there() -> None:
     done = kproxy(*RUN, "--once", "--netns=kproxy-test-lab", "--kernel=uml")
     assert done.stderr.startswith(SAYS)
+    assert done.stderr.count("kind Ingress is not used by a service proxy") == 1
     assert "done: mode ipvs" in done.stderr
     assert (done.stdout, done.returncode) == ("", 0)
     assert not Path("/run/netns/kproxy-test-lab").exists()
