@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from itertools import tee
 from typing import get_args
 
 from kproxy.address import Family
@@ -44,9 +45,10 @@ from kproxy_iptables.transaction import (
     undo,
 )
 
-# The nft variant's own work grows with the square of a transaction, the kernel's with the number
-# of transactions. 10,000 Services of 5 endpoints took 12.4, 9.2, 8.4, 7.3, 8.8, 11.2 s in batches
-# of 50, 100, 200, 300, 400, 500, and 59 s in batches of 2000 (iptables 1.8.9, Linux 6.18).
+# The work of the nft variant's program grows with the square of a transaction, the kernel's by
+# the number of transactions. With it, 10,000 Services of 5 endpoints took 12.4, 9.2, 8.4, 7.3, 8.8,
+# 11.2 s in batches of 50, 100, 200, 300, 400, 500, and 59 s in batches of 2000 (iptables 1.8.9,
+# Linux 6.18). Without it, the kernel takes about as long for any size from 300 on; memory grows.
 # The legacy variant copies the whole table for each transaction: there one is best.
 NFT_BATCH_SERVICES = 300
 _OURS = frozenset((*DISPATCH_CHAINS, *FIXED_CHAINS))
@@ -128,7 +130,9 @@ class IptablesBackend:
         self._frame = None
 
     def close(self) -> None:
-        """Do nothing: no thread and no descriptor outlives a call."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     def uses(self) -> Uses:
         return Uses(
@@ -162,6 +166,7 @@ class IptablesBackend:
         """Choose the variant at first use: before, the thread may be in another namespace."""
         if self._opened is None:
             self._opened = open_xtables(self.family, self._options.iptables_variant)
+            self._opened.keep_open()
         return self._opened
 
     def _context(self, plan: Plan) -> Context:
@@ -192,8 +197,9 @@ class IptablesBackend:
             NFT_BATCH_SERVICES if self._xtables.variant == "nft" else max(1, len(plan.services)),
         )
         stale: list[str] = []
-        for writer in writers:
-            self._xtables.restore(writer.pieces())
+        for_kernel, for_report = tee(writers)
+        written = self._xtables.restore_all(writer.pieces() for writer in for_kernel)
+        for writer, _ in zip(for_report, written, strict=True):
             stale += writer.stale
             yield writer
         self._held.needed(self._held.names.difference(stale))  # or gone

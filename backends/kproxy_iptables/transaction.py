@@ -2,8 +2,8 @@
 
 A sync that follows another edits: chains of a changed service port are rewritten where they differ,
 its rules in the dispatch chains are deleted and inserted one by one. A full sync writes
-everything, in one transaction or, where that is super-linear (nft), in batches. Each batch is
-complete in itself: chains first, then the dispatch rules that lead to them.
+everything, in one transaction or, where that is super-linear (nft), in batches: chains first, and
+with the last one the dispatch rules that lead to them.
 
 With --noflush, declaring a chain empties it, and what is not mentioned stays.
 """
@@ -49,11 +49,6 @@ class Existing(Struct, frozen=True, kw_only=True):
 
     chains: Mapping[str, frozenset[str]]
     jumps: frozenset[Jump]
-
-    @property
-    def serves(self) -> bool:
-        """Tell whether a predecessor's rules may be in use right now."""
-        return "KUBE-SERVICES" in self.chains["nat"]
 
 
 class Writer:
@@ -204,38 +199,46 @@ def rewrite(
 ) -> Iterator[Writer]:
     """Yield the transactions that write everything from any state, `batch_size` services in each.
 
-    If a predecessor's rules are in use, its dispatch chains stay until all chains of services are
-    in place, and are then replaced at once, so that no connection fails in between. Else every
-    batch serves as soon as it is written.
+    The chains of all services come first, then the dispatch chains are filled or, if a
+    predecessor's are in use, replaced at once: no connection fails in between. As long as no base
+    chain leads to the chains, nf_tables need not walk through them at each commit.
     """
     services = [plan.services[name] for name in sorted(plan.services)]
     batches = [services[i : i + batch_size] for i in range(0, len(services), batch_size)] or [[]]
-    batches.reverse()  # each is put at the top
-    takeover = existing.serves and len(batches) > 1
     for number, batch in enumerate(batches):
         writer = Writer()
         if number == 0:
             _write_fixed(writer, plan, existing, frame)
-            if not takeover:
-                _declare_dispatch(writer)
         writer.add("nat", _chains(batch, context))
-        if not takeover:
-            operation = "-A" if number == 0 else "-I"  # at the top: ahead of the node ports
-            for table in DISPATCH_TABLES:
-                writer.add(table, writer.dispatch(operation, _dispatch(batch, context, table)))
-            if number == 0:
-                _finish(writer, existing, node_port_rules)
-            if number == len(batches) - 1:
-                _empty_stale(writer, services, existing)
+        if len(batches) == 1:
+            _write_dispatch(writer, services, context, existing, node_port_rules)
         yield writer
-    if takeover:
+    if len(batches) > 1:
         writer = Writer()
-        _declare_dispatch(writer)
-        for table in DISPATCH_TABLES:
-            writer.add(table, writer.dispatch("-A", _dispatch(services, context, table)))
-        _finish(writer, existing, node_port_rules)
-        _empty_stale(writer, services, existing)
+        _write_dispatch(writer, services, context, existing, node_port_rules)
         yield writer
+
+
+def _write_dispatch(
+    writer: Writer,
+    services: Sequence[ServicePlan],
+    context: Context,
+    existing: Existing,
+    node_port_rules: Sequence[str],
+) -> None:
+    """Add the rules of the dispatch chains, with what leads to them and what they lead to no more.
+
+    The node port jumps come after the services.
+    """
+    for table, name in DISPATCH_CHAINS:
+        writer.declare(table, [name])
+    for table in DISPATCH_TABLES:
+        writer.add(table, writer.dispatch("-A", _dispatch(services, context, table)))
+    writer.add("nat", writer.dispatch("-A", _at_the_end(node_port_rules)))
+    for jump in JUMPS:
+        if jump not in existing.jumps:
+            writer.add(jump.table, [f"-I {jump.chain} {jump.rule}"])
+    _empty_stale(writer, services, existing)
 
 
 def _write_fixed(writer: Writer, plan: Plan, existing: Existing, frame: FrameOptions) -> None:
@@ -249,11 +252,6 @@ def _write_fixed(writer: Writer, plan: Plan, existing: Existing, frame: FrameOpt
     writer.add("filter", forward_rules(settings, frame))
     writer.declare("nat", [CANARY, "KUBE-POSTROUTING", "KUBE-MARK-MASQ"])
     writer.add("nat", masquerade.nat_rules(settings))
-
-
-def _declare_dispatch(writer: Writer) -> None:
-    for table, name in DISPATCH_CHAINS:
-        writer.declare(table, [name])
 
 
 def _chains(services: Iterable[ServicePlan], context: Context) -> Iterator[str]:
@@ -279,14 +277,6 @@ def _dispatch(
 
 def _at_the_end(node_port_rules: Iterable[str]) -> list[DispatchRule]:
     return [DispatchRule("nat", "KUBE-SERVICES", rule) for rule in node_port_rules]
-
-
-def _finish(writer: Writer, existing: Existing, node_port_rules: Sequence[str]) -> None:
-    """Add the node port jumps, after the services, and the jumps from the built-in chains."""
-    writer.add("nat", writer.dispatch("-A", _at_the_end(node_port_rules)))
-    for jump in JUMPS:
-        if jump not in existing.jumps:
-            writer.add(jump.table, [f"-I {jump.chain} {jump.rule}"])
 
 
 def _empty_stale(writer: Writer, services: Iterable[ServicePlan], existing: Existing) -> None:

@@ -19,7 +19,9 @@ Network and netfilter
   addresses      addresses of interfaces, and the dummy interface of ipvs mode
   conntrack      tracked connections: list, follow, delete
   xtables        iptables, nft and legacy variant, by its commands
+  iptables_nft   what the nft variant's program writes, written without it
   lacking        parts that a kernel may have been built without
+  legacy_tables  sizes of legacy tables, and what is in them, for the kernel
   legacy_reader  legacy IPv4 tables, read without a process
   nftables       nf_tables over netlink
   ipset          sets of ipset

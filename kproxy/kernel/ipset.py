@@ -22,9 +22,10 @@ from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute
 from kproxy.kernel.process import run
 
 _SUBSYSTEM = 6 << 8  # NFNL_SUBSYS_IPSET
-_DESTROY, _FLUSH, _SWAP, _LIST, _ADD, _DEL = 3, 4, 6, 7, 9, 10
+_DESTROY, _FLUSH, _SWAP, _LIST, _ADD, _DEL, _GET_BYNAME = 3, 4, 6, 7, 9, 10, 14
 _PROTOCOL = struct.pack("=B", 6)  # understood since Linux 2.6.39
-_A_PROTOCOL, _A_SETNAME, _A_OTHER_NAME, _A_FLAGS, _A_DATA = 1, 2, 3, 6, 7
+_NEWER = struct.pack("=B", 7)  # since Linux 4.20
+_A_PROTOCOL, _A_SETNAME, _A_OTHER_NAME, _A_FLAGS, _A_DATA, _A_INDEX = 1, 2, 3, 6, 7, 11
 _D_IP, _D_PORT, _D_PROTO, _D_IP2, _D_CIDR2, _D_ELEMENTS = 1, 4, 7, 20, 21, 24
 _NESTED, _NET_BYTE_ORDER = 0x8000, 0x4000
 _LIST_HEADER = 4  # IPSET_FLAG_LIST_HEADER
@@ -108,6 +109,14 @@ def swap(name: str, other: str) -> None:
         netlink.send([Request(_SUBSYSTEM | _SWAP, body, ("swap ipsets", name, other))])
 
 
+def index(name: str) -> int:
+    """Return the number by which rules refer to a set. Raises KernelRefused if there is none."""
+    request = Request(_SUBSYSTEM | _GET_BYNAME, _head(name, _NEWER), ("find ipset", name))
+    with Netlink(NETLINK_NETFILTER) as netlink:
+        fields = dict(attributes(netlink.ask(request)[4:]))
+    return int.from_bytes(fields[_A_INDEX], "big")
+
+
 def save() -> dict[str, SavedSet]:
     """Return all sets with all of their entries."""
     types: dict[str, str] = {}
@@ -151,9 +160,9 @@ def _requests(command: int, verb: str, entries: Iterable[tuple[str, str]]) -> It
         yield Request(_SUBSYSTEM | command, body, ("ipset", verb, name, text))
 
 
-def _head(name: str = "") -> bytes:
+def _head(name: str = "", protocol: bytes = _PROTOCOL) -> bytes:
     """Return nfgenmsg, the version of the protocol, and the name of the set if given."""
-    head = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(_A_PROTOCOL, _PROTOCOL)
+    head = struct.pack("=BBH", socket.AF_INET, 0, 0) + attribute(_A_PROTOCOL, protocol)
     return head + attribute(_A_SETNAME, name.encode() + b"\0") if name else head
 
 

@@ -11,9 +11,9 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeAlias
 
 from kproxy.errors import KernelRefused, Unsupported
 
@@ -29,6 +29,7 @@ _EXT_ACK_MESSAGE = 1  # NLMSGERR_ATTR_MSG
 
 _HEADER = struct.Struct("=LHHLL")
 _ATTRIBUTE = struct.Struct("=HH")
+_PADDING = (b"", bytes(3), bytes(2), bytes(1))
 _CHUNK_BYTES = 1 << 16
 _BUFFER_BYTES = 1 << 22
 _RECEIVE_BYTES = 1 << 16
@@ -50,6 +51,18 @@ class Request(NamedTuple):
     """Errors (errno) that count as success."""
     remedy: str = ""
     """What to do if the kernel does not support it."""
+
+
+_Name: TypeAlias = tuple[tuple[object, ...], str]  # `what` and `remedy` of a request
+
+
+class Packed(NamedTuple):
+    """Requests in one message."""
+
+    message: bytearray
+    first: int
+    """The sequence number of the first."""
+    names: list[_Name]
 
 
 class Netlink:
@@ -93,30 +106,43 @@ class Netlink:
         if failures:
             raise KernelRefused(_some(failures))
 
-    def send_at_once(self, requests: Sequence[Request]) -> None:
+    def send_at_once(self, requests: Iterable[Request]) -> None:
         """Send all requests in one message, for the family to carry out by its own rules.
 
         For families that answer with errors only, and before the call returns.
         Raises KernelRefused with the first failures, Unsupported without the privilege.
         """
+        self.send_packed(self.pack(requests))
+
+    def pack(self, requests: Iterable[Request]) -> Packed:
+        """Return the requests as one message for `send_packed`, without keeping them."""
         first = self._sequence + 1
-        self._sequence += len(requests)
-        piece = b"".join(
-            _message(request, sequence, request.flags | _REQUEST)
-            for sequence, request in enumerate(requests, first)
-        )
-        if len(piece) > self._send_room:
-            self._send_room = len(piece)
-            self._socket.setsockopt(socket.SOL_SOCKET, _SNDBUFFORCE, len(piece))
-        self._socket.send(piece)
+        message = bytearray()
+        names: list[_Name] = []
+        for sequence, (kind, body, what, flags, _, remedy) in enumerate(requests, first):
+            message += _HEADER.pack(_HEADER.size + len(body), kind, flags | _REQUEST, sequence, 0)
+            message += body
+            names.append((what, remedy))
+        self._sequence += len(names)
+        return Packed(message, first, names)
+
+    def send_packed(self, packed: Packed) -> None:
+        """Send what `pack` of this socket returned. See `send_at_once`."""
+        message, first, names = packed
+        if len(message) > self._send_room:
+            self._send_room = len(message)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SNDBUFFORCE, len(message))
+        self._socket.send(message)
         failures: list[str] = []
         with suppress(BlockingIOError):
             while True:
                 for _, _, sequence, body in _messages(
                     self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
                 ):
-                    if sequence >= first and (code := _code(body)):
-                        failures.append(self._complaint(requests[sequence - first], code, body))
+                    if 0 <= sequence - first < len(names) and (code := _code(body)):
+                        what, remedy = names[sequence - first]
+                        request = Request(0, b"", what, remedy=remedy)
+                        failures.append(self._complaint(request, code, body))
         if failures:
             raise KernelRefused(_some(failures))
 
@@ -218,7 +244,8 @@ class Netlink:
 
 def attribute(kind: int, payload: bytes) -> bytes:
     """Return an attribute with its header, padded to a multiple of four bytes."""
-    return _ATTRIBUTE.pack(4 + len(payload), kind) + payload + bytes(-len(payload) % 4)
+    length = len(payload)
+    return _ATTRIBUTE.pack(4 + length, kind) + payload + _PADDING[length & 3]
 
 
 def attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -7,27 +7,28 @@ are active at once, so a proxy must use the variant that other programs in the n
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import socket
-import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
-from functools import lru_cache
+from contextlib import contextmanager, suppress
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
+from kproxy.kernel import legacy_tables
 from kproxy.kernel.lacking import lacking, require_nf_tables
 from kproxy.kernel.leading import for_shell, leading_to, target
 from kproxy.kernel.mixed_tables import delete_jumps, is_closed, not_printed, read_mixed
 from kproxy.kernel.nftables.session import Session, TableReader
 from kproxy.kernel.privilege import require_net_raw
 from kproxy.kernel.process import run
+
+if TYPE_CHECKING:
+    from kproxy.kernel.iptables_nft import Writer
 
 Variant = Literal["nft", "legacy"]
 Table = Literal["mangle", "nat", "filter"]
@@ -61,6 +62,30 @@ class Xtables:
         self.family = family
         self.variant = variant
         self._command = f"{_prefix(family)}-{variant}"
+        self._kept: Session | None = None
+        self._keeps_open = False
+
+    def keep_open(self) -> None:
+        """Have the nft variant use one socket until `close`, in one namespace.
+
+        Closing one waits until the kernel has disposed of what the last transaction removed, for
+        some 10 ms.
+        """
+        self._keeps_open = True
+
+    def close(self) -> None:
+        if self._kept:
+            self._kept.close()
+            self._kept = None
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        if self._keeps_open:
+            self._kept = self._kept or Session()
+            yield self._kept
+        else:
+            with Session() as session:
+                yield session
 
     def version(self) -> tuple[int, ...]:
         """Return the version of the command. Raises Unsupported if it is not installed."""
@@ -87,7 +112,7 @@ class Xtables:
 
     def has(self, table: Table) -> bool:
         """Tell whether the table can hold rules. False for a legacy table not yet used here."""
-        return self.variant == "nft" or table in _legacy_table_names(self.family)
+        return self.variant == "nft" or table in legacy_tables.names(self.family)
 
     def has_chain(self, table: Table, name: str) -> bool:
         """Tell whether a chain exists, without starting a process.
@@ -96,7 +121,9 @@ class Xtables:
         """
         if self.variant == "nft":
             return _nft_has_chain(self.family, table, name)
-        return self.has(table) and name.encode() + b"\0" in _legacy_entries(self.family, table)
+        return self.has(table) and name.encode() + b"\0" in legacy_tables.entries(
+            self.family, table
+        )
 
     def save(self, table: Table, jumps: Iterable[Jump] = ()) -> Chains:
         """Return all chains of a table.
@@ -157,6 +184,30 @@ class Xtables:
 
     def restore(self, pieces: Iterable[str]) -> None:
         """Feed one transaction; what it does not mention stays as it is. Raises KernelRefused."""
+        if self._writer:
+            pieces = ["".join(pieces)]
+            with self._session() as session:
+                if self._writer.restore(session, pieces[0]):
+                    return
+        self._feed(pieces)
+
+    def restore_all(self, transactions: Iterable[Iterable[str]]) -> Iterator[None]:
+        """Feed transactions like `restore`, and yield after each.
+
+        The next one may have been consumed by then.
+        """
+        if self._writer:
+            for left in self._writer.restore_all("".join(pieces) for pieces in transactions):
+                if left:
+                    self._feed([left])
+                yield
+        else:
+            for pieces in transactions:
+                self._feed(pieces)
+                yield
+
+    def _feed(self, pieces: Iterable[str]) -> None:
+        """Feed one transaction to the program."""
         # A large transaction takes the nft variant minutes; a hang must still end.
         try:
             run([f"{self._command}-restore", "--noflush", _WAIT], pieces, timeout_s=600)
@@ -168,6 +219,15 @@ class Xtables:
                     " rename it (nft list chains shows it)",
                 ) from None
             raise
+
+    @cached_property
+    def _writer(self) -> Writer | None:
+        """Return what writes the nft variant without its program, if that would write the same."""
+        if self.variant == "legacy":
+            return None
+        from kproxy.kernel.iptables_nft import writer_for  # the legacy variant needs none of it
+
+        return writer_for(self.family, self.version())
 
     def remove(
         self, table: Table, to_remove: Collection[str], jumps: Iterable[Jump]
@@ -266,8 +326,9 @@ class Xtables:
         legacy: entry counts and sizes; replacing rules by equally long ones does not change them.
         """
         if self.variant == "nft":
-            return (_nft_generation(),)
-        return _legacy_sizes(self.family)
+            with self._session() as session:
+                return (session.generation(),)
+        return legacy_tables.sizes(self.family, TABLES)
 
 
 def installed_variants() -> list[Variant]:
@@ -297,7 +358,7 @@ def choose_variant(family: Family) -> Variant:
     """
     default = _default_variant(family)
     # Reading legacy tables creates them, so they are read only in a namespace that has some.
-    legacy_used = bool(_legacy_table_names(family))
+    legacy_used = bool(legacy_tables.names(family))
     if default == "nft" and not legacy_used:
         return "nft"
     if default == "legacy" and not legacy_used and not _nft_used():
@@ -373,69 +434,15 @@ def _default_variant(family: Family) -> Variant:
     return "legacy" if "legacy" in Path(path).resolve().name else "nft"
 
 
-def _legacy_table_names(family: Family) -> list[str]:
-    name = "ip_tables_names" if family is Family.IPV4 else "ip6_tables_names"
-    try:
-        return Path(f"/proc/thread-self/net/{name}").read_text().split()
-    except OSError:  # no legacy support in this kernel, or no permission to read it
-        return []
-
-
 def _nft_used() -> bool:
     """Tell whether anything was ever written to nf_tables in this namespace."""
     try:
-        return _nft_generation() > 1
-    except KernelRefused:  # no nf_tables in this kernel
+        with Session() as session:
+            return session.generation() > 1
+    except (KernelRefused, Unsupported):  # no nf_tables in this kernel, or no privilege
         return False
-
-
-def _nft_generation() -> int:
-    with Session() as session:
-        return session.generation()
 
 
 def _nft_has_chain(family: Family, table: str, name: str) -> bool:
     with Session() as session:
         return TableReader(session, family, table).has_chain(name)
-
-
-_SO_GET_INFO, _SO_GET_ENTRIES = 64, 65  # IPT_SO_* and IP6T_SO_*
-_INFO = struct.Struct("=32sI5I5III")  # struct ipt_getinfo
-_ENTRIES = struct.Struct("@32sI0Q")  # struct ipt_get_entries, then the entries
-
-
-def _legacy_sizes(family: Family) -> tuple[int, ...]:
-    present = _legacy_table_names(family)
-    sizes: list[int] = []
-    for table in TABLES:
-        sizes += _legacy_info(family, table) if table in present else (0, 0)
-    return tuple(sizes)
-
-
-def _legacy_info(family: Family, table: str) -> tuple[int, int]:
-    """Return the numbers of entries and bytes of one table."""
-    head = _INFO.pack(table.encode(), *([0] * 13))
-    fields = _INFO.unpack(_legacy_answer(family, _SO_GET_INFO, head, _INFO.size))
-    return int(fields[-2]), int(fields[-1])
-
-
-def _legacy_entries(family: Family, table: str) -> bytes:
-    """Return a table as the kernel has it: a chain's name is in the entry before its first rule."""
-    size = _legacy_info(family, table)[1]
-    head = _ENTRIES.pack(table.encode(), size)
-    return _legacy_answer(family, _SO_GET_ENTRIES, head, _ENTRIES.size + size)
-
-
-def _legacy_answer(family: Family, option: int, head: bytes, size: int) -> bytes:
-    """Return the buffer that getsockopt fills. It begins with `head`, which names the table."""
-    import ctypes  # only the legacy variant needs it
-
-    level = socket.IPPROTO_IP if family is Family.IPV4 else socket.IPPROTO_IPV6
-    libc = ctypes.CDLL(None, use_errno=True)
-    buffer = ctypes.create_string_buffer(head, size)
-    length = ctypes.c_uint32(size)
-    with socket.socket(family.socket_family, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
-        if libc.getsockopt(raw.fileno(), level, option, buffer, ctypes.byref(length)):
-            reason = os.strerror(ctypes.get_errno())
-            raise KernelRefused(f"cannot read a legacy table: {reason}")
-    return buffer.raw

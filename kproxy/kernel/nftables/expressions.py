@@ -41,11 +41,13 @@ class Verdict(enum.IntEnum):
     ACCEPT = 1
     JUMP = -3
     GOTO = -4
+    RETURN = -5
 
 
 class Meta(enum.IntEnum):
     MARK = 3
     IIFNAME = 6
+    OIFNAME = 7
     L4PROTO = 16
 
 

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from kproxy.address import Family
 from kproxy.errors import KernelRefused
-from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute, attributes
+from kproxy.kernel.netlink import (
+    NETLINK_NETFILTER,
+    Netlink,
+    Packed,
+    Request,
+    attribute,
+    attributes,
+)
 from kproxy.kernel.nftables.objects import (
     DIGEST,
     GET_CHAIN,
@@ -36,6 +44,10 @@ class Session(Netlink):
     def commit(self, requests: Iterable[Request]) -> None:
         """Carry out all requests or none. Raises KernelRefused, Unsupported without privilege."""
         self.send_at_once([_BATCH_BEGIN, *requests, _BATCH_END])
+
+    def pack_transaction(self, requests: Iterable[Request]) -> Packed:
+        """Return a transaction to be committed by `send_packed`, without keeping the requests."""
+        return self.pack(chain((_BATCH_BEGIN,), requests, (_BATCH_END,)))
 
     def rehearse(self, requests: Iterable[Request]) -> None:
         """Check like `commit` that the kernel takes the requests, without changing anything.
