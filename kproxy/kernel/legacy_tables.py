@@ -5,6 +5,7 @@ Source: linux/netfilter_ipv4/ip_tables.h, linux/netfilter_ipv6/ip6_tables.h.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -15,8 +16,20 @@ from kproxy.address import Family
 from kproxy.errors import KernelRefused
 
 _SO_GET_INFO, _SO_GET_ENTRIES = 64, 65  # IPT_SO_* and IP6T_SO_*
+_NO_TABLE = (errno.ENOENT, errno.ENOPROTOOPT)  # no module for the table, or for any
 _INFO = struct.Struct("=32sI5I5III")  # struct ipt_getinfo
 _ENTRIES = struct.Struct("@32sI0Q")  # struct ipt_get_entries, then the entries
+
+
+class NoTable(KernelRefused):
+    """The kernel was built without that table."""
+
+
+def require(family: Family, table: str) -> None:
+    """Have the kernel make the table, unless it exists. Raises NoTable, or KernelRefused without
+    the privilege.
+    """
+    _info(family, table)
 
 
 def names(family: Family) -> list[str]:
@@ -61,6 +74,7 @@ def _answer(family: Family, option: int, head: bytes, size: int) -> bytes:
     length = ctypes.c_uint32(size)
     with socket.socket(family.socket_family, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
         if libc.getsockopt(raw.fileno(), level, option, buffer, ctypes.byref(length)):
-            reason = os.strerror(ctypes.get_errno())
-            raise KernelRefused(f"cannot read a legacy table: {reason}")
+            code = ctypes.get_errno()
+            kind = NoTable if code in _NO_TABLE else KernelRefused
+            raise kind(f"cannot read a legacy table: {os.strerror(code)}")
     return buffer.raw

@@ -47,7 +47,6 @@ class Jump(Struct, frozen=True):
 
 # 1.6.2 added --random-fully and iptables-restore --wait; kube-proxy still has ways around them.
 MINIMUM_VERSION = (1, 6, 2)
-_NO_LEGACY_TABLE = "Table does not exist (do you need to insmod?)"  # not if a privilege is missing
 _WAIT = "--wait=30"  # seconds for the lock of the legacy variant, which all namespaces share
 _HOOKED = re.compile(r"CHAIN_USER_ADD failed \(File exists\): chain (\S+)")
 _MOST_NAMED = 3  # rules that lead to one chain
@@ -97,18 +96,18 @@ class Xtables:
         if version < MINIMUM_VERSION:
             found, wanted = (".".join(map(str, v)) for v in (version, MINIMUM_VERSION))
             raise Unsupported(f"iptables is {found}", remedy=f"install iptables {wanted} or newer")
-        if self.variant == "legacy":  # it says "you must be root", also to root
-            require_net_raw()
-        if self.variant == "nft":
-            require_nf_tables(self.family)
         try:
-            run([self._command, _WAIT, "-t", "nat", "-S", "POSTROUTING"])
+            if self.variant == "legacy":
+                require_net_raw()
+                legacy_tables.require(self.family, "nat")
+            else:
+                require_nf_tables(self.family)
+                run([self._command, _WAIT, "-t", "nat", "-S", "POSTROUTING"])
+        except legacy_tables.NoTable:
+            raise lacking("legacy iptables", self.family) from None
         except KernelRefused as error:
-            if is_closed(error):
-                return
-            if _NO_LEGACY_TABLE in str(error):
-                raise lacking("legacy iptables", self.family) from None
-            raise Unsupported(str(error), remedy="run as root, or with --privileged") from None
+            if not is_closed(error):
+                raise Unsupported(str(error), remedy="run as root, or with --privileged") from None
 
     def has(self, table: Table) -> bool:
         """Tell whether the table can hold rules. False for a legacy table not yet used here."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 import re
+import subprocess
+import sys
 
 import pytest
 
 from kproxy.address import Family
+from kproxy.kernel import legacy_tables
 from kproxy.kernel.legacy_reader import read_table
+from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
 from kproxy.kernel.xtables import Xtables
 from kproxy.testing.node import new_node
@@ -141,3 +145,24 @@ def random_rule(chance: random.Random) -> str:
         some("-j ACCEPT", "-j SUB", "-g SUB", f"-j LOG --log-prefix {quoted}", "-j REJECT"),
     ]
     return " ".join(filter(None, parts))
+
+
+@pytest.mark.parametrize("family", Family)
+def test_a_table_is_made_or_told_to_be_missing(family: Family) -> None:
+    with Namespace.create() as namespace, namespace.entered():
+        assert legacy_tables.names(family) == []
+        legacy_tables.require(family, "nat")
+        assert legacy_tables.names(family) == ["nat"]
+        with pytest.raises(legacy_tables.NoTable, match="No such file or directory"):
+            legacy_tables.require(family, "gnat")
+        Xtables(family, "legacy").require()
+
+
+def test_without_the_privilege() -> None:
+    """Raw sockets alone are not enough."""
+    code = "from kproxy.kernel.xtables import *; Xtables(Family.IPV4, 'legacy').require()"
+    dropped = ("setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin")
+    done = subprocess.run(
+        [*dropped, sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert "cannot read a legacy table: Operation not permitted" in done.stderr
