@@ -58,12 +58,22 @@ ports: [{{name: http, port: 8080, protocol: TCP}}]
 
 @pytest.fixture
 def broken_restore(place: Place, tmp_path: Path) -> Path:
-    """Make every iptables-restore of proxies started from now on fail while this file exists."""
+    """Make every iptables-restore of proxies started from now on fail while this file exists.
+
+    They take iptables for a version that kproxy does not know, so that they use it.
+    """
     switch = tmp_path / "break"
     switch.touch()
     folder = tmp_path / "bin"
     folder.mkdir()
     for stem in ("iptables", "ip6tables"):
+        program = folder / f"{stem}-nft"
+        real = run(["which", program.name]).strip()
+        program.write_text(
+            "#!/bin/sh\n"
+            f'[ "$*" = --version ] && echo "{stem} v1.8.5 (nf_tables)" && exit\nexec {real} "$@"\n'
+        )
+        program.chmod(0o755)
         for variant in ("", "-nft", "-legacy"):
             name = f"{stem}{variant}-restore"
             real = run(["which", name]).strip()
