@@ -56,6 +56,10 @@ print(took)
 """
 
 
+class _Failed(Exception):
+    """A measurement that cannot be made in one of the checkouts."""
+
+
 class Measurement(Struct, frozen=True, kw_only=True):
     """`arguments` are those of Python; `read` takes its output and the seconds that it ran, and
     returns figures by name.
@@ -130,8 +134,17 @@ def main(other: Path, runs: int, only: tuple[str, ...]) -> None:
     chosen = [each for each in MEASUREMENTS if not only or any(part in each.name for part in only)]
     if not chosen:
         raise click.UsageError("nothing of that name; there is: " + ", ".join(_names()))
-    rows = [row for each in chosen for row in _rows(each, other, runs)]
+    rows: list[list[str]] = []
+    failed = False
+    for each in chosen:
+        try:
+            rows += _rows(each, other, runs)
+        except _Failed as error:
+            click.echo(error, err=True)
+            failed = True
     Paper().table(["what", "other", "min-max", "this", "min-max", "ratio"], rows)
+    if failed:
+        sys.exit(1)
 
 
 def _names() -> list[str]:
@@ -165,7 +178,7 @@ def _measured(measurement: Measurement, checkout: Path) -> dict[str, float]:
     )
     seconds = time.perf_counter() - start
     if done.returncode:
-        sys.exit(f"{measurement.name} failed in {checkout}, with exit status {done.returncode}")
+        raise _Failed(f"{measurement.name}: exit status {done.returncode} in {checkout}")
     return measurement.read(done.stdout, seconds)
 
 
