@@ -8,18 +8,23 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 
-class SyncSize(Struct, frozen=True, kw_only=True):
-    """Arguments of a sync measurement: `endpoints` per Service, `changes` of each of two kinds."""
+class ProxySize(Struct, frozen=True, kw_only=True):
+    """Arguments of all measurements of a proxy: its mode, a variant of that, its Services."""
 
     mode: str
     variant: str
     services: int
-    endpoints: int
-    changes: int
 
     @property
     def label(self) -> str:
         return f"{self.mode} {self.variant}, {self.services} Services"
+
+
+class SyncSize(ProxySize, frozen=True, kw_only=True):
+    """Arguments of a sync measurement: `endpoints` per Service, `changes` of each of two kinds."""
+
+    endpoints: int
+    changes: int
 
 
 class SyncResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="sync"):
@@ -42,23 +47,16 @@ class SyncResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="s
     peak_mib: float
 
 
-class LatencySize(Struct, frozen=True, kw_only=True):
+class LatencySize(ProxySize, frozen=True, kw_only=True):
     """Arguments of a latency measurement.
 
     `connections` go through each of three nodes, to `asked` different Services. `endpoints` is the
     number per Service.
     """
 
-    mode: str
-    variant: str
-    services: int
     endpoints: int
     connections: int
     asked: int
-
-    @property
-    def label(self) -> str:
-        return f"{self.mode} {self.variant}, {self.services} Services"
 
 
 class LatencyResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="latency"):
@@ -80,23 +78,16 @@ class LatencyResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag
     ratio: float
 
 
-class ControlPlaneSize(Struct, frozen=True, kw_only=True):
+class ControlPlaneSize(ProxySize, frozen=True, kw_only=True):
     """Arguments of a control plane measurement: with `dual_stack` Services are of both families.
 
     `flips` is how often one Pod becomes not ready, and ready again.
     """
 
-    mode: str
-    variant: str
-    services: int
     pods: int
     nodes: int
     dual_stack: bool
     flips: int
-
-    @property
-    def label(self) -> str:
-        return f"{self.mode} {self.variant}, {self.services} Services"
 
 
 class ControlPlaneResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="control"):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -84,11 +84,15 @@ def deaf(said: bytes) -> Serve:
 
 
 def endless(said: bytes, pause_s: float) -> Serve:
+    """It goes on until the client is gone."""
+
     def serve(client: socket.socket) -> None:
+        gone = select.poll()
+        gone.register(client, select.POLLRDHUP)
         with suppress(OSError):
-            while True:
+            client.sendall(said)
+            while not gone.poll(1000 * pause_s):
                 client.sendall(said)
-                time.sleep(pause_s)
 
     return serve
 
