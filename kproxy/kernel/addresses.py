@@ -8,7 +8,6 @@ import errno
 import ipaddress
 import logging
 import socket
-import struct
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -23,14 +22,24 @@ from kproxy.kernel.netlink import (
     attribute,
     attributes,
 )
+from kproxy.kernel.rtnetlink import (
+    ADDRESS,
+    DELLINK,
+    GETLINK,
+    IFA_ADDRESS,
+    IFA_LOCAL,
+    IFLA_IFNAME,
+    IFLA_LINKINFO,
+    INFO_KIND,
+    LINK,
+    NEWADDR,
+    NEWLINK,
+    ROUTE,
+    RTA_DST,
+)
 
-_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _DELADDR, _GETADDR = 16, 17, 18, 20, 21, 22
-_GETROUTE, _RTA_DST, _LOCAL = 26, 1, 2
-_IFLA_IFNAME, _IFLA_LINKINFO, _INFO_KIND = 3, 18, 1
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
-_ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg
-_LINK = struct.Struct("=BxHiII")  # ifinfomsg
-_ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: ..., type, flags
+_DELADDR, _GETADDR = 21, 22
+_GETROUTE, _LOCAL = 26, 2  # RTM_GETROUTE, RTN_LOCAL
 _ROUTE_TIMEOUT_S = 1.0
 _REMOVED = frozenset([errno.ENODEV])  # the interface, since interfaces were listed
 
@@ -77,7 +86,7 @@ def count_of(link: str, family: Family) -> int:
         return 0
     with Netlink(NETLINK_ROUTE) as netlink:
         netlink.be_strict()
-        body = _ADDRESS.pack(family.socket_family, 0, 0, 0, index)
+        body = ADDRESS.pack(family.socket_family, 0, 0, 0, index)
         what = ("count addresses of", link)
         return len(netlink.dump(Request(_GETADDR, body, what, fine=_REMOVED)))
 
@@ -90,7 +99,7 @@ def add_addresses(link: str, addresses: Iterable[str]) -> None:
     never comes while a link is down that others have made, of a kind with neighbours.
     """
     added = list(addresses)
-    _change(_NEWADDR, CREATE | EXCL, link, added, ("add", "to"), errno.EEXIST)
+    _change(NEWADDR, CREATE | EXCL, link, added, ("add", "to"), errno.EEXIST)
     _await_routes(link, [each for each in added if family_of(each) is Family.IPV6])
 
 
@@ -107,12 +116,12 @@ def remove_subnets(link: str, family: Family) -> None:
     index = _index(link)
     with Netlink(NETLINK_ROUTE) as netlink:
         netlink.be_strict()
-        body = _ADDRESS.pack(family.socket_family, 0, 0, 0, index)
+        body = ADDRESS.pack(family.socket_family, 0, 0, 0, index)
         requests = []
         for answer in netlink.dump(Request(_GETADDR, body, ("list addresses of", link))):
-            _, length, _, _, _ = _ADDRESS.unpack_from(answer)
-            fields = dict(attributes(answer[_ADDRESS.size :]))
-            packed = bytes(fields.get(_IFA_LOCAL, fields[_IFA_ADDRESS]))
+            _, length, _, _, _ = ADDRESS.unpack_from(answer)
+            fields = dict(attributes(answer[ADDRESS.size :]))
+            packed = bytes(fields.get(IFA_LOCAL, fields[IFA_ADDRESS]))
             text = str(ipaddress.ip_address(packed))
             if length < 8 * len(packed) and not ipaddress.ip_address(text).is_link_local:
                 what = ("remove", f"{text}/{length}", "from", link)
@@ -126,12 +135,12 @@ def ensure_dummy(name: str) -> None:
 
     Raises Unsupported if this kernel has no dummy interfaces.
     """
-    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(_IFLA_IFNAME, name.encode() + b"\0")
-    body += attribute(_IFLA_LINKINFO, attribute(_INFO_KIND, b"dummy\0"))
+    body = LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(IFLA_IFNAME, name.encode() + b"\0")
+    body += attribute(IFLA_LINKINFO, attribute(INFO_KIND, b"dummy\0"))
     what = ("add dummy interface", name)
     with Netlink(NETLINK_ROUTE) as netlink:
         fine = frozenset([errno.EEXIST, errno.EOPNOTSUPP])
-        netlink.send([Request(_NEWLINK, body, what, CREATE | EXCL, fine)])
+        netlink.send([Request(NEWLINK, body, what, CREATE | EXCL, fine)])
     if not _index(name):
         raise Unsupported(
             "this kernel has no dummy interfaces", remedy="modprobe dummy (CONFIG_DUMMY)"
@@ -143,13 +152,13 @@ def delete_dummy(name: str) -> None:
     index = _index(name)
     if not index:
         return
-    body = _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0)
+    body = LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0)
     with Netlink(NETLINK_ROUTE) as netlink:
-        answer = netlink.ask(Request(_GETLINK, body, ("look at interface", name)))
-        fields = dict(attributes(answer[_LINK.size :]))
-        kind = dict(attributes(fields.get(_IFLA_LINKINFO, memoryview(b"")))).get(_INFO_KIND)
+        answer = netlink.ask(Request(GETLINK, body, ("look at interface", name)))
+        fields = dict(attributes(answer[LINK.size :]))
+        kind = dict(attributes(fields.get(IFLA_LINKINFO, memoryview(b"")))).get(INFO_KIND)
         if kind is not None and bytes(kind).rstrip(b"\0") == b"dummy":
-            netlink.send([Request(_DELLINK, body, ("delete interface", name))])
+            netlink.send([Request(DELLINK, body, ("delete interface", name))])
 
 
 def _await_routes(link: str, addresses: Sequence[str]) -> None:
@@ -165,13 +174,13 @@ def _await_routes(link: str, addresses: Sequence[str]) -> None:
 
 def _is_local(netlink: Netlink, address: str) -> bool:
     """Tell whether this host would take a packet to the IPv6 address for its own."""
-    body = _ROUTE.pack(Family.IPV6.socket_family, 128, 0, 0, 0, 0, 0, 0, 0)
-    body += attribute(_RTA_DST, ipaddress.ip_address(address).packed)
+    body = ROUTE.pack(Family.IPV6.socket_family, 128, 0, 0, 0, 0, 0, 0, 0)
+    body += attribute(RTA_DST, ipaddress.ip_address(address).packed)
     try:
         answer = netlink.ask(Request(_GETROUTE, body, ("look up", address)))
     except KernelRefused:  # no route at all, so far
         return False
-    return bool(_ROUTE.unpack_from(answer)[-2] == _LOCAL)
+    return bool(ROUTE.unpack_from(answer)[-2] == _LOCAL)
 
 
 def _addresses(family: Family, links: Iterable[tuple[int, str]]) -> Iterator[str]:
@@ -179,11 +188,11 @@ def _addresses(family: Family, links: Iterable[tuple[int, str]]) -> Iterator[str
     with Netlink(NETLINK_ROUTE) as netlink:
         netlink.be_strict()  # else the kernel ignores the index and lists all
         for index, name in links:
-            body = _ADDRESS.pack(number, 0, 0, 0, index)
+            body = ADDRESS.pack(number, 0, 0, 0, index)
             what = ("list addresses of", name)
             for answer in netlink.dump(Request(_GETADDR, body, what, fine=_REMOVED)):
-                fields = dict(attributes(answer[_ADDRESS.size :]))
-                packed = bytes(fields.get(_IFA_LOCAL, fields[_IFA_ADDRESS]))
+                fields = dict(attributes(answer[ADDRESS.size :]))
+                packed = bytes(fields.get(IFA_LOCAL, fields[IFA_ADDRESS]))
                 yield str(ipaddress.ip_address(packed))
 
 
@@ -218,9 +227,9 @@ def _address(index: int, text: str, length: int = 0) -> bytes:
     family = socket_family(text)
     packed = socket.inet_pton(family, text)
     return (
-        _ADDRESS.pack(family, length or 8 * len(packed), 0, 0, index)
-        + attribute(_IFA_LOCAL, packed)
-        + attribute(_IFA_ADDRESS, packed)
+        ADDRESS.pack(family, length or 8 * len(packed), 0, 0, index)
+        + attribute(IFA_LOCAL, packed)
+        + attribute(IFA_ADDRESS, packed)
     )
 
 

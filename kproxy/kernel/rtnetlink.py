@@ -14,22 +14,22 @@ from msgspec import Struct
 from kproxy.address import Family, family_of, socket_family
 from kproxy.kernel.netlink import CREATE, EXCL, Netlink, Request, attribute, attributes
 
-_LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
-_ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix, flags, scope, index
-_ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst, src, tos, table, proto, scope, type, ...
+LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
+ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix, flags, scope, index
+ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst, src, tos, table, proto, scope, type, ...
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
 _U32 = struct.Struct("=I")
 
-_GETLINK = 18
-_NEWLINK, _DELLINK, _SETLINK, _NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH = 16, 17, 19, 20, 24, 25, 28
+GETLINK = 18
+NEWLINK, DELLINK, _SETLINK, NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH = 16, 17, 19, 20, 24, 25, 28
 _REPLACE, _APPEND = 0x100, 0x800  # NLM_F_
 _NESTED = 0x8000
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_PROTINFO = 1, 3, 4, 10, 12
-_IFLA_LINKINFO, _IFLA_GROUP, _IFLA_NET_NS_FD = 18, 27, 28
-_INFO_KIND, _INFO_DATA, _VETH_INFO_PEER, _BRPORT_MODE = 1, 2, 1, 4
+_IFLA_ADDRESS, IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_PROTINFO = 1, 3, 4, 10, 12
+IFLA_LINKINFO, _IFLA_GROUP, _IFLA_NET_NS_FD = 18, 27, 28
+INFO_KIND, _INFO_DATA, _VETH_INFO_PEER, _BRPORT_MODE = 1, 2, 1, 4
 _IFF_UP = 0x1
-_IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS, _IFA_F_NODAD = 1, 2, 8, 0x02
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 7, 15
+IFA_ADDRESS, IFA_LOCAL, _IFA_FLAGS, _IFA_F_NODAD = 1, 2, 8, 0x02
+RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 7, 15
 _MAIN, _STATIC, _UNICAST, _BLACKHOLE, _SCOPE_LINK, _ON_LINK = 254, 4, 1, 6, 253, 4
 _NDA_DST, _NDA_LLADDR, _PERMANENT, _SELF = 1, 2, 0x80, 0x02
 
@@ -66,20 +66,20 @@ def add_veth(
     refuses that of the other end, which it opens before the two are connected.
     """
     flags = _IFF_UP if up else 0
-    other = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _text(_IFLA_IFNAME, peer)
+    other = LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _text(IFLA_IFNAME, peer)
     other += attribute(_IFLA_NET_NS_FD, _U32.pack(peer_descriptor))
     if peer_mac:
         other += attribute(_IFLA_ADDRESS, _packed_mac(peer_mac))
     data = attribute(_INFO_DATA | _NESTED, attribute(_VETH_INFO_PEER | _NESTED, other))
-    body = _LINK.pack(socket.AF_UNSPEC, 0, index, flags, flags) + _text(_IFLA_IFNAME, name)
-    body += attribute(_IFLA_LINKINFO | _NESTED, _text(_INFO_KIND, "veth") + data)
+    body = LINK.pack(socket.AF_UNSPEC, 0, index, flags, flags) + _text(IFLA_IFNAME, name)
+    body += attribute(IFLA_LINKINFO | _NESTED, _text(INFO_KIND, "veth") + data)
     what = ("cannot add veth", name)
     needs = "this kernel needs CONFIG_VETH"
-    return Request(_NEWLINK, body, what, CREATE | EXCL, remedy=needs)
+    return Request(NEWLINK, body, what, CREATE | EXCL, remedy=needs)
 
 
 def set_up(index: int, name: str) -> Request:
-    body = _LINK.pack(socket.AF_UNSPEC, 0, index, _IFF_UP, _IFF_UP)
+    body = LINK.pack(socket.AF_UNSPEC, 0, index, _IFF_UP, _IFF_UP)
     return Request(_SETLINK, body, ("cannot set", name, "up"))
 
 
@@ -97,13 +97,13 @@ def set_group(index: int, name: str, group: int) -> Request:
 
 def delete_group(group: int, names: str) -> Request:
     """Return the request that deletes all links of a group; `names` is for messages only."""
-    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(_IFLA_GROUP, _U32.pack(group))
-    return Request(_DELLINK, body, ("cannot delete", names))
+    body = LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(_IFLA_GROUP, _U32.pack(group))
+    return Request(DELLINK, body, ("cannot delete", names))
 
 
 def set_hairpin(index: int, name: str) -> Request:
     """Return the request that lets a port of a bridge send back packets it received."""
-    body = _LINK.pack(socket.AF_BRIDGE, 0, index, 0, 0)
+    body = LINK.pack(socket.AF_BRIDGE, 0, index, 0, 0)
     body += attribute(_IFLA_PROTINFO | _NESTED, attribute(_BRPORT_MODE, b"\1"))
     return Request(_SETLINK, body, ("cannot make", name, "a hairpin port"))
 
@@ -111,11 +111,11 @@ def set_hairpin(index: int, name: str) -> Request:
 def add_address(index: int, name: str, cidr: str) -> Request:
     """Return the request for an address; IPv6 skips duplicate detection."""
     interface = ip_interface(cidr)
-    body = _ADDRESS.pack(socket_family(cidr), interface.network.prefixlen, 0, 0, index)
-    body += attribute(_IFA_LOCAL, interface.packed) + attribute(_IFA_ADDRESS, interface.packed)
+    body = ADDRESS.pack(socket_family(cidr), interface.network.prefixlen, 0, 0, index)
+    body += attribute(IFA_LOCAL, interface.packed) + attribute(IFA_ADDRESS, interface.packed)
     if interface.version == 6:
         body += attribute(_IFA_FLAGS, _U32.pack(_IFA_F_NODAD))
-    return Request(_NEWADDR, body, ("cannot add", cidr, "to", name), CREATE | EXCL)
+    return Request(NEWADDR, body, ("cannot add", cidr, "to", name), CREATE | EXCL)
 
 
 def add_route(index: int, route: Route) -> Request:
@@ -133,10 +133,10 @@ def delete_route(index: int, route: Route) -> Request:
 
 def add_blackhole(destination: str) -> Request:
     network = ip_network(destination)
-    body = _ROUTE.pack(
+    body = ROUTE.pack(
         socket_family(destination), network.prefixlen, 0, 0, _MAIN, _STATIC, 0, _BLACKHOLE, 0
     )
-    body += attribute(_RTA_DST, network.network_address.packed)
+    body += attribute(RTA_DST, network.network_address.packed)
     return Request(_NEWROUTE, body, ("cannot route blackhole", destination), CREATE | _REPLACE)
 
 
@@ -170,19 +170,19 @@ class Link(Struct, frozen=True, kw_only=True):
 
 def links_of(netlink: Netlink) -> list[Link]:
     """Return all links of the socket's namespace."""
-    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-    return [_link(each) for each in netlink.dump(Request(_GETLINK, body, ("list links",)))]
+    body = LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+    return [_link(each) for each in netlink.dump(Request(GETLINK, body, ("list links",)))]
 
 
 def _link(answer: memoryview) -> Link:
-    _, _, index, flags, _ = _LINK.unpack_from(answer)
-    found = dict(attributes(answer[_LINK.size :]))
-    info = dict(attributes(found.get(_IFLA_LINKINFO, memoryview(b""))))
+    _, _, index, flags, _ = LINK.unpack_from(answer)
+    found = dict(attributes(answer[LINK.size :]))
+    info = dict(attributes(found.get(IFLA_LINKINFO, memoryview(b""))))
     return Link(
         index=index,
-        name=_string(found[_IFLA_IFNAME]),
+        name=_string(found[IFLA_IFNAME]),
         flags=flags,
-        kind=_string(info.get(_INFO_KIND, memoryview(b""))),
+        kind=_string(info.get(INFO_KIND, memoryview(b""))),
         master=_U32.unpack(found.get(_IFLA_MASTER, bytes(4)))[0],
     )
 
@@ -192,14 +192,14 @@ def _string(payload: memoryview) -> str:
 
 
 def _set(index: int, kind: int, value: int, what: tuple[object, ...]) -> Request:
-    body = _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + attribute(kind, _U32.pack(value))
+    body = LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0) + attribute(kind, _U32.pack(value))
     return Request(_SETLINK, body, what)
 
 
 def _route(index: int, route: Route) -> bytes:
     network = ip_network(route.destination)
     direct = not route.via and family_of(route.destination) is Family.IPV4
-    body = _ROUTE.pack(
+    body = ROUTE.pack(
         socket_family(route.destination),
         network.prefixlen,
         0,
@@ -211,7 +211,7 @@ def _route(index: int, route: Route) -> bytes:
         _ON_LINK if route.on_link else 0,
     )
     if network.prefixlen:
-        body += attribute(_RTA_DST, network.network_address.packed)
+        body += attribute(RTA_DST, network.network_address.packed)
     body += attribute(_RTA_OIF, _U32.pack(index))
     body += attribute(_RTA_TABLE, _U32.pack(route.table or _MAIN))
     if route.via:
