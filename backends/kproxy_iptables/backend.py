@@ -26,6 +26,7 @@ from kproxy.kernel.xtables import (
     open_xtables,
 )
 from kproxy_iptables import cleanup, damage
+from kproxy_iptables.claims import Claims
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET, FrameOptions
 from kproxy_iptables.names import (
     DISPATCH_CHAINS,
@@ -40,7 +41,6 @@ from kproxy_iptables.transaction import (
     Existing,
     Writer,
     edit,
-    is_contested,
     rewrite,
     undo,
 )
@@ -64,6 +64,7 @@ class IptablesBackend:
         self._options = options
         self._opened: Xtables | None = None
         self._frame: FrameOptions | None = None
+        self._claims = Claims([])
         self._localhost_counter = False
         self._node_port_jumps: list[str] = []
         self._dispatch_sizes: Counter[DispatchKey] = Counter()
@@ -83,11 +84,12 @@ class IptablesBackend:
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         node_port_rules = node_port_jumps(plan.settings, self._node_ips(plan))
-        full = (
-            delta.full
-            or self._frame is None
-            or is_contested(plan, delta.before, self._context(plan))
-        )
+        full = delta.full or self._frame is None
+        if full:
+            self._claims = Claims(plan.services.values())
+        else:
+            self._claims.follow(plan.services, delta.before)
+            full = self._claims.are_contested(plan.services, delta.before, self._context(plan))
         if full:
             writers = self._rewrite(plan, node_port_rules)
             sizes: Counter[DispatchKey] = Counter()

@@ -16,7 +16,7 @@ _SERVICE = re.compile(r'--comment "?([a-z0-9.-]+/[a-z0-9.-]+)')  # namespace/nam
 def comparable(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, ...]]]:
     """Return the ruleset with sorted dispatch rules.
 
-    Their order depends on history, and matters to rivals only (`transaction.is_contested`).
+    Their order depends on history, and matters to rivals only (`kproxy_iptables.claims`).
     """
     return {
         table: {

@@ -17,7 +17,7 @@ from itertools import chain, islice
 from msgspec import Struct
 
 from kproxy.backend import masquerade
-from kproxy.forwarding.plan import FrontendKind, Plan, ServicePlan, ServicePortName
+from kproxy.forwarding.plan import Plan, ServicePlan, ServicePortName
 from kproxy.kernel.xtables import Jump
 from kproxy_iptables.frame import (
     JUMPS,
@@ -149,28 +149,6 @@ def edit(
     return writer
 
 
-def is_contested(
-    plan: Plan, before: Mapping[ServicePortName, ServicePlan | None], context: Context
-) -> bool:
-    """Tell whether `edit` would put dispatch rules ahead of another port's for the same address.
-
-    The first by name is to win, so the dispatch chains must be written in order.
-    """
-    moved = {
-        key
-        for name, former in before.items()
-        if (fresh := plan.services.get(name))
-        and (not former or dispatch_rules(former, context) != dispatch_rules(fresh, context))
-        for key in _addresses(fresh)
-    }
-    if not moved:
-        return False
-    claims = Counter(
-        key for each in plan.services.values() for key in _addresses(each) if key in moved
-    )
-    return any(count > 1 for count in claims.values())
-
-
 def undo(
     plan: Plan, before: Mapping[ServicePortName, ServicePlan | None], context: Context
 ) -> Writer:
@@ -285,12 +263,6 @@ def _empty_stale(writer: Writer, services: Iterable[ServicePlan], existing: Exis
         needed = (service_chain_names(service) for service in services)
         writer.stale = sorted(present.difference(*needed))
         writer.declare("nat", writer.stale)
-
-
-def _addresses(service: ServicePlan) -> Iterator[tuple[str, str, int]]:
-    for each in service.frontends:
-        if each.kind is not FrontendKind.NODE_PORT:
-            yield service.protocol, each.address, each.port
 
 
 def _by_chain(rules: Iterable[DispatchRule]) -> dict[DispatchKey, list[DispatchRule]]:
