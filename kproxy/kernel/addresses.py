@@ -36,6 +36,7 @@ from kproxy.kernel.rtnetlink import (
     NEWLINK,
     ROUTE,
     RTA_DST,
+    index_of,
 )
 
 _DELADDR, _GETADDR = 21, 22
@@ -235,7 +236,5 @@ def _address(index: int, text: str, length: int = 0) -> bytes:
 
 def _index(link: str) -> int:
     """Return the interface index of a link, 0 if there is none."""
-    try:
-        return socket.if_nametoindex(link)
-    except OSError:
-        return 0
+    with Netlink(NETLINK_ROUTE) as netlink:
+        return index_of(netlink, link)

@@ -245,10 +245,10 @@ class Links:
 
     def _index(self, name: str) -> int:
         if name not in self._indexes:
-            self._indexes[name] = _index_now(name)
+            self._indexes[name] = rtnetlink.index_of(self._netlink, name)
         if not self._indexes[name]:  # a link that was asked for without an index
             self.flush()
-            self._indexes[name] = _index_now(name)
+            self._indexes[name] = rtnetlink.index_of(self._netlink, name)
         if not self._indexes[name]:
             raise KernelRefused(f"no link called {name}")
         return self._indexes[name]
@@ -304,14 +304,6 @@ def _rows(name: str) -> list[list[str]]:
             return [line.split() for line in file]
     except FileNotFoundError:
         return []
-
-
-def _index_now(name: str) -> int:
-    """Return the index of a link, 0 if there is none of that name."""
-    try:
-        return socket.if_nametoindex(name)
-    except OSError:
-        return 0
 
 
 def apart(task: Callable[[], _T]) -> _T:

@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from msgspec import Struct
 
 from kproxy.address import Family, family_of, socket_family
+from kproxy.errors import KernelRefused
 from kproxy.kernel.netlink import CREATE, EXCL, Netlink, Request, attribute, attributes
 
 LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
@@ -166,6 +167,21 @@ class Link(Struct, frozen=True, kw_only=True):
     flags: int
     kind: str
     master: int
+
+
+def index_of(netlink: Netlink, name: str) -> int:
+    """Return the index of a link, 0 if there is none of that name.
+
+    Unlike if_nametoindex(3), which has the kernel start modprobe for a name that it does not know,
+    twice.
+    """
+    body = LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _text(IFLA_IFNAME, name)
+    try:
+        answer = netlink.ask(Request(GETLINK, body, ("look at interface", name)))
+    except KernelRefused:
+        return 0
+    index: int = LINK.unpack_from(answer)[2]
+    return index
 
 
 def links_of(netlink: Netlink) -> list[Link]:

@@ -37,7 +37,7 @@ import subprocess
 import termios
 import traceback
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,26 +48,24 @@ _HEAD = struct.Struct(">cI")
 _LINE = "/dev/ttyS0"
 _OWN = Path("/run/kproxy")  # on a tmpfs of the guest
 _UML_MODULES = Path("/usr/lib/uml/modules")
+_FINIT_MODULE = 313  # its number on x86-64, the only processor of user-mode Linux
+_MODULE_INIT_COMPRESSED_FILE = 4  # linux/module.h
 
-# Missing modules are no error here: a program that needs one gets an error when it uses it.
+# Missing modules are no error here: a program that needs one gets an error when it uses it. The
+# kernel would ask for most of them by itself, but starts a shell and modprobe for each.
 _MODULES = (
     *("ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_wlc", "ip_vs_lblc", "ip_vs_lblcr"),
     *("ip_vs_dh", "ip_vs_sh", "ip_vs_sed", "ip_vs_nq", "ip_vs_fo", "ip_vs_ovf", "ip_vs_mh"),
-    *(
-        "overlay",
-        "dummy",
-        "veth",
-        "bridge",
-        "br_netfilter",
-        "vxlan",
-        "macvlan",
-        "sch_netem",
-        "sctp",
-    ),
+    *("overlay", "dummy", "veth", "bridge", "br_netfilter", "vxlan", "macvlan", "sch_netem"),
+    "sctp",
     *("iptable_nat", "iptable_filter", "iptable_mangle", "iptable_raw"),
     *("ip6table_nat", "ip6table_filter", "ip6table_mangle", "ip6table_raw"),
-    *("ip_set", "xt_set", "xt_ipvs", "xt_physdev", "nfnetlink_acct", "xt_nfacct"),
-    *("nf_conntrack_netlink", "nf_conntrack"),
+    *("xt_addrtype", "xt_comment", "xt_conntrack", "xt_ipvs", "xt_mark", "xt_nat", "xt_nfacct"),
+    *("xt_MASQUERADE", "xt_physdev", "xt_recent", "xt_sctp", "xt_set", "xt_statistic"),
+    *("xt_tcpudp", "ipt_REJECT", "ip6t_REJECT"),
+    *("ip_set", "ip_set_bitmap_port", "ip_set_hash_ip", "ip_set_hash_ipport"),
+    *("ip_set_hash_ipportip", "ip_set_hash_ipportnet"),
+    *("nf_conntrack_netlink", "nf_conntrack", "nf_log_syslog", "nfnetlink_acct"),
 )
 
 
@@ -328,12 +326,37 @@ def _load_modules() -> None:
     for_kernel.write_text(f'#!/bin/sh\nexec modprobe -d {_OWN} "$@"\n')
     for_kernel.chmod(0o755)
     Path("/proc/sys/kernel/modprobe").write_text(str(for_kernel))
-    subprocess.run(
-        ["modprobe", "-d", str(_OWN), "--all", *_MODULES],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
+    _Loader(modules / release).load(_MODULES)
+
+
+class _Loader:
+    """Loads modules and what they depend on, as modprobe does, without a process."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read the table of `depmod`: each module, then those it needs, the first of them last."""
+        self._folder = folder
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._needs: dict[str, list[str]] = {}
+        self._paths: dict[str, str] = {}
+        self._loaded: set[str] = set()
+        with contextlib.suppress(FileNotFoundError):
+            for line in (folder / "modules.dep").read_text().splitlines():
+                path, _, needs = line.partition(":")
+                self._needs[path] = needs.split()
+                self._paths[path.rpartition("/")[2].partition(".")[0].replace("-", "_")] = path
+
+    def load(self, names: Iterable[str]) -> None:
+        """Load these modules, as far as they exist and the kernel takes them."""
+        for path in (self._paths[name] for name in names if name in self._paths):
+            for each in (*reversed(self._needs[path]), path):
+                if each not in self._loaded:
+                    self._loaded.add(each)
+                    self._insert(each)
+
+    def _insert(self, path: str) -> None:
+        compressed = _MODULE_INIT_COMPRESSED_FILE if not path.endswith(".ko") else 0
+        with open(self._folder / path, "rb") as module:
+            self._libc.syscall(_FINIT_MODULE, module.fileno(), b"", compressed)
 
 
 def _keep_etc() -> None:
