@@ -28,6 +28,7 @@ from kproxy_ipvs.names import (
     CHAINS,
     DEVICE,
     JUMPS,
+    SETS,
     SOURCES_CHAIN,
 )
 from kproxy_ipvs.options import IpvsOptions
@@ -35,7 +36,6 @@ from kproxy_ipvs.servers import Servers
 from kproxy_ipvs.sets import Sets
 from kproxy_ipvs.wanted import Entry, Place, place_of, wanted
 
-MINIMUM_IPSET = (6, 0)
 _PROBE = VirtualServer("TCP", "198.51.100.0", 20000)  # an address for documentation (RFC 5737)
 
 
@@ -61,10 +61,7 @@ class IpvsBackend:
     def support(self) -> Support:
         try:
             self._xtables.require()
-            version = ipset.version()
-            if version < MINIMUM_IPSET:
-                found = ".".join(map(str, version))
-                return Support(False, f"ipset is {found}", "install ipset 6.0 or newer")
+            ipset.require({kind.type for kind in SETS.values()}, self.family)
             has_ipvs()  # loads the module
             self._probe_scheduler()
         except Unsupported as error:

@@ -39,7 +39,7 @@ def holders(sets: Collection[str]) -> dict[str, str]:
                                 f" {command} -t {table} -D {chain} {for_shell(rule)}",
                             )
     for outer, saved in ipset.save().items():
-        if saved.type.startswith("list:set"):
+        if saved.shape.type == "list:set":
             for name in saved.entries:
                 found.setdefault(
                     name,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kproxy.address import Family
+from kproxy.kernel.ipset_attributes import Shape
 from kproxy.kernel.xtables import Jump, Table
 
 DEVICE = "kube-ipvs0"  # holds the addresses of Services; never brought up
@@ -132,11 +133,9 @@ def all_names(family: Family) -> list[str]:
     return [name(family, suffix) for name in (set_name, spare_name) for suffix in SETS]
 
 
-def creation(family: Family, suffix: str, name: str = "") -> str:
-    """Return the line for `ipset restore` that creates the set as kube-proxy does."""
-    name = name or set_name(family, suffix)
+def shape_of(family: Family, suffix: str) -> Shape:
+    """Return what one of `SETS` is created as, which is what kube-proxy does."""
     kind = SETS[suffix].type
     if kind == "bitmap:port":
-        return f"create {name} {kind} range 0-65535"
-    inet = "inet6" if family is Family.IPV6 else "inet"
-    return f"create {name} {kind} family {inet} hashsize 1024 maxelem 65536"
+        return Shape(kind, None, {"from": 0, "to": 65535})
+    return Shape(kind, family, {"hashsize": 1024, "maxelem": 65536})

@@ -12,37 +12,29 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Set
-from itertools import zip_longest
 
 from kproxy.address import Family
 from kproxy.backend.held import Held
 from kproxy.errors import KernelRefused
 from kproxy.kernel import ipset
+from kproxy.kernel.ipset_attributes import Shape
 from kproxy_ipvs.holders import holders
-from kproxy_ipvs.names import SETS, creation, set_name, spare_name
+from kproxy_ipvs.names import SETS, set_name, shape_of, spare_name
 from kproxy_ipvs.wanted import Entry
 
-_MOST_ENTRIES = 65536  # what `creation` asks for; more is as good
 # What does not change which packets a set matches, or for how long.
-_HARMLESS = ("hashsize", "bucketsize", "initval")
-_EXTENSIONS = ("counters", "comment", "skbinfo")
+_HARMLESS = ("hashsize", "bucketsize", "initval", "counters", "comment", "skbinfo")
 
 
-def suits(family: Family, suffix: str, type_: str) -> bool:
-    """Tell whether a set that `ipset save` prints as of this type can be used as it is."""
-    kind, *words = type_.split()
-    words = [word for word in words if word not in _EXTENSIONS]  # the others have a value
-    parameters = dict(zip_longest(words[::2], words[1::2], fillvalue=""))
-    for name in _HARMLESS:
-        parameters.pop(name, "")
-    if kind == "bitmap:port":
-        wanted = {"range": "0-65535"}
-    else:
-        most = parameters.pop("maxelem", "")
-        if not most.isdigit() or int(most) < _MOST_ENTRIES:
-            return False
-        wanted = {"family": "inet6" if family is Family.IPV6 else "inet"}
-    return kind == SETS[suffix].type and parameters == wanted
+def suits(family: Family, suffix: str, shape: Shape) -> bool:
+    """Tell whether a set of this shape can be used as it is. One with more room can."""
+    wanted = shape_of(family, suffix)
+    parameters = {each: v for each, v in shape.parameters.items() if each not in _HARMLESS}
+    needed = {each: v for each, v in wanted.parameters.items() if each not in _HARMLESS}
+    if "maxelem" in needed:
+        needed["maxelem"] = max(needed["maxelem"], parameters.get("maxelem", 0))
+    family_fits = wanted.family in (None, shape.family)
+    return family_fits and (shape.type, parameters) == (wanted.type, needed)
 
 
 class Sets:
@@ -58,14 +50,12 @@ class Sets:
     def take_over(self, wanted: Set[Entry]) -> set[Entry]:
         """Create or replace the sets, and return the entries that they have. Rules come next."""
         spares = {suffix: spare_name(self._family, suffix) for suffix in SETS}
-        sizes = ipset.sizes().keys()
-        there = not sizes.isdisjoint((*self._own.values(), *spares.values()))
-        saved = ipset.save() if there else {}
+        saved = ipset.save()
         self.names = dict(self._own)
         misfits = [
             suffix
             for suffix, name in self._own.items()
-            if name in saved and not suits(self._family, suffix, saved[name].type)
+            if name in saved and not suits(self._family, suffix, saved[name].shape)
         ]
         in_use = ipset.destroy(self._own[suffix] for suffix in misfits)
         replaced = [suffix for suffix in misfits if self._own[suffix] not in in_use]
@@ -144,9 +134,11 @@ class Sets:
     ) -> None:
         """Have a spare set serve instead of one that is in use, under its name if possible."""
         name = self._own[suffix]
-        if spare in saved and not suits(self._family, suffix, saved[spare].type):
+        if spare in saved and not suits(self._family, suffix, saved[spare].shape):
             ipset.destroy([spare])
-        ipset.restore([creation(self._family, suffix, spare)])
+            del saved[spare]
+        shape = shape_of(self._family, suffix)
+        ipset.create([(spare, shape)])
         entries = frozenset(entry.text for entry in wanted if entry.set == suffix)
         ipset.edit([(spare, text) for text in entries], ())
         present = saved[spare].entries if spare in saved else frozenset()
@@ -156,8 +148,7 @@ class Sets:
             ipset.destroy([spare])
         except KernelRefused:
             self.names[suffix] = name = spare
-        saved[name] = ipset.SavedSet("", entries)
+        saved[name] = ipset.SavedSet(shape, entries)
 
     def _create(self, *suffixes: str) -> None:
-        if suffixes:
-            ipset.restore(creation(self._family, each, self._own[each]) for each in suffixes)
+        ipset.create((self._own[each], shape_of(self._family, each)) for each in suffixes)

@@ -25,6 +25,7 @@ Network and netfilter
   legacy_reader  legacy IPv4 tables, read without a process
   nftables       nf_tables over netlink
   ipset          sets of ipset
+  ipset_attributes  their types and entries, as text and in messages (pure)
   ipvs           virtual servers and real servers
   nfacct         named packet counters
   trace          netfilter's trace of each packet

@@ -1,41 +1,46 @@
-"""The ipsets of the calling thread's namespace.
+"""The ipsets of the calling thread's namespace, over netlink: no process is started.
 
-Sets are created and read with the `ipset` program, one process each time; all else is done over
-netlink. Entries are text as ipset prints it:
-`10.0.0.1`, `10.0.0.1,tcp:80`, `10.0.0.1,tcp:80,10.0.0.2`, `10.0.0.1,tcp:80,10.0.0.0/8`, `30080`.
+Entries are text as in `ipset_attributes`.
 Source: linux/netfilter/ipset/ip_set.h
 """
 
 from __future__ import annotations
 
 import errno
-import re
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
-from kproxy.address import Family, family_of
-from kproxy.errors import KernelRefused, Unsupported
+from kproxy.address import Family
+from kproxy.errors import KernelRefused
+from kproxy.kernel import ipset_attributes
+from kproxy.kernel.ipset_attributes import NESTED, NET_BYTE_ORDER, Shape
+from kproxy.kernel.lacking import lacking
 from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink, Request, attribute, attributes
-from kproxy.kernel.process import run
 
 _SUBSYSTEM = 6 << 8  # NFNL_SUBSYS_IPSET
-_DESTROY, _FLUSH, _SWAP, _LIST, _ADD, _DEL, _GET_BYNAME = 3, 4, 6, 7, 9, 10, 14
+_CREATE, _DESTROY, _FLUSH, _SWAP, _LIST, _ADD, _DEL = 2, 3, 4, 6, 7, 9, 10
+_TYPE, _GET_BYNAME = 13, 14
 _PROTOCOL = struct.pack("=B", 6)  # understood since Linux 2.6.39
 _NEWER = struct.pack("=B", 7)  # since Linux 4.20
-_A_PROTOCOL, _A_SETNAME, _A_OTHER_NAME, _A_FLAGS, _A_DATA, _A_INDEX = 1, 2, 3, 6, 7, 11
-_D_IP, _D_PORT, _D_PROTO, _D_IP2, _D_CIDR2, _D_ELEMENTS = 1, 4, 7, 20, 21, 24
-_NESTED, _NET_BYTE_ORDER = 0x8000, 0x4000
+_A_PROTOCOL, _A_SETNAME, _A_TYPENAME, _A_REVISION, _A_FAMILY, _A_FLAGS = 1, 2, 3, 4, 5, 6
+_A_DATA, _A_ENTRIES, _A_INDEX = 7, 8, 11
+_A_OTHER_NAME = _A_TYPENAME
 _LIST_HEADER = 4  # IPSET_FLAG_LIST_HEADER
-_PROTO_NUMBERS = {
-    "tcp": socket.IPPROTO_TCP,
-    "udp": socket.IPPROTO_UDP,
-    "sctp": socket.IPPROTO_SCTP,
+# `ipset list` fails at a set whose revision is newer than the program. These are what version 7.17
+# knows, that of Debian 12; later ones have nothing that we use.
+_REVISIONS = {
+    "hash:ip": 6,
+    "hash:ip,port": 7,
+    "hash:ip,port,ip": 6,
+    "hash:ip,port,net": 8,
+    "bitmap:port": 3,
 }
 _ERRORS = {  # IPSET_ERR_*
     4097: "the set has entries of another kind",
+    4098: "this kernel has no such type",
+    4099: "there are as many sets as there can be",
     4100: "it is in use",
     4102: "the sets are of different types",
     4104: "the length of the network is not valid here",
@@ -46,38 +51,50 @@ _GONE = frozenset([errno.ENOENT])
 
 
 class SavedSet(NamedTuple):
-    """One set as `ipset save` prints it."""
+    """One set of the kernel."""
 
-    type: str
-    """The part of its `create` line behind the name."""
+    shape: Shape
     entries: frozenset[str]
+    """Without options. Empty for types that no service proxy has."""
 
 
-@lru_cache
-def version() -> tuple[int, ...]:
-    """Return the version of the `ipset` program. Raises Unsupported if it is not installed."""
-    text = run(["ipset", "--version"])
-    found = re.search(r"v(\d+)\.(\d+)", text)
-    if not found:
-        raise Unsupported(f"ipset --version printed no version: {text[:80]!r}")
-    return int(found[1]), int(found[2])
+def require(types: Iterable[str], family: Family) -> None:
+    """Raise Unsupported, saying what is missing, unless sets of these types can be created here.
 
-
-def restore(lines: Iterable[str]) -> None:
-    """Carry out `create`, `add` ... lines in one process.
-
-    Adding what exists or removing what does not is no error. A set that exists with another type or
-    other parameters is an error, but one of the other family passes.
-    Raises KernelRefused with the number of the first bad line. Of the lines before it, `create`
-    has been carried out, `add` and `del` perhaps.
+    The kernel loads its modules for them if it can.
     """
-    run(["ipset", "restore", "-exist"], "".join(f"{line}\n" for line in lines))
+    with Netlink(NETLINK_NETFILTER, _ERRORS) as netlink:
+        try:
+            for kind in types:
+                _revision(netlink, kind, family)
+        except KernelRefused:
+            raise lacking("ipsets", family) from None
+
+
+def create(sets: Iterable[tuple[str, Shape]]) -> None:
+    """Create sets, each given as its name and shape, without entries.
+
+    A set that exists with another type or other parameters is an error, but one of the other family
+    passes, and so does another hashsize. Raises KernelRefused; sets behind a bad one are created,
+    except where the kernel has no such type: then none is.
+    """
+    with Netlink(NETLINK_NETFILTER, _ERRORS) as netlink:
+        revisions: dict[tuple[str, Family | None], int] = {}
+        requests = []
+        for name, shape in sets:
+            key = (shape.type, shape.family)
+            if key not in revisions:
+                revisions[key] = _revision(netlink, *key)
+            body = _head(name) + _type(*key) + attribute(_A_REVISION, bytes([revisions[key]]))
+            body += attribute(_A_DATA | NESTED, ipset_attributes.creation(shape))
+            requests.append(Request(_SUBSYSTEM | _CREATE, body, ("create ipset", name)))
+        netlink.send(requests)
 
 
 def destroy(names: Iterable[str]) -> dict[str, str]:
     """Destroy each of these sets, whether or not others fail, and return the reasons of failures.
 
-    Those that do not exist are no failures. Starts no process.
+    Those that do not exist are no failures.
     """
     failures = {}
     with Netlink(NETLINK_NETFILTER, _ERRORS) as netlink:
@@ -119,32 +136,30 @@ def index(name: str) -> int:
 
 def save() -> dict[str, SavedSet]:
     """Return all sets with all of their entries."""
-    types: dict[str, str] = {}
+    shapes: dict[str, Shape] = {}
     entries: dict[str, list[str]] = {}
-    for line in run(["ipset", "save"]).splitlines():
-        verb, name, rest = line.split(" ", 2)
-        if verb == "create":
-            types[name], entries[name] = rest, []
-        elif verb == "add":
-            entries[name].append(rest.split(" ", 1)[0])
-    return {name: SavedSet(types[name], frozenset(entries[name])) for name in types}
+    for fields in _listed():
+        name = _text(fields[_A_SETNAME])
+        if _A_TYPENAME in fields:  # the first message of the set; more follow if it is large
+            shapes[name] = ipset_attributes.read_shape(
+                _text(fields[_A_TYPENAME]), fields[_A_FAMILY][0], fields[_A_DATA]
+            )
+            entries[name] = []
+        if _A_ENTRIES in fields:
+            entries[name] += ipset_attributes.read_entries(shapes[name].type, fields[_A_ENTRIES])
+    return {name: SavedSet(shape, frozenset(entries[name])) for name, shape in shapes.items()}
 
 
 def sizes() -> dict[str, int]:
     """Return the number of entries of each set, without reading them."""
-    flags = attribute(_A_FLAGS | _NET_BYTE_ORDER, _BE32.pack(_LIST_HEADER))
-    request = Request(_SUBSYSTEM | _LIST, _head() + flags, ("list the ipsets",))
-    found = {}
-    with Netlink(NETLINK_NETFILTER) as netlink:
-        for body in netlink.dump(request):
-            fields = dict(attributes(body[4:]))
-            name = bytes(fields[_A_SETNAME]).rstrip(b"\0").decode()
-            found[name] = _BE32.unpack(dict(attributes(fields[_A_DATA]))[_D_ELEMENTS])[0]
-    return found
+    return {
+        _text(fields[_A_SETNAME]): ipset_attributes.count(fields[_A_DATA])
+        for fields in _listed(_LIST_HEADER)
+    }
 
 
 def edit(add: Iterable[tuple[str, str]], delete: Iterable[tuple[str, str]]) -> None:
-    """Add and delete entries, each given as the name of its set and its text. Starts no process.
+    """Add and delete entries, each given as the name of its set and its text.
 
     Adding one that exists or deleting one that does not is no error. Raises KernelRefused.
     """
@@ -156,8 +171,28 @@ def edit(add: Iterable[tuple[str, str]], delete: Iterable[tuple[str, str]]) -> N
 
 def _requests(command: int, verb: str, entries: Iterable[tuple[str, str]]) -> Iterator[Request]:
     for name, text in entries:
-        body = _head(name) + attribute(_A_DATA | _NESTED, _entry(text))
+        body = _head(name) + attribute(_A_DATA | NESTED, ipset_attributes.entry(text))
         yield Request(_SUBSYSTEM | command, body, ("ipset", verb, name, text))
+
+
+def _listed(flags: int = 0) -> Iterator[dict[int, memoryview]]:
+    """Yield the attributes of each message about the sets."""
+    body = _head() + attribute(_A_FLAGS | NET_BYTE_ORDER, _BE32.pack(flags))
+    with Netlink(NETLINK_NETFILTER) as netlink:
+        for answer in netlink.dump(Request(_SUBSYSTEM | _LIST, body, ("list the ipsets",))):
+            yield dict(attributes(answer[4:]))
+
+
+def _revision(netlink: Netlink, kind: str, family: Family | None) -> int:
+    """Return the revision of a type to create sets of. Raises KernelRefused if there is no such."""
+    request = Request(_SUBSYSTEM | _TYPE, _head() + _type(kind, family), ("find ipset type", kind))
+    (newest,) = dict(attributes(netlink.ask(request)[4:]))[_A_REVISION]
+    return min(newest, _REVISIONS.get(kind, newest))
+
+
+def _type(kind: str, family: Family | None) -> bytes:
+    number = family.socket_family if family else socket.AF_UNSPEC
+    return attribute(_A_TYPENAME, kind.encode() + b"\0") + attribute(_A_FAMILY, bytes([number]))
 
 
 def _head(name: str = "", protocol: bytes = _PROTOCOL) -> bytes:
@@ -166,29 +201,5 @@ def _head(name: str = "", protocol: bytes = _PROTOCOL) -> bytes:
     return head + attribute(_A_SETNAME, name.encode() + b"\0") if name else head
 
 
-def _entry(text: str) -> bytes:
-    first, _, rest = text.partition(",")
-    if first.isdigit():
-        return _port(first)
-    data = _address(_D_IP, first)
-    if rest:
-        where, _, other = rest.partition(",")
-        protocol, _, port = where.partition(":")
-        data += _port(port) + attribute(_D_PROTO, bytes([_PROTO_NUMBERS[protocol]]))
-        if other:
-            address, _, length = other.partition("/")
-            data += _address(_D_IP2, address)
-            if length:
-                data += attribute(_D_CIDR2, bytes([int(length)]))
-    return data
-
-
-def _address(kind: int, text: str) -> bytes:
-    family = family_of(text)
-    inner = 2 if family is Family.IPV6 else 1
-    packed = socket.inet_pton(family.socket_family, text)
-    return attribute(kind | _NESTED, attribute(inner | _NET_BYTE_ORDER, packed))
-
-
-def _port(text: str) -> bytes:
-    return attribute(_D_PORT | _NET_BYTE_ORDER, struct.pack(">H", int(text)))
+def _text(field: memoryview) -> str:
+    return bytes(field).rstrip(b"\0").decode()

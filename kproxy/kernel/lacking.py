@@ -14,6 +14,11 @@ _REMEDIES = {  # part, on user-mode Linux -> what to do
     "user-mode-linux): 7.2 has neither legacy iptables nor nf_tables for IPv4 and IPv6",
     ("legacy iptables", False): "load ip_tables, iptable_nat, ip6_tables and ip6table_nat; if this "
     "kernel has no such modules, use --iptables-variant nft",
+    ("ipsets", True): "use user-mode Linux 6.1 or 6.12, of Debian 12 or 13 (package "
+    "user-mode-linux)",
+    ("ipsets", False): "load ip_set, ip_set_hash_ip, ip_set_hash_ipport, ip_set_hash_ipportip, "
+    "ip_set_hash_ipportnet and ip_set_bitmap_port; if this kernel has no such modules, use "
+    "user-mode Linux (--kernel uml)",
     ("nf_tables", True): "use this machine's own kernel (--kernel host): no user-mode Linux of "
     "Debian has nf_tables for IPv4 and IPv6; 6.1 and 6.12, of Debian 12 and 13, have legacy "
     "iptables",
@@ -21,7 +26,7 @@ _REMEDIES = {  # part, on user-mode Linux -> what to do
 }
 
 
-def lacking(part: Literal["legacy iptables", "nf_tables"], family: Family) -> Unsupported:
+def lacking(part: Literal["legacy iptables", "nf_tables", "ipsets"], family: Family) -> Unsupported:
     """Return the error that the running kernel has no such part."""
     kernel = "user-mode Linux" if on_uml() else "Linux"
     return Unsupported(

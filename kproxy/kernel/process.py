@@ -19,7 +19,6 @@ _CHUNK = 1 << 16
 _PACKAGES = {
     "conntrack": "conntrack",
     "ip": "iproute2",
-    "ipset": "ipset",
     "iptables": "iptables",
     "ip6tables": "iptables",
     "modprobe": "kmod",

@@ -12,6 +12,7 @@ import pytest
 from kproxy.address import Family
 from kproxy.errors import KernelRefused
 from kproxy.kernel import ipset, nfacct
+from kproxy.kernel.ipset_attributes import Shape
 from kproxy.kernel.iptables_nft import Writer, known
 from kproxy.kernel.iptables_nft import dialect as dialects
 from kproxy.kernel.netlink import Request, attributes
@@ -278,8 +279,7 @@ def restore(family: Family, text: str) -> bool:
 def create_objects(family: Family) -> None:
     """Create what the rules refer to."""
     nfacct.ensure_counter(COUNTER)
-    version = "inet" if family is Family.IPV4 else "inet6"
-    ipset.restore(f"create {name} hash:ip,port,ip family {version}" for name in SETS)
+    ipset.create((name, Shape("hash:ip,port,ip", family, {})) for name in SETS)
 
 
 def command(family: Family) -> str:

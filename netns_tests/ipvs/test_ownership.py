@@ -11,13 +11,14 @@ from kproxy_ipvs.names import DEVICE, SETS, set_name
 from kproxy.address import Family
 from kproxy.config.types import IpvsSection
 from kproxy.errors import KernelRefused
-from kproxy.kernel import addresses, ipset
+from kproxy.kernel import addresses
 from kproxy.kernel.ipvs import Ipvs, VirtualServer
 from kproxy.kernel.links import Links
 from kproxy.kernel.process import run
 from kproxy.kernel.xtables import Xtables
 from kproxy.proxy.setup import cleanup
 from kproxy.testing.node import CONFIG
+from netns_tests import ipset_program
 from netns_tests.modes import Mode
 from netns_tests.node import Bench, bench, filled
 
@@ -36,7 +37,7 @@ COMMIT
 
 
 def add_foreign_things() -> None:
-    ipset.restore(["create MINE hash:ip", "add MINE 192.0.2.1"])
+    ipset_program.restore(["create MINE hash:ip", "add MINE 192.0.2.1"])
     Xtables(Family.IPV4, "legacy").restore([FOREIGN_RULES])
     for address in ("172.16.0.1:80", "10.9.9.9:80"):
         run(["ipvsadm", "-A", "-t", address, "-s", "lc"])

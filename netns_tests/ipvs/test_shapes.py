@@ -18,6 +18,7 @@ from kproxy.kernel.xtables import Xtables
 from kproxy.proxy import NodeProxy
 from kproxy.proxy.leftovers import Leftovers
 from kproxy.testing.node import CONFIG
+from netns_tests import ipset_program
 from netns_tests.modes import Mode
 from netns_tests.node import Bench, bench, fresh_state
 from tests.proxy.objects import endpoints, service
@@ -59,7 +60,7 @@ def stop_using(chain: str, family: Family = Family.IPV4) -> None:
 @pytest.mark.parametrize("creation", OTHER_SHAPES)
 def test_a_set_of_another_shape_is_made_anew(creation: str) -> None:
     with bench(IPVS) as node:
-        ipset.restore([creation])
+        ipset_program.restore([creation])
         node.sync(MORE)
         assert node.state() == fresh_state(IPVS, MORE)
 
@@ -67,18 +68,18 @@ def test_a_set_of_another_shape_is_made_anew(creation: str) -> None:
 @pytest.mark.parametrize("creation", USABLE)
 def test_a_set_that_serves_as_well_is_used_as_it_is(creation: str) -> None:
     with bench(IPVS) as node:
-        ipset.restore([creation, f"add {CLUSTER_IP} 192.0.2.1,tcp:1"])
-        before = ipset.save()[CLUSTER_IP].type
+        ipset_program.restore([creation, f"add {CLUSTER_IP} 192.0.2.1,tcp:1"])
+        before = ipset_program.save()[CLUSTER_IP].creation
         node.sync(OBJECTS)
-        saved = ipset.save()[CLUSTER_IP]
-        assert (saved.type, set(saved.entries)) == (before, {"10.96.0.1,tcp:80"})
+        after = ipset_program.save()[CLUSTER_IP]
+        assert (after.creation, set(after.entries)) == (before, {"10.96.0.1,tcp:80"})
         assert node.proxy.damaged() == ()
 
 
 @pytest.mark.parametrize("creation", OTHER_SHAPES[:4])
 def test_so_is_one_that_rules_of_a_predecessor_use(creation: str) -> None:
     with bench(IPVS) as node:
-        ipset.restore([creation])
+        ipset_program.restore([creation])
         use("KUBE-SERVICES")
         node.sync(OBJECTS)
         assert node.state() == fresh_state(IPVS, OBJECTS)
@@ -86,10 +87,10 @@ def test_so_is_one_that_rules_of_a_predecessor_use(creation: str) -> None:
 
 def test_a_set_with_other_parameters_changes_in_the_rules_of_others_too() -> None:
     with bench(IPVS) as node:
-        ipset.restore([f"create {CLUSTER_IP} hash:ip,port maxelem 1 timeout 9"])
+        ipset_program.restore([f"create {CLUSTER_IP} hash:ip,port maxelem 1 timeout 9"])
         use("MINE", more=",dst")
         node.sync(MORE)
-        assert "timeout" not in ipset.save()[CLUSTER_IP].type
+        assert "timeout" not in ipset_program.save()[CLUSTER_IP].creation
         assert USE.format(name=CLUSTER_IP, more=",dst") in node.tables().save("nat")["MINE"]
         stop_using("MINE")
         assert node.state() == fresh_state(IPVS, MORE)
@@ -111,7 +112,7 @@ def test_another_one_serves_while_rules_of_others_use_it(
 ) -> None:
     monkeypatch.setattr(held, "RETRY_S", 0.0)
     with bench(IPVS) as node, caplog.at_level(logging.WARNING, "kproxy"):
-        ipset.restore([creation])
+        ipset_program.restore([creation])
         use("MINE", family=family)
         node.sync(OBJECTS)
         node.sync(MORE)
@@ -166,7 +167,7 @@ def test_cleanup_removes_all_but_what_others_use_and_names_that() -> None:
     with bench(IPVS) as node:
         node.sync(OBJECTS)
         use("MINE", more=",dst")
-        ipset.restore(["create OUTER list:set", "add OUTER KUBE-6-IPVS-IPS"])
+        ipset_program.restore(["create OUTER list:set", "add OUTER KUBE-6-IPVS-IPS"])
         with pytest.raises(KernelRefused) as failure:
             node.backends[Family.IPV4].cleanup()
         assert f"ipset {CLUSTER_IP} was emptied but not destroyed: a rule of MINE uses it" in str(

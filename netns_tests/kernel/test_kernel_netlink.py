@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused
 from kproxy.kernel import ipset, netlink
+from kproxy.kernel.ipset_attributes import Shape
 from kproxy.kernel.netns import Namespace
 
 # Several sends of 64 KiB.
@@ -19,7 +21,7 @@ ENTRIES = [f"10.0.{number >> 8}.{number & 255}" for number in range(5000)]
 @pytest.fixture(autouse=True)
 def _own_namespace() -> Iterator[None]:
     with Namespace.create() as namespace, namespace.entered():
-        ipset.restore(["create there hash:ip"])
+        ipset.create([("there", Shape("hash:ip", Family.IPV4, {}))])
         yield
 
 
@@ -45,6 +47,7 @@ def test_more_failures_than_the_socket_has_room_for(monkeypatch: pytest.MonkeyPa
 
 UNPRIVILEGED = """
 import os
+from kproxy.address import Family
 from kproxy.errors import Unsupported
 from kproxy.kernel.netlink import NETLINK_ROUTE, Netlink, Request
 os.setgid(65534); os.setuid(65534)

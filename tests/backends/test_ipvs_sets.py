@@ -3,49 +3,61 @@
 from __future__ import annotations
 
 import pytest
-from kproxy_ipvs.names import SETS, all_names
+from kproxy_ipvs.names import SETS, all_names, shape_of
 from kproxy_ipvs.sets import suits
 
 from kproxy.address import Family
+from kproxy.kernel.ipset_attributes import Shape
 
-TAIL = "bucketsize 12 initval 0x02241da2"
+IPV4, IPV6 = Family.IPV4, Family.IPV6
+OLD = {"hashsize": 1024, "maxelem": 65536}  # ipset 6
+HASH = {**OLD, "bucketsize": 12, "initval": 0x02241DA2}
+PORTS = {"from": 0, "to": 65535}
 USABLE = [
-    ("CLUSTER-IP", f"hash:ip,port family inet hashsize 1024 maxelem 65536 {TAIL}"),
-    ("CLUSTER-IP", "hash:ip,port family inet hashsize 1024 maxelem 65536"),  # ipset 6
-    ("CLUSTER-IP", f"hash:ip,port family inet hashsize 64 maxelem 200000 {TAIL}"),
-    ("CLUSTER-IP", f"hash:ip,port family inet hashsize 1024 maxelem 65536 counters {TAIL}"),
-    ("IPVS-IPS", f"hash:ip family inet hashsize 1024 maxelem 65536 comment skbinfo {TAIL}"),
-    ("NODE-PORT-TCP", "bitmap:port range 0-65535"),
-    ("NODE-PORT-TCP", "bitmap:port range 0-65535 counters"),
+    ("CLUSTER-IP", Shape("hash:ip,port", IPV4, HASH)),
+    ("CLUSTER-IP", Shape("hash:ip,port", IPV4, OLD)),
+    ("CLUSTER-IP", Shape("hash:ip,port", IPV4, HASH | {"hashsize": 64, "maxelem": 200000})),
+    ("CLUSTER-IP", Shape("hash:ip,port", IPV4, HASH | {"counters": 1})),
+    ("IPVS-IPS", Shape("hash:ip", IPV4, HASH | {"comment": 1, "skbinfo": 1})),
+    ("NODE-PORT-TCP", Shape("bitmap:port", None, PORTS)),
+    ("NODE-PORT-TCP", Shape("bitmap:port", None, PORTS | {"counters": 1})),
+    ("NODE-PORT-TCP", Shape("bitmap:port", IPV6, PORTS)),  # the kernel lets it be given one
 ]
 UNUSABLE = [
-    ("CLUSTER-IP", f"hash:ip family inet hashsize 1024 maxelem 65536 {TAIL}"),
-    ("CLUSTER-IP", f"hash:ip,port,ip family inet hashsize 1024 maxelem 65536 {TAIL}"),
-    ("CLUSTER-IP", f"hash:ip,port family inet6 hashsize 1024 maxelem 65536 {TAIL}"),
-    ("CLUSTER-IP", f"hash:ip,port family inet hashsize 1024 maxelem 65535 {TAIL}"),
-    ("CLUSTER-IP", f"hash:ip,port family inet hashsize 1024 maxelem 65536 timeout 0 {TAIL}"),
-    ("CLUSTER-IP", f"hash:ip,port family inet hashsize 1024 maxelem 65536 {TAIL} forceadd"),
-    ("CLUSTER-IP", f"hash:ip,port family inet hashsize 1024 maxelem 65536 forceadd {TAIL}"),
-    ("IPVS-IPS", f"hash:ip family inet hashsize 1024 maxelem 65536 netmask 24 {TAIL}"),
-    ("CLUSTER-IP", "list:set size 8"),
-    ("NODE-PORT-TCP", "bitmap:port range 30000-32767"),
-    ("NODE-PORT-TCP", "bitmap:port range 0-65535 timeout 60"),
-    ("NODE-PORT-TCP", "bitmap:ip range 10.0.0.0-10.0.0.255"),
+    ("CLUSTER-IP", Shape("hash:ip", IPV4, HASH)),
+    ("CLUSTER-IP", Shape("hash:ip,port,ip", IPV4, HASH)),
+    ("CLUSTER-IP", Shape("hash:ip,port", IPV6, HASH)),
+    ("CLUSTER-IP", Shape("hash:ip,port", IPV4, HASH | {"maxelem": 65535})),
+    ("CLUSTER-IP", Shape("hash:ip,port", IPV4, {"hashsize": 1024})),
+    ("CLUSTER-IP", Shape("hash:ip,port", IPV4, HASH | {"timeout": 0})),
+    ("CLUSTER-IP", Shape("hash:ip,port", IPV4, HASH | {"forceadd": 1})),
+    ("CLUSTER-IP", Shape("hash:ip,port", IPV4, HASH | {"attribute 12": 1})),  # bitmask
+    ("IPVS-IPS", Shape("hash:ip", IPV4, HASH | {"netmask": 24})),
+    ("CLUSTER-IP", Shape("list:set", None, {"size": 8})),
+    ("NODE-PORT-TCP", Shape("bitmap:port", None, {"from": 30000, "to": 32767})),
+    ("NODE-PORT-TCP", Shape("bitmap:port", None, PORTS | {"timeout": 60})),
+    ("NODE-PORT-TCP", Shape("bitmap:ip", IPV4, PORTS)),
 ]
 
 
 @pytest.mark.parametrize(
-    ("suffix", "type_", "usable"),
+    ("suffix", "shape", "usable"),
     [*((*each, True) for each in USABLE), *((*each, False) for each in UNUSABLE)],
 )
-def test_which_sets_can_be_used_as_they_are(suffix: str, type_: str, usable: bool) -> None:
-    assert suits(Family.IPV4, suffix, type_) is usable
+def test_which_sets_can_be_used_as_they_are(suffix: str, shape: Shape, usable: bool) -> None:
+    assert suits(IPV4, suffix, shape) is usable
 
 
 def test_the_other_family_needs_the_other_family() -> None:
-    type_ = f"hash:ip,port family inet6 hashsize 1024 maxelem 65536 {TAIL}"
-    assert suits(Family.IPV6, "CLUSTER-IP", type_)
-    assert not suits(Family.IPV6, "CLUSTER-IP", type_.replace("inet6", "inet"))
+    shape = Shape("hash:ip,port", IPV6, HASH)
+    assert suits(IPV6, "CLUSTER-IP", shape)
+    assert not suits(IPV6, "CLUSTER-IP", shape._replace(family=IPV4))
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.parametrize("suffix", SETS)
+def test_what_is_created_can_be_used(suffix: str, family: Family) -> None:
+    assert suits(family, suffix, shape_of(family, suffix))
 
 
 def test_no_two_sets_have_the_same_name_and_ipset_takes_all_of_them() -> None:
