@@ -118,11 +118,17 @@ class Xtables:
 
         In a legacy table a comment may be taken for the chain.
         """
+        return self._has_any(table, [name])
+
+    def _has_any(self, table: Table, names: Iterable[str]) -> bool:
+        """Tell whether any of these chains exists, like `has_chain`."""
         if self.variant == "nft":
-            return _nft_has_chain(self.family, table, name)
-        return self.has(table) and name.encode() + b"\0" in legacy_tables.entries(
-            self.family, table
-        )
+            with Session() as session:
+                return any(map(TableReader(session, self.family, table).has_chain, names))
+        if not self.has(table):
+            return False
+        entries = legacy_tables.entries(self.family, table)
+        return any(name.encode() + b"\0" in entries for name in names)
 
     def save(self, table: Table, jumps: Iterable[Jump] = ()) -> Chains:
         """Return all chains of a table.
@@ -236,9 +242,9 @@ class Xtables:
         A chain that another rule still leads to is emptied, but stays. Return these chains, like
         `delete_chains`.
         """
-        if not self.has(table):
-            return {}
         jumps = [*jumps]
+        if not self._has_any(table, [*to_remove, *(target(jump.rule) for jump in jumps)]):
+            return {}
         saved, mixed = self._save(table, jumps)
         wanted = {(jump.chain, jump.rule) for jump in jumps}
         for name in mixed:  # iptables deletes nothing behind a rule that it does not understand
@@ -440,8 +446,3 @@ def _nft_used() -> bool:
             return session.generation() > 1
     except (KernelRefused, Unsupported):  # no nf_tables in this kernel, or no privilege
         return False
-
-
-def _nft_has_chain(family: Family, table: str, name: str) -> bool:
-    with Session() as session:
-        return TableReader(session, family, table).has_chain(name)
