@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import product
 
+from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.kernel import sysctl
+from kproxy.kernel import legacy_tables, sysctl
 from kproxy.kernel.process import run
 from kproxy.kernel.xtables import TABLES, Variant
 
@@ -31,6 +33,9 @@ SYSCTLS = (
 
 def iptables(variant: Variant) -> str:
     """Return the tables of both families. Reading a legacy table creates it."""
+    if variant == "legacy":  # so that one process finds all of them
+        for family, table in product(Family, TABLES):
+            legacy_tables.require(family, table)
     return "".join(
         _section(command, _chains_and_rules(_tables(f"{command}-{variant}-save")))
         for command in ("iptables", "ip6tables")
