@@ -29,12 +29,15 @@ _HARMLESS = ("hashsize", "bucketsize", "initval", "counters", "comment", "skbinf
 def suits(family: Family, suffix: str, shape: Shape) -> bool:
     """Tell whether a set of this shape can be used as it is. One with more room can."""
     wanted = shape_of(family, suffix)
-    parameters = {each: v for each, v in shape.parameters.items() if each not in _HARMLESS}
-    needed = {each: v for each, v in wanted.parameters.items() if each not in _HARMLESS}
+    present, needed = _that_matter(shape), _that_matter(wanted)
     if "maxelem" in needed:
-        needed["maxelem"] = max(needed["maxelem"], parameters.get("maxelem", 0))
+        needed["maxelem"] = max(needed["maxelem"], present.get("maxelem", 0))
     family_fits = wanted.family in (None, shape.family)
-    return family_fits and (shape.type, parameters) == (wanted.type, needed)
+    return family_fits and (shape.type, present) == (wanted.type, needed)
+
+
+def _that_matter(shape: Shape) -> dict[str, int]:
+    return {name: value for name, value in shape.parameters.items() if name not in _HARMLESS}
 
 
 class Sets:
