@@ -1,4 +1,4 @@
-"""What ipsets are and what is in them, as text and as the attributes of netlink messages. Pure.
+"""The types and entries of ipsets, as text and as the attributes of netlink messages. Pure.
 
 Entries are text as ipset prints it:
 `10.0.0.1`, `10.0.0.1,tcp:80`, `10.0.0.1,tcp:80,10.0.0.2`, `10.0.0.1,tcp:80,10.0.0.0/8`, `30080`,
@@ -133,7 +133,8 @@ def _ip_port_net(fields: _Fields) -> str:
 def _address_text(field: memoryview) -> str:
     """The address is in an attribute of its own; its length tells the family."""
     packed = field[4:]
-    return socket.inet_ntop(socket.AF_INET6 if len(packed) == 16 else socket.AF_INET, packed)
+    family = Family.IPV6 if len(packed) == 16 else Family.IPV4
+    return socket.inet_ntop(family.socket_family, packed)
 
 
 def _port_text(fields: _Fields) -> str:

@@ -245,7 +245,7 @@ def test_other_protocols_are_numbers() -> None:
 
 
 def test_sets_of_sets_and_of_other_programs() -> None:
-    """Of types that no service proxy has, entries are not told."""
+    """Entries of types that no service proxy has are not told."""
     ipset_program.restore(
         [
             "create INNER hash:net",
