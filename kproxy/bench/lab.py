@@ -33,13 +33,13 @@ def measure(size: LabSize) -> LabResult:
     """Measure in this process, which should be a new one. Raises KproxyError."""
     with Namespace.create("bench") as here, here.entered():
         floor_s = _seconds(lambda: _bare(size))
-        _await_taken_down()
+        await_taken_down()
         lab = Lab(_spec(size), mode=None)
         with ExitStack() as undo:
             build_s = _seconds(lambda: undo.enter_context(lab))
             serve_s = _seconds(lambda: _ask_all(lab))
             start = time.perf_counter()
-        _await_taken_down()
+        await_taken_down()
         down_s = time.perf_counter() - start
     return LabResult(
         size=size,
@@ -94,7 +94,7 @@ def _bare(size: LabSize) -> None:
                     links.add_veth(f"v{index}", peer="eth0", peer_namespace=pod, index=index)
 
 
-def _await_taken_down() -> None:
+def await_taken_down() -> None:
     """Wait until the kernel has taken down all namespaces that were closed before.
 
     It takes them down in their order, in one worker, so that one of ours that is closed now is gone

@@ -1,9 +1,9 @@
 """Three namespaces in a row, to connect through the middle one.
 
-    client 10.254.0.2 -- 10.254.0.1 node 10.254.0.5 -- 10.254.0.6 server, and all of 10.128.0.0/10
+    client 10.254.0.2 -- 10.254.0.1 node 10.254.0.5 -- 10.254.0.6 server, and all endpoints
 
 The client sends everything to the node, which forwards. The server is every endpoint of a cluster:
-one listening socket answers for the whole range. All three are free of rules.
+one listening socket answers for their whole ranges. All three are free of rules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from kproxy.bench.cluster import ENDPOINT_PORT
+from kproxy.bench.cluster import ENDPOINT_PORT, ENDPOINTS
 from kproxy.errors import KernelRefused
 from kproxy.kernel import sysctl
 from kproxy.kernel.links import Links, Route
@@ -22,8 +22,6 @@ from kproxy.kernel.netns import Namespace
 
 Address = tuple[str, int]  # and port
 
-ENDPOINTS = "10.128.0.0/10"
-_FIRST_ENDPOINT = "10.128.0.1/10"  # on `lo`, where it makes the whole range local
 _NODE_INDEX = 100  # of its links; never 2, the index of an `eth0`: see Links.add_veth
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: a close resets, so that no TIME_WAIT keeps the port
 _SYN_RETRIES = 2  # after 1 s and 3 s; given up after 7 s
@@ -81,10 +79,12 @@ def line() -> Iterator[Line]:
         with server.entered(), Links() as links:
             _attach(links, "10.254.0.6/30", "10.254.0.5")
             links.up("lo")
-            links.add_address("lo", _FIRST_ENDPOINT)
+            for cidr in ENDPOINTS:
+                links.add_address("lo", cidr)  # makes the whole range local
             listener = socket.create_server(("", ENDPOINT_PORT), backlog=128)
         with node.entered(), Links() as links:
-            links.add_route(Route(destination=ENDPOINTS, link="server", via="10.254.0.6"))
+            for cidr in ENDPOINTS:
+                links.add_route(Route(destination=cidr, link="server", via="10.254.0.6"))
         with listener:
             listener.settimeout(_ACCEPT_TIMEOUT_S)
             yield Line(client, node, listener)

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kproxy.bench.results import LatencyResult, SyncResult
+from kproxy.bench.results import LatencyResult, ReferenceResult, SyncResult
 
-Result = SyncResult | LatencyResult
+Result = SyncResult | LatencyResult | ReferenceResult
 Points = Mapping[int, float]  # number of Services -> value
 
 _Some = TypeVar("_Some", SyncResult, LatencyResult)
@@ -39,6 +39,7 @@ _STYLES = {  # line -> its style. The colours are those of Okabe and Ito.
     _DIRECT: {"color": _GREY, "linestyle": ":"},
 }
 _OTHER_STYLE = {"color": "#000000", "marker": "x"}
+_REFERENCE_STYLE = {"color": "#000000", "marker": "*", "markersize": 11, "linestyle": ""}
 _SETTINGS = {
     "figure.facecolor": "white",  # readable on dark pages, too
     "font.size": 10,
@@ -56,7 +57,7 @@ def read(files: Iterable[Path]) -> list[Result]:
     ]
 
 
-def line_name(result: Result) -> str:
+def line_name(result: SyncResult | LatencyResult) -> str:
     """Return the mode, the variant if one was chosen, and the kernel if it was user-mode Linux."""
     words = [result.size.mode]
     if result.size.variant != "auto":
@@ -85,22 +86,25 @@ def write(results: Iterable[Result], folder: Path) -> Iterator[Path]:
     """Draw the plots that there are results for; yield the files written."""
     results = list(results)
     if syncs := [each for each in results if isinstance(each, SyncResult)]:
-        yield _sync_full(syncs, folder / "sync-full.svg")
-        yield _sync_change(syncs, folder / "sync-change.svg")
+        references = [each for each in results if isinstance(each, ReferenceResult)]
+        yield _sync_full(syncs, references, folder / "sync-full.svg")
+        yield _sync_change(syncs, references, folder / "sync-change.svg")
     if latencies := [each for each in results if isinstance(each, LatencyResult)]:
         yield _latency(latencies, folder / "latency.svg")
 
 
-def _sync_full(results: list[SyncResult], path: Path) -> Path:
+def _sync_full(results: list[SyncResult], references: list[ReferenceResult], path: Path) -> Path:
     figure, (axes,) = _figure(["First sync of all Services"], "seconds", width=6.4)
     _draw(axes, lines(results, lambda each: each.full_s))
+    _draw_references(axes, references, lambda each: each.full_s)
     return _save(figure, [axes], path)
 
 
-def _sync_change(results: list[SyncResult], path: Path) -> Path:
+def _sync_change(results: list[SyncResult], references: list[ReferenceResult], path: Path) -> Path:
     titles = ["One endpoint replaced", "One endpoint added or removed"]
     figure, axes = _figure(titles, "milliseconds (median)", width=10)
     _draw(axes[0], lines(results, lambda each: each.change_median_s * 1e3))
+    _draw_references(axes[0], references, lambda each: each.change_s * 1e3)
     _draw(axes[1], lines(results, lambda each: each.scale_median_s * 1e3))
     return _save(figure, axes, path)
 
@@ -139,6 +143,13 @@ def _draw(axes: Any, points_by_line: Mapping[str, Points]) -> None:
     for name, points in points_by_line.items():
         style = _STYLES.get(name.partition(" (")[0], _OTHER_STYLE)
         axes.plot(list(points), list(points.values()), label=name, **style)
+
+
+def _draw_references(
+    axes: Any, references: Iterable[ReferenceResult], value: Callable[[ReferenceResult], float]
+) -> None:
+    for each in references:
+        axes.plot([each.services], [value(each)], label=each.name, **_REFERENCE_STYLE)
 
 
 def _save(figure: Any, axes: list[Any], path: Path) -> Path:

@@ -128,6 +128,42 @@ class LabResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="la
     floor_s: float
 
 
+class MininetSize(Struct, frozen=True, kw_only=True):
+    """Arguments of the measurement of Mininet beside a lab: `version` is that of Mininet."""
+
+    version: str
+    pods: int
+    nodes: int
+
+    @property
+    def label(self) -> str:
+        return f"mininet {self.version}, {self.pods} hosts"
+
+
+class MininetResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="mininet"):
+    """Seconds to build Mininet's hosts, and to take them down in the kernel.
+
+    See `kproxy.bench.mininet`.
+    """
+
+    size: MininetSize
+    user_mode_linux: bool
+    build_s: float
+    down_s: float
+
+
+class ReferenceResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="reference"):
+    """Figures of another program at one size, noted by hand for the plots of syncs.
+
+    `name` says which program it is and where it was measured.
+    """
+
+    name: str
+    services: int
+    full_s: float
+    change_s: float
+
+
 def p99(values: Sequence[float]) -> float:
     """Return the 99th percentile, interpolated between the two values next to it."""
     if len(values) == 1:

@@ -11,6 +11,7 @@ from kproxy.bench.results import (
     LabResult,
     LatencyResult,
     LatencySize,
+    MininetResult,
     SyncResult,
     SyncSize,
 )
@@ -64,11 +65,15 @@ def control_plane_row(result: ControlPlaneResult) -> str:
     )
 
 
-def lab_row(result: LabResult) -> str:
-    size = result.size
+def lab_row(result: LabResult | MininetResult) -> str:
+    if isinstance(result, MininetResult):
+        what, serve, floor = f"mininet {result.size.version}", "-", "-"
+    else:
+        what = result.size.network
+        serve, floor = f"{result.serve_s:.2f}", f"{result.floor_s:.2f}"
     return (
-        f"{size.network:14}  {size.pods:5}  {size.nodes:5}  {result.build_s:7.2f}"
-        f"  {result.serve_s:7.2f}  {result.down_s:6.2f}  {result.floor_s:7.2f}"
+        f"{what:14}  {result.size.pods:5}  {result.size.nodes:5}  {result.build_s:7.2f}"
+        f"  {serve:>7}  {result.down_s:6.2f}  {floor:>7}"
     )
 
 

@@ -11,15 +11,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from kproxy.backend import DEFAULT_MODE, load
-from kproxy.bench.cluster import MOST_CHANGES, MOST_ENDPOINTS, MOST_SERVICES
+from kproxy.bench.cluster import MOST_CHANGES, MOST_ENDPOINTS, MOST_SERVICES, require_addresses
 from kproxy.cli import kernel as kernel_choice
 from kproxy.report.width import width_of
 
 if TYPE_CHECKING:
-    from kproxy.bench.results import ControlPlaneSize, LabSize, LatencySize, SyncSize
+    from kproxy.bench.results import (
+        ControlPlaneSize,
+        LabResult,
+        LabSize,
+        LatencySize,
+        MininetResult,
+        MininetSize,
+        SyncSize,
+    )
+
+    _AnySize = SyncSize | LatencySize | ControlPlaneSize | LabSize | MininetSize
+
+_MOST_SERVICES_IN_A_LAB = 60_000  # which has a /16 for cluster IPs
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-_Size = TypeVar("_Size", "SyncSize", "LatencySize", "ControlPlaneSize", "LabSize")
+_Size = TypeVar("_Size", bound="_AnySize")
 _Result = TypeVar("_Result")
 
 
@@ -38,7 +50,7 @@ def bench() -> None:
 
 
 def _subject_options(
-    sizes: tuple[int, ...], per_service: int = 5
+    sizes: tuple[int, ...], per_service: int = 5, most: int = MOST_SERVICES
 ) -> Callable[[_Command], _Command]:
     """Return a decorator that adds the options common to measurements: proxy and cluster size."""
     options = [
@@ -55,7 +67,7 @@ def _subject_options(
         click.option(
             "--services",
             "sizes",
-            type=click.IntRange(1, MOST_SERVICES),
+            type=click.IntRange(1, most),
             multiple=True,
             default=sizes,
             show_default=True,
@@ -119,9 +131,12 @@ def sync(
     Examples:
       kproxy bench sync
       kproxy bench sync --mode nftables --variant flat --changes 200
+      kproxy bench sync --mode nftables --variant flat --services 1000000 --endpoints 1
       kproxy bench sync --mode ipvs --services 1000
       kproxy bench sync --services 1000 --variant nft --runs 5 --json
     """
+    for each in sizes:
+        require_addresses(each, endpoints)
     if kernel_choice.is_needed(kernel, load(mode)):
         kernel_choice.rerun(kernel)
     from kproxy.bench.results import SyncResult, SyncSize
@@ -183,6 +198,8 @@ def latency(
       kproxy bench latency --mode ipvs --connections 500
       kproxy bench latency --variant legacy --runs 5 --json
     """
+    for each in sizes:
+        require_addresses(each, endpoints)
     if kernel_choice.is_needed(kernel, load(mode)):
         kernel_choice.rerun(kernel)
     from kproxy.bench.results import LatencyResult, LatencySize
@@ -208,7 +225,7 @@ def latency(
 
 
 @bench.command()
-@_subject_options(sizes=(100,), per_service=10)
+@_subject_options(sizes=(100,), per_service=10, most=_MOST_SERVICES_IN_A_LAB)
 @click.option(
     "--nodes", type=click.IntRange(1, 20), default=3, show_default=True, help="Nodes of the lab."
 )
@@ -297,12 +314,15 @@ def lab(sizes: tuple[int, ...], nodes: int, network: str, runs: int, as_json: bo
     down   until the kernel has taken down the last namespace
     floor  namespaces and a cable each, with nothing else
 
+    Where mininet is installed, it is measured beside, with as many hosts as there are pods.
+
     \b
     Examples:
       kproxy bench lab
       kproxy bench lab --pods 300 --nodes 3 --network tunnel --runs 5
     """
-    from kproxy.bench.results import LabResult, LabSize
+    from kproxy.bench import mininet
+    from kproxy.bench.results import LabResult, LabSize, MininetResult, MininetSize
     from kproxy.bench.tables import LAB_HEADING, lab_row
     from kproxy.errors import BadInput
     from kproxy.kernel.measurement import measure_apart
@@ -312,11 +332,21 @@ def lab(sizes: tuple[int, ...], nodes: int, network: str, runs: int, as_json: bo
         raise BadInput(
             [f"--network: there is no network {network!r}; there are {', '.join(MODELS)}"]
         )
-    all_sizes = [
-        LabSize(pods=pods, nodes=nodes, network=network) for pods in sizes for _ in range(runs)
-    ]
-    measure = partial(measure_apart, "kproxy.bench.lab", result=LabResult)
+    version = mininet.version()
+    all_sizes: list[LabSize | MininetSize] = []
+    for pods in (each for each in sizes for _ in range(runs)):
+        all_sizes.append(LabSize(pods=pods, nodes=nodes, network=network))
+        if version:
+            all_sizes.append(MininetSize(version=version, pods=pods, nodes=nodes))
+
+    def measure(size: LabSize | MininetSize) -> LabResult | MininetResult:
+        if isinstance(size, MininetSize):
+            return measure_apart("kproxy.bench.mininet", size, MininetResult)
+        return measure_apart("kproxy.bench.lab", size, LabResult)
+
     _print(all_sizes, measure, LAB_HEADING, lab_row, as_json=as_json)
+    if not version:
+        click.echo(mininet.NOT_INSTALLED, err=as_json)
 
 
 @bench.command()
@@ -362,7 +392,7 @@ def _print(
 
 
 @contextmanager
-def _progress(size: SyncSize | LatencySize | ControlPlaneSize | LabSize) -> Iterator[None]:
+def _progress(size: _AnySize) -> Iterator[None]:
     """Show on a terminal what is being measured, in a line that is removed afterwards."""
     if not sys.stderr.isatty():
         yield

@@ -7,6 +7,7 @@ import sys
 import msgspec
 import pytest
 
+from kproxy.bench import mininet
 from kproxy.bench.results import (
     ControlPlaneResult,
     ControlPlaneSize,
@@ -14,6 +15,7 @@ from kproxy.bench.results import (
     LabSize,
     LatencyResult,
     LatencySize,
+    MininetResult,
     SyncResult,
     SyncSize,
 )
@@ -101,13 +103,18 @@ def test_control_plane(mode: str, variant: str) -> None:
 def test_lab(network: str) -> None:
     argv = [sys.executable, "-m", "kproxy", "bench", "lab", "--nodes", "2", "--network", network]
     printed = run([*argv, "--pods", "1", "--pods", "5", "--json"]).encode().splitlines()
-    results = [msgspec.json.decode(line, type=LabResult) for line in printed]
-    assert [result.size for result in results] == [
+    results = [msgspec.json.decode(line, type=LabResult | MininetResult) for line in printed]
+    labs = [each for each in results if isinstance(each, LabResult)]
+    assert [each.size for each in labs] == [
         LabSize(pods=pods, nodes=2, network=network) for pods in (1, 5)
     ]
-    for result in results:
-        assert result.user_mode_linux == on_uml()
-        assert min(result.build_s, result.serve_s, result.down_s, result.floor_s) > 0
+    for each in labs:
+        assert each.user_mode_linux == on_uml()
+        assert min(each.build_s, each.serve_s, each.down_s, each.floor_s) > 0
+    beside = [each for each in results if isinstance(each, MininetResult)]
+    assert [each.size.pods for each in beside] == ([1, 5] if mininet.version() else [])
+    for other in beside:
+        assert min(other.build_s, other.down_s) > 0
 
 
 def test_a_lab_of_a_network_that_there_is_not() -> None:

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, ip_address
+from itertools import combinations
 
 import pytest
+from click.testing import CliRunner
 
 from kproxy.api.types import EndpointSlice
 from kproxy.bench.cluster import (
     CLUSTER_CIDR,
+    CLUSTER_IPS,
+    ENDPOINTS,
     MOST_CHANGES,
-    MOST_ENDPOINTS,
+    MOST_ENDPOINTS_IN_ALL,
     MOST_SERVICES,
     cluster_ip,
     endpoint_address,
     endpoint_slice,
+    require_addresses,
     with_another_endpoint,
     with_one_endpoint_more,
 )
 from kproxy.bench.latency import asked
-from kproxy.bench.line import ENDPOINTS
 from kproxy.bench.results import SyncSize
 from kproxy.bench.subject import variants
 from kproxy.bench.sync import additions_and_removals, replacements
+from kproxy.cli.bench import bench
 from kproxy.errors import BadInput
+
+LINE = "10.254.0.0/29"  # its hosts
+ADDED_LATER = "10.255.0.0/16"
 
 
 def addresses(each: EndpointSlice) -> list[str]:
@@ -40,21 +48,57 @@ def one_more(number: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("address", "count", "cidr"),
+    ("address", "count", "cidrs"),
     [
-        (cluster_ip, MOST_SERVICES, "10.96.0.0/16"),
-        (endpoint_address, MOST_SERVICES * MOST_ENDPOINTS, ENDPOINTS),
-        (another, 2 * MOST_CHANGES, CLUSTER_CIDR),
-        (one_more, 2 * MOST_CHANGES, CLUSTER_CIDR),
+        (cluster_ip, MOST_SERVICES, (CLUSTER_IPS,)),
+        (endpoint_address, MOST_ENDPOINTS_IN_ALL, ENDPOINTS),
+        (another, 2 * MOST_CHANGES, (ADDED_LATER,)),
+        (one_more, 2 * MOST_CHANGES, (ADDED_LATER,)),
     ],
 )
 def test_each_number_has_an_address_of_its_own(
-    address: Callable[[int], str], count: int, cidr: str
+    address: Callable[[int], str], count: int, cidrs: tuple[str, ...]
 ) -> None:
+    networks = [IPv4Network(cidr) for cidr in cidrs]
     numbers = {*range(1000), *range(0, count, 101), count - 1}
     found = {address(number) for number in numbers}
     assert len(found) == len(numbers)
-    assert all(ip_address(each) in ip_network(cidr) for each in found)
+    for each in map(ip_address, found):
+        assert any(each in network for network in networks)
+
+
+def test_no_two_ranges_meet_and_all_endpoints_are_of_the_cluster() -> None:
+    ranges = [IPv4Network(cidr) for cidr in (CLUSTER_IPS, *ENDPOINTS, LINE, ADDED_LATER)]
+    assert not any(one.overlaps(other) for one, other in combinations(ranges, 2))
+    assert all(each.subnet_of(IPv4Network(CLUSTER_CIDR)) for each in ranges[1:])
+
+
+@pytest.mark.parametrize(
+    ("services", "endpoints"), [(MOST_SERVICES, 6), (120_000, 50), (100_000, 5), (1, 1)]
+)
+def test_a_cluster_that_there_are_addresses_for(services: int, endpoints: int) -> None:
+    require_addresses(services, endpoints)
+
+
+def test_a_cluster_that_is_too_large_says_why() -> None:
+    with pytest.raises(BadInput) as caught:
+        require_addresses(1_000_000, 7)
+    assert caught.value.problems == [
+        (
+            "--services 1000000 with --endpoints 7: 7,000,000 endpoints, but there are addresses "
+            "for 6,000,000 in 10.128.0.0/10 and 10.192.0.0/11; for so many Services at most "
+            "--endpoints 6"
+        )
+    ]
+
+
+@pytest.mark.parametrize("measurement", ["sync", "latency"])
+def test_too_large_a_cluster_is_refused_before_anything_is_measured(measurement: str) -> None:
+    argv = [measurement, "--services", "10", "--services", "1000000", "--endpoints", "50"]
+    result = CliRunner().invoke(bench, argv)
+    assert isinstance(result.exception, BadInput)
+    assert "at most --endpoints 6" in str(result.exception)
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from kproxy.bench.results import LatencyResult, LatencySize, SyncResult, SyncSize, p99
-from kproxy.bench.tables import LATENCY_HEADING, SYNC_HEADING, latency_row, lines, sync_row
+from kproxy.bench.results import (
+    LabResult,
+    LabSize,
+    LatencyResult,
+    LatencySize,
+    MininetResult,
+    MininetSize,
+    SyncResult,
+    SyncSize,
+    p99,
+)
+from kproxy.bench.tables import (
+    LAB_HEADING,
+    LATENCY_HEADING,
+    SYNC_HEADING,
+    lab_row,
+    latency_row,
+    lines,
+    sync_row,
+)
 
 SYNC = SyncResult(
     size=SyncSize(mode="nftables", variant="kube-proxy", services=60_000, endpoints=5, changes=9),
@@ -74,3 +92,25 @@ def test_large_figures_fit_the_table() -> None:
         "nftables  kube-proxy     60000  1234.6 99999  2345.7 99999   3456.8 99999  99.99",
     ]
     assert max(map(len, table)) == 80
+
+
+def test_mininet_stands_below_the_lab_without_what_it_does_not_have() -> None:
+    lab = LabResult(
+        size=LabSize(pods=1000, nodes=10, network="routed"),
+        user_mode_linux=False,
+        build_s=4.567,
+        serve_s=0.512,
+        down_s=12.3,
+        floor_s=3.21,
+    )
+    mininet = MininetResult(
+        size=MininetSize(version="2.3.0", pods=1000, nodes=10),
+        user_mode_linux=False,
+        build_s=123.456,
+        down_s=34.5,
+    )
+    assert [LAB_HEADING, lab_row(lab), lab_row(mininet)] == [
+        "network          pods  nodes  build s  serve s  down s  floor s",
+        "routed           1000     10     4.57     0.51   12.30     3.21",
+        "mininet 2.3.0    1000     10   123.46        -   34.50        -",
+    ]
