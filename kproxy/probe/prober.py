@@ -27,6 +27,10 @@ _CLOCK_S = 0.01  # the kernel records times only a moment after the first socket
 # long as the machine has no time for it.
 SILENCE_S = 2.0 if on_uml() else 0.5
 
+# In turn for all probers, from a random start: conntrack and IPVS remember the flow of an earlier
+# probe for minutes, and IPVS drops a first packet that has the port of one.
+_serials = count(random.randrange(1 << 20))
+
 
 class Probed(Protocol):
     """Hosts with namespaces, and the network they form. A Lab is one."""
@@ -49,8 +53,6 @@ class Prober:
         self._probed = probed
         self._silence_s = silence_s
         self._taps: dict[str, Tap] = {}
-        # A random start: conntrack remembers the flows of an earlier prober for two minutes.
-        self._serials = count(random.randrange(1 << 20))
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +100,7 @@ class Prober:
 
     def _send(self, batch: Batch, packet: Packet) -> Pending | None:
         namespace = self._probed.hosts[packet.client].namespace
-        return batch.send(packet, namespace, next(self._serials))
+        return batch.send(packet, namespace, next(_serials))
 
     def _open_taps(self) -> None:
         """Open missing taps, close those of removed hosts, and discard packets captured so far."""

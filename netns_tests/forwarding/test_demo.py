@@ -21,6 +21,7 @@ from kproxy.probe import Finding
 from kproxy.testing import LabFactory
 from kproxy.tour import demo as questions
 from kproxy.tour.part import Part
+from netns_tests.findings import in_full
 from netns_tests.modes import MODES, PACKET_FILTERS, USERSPACE, Mode
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -106,12 +107,8 @@ def test_broken_rules_are_found(kproxy_lab: LabFactory, mode: Mode) -> None:
     command, broken = DAMAGE[mode.name]
     with lab.nodes["node-a"].namespace.entered():
         run(command.format(variant=mode.variant).split())
-    assert broken == {
-        (finding.client, finding.asked)
-        for part in questions.walk(lab)
-        for finding in part.findings
-        if not finding.ok
-    }
+    found = [finding for part in questions.walk(lab) for finding in part.findings if not finding.ok]
+    assert broken == {(each.client, each.asked) for each in found}, "\n".join(map(in_full, found))
 
 
 def test_what_is_not_as_predicted_is_named_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from kproxy.kernel import sysctl
 from kproxy.lab import service, slices_for
 from kproxy.probe import affinity, affinity_expiry, connect_many, distribution
 from kproxy.testing import LabFactory, ProbedLab
+from netns_tests.findings import require_ok
 from netns_tests.forwarding.survey import BOTH, PROTOCOLS
 from netns_tests.modes import MODES, PACKET_FILTERS, USERSPACE, Mode
 from netns_tests.run.running import until
@@ -116,7 +117,7 @@ def test_connections_are_spread_evenly(
 ) -> None:
     lab.apply(objects(lab, endpoints, PODS[:endpoints]))
     finding = distribution(lab, cluster_ip(endpoints, family, protocol))
-    assert finding.problems == ()
+    require_ok(finding)
     if lab.mode == "ipvs":  # its scheduler takes turns
         turns = " ".join(f"{pod}:{300 // endpoints}" for pod in PODS[:endpoints])
         assert sorted(finding.answered.split()) == sorted(f"{turns} (p=1)".split())
@@ -124,13 +125,13 @@ def test_connections_are_spread_evenly(
 
 @pytest.mark.parametrize("family", BOTH)
 def test_node_ports_spread_as_well(lab: ProbedLab, family: Family) -> None:
-    assert distribution(lab, node_port(lab, WEB, family)).problems == ()
+    require_ok(distribution(lab, node_port(lab, WEB, family)))
 
 
 @pytest.mark.parametrize("family", BOTH)
 def test_a_client_stays_on_its_pod(lab: ProbedLab, family: Family) -> None:
-    assert affinity(lab, cluster_ip(STICKY, family)).problems == ()
-    assert affinity(lab, node_port(lab, STICKY, family)).problems == ()
+    require_ok(affinity(lab, cluster_ip(STICKY, family)))
+    require_ok(affinity(lab, node_port(lab, STICKY, family)))
 
 
 @pytest.mark.parametrize("family", BOTH)
@@ -138,7 +139,7 @@ def test_affinity_ends_or_in_ipvs_mode_outlasts_its_time_out(
     lab: ProbedLab, family: Family
 ) -> None:
     packet = cluster_ip(FORGETFUL, family)
-    assert affinity_expiry(lab, packet, FORGOTTEN_AFTER_S).problems == ()
+    require_ok(affinity_expiry(lab, packet, FORGOTTEN_AFTER_S))
 
 
 @pytest.mark.parametrize("family", BOTH)

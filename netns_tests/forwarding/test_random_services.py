@@ -23,6 +23,7 @@ from kproxy.probe import (
 from kproxy.probe.checks import asked
 from kproxy.probe.comparison import connection_problems, packet_problems
 from kproxy.testing import LabFactory, ProbedLab
+from netns_tests.findings import require_none
 from netns_tests.forwarding.random_services import POD_PORTS, ROUTES, Question, RandomServices
 from netns_tests.modes import PACKET_FILTERS, USERSPACE, Mode
 
@@ -75,8 +76,8 @@ def test_all_modes_give_the_same_answers(labs: Labs, seed: int) -> None:
     with ThreadPoolExecutor(len(labs)) as pool:  # most of the time they wait
         told = pool.map(lambda lab: _history(lab, seed), labs.values())
         histories = dict(zip(labs, told, strict=True))
-    assert {mode: each.problems for mode, each in histories.items() if each.problems} == {}
-    assert list(_differences(histories)) == []
+    require_none(f"{mode}: {each}" for mode, of in histories.items() for each in of.problems)
+    require_none(_differences(histories))
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +87,13 @@ def userspace_lab(kproxy_module_lab: LabFactory) -> ProbedLab:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_userspace_mode_does_as_predicted(userspace_lab: ProbedLab, seed: int) -> None:
-    assert _history(userspace_lab, seed).problems == []
+    require_none(_history(userspace_lab, seed).problems)
 
 
 @pytest.mark.ipvs
 @pytest.mark.parametrize("seed", SEEDS[:2])  # that kernel may be a slow one
 def test_ipvs_mode_does_as_predicted(ipvs_lab: ProbedLab, seed: int) -> None:
-    assert _history(ipvs_lab, seed).problems == []
+    require_none(_history(ipvs_lab, seed).problems)
 
 
 def _lab(factory: LabFactory, mode: Mode) -> ProbedLab:

@@ -18,6 +18,7 @@ from kproxy.backend import modes
 from kproxy.explain.reason import Mechanism
 from kproxy.scenario.files import Scenario, load, names
 from kproxy.scenario.run import Run, ScenarioLab, run
+from netns_tests.findings import require_none
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scenarios"
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "scenarios.md"
@@ -109,7 +110,7 @@ def test_it_goes_as_the_documents_say(
 
     with ThreadPoolExecutor() as pool:
         runs = list(pool.map(in_network, networks))
-    assert [surprise for each in runs for surprise in surprises(each)] == []
+    require_none(surprise for each in runs for surprise in surprises(each))
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ from kproxy.probe import Prober
 from kproxy.tour import catalog, objects, traffic
 from kproxy.tour.part import Part
 from kproxy.tour.run import run as run_tour
+from netns_tests.findings import in_full, require_none, surprises
 from netns_tests.modes import Mode
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -63,31 +64,16 @@ def parts_of(example: catalog.Example, mode: Mode) -> list[Part]:
         return list(run_tour(lab, example))
 
 
-def surprises(example: catalog.Example, parts: list[Part]) -> list[str]:
-    """Return what is not as expected, and "nothing shown" where nothing was asked."""
-    wrong = [
-        f"{part.title}: {problem}"
-        for part in parts
-        for problem in (
-            *part.problems,
-            *(
-                f"{finding.client} asks {finding.asked}, {finding.answered}: {each}"
-                for finding in part.findings
-                for each in finding.problems
-            ),
-        )
-    ]
-    if not any(part.findings for part in parts):
-        wrong.append("nothing shown")
-    return [f"{example.name}: {each}" for each in wrong]
-
-
 @pytest.mark.parametrize("mode", [Mode("iptables"), Mode("nftables")], ids=str)
 def test_everything_is_as_expected(mode: Mode) -> None:
     """They run side by side, as labs do not notice each other."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         tours = list(pool.map(lambda example: parts_of(example, mode), ALL))
-    assert [each for row in zip(ALL, tours, strict=True) for each in surprises(*row)] == []
+    require_none(
+        each
+        for example, parts in zip(ALL, tours, strict=True)
+        for each in surprises(example.name, parts)
+    )
 
 
 @pytest.mark.ipvs
@@ -99,7 +85,7 @@ def test_everything_is_as_expected_in_ipvs_mode() -> None:
         for example in ALL:
             started = time.monotonic()
             parts = list(run_tour(lab, example))
-            found += surprises(example, parts)
+            found += surprises(example.name, parts)
             # Linux sends a host one unreachable error a second, after five at once (ip_error): each
             # of these findings had two, for a packet and a connection, and the next example asks,
             # too.
@@ -107,7 +93,7 @@ def test_everything_is_as_expected_in_ipvs_mode() -> None:
             time.sleep(max(0.0, started + errors - time.monotonic()))
             lab.replace([])
             assert lab.wait_for(lambda: not objects.pods(lab))
-    assert found == []
+    require_none(found)
 
 
 def test_a_selector_that_matches_nothing_is_reported_and_refuses() -> None:
@@ -126,8 +112,10 @@ def test_a_missing_rule_is_found() -> None:
             run(["nft", "flush", "map", "ip", "kube-proxy", "service-nodeports"])
         (part,) = traffic.ask(lab, prober)
     by_node_port = {each.asked for each in part.findings if each.check == "node port"}
-    broken = {each.asked for each in part.findings if not each.ok}
-    assert broken == {each for each in by_node_port if each.startswith("192.168.10.12:")}
+    found = [each for each in part.findings if not each.ok]
+    broken = {each.asked for each in found}
+    expected = {each for each in by_node_port if each.startswith("192.168.10.12:")}
+    assert broken == expected, "\n".join(map(in_full, found))
     assert broken
 
 

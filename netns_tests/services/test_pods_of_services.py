@@ -11,6 +11,7 @@ from kproxy.address import Family
 from kproxy.forwarding.network import Packet
 from kproxy.probe import affinity, affinity_expiry
 from kproxy.testing import ProbedLab, delivered
+from netns_tests.findings import require_ok
 from netns_tests.services.service_lab import (
     BOTH,
     V4,
@@ -65,7 +66,7 @@ def test_session_affinity(lab: ProbedLab) -> None:
         def met(to: Packet) -> str:
             """Return the one pod of 20 connections."""
             finding = affinity(lab, to, connections=20)
-            assert finding.problems == ()
+            require_ok(finding)
             return finding.answered.partition(":")[0]
 
         before = [met(to) for to in asked]
@@ -81,7 +82,7 @@ def test_session_affinity(lab: ProbedLab) -> None:
 def test_session_affinity_ends(lab: ProbedLab) -> None:
     with applied(lab, FORGETFUL):
         to = packet(lab, "shell", "forgetful", "cluster IP", V4)
-        assert affinity_expiry(lab, to, FORGOTTEN_AFTER_S).problems == ()
+        require_ok(affinity_expiry(lab, to, FORGOTTEN_AFTER_S))
 
 
 def test_the_own_zone_as_long_as_it_has_a_pod(lab: ProbedLab) -> None:
