@@ -6,6 +6,20 @@ objects as a proxy reads them: with Kubernetes' defaults, every address in canon
 fault reported. These need not be checked again.
 """
 
-from kproxy.api.decode import Decoded, as_read, decode, decode_texts, load, manifest_files
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kproxy.api.manifests import Decoded, as_read, decode, decode_texts, load, manifest_files
 
 __all__ = ["Decoded", "as_read", "decode", "decode_texts", "load", "manifest_files"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded at first use: the rules for manifests are most of this package, and whoever has only
+    # objects needs none of them.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("kproxy.api.manifests"), name)

@@ -4,7 +4,7 @@ Attributes are the Kubernetes fields in snake_case (`external_traffic_policy` fo
 `externalTrafficPolicy`); fields that kproxy does not read are dropped while decoding. Instances are
 frozen, compare by value (which is how a change is recognised), and hold Kubernetes' defaults for
 absent fields. Those of Services and their endpoints hold any text where Kubernetes' types do, so
-that the control plane sees what a user wrote. `kproxy.api.decode` decodes and validates them.
+that the control plane sees what a user wrote. `kproxy.api.manifests` decodes and validates them.
 Source: https://kubernetes.io/docs/reference/kubernetes-api/
 """
 

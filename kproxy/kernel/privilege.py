@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import os
 from pathlib import Path
 
 from kproxy.errors import Unsupported
@@ -10,7 +10,7 @@ from kproxy.errors import Unsupported
 # User-mode Linux is for x86-64 only. Inside, every command is root.
 WITHOUT_ROOT = (
     "; without root: --kernel uml, or python -m kproxy.kernel.uml COMMAND..., for instance pytest"
-    if platform.machine() == "x86_64"
+    if os.uname().machine == "x86_64"
     else ""
 )
 _CAP_NET_ADMIN, _CAP_NET_RAW = 12, 13  # linux/capability.h

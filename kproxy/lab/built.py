@@ -10,24 +10,23 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from kproxy.address import Family
-from kproxy.api.types import KubernetesObject
-from kproxy.backend import DEFAULT_MODE, BackendOptions, SyncReport
-from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput
-from kproxy.forwarding.network import Network
-from kproxy.forwarding.plan import Plan
-from kproxy.lab import leftovers, validation
-from kproxy.lab.building import Builder
 from kproxy.lab.hosts import LabBalancer, LabClient, LabHost, LabNode, LabPod
-from kproxy.lab.inventory import oracle_network
-from kproxy.lab.left_out import LeftOut
 from kproxy.lab.spec import LabSpec
 from kproxy.lab.spec_file import load_spec
-from kproxy.proxy import NodeProxy
-from kproxy.store import ObjectKey
 
 if TYPE_CHECKING:
+    from kproxy.api.types import KubernetesObject
+    from kproxy.backend import BackendOptions, SyncReport
+    from kproxy.config import ProxyConfig
     from kproxy.edge import ListenerState
+    from kproxy.forwarding.network import Network
+    from kproxy.forwarding.plan import Plan
+    from kproxy.lab.left_out import LeftOut
+    from kproxy.proxy import NodeProxy
+    from kproxy.store import ObjectKey
+
+_DEFAULT_MODE = "iptables"  # kproxy.backend.DEFAULT_MODE
 
 
 class BuiltLab:
@@ -36,7 +35,7 @@ class BuiltLab:
     def __init__(
         self,
         spec: LabSpec | str | Path,
-        mode: str | None = DEFAULT_MODE,
+        mode: str | None = _DEFAULT_MODE,
         *,
         config: ProxyConfig | None = None,
         options: BackendOptions | None = None,
@@ -54,6 +53,12 @@ class BuiltLab:
         `check_interval_s` is the interval of load balancers' health checks, unless a Service asks
         for another. `drain_s` is how long the connections of a removed backend may continue.
         """
+        # What builds labs is loaded with the first one: it is most of what a lab needs, and a
+        # program that imports labs may not make one.
+        from kproxy.config import ProxyConfig
+        from kproxy.lab import validation
+        from kproxy.lab.building import Builder
+
         if not isinstance(spec, LabSpec):
             spec = load_spec(spec)
         if found := validation.problems(spec):
@@ -78,6 +83,8 @@ class BuiltLab:
 
         Raises Unsupported, KernelRefused, BadInput, and NamespaceBusy if a name is taken.
         """
+        from kproxy.lab import leftovers
+
         if self.hosts:
             raise RuntimeError(f"lab {self.spec.name} is up already")
         leftovers.sweep()
@@ -120,6 +127,8 @@ class BuiltLab:
     @property
     def network(self) -> Network:
         """The oracle's view of the lab: all hosts' addresses and the router's present routes."""
+        from kproxy.lab.inventory import oracle_network
+
         parts = self._parts
         return oracle_network(
             self.spec, self._builder.layout, parts.inventory, self.pods, parts.router.routes
@@ -171,6 +180,8 @@ class BuiltLab:
 
     def route(self, cidr: str, *, via: str) -> None:
         """Let the router send `cidr` to the node `via` from now on. Raises BadInput."""
+        from kproxy.lab import validation
+
         found = list(validation.route_problems(self.spec, "route", cidr))
         if via not in self.nodes:
             found.append(f"route: {via!r} is not a node")

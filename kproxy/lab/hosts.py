@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from kproxy.address import Family
-from kproxy.kernel.netns import Namespace
 from kproxy.lab.spec import BalancerSpec, NodeSpec, PodSpec
+
+if TYPE_CHECKING:
+    from kproxy.kernel.netns import Namespace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +62,10 @@ class LabPod(LabHost):
     spec: PodSpec
     node: str
     zone: str
+
+    @property
+    def serves(self) -> tuple[tuple[str, int], ...]:
+        """Return the addresses and ports that its program listens on."""
+        return tuple(
+            (address, port.port) for port in self.spec.ports for address in self.addresses.values()
+        )

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from kproxy.api.decode import Skipped, load
 from kproxy.api.types import EndpointSlice, KubernetesObject, Service
 from kproxy.errors import BadInput
 from kproxy.lab import left_out
 from kproxy.lab.built import BuiltLab
-from kproxy.lab.cluster.pod_handle import PodHandle
 from kproxy.lab.left_out import AllLeftOut
 from kproxy.lab.objects import selected, slices_for
-from kproxy.lab.proxies import SyncReports
 from kproxy.store import ObjectKey, object_key
+
+if TYPE_CHECKING:
+    from kproxy.api.manifests import Skipped
+    from kproxy.lab.cluster.pod_handle import PodHandle
+    from kproxy.lab.proxies import SyncReports
 
 Objects = Iterable[KubernetesObject]
 log = logging.getLogger("kproxy")
@@ -155,6 +157,8 @@ class Lab(BuiltLab):
         """
         if not isinstance(given, str | Path):
             return tuple(given), ()
+        from kproxy.api.manifests import load  # a lab that is given objects needs none of it
+
         decoded = load([Path(given)], stored=not self._parts.objects.admits)
         if decoded.problems:
             raise BadInput([*decoded.problems, *judge(decoded.objects)])

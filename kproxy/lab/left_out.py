@@ -8,12 +8,16 @@ too, but a container's resources are not worth a word.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from kproxy.api.decode import Skipped
 from kproxy.api.types import Container, Deployment, Ingress, KubernetesObject, Pod, PodSpec
-from kproxy.lab.pods.nginx_config import INGRESS_CLASSES
 from kproxy.store import ObjectKey
+
+if TYPE_CHECKING:
+    from kproxy.api.manifests import Skipped
+
+INGRESS_CLASSES = (None, "nginx")
+"""The classes of the Ingresses that are served; others are for another ingress controller."""
 
 _IMPLIED = frozenset({"Namespace"})  # every namespace exists in a lab
 _KINDS = {

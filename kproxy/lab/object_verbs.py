@@ -11,10 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
-from kproxy.api.decode import as_read
 from kproxy.api.types import Deployment, KubernetesObject
 from kproxy.errors import BadInput
-from kproxy.lab.cluster.pod_handle import PodHandle
 from kproxy.lab.following import Followers
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.proxies import NO_PROXIES, SyncReports
@@ -22,6 +20,7 @@ from kproxy.store import ObjectKey, Store, Update
 
 if TYPE_CHECKING:
     from kproxy.controlplane.cluster import Cloud
+    from kproxy.lab.cluster.pod_handle import PodHandle
 
 _T = TypeVar("_T", bound=KubernetesObject)
 
@@ -112,15 +111,21 @@ class PlainObjects(_WithoutControlPlane):
                 [f"Deployment {each.metadata.name}: this lab cannot run it" for each in workloads],
                 remedy="a lab with a control plane: LabSpec(control_plane=True, ...)",
             )
-        return self._write(Update(upserts=tuple(map(as_read, wanted))))
+        return self._write(Update(upserts=_as_read(wanted)))
 
     def delete(self, keys: Iterable[ObjectKey]) -> SyncReports:
         return self._write(Update(deletes=tuple(keys)))
 
     def replace(self, objects: Iterable[KubernetesObject]) -> SyncReports:
-        return self._write(self._store.replacement([*self._own, *map(as_read, objects)]))
+        return self._write(self._store.replacement([*self._own, *_as_read(objects)]))
 
     def _write(self, update: Update) -> SyncReports:
         admitted = self._cloud.admit(update)
         self._store.apply(admitted)
         return self._followers.follow(admitted)
+
+
+def _as_read(objects: Iterable[KubernetesObject]) -> tuple[KubernetesObject, ...]:
+    from kproxy.api.manifests import as_read  # a lab whose objects have not come needs none of it
+
+    return tuple(map(as_read, objects))

@@ -39,7 +39,6 @@ from kproxy.api.places import located
 from kproxy.api.problems import Problem
 from kproxy.api.structure import by_value
 from kproxy.errors import BadInput
-from kproxy.lab import validation
 from kproxy.lab.spec import (
     BalancerSpec,
     ClientSpec,
@@ -66,7 +65,9 @@ def load_spec(path: str | Path) -> LabSpec:
 
 def parse_spec(text: str, where: str) -> LabSpec:
     """Return the checked spec of a text, as `load_spec`; `where` precedes each problem."""
-    from kproxy.api.yaml_documents import documents  # most labs are described in Python
+    # Most labs are described in Python.
+    from kproxy.api.yaml_documents import documents
+    from kproxy.lab import validation
 
     read = [*documents(text)]
     document = read[0].value if read else None

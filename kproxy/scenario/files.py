@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from kproxy import backend
 from kproxy.address import Family, family_of
-from kproxy.api.decode import load as load_manifests
+from kproxy.api.manifests import load as load_manifests
 from kproxy.api.places import located
 from kproxy.api.problems import Problem, shown, step
 from kproxy.api.service_rules import HEADLESS

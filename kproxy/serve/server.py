@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from email.utils import formatdate
 from functools import partial
 
 from kproxy.address import Family
@@ -101,6 +100,8 @@ class _Exchange:
         found = read_request(bytes(self._received))
         if found is None:
             return
+        from email.utils import formatdate  # takes as long as all of this package
+
         request = found if isinstance(found, Request) else None
         response = self._respond(found) if isinstance(found, Request) else found
         self._connection.send(encode(response, request, formatdate(usegmt=True)))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Event as Flag
 
-from kproxy.api.decode import SUFFIXES, Decoded, decode_texts, manifest_files
+from kproxy.api.manifests import SUFFIXES, Decoded, decode_texts, manifest_files
 from kproxy.proxy.events import Event, Objects, Rejected
 from kproxy.sources.last_good import LastGood
 

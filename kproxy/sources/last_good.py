@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from kproxy.api.decode import Decoded
+from kproxy.api.manifests import Decoded
 
 Texts = Mapping[str, bytes]  # file name -> contents
 

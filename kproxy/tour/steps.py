@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from kproxy.address import Family
-from kproxy.api.decode import load
+from kproxy.api.manifests import load
 from kproxy.api.types import Deployment, Service
 from kproxy.errors import TimedOut
 from kproxy.lab import Lab

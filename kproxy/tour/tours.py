@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kproxy.api.decode import load
+from kproxy.api.manifests import load
 from kproxy.api.types import Ingress
 from kproxy.lab import Lab
 from kproxy.tour import catalog, demo

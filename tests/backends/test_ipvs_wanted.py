@@ -13,7 +13,7 @@ from kproxy_ipvs.wanted import Entry, Place, Server, place_of, wanted
 from msgspec.structs import replace
 
 from kproxy.address import Family
-from kproxy.api.decode import load
+from kproxy.api.manifests import load
 from kproxy.backend import ModeConfigs
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file

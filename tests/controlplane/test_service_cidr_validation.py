@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kproxy.api.decode import decode_texts
+from kproxy.api.manifests import decode_texts
 from kproxy.controlplane.value_problems import subdomain_problems
 from tests.api.objects import ABSENT, IP_ADDRESS, SERVICE_CIDR, Manifest, edited
 from tests.controlplane.services import told

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from kproxy.api.decode import Decoded
+from kproxy.api.manifests import Decoded
 from kproxy.api.types import Metadata, Node
 from kproxy.sources.last_good import LastGood
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kproxy.address import Family
-from kproxy.api.decode import load
+from kproxy.api.manifests import load
 from kproxy.backend import Delta, NodeSettings, Plan
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.planner import Planner

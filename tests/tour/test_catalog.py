@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kproxy.api.decode import load
+from kproxy.api.manifests import load
 from kproxy.api.types import Deployment, EndpointSlice, Pod, Service, ServiceSpec
 from kproxy.lab import load_spec
 from kproxy.tour import catalog

@@ -24,7 +24,7 @@ from math import inf
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from kproxy.api.decode import as_read
+from kproxy.api.manifests import as_read
 from kproxy.api.types import (
     EndpointSlice,
     Ingress,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from kproxy.lab.hosts import LabPod
-from kproxy.lab.pods.nginx import Nginx, listens
 from kproxy.lab.pods.nginx_config import render
 from kproxy.store import Store, Update
+
+if TYPE_CHECKING:
+    from kproxy.lab.pods.nginx import Nginx
 
 
 class _Server(Struct):
@@ -32,8 +35,8 @@ class IngressController:
         with ExitStack() as undo:
             undo.callback(self._servers.clear)
             for pod in pods:
-                config = render(listens(pod), self._store)
-                nginx = Nginx(pod, config)
+                config = render(pod.serves, self._store)
+                nginx = _nginx(pod, config)
                 undo.callback(nginx.close)
                 self._servers.append(_Server(pod, nginx, config))
             for server in self._servers:
@@ -51,7 +54,7 @@ class IngressController:
         self._store.apply(update)
         changed = []
         for server in self._servers:
-            config = render(listens(server.pod), self._store)
+            config = render(server.pod.serves, self._store)
             if config != server.config:
                 server.nginx.reload(config)
                 server.config = config
@@ -63,3 +66,9 @@ class IngressController:
     def close(self) -> None:
         """End every nginx; all their processes have ended then."""
         self._undo.close()
+
+
+def _nginx(pod: LabPod, config: str) -> Nginx:
+    from kproxy.lab.pods.nginx import Nginx  # few labs have an ingress
+
+    return Nginx(pod, config)

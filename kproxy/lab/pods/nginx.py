@@ -34,13 +34,6 @@ _STARTED = b"start worker process "
 _RELOADED = b"gracefully shutting down"
 
 
-def listens(pod: LabPod) -> tuple[tuple[str, int], ...]:
-    """Return the addresses and ports that a pod serves."""
-    return tuple(
-        (address, port.port) for port in pod.spec.ports for address in pod.addresses.values()
-    )
-
-
 class Nginx:
     """An nginx process. First call `await_start`, then reload any number of times, then `close`.
 
@@ -56,7 +49,7 @@ class Nginx:
             stack.callback(os.close, self._folder)
             self._write(config)
             with ExitStack() as started, pod.namespace.entered():
-                sockets = [started.enter_context(_listening(*each)) for each in listens(pod)]
+                sockets = [started.enter_context(_listening(*each)) for each in pod.serves]
                 descriptors = [sock.fileno() for sock in sockets]
                 self._keeper = subprocess.Popen(
                     [

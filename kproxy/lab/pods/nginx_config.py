@@ -27,10 +27,8 @@ from kproxy.api.types import (
     ServiceBackendPort,
     ServicePort,
 )
+from kproxy.lab.left_out import INGRESS_CLASSES
 from kproxy.store import ServiceKey, Store
-
-INGRESS_CLASSES = (None, "nginx")
-"""The classes of the objects that are served; others are for another ingress controller."""
 
 # Requests are not logged: a pipe would fill, and clients see the answers themselves.
 # The names in a configuration have at most 253 characters, the tables' default is 64.

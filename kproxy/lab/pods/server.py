@@ -15,7 +15,6 @@ import json
 import socket
 from collections.abc import Container, Iterable, Mapping
 from contextlib import ExitStack, suppress
-from email.utils import formatdate
 from functools import partial
 from itertools import chain
 
@@ -216,6 +215,8 @@ def _reply_to(
     if b"\n" not in received:
         return None
     if is_http(bytes(received)):
+        from email.utils import formatdate  # takes longer than all else here
+
         return answer_http(bytes(received), answer, formatdate(usegmt=True), failing)
     return _line(answer)
 
