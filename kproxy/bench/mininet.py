@@ -1,8 +1,8 @@
 """Mininet beside a lab, where it is installed: `python -m kproxy.bench.mininet SIZE` prints JSON.
 
 It has as many hosts as the lab has pods, each a namespace with a cable to one of as many bridges as
-the lab has nodes; the first host must reach the last one. That is less than a lab: there is no
-router, no IPv6 and no server.
+the lab has nodes; the first host must reach the last one, which refuses its connection. That is
+less than a lab: there is no router, no IPv6 and no server.
 
 - build: from the description until the first host has reached the last one
 - down: from the call that ends it until the kernel has taken down all its namespaces
@@ -66,11 +66,11 @@ begin = time.monotonic()
 net = Mininet(topo=Tree(*map(int, sys.argv[1:])), switch=Bridge, controller=None)
 try:
     net.start()
-    seen = net.hosts[0].cmd("ping -c 1 -W 5", net.hosts[-1].IP())
+    seen = net.hosts[0].cmd(f"timeout 5 bash -c ': >/dev/tcp/{net.hosts[-1].IP()}/9'")
     up = time.monotonic()
 finally:
     net.stop()
-if " 1 received" not in seen:
+if "refused" not in seen:
     sys.exit("the first host does not reach the last one: " + seen)
 print(json.dumps({"begin": begin, "up": up}))
 """
@@ -94,8 +94,9 @@ def version() -> str:
 def measure(size: MininetSize) -> MininetResult:
     """Measure in this process, which should be a new one. Raises KproxyError."""
     with Namespace.create("bench") as here, here.entered():
-        argv = [_PYTHON, "-c", _PROGRAM, str(size.pods), str(size.nodes)]
-        moments = msgspec.json.decode(run(argv, timeout_s=_TIMEOUT_S), type=_Moments)
+        argv = [_PYTHON, "-", str(size.pods), str(size.nodes)]
+        printed = run(argv, _PROGRAM, timeout_s=_TIMEOUT_S)
+        moments = msgspec.json.decode(printed, type=_Moments)
         await_taken_down()
         down = time.monotonic()
     return MininetResult(
