@@ -28,7 +28,7 @@ _CLOCK_S = 0.01  # the kernel records times only a moment after the first socket
 SILENCE_S = 2.0 if on_uml() else 0.5
 
 # In turn for all probers, from a random start: conntrack and IPVS remember the flow of an earlier
-# probe for minutes, and IPVS drops a first packet that has the port of one.
+# probe for minutes, also if another prober has sent it.
 _serials = count(random.randrange(1 << 20))
 
 

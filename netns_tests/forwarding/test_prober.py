@@ -102,6 +102,17 @@ FILTERS: list[tuple[str, str, str, Observation, Outcome]] = [
 ]
 
 
+def test_no_two_probers_take_the_same_port(lab: ProbedLab) -> None:
+    """The second one's probe would be a part of the first one's flow, to conntrack and IPVS."""
+    packet = Packet(client="outside", address=lab.pods["pod-a"].addresses[Family.IPV4], port=8080)
+    ports = []
+    for _ in range(2):
+        with Prober(lab) as prober:
+            ports += [each.source_port for each in prober.follow_many([packet] * 3)]
+    first = ports[0] - 20_000
+    assert ports == [20_000 + (first + number) % 10_000 for number in range(6)]
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_drop_and_reject(kproxy_lab: LabFactory, protocol: str) -> None:
     lab = kproxy_lab(pods={f"pod-{number}": "node-a" for number in range(len(FILTERS))}, mode=None)
