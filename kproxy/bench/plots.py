@@ -11,6 +11,7 @@ import argparse
 import importlib
 import statistics
 import sys
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -40,6 +41,7 @@ _STYLES = {  # line -> its style. The colours are those of Okabe and Ito.
 }
 _OTHER_STYLE = {"color": "#000000", "marker": "x"}
 _REFERENCE_STYLE = {"color": "#000000", "marker": "*", "markersize": 11, "linestyle": ""}
+_LEGEND_CHARACTERS, _LEGEND_INCHES = 40, 3  # the width of a column
 _SETTINGS = {
     "figure.facecolor": "white",  # readable on dark pages, too
     "font.size": 10,
@@ -149,7 +151,8 @@ def _draw_references(
     axes: Any, references: Iterable[ReferenceResult], value: Callable[[ReferenceResult], float]
 ) -> None:
     for each in references:
-        axes.plot([each.services], [value(each)], label=each.name, **_REFERENCE_STYLE)
+        name = textwrap.fill(each.name, _LEGEND_CHARACTERS)
+        axes.plot([each.services], [value(each)], label=name, **_REFERENCE_STYLE)
 
 
 def _save(figure: Any, axes: list[Any], path: Path) -> Path:
@@ -160,7 +163,8 @@ def _save(figure: Any, axes: list[Any], path: Path) -> Path:
         for axis in (each.xaxis, each.yaxis):
             axis.set_major_formatter(ticker.FuncFormatter(_plain))
     handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False)
+    columns = int(figure.get_figwidth() // _LEGEND_INCHES)
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata=_METADATA)
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -9,8 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from kproxy.bench.plots import line_name, lines, read
-from kproxy.bench.results import SyncResult
+from kproxy.bench.results import ReferenceResult, SyncResult
 from tests.bench.test_bench_results import LATENCY, SYNC
+
+ROOT = Path(__file__).parents[2]
 
 
 def sync(
@@ -60,3 +63,15 @@ def test_results_are_read_as_they_were_printed(tmp_path: Path) -> None:
         msgspec.json.encode(LATENCY) + b"\n" + msgspec.json.encode(SYNC) + b"\n"
     )
     assert read([first, second]) == [SYNC, LATENCY, SYNC]
+
+
+def test_figures_of_another_program_stand_beside_the_results() -> None:
+    """They say which version and machine they are of; there is no line through a single point."""
+    found = read(sorted((ROOT / "docs" / "plots").glob("*.jsonl")))
+    references = [each for each in found if isinstance(each, ReferenceResult)]
+    assert references
+    for each in references:
+        assert re.match(r"[a-z-]+ \d+\.\d+\.\d+, .*machine", each.name)
+        assert each.name not in lines(
+            [each for each in found if isinstance(each, SyncResult)], lambda _: 1
+        )
