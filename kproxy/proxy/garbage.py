@@ -11,6 +11,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_OBJECTS_BETWEEN = 50_000  # new ones, between two collections
+
 
 @contextmanager
 def uncollected() -> Iterator[None]:
@@ -25,5 +27,11 @@ def uncollected() -> Iterator[None]:
 
 
 def keep_for_good() -> None:
-    """Exempt all present objects from collection, as they will stay. Only for our own process."""
+    """Exempt all present objects from collection, as they will stay. Only for our own process.
+
+    Collections become rare besides: a dictionary of values that cannot be in a cycle is not among
+    the exempt ones, and every write to it makes the next collection visit all of it again. With
+    100,000 Services that took 33 ms, after each 140 changes.
+    """
     gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN, *gc.get_threshold()[1:])
