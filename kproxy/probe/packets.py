@@ -1,4 +1,4 @@
-"""Probe packets: built and decoded by scapy, recognised by cheap checks of their bytes.
+"""Probe packets: built by scapy, recognised and decoded by cheap looks at their bytes.
 
 Each probe carries a 32-bit tag that no translation changes: a SYN as its sequence number, a
 datagram in its payload. A SYN-ACK and a reset acknowledge the tag plus one, a pod's datagram
@@ -15,10 +15,11 @@ import enum
 import struct
 from collections.abc import Set
 from dataclasses import dataclass
+from socket import inet_ntop
 from typing import NamedTuple
 
-from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6TimeExceeded, IPv6
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
 from scapy.packet import Raw
 
 from kproxy.address import Family, family_of
@@ -30,7 +31,7 @@ HOP_LIMIT = 64
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 _TCP, _UDP, _ICMP, _ICMPV6 = 6, 17, 1, 58
 _IPV6_HEADER_BYTES = 40
-_SYN_ACK, _RST_ACK = 0x12, 0x14
+_SYN, _SYN_ACK, _RST_ACK = 0x02, 0x12, 0x14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,31 +155,47 @@ def _transport(data: bytes) -> tuple[int, int]:
 
 
 def _decode(data: bytes, tags: Set[int]) -> Sighting | None:
-    packet = IPv6(data) if data[0] >> 4 == 6 else IP(data)
-    hop_limit = packet.hlim if IPv6 in packet else packet.ttl
-    addresses = {"source": packet.src, "destination": packet.dst, "hop_limit": hop_limit}
-    how = _icmp_error(packet)
-    if how is not None:
+    protocol, start = _transport(data)
+    if data[0] >> 4 == 4:
+        family, hop_limit, addresses = Family.IPV4, data[8], data[12:20]
+    else:
+        family, hop_limit, addresses = Family.IPV6, data[7], data[8:40]
+    half = len(addresses) // 2
+    source = inet_ntop(family.socket_family, addresses[:half])
+    destination = inet_ntop(family.socket_family, addresses[half:])
+
+    def seen(tag: int, role: Role, how: How | None = None, ports: bytes = bytes(4)) -> Sighting:
+        return Sighting(
+            tag=tag,
+            role=role,
+            source=source,
+            destination=destination,
+            source_port=int.from_bytes(ports[:2], "big"),
+            destination_port=int.from_bytes(ports[2:4], "big"),
+            hop_limit=hop_limit,
+            how=how,
+        )
+
+    if protocol in (_ICMP, _ICMPV6):
+        how = _icmp_error(protocol, data[start], data[start + 1])
         (tag,) = _candidates(data) & tags
-        return Sighting(tag=tag, role=Role.REFUSAL, how=how, **addresses)
-    if UDP in packet:
-        found = datagrams.tagged(data[_transport(data)[1] + 8 :])
+        return seen(tag, Role.REFUSAL, how) if how else None
+    ports = data[start : start + 4]
+    if protocol == _UDP:
+        found = datagrams.tagged(data[start + 8 :])
         if found is None:
             return None
-        role = Role.ANSWER if found.reply else Role.REQUEST
-        ports = {"source_port": packet[UDP].sport, "destination_port": packet[UDP].dport}
-        return Sighting(tag=found.tag, role=role, **addresses, **ports)
-    if TCP not in packet:
+        return seen(found.tag, Role.ANSWER if found.reply else Role.REQUEST, None, ports)
+    if len(data) < start + 14:
         return None
-    segment = packet[TCP]
-    ports = {"source_port": segment.sport, "destination_port": segment.dport}
-    acknowledged = (segment.ack - 1) & 0xFFFFFFFF
-    if segment.flags == "S" and segment.seq in tags:
-        return Sighting(tag=segment.seq, role=Role.REQUEST, **addresses, **ports)
-    if segment.flags.S and segment.flags.A and acknowledged in tags:
-        return Sighting(tag=acknowledged, role=Role.ANSWER, **addresses, **ports)
-    if segment.flags.R and segment.flags.A and acknowledged in tags:
-        return Sighting(tag=acknowledged, role=Role.REFUSAL, how=How.RST, **addresses, **ports)
+    sequence, acknowledged, _, flags = struct.unpack_from("!IIBB", data, start + 4)
+    acknowledges = (acknowledged - 1) & 0xFFFFFFFF
+    if flags == _SYN and sequence in tags:
+        return seen(sequence, Role.REQUEST, None, ports)
+    if flags & _SYN_ACK == _SYN_ACK and acknowledges in tags:
+        return seen(acknowledges, Role.ANSWER, None, ports)
+    if flags & _RST_ACK == _RST_ACK and acknowledges in tags:
+        return seen(acknowledges, Role.REFUSAL, How.RST, ports)
     return None  # the client's own reset: its kernel does not know the probe's connection
 
 
@@ -196,18 +213,12 @@ _UNREACHABLE_V6 = {
 }
 
 
-def _icmp_error(packet: IP | IPv6) -> How | None:
-    """Return the kind of an ICMP error, None for every other packet."""
-    if ICMPv6DestUnreach in packet:
-        return _UNREACHABLE_V6.get(packet[ICMPv6DestUnreach].code, How.OTHER)
-    if ICMPv6TimeExceeded in packet:
+def _icmp_error(protocol: int, kind: int, code: int) -> How | None:
+    """Return the kind of an ICMP error, None for an ICMPv6 message that is not known as one."""
+    unreachable, exceeded = (3, 11) if protocol == _ICMP else (1, 3)
+    if kind == unreachable:
+        by_code = _UNREACHABLE if protocol == _ICMP else _UNREACHABLE_V6
+        return by_code.get(code, How.OTHER)
+    if kind == exceeded:
         return How.TIME_EXCEEDED
-    if packet.payload.name != "ICMP":
-        return None
-    match packet[ICMP].type:
-        case 3:
-            return _UNREACHABLE.get(packet[ICMP].code, How.OTHER)
-        case 11:
-            return How.TIME_EXCEEDED
-        case _:
-            return How.OTHER
+    return How.OTHER if protocol == _ICMP else None
