@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import closing
+
 import pytest
 
 from kproxy.address import Family
@@ -9,10 +12,12 @@ from kproxy.forwarding.network import Packet
 from kproxy.kernel.process import run
 from kproxy.outcome import Connection, How, Observation, Outcome
 from kproxy.probe import Prober, connect_many, probe_many
+from kproxy.probe.taps import Tap
 from kproxy.testing import LabFactory, ProbedLab
 from netns_tests.forwarding.survey import BOTH, PROTOCOLS
 
 PODS = {"pod-a": "node-a", "pod-b": "node-b"}
+SYN, RST, ACK = 0x02, 0x04, 0x10
 NOWHERE = {Family.IPV4: "10.9.9.9", Family.IPV6: "fd00:9::9"}
 
 
@@ -137,3 +142,24 @@ def test_a_prober_follows_a_lab_that_is_built_again(kproxy_lab: LabFactory) -> N
         lab.__exit__(None, None, None)
         lab.__enter__()
         assert prober.ask(packet) == expected
+
+
+@pytest.mark.parametrize("family", BOTH)
+def test_taps_capture_the_ends_of_a_tcp_connection_only(lab: ProbedLab, family: Family) -> None:
+    """A connection of which the data is left out, and one that is refused."""
+    pod = lab.pods["pod-a"]
+    with closing(Tap("pod-a", pod.namespace)) as tap:
+        for port, outcome in ((8080, Outcome.SUCCESS), (81, Outcome.REFUSED)):
+            assert connect_many(
+                lab, [Packet(client="outside", address=pod.addresses[family], port=port)]
+            ) == [Connection(outcome=outcome, **answered(lab, family, outcome))]
+        tcp = {Family.IPV4: (9, 20), Family.IPV6: (6, 40)}[family]
+        flags = [
+            each.data[tcp[1] + 13] for each in tap.read() if each.data[tcp[0]] == socket.IPPROTO_TCP
+        ]
+    assert flags == [SYN, SYN | ACK, SYN, RST | ACK]
+
+
+def answered(lab: ProbedLab, family: Family, outcome: Outcome) -> dict[str, str]:
+    source = lab.clients["outside"].addresses[family]
+    return {"pod": "pod-a", "source": source} if outcome is Outcome.SUCCESS else {}
