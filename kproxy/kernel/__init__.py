@@ -17,6 +17,7 @@ Network and netfilter
   netlink        the socket under most of what follows: many requests in one send
   links          virtual links, routes, neighbours and policy rules, through pyroute2
   addresses      addresses of interfaces, and the dummy interface of ipvs mode
+  in_flight      packets that wait for a processor, a link or a neighbour
   conntrack      tracked connections: list, follow, delete
   xtables        iptables, nft and legacy variant, by its commands
   iptables_nft   what the nft variant's program writes, written without it
