@@ -420,3 +420,29 @@ def test_a_rule_that_is_gone_has_no_text(net: Net, variant: Variant) -> None:
         trace.read()
         write(net, variant, "filter", ["-D FORWARD -j GATE", "-F GATE", "-X GATE"])
         assert trace.describe(last) == ""
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_steps_of_another_family_or_discarded(net: Net, variant: Variant) -> None:
+    write(net, variant, "filter", ["-A FORWARD -j DROP"])
+    with net.node.entered():
+        trace = Trace.start(variant, families=[Family.IPV4])
+    with trace:
+        first = net.send(Family.IPV4, "UDP", POD[Family.IPV4])
+        time.sleep(0.1)  # a step that came later would be read, and fail the test
+        trace.discard()
+        others = {first, net.send(Family.IPV6, "UDP", POD[Family.IPV6])}
+        time.sleep(0.1)
+        assert not [step for step in trace.read() if sighting(step.packet, others)]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_trace_that_leaves_its_rules_makes_room_for_another(net: Net, variant: Variant) -> None:
+    write(net, variant, "filter", ["-A FORWARD -p udp -j DROP"])
+    with net.node.entered():
+        Trace.start(variant).leave()
+        trace = Trace.start(variant)
+    with trace:
+        tag = net.send(Family.IPV4, "UDP", POD[Family.IPV4])
+        (*_, drop) = requests(trace, {tag}, lambda step: step.verdict == "drop")[tag]
+        assert trace.describe(drop) == "-A FORWARD -p udp -j DROP"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 
 from msgspec.structs import replace
@@ -42,7 +42,7 @@ _RULE = "-m comment --comment kproxy-trace -j TRACE"
 class LegacyTrace:
     """A trace of legacy iptables. Its methods must be called in the namespace it was made in."""
 
-    def __init__(self, buffer_bytes: int) -> None:
+    def __init__(self, families: Collection[Family], buffer_bytes: int) -> None:
         self._order = 0
         self._saved: dict[str, dict[str, SavedTable]] = {}
         self._places: dict[tuple[str, bytes], TraceStep | None] = {}
@@ -54,7 +54,7 @@ class LegacyTrace:
                 for setting in _SETTINGS:
                     undo.callback(sysctl.write, setting, sysctl.read(setting))
                     sysctl.write(setting, _LOGGER)
-                for family in Family:
+                for family in families:
                     Xtables(family, "legacy").restore(_lines(f"-I {hook} 1" for hook in _HOOKS))
                     undo.callback(_remove, family)
             except KernelRefused as error:
@@ -70,6 +70,9 @@ class LegacyTrace:
         steps = (self._step(message) for message in self._listener.heard(_PACKET))
         return [step for step in steps if step]
 
+    def discard(self) -> None:
+        self._listener.discard()
+
     def describe(self, step: TraceStep) -> str:
         chain = self._tables(step.family).get(step.table, {}).get(step.chain)
         if chain is None:
@@ -81,6 +84,10 @@ class LegacyTrace:
 
     def close(self) -> None:
         self._undo.close()
+
+    def leave(self) -> None:
+        self._undo.pop_all()
+        self._listener.close()
 
     def _step(self, message: memoryview) -> TraceStep | None:
         """Return None for a message that is not part of a trace, and for our own rules."""

@@ -54,13 +54,22 @@ class Listener(Netlink):
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise
-        with suppress(BlockingIOError):
-            while True:
-                self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+        self.discard()
         raise KernelRefused(
             f"steps of traced packets were lost: they did not fit into {self._buffer_bytes} bytes",
             remedy="read more often, or send fewer packets at once",
         )
+
+    def discard(self) -> None:
+        """Discard all messages that have been received, or have not fitted into the buffer."""
+        while True:
+            try:
+                self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
 
     def link_name(self, index: memoryview | None) -> str:
         """Return the name of the link with this index, "" for none or one that was removed."""

@@ -6,6 +6,7 @@ Source: linux/netfilter/nf_tables.h (NFTA_TRACE_*), net/netfilter/nf_tables_trac
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from kproxy.address import Family
@@ -51,14 +52,15 @@ _NOTHING = _Seen(b"", "", "")
 class NfTablesTrace:
     """A trace of nf_tables. Its methods must be called in the namespace it was made in."""
 
-    def __init__(self, buffer_bytes: int) -> None:
+    def __init__(self, families: Collection[Family], buffer_bytes: int) -> None:
+        self._tables = [Table(family, TABLE) for family in families]
         self._listener = Listener(buffer_bytes)
         self._seen: dict[int, _Seen] = {}
         self._order = 0
         self._texts: dict[tuple[str, str], dict[str, dict[int, str]]] = {}
         try:
             self._listener.join(_GROUP)
-            _mark_all_packets()
+            _mark_all_packets(self._tables)
         except BaseException:
             self._listener.close()
             raise
@@ -67,6 +69,10 @@ class NfTablesTrace:
         self._texts.clear()
         steps = (self._step(message) for message in self._listener.heard(_MESSAGE))
         return [step for step in steps if step.table != TABLE]
+
+    def discard(self) -> None:
+        self._listener.discard()
+        self._seen.clear()
 
     def describe(self, step: TraceStep) -> str:
         if step.kind == "policy":
@@ -82,9 +88,14 @@ class NfTablesTrace:
         try:
             with Session() as session:
                 # Created first: deleting a table that has been deleted already would fail.
-                session.commit([r for table in _tables() for r in (table.create(), table.delete())])
+                session.commit(
+                    [r for table in self._tables for r in (table.create(), table.delete())]
+                )
         finally:
             self._listener.close()
+
+    def leave(self) -> None:
+        self._listener.close()
 
     def _step(self, message: memoryview) -> TraceStep:
         found = dict(attributes(message[_HEADER_BYTES:]))
@@ -121,17 +132,13 @@ class NfTablesTrace:
         )
 
 
-def _tables() -> list[Table]:
-    return [Table(family, TABLE) for family in Family]
-
-
-def _mark_all_packets() -> None:
+def _mark_all_packets(tables: Iterable[Table]) -> None:
     number = _NFTRACE.to_bytes(4, "big")
     set_nftrace = attribute(2, number) + attribute(3, (1).to_bytes(4, "big"))
     meta = attribute(LIST_ELEM, attribute(1, b"meta\0") + attribute(2 | NESTED, set_nftrace))
     rule = Rule((immediate(b"\1", 1), meta))
     requests: list[Request] = []
-    for table in _tables():
+    for table in tables:
         # This deletes a table that an earlier trace has left.
         requests += [table.create(), table.delete(), table.create()]
         for name, number_of_hook in _HOOKS.items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Self
 
+from kproxy.address import Family
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.trace.legacy import LegacyTrace
 from kproxy.kernel.trace.nf_tables import NfTablesTrace
@@ -26,17 +28,25 @@ class Trace:
         self._open = True
 
     @classmethod
-    def start(cls, variant: Variant, *, buffer_bytes: int = BUFFER_BYTES) -> Self:
+    def start(
+        cls,
+        variant: Variant,
+        *,
+        families: Collection[Family] = tuple(Family),
+        buffer_bytes: int = BUFFER_BYTES,
+    ) -> Self:
         """Trace the packets in the namespace of the calling thread from now on.
 
         `variant`: `nft` to trace the tables of nf_tables (iptables' nft variant and nftables),
-        `legacy` for those of legacy iptables. One trace at a time for each.
+        `legacy` for those of legacy iptables. One trace at a time for each. `families`: of the
+        packets.
         `buffer_bytes`: room for steps that were not read yet, up to 1500 bytes each.
         Raises Unsupported if this kernel or the privilege does not allow it.
         """
         namespace = Namespace.current()
         try:
-            way = (NfTablesTrace if variant == "nft" else LegacyTrace)(buffer_bytes)
+            kind = NfTablesTrace if variant == "nft" else LegacyTrace
+            way = kind(families, buffer_bytes)
         except BaseException:
             namespace.close()
             raise
@@ -49,6 +59,13 @@ class Trace:
         """
         with self._namespace.entered():
             return self._way.read()
+
+    def discard(self) -> None:
+        """Discard the steps since the last call of `read`, which takes less time than to read them.
+
+        Of a packet that is on its way, the next `read` may not return all steps.
+        """
+        self._way.discard()
 
     def describe(self, step: TraceStep) -> str:
         """Return the rule as its tool prints it: iptables-save, or nft for rules not of iptables.
@@ -65,6 +82,15 @@ class Trace:
             self._open = False
             with self._namespace.entered():
                 self._way.close()
+            self._namespace.close()
+
+    def leave(self) -> None:
+        """Do the same as `close`, for a namespace that is about to go: what `start` has made stays
+        in it.
+        """
+        if self._open:
+            self._open = False
+            self._way.leave()
             self._namespace.close()
 
     def __enter__(self) -> Self:
