@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import errno
+import os
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -11,6 +12,7 @@ from pathlib import Path
 from kproxy.address import host_port
 from kproxy.errors import KernelRefused
 from kproxy.kernel import sysctl
+from kproxy.kernel.addresses import all_addresses, link_towards
 from kproxy.kernel.process import run
 from kproxy.probe.taps import HasNamespace
 
@@ -31,23 +33,30 @@ class Facts:
         self._hosts = hosts
         self._silent_listeners = silent_listeners
         self.addresses = cache(self._addresses)
-        self.link_towards = cache(self._link_towards)
+        self._route_towards = cache(self._ask_for_route)
         self.is_strict = cache(self._is_strict)
         self.has_virtual_servers = cache(self._has_virtual_servers)
         self.listener_drops = cache(self._listener_drops)
 
     def _addresses(self, host: str) -> frozenset[str]:
         """Return all addresses of the host's links."""
-        links = json.loads(self._ask(host, "ip", "-json", "address", "show"))
-        return frozenset(info["local"] for link in links for info in link["addr_info"])
+        with self._hosts[host].namespace.entered():
+            return frozenset(all_addresses())
 
-    def _link_towards(self, host: str, address: str) -> str:
+    def link_towards(self, host: str, address: str) -> str:
         """Return the link by which the host sends packets to an address; "" without a route."""
-        try:
-            found = json.loads(self._ask(host, "ip", "-json", "route", "get", address))
-        except KernelRefused:  # unreachable, or a black hole
-            return ""
-        return str(found[0].get("dev", ""))
+        return self._route_towards(host, address)[0]
+
+    def is_black_hole(self, host: str, address: str) -> bool:
+        """Tell whether the host has a route that discards packets to an address silently."""
+        return self._route_towards(host, address)[1]
+
+    def _ask_for_route(self, host: str, address: str) -> tuple[str, bool]:
+        with self._hosts[host].namespace.entered():
+            try:
+                return link_towards(address), False
+            except KernelRefused as error:  # EINVAL: a black hole; others: no route
+                return "", os.strerror(errno.EINVAL) in str(error)
 
     def _is_strict(self, host: str, link: str) -> bool:
         """Tell whether the link filters strictly by reverse path (ip-sysctl.rst: rp_filter)."""

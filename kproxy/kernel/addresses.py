@@ -8,6 +8,7 @@ import errno
 import ipaddress
 import logging
 import socket
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -36,6 +37,7 @@ from kproxy.kernel.rtnetlink import (
     NEWLINK,
     ROUTE,
     RTA_DST,
+    RTA_OIF,
     index_of,
 )
 
@@ -90,6 +92,26 @@ def count_of(link: str, family: Family) -> int:
         body = ADDRESS.pack(family.socket_family, 0, 0, 0, index)
         what = ("count addresses of", link)
         return len(netlink.dump(Request(_GETADDR, body, what, fine=_REMOVED)))
+
+
+def all_addresses() -> set[str]:
+    """Return the addresses of all interfaces, also loopback and IPv6 link-local ones."""
+    links = socket.if_nameindex()
+    return {address for family in Family for address in _addresses(family, links)}
+
+
+def link_towards(address: str) -> str:
+    """Return the link by which this host sends packets to an address: `lo` for one of its own.
+
+    Raises KernelRefused, with the reason, if no route leads there.
+    """
+    packed = ipaddress.ip_address(address).packed
+    body = ROUTE.pack(socket_family(address), 8 * len(packed), 0, 0, 0, 0, 0, 0, 0)
+    body += attribute(RTA_DST, packed)
+    with Netlink(NETLINK_ROUTE) as netlink:
+        answer = netlink.ask(Request(_GETROUTE, body, ("look up", address)))
+    fields = dict(attributes(answer[ROUTE.size :]))
+    return socket.if_indextoname(int.from_bytes(fields[RTA_OIF], sys.byteorder))
 
 
 def add_addresses(link: str, addresses: Iterable[str]) -> None:

@@ -30,7 +30,7 @@ IFLA_LINKINFO, _IFLA_GROUP, _IFLA_NET_NS_FD = 18, 27, 28
 INFO_KIND, _INFO_DATA, _VETH_INFO_PEER, _BRPORT_MODE = 1, 2, 1, 4
 _IFF_UP = 0x1
 IFA_ADDRESS, IFA_LOCAL, _IFA_FLAGS, _IFA_F_NODAD = 1, 2, 8, 0x02
-RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 7, 15
+RTA_DST, RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 7, 15
 _MAIN, _STATIC, _UNICAST, _BLACKHOLE, _SCOPE_LINK, _ON_LINK = 254, 4, 1, 6, 253, 4
 _NDA_DST, _NDA_LLADDR, _PERMANENT, _SELF = 1, 2, 0x80, 0x02
 
@@ -228,7 +228,7 @@ def _route(index: int, route: Route) -> bytes:
     )
     if network.prefixlen:
         body += attribute(RTA_DST, network.network_address.packed)
-    body += attribute(_RTA_OIF, _U32.pack(index))
+    body += attribute(RTA_OIF, _U32.pack(index))
     body += attribute(_RTA_TABLE, _U32.pack(route.table or _MAIN))
     if route.via:
         body += attribute(_RTA_GATEWAY, ip_address(route.via).packed)
