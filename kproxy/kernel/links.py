@@ -192,8 +192,9 @@ class Links:
             **({"fwmark": mark} if mark else {}),
         )
 
-    def all_ready(self) -> bool:
+    def all_ready(self, families: Collection[Family] = tuple(Family)) -> bool:
         """Tell whether all links carry packets: before that, some are lost, or take another route.
+        `families`: of the packets.
 
         A veth end gets its carrier from a kernel worker, a moment after its peer is set up; a
         bridge has that of its ports, or none. Another worker adds the route by which a host
@@ -202,11 +203,15 @@ class Links:
         self.flush()
         links = rtnetlink.links_of(self._netlink)
         ports = {link.master for link in links}
-        return all(
+        if not all(
             link.flags & _IFF_RUNNING
             for link in links
             if link.index in ports or link.kind != "bridge"
-        ) and not _unreachable_addresses({link.name for link in links})
+        ):
+            return False
+        if Family.IPV6 not in families:
+            return True
+        return not _unreachable_addresses({link.name for link in links})
 
     def are_ready(self, names: Collection[str]) -> bool:
         """Tell the same as `all_ready` for some links. False if one does not exist."""

@@ -87,7 +87,7 @@ def build(spec: LabSpec, layout: Layout, namespaces: Mapping[str, Namespace], va
     for client in spec.clients:
         with namespaces[client.name].entered(), Links() as links:
             attach(links, layout.addresses[client.name], layout.client_gateway)
-    await_all_ready(namespaces)
+    await_all_ready(namespaces, spec.families)
 
 
 def _warn_of_neighbours(families: Iterable[Family], hosts: int) -> None:

@@ -106,14 +106,15 @@ def single_cidr(family: Family, address: str) -> str:
     return f"{address}/{_SINGLE[family]}"
 
 
-def await_all_ready(namespaces: Mapping[str, Namespace]) -> None:
-    """Wait until all links carry packets, for which kernel workers have something left to do.
+def await_all_ready(namespaces: Mapping[str, Namespace], families: Collection[Family]) -> None:
+    """Wait until all links carry packets of these families, for which kernel workers have something
+    left to do.
 
     Raises KernelRefused after a timeout.
     """
     for name, namespace in namespaces.items():
         with namespace.entered(), Links() as links:
-            _await(links.all_ready, f"the links of {name} do not carry packets")
+            _await(partial(links.all_ready, families), f"the links of {name} do not carry packets")
 
 
 def await_ready(links: Links, names: Collection[str]) -> None:
