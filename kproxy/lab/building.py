@@ -66,11 +66,15 @@ class Builder:
         self._config = config
         self._options = _options_of(self._mode, options)
         # The lab writes its own rules with the iptables variant of the proxies, if they have one.
-        self._variant: str = getattr(self._options, "iptables_variant", "auto")
+        self.variant: str = getattr(self._options, "iptables_variant", "auto")
         self._publisher = Publisher(spec.name) if publish else None
         self._check_interval_s, self._drain_s = check_interval_s, drain_s
         self._model = MODELS[spec.network]
         self.layout = Layout.of(self._built)
+
+    def options(self, given: BackendOptions) -> BackendOptions:
+        """Return options for the lab's mode. Raises BadInput if they belong to another one."""
+        return _options_of(self._mode, given)
 
     def nothing(self) -> Parts:
         """Return the parts of a lab that is not up."""
@@ -100,7 +104,7 @@ class Builder:
         followers = Followers(proxies, [ingress, edge])
         objects: ObjectVerbs
         if self._spec.control_plane:
-            runtime = PodRuntime(self._built, self.layout, namespaces, self._variant, pod_server)
+            runtime = PodRuntime(self._built, self.layout, namespaces, self.variant, pod_server)
             undo.callback(runtime.close)
             # Half of what a lab imports; only a control plane needs it.
             from kproxy.lab.cluster.setup import set_up_control_plane
@@ -133,7 +137,7 @@ class Builder:
         if self._publisher:
             undo.callback(self._publisher.close)
             self._publisher.add(namespaces)
-        apart(lambda: topology.build(self._built, self.layout, namespaces, self._variant))
+        apart(lambda: topology.build(self._built, self.layout, namespaces, self.variant))
         return namespaces
 
     def _start_proxies(self, undo: ExitStack, inventory: Inventory) -> Proxies | NoProxies:
@@ -156,7 +160,7 @@ class Builder:
             inventory.nodes.values(),
             inventory.balancers.values(),
             inventory.between[names.GATEWAY],
-            self._variant,
+            self.variant,
             self._check_interval_s,
             self._drain_s,
         )

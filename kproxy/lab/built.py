@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kproxy.edge import ListenerState
     from kproxy.forwarding.network import Network
     from kproxy.forwarding.plan import Plan
+    from kproxy.kernel.xtables import Variant
     from kproxy.lab.left_out import LeftOut
     from kproxy.proxy import NodeProxy
     from kproxy.store import ObjectKey
@@ -139,6 +140,17 @@ class BuiltLab:
         """Public addresses of nodes, load balancers and `dnat`, by name; empty without an edge."""
         return self._builder.layout.public
 
+    def iptables_variant(self, family: Family) -> Variant:
+        """Return the variant of iptables that the rules on the lab's hosts are written with."""
+        from kproxy.kernel.xtables import choose_variant
+
+        match self._builder.variant:
+            case "nft" | "legacy" as variant:
+                return variant
+            case _:
+                node = next(iter(self.nodes.values()))
+                return node.namespace.run(lambda: choose_variant(family))
+
     def plans(self, family: Family) -> dict[str, Plan]:
         """Return each node's last plan by node name; empty without proxies."""
         return self._parts.proxies.plans(family)
@@ -169,6 +181,15 @@ class BuiltLab:
         `NodeProxy.sync` raises.
         """
         return self._parts.proxies.start(node)
+
+    def restart_proxies(self, options: BackendOptions) -> None:
+        """Replace every proxy by a new one with other options, as after an upgrade or a change of
+        its configuration. Hosts and objects stay.
+
+        Raises BadInput if the options belong to another mode or there are no proxies, and what
+        `NodeProxy.sync` raises.
+        """
+        self._parts.proxies.restart(self._builder.options(options))
 
     def balancer_state(self) -> tuple[ListenerState, ...]:
         """Return the listeners of load balancers and the DNAT gateway, as last health-checked."""

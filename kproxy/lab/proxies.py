@@ -6,7 +6,7 @@ One thread answers at the health check node ports of all nodes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Any, NoReturn
 
@@ -145,11 +145,21 @@ class Proxies:
         `NodeProxy.sync` raises.
         """
         found = self._node(node)
-        if found.running:
-            return []
-        fresh = self._new(found.lab_node, found.config, found.store)
-        self._nodes[node] = fresh
-        return self._pool.submit(self._sync_node, fresh, Update()).result()
+        return [] if found.running else self._start(found).result()
+
+    def restart(self, options: BackendOptions) -> SyncReports:
+        """Replace all proxies by new ones with other options of the mode, and sync those.
+
+        Health checks are answered all the time, so that load balancers take no node out.
+        Returns reports by node name. Raises what `NodeProxy.sync` raises, BackendFault.
+        """
+        self._options = options
+        for each in self._nodes.values():
+            _close_backends(each.backends)
+        tasks = {
+            name: self._start(each, each.service_health) for name, each in [*self._nodes.items()]
+        }
+        return {name: task.result() for name, task in tasks.items()}
 
     def close(self) -> None:
         """Stop the threads. The rules stay, until the namespaces are removed."""
@@ -158,12 +168,26 @@ class Proxies:
             _close_backends(node.backends)
         self._server.close()
 
+    def _start(
+        self, former: _Node, service_health: ServiceHealth | None = None
+    ) -> Future[list[SyncReport]]:
+        """Replace a node's proxy by a new one, and begin its sync; `service_health` is kept."""
+        fresh = self._new(former.lab_node, former.config, former.store, service_health)
+        self._nodes[former.lab_node.name] = fresh
+        return self._pool.submit(self._sync_node, fresh, Update())
+
     def _node(self, name: str) -> _Node:
         if name not in self._nodes:
             raise BadInput([f"{name!r} is not a node; there are: {', '.join(self._nodes)}"])
         return self._nodes[name]
 
-    def _new(self, node: LabNode, config: ProxyConfig, store: Store) -> _Node:
+    def _new(
+        self,
+        node: LabNode,
+        config: ProxyConfig,
+        store: Store,
+        service_health: ServiceHealth | None = None,
+    ) -> _Node:
         """Return a node with a proxy that has not synced yet."""
         mode = self._mode
         options = complete_options(mode, config, self._options)
@@ -172,7 +196,10 @@ class Proxies:
                 set_conntrack(config.conntrack)
             backends = self._make_backends(options)
         proxy = NodeProxy(store, config, backends, mode=mode.config, options=options)
-        service_health = ServiceHealth(self._server, lambda: proxy.health.healthy)
+        if service_health is None:
+            service_health = ServiceHealth(
+                self._server, lambda: self._nodes[node.name].proxy.health.healthy
+            )
         proxy.on_synced = service_health.update
         if not mode.forwards_itself:
             proxy.on_udp_changed = cut_stale_flows
@@ -223,6 +250,9 @@ class NoProxies:
 
     def repair(self) -> Mapping[str, tuple[Family, ...]]:
         return {}
+
+    def restart(self, _options: BackendOptions) -> SyncReports:
+        raise BadInput([NO_PROXIES])
 
     def plans(self, _family: Family) -> dict[str, Plan]:
         return {}

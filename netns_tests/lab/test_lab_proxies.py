@@ -10,6 +10,7 @@ import pytest
 
 from kproxy.address import Family
 from kproxy.api.types import Service, ServicePort
+from kproxy.backend import BackendOptions, load
 from kproxy.config import ProxyConfig
 from kproxy.config.types import Conntrack, Seconds
 from kproxy.errors import BadInput, NamespaceBusy
@@ -18,6 +19,7 @@ from kproxy.kernel.ownership import claim_namespace
 from kproxy.kernel.process import run
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, service
 from kproxy.lab.objects import pod_object
+from kproxy.testing import LabFactory
 from netns_tests.modes import MODES, Mode
 
 PORTS = (PortSpec(port=8080, name="http"),)
@@ -222,3 +224,25 @@ def test_own_objects(lab: Lab) -> None:
     own = lab.own_objects()
     assert [obj.metadata.name for obj in own] == ["node-a", "node-b", "web-1", "shell"]
     assert own[2] == pod_object(lab.pods["web-1"])
+
+
+def test_proxies_restarted_with_other_options(kproxy_lab: LabFactory) -> None:
+    """Connections go on in the same lab, by the rules that the new options ask for."""
+    lab = kproxy_lab(SPEC, mode="nftables", manifests=[web()])
+    lab.apply(lab.slices(web()))
+    before = ask(lab, "shell", CLUSTER_IPS[0])
+    flat = load("nftables").options_with(nftables_layout="flat")
+    with lab.nodes["node-a"].namespace.entered():
+        assert "map endpoints-tcp" not in run(["nft", "list", "table", "ip", "kube-proxy"])
+    lab.restart_proxies(flat)
+    with lab.nodes["node-a"].namespace.entered():
+        assert "map endpoints-tcp" in run(["nft", "list", "table", "ip", "kube-proxy"])
+    assert ask(lab, "shell", CLUSTER_IPS[0]) == before
+    with pytest.raises(BadInput, match="options of nftables mode"):
+        lab.restart_proxies(load("iptables").options_with())
+
+
+def test_no_proxies_to_restart(kproxy_lab: LabFactory) -> None:
+    lab = kproxy_lab(SPEC, mode=None)
+    with pytest.raises(BadInput, match="no proxies"):
+        lab.restart_proxies(BackendOptions())
