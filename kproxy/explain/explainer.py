@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Self
@@ -12,14 +11,15 @@ from kproxy.address import Family
 from kproxy.backend import load
 from kproxy.explain.facts import Facts
 from kproxy.explain.reason import Mechanism, Reason, explain
-from kproxy.explain.traces import Traces
+from kproxy.explain.traces import Traces, deciding
 from kproxy.forwarding.network import Packet
-from kproxy.kernel.xtables import choose_variant
 from kproxy.lab import Lab
 from kproxy.outcome import Connection, Outcome
-from kproxy.probe import Prober, connect_many
-from kproxy.probe.connection import TIMEOUT_S
-from kproxy.probe.http import Fetched, HttpRequest, fetch_many
+from kproxy.probe import Prober
+from kproxy.probe.connection import Exchange, greeting
+from kproxy.probe.following import Followed
+from kproxy.probe.http import Fetched, HttpRequest, request_exchange
+from kproxy.probe.journey import Journey
 
 _ERRORS = 400  # statuses from here on
 
@@ -48,14 +48,16 @@ class Explanation:
 class Explainer:
     """Makes requests in one lab, batch by batch. A context manager; not thread-safe.
 
-    Taps and traces stay open between batches: opening them takes longer than the requests.
+    Taps and traces stay open between batches: opening them takes longer than the requests. The lab
+    must end with it, because rules that trace are left in its hosts.
     """
 
     def __init__(self, lab: Lab, family: Family) -> None:
         """Take the lab and the family of every request."""
         self._lab, self._family = lab, family
         self._open = ExitStack()
-        self._watching: tuple[Prober, Traces] | None = None
+        self._taps: Prober | None = None
+        self._traces: Traces | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -68,68 +70,90 @@ class Explainer:
 
         Raises Unsupported if this kernel cannot trace.
         """
-        connections = _connect(self._lab, requests)
-        prober, traces = self._watch()
-        journeys = prober.follow_many([request.packet for request in requests])
-        steps = traces.read({journey.tag for journey in journeys})
-        mode = self._lab.mode
-        silent = mode is not None and load(mode).forwards_itself
-        facts = Facts(self._lab.hosts, silent_listeners=silent)
+        prober = self._prober()
+        exchanges = [_exchange(request) for request in requests]
+        with Followed(self._lab, prober, exchanges) as connections:
+            explained = self._probe(requests)
+            unclear = [
+                place
+                for place, (journey, reason) in enumerate(explained)
+                if reason.mechanism is Mechanism.UNKNOWN
+            ]
+            if unclear:  # perhaps a packet of theirs is late
+                again = self._probe([requests[place] for place in unclear], patient=True)
+                for place, each in zip(unclear, again, strict=True):
+                    explained[place] = each
+            journeys, reasons = zip(*explained, strict=True) if explained else ((), ())
+            connections.conclude(journeys, lambda place: reasons[place].lasts)
+            results = list(map(_as_connection, connections.results()))
         found = []
-        for request, journey, connection in zip(requests, journeys, connections, strict=True):
-            observed, its_steps = journey.observed, steps.get(journey.tag, [])
-            answered = observed.answered
-            reason = explain(request.packet, journey, its_steps, facts, traces.describe)
+        for request, journey, reason, connection in zip(
+            requests, journeys, reasons, results, strict=True
+        ):
+            answered = journey.observed.answered
             if request.host and answered and not connection.success:
                 answered, reason = False, _not_served(reason)
             found.append(
                 Explanation(
                     connection=connection,
-                    hops=observed.hops,
+                    hops=journey.observed.hops,
                     reason=reason,
                     steady=answered == connection.success,
                 )
             )
         return found
 
-    def _watch(self) -> tuple[Prober, Traces]:
-        """Open taps and traces at first use: after the connections, whose trace is not needed."""
-        if self._watching is None:
+    def _probe(
+        self, requests: Sequence[Request], *, patient: bool = False
+    ) -> list[tuple[Journey, Reason]]:
+        """Send a traced probe for each request, and explain it."""
+        prober, traces = self._prober(), self._tracing()
+        traces.discard()  # what the connections have left there
+        journeys = prober.follow_many([request.packet for request in requests], patient=patient)
+        steps = traces.read({journey.tag for journey in journeys})
+        mode = self._lab.mode
+        silent = mode is not None and load(mode).forwards_itself
+        facts = Facts(self._lab.hosts, silent_listeners=silent)
+        return [
+            (
+                journey,
+                explain(
+                    request.packet, journey, steps.get(journey.tag, []), facts, traces.describe
+                ),
+            )
+            for request, journey in zip(requests, journeys, strict=True)
+        ]
+
+    def _prober(self) -> Prober:
+        if self._taps is None:
+            self._taps = self._open.enter_context(Prober(self._lab))
+        return self._taps
+
+    def _tracing(self) -> Traces:
+        """Start tracing at first use: after the connections, whose trace is not needed."""
+        if self._traces is None:
             lab = self._lab
-            with next(iter(lab.nodes.values())).namespace.entered():
-                variant = choose_variant(self._family)
-            # Only hosts with rules decide anything; pods and clients only send and receive.
-            deciding = {
-                name: host
-                for name, host in lab.hosts.items()
-                if name not in lab.clients and name not in lab.pods
-            }
-            prober = self._open.enter_context(Prober(lab))
-            self._watching = prober, self._open.enter_context(Traces(deciding, variant))
-        return self._watching
+            variant = lab.iptables_variant(self._family)
+            self._traces = Traces(deciding(lab), variant, families=[self._family])
+            self._open.callback(self._traces.leave)
+        return self._traces
 
 
-def _connect(lab: Lab, requests: Sequence[Request]) -> list[Connection]:
-    plain = [request.packet for request in requests if not request.host]
-    in_http = [
+def _exchange(request: Request) -> Exchange[Fetched | Connection]:
+    if not request.host:
+        return greeting(request.packet)
+    return request_exchange(
         HttpRequest(
             client=request.packet.client,
             address=request.packet.address,
             port=request.packet.port,
             host=request.host,
         )
-        for request in requests
-        if request.host
-    ]
-    with ThreadPoolExecutor(2) as pool:  # both wait for dropped packets at the same time
-        fetched = pool.submit(fetch_many, lab, in_http, timeout_s=TIMEOUT_S)
-        connected = iter(pool.submit(connect_many, lab, plain).result())
-        fetched_in_turn = map(_through_ingress, fetched.result())
-    return [next(fetched_in_turn) if each.host else next(connected) for each in requests]
+    )
 
 
-def _through_ingress(fetched: Fetched | Connection) -> Connection:
-    """Return the outcome of a request as a connection; its source is the one the ingress saw."""
+def _as_connection(fetched: Fetched | Connection) -> Connection:
+    """Return the outcome as a connection: that of a request has the source that the ingress saw."""
     match fetched:
         case Connection():
             return fetched

@@ -19,6 +19,10 @@ from kproxy.probe.packets import Role
 Describe = Callable[[TracedStep], str]
 
 
+# Matches, of iptables and nft, that depend on chance or on other packets.
+_VARYING = {"limit", "hashlimit", "connlimit", "recent", "statistic", "quota", "numgen", "count"}
+
+
 class Mechanism(StrEnum):
     """The mechanism that decided where a packet ended."""
 
@@ -45,6 +49,8 @@ class Reason:
     """A sentence for people."""
     way: tuple[str, ...] = ()
     """A clause for each translation of the packet before that, in order."""
+    lasts: bool = False
+    """A second packet like it would end in the same way, without any doubt."""
 
 
 def explain(
@@ -105,6 +111,9 @@ def _refusal(observed: Observation, steps: Sequence[TracedStep], describe: Descr
         mechanism=Mechanism.RULE if dropped else Mechanism.REFUSED,
         at=observed.at,
         text=f"{observed.at} refuses it with {(observed.how or How.OTHER).value}{by}",
+        # Not from routing, which refuses only some packets: with this message IPVS refuses those
+        # that it has no server for.
+        lasts=_is_constant(describe(dropped)) if dropped else observed.how is How.PORT_UNREACHABLE,
     )
 
 
@@ -145,6 +154,7 @@ def _unknown_answer(visit: Visit, expected: str) -> Reason:
         at=visit.host,
         text=f"the answer comes to {visit.host} from {source} instead of {expected}: "
         f"it has passed no host that translates it back, and {visit.host} does not know it",
+        lasts=True,
     )
 
 
@@ -160,8 +170,14 @@ def _end(
     it = "it" if role is Role.REQUEST else "the answer"
     host = walked[-1].host if walked else maker
     if dropped := _dropping(host, role, steps):
-        rule = name_of(dropped.step, describe(dropped))
-        return Reason(mechanism=Mechanism.RULE, at=host, text=f"{host} drops {it}: {rule}")
+        described = describe(dropped)
+        rule = name_of(dropped.step, described)
+        return Reason(
+            mechanism=Mechanism.RULE,
+            at=host,
+            text=f"{host} drops {it}: {rule}",
+            lasts=_is_constant(described),
+        )
     if walked and (last := walked[-1]).exit:
         return Reason(
             mechanism=Mechanism.UNKNOWN,
@@ -201,6 +217,7 @@ def _not_accepted(it: str, visit: Visit, facts: Facts) -> Reason | None:
                 mechanism=Mechanism.MARTIAN,
                 at=host,
                 text=f"{host} drops it: {arrival}, an address of its own (martian source)",
+                lasts=True,
             )
         back = facts.link_towards(host, source)
         if facts.is_strict(host, visit.entry) and back != visit.entry:
@@ -209,14 +226,22 @@ def _not_accepted(it: str, visit: Visit, facts: Facts) -> Reason | None:
                 mechanism=Mechanism.REVERSE_PATH,
                 at=host,
                 text=f"{host} drops it: {arrival}, but {way} (strict reverse path filter)",
+                lasts=True,
             )
     if not facts.link_towards(host, destination):
         return Reason(
             mechanism=Mechanism.NO_ROUTE,
             at=host,
             text=f"{host} drops {it}: it has no route to {destination}",
+            # Without any route Linux refuses some packets; a black hole refuses none.
+            lasts=facts.is_black_hole(host, destination),
         )
     return None
+
+
+def _is_constant(rule: str) -> bool:
+    """Tell whether a rule treats all packets alike that are alike."""
+    return not _VARYING & {*rule.split()}
 
 
 def _dropping(host: str, role: Role, steps: Sequence[TracedStep]) -> TracedStep | None:

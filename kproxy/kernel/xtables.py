@@ -361,7 +361,7 @@ def choose_variant(family: Family) -> Variant:
     The first with Kubernetes' own marks counts, else the one with the most rules. Source:
     https://github.com/kubernetes-sigs/iptables-wrappers (iptables-wrapper-installer.sh)
     """
-    default = _default_variant(family)
+    default = default_variant(family)
     # Reading legacy tables creates them, so they are read only in a namespace that has some.
     legacy_used = bool(legacy_tables.names(family))
     if default == "nft" and not legacy_used:
@@ -433,7 +433,7 @@ def _prefix(family: Family) -> str:
     return "iptables" if family is Family.IPV4 else "ip6tables"
 
 
-def _default_variant(family: Family) -> Variant:
+def default_variant(family: Family) -> Variant:
     """Return the variant that `iptables` is on this machine (update-alternatives on Debian)."""
     path = shutil.which(_prefix(family), path=None) or f"/usr/sbin/{_prefix(family)}"
     return "legacy" if "legacy" in Path(path).resolve().name else "nft"

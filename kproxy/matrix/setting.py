@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from msgspec import Struct
@@ -24,8 +24,9 @@ from kproxy.api.types import (
     ServiceBackendPort,
     ServicePort,
 )
-from kproxy.backend import DEFAULT_MODE
+from kproxy.backend import DEFAULT_MODE, BackendOptions, load
 from kproxy.edge.annotations import ELB
+from kproxy.kernel.xtables import default_variant
 from kproxy.lab import LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.lab.objects import service
 from kproxy.lab.spec import BalancerSpec, ClientSpec, EdgeSpec
@@ -67,6 +68,25 @@ class Setting(Struct, frozen=True, kw_only=True, order=True):
     def __str__(self) -> str:
         old = "" if self.local_fallback else " (before 1.25)"
         return f"{self.network}-{self.mode}{old}"
+
+
+def options(mode: str, family: Family, *, local_fallback: bool) -> BackendOptions:
+    """Return the options of a lab's proxies. `local_fallback`: as in `Setting`.
+
+    The variant of iptables is given, as all namespaces of a lab are new: to find out which one is
+    in use there would start programs on every node, and have the same result.
+    """
+    return load(mode).options_with(
+        ipvs_local_fallback=local_fallback, iptables_variant=default_variant(family)
+    )
+
+
+def alike(settings: Iterable[Setting]) -> list[list[Setting]]:
+    """Return groups of settings that one lab can be measured with, each in the order given."""
+    groups: dict[Setting, list[Setting]] = {}
+    for setting in settings:
+        groups.setdefault(replace(setting, local_fallback=True), []).append(setting)
+    return [*groups.values()]
 
 
 def spec(setting: Setting, kinds: Collection[Kind]) -> LabSpec:

@@ -1,4 +1,9 @@
-"""Probes sent at the same time: send them all, then read every socket until each is decided."""
+"""Probes sent at the same time: send them all, then read every socket until each is decided.
+
+A probe without a reply is decided when nothing was seen of any for `silence_s`. TCP needs less: its
+kernels answer at once or never, so it is decided as soon as no packet is on its way any more. A
+datagram may still be answered by a process that has not had its turn yet.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,7 @@ from typing import Self
 
 from kproxy.address import Family, socket_family
 from kproxy.forwarding.network import Packet
+from kproxy.kernel.in_flight import Stillness
 from kproxy.kernel.netns import Namespace
 from kproxy.outcome import UNREACHABLE
 from kproxy.probe.journey import Seen
@@ -23,6 +29,8 @@ from kproxy.probe.vxlan import inner
 _FIRST_PORT, _PORTS = 20_000, 10_000  # below the node ports and the kernel's ephemeral ports
 _TAG_STRIDE = 8  # a tag plus one must not be another tag
 _DATAGRAM_BYTES = 2048
+PAUSE_S = 0.05
+"""Without any sighting, before the kernel is asked whether packets are on their way."""
 
 
 @dataclass(slots=True)
@@ -41,6 +49,7 @@ class Batch:
     def __init__(self, taps: Sequence[Tap], silence_s: float) -> None:
         self._taps = taps
         self._silence_s = silence_s
+        self._stillness = Stillness()
         self._by_tag: dict[int, Pending] = {}
         self._undecided: set[int] = set()
         self._raws: dict[tuple[str, int, int], socket.socket] = {}
@@ -69,7 +78,7 @@ class Batch:
             address=packet.address,
             port=packet.port,
             protocol=packet.protocol,
-            tag=serial * _TAG_STRIDE % (1 << 32),
+            tag=tag_of(serial),
         )
         data = build(probe)
         pending = Pending(packet.client, probe)
@@ -82,17 +91,56 @@ class Batch:
             sender.sendto(data, (probe.address, 0))
         return pending
 
-    def watch(self) -> None:
-        """Read until every probe has its reply or no packet of any was seen for a while."""
-        deadline = time.monotonic() + self._silence_s
-        while self._undecided and (left := deadline - time.monotonic()) > 0:
-            for key, _ in self._selector.select(left):
+    def follow(self, packet: Packet, tag: int) -> Pending:
+        """Follow the SYN of a connection that begins with `packet`; `tag` is its sequence number.
+
+        `calm` reads what was seen of it; `watch` does not wait for it.
+        """
+        probe = Probe(
+            source=packet.source,
+            source_port=0,  # which nobody needs: its own socket receives the reply
+            address=packet.address,
+            port=packet.port,
+            protocol=packet.protocol,
+            tag=tag,
+        )
+        pending = self._by_tag[tag] = Pending(packet.client, probe)
+        return pending
+
+    def watch(self, *, patient: bool = False) -> None:
+        """Read until every probe is decided. `patient`: each without a reply only by silence."""
+        now = time.monotonic()
+        deadline, calm = now + self._silence_s, now + PAUSE_S
+        while self._undecided and (now := time.monotonic()) < deadline:
+            if now >= calm and not patient and self._is_settled():
+                break
+            until = deadline if patient else min(deadline, max(calm, now + PAUSE_S / 2))
+            for key, _ in self._selector.select(until - now):
                 read: Callable[[], bool] = key.data
                 if read():
-                    deadline = time.monotonic() + self._silence_s
+                    now = time.monotonic()
+                    deadline, calm = now + self._silence_s, now + PAUSE_S
         # A reply may have been read before older packets that wait in other sockets.
-        for tap in self._taps:
-            self._read_tap(tap)
+        self._read_taps()
+
+    def calm(self) -> bool:
+        """Read all taps, and tell whether nothing new was seen and no packet is on its way.
+
+        To be called again after a pause.
+        """
+        return not self._read_taps() and self._is_still()
+
+    def _is_settled(self) -> bool:
+        """Tell whether no probe will be answered any more."""
+        undecided = (self._by_tag[tag] for tag in self._undecided)
+        return all(map(_needs_no_process, undecided)) and self._is_still()
+
+    def _is_still(self) -> bool:
+        return self._stillness.reigns(tap.namespace for tap in self._taps)
+
+    def _read_taps(self) -> bool:
+        """Tell whether any tap has seen something new."""
+        return sum(map(self._read_tap, self._taps)) > 0  # each, whatever the others have seen
 
     def _watch(self, sock: socket.socket, read: Callable[[], bool]) -> None:
         self._selector.register(sock, selectors.EVENT_READ, read)
@@ -176,6 +224,17 @@ class Batch:
                 self._undecided.discard(probe.tag)
                 noted = True
         return noted
+
+
+def tag_of(serial: int) -> int:
+    """Return the tag of a probe; it and the one after it are no other's."""
+    return serial * _TAG_STRIDE % (1 << 32)
+
+
+def _needs_no_process(pending: Pending) -> bool:
+    """Tell whether only kernels decide what happens next, or it has been answered."""
+    answered = any(seen.sighting.role is Role.ANSWER for seen in pending.seen)
+    return pending.probe.protocol == "TCP" or answered
 
 
 def source_address(namespace: Namespace, address: str) -> str:

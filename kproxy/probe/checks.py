@@ -27,7 +27,8 @@ from kproxy.forwarding.plan import NodePortAddresses, NodeSettings, Plan
 from kproxy.outcome import Connection, Observation, Outcome, Prediction
 from kproxy.probe.chi_square import REJECT_BELOW, p_value
 from kproxy.probe.comparison import connection_problems, packet_problems
-from kproxy.probe.connection import connect, connect_many
+from kproxy.probe.connection import connect, connect_many, greeting
+from kproxy.probe.following import Followed
 from kproxy.probe.prober import Probed, Prober
 
 CONNECTIONS = 300
@@ -121,12 +122,24 @@ def _with_defaults_of_iptables_mode(settings: NodeSettings) -> NodeSettings:
 def examine(checked: Checked, prober: Prober, questions: Sequence[Question]) -> list[Finding]:
     """Send a packet and make a real connection for each question, and compare with the oracle."""
     packets = [question.packet for question in questions]
-    observed = prober.ask_many(packets)
-    connections = connect_many(checked, packets)
-    return [
-        _finding(checked, question, seen, connection)
-        for question, seen, connection in zip(questions, observed, connections, strict=True)
-    ]
+    predictions = [prediction_for(checked, packet) for packet in packets]
+    with Followed(checked, prober, [*map(greeting, packets)]) as connections:
+        journeys = prober.follow_many(packets)
+
+        def is_as_predicted(place: int) -> bool:
+            """Tell whether a probe ended as the rules that the oracle knows say, and for good."""
+            predicted, seen = predictions[place], journeys[place].observed
+            if predicted is None or predicted.failing:  # a second SYN may go elsewhere
+                return False
+            return not packet_problems(predicted, seen)
+
+        connections.conclude(journeys, is_as_predicted)
+        return [
+            _finding(checked, question, journey.observed, connection)
+            for question, journey, connection in zip(
+                questions, journeys, connections.results(), strict=True
+            )
+        ]
 
 
 def distribution(checked: Checked, packet: Packet, connections: int = CONNECTIONS) -> Finding:

@@ -14,18 +14,20 @@ import json
 import random
 import selectors
 import socket
+import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from kproxy.address import socket_family
 from kproxy.errors import Unsupported
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.running import on_uml
 from kproxy.outcome import UNREACHABLE, Connection, Outcome
+from kproxy.probe.batch import PAUSE_S
 from kproxy.probe.entrance import checked
 from kproxy.probe.prober import Probed
 
@@ -41,9 +43,12 @@ _FIRST_PORT, _PORTS = 32_768, 28_232
 _serials = count(random.randrange(_PORTS))
 
 _Answer = TypeVar("_Answer")
+_Answer_co = TypeVar("_Answer_co", covariant=True)
 _GREETING = b"kproxy\n"
 _ANSWER_BYTES = 4096
 _SAID_BYTES = 80
+_TCP_REPAIR, _TCP_REPAIR_QUEUE, _TCP_QUEUE_SEQ = 19, 20, 21
+_ON, _OFF, _SENT = 1, 0xFFFFFFFF, 2  # -1: end the repair without a packet to the other side
 # EACCES: ICMPv6 "prohibited"; ENOPROTOOPT: ICMP protocol unreachable.
 _OUTCOMES = {
     errno.ECONNREFUSED: Outcome.REFUSED,
@@ -70,20 +75,24 @@ def connect_many(
     so a slow, busy machine does not fail them. Raises Unsupported for a protocol that this kernel
     lacks, BadInput for an unknown client or something that is no address.
     """
-    exchanges = [Exchange(packet=packet, question=_GREETING, read=_line) for packet in packets]
-    return exchange_many(probed, exchanges, timeout_s=timeout_s)
+    return exchange_many(probed, [*map(greeting, packets)], timeout_s=timeout_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange(Generic[_Answer]):
+class Exchange(Generic[_Answer_co]):
     """A question to send on the connection that `packet` begins."""
 
     packet: Packet
     question: bytes
-    read: Callable[[bytes, bool], _Answer | None]
+    read: Callable[[bytes, bool], _Answer_co | None]
     """Makes the answer from all bytes received so far, and whether there will be no more: the
     stream has ended, or the time is over. None: it needs more.
     """
+
+
+def greeting(packet: Packet) -> Exchange[Connection]:
+    """Return the exchange of `connect_many`."""
+    return Exchange(packet=packet, question=_GREETING, read=_line)
 
 
 def exchange_many(
@@ -94,30 +103,91 @@ def exchange_many(
     A Connection among the results is one that failed. One that ended before `read` returned an
     answer counts as refused.
     """
-    packets = checked(probed.network, probed.hosts, [each.packet for each in exchanges])
-    with ExitStack() as stack:
-        selector = stack.enter_context(selectors.DefaultSelector())
-        attempts = [
-            _Attempt(replace(exchange, packet=packet))
-            for exchange, packet in zip(exchanges, packets, strict=True)
-        ]
-        for attempt in attempts:
-            sock = stack.enter_context(_open(probed, attempt.exchange.packet))
-            attempt.start(sock)
-            if attempt.result is None:
-                selector.register(sock, attempt.interest, attempt)
-        deadline = time.monotonic() + timeout_s
-        while selector.get_map() and (left := deadline - time.monotonic()) > 0:
-            for key, _ in selector.select(left):
+    with Exchanges(probed, exchanges, timeout_s=timeout_s) as under_way:
+        under_way.wait()
+        return under_way.results()
+
+
+class Exchanges(Generic[_Answer]):
+    """Exchanges under way at the same time. A context manager, which closes their sockets."""
+
+    def __init__(
+        self,
+        probed: Probed,
+        exchanges: Sequence[Exchange[_Answer]],
+        *,
+        timeout_s: float = TIMEOUT_S,
+        follow: Callable[[Packet], int] = lambda _: 0,
+    ) -> None:
+        """Begin all of them. `follow` returns the sequence number of a connection's SYN, by which
+        it can be recognised on its way; 0 leaves it to the kernel. Raises like `connect_many`.
+        """
+        packets = checked(probed.network, probed.hosts, [each.packet for each in exchanges])
+        self._timeout_s = timeout_s
+        with ExitStack() as stack:
+            self._selector = stack.enter_context(selectors.DefaultSelector())
+            self._attempts = [
+                _Attempt(replace(exchange, packet=packet))
+                for exchange, packet in zip(exchanges, packets, strict=True)
+            ]
+            for attempt in self._attempts:
+                packet = attempt.exchange.packet
+                sock = stack.enter_context(_open(probed, packet))
+                if packet.protocol == "TCP" and (sequence := follow(packet)):
+                    _choose_sequence(sock, sequence)
+                attempt.start(sock)
+                if attempt.result is None:
+                    self._selector.register(sock, attempt.interest, attempt)
+            self._stack = stack.pop_all()
+        self._deadline = time.monotonic() + timeout_s
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def wait(self, calm: Callable[[], bool] | None = None) -> None:
+        """Wait until all are decided or have timed out.
+
+        `calm`, if given, is asked whenever nothing has happened for a moment: true ends the wait.
+        The time of those that are undecided goes on; `wait` may be called again.
+        """
+        while self._selector.get_map():
+            left = max(0.0, self._deadline - time.monotonic())
+            ready = self._selector.select(min(left, PAUSE_S) if calm else left)
+            if not ready and (time.monotonic() >= self._deadline or (calm and calm())):
+                return
+            for key, _ in ready:
                 attempt = key.data
                 if not attempt.received:  # else a program that never stops would never time out
-                    deadline = time.monotonic() + timeout_s
+                    self._deadline = time.monotonic() + self._timeout_s
                 attempt.proceed(key.fileobj)
                 if attempt.result is not None:
-                    selector.unregister(key.fileobj)
+                    self._selector.unregister(key.fileobj)
                 else:
-                    selector.modify(key.fileobj, attempt.interest, attempt)
-    return [attempt.result or attempt.after_all() for attempt in attempts]
+                    self._selector.modify(key.fileobj, attempt.interest, attempt)
+
+    @property
+    def connecting(self) -> list[int]:
+        """Return which of them are undecided without a connection, by their places."""
+        return [
+            place
+            for place, attempt in enumerate(self._attempts)
+            if attempt.result is None and attempt.interest == selectors.EVENT_WRITE
+        ]
+
+    def conclude(self, place: int, result: Connection) -> None:
+        """Decide one of them; it is not waited for any longer."""
+        attempt = self._attempts[place]
+        attempt.result = result
+        for key in [*self._selector.get_map().values()]:
+            if key.data is attempt:
+                self._selector.unregister(key.fileobj)
+
+    def results(self) -> list[_Answer | Connection]:
+        """Return the results in their order. Those that are undecided have timed out."""
+        return [attempt.result or attempt.after_all() for attempt in self._attempts]
 
 
 def _line(received: bytes, ended: bool) -> Connection | None:
@@ -217,6 +287,19 @@ def _open(probed: Probed, packet: Packet) -> socket.socket:
     sock.setblocking(False)
     _bind(sock, packet.source)
     return sock
+
+
+def _choose_sequence(sock: socket.socket, number: int) -> None:
+    """Choose the sequence number of the SYN: Linux keeps one that a repair (tcp(7): TCP_REPAIR) has
+    set. Source: net/ipv4/tcp_ipv4.c, tcp_v4_connect: `if (!tp->write_seq)`.
+    """
+    for option, value in (
+        (_TCP_REPAIR, _ON),
+        (_TCP_REPAIR_QUEUE, _SENT),
+        (_TCP_QUEUE_SEQ, number),
+        (_TCP_REPAIR, _OFF),
+    ):
+        sock.setsockopt(socket.IPPROTO_TCP, option, struct.pack("@I", value))
 
 
 def _bind(sock: socket.socket, address: str) -> None:

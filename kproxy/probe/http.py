@@ -67,11 +67,12 @@ def fetch_many(
     `timeout_s` is as in `exchange_many`. A connection that ends amid a response counts as refused.
     Raises BadInput for a host or path that HTTP does not allow.
     """
-    exchanges = [
-        Exchange(packet=_packet(request), question=_question(request), read=read_response)
-        for request in requests
-    ]
-    return exchange_many(probed, exchanges, timeout_s=timeout_s)
+    return exchange_many(probed, [*map(request_exchange, requests)], timeout_s=timeout_s)
+
+
+def request_exchange(request: HttpRequest) -> Exchange[Fetched]:
+    """Return the exchange of `fetch_many`. Raises BadInput like it."""
+    return Exchange(packet=_packet(request), question=_question(request), read=read_response)
 
 
 def read_response(received: bytes, ended: bool) -> Fetched | None:

@@ -17,7 +17,7 @@ from typing import Protocol, Self
 from kproxy.forwarding.network import Network, Packet
 from kproxy.kernel.running import on_uml
 from kproxy.outcome import Observation
-from kproxy.probe.batch import Batch, Pending
+from kproxy.probe.batch import Batch, Pending, tag_of
 from kproxy.probe.entrance import checked
 from kproxy.probe.journey import Journey, conclude, in_order
 from kproxy.probe.taps import HasNamespace, Tap
@@ -45,8 +45,8 @@ class Prober:
     """Sends packets in one lab. A context manager: its taps stay open between calls and keep the
     namespaces of the lab alive.
 
-    `silence_s`: a call ends when no packet of any open probe was seen for so long.
-    Not thread-safe.
+    `silence_s`: a call ends when no packet of any open probe was seen for so long, if not before
+    (see `kproxy.probe.batch`). Not thread-safe.
     """
 
     def __init__(self, probed: Probed, *, silence_s: float = SILENCE_S) -> None:
@@ -77,13 +77,15 @@ class Prober:
         """
         return [journey.observed for journey in self.follow_many(packets)]
 
-    def follow_many(self, packets: Sequence[Packet]) -> list[Journey]:
-        """Do the same as `ask_many`, and return all sightings as well."""
+    def follow_many(self, packets: Sequence[Packet], *, patient: bool = False) -> list[Journey]:
+        """Do the same as `ask_many`, and return all sightings as well.
+
+        `patient`: wait for `silence_s` in any case.
+        """
         packets = checked(self._probed.network, self._probed.hosts, packets)
-        self._open_taps()
-        with Batch(list(self._taps.values()), self._silence_s) as batch:
+        with self.watching() as batch:
             sent = [self._send(batch, packet) for packet in packets]
-            batch.watch()
+            batch.watch(patient=patient)
         network = self._probed.network
         return [
             Journey(
@@ -97,6 +99,18 @@ class Prober:
             else Journey(0, "", 0, (), Observation.dropped(packet.client, hops=(packet.client,)))
             for packet, pending in zip(packets, sent, strict=True)
         ]
+
+    def watching(self) -> Batch:
+        """Return an empty batch that watches all hosts: a context manager.
+
+        It sees nothing more when the next one is begun.
+        """
+        self._open_taps()
+        return Batch(list(self._taps.values()), self._silence_s)
+
+    def new_tag(self) -> int:
+        """Return a tag that no probe has, for a SYN; never 0."""
+        return tag_of(next(self._serials)) or self.new_tag()
 
     def _send(self, batch: Batch, packet: Packet) -> Pending | None:
         namespace = self._probed.hosts[packet.client].namespace

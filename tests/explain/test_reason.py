@@ -42,12 +42,16 @@ class KnownFacts:
     strict: frozenset[str] = frozenset()
     virtual: frozenset[str] = frozenset()
     silent: frozenset[tuple[str, str, int]] = frozenset()
+    black_holes: frozenset[tuple[str, str]] = frozenset()
 
     def addresses(self, host: str) -> frozenset[str]:
         return self.own.get(host, frozenset())
 
     def link_towards(self, host: str, address: str) -> str:
         return self.routes.get((host, address), "")
+
+    def is_black_hole(self, host: str, address: str) -> bool:
+        return (host, address) in self.black_holes
 
     def is_strict(self, host: str, _link: str) -> bool:
         return host in self.strict
@@ -412,3 +416,34 @@ def test_addresses_of_ipv6_stand_in_brackets() -> None:
     walked = (seen("client:eth0>", asks), seen("node-b:client", asks), seen("node-b:vx0>", gives))
     found = reason(Observation.delivered("web", asks.source), walked, facts=IPVS, made=asks)
     assert found.text == "node-b sends it to [fd00:10:244:1::11]:8080 (IPVS)"
+
+
+NO_WAY = "10.99.0.1"
+TO_NOWHERE = Flow(CLIENT, 4711, NO_WAY, 80)
+VARYING = traced("node-a", "drop", "filter", "X", "-A X -m limit --limit 1/sec -j DROP")
+LASTING = [
+    ((DROP,), KnownFacts(), True),
+    ((VARYING,), KnownFacts(), False),
+    ((), KnownFacts(strict=STRICT), True),
+    ((), KnownFacts(), False),  # without a route Linux refuses some packets
+    ((), KnownFacts(black_holes=frozenset({("node-a", NO_WAY)})), True),
+    ((), KnownFacts(routes={("node-a", NO_WAY): "lo"}), False),  # no reason is known
+]
+
+
+@pytest.mark.parametrize(("steps", "facts", "lasts"), LASTING)
+def test_some_reasons_last(steps: tuple[TracedStep, ...], facts: KnownFacts, lasts: bool) -> None:
+    walked = (seen("node-b:vx0>", TO_NOWHERE), seen("node-a:vx0", TO_NOWHERE))
+    assert reason(LOST, walked, steps, facts, TO_NOWHERE, "node-b").lasts == lasts
+
+
+LASTING_REFUSALS = [
+    (How.PORT_UNREACHABLE, (), True),  # as IPVS refuses what it has no server for
+    (How.PORT_UNREACHABLE, (VARYING,), False),
+    (How.NET_UNREACHABLE, (), False),
+]
+
+
+@pytest.mark.parametrize(("how", "steps", "lasts"), LASTING_REFUSALS)
+def test_only_some_refusals_last(how: How, steps: tuple[TracedStep, ...], lasts: bool) -> None:
+    assert reason(Observation.refused("node-a", how), REQUEST[:8], steps).lasts == lasts

@@ -9,27 +9,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from ipaddress import ip_address, ip_network
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from kproxy.address import Family
 from kproxy.api.types import Service, ServicePort
-from kproxy.backend import load
+from kproxy.backend import BackendOptions
 from kproxy.edge.annotations import PERSISTENCE, SCHEDULER
 from kproxy.explain.facts import Facts
-from kproxy.explain.reason import explain
+from kproxy.explain.reason import Reason, explain
 from kproxy.explain.rule_names import name_of
-from kproxy.explain.traces import TracedStep, Traces
+from kproxy.explain.traces import TracedStep, Traces, deciding
 from kproxy.forwarding.network import Packet
-from kproxy.kernel.xtables import choose_variant
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.lab.models import MODELS, Transport
 from kproxy.lab.objects import service
 from kproxy.lab.spec import BalancerSpec, ClientSpec, EdgeSpec
 from kproxy.matrix.plugins.seen import Answers, Inside, Observed
+from kproxy.matrix.setting import options
+from kproxy.outcome import Connection
 from kproxy.probe import Prober, connect_many
+from kproxy.probe.connection import greeting
+from kproxy.probe.following import Followed
+from kproxy.probe.journey import Journey
 from kproxy.probe.packets import Role
 
 POLICIES = ("Local", "Cluster")
@@ -51,22 +56,34 @@ _SERVICES: Mapping[str, Mapping[str, object]] = {
 }
 
 
-def observe(network: str, mode: str, *, local_fallback: bool = True) -> dict[str, Observed]:
-    """Return the observations by policy.
+def observe(lab: Lab) -> dict[str, Observed]:
+    """Return the observations by policy, in a lab of `running` with all Services.
 
-    Raises what `Lab` raises, and Unsupported if this kernel cannot trace.
+    Raises Unsupported if this kernel cannot trace.
     """
-    with running(network, mode, local_fallback=local_fallback) as lab:
-        inside = _ask_inside(lab)
-        return {policy: _observe(lab, policy, inside[policy]) for policy in POLICIES}
+    inside = observe_inside(lab)
+    return {policy: _observe(lab, policy, inside[policy]) for policy in POLICIES}
 
 
-def observe_inside(
-    network: str, mode: str, *, local_fallback: bool = True
-) -> dict[str, tuple[Inside, ...]]:
-    """Return only the observations of clients inside, by policy. Raises like `observe`."""
-    with running(network, mode, local_fallback=local_fallback, services=(PLAIN,)) as lab:
-        return _ask_inside(lab)
+def observe_inside(lab: Lab) -> dict[str, tuple[Inside, ...]]:
+    """Return only the observations of clients inside, by policy. Raises like `observe`.
+
+    Both addresses of the load balancer are asked, from every node and every pod that is no server.
+    """
+    where = {name: name for name in lab.nodes}
+    where |= {pod.name: pod.node for pod in lab.pods.values() if not pod.spec.labels}
+    balancer = lab.balancers[_BALANCER]
+    packets = {
+        policy: [
+            Packet(client=client, address=address, port=port_of(PLAIN, policy))
+            for client in where
+            for address in (balancer.addresses[_FAMILY], balancer.public[_FAMILY])
+        ]
+        for policy in POLICIES
+    }
+    asked = [packet for each in packets.values() for packet in each]
+    inside = dict(zip(asked, _ask_and_follow(lab, asked, where), strict=True))
+    return {policy: tuple(inside[each] for each in its) for policy, its in packets.items()}
 
 
 @contextmanager
@@ -77,12 +94,17 @@ def running(
     local_fallback: bool = True,
     services: Collection[str] = tuple(_SERVICES),
 ) -> Iterator[Lab]:
-    """Run the lab with these Services, for each policy."""
-    options = load(mode).options_with(ipvs_local_fallback=local_fallback)
-    with Lab(_spec(network), mode, options=options, check_interval_s=_CHECK_INTERVAL_S) as lab:
+    """Run the lab with these Services, for each policy. Raises what `Lab` raises."""
+    its = options_of(mode, local_fallback=local_fallback)
+    with Lab(_spec(network), mode, options=its, check_interval_s=_CHECK_INTERVAL_S) as lab:
         made = [_service(name, policy) for policy in POLICIES for name in services]
         lab.apply([*made, *(each for one in made for each in lab.slices(one))])
         yield lab
+
+
+def options_of(mode: str, *, local_fallback: bool) -> BackendOptions:
+    """Return the options of the proxies. `local_fallback`: in ipvs mode, as since 1.25."""
+    return options(mode, _FAMILY, local_fallback=local_fallback)
 
 
 def port_of(name: str, policy: str) -> int:
@@ -172,7 +194,15 @@ def _ask(lab: Lab, clients: Iterable[str], port: int, count: int) -> list[Answer
 
 def _connect(lab: Lab, packets: Sequence[Packet], count: int) -> list[Answers]:
     """Make `count` connections for each packet, all at once."""
-    found = connect_many(lab, [packet for packet in packets for _ in range(count)])
+    return _answers(packets, connect_many(lab, _repeated(packets, count)), count)
+
+
+def _repeated(packets: Iterable[Packet], count: int) -> list[Packet]:
+    return [packet for packet in packets for _ in range(count)]
+
+
+def _answers(packets: Sequence[Packet], found: Sequence[Connection], count: int) -> list[Answers]:
+    """Count the outcomes of `count` connections for each packet."""
     answers = []
     for index, packet in enumerate(packets):
         its = found[index * count : (index + 1) * count]
@@ -199,49 +229,57 @@ def _owner(lab: Lab, address: str) -> str:
     return address
 
 
-def _ask_inside(lab: Lab) -> dict[str, tuple[Inside, ...]]:
-    """Ask both addresses of the load balancer, from every node and every pod that is no server."""
-    where = {name: name for name in lab.nodes}
-    where |= {pod.name: pod.node for pod in lab.pods.values() if not pod.spec.labels}
-    balancer = lab.balancers[_BALANCER]
-    packets = {
-        policy: [
-            Packet(client=client, address=address, port=port_of(PLAIN, policy))
-            for client in where
-            for address in (balancer.addresses[_FAMILY], balancer.public[_FAMILY])
-        ]
-        for policy in POLICIES
-    }
-    asked = [packet for each in packets.values() for packet in each]
-    answers = dict(zip(asked, _connect(lab, asked, _EACH), strict=True))
-    inside = dict(zip(asked, _follow(lab, asked, where, answers), strict=True))
-    return {policy: tuple(inside[each] for each in its) for policy, its in packets.items()}
-
-
-def _follow(
-    lab: Lab,
-    asked: Sequence[Packet],
-    where: Mapping[str, str],
-    answers: Mapping[Packet, Answers],
+def _ask_and_follow(
+    lab: Lab, asked: Sequence[Packet], where: Mapping[str, str]
 ) -> Iterator[Inside]:
-    """Send a traced probe for each packet, and yield it with the answers of the connections."""
-    deciding = {name: host for name, host in lab.hosts.items() if name not in lab.clients}
-    with next(iter(lab.nodes.values())).namespace.entered():
-        variant = choose_variant(_FAMILY)
+    """Make connections and send a traced probe for each packet, and yield what both have shown."""
+    with ExitStack() as stack:
+        prober = stack.enter_context(Prober(lab))
+        exchanges = [*map(greeting, _repeated(asked, _EACH))]
+        connections = stack.enter_context(Followed(lab, prober, exchanges))
+        traces = Traces(deciding(lab), lab.iptables_variant(_FAMILY), families=[_FAMILY])
+        stack.callback(traces.leave)  # the lab ends soon
+        probed = [*_probe(lab, prober, traces, asked, where)]
+        of_each = [each for each in probed for _ in range(_EACH)]
+        connections.conclude(
+            [each.journey for each in of_each], lambda place: of_each[place].reason.lasts
+        )
+        answers = _answers(asked, connections.results(), _EACH)
+    for packet, each, its in zip(asked, probed, answers, strict=True):
+        yield Inside(
+            node=where[packet.client],
+            answers=its,
+            way=each.reason.way,
+            rule=each.rule,
+            passed_balancer=_BALANCER in each.journey.observed.hops,
+        )
+
+
+class _Probed(NamedTuple):
+    """A traced probe. `rule`: the one that chose the pool of pods, if it was seen."""
+
+    journey: Journey
+    reason: Reason
+    rule: str
+
+
+def _probe(
+    lab: Lab,
+    prober: Prober,
+    traces: Traces,
+    packets: Sequence[Packet],
+    where: Mapping[str, str],
+) -> Iterator[_Probed]:
+    journeys = prober.follow_many(packets)
+    steps = traces.read({journey.tag for journey in journeys})
     facts = Facts(lab.hosts)
-    with Prober(lab) as prober, Traces(deciding, variant) as traces:
-        journeys = prober.follow_many(asked)
-        steps = traces.read({journey.tag for journey in journeys})
-        for packet, journey in zip(asked, journeys, strict=True):
-            its_steps = steps.get(journey.tag, [])
-            node = where[packet.client]
-            yield Inside(
-                node=node,
-                answers=answers[packet],
-                way=explain(packet, journey, its_steps, facts, traces.describe).way,
-                rule=_choosing_rule(node, its_steps, traces),
-                passed_balancer=_BALANCER in journey.observed.hops,
-            )
+    for packet, journey in zip(packets, journeys, strict=True):
+        its_steps = steps.get(journey.tag, [])
+        yield _Probed(
+            journey,
+            explain(packet, journey, its_steps, facts, traces.describe),
+            _choosing_rule(where[packet.client], its_steps, traces),
+        )
 
 
 def _choosing_rule(node: str, steps: Iterable[TracedStep], traces: Traces) -> str:
