@@ -13,9 +13,9 @@ from msgspec import Struct
 
 from kproxy.backend import load
 from kproxy.kernel.measurement import answer, measure_apart
-from kproxy.matrix.measure import Cell, measure
+from kproxy.matrix.measure import Cell, measure_alike
 from kproxy.matrix.places import Kind
-from kproxy.matrix.setting import Setting
+from kproxy.matrix.setting import Setting, alike
 
 Measurements = dict[Setting, list[Cell]]
 
@@ -51,10 +51,9 @@ def measure_all(
             tell(f"on user-mode Linux: {', '.join(map(str, there))}")
             elsewhere = pool.submit(_measure_there, request)
         found: Measurements = {}
-        for setting in wanted:
-            if setting not in there:
-                tell(str(setting))
-                found[setting] = measure(setting, kinds, protocols)
+        for group in alike(each for each in wanted if each not in there):
+            tell(", ".join(map(str, group)))
+            found |= measure_alike(group, kinds, protocols)
         if elsewhere:
             tell("waiting for user-mode Linux")
             found |= elsewhere.result()
@@ -79,8 +78,9 @@ def _measure_there(request: _Request) -> Measurements:
 
 def _be_there(request: _Request) -> _Pairs:
     return [
-        (setting, measure(setting, request.kinds, request.protocols))
-        for setting in request.settings
+        pair
+        for group in alike(request.settings)
+        for pair in measure_alike(group, request.kinds, request.protocols).items()
     ]
 
 

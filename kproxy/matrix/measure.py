@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from kproxy.address import Family, host_port
 from kproxy.api.types import Service
-from kproxy.backend import load
+from kproxy.backend import BackendOptions
 from kproxy.explain.explainer import Explainer, Explanation, Request
 from kproxy.explain.reason import Reason
 from kproxy.explain.sources import sources
@@ -33,6 +33,7 @@ from kproxy.matrix.setting import (
     Setting,
     cluster_ip,
     objects,
+    options,
     spec,
 )
 from kproxy.outcome import Connection, Outcome
@@ -73,17 +74,41 @@ def measure(
 
     Raises Unsupported if this machine lacks what the setting needs, and what `Lab` raises.
     """
-    options = load(setting.mode).options_with(ipvs_local_fallback=setting.local_fallback)
-    lab = Lab(spec(setting, kinds), setting.mode, options=options)
-    with lab:
-        wanted = objects(setting, kinds)
+    return measure_alike([setting], kinds, protocols)[setting]
+
+
+def measure_alike(
+    settings: Sequence[Setting],
+    kinds: Collection[Kind] = tuple(Kind),
+    protocols: Sequence[str] = ("TCP", "UDP"),
+) -> dict[Setting, list[Cell]]:
+    """Measure settings that differ in nothing but options of the proxies, one after the other in
+    one lab. Raises like `measure`.
+    """
+    first, *others = settings
+    with Lab(spec(first, kinds), first.mode, options=_options(first)) as lab:
+        wanted = objects(first, kinds)
         services = [each for each in wanted if isinstance(each, Service)]
         lab.apply([*wanted, *(each for made in services for each in lab.slices(made))])
-        return _ask(lab, setting, kinds, protocols)
+        with Explainer(lab, Family(first.family)) as explainer:
+            found = {first: _ask(lab, explainer, first, kinds, protocols)}
+            for setting in others:
+                lab.restart_proxies(_options(setting))
+                found[setting] = _ask(lab, explainer, setting, kinds, protocols)
+    return found
+
+
+def _options(setting: Setting) -> BackendOptions:
+    family = Family(setting.family)
+    return options(setting.mode, family, local_fallback=setting.local_fallback)
 
 
 def _ask(
-    lab: Lab, setting: Setting, kinds: Collection[Kind], protocols: Sequence[str]
+    lab: Lab,
+    explainer: Explainer,
+    setting: Setting,
+    kinds: Collection[Kind],
+    protocols: Sequence[str],
 ) -> list[Cell]:
     asked = [
         (question, protocol)
@@ -103,10 +128,7 @@ def _ask(
         )
         for question, protocol in asked
     ]
-    family = Family(setting.family)
-    known = sources(lab, family)
-    with Explainer(lab, family) as explainer:
-        explanations = explainer.ask(requests)
+    known = sources(lab, Family(setting.family))
     return [
         Cell(
             question=question,
@@ -115,7 +137,9 @@ def _ask(
             source_is=known[source].kind if (source := each.connection.source) in known else "",
             explanation=each,
         )
-        for (question, protocol), request, each in zip(asked, requests, explanations, strict=True)
+        for (question, protocol), request, each in zip(
+            asked, requests, explainer.ask(requests), strict=True
+        )
     ]
 
 

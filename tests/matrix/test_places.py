@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kproxy.matrix.places import HOSTS, TARGETS, Client, Kind, Question, Target, questions
+from kproxy.matrix.setting import Setting, alike
 
 COUNTS = [  # kind, questions of node-same, node-other, container-same, container-other, outside
     (Kind.CLUSTER_IP, 1, 1, 1, 1, 0),
@@ -45,3 +46,9 @@ def test_what_is_not_asked(client: Client, target: Target) -> None:
 def test_each_client_is_a_host_of_its_own() -> None:
     assert set(HOSTS) == set(Client)
     assert len(set(HOSTS.values())) == len(Client)
+
+
+def test_settings_alike_differ_only_in_options() -> None:
+    new, old = Setting(mode="ipvs"), Setting(mode="ipvs", local_fallback=False)
+    other, nftables = Setting(mode="ipvs", network="tunnel"), Setting(mode="nftables")
+    assert alike([old, other, new, nftables]) == [[old, new], [other], [nftables]]

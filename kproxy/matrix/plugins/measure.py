@@ -10,22 +10,24 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from kproxy.backend import DEFAULT_MODE, load
-from kproxy.kernel.ipvs import has_ipvs
 from kproxy.kernel.measurement import answer, measure_apart
 from kproxy.matrix.plugins.evaluate import PluginFinding, evaluate, evaluate_example
-from kproxy.matrix.plugins.lab import observe, observe_inside
-from kproxy.matrix.plugins.table import NETWORKS, PluginStatement, Row, documented
+from kproxy.matrix.plugins.lab import observe, observe_inside, options_of, running
+from kproxy.matrix.plugins.seen import Observed
+from kproxy.matrix.plugins.table import NETWORKS, Row, documented
 
 _MODULE = "kproxy.matrix.plugins.measure"
 _TIMEOUT_S = 600
+_EXAMPLE = next(each for each in documented() if each.row is Row.EXAMPLE)
 
 
 class _Request(Struct, frozen=True):
-    """A measurement in another process. `mode` "": the example."""
+    """A measurement in another process. `example`: the example as well."""
 
     mode: str
     local_fallback: bool
     networks: dict[str, str]
+    example: bool = False
 
 
 def measure_plugins(
@@ -40,42 +42,40 @@ def measure_plugins(
     1.25. ipvs mode runs on user-mode Linux if this kernel has no IPVS. Raises Unsupported,
     KernelRefused, and what `Lab` raises.
     """
-    request = _Request(mode, local_fallback, dict(networks))
-    if load(mode).lacks_kernel():
-        return _measure_there(request)
-    return _measure(request)
+    return _measure_anywhere(_Request(mode, local_fallback, dict(networks)))
 
 
-def measure_example() -> PluginFinding:
-    """Measure the failure that the document names, in ipvs mode.
+def measure_example() -> list[PluginFinding]:
+    """Measure the failure that the document names, last, and before it every statement about its
+    plugin, in ipvs mode as before 1.25: one lab serves for both.
 
     Runs and raises like `measure_plugins`.
     """
-    request = _Request("", True, dict(NETWORKS))
-    (finding,) = _measure(request) if has_ipvs() else _measure_there(request)
-    return finding
+    networks = {_EXAMPLE.plugin: NETWORKS[_EXAMPLE.plugin]}
+    return _measure_anywhere(_Request("ipvs", False, networks, example=True))
+
+
+def _measure_anywhere(request: _Request) -> list[PluginFinding]:
+    return _measure_there(request) if load(request.mode).lacks_kernel() else _measure(request)
 
 
 def _measure(request: _Request) -> list[PluginFinding]:
-    if not request.mode:
-        return [_measure_example(each) for each in documented() if each.row is Row.EXAMPLE]
-    observed = {
-        plugin: observe(network, request.mode, local_fallback=request.local_fallback)
-        for plugin, network in request.networks.items()
-    }
-    return [
+    observed: dict[str, dict[str, Observed]] = {}
+    examples = []
+    for plugin, network in request.networks.items():
+        with running(network, request.mode, local_fallback=request.local_fallback) as lab:
+            observed[plugin] = observe(lab)
+            if request.example and plugin == _EXAMPLE.plugin:
+                older = observed[plugin][_EXAMPLE.policy].inside
+                lab.restart_proxies(options_of(request.mode, local_fallback=True))
+                newer = observe_inside(lab)[_EXAMPLE.policy]
+                examples.append(evaluate_example(_EXAMPLE, older, newer))
+    found = [
         evaluate(each, observed[each.plugin][each.policy])
         for each in documented()
         if each.row is not Row.EXAMPLE and each.plugin in observed
     ]
-
-
-def _measure_example(statement: PluginStatement) -> PluginFinding:
-    older, newer = (
-        observe_inside(NETWORKS[statement.plugin], "ipvs", local_fallback=fallback)
-        for fallback in (False, True)
-    )
-    return evaluate_example(statement, older[statement.policy], newer[statement.policy])
+    return [*found, *examples]
 
 
 def _measure_there(request: _Request) -> list[PluginFinding]:
