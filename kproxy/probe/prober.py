@@ -110,7 +110,7 @@ class Prober:
 
     def new_tag(self) -> int:
         """Return a tag that no probe has, for a SYN; never 0."""
-        return tag_of(next(self._serials)) or self.new_tag()
+        return tag_of(next(_serials)) or self.new_tag()
 
     def _send(self, batch: Batch, packet: Packet) -> Pending | None:
         namespace = self._probed.hosts[packet.client].namespace

@@ -152,7 +152,7 @@ def test_taps_capture_the_ends_of_a_tcp_connection_only(lab: ProbedLab, family: 
         for port, outcome in ((8080, Outcome.SUCCESS), (81, Outcome.REFUSED)):
             assert connect_many(
                 lab, [Packet(client="outside", address=pod.addresses[family], port=port)]
-            ) == [Connection(outcome=outcome, **answered(lab, family, outcome))]
+            ) == [answered(lab, family, outcome)]
         tcp = {Family.IPV4: (9, 20), Family.IPV6: (6, 40)}[family]
         flags = [
             each.data[tcp[1] + 13] for each in tap.read() if each.data[tcp[0]] == socket.IPPROTO_TCP
@@ -160,6 +160,8 @@ def test_taps_capture_the_ends_of_a_tcp_connection_only(lab: ProbedLab, family: 
     assert flags == [SYN, SYN | ACK, SYN, RST | ACK]
 
 
-def answered(lab: ProbedLab, family: Family, outcome: Outcome) -> dict[str, str]:
+def answered(lab: ProbedLab, family: Family, outcome: Outcome) -> Connection:
+    if outcome is not Outcome.SUCCESS:
+        return Connection(outcome=outcome)
     source = lab.clients["outside"].addresses[family]
-    return {"pod": "pod-a", "source": source} if outcome is Outcome.SUCCESS else {}
+    return Connection(outcome=outcome, pod="pod-a", source=source)
