@@ -10,7 +10,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -106,6 +106,10 @@ class Batch:
         )
         pending = self._by_tag[tag] = Pending(packet.client, probe)
         return pending
+
+    def follow_only(self, tags: Collection[int]) -> None:
+        """Follow no others than those with these tags any more."""
+        self._by_tag = {tag: self._by_tag[tag] for tag in tags}
 
     def watch(self, *, patient: bool = False) -> None:
         """Read until every probe is decided. `patient`: each without a reply only by silence."""

@@ -72,12 +72,18 @@ class Followed(Generic[_Answer]):
             self._exchanges = stack.enter_context(
                 Exchanges(probed, exchanges, timeout_s=timeout_s, follow=follow)
             )
-            self._exchanges.wait(watching.calm)
+            followed = iter(pending)
+            self._pending = [
+                next(followed) if each.packet.protocol == "TCP" else None for each in exchanges
+            ]
+
+            def is_calm() -> bool:
+                # Most have connected by now, and how they did that needs no look.
+                watching.follow_only([each.probe.tag for _, each in self._connecting()])
+                return watching.calm()
+
+            self._exchanges.wait(is_calm)
             self._stack = stack.pop_all()
-        followed = iter(pending)
-        self._pending = [
-            next(followed) if each.packet.protocol == "TCP" else None for each in exchanges
-        ]
 
     def __enter__(self) -> Self:
         return self
@@ -90,13 +96,20 @@ class Followed(Generic[_Answer]):
 
         `lasts` tells, by the place of a probe, whether it ended for a known reason that lasts.
         """
-        for place in self._exchanges.connecting:
-            pending = self._pending[place]
-            if pending is None or not lasts(place):
+        for place, pending in self._connecting():
+            if not lasts(place):
                 continue
             result = concluded(pending.seen, probes[place], pending.probe.address)
             if result:
                 self._exchanges.conclude(place, result)
+
+    def _connecting(self) -> list[tuple[int, Pending]]:
+        """Return the followed connections that are undecided, with their places."""
+        return [
+            (place, pending)
+            for place in self._exchanges.connecting
+            if (pending := self._pending[place])
+        ]
 
     def results(self) -> list[_Answer | Connection]:
         """Return the results in their order, after the time-out of what is undecided."""

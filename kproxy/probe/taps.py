@@ -17,6 +17,7 @@ from typing import Protocol
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.privilege import require_net_raw
 from kproxy.probe.packets import ETH_P_IP, ETH_P_IPV6
+from kproxy.probe.tap_filter import program
 
 _ETH_P_ALL = 3
 _SO_RCVBUFFORCE = 33
@@ -27,29 +28,6 @@ _BUFFER_BYTES = 4 << 20  # some thousand packets, so that no probe is lost in a 
 _PACKET_OUTGOING = 4
 _SNAPSHOT_BYTES = 2048
 _SO_ATTACH_FILTER = 26
-_FILTER = struct.Struct("=HBBI")  # sock_filter: code, jumps if true and if false, operand
-# Classic BPF; a packet begins with its IP header. Linux, Documentation/networking/filter.rst
-_BYTE, _BYTE_AT_X, _HEADER_TO_X, _SHIFT, _EQUALS, _HAS_ANY, _RETURN = (
-    *(0x30, 0x50, 0xB1, 0x74, 0x15, 0x45, 0x06),
-)
-_SYN_OR_RST = 0x02 | 0x04
-_INTERESTING = (
-    (_BYTE, 0, 0, 0),
-    (_SHIFT, 0, 0, 4),
-    (_EQUALS, 0, 5, 4),
-    (_BYTE, 0, 0, 9),  # of IPv4: the protocol
-    (_EQUALS, 0, 8, socket.IPPROTO_TCP),
-    (_HEADER_TO_X, 0, 0, 0),
-    (_BYTE_AT_X, 0, 0, 13),
-    (_HAS_ANY, 5, 6, _SYN_OR_RST),
-    (_EQUALS, 0, 5, 6),
-    (_BYTE, 0, 0, 6),  # of IPv6: the next header
-    (_EQUALS, 0, 2, socket.IPPROTO_TCP),
-    (_BYTE, 0, 0, 40 + 13),
-    (_HAS_ANY, 0, 1, _SYN_OR_RST),
-    (_RETURN, 0, 0, 0xFFFFFFFF),  # all of it
-    (_RETURN, 0, 0, 0),
-)
 
 
 class HasNamespace(Protocol):
@@ -115,8 +93,9 @@ class Tap:
 
 def _attach_filter(sock: socket.socket) -> None:
     """Have the kernel keep only packets that a tap is for: a woken process costs far more."""
-    program = ctypes.create_string_buffer(b"".join(_FILTER.pack(*each) for each in _INTERESTING))
-    length_and_place = struct.pack("@HP", len(_INTERESTING), ctypes.addressof(program))
+    steps = program()
+    kept = ctypes.create_string_buffer(steps)
+    length_and_place = struct.pack("@HP", len(steps) // 8, ctypes.addressof(kept))
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, length_and_place)
 
 
