@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -15,49 +16,55 @@ from kproxy.kernel.ipvs import has_ipvs
 # What the tests of a file take on user-mode Linux, by measurement. Others take a second, or have
 # none for it.
 _SECONDS = {
-    "bench/test_benchmarks.py": 20,
-    "conformance/test_comparison.py": 4,
-    "conformance/test_conformance.py": 57,
-    "contract/test_contract.py": 125,
-    "control_plane/test_allocation.py": 12,
-    "control_plane/test_bad_input.py": 3,
-    "control_plane/test_deployments.py": 21,
-    "control_plane/test_labs.py": 13,
-    "control_plane/test_readiness.py": 25,
-    "control_plane/test_termination.py": 18,
-    "dns/test_names_in_pods.py": 22,
-    "edge/test_edge_ipvs.py": 13,
-    "forwarding/test_addresses_on_the_link.py": 2,
-    "forwarding/test_cluster_ip.py": 15,
-    "forwarding/test_demo.py": 17,
-    "forwarding/test_many_connections.py": 11,
-    "forwarding/test_random_services.py": 32,
-    "forwarding/test_sctp.py": 8,
-    "forwarding/test_udp_flows.py": 5,
-    "ipvs/test_draining.py": 11,
-    "ipvs/test_leaving.py": 34,
-    "ipvs/test_local_fallback.py": 6,
-    "ipvs/test_ownership.py": 18,
-    "ipvs/test_settings.py": 4,
-    "kernel/test_kernel_trace.py": 8,
-    "lab/test_health_checks.py": 3,
-    "lab/test_ingress.py": 3,
+    "bench/test_benchmarks.py": 8,
+    "conformance/test_conformance.py": 27,
+    "contract/test_contract.py": 30,
+    "control_plane/test_allocation.py": 4,
+    "control_plane/test_bad_input.py": 2,
+    "control_plane/test_deployments.py": 8,
+    "control_plane/test_labs.py": 11,
+    "control_plane/test_readiness.py": 26,
+    "control_plane/test_termination.py": 11,
+    "control_plane/test_undeclared_ports.py": 4,
+    "dns/test_names_in_pods.py": 8,
+    "edge/test_edge_ipvs.py": 3,
+    "forwarding/test_cluster_ip.py": 13,
+    "forwarding/test_demo.py": 15,
+    "forwarding/test_external_addresses.py": 3,
+    "forwarding/test_many_connections.py": 20,
+    "forwarding/test_node_port.py": 2,
+    "forwarding/test_random_services.py": 29,
+    "forwarding/test_rivals.py": 7,
+    "forwarding/test_saved_rules.py": 3,
+    "forwarding/test_sctp.py": 4,
+    "forwarding/test_udp_flows.py": 6,
+    "ipvs/test_draining.py": 5,
+    "ipvs/test_leaving.py": 22,
+    "ipvs/test_local_fallback.py": 8,
+    "ipvs/test_ownership.py": 14,
+    "ipvs/test_settings.py": 3,
+    "ipvs/test_shapes.py": 27,
+    "kernel/test_kernel_ipset.py": 4,
+    "kernel/test_kernel_trace.py": 14,
+    "lab/test_health_checks.py": 2,
+    "lab/test_ingress.py": 2,
+    "lab/test_kept_labs.py": 3,
     "lab/test_lab_proxies.py": 3,
-    "lab/test_networks.py": 3,
-    "matrix/test_matrix.py": 53,
-    "matrix/test_plugins.py": 30,
-    "run/test_run_empty.py": 30,
-    "run/test_run_ipvs_local_fallback.py": 6,
-    "run/test_run_killed.py": 35,
+    "lab/test_networks.py": 10,
+    "matrix/test_matrix.py": 29,
+    "matrix/test_plugins.py": 23,
+    "run/test_run_empty.py": 34,
+    "run/test_run_ipvs_local_fallback.py": 5,
+    "run/test_run_killed.py": 36,
     "run/test_run_once.py": 2,
-    "run/test_switching.py": 68,
-    "scenario/test_scenarios.py": 120,
-    "services/test_examples.py": 70,
-    "services/test_load_balancers.py": 4,
-    "services/test_pods_of_services.py": 4,
-    "services/test_service_changes.py": 3,
-    "services/test_service_types.py": 11,
-    "test_sequences.py": 30,
+    "run/test_switching.py": 60,
+    "scenario/test_scenarios.py": 46,
+    "services/test_examples.py": 28,
+    "services/test_load_balancers.py": 3,
+    "services/test_pods_of_services.py": 3,
+    "services/test_service_changes.py": 10,
+    "services/test_service_types.py": 14,
+    "test_sequences.py": 11,
 }
 _OF_TERMINALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 _HERE = Path(__file__).parent
@@ -101,6 +108,12 @@ def _group(path: Path) -> str:
     if path.parent.name in _ONE_LAB:
         return path.parent.name
     return "survey" if path.name in _ONE_SURVEY else str(path)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been collected, which stays to the end, out of all garbage collections."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
