@@ -14,10 +14,13 @@ from msgspec import Struct
 
 from kproxy.matrix.plugins.seen import Answers, Inside, Observed
 from kproxy.matrix.plugins.table import PluginStatement, Row
-from kproxy.probe.chi_square import REJECT_BELOW, p_value
+from kproxy.probe.chi_square import p_value
 
 SINGLE, SEVERAL, BOTH = "sticky-single", "sticky", "sticky-both"
 NEITHER = "neither"
+# Even shares of nodes that have different numbers of pods come to 1e-28 for the pods, and chance
+# alone to less than this once in ten million measurements.
+_UNEVEN_BELOW = 1e-7
 
 
 class PluginFinding(Struct, frozen=True, kw_only=True):
@@ -149,7 +152,7 @@ def _balance(seen: Observed) -> _Evaluation:
     if seen.plain.failed or seen.weighted.failed:
         return _broken(seen.plain, seen.weighted)
     plain, weighted = (_shares(seen, each) for each in (seen.plain, seen.weighted))
-    default, by_weight = (p_value(each) >= REJECT_BELOW for each in (plain, weighted))
+    default, by_weight = (p_value(each) >= _UNEVEN_BELOW for each in (plain, weighted))
     if default:
         found, measured = "by-default", "every pod gets an even share"
     elif by_weight:
