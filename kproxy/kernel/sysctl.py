@@ -31,19 +31,27 @@ def write(name: str, value: str | int) -> bool:
 
     Raises Unsupported if it is missing or read-only here, KernelRefused if it rejects the value.
     """
-    if read(name).split() == str(value).split():
-        return False
+    wanted = str(value)
     try:
-        descriptor = os.open(_ROOT + name, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(descriptor, f"{value}\n".encode())
-        finally:
-            os.close(descriptor)
+        # One descriptor for both: most of the time goes into the way through the folders.
+        descriptor = os.open(_ROOT + name, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        message = f"cannot set {name} to {value}: {error.strerror}"
-        if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS):
-            raise Unsupported(
-                message, remedy="run as root; in a container with --privileged"
-            ) from None
-        raise KernelRefused(message) from None
+        if read(name).split() == wanted.split():
+            return False
+        raise _refusal(name, wanted, error) from None
+    try:
+        if os.pread(descriptor, _LONGEST, 0).decode().split() == wanted.split():
+            return False
+        os.pwrite(descriptor, f"{wanted}\n".encode(), 0)
+    except OSError as error:
+        raise _refusal(name, wanted, error) from None
+    finally:
+        os.close(descriptor)
     return True
+
+
+def _refusal(name: str, value: str, error: OSError) -> Unsupported | KernelRefused:
+    message = f"cannot set {name} to {value}: {error.strerror}"
+    if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS):
+        return Unsupported(message, remedy="run as root; in a container with --privileged")
+    return KernelRefused(message)
