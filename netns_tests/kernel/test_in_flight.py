@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from kproxy.kernel.in_flight import Stillness, holds_packets, queues
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
+from netns_tests.run.running import until
 
 
 @pytest.fixture
@@ -47,19 +47,13 @@ def test_a_packet_that_waits_for_a_slow_link(host: Namespace) -> None:
     for _ in range(4):
         send("127.0.0.1", bytes(1000))
     assert holds_packets(host)
-    deadline = time.monotonic() + 60
-    while holds_packets(host):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until("the link has sent them", lambda: not holds_packets(host))
 
 
 def test_stillness_returns(host: Namespace) -> None:
     """Other tests keep the processors' queues busy at times."""
     stillness = Stillness()
-    deadline = time.monotonic() + 60
-    while not stillness.reigns([host]):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    until("no packet is on its way", lambda: stillness.reigns([host]), pause_s=0.001)
 
 
 def test_the_queues_of_processors_are_known() -> None:

@@ -20,6 +20,7 @@ from kproxy.kernel.process import run
 from kproxy.kernel.trace import Trace, TraceStep
 from kproxy.kernel.xtables import Variant, Xtables
 from kproxy.probe.packets import Probe, Role, build, sighting
+from netns_tests.run.running import until
 
 VARIANTS = ["nft", "legacy", pytest.param("legacy", marks=pytest.mark.ipvs, id="legacy-ipvs")]
 V4, V6 = Family.IPV4, Family.IPV6
@@ -429,11 +430,26 @@ def test_steps_of_another_family_or_discarded(net: Net, variant: Variant) -> Non
         trace = Trace.start(variant, families=[Family.IPV4])
     with trace:
         first = net.send(Family.IPV4, "UDP", POD[Family.IPV4])
-        time.sleep(0.1)  # a step that came later would be read, and fail the test
+        until("a drop", lambda: dropped(net, variant) == 1)  # its steps are there, too
         trace.discard()
         others = {first, net.send(Family.IPV6, "UDP", POD[Family.IPV6])}
-        time.sleep(0.1)
-        assert not [step for step in trace.read() if sighting(step.packet, others)]
+        last = net.send(Family.IPV4, "UDP", POD[Family.IPV4])
+        traced: set[int] = set()
+
+        def is_traced() -> bool:
+            found = (sighting(step.packet, {*others, last}) for step in trace.read())
+            traced.update(seen.tag for seen in found if seen)
+            return last in traced
+
+        until("a step of the last one", is_traced)
+        assert traced == {last}
+
+
+def dropped(net: Net, variant: Variant) -> int:
+    """Return how many packets of IPv4 the rule of FORWARD has dropped."""
+    with net.node.entered():
+        listed = run([f"iptables-{variant}", "-nvxL", "FORWARD"])
+    return int(listed.splitlines()[-1].split()[0])
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
