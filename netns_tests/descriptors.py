@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 
-_PAUSE_S = 0.02
+from netns_tests.run.running import until
 
 
 def open_descriptors() -> set[str]:
@@ -16,8 +15,11 @@ def open_descriptors() -> set[str]:
     has done so.
     """
     gc.collect()
-    found: set[str] = set()
-    while found != (now := {*os.listdir("/proc/self/fd")}):
-        found = now
-        time.sleep(_PAUSE_S)
-    return found
+    looks: list[set[str]] = []
+
+    def are_steady() -> bool:
+        looks.append({*os.listdir("/proc/self/fd")})
+        return looks[-2:-1] == looks[-1:]
+
+    until("two looks at descriptors that are alike", are_steady)
+    return looks[-1]
