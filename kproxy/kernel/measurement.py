@@ -12,9 +12,9 @@ from msgspec import Struct
 from kproxy.errors import KproxyError
 from kproxy.kernel.process import ending_with_us, run
 
-# Of malloc (mallopt(3)), so that memory is not given back: a page that user-mode Linux has to
-# provide again costs as much as many system calls.
-_KEEPING_MEMORY = (
+# Put before a command, this has malloc (mallopt(3)) give no memory back: a page that user-mode
+# Linux has to provide again costs as much as many system calls.
+KEEPING_MEMORY = (
     *("env", "MALLOC_ARENA_MAX=1", "MALLOC_TOP_PAD_=4194304"),
     *("MALLOC_TRIM_THRESHOLD_=268435456", "MALLOC_MMAP_THRESHOLD_=67108864"),
 )
@@ -36,7 +36,7 @@ def measure_apart(
     Raises KernelRefused, with the process's error message, if it fails.
     """
     python = [sys.executable, "-m"]
-    there = [*python, "kproxy.kernel.uml", *_KEEPING_MEMORY] if on_uml else []
+    there = [*python, "kproxy.kernel.uml", *KEEPING_MEMORY] if on_uml else []
     # It is terminated however this process ends: this thread waits in `run`.
     argv = [*ending_with_us("TERM"), *there, *python, module, msgspec.json.encode(request).decode()]
     return msgspec.json.decode(run(argv, timeout_s=timeout_s), type=result)
