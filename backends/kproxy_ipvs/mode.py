@@ -25,6 +25,7 @@ MODE = Mode(
     config=ModeConfig(
         timing="ipvs",
         section="ipvs",
+        gate="KubeProxyIPVS",
         service_cidrs=False,
         full_sync_each_period=True,
         warning="ipvs mode is deprecated in kube-proxy and may be removed; nftables replaces it",

@@ -53,7 +53,12 @@ MODE = Mode(
     backend=NftablesBackend,
     description="Maps of nftables, in kube-proxy's layout or a flat one.",
     options=NftablesOptions,
-    config=ModeConfig(timing="nftables", masquerade="nftables", node_port_addresses=(PRIMARY,)),
+    config=ModeConfig(
+        timing="nftables",
+        masquerade="nftables",
+        node_port_addresses=(PRIMARY,),
+        loopback_gate="KubeProxyNFTablesLocalhostNodePorts",
+    ),
     rules=oracle,
     comparable=comparable,
     services=services,

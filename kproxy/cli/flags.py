@@ -19,6 +19,8 @@ from kproxy.config.defaults import fill_platform, fill_ports
 from kproxy.config.gates import gate_notices
 from kproxy.config.types import ModeConfig, ProxyConfig
 from kproxy.config.validation import problems
+from kproxy.config.warnings import unset_mode
+from kproxy.versions import Version
 
 
 class Kind(enum.Enum):
@@ -74,7 +76,7 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             "nodeport-addresses",
             Kind.LIST,
             ("nodePortAddresses",),
-            "Addresses of node ports: CIDRs, or 'primary'. Default: all addresses; "
+            "Addresses of node ports: CIDRs, 'primary', 'localhost', 'all'. Default: all; "
             "primary with nftables.",
         ),
         Flag(
@@ -240,10 +242,14 @@ _KEEP_DEFAULT_IF_EMPTY = {"healthz-bind-address", "metrics-bind-address"}
 _TRUE, _FALSE = {"1", "t", "T", "true", "TRUE", "True"}, {"0", "f", "F", "false", "FALSE", "False"}
 
 
-def from_flags(given: Mapping[str, tuple[str, ...]], modes: Mapping[str, ModeConfig]) -> Read:
+def from_flags(
+    given: Mapping[str, tuple[str, ...]],
+    modes: Mapping[str, ModeConfig],
+    emulate: Version | None = None,
+) -> Read:
     """Return the configuration of flags without a file; `given` has the values of each flag."""
     initial = {name: (flag.initial,) for name, flag in FLAGS.items() if flag.initial}
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {"emulate": emulate} if emulate else {}
     faults: list[Problem] = []
     for name, texts in {**initial, **given}.items():
         if name in _KEEP_DEFAULT_IF_EMPTY and not texts[-1]:
@@ -260,7 +266,11 @@ def from_flags(given: Mapping[str, tuple[str, ...]], modes: Mapping[str, ModeCon
     undecoded = {problem.field for problem in read.problems}
     invalid = [each for each in problems(config, modes) if each.field not in undecoded]
     found = dict.fromkeys((*faults, *map(_in_flags, (*read.problems, *invalid))))
-    return Read(config, tuple(found), tuple(map(_in_flags, gate_notices(config.feature_gates))))
+    notices = gate_notices(config.feature_gates)
+    at_start = unset_mode(config, chosen=bool(values.get("mode")))
+    return Read(
+        config, tuple(found), tuple(map(_in_flags, notices)), tuple(map(_in_flags, at_start))
+    )
 
 
 def initial_text(flag: Flag) -> str:
