@@ -10,6 +10,7 @@ from kproxy_nftables import oracle
 from kproxy_nftables.backend import NftablesBackend
 from kproxy_nftables.names import CLUSTER_IPS, TABLE
 from kproxy_nftables.options import NftablesOptions
+from kproxy_nftables.rendering import render
 
 _SLOTTED = re.compile(r"map (nodeport-)?(local-)?endpoints-(tcp|udp|sctp)")
 _SLOT = re.compile(r"(.+) \. (\d+) : (.+)")  # frontend, slot, endpoint
@@ -56,6 +57,7 @@ MODE = Mode(
     config=ModeConfig(timing="nftables", masquerade="nftables", node_port_addresses=(PRIMARY,)),
     rules=oracle,
     comparable=comparable,
+    render=render,
     services=services,
     variants=("kube-proxy", "flat"),
     variant_option="nftables_layout",
