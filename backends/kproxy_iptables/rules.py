@@ -294,9 +294,7 @@ def _endpoint_rules(
 def node_port_ips(settings: NodeSettings, selected: Iterable[str]) -> list[str]:
     """Return those of the node's addresses within the node port CIDRs that answer node ports."""
     return [
-        address
-        for address in selected
-        if settings.localhost_node_ports or not is_loopback(address)
+        address for address in selected if settings.localhost_node_ports or not is_loopback(address)
     ]
 
 

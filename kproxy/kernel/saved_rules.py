@@ -118,11 +118,15 @@ def _as_they_are(_family: Family, options: Options) -> Options:
 
 def _comment(_family: Family, options: Options) -> Options:
     (text,) = options["--comment"]
-    return {"--comment": (text if _UNQUOTED.fullmatch(text) else f'"{text}"',)}
+    if not _UNQUOTED.fullmatch(text):
+        text = '"{}"'.format(text.replace("'", r"\'"))
+    return {"--comment": (text,)}
 
 
 def _mark(_family: Family, options: Options) -> Options:
-    return {option: ("/".join(map(_hex, value.split("/"))),) for option, (value,) in options.items()}
+    return {
+        option: ("/".join(map(_hex, value.split("/"))),) for option, (value,) in options.items()
+    }
 
 
 def _recent(family: Family, options: Options) -> Options:

@@ -102,9 +102,7 @@ class _Reader:
 
     def look_up(self, set_: AnonymousSet) -> None:
         elements = elements_text(set_.key, set_.value, set_.elements, ranges=set_.ranges)
-        self._look_up(
-            f"{{ {', '.join(elements)} }}", set_, 0, set_.target, inverted=set_.inverted
-        )
+        self._look_up(f"{{ {', '.join(elements)} }}", set_, 0, set_.target, inverted=set_.inverted)
 
     def payload(self, fields: Attributes) -> None:
         target, base, offset, length = (_number(fields[kind]) for kind in (1, 2, 3, 4))
@@ -158,7 +156,9 @@ class _Reader:
         if source.mask:
             self.statements.append(self._masked(source, value, equal))
             return
-        self.statements.append(f"{source.text} {'' if equal else '!= '}{self._value(source, value)}")
+        self.statements.append(
+            f"{source.text} {'' if equal else '!= '}{self._value(source, value)}"
+        )
         if source.text == "meta l4proto" and equal:
             self._protocol = PROTOCOLS[value[0]]
 
@@ -188,9 +188,7 @@ class _Reader:
         address, port = (self._taken(_number(fields[kind])) for kind in (3, 5))
         if address.constant:
             number = int.from_bytes(port.constant, "big")
-            self.statements.append(
-                f"dnat to {host_port(address_text(address.constant), number)}"
-            )
+            self.statements.append(f"dnat to {host_port(address_text(address.constant), number)}")
         else:
             _need(port == address)  # both are of one value of a map
             self.statements.append(f"dnat {_WORDS[family]} to {address.text}")
@@ -263,7 +261,6 @@ class _Reader:
 
     def _taken(self, number: int) -> _Words:
         return self._registers[_index(number)]
-
 
 
 def _need(condition: bool) -> None:

@@ -68,7 +68,8 @@ def elements_text(
 def value_text(type_: DataType, value: bytes) -> str:
     """Return a value; the parts of a concatenation stand in registers of four bytes."""
     return " . ".join(
-        _part_text(number, part) for number, part in zip(_numbers(type_), _parts(type_, value), strict=True)
+        _part_text(number, part)
+        for number, part in zip(_numbers(type_), _parts(type_, value), strict=True)
     )
 
 
