@@ -59,8 +59,9 @@ class _Words(NamedTuple):
     """The name of what is in a register."""
 
     text: str
+    length: int = 0  # bytes of the packet that were loaded
     constant: bytes = b""  # in place of a name
-    mask: bytes = b""  # & and ^ of it, if `masked`
+    mask: bytes = b""  # of what is & and then ^, see `expressions.masked`
     toggled: bytes = b""
 
 
@@ -110,11 +111,11 @@ class _Reader:
             _need((offset, length) == _DPORT)
             if self._protocol:  # the word for the port says it again, so nft leaves the match out
                 self.statements.remove(f"meta l4proto {self._protocol}")
-            self._load(target, f"{self._protocol or 'th'} dport")
+            self._load(target, f"{self._protocol or 'th'} dport", length)
             self._protocol = ""
         else:
             _need(base == Header.NETWORK and length <= _ADDRESS_BYTES[self._family])
-            self._load(target, _FIELDS[self._family][offset])
+            self._load(target, _FIELDS[self._family][offset], length)
 
     def meta(self, fields: Attributes) -> None:
         key = _number(fields[2])
@@ -124,7 +125,8 @@ class _Reader:
         _need(key == Meta.MARK)
         source = self._taken(_number(fields[3]))
         _need(source.text == "meta mark" and bool(source.mask))
-        kept, toggled = (int.from_bytes(part, sys.byteorder) for part in source[2:])
+        parts = (source.mask, source.toggled)
+        kept, toggled = (int.from_bytes(part, sys.byteorder) for part in parts)
         if kept == 0xFFFFFFFF:
             self.statements.append(f"meta mark set meta mark ^ 0x{toggled:08x}")
         else:  # (mark & ~bit) ^ bit
@@ -143,22 +145,22 @@ class _Reader:
         self._load(_number(fields[1]), f"numgen random mod {_number(fields[2])}")
 
     def bitwise(self, fields: Attributes) -> None:
-        source, target = (_index(_number(fields[kind])) for kind in (1, 2))
-        _need(not _number(fields[6]) and not self._registers[source].mask)
+        source, target = (_number(fields[kind]) for kind in (1, 2))
+        words = self._taken(source)
+        _need(not _number(fields[6]) and not words.mask)
         mask, toggled = (_constant(fields[kind]) for kind in (4, 5))
-        self._registers[target] = self._registers[source]._replace(mask=mask, toggled=toggled)
+        self._registers[_index(target)] = words._replace(mask=mask, toggled=toggled)
 
     def cmp(self, fields: Attributes) -> None:
         source = self._taken(_number(fields[1]))
         operator, value = _number(fields[2]), _constant(fields[3])
-        _need(operator in (_EQUAL, _NOT_EQUAL))
+        _need(operator in (_EQUAL, _NOT_EQUAL) and source.length in (0, len(value)))
         equal = operator == _EQUAL
         if source.mask:
             self.statements.append(self._masked(source, value, equal))
             return
-        self.statements.append(
-            f"{source.text} {'' if equal else '!= '}{self._value(source, value)}"
-        )
+        unless = "" if equal else "!= "
+        self.statements.append(f"{source.text} {unless}{self._value(source, value)}")
         if source.text == "meta l4proto" and equal:
             self._protocol = PROTOCOLS[value[0]]
 
@@ -178,7 +180,7 @@ class _Reader:
     def immediate(self, fields: Attributes) -> None:
         target, data = _number(fields[1]), inner(fields[2])
         if target:
-            self._registers[_index(target)] = _Words("", bytes(data[1]))
+            self._registers[_index(target)] = _Words("", constant=bytes(data[1]))
         else:
             self.statements.append(verdict_text(inner(data[2])))
 
@@ -223,7 +225,13 @@ class _Reader:
 
     def _key(self, source: int, type_: DataType) -> str:
         """Return the names of what makes up a key, from the register `source` on."""
-        return " . ".join(self._registers[place].text for place, _ in _places(source, type_))
+        names = []
+        for place, length in _places(source, type_):
+            words = self._registers.get(place)
+            if not words or not words.text or words.mask or words.length not in (0, length):
+                raise ValueError(f"no key of a set is in register {place}")
+            names.append(words.text)
+        return " . ".join(names)
 
     def _masked(self, source: _Words, value: bytes, equal: bool) -> str:
         _need(not any(source.toggled))
@@ -232,16 +240,15 @@ class _Reader:
         if source.text in _FLAGS:
             _need(not any(value) and not equal)
             return f"{source.text} {_FLAGS[source.text][mask]}"
+        _need(is_address or source.text == "meta mark")
+        shown = self._value(source, value)
         prefix = _prefix(mask, 8 * len(source.mask))
-        if prefix is not None:
-            shown = self._value(source, value)
+        if prefix is not None:  # nft takes any mask of this form for a prefix, that of a mark, too
             return f"{source.text} {'' if equal else '!= '}{shown}/{prefix}"
-        _need(source.text == "meta mark")
-        operator = "==" if equal else "!="
-        return f"meta mark & 0x{mask:08x} {operator} {self._value(source, value)}"
+        return f"{source.text} & 0x{mask:08x} {'==' if equal else '!='} {shown}"
 
     def _value(self, source: _Words, value: bytes) -> str:
-        """Return a constant that something is compared with; of an address, maybe the first bytes."""
+        """Return what something is compared with; of an address it may be the first bytes."""
         size = _ADDRESS_BYTES[self._family]
         if source.text in _FIELDS[self._family].values():
             text = address_text(value.ljust(size, b"\0"))
@@ -256,8 +263,8 @@ class _Reader:
         _need(source.text in _FIBS.values() and number == _LOCAL)
         return "local"
 
-    def _load(self, target: int, text: str) -> None:
-        self._registers[_index(target)] = _Words(text)
+    def _load(self, target: int, text: str, length: int = 0) -> None:
+        self._registers[_index(target)] = _Words(text, length)
 
     def _taken(self, number: int) -> _Words:
         return self._registers[_index(number)]
