@@ -1,4 +1,4 @@
-"""What a mode renders from a plan is what its backend reads after it has written that plan."""
+"""Each mode renders from a plan what its backend reads after it has written that plan."""
 
 from __future__ import annotations
 

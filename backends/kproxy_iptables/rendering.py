@@ -1,4 +1,4 @@
-"""What the tables become in the kernel, as text, from a plan alone. Pure.
+"""The tables that a plan becomes in the kernel, as text, from the plan alone. Pure.
 
 As iptables 1.8.9 prints it, in either variant, on a kernel that has nfacct and the setting
 nf_conntrack_tcp_be_liberal 0: other versions may print the parts of a rule in another order.

@@ -1,4 +1,4 @@
-"""What all objects become in the kernel, as text, from a plan alone. Pure.
+"""All objects that a plan becomes in the kernel, as text, from the plan alone. Pure.
 
 The rules are as iptables 1.8.9 prints them, in either variant.
 """

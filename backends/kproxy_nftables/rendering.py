@@ -1,4 +1,4 @@
-"""What the table becomes in the kernel, as text, from a plan alone. Pure.
+"""The table that a plan becomes in the kernel, as text, from the plan alone. Pure.
 
 As nft 1.0.6 prints it; other versions may use other words.
 """

@@ -1,4 +1,4 @@
-"""What a full sync makes of a plan, as text. Pure."""
+"""The addresses and listeners that a plan becomes, as text. Pure."""
 
 from __future__ import annotations
 

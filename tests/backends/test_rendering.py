@@ -1,4 +1,4 @@
-"""What is rendered is what the real kube-proxy was recorded to have left in the kernel; pure."""
+"""Each mode renders what the real kube-proxy was recorded to have left in the kernel; pure."""
 
 from __future__ import annotations
 

@@ -146,11 +146,10 @@ FORMS = [  # family, the parts of a rule -> its text
         V4,
         [
             words.protocol_is("UDP") + words.random_slot(2),
-            words.endpoint_map(V4, ports(8080, 80)),
+            words.endpoint_map(V4, ports(80, 53)),
             words.dnat(V4),
         ],
-        "meta l4proto udp dnat ip to numgen random mod 2 map"
-        " { 0 : 10.0.0.1 . 8080, 1 : 10.0.0.1 . 80 }",
+        "meta l4proto udp dnat ip to numgen random mod 2 map { 0 : 10.0.0.1 . 80, 1 : 10.0.0.1 . 53 }",
     ),
     (
         V4,
