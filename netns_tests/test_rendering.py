@@ -116,7 +116,7 @@ def rivals() -> list[KubernetesObject]:
             zip("bac", kinds, strict=True), 10
         )
     )
-    return manifests.decode(text, "rivals").objects
+    return list(manifests.decode(text, "rivals").objects)
 
 
 def random_objects(seed: int, *cidrs: str) -> list[KubernetesObject]:
@@ -170,6 +170,11 @@ def test_every_mode_renders() -> None:
 @pytest.mark.parametrize("name", CONFIGS)
 def test_settings(mode: Mode, name: str) -> None:
     check(mode, CONFIGS[name], [*random_objects(31), *rivals()])
+
+
+@pytest.mark.ipvs
+def test_no_fallback_in_ipvs_mode() -> None:
+    check(Mode("ipvs", "legacy", local_fallback=False), CONFIG, rivals())
 
 
 @pytest.mark.ipvs

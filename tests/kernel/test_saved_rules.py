@@ -8,7 +8,7 @@ from kproxy.address import Family
 from kproxy.kernel.saved_rules import saved, tables
 
 V4, V6 = Family.IPV4, Family.IPV6
-A = "[fd00::1]:80"
+TO = "--to-destination [fd00::1]:80"
 ALL = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"
 RULES = [  # family, as it is written -> as it is printed
     (V4, "-j KUBE-SVC-A", "-j KUBE-SVC-A"),
@@ -54,8 +54,8 @@ RULES = [  # family, as it is written -> as it is printed
     ),
     (
         V6,
-        "-m recent --name A --set -m tcp -p tcp -j DNAT --to-destination [fd00::1]:80",
-        f"-p tcp -m recent --set --name A --mask {ALL} --rsource -m tcp -j DNAT --to-destination {A}",
+        f"-m recent --name A --set -m tcp -p tcp -j DNAT {TO}",
+        f"-p tcp -m recent --set --name A --mask {ALL} --rsource -m tcp -j DNAT {TO}",
     ),
     (
         V4,
