@@ -25,8 +25,8 @@ def render(plan: Plan, addresses: Collection[str]) -> Ruleset:
     scheduler = options.scheduler if isinstance(options, IpvsOptions) else ""
     place = place_of(plan.settings, of_node(plan.family, addresses), scheduler or "rr")
     desired = Desired()
-    for service in plan.services.values():
-        desired.change(service.name, None, wanted(service, place))
+    for name, service in sorted(plan.services.items()):
+        desired.change(name, None, wanted(service, place))
     desired.take_changes()
     return {
         **_iptables(plan, desired),

@@ -26,7 +26,8 @@ def render(plan: Plan, addresses: Collection[str]) -> Ruleset:
     fixed = Fixed(settings, flat=flat)
     changes = _contents(plan, addresses, flat=flat)
     sets = {set_.name: set_ for set_ in (*fixed.sets, *changes.sets)}
-    chains = fixed.chains | changes.chains | balancer_chains(changes, settings)
+    balancers = sorted(balancer_chains(changes, settings).items())  # they come in random order
+    chains = fixed.chains | changes.chains | dict(balancers)
     table = {
         f"chain {name}": tuple(rule_text(plan.family, rule, sets) for rule in rules)
         for name, rules in chains.items()
@@ -45,6 +46,6 @@ def _contents(plan: Plan, addresses: Collection[str], *, flat: bool) -> Changes:
     contents = Contents()
     answering = within(plan.settings.node_port_addresses.cidrs, addresses)
     contents.change(NODE, NOTHING, node_elements(answering))
-    for service in plan.services.values():
-        contents.change(service.name, NOTHING, wanted(service, plan.settings))
+    for name, service in sorted(plan.services.items()):
+        contents.change(name, NOTHING, wanted(service, plan.settings))
     return contents.take_changes()

@@ -53,6 +53,7 @@ BIT = NodeSettings(family=V4, node_name="node-a")
 HIGHEST_BIT = NodeSettings(family=V4, node_name="node-a", masquerade_bit=31)
 BRIDGE = LocalDetector(DetectLocal.BRIDGE, "cni0")
 PREFIX = LocalDetector(DetectLocal.PREFIX, "veth")
+STARRED = LocalDetector(DetectLocal.BRIDGE, "pods*")
 CHOSEN = AnonymousSet(
     tuple(
         element(words.slot_bytes(slot), verdict_data(Verdict.GOTO, f"endpoint-{slot}"))
@@ -104,6 +105,7 @@ FORMS: list[
     ),
     (V4, [words.from_local_pod(V4, BRIDGE)], 'iifname "cni0"'),
     (V4, [words.from_local_pod(V4, PREFIX, negate=True)], 'iifname != "veth*"'),
+    (V4, [words.from_local_pod(V4, STARRED)], r'iifname "pods\*"'),
     (V4, [words.mark(BIT)], "meta mark set meta mark | 0x00004000"),
     (
         V4,
@@ -181,6 +183,7 @@ def test_every_form_of_a_rule(
     assert rule_text(family, Rule(tuple(parts), "why"), SETS) == f'{text} comment "why"'
 
 
+ONES = b"\xff" * 4
 TCP_RESET = attribute(1, struct.pack(">L", 1)) + attribute(2, b"\0")
 UNKNOWN = [  # what is named, the expressions that kproxy never writes
     ("log", [attribute(expr.LIST_ELEM, attribute(1, b"log\0") + attribute(2, b""))]),
@@ -191,6 +194,11 @@ UNKNOWN = [  # what is named, the expressions that kproxy never writes
     ("meta", [expr.set_mark()]),  # nothing was loaded
     ("cmp", [words.daddr(V4) + expr.compare(b"\x0a")]),  # one byte of four
     ("cmp", [expr.load_ct(Ct.STATE) + expr.masked(b"\4" * 4, bytes(4)) + expr.compare(bytes(4))]),
+    ("cmp", [expr.load_meta(Meta.MARK) + expr.masked(ONES, ONES) + expr.compare(bytes(4))]),
+    (
+        "meta",
+        [expr.load_meta(Meta.MARK) + expr.masked(ONES[:3] + b"\0", bytes(4)) + expr.set_mark()],
+    ),
     ("lookup", [words.daddr(V4) + expr.lookup("no such set")]),
     ("lookup", [expr.payload(Header.NETWORK, 16, 3) + expr.lookup("ips")]),
     ("lookup", [words.daddr(V4) + expr.lookup("services", 0)]),  # a part of the key
