@@ -1,4 +1,4 @@
-"""What no recording of kube-proxy has: the flat layout of nftables mode, userspace mode, rivals."""
+"""Rendered texts that no recording has: nftables's flat layout, userspace mode, rivals; pure."""
 
 from __future__ import annotations
 
