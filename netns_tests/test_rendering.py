@@ -22,6 +22,7 @@ from kproxy.proxy import NodeProxy
 from kproxy.store import Store
 from kproxy.testing.node import CONFIG, new_node
 from kproxy.testing.random_cluster import RandomCluster
+from kproxy.versions import Version
 from netns_tests.modes import MODES, USERSPACE, Mode
 
 CASES = sorted((Path(__file__).parent / "conformance/cases").glob("*/objects.yaml"))
@@ -44,6 +45,7 @@ def detecting(mode: str, **how: str) -> ProxyConfig:
 
 CONFIGS: dict[str, ProxyConfig] = {
     "defaults": CONFIG,
+    "v1.36": replace(CONFIG, emulate=Version.V1_36),
     "masquerade-all": masquerade(everything=True),
     "masquerade-bit-31": masquerade(bit=31),
     "bridge": detecting("BridgeInterface", bridge_interface="cni0"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from kproxy_nftables import NftablesOptions
 from msgspec.structs import replace
 
 from kproxy.backend import BackendOptions, Plan, Ruleset, load
+from kproxy.versions import Version
 from tests.forwarding import plans
 
 ADDRESSES = frozenset({"192.168.10.11", "127.0.0.1", "10.1.1.1", "fd00::1", "fe80::1"})
@@ -69,6 +72,20 @@ def test_the_flat_layout_of_nftables_mode() -> None:
     assert {name: table[name] for name in FLAT_TABLE} == FLAT_TABLE
     shared = [name for name in table if "lb-tcp-" in name]
     assert shared == sorted(shared)
+
+
+@pytest.mark.parametrize(
+    ("version", "rule"),
+    [
+        (Version.V1_36, "dnat ip to numgen random mod 1 map { 0 : 10.244.2.5 . 8080 }"),
+        (Version.V1_37, "dnat to 10.244.2.5:8080"),
+    ],
+)
+def test_the_version_of_the_plan_counts(version: Version, rule: str) -> None:
+    plan = plans.plan([WIKI], replace(plans.settings("node-a"), emulate=version))
+    table = rendered("nftables", plan)["kube-proxy"]
+    (own,) = (table[name] for name in table if re.match("chain service-.*/wiki/", name))
+    assert own == (f"meta l4proto tcp {rule}",)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Each mode renders what the real kube-proxy was recorded to have left in the kernel; pure."""
+"""Each mode renders what kube-proxy v1.36 was recorded to have left in the kernel; pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from kproxy.address import Family, family_of
 from kproxy.api import manifests
@@ -17,6 +18,7 @@ from kproxy.forwarding.planner import Planner
 from kproxy.kernel.nftables.listing import objects_in
 from kproxy.kernel.xtables import kube_chains, parse_save
 from kproxy.store import Store
+from kproxy.versions import Version
 
 Tables = dict[str, dict[str, tuple[str, ...]]]
 
@@ -32,7 +34,7 @@ OURS = {Family.IPV4: r"KUBE-(?!6-)", Family.IPV6: "KUBE-6-"}  # ipsets
 def planned(case: Path, mode: Mode) -> dict[Family, Plan]:
     every = {name: load(name).config for name in modes()}
     text = (case.parent / "config.yaml").read_text() + f"mode: {mode.name}\n"
-    config = read_text(text, every).config
+    config = replace(read_text(text, every).config, emulate=Version.V1_36)
     store = Store()
     store.replace(manifests.load([case.parent / "objects.yaml"], stored=True).objects)
     found = {}
