@@ -1,5 +1,5 @@
-"""What another version of kube-proxy, or another mode, changes for given objects. Pure but for
-`packets`, which asks a lab.
+"""Compares versions of kube-proxy, or modes, for given objects. Pure but for `packets`, which asks a
+lab.
 
     objects, configuration -> Side (twice) -> settings, rules, behaviours, answers -> differences
 

@@ -1,4 +1,4 @@
-"""What decides whether a difference applies to objects. Pure."""
+"""The facts that decide whether a difference applies to objects. Pure."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from kproxy.versions import CUTS_REMOVED_UDP, CUTS_UNSERVED_UDP
 
 
 class Event(enum.Enum):
-    """What happens to a Service that a client uses; the value is in words."""
+    """The end of a Service that a client uses; the value is in words."""
 
     ENDPOINTS_GO = "its endpoints go"
     SERVICE_GOES = "the Service goes"

@@ -25,7 +25,7 @@ _NODE = "node-1"  # if the objects name none
 
 
 class ChainDifference(Struct, frozen=True, kw_only=True):
-    """What one chain, set or map has on one side only, in order. `place` is `TABLE NAME`."""
+    """The rules that one chain, set or map has on one side only. `place` is `TABLE NAME`."""
 
     place: str
     removed: tuple[str, ...]
@@ -66,7 +66,8 @@ def rule_differences(
     objects: Sequence[KubernetesObject], before: Configured, after: Configured
 ) -> list[RulesDifference]:
     """Return the differences, in each family those common to all Services first. A Service is
-    looked at on nodes with different numbers of its endpoints, until one differs.
+    looked at on nodes with different numbers of its endpoints, until one differs. A configuration
+    with a host name is that of one node: then only this one is looked at.
 
     Raises BadInput if a configuration has no settings for some node.
     """
@@ -89,7 +90,9 @@ def _nodes(
 ) -> Iterator[_Node]:
     store = Store()
     store.replace(objects)
-    for name, node in nodes_of(objects).items():
+    named = before.config.hostname_override
+    everywhere = nodes_of(objects)
+    for name, node in {named: everywhere.get(named)}.items() if named else everywhere.items():
         sides = []
         for side in (before, after):
             settings = node_settings(

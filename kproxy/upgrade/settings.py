@@ -1,4 +1,4 @@
-"""What a configuration means on either side: refusals, warnings, gates, effective values. Pure."""
+"""Compares the meaning of a configuration: refusals, warnings, gates, effective values. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SettingDifference(Struct, frozen=True, kw_only=True):
 
 
 class Said(Struct, frozen=True, kw_only=True):
-    """What only one side says at its start: a problem (it does not start then), or a warning."""
+    """A message of a start on one side: a problem (it does not start then), or a warning."""
 
     side: str
     text: str
