@@ -17,6 +17,7 @@ from kproxy.versions import (
     Version,
     parse_version,
 )
+from tests import versions_page
 
 V1_36, V1_37, V1_38 = Version
 
@@ -48,6 +49,12 @@ def test_versions_are_in_order_and_found_by_name() -> None:
     assert V1_37 is NEWEST_RELEASED
     with pytest.raises(ValueError, match=r"kube-proxy 1\.35 is not emulated; there are 1\.36, "):
         parse_version("1.35")
+
+
+def test_the_page_is_up_to_date() -> None:
+    page = versions_page.PAGE.read_text()
+    assert page == versions_page.renewed(page), "renew it: python -m tests.versions_page"
+    assert page.count("| emulated |") == sum(1 for each in BEHAVIOURS if not each.unseen)
 
 
 def test_every_row_is_complete() -> None:

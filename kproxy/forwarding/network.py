@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -38,7 +39,7 @@ class Host(Struct, frozen=True, kw_only=True):
     listens: tuple[tuple[str, int], ...] = ()
 
 
-class Network(Struct, frozen=True, kw_only=True):
+class Network(Struct, frozen=True, kw_only=True, dict=True):
     """Hosts by name, and routes: CIDR -> the node that the router sends it to.
 
     Routes are for VIPs, external IPs and the nodes' pod subnets (an address there that no pod has
@@ -49,6 +50,19 @@ class Network(Struct, frozen=True, kw_only=True):
     hosts: Mapping[str, Host]
     routes: Mapping[str, str]
     routed: bool = True
+
+    @cached_property
+    def routers(self) -> tuple[Host, ...]:
+        return tuple(host for host in self.hosts.values() if host.kind is HostKind.ROUTER)
+
+    @cached_property
+    def owners(self) -> Mapping[str, tuple[Host, ...]]:
+        """The hosts by their addresses, in the order of `hosts`: several may share one."""
+        found: dict[str, tuple[Host, ...]] = {}
+        for host in self.hosts.values():
+            for address in host.addresses:
+                found[address] = (*found.get(address, ()), host)
+        return found
 
 
 class Packet(Struct, frozen=True, kw_only=True):

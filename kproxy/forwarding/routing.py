@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 
 from kproxy.address import Family, family_of
 from kproxy.errors import BadInput
@@ -22,6 +23,7 @@ def contains(cidr: str, address: str) -> bool:
     return ipaddress.ip_address(address) in ipaddress.ip_network(cidr)
 
 
+@lru_cache(maxsize=4096)
 def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address).is_loopback
 
@@ -97,7 +99,7 @@ def primary_address(host: Host, like: str) -> str:
 
 def router_of(network: Network) -> Host:
     """Return the router. Raises BadInput if the network does not have exactly one."""
-    routers = [host for host in network.hosts.values() if host.kind is HostKind.ROUTER]
+    routers = network.routers
     if len(routers) != 1:
         raise BadInput([f"a network needs exactly one router, this one has {len(routers)}"])
     return routers[0]
@@ -116,14 +118,7 @@ def _routed(network: Network, address: str) -> Host | None:
 
 
 def _owner(network: Network, address: str, *kinds: HostKind) -> Host | None:
-    return next(
-        (
-            host
-            for host in network.hosts.values()
-            if host.kind in kinds and address in host.addresses
-        ),
-        None,
-    )
+    return next((host for host in network.owners.get(address, ()) if host.kind in kinds), None)
 
 
 def _same_family(addresses: Iterable[str], like: str) -> str:

@@ -1,5 +1,4 @@
-"""Compares versions of kube-proxy, or modes, for given objects. Pure but for `packets`, which asks a
-lab.
+"""Compares versions of kube-proxy, or modes, for given objects. Pure but for `packets`.
 
     objects, configuration -> Side (twice) -> settings, rules, behaviours, answers -> differences
 

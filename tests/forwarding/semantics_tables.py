@@ -11,6 +11,7 @@ from pathlib import Path
 from msgspec import structs
 
 from kproxy.forwarding.plan import Plan
+from kproxy.upgrade.modes import COLUMNS, ROWS
 from tests.forwarding.plans import (
     CLUSTER_CIDR,
     NODES,
@@ -213,6 +214,12 @@ def _answers(modes: Sequence[str]) -> Iterator[tuple[tuple[str, str, str], list[
                 yield question, [_in_mode(mode, web, client, address) for mode in modes]
 
 
+def summary() -> str:
+    """Return the differences that `upgrade-check` names."""
+    rows = [(what, *(words[mode] for mode in COLUMNS)) for what, (words, _) in ROWS.items()]
+    return _table(("", *COLUMNS), rows)
+
+
 PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "semantics.md": {
         "node-port": node_port,
@@ -223,7 +230,7 @@ PAGES: Mapping[str, Mapping[str, Callable[[], str]]] = {
         "localhost": localhost,
         "host-network": host_network,
     },
-    "modes.md": {"differences": differences, "userspace": userspace},
+    "modes.md": {"summary": summary, "differences": differences, "userspace": userspace},
 }
 TABLES = {name: make for tables in PAGES.values() for name, make in tables.items()}
 
