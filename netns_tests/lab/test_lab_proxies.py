@@ -20,6 +20,7 @@ from kproxy.kernel.process import run
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, service
 from kproxy.lab.objects import pod_object
 from kproxy.testing import LabFactory
+from kproxy.versions import Version
 from netns_tests.modes import MODES, Mode
 
 PORTS = (PortSpec(port=8080, name="http"),)
@@ -246,3 +247,30 @@ def test_no_proxies_to_restart(kproxy_lab: LabFactory) -> None:
     lab = kproxy_lab(SPEC, mode=None)
     with pytest.raises(BadInput, match="no proxies"):
         lab.restart_proxies(BackendOptions())
+
+
+@pytest.mark.parametrize("version", Version, ids=str)
+def test_a_lab_behaves_like_a_version_until_it_is_upgraded(
+    kproxy_lab: LabFactory, version: Version
+) -> None:
+    lab = kproxy_lab(SPEC, mode="nftables", manifests=[web()], emulate=str(version))
+    lab.apply(lab.slices(web()))
+
+    def rules() -> str:
+        namespace = lab.nodes["node-a"].namespace
+        return namespace.run(lambda: run(["nft", "list", "table", "ip", "kube-proxy"]))
+
+    assert ("numgen random mod 1 map" in rules()) == (version is Version.V1_36)
+    before = ask(lab, "shell", CLUSTER_IPS[0])
+    lab.restart_proxies(emulate=Version.V1_37)
+    assert "numgen" not in rules()
+    assert "dnat to 10.244.1.11:8080" in rules()
+    assert ask(lab, "shell", CLUSTER_IPS[0]) == before
+
+
+def test_a_node_of_another_version(kproxy_lab: LabFactory) -> None:
+    older = NodeSpec(name="old", config={"emulate": "1.36"})
+    lab = kproxy_lab(LabSpec(nodes=(older, NodeSpec(name="new"))), mode="nftables")
+    plans = lab.plans(Family.IPV4)
+    assert plans["old"].settings.emulate is Version.V1_36
+    assert plans["new"].settings.emulate is Version.V1_37
