@@ -28,6 +28,7 @@ from kproxy.kernel.privilege import require_net_raw
 from kproxy.kernel.process import run
 
 if TYPE_CHECKING:
+    from kproxy.kernel.iptables_legacy import SmallTables
     from kproxy.kernel.iptables_nft import Writer
 
 Variant = Literal["nft", "legacy"]
@@ -139,9 +140,25 @@ class Xtables:
         return self._save(table, jumps)[0]
 
     def save_all(self, jumps: Iterable[Jump] = ()) -> dict[Table, Chains]:
-        """Return all tables, read by one process; one that was never used here is empty. `jumps`:
-        see `save`.
+        """Return all tables, read by one process at most; one that was never used here is empty.
+        `jumps`: see `save`.
         """
+        return self._save_small() or self._save_any(jumps)
+
+    def _save_small(self) -> dict[Table, Chains] | None:
+        """Return all legacy tables, None if only a process can read them."""
+        if not self._small:
+            return None
+        found: dict[Table, Chains] = {}
+        present = legacy_tables.names(self.family)
+        for table in TABLES:
+            chains = self._small.save(table) if table in present else {}
+            if chains is None:
+                return None
+            found[table] = chains
+        return found
+
+    def _save_any(self, jumps: Iterable[Jump] = ()) -> dict[Table, Chains]:
         text = run([f"{self._command}-save"])
         tables = parse_save(text)
         for table in tables.keys() & not_printed(text):
@@ -150,6 +167,8 @@ class Xtables:
 
     def _save(self, table: Table, jumps: Iterable[Jump]) -> tuple[Chains, list[str]]:
         """Return all chains of a table, and the names of those that nft has written rules in."""
+        if self._small and (found := self._small.save(table)) is not None:
+            return found, []
         text = run([f"{self._command}-save", "-t", table])
         if table in not_printed(text):
             return self._read_mixed(table, jumps)
@@ -174,21 +193,26 @@ class Xtables:
         return self._read_mixed(table, jumps, [*names])[0]
 
     def read_all(self) -> dict[Table, Chains]:
-        """Return the same as `save_all` with single blanks outside quotes; legacy IPv4 tables
-        without a process, unless other programs have written rules there.
+        """Return the same as `save_all` with single blanks outside quotes; large legacy IPv4 tables
+        without a process, too, unless other programs have written rules there.
         """
-        if self.variant == "legacy" and self.family is Family.IPV4:
+        saved = self._save_small()
+        if saved is None and self.variant == "legacy" and self.family is Family.IPV4:
             from kproxy.kernel.legacy_reader import ForeignRule, read_table
 
             with suppress(ForeignRule):
                 return {table: read_table(table) for table in TABLES}
         return {
-            table: {chain: [*map(_single_blanks, rules)] for chain, rules in saved.items()}
-            for table, saved in self.save_all().items()
+            table: {chain: [*map(_single_blanks, rules)] for chain, rules in chains.items()}
+            for table, chains in (saved or self._save_any()).items()
         }
 
     def restore(self, pieces: Iterable[str]) -> None:
         """Feed one transaction; what it does not mention stays as it is. Raises KernelRefused."""
+        if self._small:
+            pieces = [self._small.restore("".join(pieces))]
+            if not pieces[0]:
+                return
         if self._writer:
             pieces = ["".join(pieces)]
             with self._session() as session:
@@ -208,7 +232,7 @@ class Xtables:
                 yield
         else:
             for pieces in transactions:
-                self._feed(pieces)
+                self.restore(pieces)
                 yield
 
     def _feed(self, pieces: Iterable[str]) -> None:
@@ -224,6 +248,17 @@ class Xtables:
                     " rename it (nft list chains shows it)",
                 ) from None
             raise
+
+    @cached_property
+    def _small(self) -> SmallTables | None:
+        """Return what reads and writes small legacy tables without the program, if that would print
+        and write the same.
+        """
+        if self.variant == "nft":
+            return None
+        from kproxy.kernel.iptables_legacy import small_tables_for  # only legacy tables need it
+
+        return small_tables_for(self.family, self.version())
 
     @cached_property
     def _writer(self) -> Writer | None:
