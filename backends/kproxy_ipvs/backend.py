@@ -20,7 +20,8 @@ from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Batch, Ipvs, Settings, VirtualServer, has_ipvs
 from kproxy.kernel.leading import target
-from kproxy.kernel.xtables import Jump, Table, Xtables, open_xtables
+from kproxy.kernel.saved_rules import Table
+from kproxy.kernel.xtables import Jump, Xtables, open_xtables
 from kproxy_ipvs import cleanup, damage, kernel_settings, leaving, reading, rules
 from kproxy_ipvs.desired import Desired, Difference, difference
 from kproxy_ipvs.names import (

@@ -16,7 +16,8 @@ from kproxy.backend import Uses
 from kproxy.errors import KernelRefused
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.ipvs import Batch, Ipvs
-from kproxy.kernel.xtables import Table, Variant, Xtables, not_deleted
+from kproxy.kernel.saved_rules import Table
+from kproxy.kernel.xtables import Variant, Xtables, not_deleted
 from kproxy_ipvs.holders import holders
 from kproxy_ipvs.names import (
     CHAINS,

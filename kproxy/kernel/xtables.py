@@ -26,16 +26,13 @@ from kproxy.kernel.mixed_tables import delete_jumps, is_closed, not_printed, rea
 from kproxy.kernel.nftables.session import Session, TableReader
 from kproxy.kernel.privilege import require_net_raw
 from kproxy.kernel.process import run
+from kproxy.kernel.saved_rules import TABLES, Chains, Table, parse_save, single_blanks
 
 if TYPE_CHECKING:
     from kproxy.kernel.iptables_legacy import SmallTables
     from kproxy.kernel.iptables_nft import Writer
 
 Variant = Literal["nft", "legacy"]
-Table = Literal["mangle", "nat", "filter"]
-TABLES: tuple[Table, ...] = get_args(Table)
-Chains = dict[str, list[str]]
-"""The rules of each chain in order, each without the leading "-A CHAIN "."""
 
 
 class Jump(Struct, frozen=True):
@@ -51,7 +48,6 @@ MINIMUM_VERSION = (1, 6, 2)
 _WAIT = "--wait=30"  # seconds for the lock of the legacy variant, which all namespaces share
 _HOOKED = re.compile(r"CHAIN_USER_ADD failed \(File exists\): chain (\S+)")
 _MOST_NAMED = 3  # rules that lead to one chain
-_QUOTED_OR_BLANKS = re.compile(r'("(?:\\.|[^"\\])*")|\s+')
 _HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY", "KUBE-PROXY-CANARY")
 
 
@@ -203,7 +199,7 @@ class Xtables:
             with suppress(ForeignRule):
                 return {table: read_table(table) for table in TABLES}
         return {
-            table: {chain: [*map(_single_blanks, rules)] for chain, rules in chains.items()}
+            table: {chain: [*map(single_blanks, rules)] for chain, rules in chains.items()}
             for table, chains in (saved or self._save_any()).items()
         }
 
@@ -251,9 +247,7 @@ class Xtables:
 
     @cached_property
     def _small(self) -> SmallTables | None:
-        """Return what reads and writes small legacy tables without the program, if that would print
-        and write the same.
-        """
+        """Return what reads and writes small legacy tables as the programs would."""
         if self.variant == "nft":
             return None
         from kproxy.kernel.iptables_legacy import small_tables_for  # only legacy tables need it
@@ -421,34 +415,6 @@ def choose_variant(family: Family) -> Variant:
 def not_deleted(table: Table, held: Mapping[str, str]) -> list[str]:
     """Return the lines of an error message about chains that `remove` could not delete."""
     return [f"{table} {chain} was emptied but not deleted: {why}" for chain, why in held.items()]
-
-
-def kube_chains(chains: Chains) -> dict[str, tuple[str, ...]]:
-    """Return the chains whose names begin with KUBE-, and of others the jumps to them."""
-    found = {
-        chain: tuple(r for r in rules if chain.startswith("KUBE-") or "-j KUBE-" in r)
-        for chain, rules in chains.items()
-    }
-    return {chain: rules for chain, rules in found.items() if rules or chain.startswith("KUBE-")}
-
-
-def parse_save(text: str) -> dict[Table, Chains]:
-    """Return the chains of each table in the output of iptables-save."""
-    tables: dict[str, Chains] = {table: {} for table in TABLES}
-    chains: Chains = {}
-    for line in text.split("\n"):  # not splitlines: comments may have other separators
-        if line.startswith("*"):
-            chains = tables.setdefault(line[1:], {})
-        elif line.startswith(":"):
-            chains[line[1:].split(" ", 1)[0]] = []
-        elif line.startswith("-A "):
-            chain, _, rule = line[3:].partition(" ")  # a rule may be empty
-            chains.setdefault(chain, []).append(rule)
-    return {table: tables[table] for table in TABLES}
-
-
-def _single_blanks(rule: str) -> str:
-    return _QUOTED_OR_BLANKS.sub(lambda found: found[1] or " ", rule)
 
 
 def _deletions(chains: Iterable[str]) -> Iterator[str]:

@@ -22,7 +22,8 @@ from kproxy.kernel.iptables_legacy.layout import COUNTERS, LAYOUTS
 from kproxy.kernel.iptables_legacy.table import entries_of
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
-from kproxy.kernel.xtables import TABLES, Table, Xtables, parse_save
+from kproxy.kernel.saved_rules import TABLES, Table, parse_save
+from kproxy.kernel.xtables import Xtables
 from kproxy.testing.node import new_node
 from netns_tests.iptables.written import (
     ADDRESSES,

@@ -12,7 +12,8 @@ from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Delta
 from kproxy.kernel import sysctl
 from kproxy.kernel.leading import target
-from kproxy.kernel.xtables import TABLES, Variant, Xtables, choose_variant
+from kproxy.kernel.saved_rules import TABLES
+from kproxy.kernel.xtables import Variant, Xtables, choose_variant
 from netns_tests.modes import IPTABLES, Mode
 from netns_tests.node import bench, filled, fresh_state
 

@@ -7,7 +7,7 @@ import shlex
 import pytest
 
 from kproxy.kernel.leading import for_shell, leading_to, target
-from kproxy.kernel.xtables import parse_save
+from kproxy.kernel.saved_rules import parse_save
 
 
 @pytest.mark.parametrize(
