@@ -26,7 +26,7 @@ from kproxy.kernel.iptables_nft.extensions import Unknown
 log = logging.getLogger("kproxy")
 
 # Those whose rules netns_tests/iptables/test_legacy_writer.py has compared with ours.
-_VERSIONS = frozenset(((1, 8, 9),))
+_VERSIONS = frozenset(((1, 8, 9), (1, 8, 11)))
 _MOST_BYTES = 50_000  # of a text or of a table: the program is faster with more
 _LOCK = "/run/xtables.lock"  # of all namespaces of the machine
 _ours = threading.Lock()  # threads of this process wait for each other
