@@ -20,6 +20,9 @@ from kproxy.errors import KernelRefused
 _SO_GET_INFO, _SO_GET_ENTRIES = 64, 65  # IPT_SO_* and IP6T_SO_*
 _SO_SET_REPLACE, _SO_SET_ADD_COUNTERS = 64, 65
 _LEVELS = {Family.IPV4: socket.IPPROTO_IP, Family.IPV6: socket.IPPROTO_IPV6}
+# User-mode Linux 6.1 says EFAULT to some calls in which a signal arrives, as if the buffer were
+# not ours.
+_TRIES = 5
 _NO_TABLE = (errno.ENOENT, errno.ENOPROTOOPT)  # no module for the table, or for any
 _INFO = struct.Struct("=32sI5I5III")  # struct ipt_getinfo
 _ENTRIES = struct.Struct("@32sI0Q")  # struct ipt_get_entries, then the entries
@@ -117,11 +120,14 @@ def _answer(family: Family, option: int, head: bytes, size: int) -> bytes:
     import ctypes  # the nft variant does not need it
 
     libc = ctypes.CDLL(None, use_errno=True)
-    buffer = ctypes.create_string_buffer(head, size)
-    length = ctypes.c_uint32(size)
     with _socket(family) as raw:
-        if libc.getsockopt(raw.fileno(), _LEVELS[family], option, buffer, ctypes.byref(length)):
-            code = ctypes.get_errno()
-            kind = NoTable if code in _NO_TABLE else KernelRefused
-            raise kind(f"cannot read a legacy table: {os.strerror(code)}")
-    return buffer.raw
+        for _ in range(_TRIES):
+            buffer = ctypes.create_string_buffer(head, size)
+            length = ctypes.c_uint32(size)
+            arguments = (_LEVELS[family], option, buffer, ctypes.byref(length))
+            if not libc.getsockopt(raw.fileno(), *arguments):
+                return buffer.raw
+            if (code := ctypes.get_errno()) != errno.EFAULT:
+                break
+    kind = NoTable if code in _NO_TABLE else KernelRefused
+    raise kind(f"cannot read a legacy table: {os.strerror(code)}")

@@ -8,18 +8,18 @@ are active at once, so a proxy must use the variant that other programs in the n
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from functools import cached_property
+from typing import TYPE_CHECKING, get_args
 
 from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
+from kproxy.kernel import iptables_programs as programs
 from kproxy.kernel import legacy_tables
+from kproxy.kernel.iptables_programs import Variant
 from kproxy.kernel.lacking import lacking, require_nf_tables
 from kproxy.kernel.leading import for_shell, leading_to, target
 from kproxy.kernel.mixed_tables import delete_jumps, is_closed, not_printed, read_mixed
@@ -31,8 +31,6 @@ from kproxy.kernel.saved_rules import TABLES, Chains, Table, parse_save, single_
 if TYPE_CHECKING:
     from kproxy.kernel.iptables_legacy import SmallTables
     from kproxy.kernel.iptables_nft import Writer
-
-Variant = Literal["nft", "legacy"]
 
 
 class Jump(Struct, frozen=True):
@@ -57,7 +55,7 @@ class Xtables:
     def __init__(self, family: Family, variant: Variant) -> None:
         self.family = family
         self.variant = variant
-        self._command = f"{_prefix(family)}-{variant}"
+        self._command = f"{programs.name(family)}-{variant}"
         self._kept: Session | None = None
         self._keeps_open = False
 
@@ -85,7 +83,7 @@ class Xtables:
 
     def version(self) -> tuple[int, ...]:
         """Return the version of the command. Raises Unsupported if it is not installed."""
-        return _version(self._command)
+        return programs.version(self._command)
 
     def require(self) -> None:
         """Raise Unsupported, saying what is missing, if kproxy cannot work with it here."""
@@ -107,8 +105,11 @@ class Xtables:
                 raise Unsupported(str(error), remedy="run as root, or with --privileged") from None
 
     def has(self, table: Table) -> bool:
-        """Tell whether the table can hold rules. False for a legacy table not yet used here."""
-        return self.variant == "nft" or table in legacy_tables.names(self.family)
+        """Tell whether the table exists: it does once it was used here."""
+        if self.variant == "legacy":
+            return table in legacy_tables.names(self.family)
+        with self._session() as session:
+            return TableReader(session, self.family, table).exists()
 
     def has_chain(self, table: Table, name: str) -> bool:
         """Tell whether a chain exists, without starting a process.
@@ -390,16 +391,18 @@ def choose_variant(family: Family) -> Variant:
     The first with Kubernetes' own marks counts, else the one with the most rules. Source:
     https://github.com/kubernetes-sigs/iptables-wrappers (iptables-wrapper-installer.sh)
     """
-    default = default_variant(family)
+    default = programs.default_variant(family)
     # Reading legacy tables creates them, so they are read only in a namespace that has some.
     legacy_used = bool(legacy_tables.names(family))
     if default == "nft" and not legacy_used:
         return "nft"
     if default == "legacy" and not legacy_used and not _nft_used():
         return "legacy"
-    candidates: tuple[Variant, ...] = ("nft", "legacy") if legacy_used else ("nft",)
+    variants: tuple[Variant, ...] = get_args(Variant)
     rules: dict[Variant, int] = {}
-    for variant in candidates:
+    for variant in variants:
+        if not (_nft_used() if variant == "nft" else legacy_used):
+            continue
         try:
             saved = Xtables(family, variant).save_all()
         except (KernelRefused, Unsupported):
@@ -419,25 +422,6 @@ def not_deleted(table: Table, held: Mapping[str, str]) -> list[str]:
 
 def _deletions(chains: Iterable[str]) -> Iterator[str]:
     return (f"-X {chain}\n" for chain in chains)
-
-
-@lru_cache
-def _version(command: str) -> tuple[int, ...]:
-    text = run([command, "--version"])
-    found = re.search(r"v(\d+(?:\.\d+)+)", text)
-    if not found:
-        raise Unsupported(f"{command} --version printed no version: {text[:80]!r}")
-    return tuple(int(part) for part in found[1].split("."))
-
-
-def _prefix(family: Family) -> str:
-    return "iptables" if family is Family.IPV4 else "ip6tables"
-
-
-def default_variant(family: Family) -> Variant:
-    """Return the variant that `iptables` is on this machine (update-alternatives on Debian)."""
-    path = shutil.which(_prefix(family), path=None) or f"/usr/sbin/{_prefix(family)}"
-    return "legacy" if "legacy" in Path(path).resolve().name else "nft"
 
 
 def _nft_used() -> bool:

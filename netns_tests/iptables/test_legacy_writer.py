@@ -9,21 +9,22 @@ import logging
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
 from kproxy.address import Family
 from kproxy.errors import KernelRefused
-from kproxy.kernel import legacy_tables
+from kproxy.kernel import iptables_programs, legacy_tables, process
 from kproxy.kernel.iptables_legacy import SmallTables, writer
 from kproxy.kernel.iptables_legacy.layout import COUNTERS, LAYOUTS
 from kproxy.kernel.iptables_legacy.table import entries_of
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
 from kproxy.kernel.saved_rules import TABLES, Table, parse_save
-from kproxy.kernel.xtables import Xtables
+from kproxy.kernel.starter import Started
+from kproxy.kernel.xtables import Xtables, choose_variant
 from kproxy.testing.node import new_node
 from netns_tests.iptables.written import (
     ADDRESSES,
@@ -67,6 +68,22 @@ def reasons(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
     found: list[str] = []
     yield found
     assert [each for each in caplog.messages if "the program has to" in each] == found
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of programs, as they are started."""
+    names: list[str] = []
+    start = process._start
+
+    def noted(
+        argv: Sequence[str], *, has_input: bool, env: Mapping[str, str]
+    ) -> subprocess.Popen[bytes] | Started:
+        names.append(argv[0])
+        return start(argv, has_input=has_input, env=env)
+
+    monkeypatch.setattr(process, "_start", noted)
+    return names
 
 
 @pytest.mark.parametrize("family", Family)
@@ -222,15 +239,10 @@ def test_large_texts_and_tables_are_left_to_the_program(monkeypatch: pytest.Monk
         left_to_the_program(text + text)
 
 
-def test_an_unknown_version_is_left_to_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_version_is_left_to_the_program(
+    started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(writer, "_VERSIONS", frozenset())
-    started: list[str] = []
-
-    def noted(argv: Sequence[str], stdin: str | Iterable[str] = "", **options: float) -> str:
-        started.append(argv[0])
-        return run(argv, stdin, **options)
-
-    monkeypatch.setattr("kproxy.kernel.xtables.run", noted)
     with new_node():
         Xtables(Family.IPV4, "legacy").restore(["*filter\n:MINE - [0:0]\nCOMMIT\n"])
         assert "MINE" in Xtables(Family.IPV4, "legacy").save("filter")
@@ -238,15 +250,31 @@ def test_an_unknown_version_is_left_to_the_program(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("reasons")
-def test_kproxy_writes_no_rule_that_needs_the_program() -> None:
+def test_a_proxy_starts_no_program(started: list[str]) -> None:
+    """Neither for its rules, nor to see which variant is used, nor to remove all of them."""
+    for family in Family:
+        Xtables(family, "legacy").version()
+    started.clear()
     with bench(LEGACY) as node:
         cluster = random_cluster()
         node.sync(cluster.objects.values())
         for _ in range(20):
             cluster.edit()
             node.sync(cluster.objects.values())
-        tables = Xtables(Family.IPV4, "legacy")
-        assert sum(map(len, tables.save("nat").values())) > 20
+        assert sum(map(len, Xtables(Family.IPV4, "legacy").save("nat").values())) > 20
+        assert {choose_variant(family) for family in Family} == {"legacy"}
+        for backend in node.backends.values():
+            backend.cleanup()
+        assert "KUBE-" not in str(Xtables(Family.IPV4, "legacy").save_all())
+    assert [name for name in started if name != "conntrack"] == []
+
+
+def test_both_families_are_one_program_of_one_version(
+    started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(iptables_programs, "_versions", {})
+    assert len({Xtables(family, "legacy").version() for family in Family}) == 1
+    assert started == ["iptables-legacy"]
 
 
 def left_to_the_program(text: str) -> None:

@@ -19,7 +19,7 @@ from kproxy.kernel.iptables_nft.extensions import CT_STATES, PROTOCOLS, Unknown
 
 _PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 _BARE = re.compile(r"[\w-]+", re.ASCII)
-_PLAIN = re.compile(r"[\w.:/,;>() +-]*", re.ASCII)  # of a comment
+_PLAIN = re.compile(r"[ !#-&(-\[\]-~]*")  # iptables-save puts a backslash before ", \ and '
 _STATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "SNAT", "DNAT")  # as they are printed
 
 
@@ -93,7 +93,7 @@ def _not(inverted: int) -> str:
 
 def _comment(_: Family, info: bytes) -> str:
     text = _text(info)
-    if not _PLAIN.fullmatch(text) or text.strip() != text:
+    if not _PLAIN.fullmatch(text):
         raise Unknown(f"the comment {text!r}")
     return f" --comment {text}" if _BARE.fullmatch(text) else f' --comment "{text}"'
 

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from kproxy.address import Family
 from kproxy.errors import KernelRefused
@@ -110,7 +110,8 @@ def _write(family: Family, name: str, lines: list[str], indexes: Indexes) -> Non
             for line in table.kept(chains)
         ]
         if any(map(any, kept)):
-            legacy_tables.add_counters(family, name, kept)
+            with suppress(OSError):  # the rules are in force already
+                legacy_tables.add_counters(family, name, kept)
 
 
 @contextmanager
