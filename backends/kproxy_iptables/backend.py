@@ -17,7 +17,7 @@ from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.addresses import local_addresses
 from kproxy.kernel.iptables_programs import Variant
-from kproxy.kernel.saved_rules import Chains, Table, kube_chains
+from kproxy.kernel.iptables_save import Chains, Table, kube_chains
 from kproxy.kernel.xtables import Xtables, installed_variants, open_xtables
 from kproxy_iptables import cleanup, damage
 from kproxy_iptables.claims import Claims

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from kproxy.address import Family
 from kproxy.kernel.ipset_attributes import Shape
-from kproxy.kernel.saved_rules import Table
+from kproxy.kernel.iptables_save import Table
 from kproxy.kernel.xtables import Jump
 
 DEVICE = "kube-ipvs0"  # holds the addresses of Services; never brought up

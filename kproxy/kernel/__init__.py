@@ -21,7 +21,7 @@ Network and netfilter
   conntrack      tracked connections: list, follow, delete
   xtables        iptables, nft and legacy variant, by its commands
   iptables_programs  their names and versions
-  saved_rules    rules as iptables-save prints them (pure)
+  iptables_save  rules as iptables-save prints them (pure)
   iptables_nft   what the nft variant's program writes, written without it
   iptables_legacy  small legacy tables, read and written without a program
   lacking        parts that a kernel may have been built without

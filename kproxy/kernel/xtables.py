@@ -20,13 +20,13 @@ from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel import iptables_programs as programs
 from kproxy.kernel import legacy_tables
 from kproxy.kernel.iptables_programs import Variant
+from kproxy.kernel.iptables_save import TABLES, Chains, Table, parse_save, single_blanks
 from kproxy.kernel.lacking import lacking, require_nf_tables
 from kproxy.kernel.leading import for_shell, leading_to, target
 from kproxy.kernel.mixed_tables import delete_jumps, is_closed, not_printed, read_mixed
 from kproxy.kernel.nftables.session import Session, TableReader
 from kproxy.kernel.privilege import require_net_raw
 from kproxy.kernel.process import run
-from kproxy.kernel.saved_rules import TABLES, Chains, Table, parse_save, single_blanks
 
 if TYPE_CHECKING:
     from kproxy.kernel.iptables_legacy import SmallTables

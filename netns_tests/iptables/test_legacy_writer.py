@@ -20,9 +20,9 @@ from kproxy.kernel import iptables_programs, legacy_tables, process
 from kproxy.kernel.iptables_legacy import SmallTables, writer
 from kproxy.kernel.iptables_legacy.layout import COUNTERS, LAYOUTS
 from kproxy.kernel.iptables_legacy.table import entries_of
+from kproxy.kernel.iptables_save import TABLES, Table, parse_save
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
-from kproxy.kernel.saved_rules import TABLES, Table, parse_save
 from kproxy.kernel.starter import Started
 from kproxy.kernel.xtables import Xtables, choose_variant
 from kproxy.testing.node import new_node

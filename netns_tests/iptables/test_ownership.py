@@ -12,8 +12,8 @@ from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Delta
 from kproxy.kernel import sysctl
 from kproxy.kernel.iptables_programs import Variant
+from kproxy.kernel.iptables_save import TABLES
 from kproxy.kernel.leading import target
-from kproxy.kernel.saved_rules import TABLES
 from kproxy.kernel.xtables import Xtables, choose_variant
 from netns_tests.modes import IPTABLES, Mode
 from netns_tests.node import bench, filled, fresh_state
