@@ -2,7 +2,8 @@
 
 These causes are distinguished: the input (`BadInput`), this machine (`Unsupported`,
 `KernelRefused`), another kproxy in this namespace (`NamespaceBusy`), the code of a plug-in
-(`BackendFault`), and time (`TimedOut`). Any other exception that escapes is a bug in kproxy.
+(`BackendFault`), another node (`NodeChanged`), and time (`TimedOut`). Any other exception that
+escapes is a bug in kproxy.
 """
 
 from __future__ import annotations
@@ -52,6 +53,13 @@ class NamespaceBusy(KproxyError):
     def __init__(self, message: str, *, pid: int, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.pid = pid
+
+
+class NodeChanged(KproxyError):
+    """The node is no longer the one that the proxy was started for, and its version ends then.
+
+    What is in force stays.
+    """
 
 
 class TimedOut(KproxyError, TimeoutError):

@@ -44,6 +44,7 @@ PURE = (
     "kproxy.forwarding",
     "kproxy.outcome",
     "kproxy.store",
+    "kproxy.versions",
 )
 NOT_PURE = {"asyncio", "os", "pyroute2", "scapy", "select", "socket", "subprocess", "threading"}
 PURE_FUNCTIONS = {

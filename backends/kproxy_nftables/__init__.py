@@ -12,6 +12,7 @@ backend              one sync
 damage               the check for objects that other programs have changed
 support              the check for what kernel and tools can do
 
+rendering            what the kernel would hold for a plan, as text (pure)
 oracle               the predicted effect of the rules on a packet (pure)
 options              the options of this mode (pure)
 mode                 the `Mode`

@@ -19,6 +19,7 @@ from kproxy.forwarding.plan import Endpoint, FrontendKind, NodeSettings, Pool, S
 from kproxy.kernel.nftables import expressions as expr
 from kproxy.kernel.nftables.objects import AnonymousSet, Rule, Set, element
 from kproxy.kernel.nftables.types import INTEGER, VERDICT, address
+from kproxy.versions import SINGLE_ENDPOINT_DNAT, Version
 from kproxy_nftables import words
 from kproxy_nftables.frame import Chains
 from kproxy_nftables.names import FIREWALL_IPS, endpoint_base, service_base
@@ -59,7 +60,7 @@ def without_firewall(service: ServicePlan, settings: NodeSettings) -> Wanted:
         if endpoints and service.affinity_timeout_s:
             chains[name] = tuple(_affinity_rules(service, endpoints))
         elif endpoints:
-            chains[name] = (_balancing_rule(service, endpoints),)
+            chains[name] = (_balancing_rule(service, endpoints, settings.emulate),)
     sets: dict[str, Set] = {}
     if service.affinity_timeout_s:
         ip = address(service.family)
@@ -100,8 +101,12 @@ def _external_rules(service: ServicePlan, settings: NodeSettings, base: str) -> 
         yield Rule((words.goto(f"local-{base}"),))
 
 
-def _balancing_rule(service: ServicePlan, endpoints: tuple[Endpoint, ...]) -> Rule:
+def _balancing_rule(
+    service: ServicePlan, endpoints: tuple[Endpoint, ...], version: Version
+) -> Rule:
     family = service.family
+    if len(endpoints) == 1 and version.has(SINGLE_ENDPOINT_DNAT):
+        return _translating_rule(service, endpoints[0])
     values = words.endpoint_bytes(family, endpoints)
     return Rule(
         (
@@ -126,5 +131,9 @@ def _affinity_rules(service: ServicePlan, endpoints: tuple[Endpoint, ...]) -> It
 
 def _endpoint_rules(service: ServicePlan, endpoint: Endpoint, affinity: str) -> Iterator[Rule]:
     yield Rule((words.saddr(service.family) + expr.remember(affinity),))
+    yield _translating_rule(service, endpoint)
+
+
+def _translating_rule(service: ServicePlan, endpoint: Endpoint) -> Rule:
     translate = words.dnat_to(service.family, endpoint.address, endpoint.port)
-    yield Rule((words.protocol_is(service.protocol) + translate,))
+    return Rule((words.protocol_is(service.protocol) + translate,))

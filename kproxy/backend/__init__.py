@@ -55,6 +55,7 @@ from kproxy.forwarding.plan import (
     Frontend,
     FrontendKind,
     LocalDetector,
+    LoopbackNodePorts,
     Masquerade,
     NodePortAddresses,
     NodeSettings,
@@ -81,6 +82,7 @@ from kproxy.forwarding.rules import (
     selected_for_node_ports,
 )
 from kproxy.outcome import Outcome
+from kproxy.versions import Version
 
 __all__ = [
     "CONTRACT_VERSION",
@@ -105,6 +107,7 @@ __all__ = [
     "KernelRefused",
     "KproxyError",
     "LocalDetector",
+    "LoopbackNodePorts",
     "Masquerade",
     "Mode",
     "ModeConfig",
@@ -130,6 +133,7 @@ __all__ = [
     "Translation",
     "Unsupported",
     "Uses",
+    "Version",
     "admits",
     "asked",
     "bracketed",

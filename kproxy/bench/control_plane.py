@@ -53,7 +53,10 @@ def measure(size: ControlPlaneSize) -> ControlPlaneResult:
     """Measure in this process, which should be a new one. Raises KproxyError."""
     nodes = [f"node-{number}" for number in range(1, size.nodes + 1)]
     spec = LabSpec(
-        name="bench", nodes=tuple(NodeSpec(name=name) for name in nodes), control_plane=True
+        name="bench",
+        nodes=tuple(NodeSpec(name=name) for name in nodes),
+        control_plane=True,
+        emulate=size.emulate,
     )
     options = backend_options(load(size.mode), size.variant)
     with Lab(spec, size.mode, options=options) as lab:

@@ -65,7 +65,7 @@ def measure(size: LatencySize) -> LatencyResult:
         with plain.node.entered():
             plain_rule = _write_plain_rule()
         with service.node.entered():
-            _, proxy = new_proxy(size.mode, size.variant, objects(size.services, size.endpoints))
+            _, proxy = new_proxy(size, objects(size.services, size.endpoints))
             proxy.sync()
         gc.collect()
         gc.disable()

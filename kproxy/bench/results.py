@@ -7,13 +7,18 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from kproxy.versions import NEWEST_RELEASED, Version
+
 
 class ProxySize(Struct, frozen=True, kw_only=True):
-    """Arguments of all measurements of a proxy: its mode, a variant of that, its Services."""
+    """Arguments of all measurements of a proxy: its mode, a variant of that, its Services, and the
+    kube-proxy that it behaves like.
+    """
 
     mode: str
     variant: str
     services: int
+    emulate: Version = NEWEST_RELEASED
 
     @property
     def label(self) -> str:

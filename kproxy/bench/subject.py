@@ -8,6 +8,7 @@ from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
 from kproxy.backend import BackendOptions, Mode, complete_options, load
 from kproxy.bench.cluster import CLUSTER_CIDR, NODE
+from kproxy.bench.results import ProxySize
 from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput
 from kproxy.proxy import NodeProxy
@@ -29,15 +30,18 @@ def variants(mode: str, chosen: Iterable[str]) -> tuple[str, ...]:
     return tuple(chosen) or known or (_AUTO,)
 
 
-def new_proxy(
-    mode: str, variant: str, objects: Iterable[KubernetesObject]
-) -> tuple[Store, NodeProxy]:
+def new_proxy(size: ProxySize, objects: Iterable[KubernetesObject]) -> tuple[Store, NodeProxy]:
     """Return a proxy of IPv4 only that has not synced yet, and the store that it reads."""
     store = Store()
     store.replace(objects)
-    config = ProxyConfig(mode=mode, hostname_override=NODE, cluster_cidr=CLUSTER_CIDR)
-    chosen = load(mode)
-    options = complete_options(chosen, config, backend_options(chosen, variant))
+    config = ProxyConfig(
+        mode=size.mode,
+        hostname_override=NODE,
+        cluster_cidr=CLUSTER_CIDR,
+        emulate=size.emulate,
+    )
+    chosen = load(size.mode)
+    options = complete_options(chosen, config, backend_options(chosen, size.variant))
     backends = {Family.IPV4: chosen.backend(Family.IPV4, options)}
     return store, NodeProxy(store, config, backends, mode=chosen.config, options=options)
 

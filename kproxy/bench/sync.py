@@ -39,7 +39,7 @@ from kproxy.proxy.garbage import keep_for_good
 def measure(size: SyncSize) -> SyncResult:
     """Measure in this process, which should be a new one. Raises KproxyError."""
     with Namespace.create("bench") as namespace, namespace.entered():
-        store, proxy = new_proxy(size.mode, size.variant, objects(size.services, size.endpoints))
+        store, proxy = new_proxy(size, objects(size.services, size.endpoints))
 
         def committed_s(event: EndpointSlice | None = None) -> float:
             start = time.perf_counter()

@@ -13,7 +13,9 @@ import click
 from kproxy.backend import DEFAULT_MODE, load
 from kproxy.bench.cluster import MOST_CHANGES, MOST_ENDPOINTS, MOST_SERVICES, require_addresses
 from kproxy.cli import kernel as kernel_choice
+from kproxy.cli.emulate import emulate_option
 from kproxy.report.width import width_of
+from kproxy.versions import NEWEST_RELEASED, Version
 
 if TYPE_CHECKING:
     from kproxy.bench.results import (
@@ -55,6 +57,7 @@ def _subject_options(
     """Return a decorator that adds the options common to measurements: proxy and cluster size."""
     options = [
         click.option("--mode", default=DEFAULT_MODE, show_default=True, help="The proxy mode."),
+        emulate_option,
         kernel_choice.option,
         click.option(
             "--variant",
@@ -111,6 +114,7 @@ def _subject_options(
 )
 def sync(
     mode: str,
+    emulate: Version | None,
     kernel: str,
     chosen: tuple[str, ...],
     sizes: tuple[int, ...],
@@ -145,7 +149,14 @@ def sync(
     from kproxy.kernel.measurement import measure_apart
 
     all_sizes = [
-        SyncSize(mode=mode, variant=variant, services=each, endpoints=endpoints, changes=changes)
+        SyncSize(
+            mode=mode,
+            variant=variant,
+            services=each,
+            emulate=emulate or NEWEST_RELEASED,
+            endpoints=endpoints,
+            changes=changes,
+        )
         for variant in variants(mode, chosen)
         for each in sizes
         for _ in range(runs)
@@ -172,6 +183,7 @@ def sync(
 )
 def latency(
     mode: str,
+    emulate: Version | None,
     kernel: str,
     chosen: tuple[str, ...],
     sizes: tuple[int, ...],
@@ -212,6 +224,7 @@ def latency(
             mode=mode,
             variant=variant,
             services=each,
+            emulate=emulate or NEWEST_RELEASED,
             endpoints=endpoints,
             connections=connections,
             asked=asked,
@@ -239,6 +252,7 @@ def latency(
 )
 def control_plane(
     mode: str,
+    emulate: Version | None,
     kernel: str,
     chosen: tuple[str, ...],
     sizes: tuple[int, ...],
@@ -274,6 +288,7 @@ def control_plane(
             mode=mode,
             variant=variant,
             services=each,
+            emulate=emulate or NEWEST_RELEASED,
             pods=each * endpoints,
             nodes=nodes,
             dual_stack=dual_stack,

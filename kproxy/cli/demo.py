@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 
 from kproxy.backend import DEFAULT_MODE, BackendOptions, load, modes, report_faults
 from kproxy.cli import kernel as kernel_choice
+from kproxy.cli.emulate import emulate_option
 from kproxy.cli.interrupts import removing_the_lab
 from kproxy.cli.keeping import keep
 from kproxy.cli.mode_options import mode_options, take
@@ -19,6 +21,7 @@ from kproxy.cli.progress import say, say_warnings
 from kproxy.report.width import fitting
 from kproxy.tour import catalog
 from kproxy.tour.catalog import Example
+from kproxy.versions import Version
 
 
 @click.command()
@@ -32,9 +35,11 @@ from kproxy.tour.catalog import Example
 @click.option("--list-examples", is_flag=True, help="List the examples, then exit.")
 @click.option("--keep", "stays", is_flag=True, help="Keep the lab up until Ctrl-C, to look inside.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+@emulate_option
 @mode_options
 def demo(
     mode: str,
+    emulate: Version | None,
     kernel: str,
     example: str | None,
     list_examples: bool,
@@ -57,6 +62,7 @@ def demo(
       kproxy demo
       kproxy demo --mode ipvs
       kproxy demo --mode nftables --nftables-layout flat
+      kproxy demo --mode nftables --emulate 1.36
       kproxy demo --keep
       kproxy demo --json > demo.json
       kproxy demo --list-examples
@@ -80,14 +86,20 @@ def demo(
         kernel_choice.rerun(kernel)
     say_warnings(of_objects=False)
     with removing_the_lab():
-        ok = _show(wanted, mode, options, stays=stays, as_json=as_json)
+        ok = _show(wanted, mode, emulate, options, stays=stays, as_json=as_json)
     say("the lab is gone")
     if not ok:
         raise click.exceptions.Exit(1)
 
 
 def _show(
-    example: Example | None, mode: str, options: BackendOptions, *, stays: bool, as_json: bool
+    example: Example | None,
+    mode: str,
+    emulate: Version | None,
+    options: BackendOptions,
+    *,
+    stays: bool,
+    as_json: bool,
 ) -> bool:
     """Build the lab, run the tour and print what is seen; tell whether it was as expected.
 
@@ -103,7 +115,7 @@ def _show(
 
     folder = examples()
     tour = tours.of_manifest(folder, example) if example else tours.of_all(folder)
-    spec = load_spec(tour.lab)
+    spec = replace(load_spec(tour.lab), emulate=emulate)
     say("building the lab ...")
     if example and not as_json:
         report.print_head(example)

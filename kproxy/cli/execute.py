@@ -41,11 +41,13 @@ from kproxy.proxy.frequency import FULL_INTERVAL_S, BoundedFrequency
 from kproxy.proxy.garbage import keep_for_good
 from kproxy.proxy.in_force import services_in_force
 from kproxy.proxy.leftovers import Leftovers
+from kproxy.proxy.node_watch import NodeWatch
 from kproxy.proxy.setup import cleanup, close, make_backends, set_conntrack, set_oom_score
 from kproxy.proxy.udp_flows import cut_stale_flows
 from kproxy.serve import HttpServer, ServiceHealth
 from kproxy.sources.files import Manifests
 from kproxy.store import Store
+from kproxy.versions import Version
 
 log = logging.getLogger("kproxy")
 
@@ -65,6 +67,7 @@ class Request(Struct, frozen=True, kw_only=True):
     init_only: bool
     write_config_to: str
     options: Given
+    emulate: Version | None
 
 
 class _Setup(Struct, frozen=True, kw_only=True):
@@ -75,6 +78,7 @@ class _Setup(Struct, frozen=True, kw_only=True):
     options: BackendOptions
     problems: tuple[str, ...]
     notices: tuple[str, ...]
+    at_start: tuple[str, ...]
 
 
 def execute(request: Request) -> None:
@@ -111,7 +115,7 @@ def execute(request: Request) -> None:
         _warn(setup.notices)
         raise BadInput([*problems, *decoded.problems])
     _choose_kernel(request, setup.mode)  # before what would be said there once more
-    _warn(setup.notices)
+    _warn((*setup.notices, *setup.at_start))
     for notice in decoded.notices:
         log.info("%s", notice)
     store.replace(decoded.objects)
@@ -127,7 +131,7 @@ def execute(request: Request) -> None:
             log.warning("%s", warning)
         proxy = NodeProxy(store, config, backends, mode=setup.mode.config, options=setup.options)
         if not setup.mode.forwards_itself:
-            set_conntrack(config.conntrack)
+            set_conntrack(config.conntrack, config.emulate)
             proxy.on_udp_changed = cut_stale_flows
         leftovers = Leftovers(proxy, backends, config, setup.options)
         opened.callback(leftovers.close)
@@ -149,7 +153,7 @@ def _warn(notices: Iterable[str]) -> None:
 
 def _setup(request: Request) -> _Setup:
     """Read the configuration and begin to log. Raises BackendFault if the mode is broken."""
-    config, problems, notices = _configuration(request)
+    config, problems, notices, at_start = _configuration(request)
     _log_to_stderr(config.logging.verbosity)
     # An unknown mode is one of the problems; with any mode the others are found as well.
     mode = load(config.mode if config.mode in ModeConfigs() else DEFAULT_MODE)
@@ -161,15 +165,20 @@ def _setup(request: Request) -> _Setup:
         options=complete_options(mode, config, options),
         problems=(*problems, *(each.at(place) for each, place in places)),
         notices=tuple(notices),
+        at_start=tuple(at_start),
     )
 
 
-def _configuration(request: Request) -> tuple[ProxyConfig, list[str], list[str]]:
-    """Return the configuration, its problems and notices. A file replaces all flags but two."""
+def _configuration(request: Request) -> tuple[ProxyConfig, list[str], list[str], list[str]]:
+    """Return the configuration, its problems, notices, and notices of a start.
+
+    A file replaces all flags but two.
+    """
     modes = ModeConfigs()
+    overrides = {"emulate": request.emulate} if request.emulate else {}
     notices = []
     if request.config:
-        read = read_file(request.config, modes)
+        read = read_file(request.config, modes, overrides)
         verbosity = {name: request.flags[name] for name in request.flags if name == "v"}
         kept = from_flags(verbosity, modes)
         if "v" in request.flags:
@@ -182,12 +191,13 @@ def _configuration(request: Request) -> tuple[ProxyConfig, list[str], list[str]]
             if name != "v"
         ]
     else:
-        read = from_flags(request.flags, modes)
+        read = from_flags(request.flags, modes, overrides)
         problems = [each.at("") for each in read.problems]
     notices += [each.at(request.config) for each in read.notices]
+    at_start = [each.at(request.config) for each in read.at_start]
     name = request.hostname_override or read.config.hostname_override or socket.gethostname()
     config = replace(read.config, hostname_override=name.strip().lower())
-    return config, problems, notices
+    return config, problems, notices, at_start
 
 
 def _choose_kernel(request: Request, mode: Mode) -> None:
@@ -236,6 +246,8 @@ def _loop(
         keep_for_good()
         return leftovers.remove()
 
+    name = node_name(setup.config)
+    watch = NodeWatch(store.node(name), setup.config.emulate)
     return ControlLoop(
         store,
         proxy,
@@ -245,6 +257,7 @@ def _loop(
             full_interval_s=timing.sync_period if often else FULL_INTERVAL_S,
         ),
         remove_leftovers=settle,
+        on_objects=lambda: watch.check(store.node(name)),
         allow_empty=allow_empty,
         in_force=kept,
     )
@@ -301,7 +314,7 @@ def _initialise(setup: _Setup) -> None:
         for backend in backends.values():
             opened.callback(close, backend)
         if not mode.forwards_itself:
-            set_conntrack(config.conntrack)
+            set_conntrack(config.conntrack, config.emulate)
         # The detector of local pods does not matter here, and NodeCIDR would need the Node.
         anyhow = replace(config, detect_local_mode="ClusterCIDR")
         found = node_settings(anyhow, None, mode=mode.config, options=setup.options)

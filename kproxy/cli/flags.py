@@ -19,6 +19,7 @@ from kproxy.config.defaults import fill_platform, fill_ports
 from kproxy.config.gates import gate_notices
 from kproxy.config.types import ModeConfig, ProxyConfig
 from kproxy.config.validation import problems
+from kproxy.config.warnings import unset_mode
 
 
 class Kind(enum.Enum):
@@ -74,7 +75,7 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             "nodeport-addresses",
             Kind.LIST,
             ("nodePortAddresses",),
-            "Addresses of node ports: CIDRs, or 'primary'. Default: all addresses; "
+            "Addresses of node ports: CIDRs, 'primary', 'localhost', 'all'. Default: all; "
             "primary with nftables.",
         ),
         Flag(
@@ -237,11 +238,19 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
 FLAGS = {flag.name: flag for flags in SECTIONS.values() for flag in flags}
 SWITCHES = {name for name, flag in FLAGS.items() if flag.kind is Kind.SWITCH}
 _KEEP_DEFAULT_IF_EMPTY = {"healthz-bind-address", "metrics-bind-address"}
+_NOTHING: Mapping[str, Any] = {}
 _TRUE, _FALSE = {"1", "t", "T", "true", "TRUE", "True"}, {"0", "f", "F", "false", "FALSE", "False"}
 
 
-def from_flags(given: Mapping[str, tuple[str, ...]], modes: Mapping[str, ModeConfig]) -> Read:
-    """Return the configuration of flags without a file; `given` has the values of each flag."""
+def from_flags(
+    given: Mapping[str, tuple[str, ...]],
+    modes: Mapping[str, ModeConfig],
+    overrides: Mapping[str, Any] = _NOTHING,
+) -> Read:
+    """Return the configuration of flags without a file; `given` has the values of each flag.
+
+    `overrides` has values that replace those, by field of the file.
+    """
     initial = {name: (flag.initial,) for name, flag in FLAGS.items() if flag.initial}
     values: dict[str, Any] = {}
     faults: list[Problem] = []
@@ -255,12 +264,17 @@ def from_flags(given: Mapping[str, tuple[str, ...]], modes: Mapping[str, ModeCon
             continue
         for field in FLAGS[name].fields:
             _put(values, field, value)
+    values |= overrides
     read = from_values(values)
     config = fill_platform(fill_ports(read.config), modes)
     undecoded = {problem.field for problem in read.problems}
     invalid = [each for each in problems(config, modes) if each.field not in undecoded]
     found = dict.fromkeys((*faults, *map(_in_flags, (*read.problems, *invalid))))
-    return Read(config, tuple(found), tuple(map(_in_flags, gate_notices(config.feature_gates))))
+    notices = gate_notices(config.feature_gates)
+    at_start = unset_mode(config, chosen=bool(values.get("mode")))
+    return Read(
+        config, tuple(found), tuple(map(_in_flags, notices)), tuple(map(_in_flags, at_start))
+    )
 
 
 def initial_text(flag: Flag) -> str:

@@ -17,11 +17,13 @@ from msgspec.structs import replace
 
 from kproxy.backend import DEFAULT_MODE, load
 from kproxy.backend import modes as installed_modes
+from kproxy.cli.emulate import emulate_option
 from kproxy.cli.interrupts import removing_the_lab
 from kproxy.cli.progress import say
 from kproxy.errors import BadInput
 from kproxy.lab.models import DEFAULT, MODELS
 from kproxy.lab.profiles import PROFILES
+from kproxy.versions import NEWEST_RELEASED, Version
 
 if TYPE_CHECKING:
     from kproxy.matrix.places import Kind
@@ -99,6 +101,7 @@ _NETWORKS = [name for name in MODELS if name != "routed"]
     default=True,
     help="Without it ipvs mode is as before Kubernetes 1.25.",
 )
+@emulate_option
 @click.option("--seed", is_flag=True, help="Measure the documented tables and compare.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
@@ -116,6 +119,7 @@ def matrix(
     protocols: tuple[str, ...],
     family: str,
     ipvs_local_fallback: bool,
+    emulate: Version | None,
     seed: bool,
     as_json: bool,
     as_markdown: bool,
@@ -166,6 +170,7 @@ def matrix(
             profile=profile,
             policy=policy,
             family=family,
+            emulate=emulate or NEWEST_RELEASED,
             local_fallback=ipvs_local_fallback or not load(mode).has_option("ipvs_local_fallback"),
         )
         for network in networks or (DEFAULT,)

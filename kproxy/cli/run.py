@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from kproxy.cli.emulate import emulate_option
 from kproxy.cli.execute import Request, execute
 from kproxy.cli.flag_command import FlagCommand, given_flags
 from kproxy.cli.flags import parse_switch
@@ -66,6 +67,7 @@ class _Switch(click.ParamType[bool]):
 @click.option(
     "--write-config-to", metavar="FILE", default="", help="Write the configuration, then exit."
 )
+@emulate_option
 @mode_options
 @click.option(
     "--kernel",
@@ -91,7 +93,8 @@ def run(**parameters: Any) -> None:
     \b
     Exit status:
       0  done, or stopped by SIGTERM or SIGINT
-      1  the kernel, the machine or another kproxy does not allow it
+      1  the kernel, the machine or another kproxy does not allow it, or
+         (since 1.37) this node's addresses changed or its Node is gone
       2  bad input, or no Service at all while some are in force (see
          --allow-empty); nothing was changed
     """

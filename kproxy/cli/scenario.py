@@ -12,10 +12,12 @@ import click
 
 from kproxy.backend import load as load_mode
 from kproxy.cli import kernel as kernel_choice
+from kproxy.cli.emulate import emulate_option
 from kproxy.cli.interrupts import removing_the_lab
 from kproxy.cli.progress import say, say_warnings
 from kproxy.errors import BadInput
 from kproxy.report.width import fitting
+from kproxy.versions import Version
 
 if TYPE_CHECKING:
     from kproxy.scenario.files import Scenario
@@ -72,9 +74,17 @@ def show(name: str) -> None:
 @click.argument("name")
 @click.option("--mode", help="The proxy mode. Default: the first that the scenario lists.")
 @click.option("--network", help="The network model. Default: the first that it lists.")
+@emulate_option
 @kernel_choice.option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
-def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: bool) -> None:
+def run(
+    name: str,
+    mode: str | None,
+    network: str | None,
+    emulate: Version | None,
+    kernel: str,
+    as_json: bool,
+) -> None:
     """Run scenario NAME: send its packets, without a remedy and then with each one.
 
     NAME is one of `kproxy scenario list`, or the path of such a folder. A lab is built for it and
@@ -108,7 +118,7 @@ def run(name: str, mode: str | None, network: str | None, kernel: str, as_json: 
     say_warnings()
     with removing_the_lab():
         say("building the lab ...")
-        with ScenarioLab(found, mode, network) as running:
+        with ScenarioLab(found, mode, network, emulate) as running:
             result = run_scenario(found, running, tell=say)
     say(f"the lab is gone; {time.monotonic() - started:.1f} s in all")
     if as_json:

@@ -15,16 +15,21 @@ from msgspec import Struct
 from kproxy.api.problems import Problem
 from kproxy.config.durations import format_duration, parse_duration
 from kproxy.config.types import API_VERSION, KIND, ProxyConfig, Seconds
+from kproxy.versions import NEWEST_RELEASED, Version, parse_version
 
 _S = TypeVar("_S", bound=Struct)
 
 
 class Read(NamedTuple):
-    """A configuration as far as it could be read. With `problems` it must not be used."""
+    """A configuration as far as it could be read. With `problems` it must not be used.
+
+    `at_start`: notices that matter only if a proxy is started with it.
+    """
 
     config: ProxyConfig
     problems: tuple[Problem, ...] = ()
     notices: tuple[Problem, ...] = ()
+    at_start: tuple[Problem, ...] = ()
 
 
 def from_values(values: Mapping[str, Any]) -> Read:
@@ -42,8 +47,9 @@ def to_values(config: ProxyConfig) -> dict[str, Any]:
     """Return the whole file, with `apiVersion` and `kind`, in plain values."""
     values: dict[str, Any] = {"apiVersion": API_VERSION, "kind": KIND}
     values.update(msgspec.to_builtins(config, enc_hook=_encode))
-    if not config.backend_options:
-        del values["backendOptions"]  # kube-proxy has no such field
+    for name, initial in (("backendOptions", {}), ("emulate", NEWEST_RELEASED.value)):
+        if values[name] == initial:
+            del values[name]  # kube-proxy has no such field
     return values
 
 
@@ -66,7 +72,7 @@ def _section(
         elif not _is_struct(info.type):
             try:
                 attributes[info.name] = convert(value, info.type)
-            except msgspec.ValidationError as error:
+            except ValueError as error:
                 problems.append(Problem(where, plain_message(str(error))))
         elif isinstance(value, Mapping):
             attributes[info.name] = _section(value, info.type, where, problems, notices)
@@ -80,6 +86,8 @@ def convert(value: Any, kind: Any, *, strict: bool = True) -> Any:
 
     `strict`: a text does not stand for a number. Raises msgspec.ValidationError, ValueError.
     """
+    if kind is Version:  # as YAML has it without quotes, it is a number
+        return parse_version(str(value))
     return msgspec.convert(_by_value(value), kind, strict=strict, dec_hook=decode_duration)
 
 

@@ -13,12 +13,13 @@ from kproxy.address import Family, family_of_parsed
 from kproxy.api.addresses import Address, Network, parse_cidr, parse_ip
 from kproxy.api.types import Node
 from kproxy.config.gates import enabled
-from kproxy.config.types import PRIMARY, ModeConfig, ProxyConfig
+from kproxy.config.types import ALL, LOCALHOST, PRIMARY, ModeConfig, ProxyConfig
 from kproxy.errors import BadInput
 from kproxy.forwarding.plan import (
     BackendOptions,
     DetectLocal,
     LocalDetector,
+    LoopbackNodePorts,
     NodePortAddresses,
     NodeSettings,
 )
@@ -63,9 +64,13 @@ def node_settings(
             node_port_addresses=node_ports,
             localhost_node_ports=mode.localhost_node_ports
             and _localhost_node_ports(config, family, node_ports),
-            allow_external_ips=enabled(config.feature_gates, "AllowServiceExternalIPs"),
+            loopback_node_ports=_loopback_node_ports(config, family, addresses, mode),
+            allow_external_ips=enabled(
+                config.feature_gates, "AllowServiceExternalIPs", config.emulate
+            ),
             service_cidrs=_service_cidrs(family, service_cidrs) if mode.service_cidrs else (),
             options=options,
+            emulate=config.emulate,
         )
     return settings
 
@@ -151,9 +156,18 @@ def _node_port_addresses(
 
 def node_port_networks(config: ProxyConfig, addresses: dict[Family, Address]) -> list[Network]:
     """Return nodePortAddresses as networks; `primary` stands for the addresses that are known."""
-    if config.node_port_addresses == (PRIMARY,):
-        return [ip_network(each) for each in addresses.values() if not each.is_loopback]
-    return [network for text in config.node_port_addresses if (network := parse_cidr(text))]
+    keywords = {
+        PRIMARY: [ip_network(each) for each in addresses.values() if not each.is_loopback],
+        LOCALHOST: [_LOOPBACK_NETWORK, ip_network("::1/128")],
+        ALL: [ip_network("0.0.0.0/0"), ip_network("::/0")],
+    }
+    found: list[Network] = []
+    for text in config.node_port_addresses:
+        if text in keywords:
+            found += keywords[text]
+        elif network := parse_cidr(text):
+            found.append(network)
+    return found
 
 
 def _localhost_node_ports(
@@ -164,6 +178,30 @@ def _localhost_node_ports(
     return node_ports.match_all or any(
         ip_network(cidr).overlaps(_LOOPBACK_NETWORK) for cidr in node_ports.cidrs
     )
+
+
+def _loopback_node_ports(
+    config: ProxyConfig, family: Family, addresses: dict[Family, Address], mode: ModeConfig
+) -> LoopbackNodePorts:
+    """Return what is done with node ports on loopback addresses, beyond what rules do."""
+    gate = mode.loopback_gate
+    if not (gate and enabled(config.feature_gates, gate, config.emulate)):
+        return LoopbackNodePorts.IGNORED
+    listed = any(
+        family_of_parsed(network) is family and network.network_address.is_loopback
+        for network in node_port_networks(config, addresses)
+    )
+    return LoopbackNodePorts.SERVED if listed else LoopbackNodePorts.REJECTED
+
+
+def host_ips(node: Node | None) -> tuple[Address, ...]:
+    """Return the addresses that make up the identity of a node: the first one, and the first of
+    the other family if there is one. Source: pkg/util/node, GetNodeHostIPs.
+    """
+    found: dict[Family, Address] = {}
+    for each in _raw_addresses(node):
+        found.setdefault(family_of_parsed(each), each)
+    return tuple(found.values())
 
 
 def _service_cidrs(family: Family, cidrs: Collection[str]) -> tuple[str, ...]:

@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from kproxy.versions import NEWEST_RELEASED, Version
+
 API_VERSION = "kubeproxy.config.k8s.io/v1alpha1"
 KIND = "KubeProxyConfiguration"
-PRIMARY = "primary"  # in nodePortAddresses: this node's own addresses
+PRIMARY, LOCALHOST, ALL = "primary", "localhost", "all"  # in nodePortAddresses
 
 
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
@@ -112,7 +114,9 @@ class ProxyConfig(Section, frozen=True):
     port_range: str = ""  # ignored, as in kube-proxy
     winkernel: dict[str, Any] = {}  # Windows only, as is the next one
     windows_run_as_service: bool = False
-    backend_options: dict[str, Any] = {}  # kproxy's own: the mode's `BackendOptions`, by name
+    # The rest is kproxy's own.
+    backend_options: dict[str, Any] = {}  # the mode's `BackendOptions`, by name
+    emulate: Version = NEWEST_RELEASED  # the kube-proxy to behave like
 
     @property
     def cluster_cidrs(self) -> tuple[str, ...]:
@@ -132,6 +136,10 @@ class ModeConfig(Struct, frozen=True, kw_only=True):
     """The value of nodePortAddresses if it is empty."""
     localhost_node_ports: bool = False
     """Node ports can answer on 127.0.0.1, if iptables.localhostNodePorts is set."""
+    loopback_gate: str = ""
+    """The feature gate with which node ports on loopback addresses are served or refused."""
+    gate: str = ""
+    """The feature gate that must be on for this mode, in versions that know it."""
     service_cidrs: bool = True
     """Some rules depend on the ServiceCIDR objects."""
     warning: str = ""

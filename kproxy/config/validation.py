@@ -8,8 +8,9 @@ from kproxy.address import family_of_parsed, split_host_port
 from kproxy.api.addresses import parse_cidr, parse_ip
 from kproxy.api.problems import Problem
 from kproxy.config.durations import format_duration
-from kproxy.config.gates import gate_problems
-from kproxy.config.types import PRIMARY, ModeConfig, ProxyConfig
+from kproxy.config.gates import GATES, enabled, gate_problems
+from kproxy.config.types import ALL, LOCALHOST, PRIMARY, ModeConfig, ProxyConfig
+from kproxy.versions import NODE_PORT_KEYWORDS, Version
 
 DETECT_LOCAL_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
 _INTERFACE_NAME_MAX = 15  # IFNAMSIZ - 1
@@ -26,22 +27,26 @@ def problems(config: ProxyConfig, modes: Mapping[str, ModeConfig]) -> tuple[Prob
     )
 
 
-def _general(config: ProxyConfig, modes: Collection[str]) -> Iterator[Problem]:
+def _general(config: ProxyConfig, modes: Mapping[str, ModeConfig]) -> Iterator[Problem]:
     if config.mode not in modes:
         yield Problem("mode", _not_one_of(config.mode, modes))
+    elif (gate := modes[config.mode].gate) and _switched_off(config, gate):
+        others = [name for name in modes if name != config.mode]
+        why = f"needs feature gate {gate}, which is off; others are {', '.join(others)}"
+        yield Problem("mode", f"{config.mode} {why}")
     if parse_ip(config.bind_address) is None:
         yield Problem("bindAddress", f"{config.bind_address!r} is not an IP address")
     if config.healthz_bind_address:
         yield from _listener("healthzBindAddress", config.healthz_bind_address)
     yield from _listener("metricsBindAddress", config.metrics_bind_address)
-    yield from _node_port_addresses(config.node_port_addresses)
+    yield from _node_port_addresses(config.node_port_addresses, config.emulate)
     if not -1000 <= config.oom_score_adj <= 1000:
         yield Problem("oomScoreAdj", f"{config.oom_score_adj} is not in -1000..1000")
     if config.client_connection.burst < 0:
         yield Problem("clientConnection.burst", f"{config.client_connection.burst} is negative")
     if config.logging.format not in ("text", "json"):
         yield Problem("logging.format", _not_one_of(config.logging.format, ("text", "json")))
-    yield from gate_problems(config.feature_gates)
+    yield from gate_problems(config.feature_gates, config.emulate)
     conntrack = config.conntrack
     for name, value in (
         ("maxPerCore", conntrack.max_per_core),
@@ -143,14 +148,30 @@ def _ipvs(config: ProxyConfig) -> Iterator[Problem]:
 _SECTIONS: Mapping[str, Callable[[ProxyConfig], Iterator[Problem]]] = {"ipvs": _ipvs}
 
 
-def _node_port_addresses(entries: tuple[str, ...]) -> Iterator[Problem]:
+def _node_port_addresses(entries: tuple[str, ...], version: Version) -> Iterator[Problem]:
+    where = "nodePortAddresses"
+    keywords = (PRIMARY, LOCALHOST, ALL)
+    if version.has(NODE_PORT_KEYWORDS):
+        for text in entries:
+            if text not in keywords and parse_cidr(text) is None:
+                yield Problem(where, f"{text!r} is neither a CIDR nor one of {', '.join(keywords)}")
+        return
+    since = f"(kube-proxy {NODE_PORT_KEYWORDS.since} takes it)"
     if entries == (PRIMARY,):
         return
     for text in entries:
         if text == PRIMARY:
-            yield Problem("nodePortAddresses", "'primary' must be the only entry")
+            yield Problem(where, f"'primary' must be the only entry {since}")
+        elif text in keywords:
+            yield Problem(where, f"{text!r} is neither a CIDR nor 'primary' {since}")
         elif parse_cidr(text) is None:
-            yield Problem("nodePortAddresses", f"{text!r} is neither a CIDR nor 'primary'")
+            yield Problem(where, f"{text!r} is neither a CIDR nor 'primary'")
+
+
+def _switched_off(config: ProxyConfig, gate: str) -> bool:
+    """Tell whether a gate is off. One that this version does not know cannot be."""
+    version = config.emulate
+    return GATES[gate].known_in(version) and not enabled(config.feature_gates, gate, version)
 
 
 def _listener(field: str, text: str) -> Iterator[Problem]:

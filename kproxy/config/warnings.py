@@ -10,15 +10,18 @@ from collections.abc import Collection, Iterable, Iterator
 
 from kproxy.address import Family, family_of_parsed, split_host_port
 from kproxy.api.addresses import Network, parse_cidr, parse_ip
+from kproxy.api.problems import Problem
 from kproxy.api.types import Node
+from kproxy.config.gates import GATES
 from kproxy.config.node import (
     node_addresses,
     node_port_networks,
     pod_cidrs,
     primary_family,
 )
-from kproxy.config.types import PRIMARY, ModeConfig, ProxyConfig
+from kproxy.config.types import ModeConfig, ProxyConfig
 from kproxy.errors import BadInput
+from kproxy.versions import LOOPBACK_LISTED_SILENTLY, WARNS_OF_UNSET_MODE
 
 
 def start_warnings(
@@ -31,12 +34,28 @@ def start_warnings(
     """
     primary = primary_family(config, node)
     return [
-        *([mode.warning] if mode.warning else []),
+        *_of_mode(config, mode),
         *_node_ports(config, node, primary),
-        *_loopback(config, families, mode),
+        *_loopback(config, node, families, mode),
         *_wrong_family(config, node, primary, single=len(families) == 1),
         *_local(config, primary),
     ]
+
+
+def unset_mode(config: ProxyConfig, *, chosen: bool) -> list[Problem]:
+    """Return a notice if the mode was not chosen, but is the default. Its wording is kproxy's."""
+    if chosen or not config.emulate.has(WARNS_OF_UNSET_MODE):
+        return []
+    text = f"is not set, so it is {config.mode}; from 1.40 on kube-proxy will use nftables then"
+    return [Problem("mode", f"{text}. Set it to keep what you have")]
+
+
+def _of_mode(config: ProxyConfig, mode: ModeConfig) -> Iterator[str]:
+    if mode.warning:
+        gate = GATES.get(mode.gate)
+        planned = gate.plan if gate and gate.known_in(config.emulate) else ""
+        plan = f" (gate {mode.gate} is planned to be {planned})" if planned else ""
+        yield mode.warning + plan
 
 
 def _node_ports(config: ProxyConfig, node: Node | None, primary: Family) -> Iterator[str]:
@@ -44,7 +63,7 @@ def _node_ports(config: ProxyConfig, node: Node | None, primary: Family) -> Iter
     found = _families(node_port_networks(config, node_addresses(config, node)))
     lists = (config.cluster_cidrs, config.node_port_addresses, config.ipvs.exclude_cidrs)
     dual = any(len(_of_texts(each)) == 2 for each in (*lists, _node_pod_cidrs(config, node)))
-    if not found and config.node_port_addresses == (PRIMARY,):
+    if not found and config.node_port_addresses:  # primary, once or several times
         yield (
             "nodePortAddresses is primary, but no address of this node is known; node ports accept"
             " connections on all addresses. Give the Node object, or bindAddress"
@@ -67,11 +86,14 @@ def _node_ports(config: ProxyConfig, node: Node | None, primary: Family) -> Iter
         )
 
 
-def _loopback(config: ProxyConfig, families: Collection[Family], mode: ModeConfig) -> Iterator[str]:
+def _loopback(
+    config: ProxyConfig, node: Node | None, families: Collection[Family], mode: ModeConfig
+) -> Iterator[str]:
     """Warn of loopback addresses that are listed: only IPv4 of iptables mode serves them."""
-    listed = [parse_cidr(text) for text in config.node_port_addresses]
-    for network in listed:
-        if network is None or not network.is_loopback or network.prefixlen == 0:
+    if LOOPBACK_LISTED_SILENTLY.in_force(config.emulate, config.mode):
+        return
+    for network in node_port_networks(config, node_addresses(config, node)):
+        if not network.is_loopback or network.prefixlen == 0:
             continue
         family = family_of_parsed(network)
         served = mode.localhost_node_ports and family is Family.IPV4

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from kproxy.address import Family, host_port
+from kproxy.versions import NEWEST_RELEASED, Version
 
 
 class ServicePortName(NamedTuple):
@@ -176,6 +177,16 @@ class NodePortAddresses(Struct, frozen=True):
         return not self.cidrs
 
 
+class LoopbackNodePorts(enum.Enum):
+    """The fate of new connections from this node to a node port on a loopback address, in a mode
+    whose rules do not translate them.
+    """
+
+    IGNORED = "ignored"  # they are no business of the proxy
+    REJECTED = "rejected"
+    SERVED = "served"  # TCP by the proxy's own process, on 127.0.0.1 or ::1; others are rejected
+
+
 class BackendOptions(Struct, frozen=True, kw_only=True, rename="camel"):
     """A mode's own options. A mode that has some defines a subclass; every field has a default.
 
@@ -195,9 +206,11 @@ class NodeSettings(Struct, frozen=True, kw_only=True):
     masquerade_bit: int = 14
     node_port_addresses: NodePortAddresses = NodePortAddresses()
     localhost_node_ports: bool = False  # effective value: always false for IPv6
+    loopback_node_ports: LoopbackNodePorts = LoopbackNodePorts.IGNORED
     allow_external_ips: bool = True  # feature gate AllowServiceExternalIPs
     service_cidrs: tuple[str, ...] = ()  # effective: always empty in iptables and ipvs mode
     options: BackendOptions = BackendOptions()  # the mode's own
+    emulate: Version = NEWEST_RELEASED
 
     @property
     def masquerade_mark(self) -> int:

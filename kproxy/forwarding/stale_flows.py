@@ -13,15 +13,18 @@ from typing import Protocol, TypeVar
 
 from kproxy.api.types import EndpointSlice, Service
 from kproxy.forwarding.endpoints import HEADLESS_LABEL, endpoints_of
-from kproxy.forwarding.plan import FrontendKind, NodeSettings, Plan, ServicePortName
+from kproxy.forwarding.plan import (
+    FrontendKind,
+    NodeSettings,
+    Plan,
+    ServicePlan,
+    ServicePortName,
+)
 from kproxy.store import ServiceKey, Store
+from kproxy.versions import CUTS_REMOVED_UDP, CUTS_UNSERVED_UDP
 
 Place = tuple[str, int]  # address, port
 Serving = Mapping[ServicePortName, frozenset[Place]]
-
-# Whether flows are cut of a service port that has no serving endpoint any more, so that its clients
-# are refused. kube-proxy 1.32 to 1.36 leaves them on removed endpoints for as long as they send.
-CUTS_UNSERVED = True
 
 
 class UdpFlow(Protocol):
@@ -41,8 +44,8 @@ class UdpEndpoints:
     """The serving UDP endpoints of one family by service port; tells when to check flows.
 
     Only the condition decides whether an endpoint serves: it may be not ready, terminating, or not
-    for this node. Without such an endpoint a UDP port of a Service has none in `serving` if its
-    flows are to be cut (`CUTS_UNSERVED`), else it is not there.
+    for this node. Without such an endpoint a UDP port of a Service has none in `serving` in
+    versions that cut its flows then, so that its clients are refused; else it is not there.
     """
 
     def __init__(self) -> None:
@@ -63,7 +66,8 @@ class UdpEndpoints:
             for name in self._ports.pop(key, ()):
                 del self.serving[name]
             self._slices.pop(key, None)
-            found = _unserved(store.service(key)) if CUTS_UNSERVED else {}
+            cuts = settings.emulate.has(CUTS_UNSERVED_UDP)
+            found = _unserved(store.service(key)) if cuts else {}
             if slices:
                 self._slices[key] = slices
                 found |= _serving(key, slices, settings)
@@ -73,21 +77,39 @@ class UdpEndpoints:
         return changed
 
 
-def stale(plan: Plan, serving: Serving, flows: Iterable[_Flow]) -> list[_Flow]:
-    """Return the UDP `flows` to an address of a Service that lead to none of its endpoints.
+def removed_ports(before: Iterable[ServicePlan], plan: Plan) -> list[ServicePlan]:
+    """Return the UDP service ports of `before` that the plan lacks, if this version cuts flows to
+    them.
+    """
+    if not plan.settings.emulate.has(CUTS_REMOVED_UDP):
+        return []
+    return [each for each in before if each.protocol == "UDP" and each.name not in plan.services]
+
+
+def stale(
+    plan: Plan, serving: Serving, flows: Iterable[_Flow], removed: Iterable[ServicePlan] = ()
+) -> list[_Flow]:
+    """Return the UDP `flows` to an address of a Service that lead to none of its endpoints, and
+    those to an address of a `removed` service port that no other has.
 
     As in kube-proxy, a destination port that is a node port counts as one whatever the
-    address, also in a flow that was never translated.
+    address, also in a flow that was never translated; but not that of a service port without
+    endpoints.
     """
-    by_place: dict[Place, frozenset[Place]] = {}
+    by_place: dict[Place, frozenset[Place]] = {
+        (frontend.address, frontend.port): frozenset()
+        for service in removed
+        for frontend in service.frontends
+        if frontend.kind is not FrontendKind.NODE_PORT
+    }
     by_node_port: dict[int, frozenset[Place]] = {}
     for name, endpoints in serving.items():
         service = plan.services.get(name)
         for frontend in service.frontends if service else ():
-            if frontend.kind is FrontendKind.NODE_PORT:
-                by_node_port[frontend.port] = endpoints
-            else:
+            if frontend.kind is not FrontendKind.NODE_PORT:
                 by_place[frontend.address, frontend.port] = endpoints
+            elif endpoints:
+                by_node_port[frontend.port] = endpoints
     found: list[_Flow] = []
     for flow in flows:
         wanted = by_place.get(flow.destination)

@@ -24,6 +24,7 @@ Network and netfilter
   iptables_save  rules as iptables-save prints them (pure)
   iptables_nft   what the nft variant's program writes, written without it
   iptables_legacy  small legacy tables, read and written without a program
+  saved_rules    what text for iptables-restore makes, as iptables-save prints it (pure)
   lacking        parts that a kernel may have been built without
   legacy_tables  sizes of legacy tables, and what is in them, for the kernel
   legacy_reader  legacy IPv4 tables, read without a process

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kproxy.lab.left_out import LeftOut
     from kproxy.proxy import NodeProxy
     from kproxy.store import ObjectKey
+    from kproxy.versions import Version
 
 _DEFAULT_MODE = "iptables"  # kproxy.backend.DEFAULT_MODE
 
@@ -182,14 +183,18 @@ class BuiltLab:
         """
         return self._parts.proxies.start(node)
 
-    def restart_proxies(self, options: BackendOptions) -> None:
-        """Replace every proxy by a new one with other options, as after an upgrade or a change of
-        its configuration. Hosts and objects stay.
+    def restart_proxies(
+        self, options: BackendOptions | None = None, *, emulate: Version | None = None
+    ) -> None:
+        """Replace every proxy by a new one with other options, or one that behaves like another
+        kube-proxy, as after an upgrade or a change of its configuration. Hosts and objects stay.
 
+        What is None stays as it is, also where a node has a version of its own.
         Raises BadInput if the options belong to another mode or there are no proxies, and what
         `NodeProxy.sync` raises.
         """
-        self._parts.proxies.restart(self._builder.options(options))
+        chosen = None if options is None else self._builder.options(options)
+        self._parts.proxies.restart(chosen, emulate)
 
     def balancer_state(self) -> tuple[ListenerState, ...]:
         """Return the listeners of load balancers and the DNAT gateway, as last health-checked."""

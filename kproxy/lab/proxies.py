@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any, NoReturn
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kproxy.address import Family
 from kproxy.backend import (
@@ -35,6 +36,7 @@ from kproxy.proxy.setup import close, set_conntrack
 from kproxy.proxy.udp_flows import cut_stale_flows
 from kproxy.serve import HttpServer, ServiceHealth
 from kproxy.store import Store, Update
+from kproxy.versions import Version
 
 SyncReports = Mapping[str, list[SyncReport]]
 NO_PROXIES = "this lab has no proxies: it was made with mode None, or is not up"
@@ -147,15 +149,18 @@ class Proxies:
         found = self._node(node)
         return [] if found.running else self._start(found).result()
 
-    def restart(self, options: BackendOptions) -> SyncReports:
-        """Replace all proxies by new ones with other options of the mode, and sync those.
+    def restart(self, options: BackendOptions | None, emulate: Version | None) -> SyncReports:
+        """Replace all proxies by new ones with other options of the mode, or of another version,
+        and sync those. What is None stays.
 
         Health checks are answered all the time, so that load balancers take no node out.
         Returns reports by node name. Raises what `NodeProxy.sync` raises, BackendFault.
         """
-        self._options = options
+        self._options = options or self._options
         for each in self._nodes.values():
             _close_backends(each.backends)
+            if emulate:
+                each.config = replace(each.config, emulate=emulate)
         tasks = {
             name: self._start(each, each.service_health) for name, each in [*self._nodes.items()]
         }
@@ -193,7 +198,7 @@ class Proxies:
         options = complete_options(mode, config, self._options)
         with node.namespace.entered():
             if not mode.forwards_itself:
-                set_conntrack(config.conntrack)
+                set_conntrack(config.conntrack, config.emulate)
             backends = self._make_backends(options)
         proxy = NodeProxy(store, config, backends, mode=mode.config, options=options)
         if service_health is None:
@@ -251,7 +256,7 @@ class NoProxies:
     def repair(self) -> Mapping[str, tuple[Family, ...]]:
         return {}
 
-    def restart(self, _options: BackendOptions) -> SyncReports:
+    def restart(self, _options: BackendOptions | None, _emulate: Version | None) -> SyncReports:
         raise BadInput([NO_PROXIES])
 
     def plans(self, _family: Family) -> dict[str, Plan]:
@@ -274,6 +279,8 @@ def node_config(spec: LabSpec, node: LabNode, mode: Mode, config: ProxyConfig) -
     if profile.detects_local:
         pod_cidrs = by_family(spec.families, spec.pod_cidrs).values()
         values["clusterCIDR"] = values["clusterCIDR"] or ",".join(map(str, pod_cidrs))
+    if spec.emulate:
+        values["emulate"] = spec.emulate.value
     values = _merged(values, node.spec.config)
     values = _merged(values, {"conntrack": {"maxPerCore": 0}})
     values |= {"hostnameOverride": node.name, "mode": mode.name}

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from kproxy.address import Family
 from kproxy.api.types import Protocol
+from kproxy.versions import Version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +106,7 @@ class LabSpec:
 
     With `control_plane` the lab allocates addresses and ports, runs Pods and Deployments, makes
     EndpointSlices and answers DNS; else it takes objects as an API server would have stored them.
+    `emulate` is the kube-proxy that the proxies behave like; None leaves it to the configuration.
     These fields apply only with a control plane: `load_balancer_cidrs`, for load balancers'
     addresses if there is no `edge`; `node_port_range`, first and last; `upstream`: names outside
     the cluster that its DNS knows -> addresses, or the one name that it is an alias of.
@@ -123,6 +125,7 @@ class LabSpec:
     profile: str = "upstream"
     edge: EdgeSpec | None = None
     control_plane: bool = False
+    emulate: Version | None = None
     load_balancer_cidrs: tuple[str, ...] = ("192.168.30.0/24", "fd00:192:30::/64")
     node_port_range: tuple[int, int] = (30000, 32767)
     upstream: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -18,6 +18,7 @@
     profile: cce                        # a name of kproxy.lab.profiles; upstream
     edge:
       balancers: [{name: lb, kind: shared}, {name: elb, kind: dedicated}]
+    emulate: "1.36"                     # the kube-proxy to behave like; that of the configuration
     controlPlane: true
     upstream: {www.example.com: [198.51.100.7]} # names outside, for the cluster's DNS
 
@@ -48,6 +49,7 @@ from kproxy.lab.spec import (
     PodSpec,
     PortSpec,
 )
+from kproxy.versions import Version, parse_version
 
 _T = TypeVar("_T")
 _FAMILIES = {family.value: family for family in Family}
@@ -110,6 +112,7 @@ class _Reader:
                 "network": self._text,
                 "profile": self._text,
                 "edge": self._edge,
+                "emulate": self._version,
                 "controlPlane": self._truth,
                 "loadBalancerCIDRs": self._each(self._text),
                 "nodePortRange": self._range,
@@ -179,6 +182,13 @@ class _Reader:
         if text not in _FAMILIES:
             self.problems.append(f"{place}: {text!r} is none of {', '.join(_FAMILIES)}")
         return _FAMILIES.get(text, Family.IPV4)
+
+    def _version(self, place: str, value: object) -> Version | None:
+        try:
+            return parse_version(str(value))
+        except ValueError as error:
+            self.problems.append(f"{place}: {error}")
+            return None
 
     def _fields(
         self,

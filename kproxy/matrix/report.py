@@ -11,6 +11,7 @@ from kproxy.matrix.places import Client, Kind, Target
 from kproxy.matrix.seeds import Revision
 from kproxy.matrix.setting import Setting
 from kproxy.report.boards import Board, Chapter, Mark
+from kproxy.versions import NEWEST_RELEASED
 
 _SOURCES = {
     "pod": "the address of the client's pod",
@@ -83,8 +84,10 @@ def chapters(measured: Mapping[Setting, Sequence[Cell]]) -> list[Chapter]:
 
 def title_of(setting: Setting) -> str:
     old = "" if setting.local_fallback else " (as before 1.25)"
+    newest = setting.emulate is NEWEST_RELEASED
+    version = "" if newest else f" of kube-proxy {setting.emulate}"
     return (
-        f"{setting.network}, {setting.mode} mode{old}, profile {setting.profile}, "
+        f"{setting.network}, {setting.mode} mode{old}{version}, profile {setting.profile}, "
         f"policy {setting.policy}, {setting.family}"
     )
 
@@ -236,6 +239,7 @@ def cell_values(setting: Setting, cells: Iterable[Cell]) -> Mapping[str, object]
         "policy": setting.policy,
         "family": setting.family,
         "ipvs_local_fallback": setting.local_fallback,
+        "emulate": setting.emulate.value,
         "cells": [
             {
                 "service": cell.question.kind,

@@ -31,6 +31,7 @@ from kproxy.lab import LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.lab.objects import service
 from kproxy.lab.spec import BalancerSpec, ClientSpec, EdgeSpec
 from kproxy.matrix.places import OTHER_NODE, SERVER_NODE, THIRD_NODE, Kind
+from kproxy.versions import NEWEST_RELEASED, Version
 
 PORT, _POD_PORT = 80, 8080
 NODE_PORTS = {
@@ -56,7 +57,9 @@ BALANCERS = {Kind.LOAD_BALANCER: "lb", Kind.NGINX: "elb"}
 
 
 class Setting(Struct, frozen=True, kw_only=True, order=True):
-    """One cluster to measure. `local_fallback`: in ipvs mode, as in kube-proxy since 1.25."""
+    """One cluster to measure. `local_fallback`: in ipvs mode, as in kube-proxy since 1.25.
+    `emulate`: the kube-proxy to behave like.
+    """
 
     mode: str = DEFAULT_MODE
     network: str = "vpc"
@@ -64,6 +67,7 @@ class Setting(Struct, frozen=True, kw_only=True, order=True):
     policy: str = "Local"
     family: str = "IPv4"
     local_fallback: bool = True
+    emulate: Version = NEWEST_RELEASED
 
     def __str__(self) -> str:
         old = "" if self.local_fallback else " (before 1.25)"
@@ -104,6 +108,7 @@ def spec(setting: Setting, kinds: Collection[Kind]) -> LabSpec:
         families=(Family(setting.family),),
         network=setting.network,
         profile=setting.profile,
+        emulate=setting.emulate,
         nodes=(
             NodeSpec(name=SERVER_NODE, pods=tuple(on_server_node)),
             NodeSpec(name=OTHER_NODE, pods=(PodSpec(name="client-b"),)),

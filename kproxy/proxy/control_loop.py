@@ -37,7 +37,8 @@ class ControlLoop:
     """Owns the store, the proxy and the time of one node.
 
     Any thread may `send`; everything else happens in the thread of `run`, which must be in the
-    node's namespace. Only `Stop`, invalid settings at the start, or a lost source end the loop.
+    node's namespace. Only `Stop`, invalid settings at the start, a lost source, or what
+    `on_objects` raises end the loop.
     """
 
     def __init__(
@@ -47,18 +48,20 @@ class ControlLoop:
         frequency: BoundedFrequency,
         *,
         remove_leftovers: Callable[[], float] = lambda: 0,
+        on_objects: Callable[[], None] = lambda: None,
         allow_empty: bool = True,
         in_force: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`remove_leftovers` is called after the first sync that succeeds. It returns the seconds
         after which to call it again, 0 for never. If it raises KernelRefused, it is called again
-        later.
+        later. `on_objects` is called when the store has taken other objects.
 
         Without `allow_empty` the last Services stay in force when the sources hold none any more.
         `in_force`: of so many Services there are rules already, and the store has none: nothing is
         synced before it has one.
         """
+        self._on_objects = on_objects
         self._allow_empty = allow_empty
         self._in_force = in_force
         self._warned = False  # that the sources hold no Service
@@ -136,6 +139,7 @@ class ControlLoop:
             case Objects(objects):
                 self._warned, self._in_force = False, 0
                 self._store.replace(objects)
+                self._on_objects()
                 if self._store.has_changes:
                     self._request()
             case Rejected(problems):

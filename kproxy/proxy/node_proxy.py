@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from kproxy.address import Family
 from kproxy.backend import Backend, SyncReport
 from kproxy.config import ModeConfig, ProxyConfig, node_name, node_settings
 from kproxy.errors import BackendFault, BadInput, KernelRefused, KproxyError
-from kproxy.forwarding.plan import BackendOptions, Delta, Plan
+from kproxy.forwarding.plan import (
+    BackendOptions,
+    Delta,
+    Plan,
+    ServicePlan,
+)
 from kproxy.forwarding.planner import Planner
-from kproxy.forwarding.stale_flows import Serving, UdpEndpoints
+from kproxy.forwarding.stale_flows import Serving, UdpEndpoints, removed_ports
 from kproxy.proxy.garbage import uncollected
 from kproxy.proxy.health import ProxyHealth
 from kproxy.store import Changes, Store
@@ -72,8 +77,11 @@ class NodeProxy:
         self.health = ProxyHealth(limit_s=2 * mode.timing_of(config).sync_period, clock=clock)
         # Called for each family that is in step, after every sync; must not raise.
         self.on_synced: Callable[[Plan, Delta], None] = lambda _plan, _delta: None
-        # Called after that for each such family whose UDP endpoints changed; must not raise.
-        self.on_udp_changed: Callable[[Plan, Serving], None] = lambda _plan, _serving: None
+        # Called after that for each such family whose UDP endpoints changed, or which lost UDP
+        # service ports that matter; must not raise.
+        self.on_udp_changed: Callable[[Plan, Serving, Sequence[ServicePlan]], None] = (
+            lambda _plan, _serving, _removed: None
+        )
         self._udp_endpoints: dict[Family, UdpEndpoints] = {}
 
     @property
@@ -110,15 +118,16 @@ class NodeProxy:
         errors: dict[Family, KproxyError] = {}
         for family, backend in self._backends.items():
             planner = self._planners[family]
-            known = family in replanned
-            delta = Delta() if known else planner.update(self._store, changes.services)
+            known = replanned.get(family)
+            delta = known or planner.update(self._store, changes.services)
+            removed = removed_ports(filter(None, delta.before.values()), planner.plan)
             # As in kube-proxy a change is passed on only after its own sync, not if that fails.
             udp_changed = self._udp_changed(family, changes)
             if full or family in self._due_full:
                 delta = Delta(full=True)
             start = self._clock()
             if not delta and start < self._again_at.get(family, float("inf")):
-                self._tell(family, delta, udp_changed=udp_changed)
+                self._tell(family, delta, removed, udp_changed=udp_changed)
                 continue
             self._due_full.add(family)
             self._again_at.pop(family, None)
@@ -133,7 +142,7 @@ class NodeProxy:
             except OSError as error:  # too few processes, descriptors or memory: may pass
                 errors[family] = KernelRefused(str(error))
             else:
-                self._tell(family, delta, udp_changed=udp_changed)
+                self._tell(family, delta, removed, udp_changed=udp_changed)
             finally:
                 self.durations_s[family] = self._clock() - start
         if errors:
@@ -166,18 +175,20 @@ class NodeProxy:
             services = changes.services
         return known.update(self._store, services, self._planners[family].plan.settings)
 
-    def _tell(self, family: Family, delta: Delta, *, udp_changed: bool) -> None:
+    def _tell(
+        self, family: Family, delta: Delta, removed: Sequence[ServicePlan], *, udp_changed: bool
+    ) -> None:
         plan = self._planners[family].plan
         self.on_synced(plan, delta)
-        if udp_changed:
-            self.on_udp_changed(plan, self._udp_endpoints[family].serving)
+        if udp_changed or removed:
+            self.on_udp_changed(plan, self._udp_endpoints[family].serving, removed)
 
-    def _take_settings(self, changes: Changes) -> set[Family]:
+    def _take_settings(self, changes: Changes) -> dict[Family, Delta]:
         """Plan again the families whose settings were changed by the Node or ServiceCIDRs.
 
-        At first these are all. Returns those families; their next sync is full.
+        At first these are all. Returns the differences of those families; their next sync is full.
         """
-        replanned: set[Family] = set()
+        replanned: dict[Family, Delta] = {}
         concerned = self._node_name in changes.nodes or changes.service_cidrs
         if self._planners and not concerned:
             return replanned
@@ -201,9 +212,8 @@ class NodeProxy:
                 self._planners[family] = Planner(settings[family])
             elif self._planners[family].plan.settings == settings[family]:
                 continue
-            self._planners[family].replan(self._store, settings[family])
-            replanned.add(family)
-        self._due_full |= replanned
+            replanned[family] = self._planners[family].replan(self._store, settings[family])
+        self._due_full |= replanned.keys()
         return replanned
 
 

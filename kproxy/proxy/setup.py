@@ -22,6 +22,7 @@ from kproxy.config.conntrack import MAX_SYSCTL, conntrack_max, conntrack_sysctls
 from kproxy.config.types import Conntrack
 from kproxy.errors import BackendFault, BadInput, KernelRefused, KproxyError, Unsupported
 from kproxy.kernel import sysctl
+from kproxy.versions import CONNTRACK_MAX_NOT_LOWERED, Version
 
 _HASH_SIZE = Path("/sys/module/nf_conntrack/parameters/hashsize")
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
@@ -78,15 +79,15 @@ def family_support(family: Family, backend: Backend) -> Support:
     return backend.support()
 
 
-def set_conntrack(config: Conntrack) -> None:
-    """Write the conntrack settings.
+def set_conntrack(config: Conntrack, version: Version) -> None:
+    """Write the conntrack settings, as this version of kube-proxy does.
 
     Raises Unsupported or KernelRefused, with a remedy that names the setting to change. Only the
     machine's first namespace may change the size of the conntrack table. Elsewhere the default size
     is not written, whereas kube-proxy would not start.
     """
     size = conntrack_max(config, os.cpu_count() or 1)
-    if size:
+    if size and not (version.has(CONNTRACK_MAX_NOT_LOWERED) and _conntrack_max() >= size):
         try:
             sysctl.write(MAX_SYSCTL, size)
             _grow_hash_table(size)
@@ -104,6 +105,14 @@ def set_conntrack(config: Conntrack) -> None:
                 str(error),
                 remedy=f"{error.remedy or 'allow it'}; or set it to 0s in section conntrack",
             ) from None
+
+
+def _conntrack_max() -> int:
+    """Return the present size of the conntrack table, 0 if it cannot be read."""
+    try:
+        return int(sysctl.read(MAX_SYSCTL))
+    except (Unsupported, KernelRefused):
+        return 0
 
 
 def set_oom_score(score: int) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Plan
+from kproxy.forwarding.plan import Plan, ServicePlan
 from kproxy.forwarding.stale_flows import Serving, stale
 from kproxy.kernel import conntrack
 
 log = logging.getLogger("kproxy")
 
 
-def cut_stale_flows(plan: Plan, serving: Serving) -> None:
-    """Delete stale flows in the calling thread's namespace. A failure is logged, not raised."""
+def cut_stale_flows(plan: Plan, serving: Serving, removed: Sequence[ServicePlan]) -> None:
+    """Delete stale flows in the calling thread's namespace. A failure is logged, not raised.
+
+    `removed`: service ports whose flows are to be deleted as well.
+    """
     try:
-        flows = stale(plan, serving, conntrack.flows(plan.family, "UDP"))
+        flows = stale(plan, serving, conntrack.flows(plan.family, "UDP"), removed)
         if flows:
             conntrack.forget(flows)
             log.info("%s: cut %d UDP flows to removed endpoints", plan.family.value, len(flows))

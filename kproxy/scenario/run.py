@@ -18,6 +18,7 @@ from kproxy.outcome import Expectation
 from kproxy.scenario.files import Scenario, cluster_ip
 from kproxy.scenario.form import Attached, Question, Remedy, Target
 from kproxy.store import SERVICE_NAME_LABEL
+from kproxy.versions import Version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +87,13 @@ class ScenarioLab:
     It can be shared by all scenarios whose lab and settings are equal.
     """
 
-    def __init__(self, scenario: Scenario, mode: str, network: str) -> None:
+    def __init__(
+        self, scenario: Scenario, mode: str, network: str, emulate: Version | None = None
+    ) -> None:
         """Check the arguments; entering the block builds the lab. Raises BadInput."""
         self.mode, self.network = mode, network
         self.lab = Lab(
-            replace(scenario.spec, network=network),
+            replace(scenario.spec, network=network, emulate=emulate or scenario.spec.emulate),
             mode,
             options=load(mode).options_with(ipvs_local_fallback=scenario.form.ipvs_local_fallback),
         )

@@ -18,11 +18,12 @@ from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput, Unsupported
 from kproxy.forwarding.network import Packet
 from kproxy.forwarding.oracle import predict
-from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec
+from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec, PodSpec, PortSpec, load_spec
 from kproxy.outcome import Connection, Observation
 from kproxy.probe import Prober, connect_many, prediction_for
 from kproxy.probe.entrance import checked
 from kproxy.testing.expectations import Answer
+from kproxy.versions import Version, parse_version
 
 Manifest = str | Path | KubernetesObject
 
@@ -123,6 +124,7 @@ class LabFactory:
         routes: Mapping[str, str] | None = None,
         families: Iterable[Family] = Family,
         control_plane: bool = False,
+        emulate: Version | str | None = None,
         mode: str | None = DEFAULT_MODE,
         manifests: Iterable[Manifest] = (),
         config: ProxyConfig | None = None,
@@ -133,12 +135,17 @@ class LabFactory:
         `spec` is a whole lab, or the file of one. Without it: `nodes` and `clients` by name,
         `pods` (name -> node; labelled `app: <name>`), all serving `ports`, by default 8080 on TCP
         and UDP; `routes` and `control_plane` as in LabSpec. `manifests`: files, folders or objects.
-        `mode` None: no proxies, only the network.
+        `emulate`: the kube-proxy to behave like, such as "1.36". `mode` None: no proxies, only the
+        network.
         If the machine lacks something, the test fails (it is not skipped) with the remedy.
         """
         if spec is None:
             spec = _spec(nodes, pods or {}, clients, tuple(ports), routes or {}, families)
             spec = replace(spec, control_plane=control_plane)
+        if emulate:
+            version = emulate if isinstance(emulate, Version) else parse_version(emulate)
+            whole = spec if isinstance(spec, LabSpec) else load_spec(spec)
+            spec = replace(whole, emulate=version)
         try:
             lab = self._stack.enter_context(ProbedLab(spec, mode, config=config, options=options))
         except Unsupported as error:

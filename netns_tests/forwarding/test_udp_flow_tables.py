@@ -59,7 +59,7 @@ def cut(family: Family) -> None:
     planner, known = Planner(settings), UdpEndpoints()
     planner.replan(store)
     known.update(store, store.services(), settings)
-    cut_stale_flows(planner.plan, known.serving)
+    cut_stale_flows(planner.plan, known.serving, ())
 
 
 @pytest.mark.parametrize("family", BOTH)
@@ -120,7 +120,7 @@ from kproxy.forwarding.plan import NodeSettings, Plan
 from kproxy.proxy.udp_flows import cut_stale_flows
 os.setgid(65534); os.setuid(65534)
 logging.basicConfig(format="%(levelname)s %(message)s")
-cut_stale_flows(Plan(settings=NodeSettings(family=Family.IPV4, node_name=""), services={}), {})
+cut_stale_flows(Plan(settings=NodeSettings(family=Family.IPV4, node_name=""), services={}), {}, ())
 """
 
 

@@ -11,6 +11,7 @@ from kproxy.config import ProxyConfig, load_config
 from kproxy.config.file import read_text, write_text
 from kproxy.config.validation import DETECT_LOCAL_MODES
 from kproxy.errors import BadInput
+from kproxy.versions import Version
 
 HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 
@@ -24,7 +25,9 @@ def notices(body: str) -> list[str]:
 
 
 def test_an_empty_file_is_the_default() -> None:
-    assert read_text(HEAD, ModeConfigs()) == (ProxyConfig(), (), ())
+    config, problems, notices, at_start = read_text(HEAD, ModeConfigs())
+    assert (config, problems, notices) == (ProxyConfig(), (), ())
+    assert [each.field for each in at_start] == ["mode"]
 
 
 def test_json_is_read_as_well() -> None:
@@ -155,10 +158,33 @@ PROBLEMS = [  # body -> the one problem
      "metricsBindAddress: '[fd00::1]' is not of the form IP:port"),
     ("healthzBindAddress: 10.0.0.1:0", "healthzBindAddress: port '0' is not in 1..65535"),
     ("metricsBindAddress: a:80", "metricsBindAddress: 'a' is not an IP address"),
-    ("nodePortAddresses: [primary, 10.0.0.0/8]",
-     "nodePortAddresses: 'primary' must be the only entry"),
-    ("nodePortAddresses: [10.0.0.1]",
+    ('emulate: "1.36"\nnodePortAddresses: [primary, 10.0.0.0/8]',
+     "nodePortAddresses: 'primary' must be the only entry (kube-proxy 1.37 takes it)"),
+    ("emulate: 1.36\nnodePortAddresses: [10.0.0.0/8, all]",
+     "nodePortAddresses: 'all' is neither a CIDR nor 'primary' (kube-proxy 1.37 takes it)"),
+    ("emulate: 1.36\nnodePortAddresses: [localhost]",
+     "nodePortAddresses: 'localhost' is neither a CIDR nor 'primary' (kube-proxy 1.37 takes it)"),
+    ("emulate: 1.36\nnodePortAddresses: [10.0.0.1]",
      "nodePortAddresses: '10.0.0.1' is neither a CIDR nor 'primary'"),
+    ("emulate: 1.35",
+     "emulate: kube-proxy 1.35 is not emulated; there are 1.36, 1.37, 1.38-alpha"),
+    ("featureGates: {KubeProxyIPVS: false}\nmode: ipvs",
+     ("mode: ipvs needs feature gate KubeProxyIPVS, which is off; others are iptables, nftables, "
+     "userspace")),
+    ("emulate: 1.36\nfeatureGates: {KubeProxyIPVS: false}\nmode: ipvs",
+     "featureGates.KubeProxyIPVS: unknown in kube-proxy 1.36; it came with 1.37"),
+    ("emulate: 1.36\nfeatureGates: {NFTablesNetlink: true}",
+     "featureGates.NFTablesNetlink: unknown in kube-proxy 1.36; it came with 1.37"),
+    ("emulate: 1.36\nfeatureGates: {KubeProxyNFTablesLocalhostNodePorts: true}",
+     ("featureGates.KubeProxyNFTablesLocalhostNodePorts: unknown in kube-proxy 1.36; it came with "
+     "1.37")),
+    ("emulate: 1.38-alpha\nfeatureGates: {NFTablesProxyMode: true}",
+     "featureGates.NFTablesProxyMode: unknown in kube-proxy 1.38-alpha; it was removed"),
+    ("emulate: 1.38-alpha\nfeatureGates: {PreferSameTrafficDistribution: true}",
+     ("featureGates.PreferSameTrafficDistribution: unknown in kube-proxy 1.38-alpha; it was "
+      "removed")),
+    ("nodePortAddresses: [10.0.0.1]",
+     "nodePortAddresses: '10.0.0.1' is neither a CIDR nor one of primary, localhost, all"),
     ("oomScoreAdj: 1001", "oomScoreAdj: 1001 is not in -1000..1000"),
     ("conntrack: {min: -1}", "conntrack.min: is negative"),
     ("clientConnection: {burst: -1}", "clientConnection.burst: -1 is negative"),
@@ -189,6 +215,9 @@ ACCEPTED = [
     "nftables: {masqueradeBit: 99}",  # not read in iptables mode
     "ipvs: {tcpTimeout: -1s}",
     "nodePortAddresses: [primary]",
+    "nodePortAddresses: [primary, localhost, 10.0.0.0/8, all, primary]",
+    "emulate: 1.36\nnodePortAddresses: [primary]",
+    "emulate: 1.38-alpha\nmode: ipvs\nfeatureGates: {KubeProxyIPVS: true}",
     'nodePortAddresses: [10.0.0.0/8, "::/0"]',
     "portRange: anything",
     "winkernel: {enableDSR: true}",
@@ -274,7 +303,10 @@ def test_a_written_configuration_reads_back() -> None:
     ).config
     text = write_text(config)
     assert "tcpEstablishedTimeout: 1h30m0s" in text
-    assert read_text(text, ModeConfigs()) == (config, (), ())
+    assert read_text(text, ModeConfigs()) == (config, (), (), ())
+    older = read_text(text, ModeConfigs(), {"emulate": "1.36"}).config
+    assert older.emulate is Version.V1_36
+    assert read_text(write_text(older), ModeConfigs()).config == older
 
 
 def test_load_config_names_the_file_in_each_problem(tmp_path: Path) -> None:

@@ -11,10 +11,15 @@ from kproxy.address import Family
 from kproxy.api.types import Metadata, Node, NodeAddress, NodeSpec, NodeStatus
 from kproxy.backend import ModeConfigs
 from kproxy.config.file import read_text
-from kproxy.config.node import node_name, node_settings, primary_family
+from kproxy.config.node import host_ips, node_name, node_settings, primary_family
 from kproxy.config.types import ProxyConfig
 from kproxy.errors import BadInput
-from kproxy.forwarding.plan import DetectLocal, LocalDetector, NodeSettings
+from kproxy.forwarding.plan import (
+    DetectLocal,
+    LocalDetector,
+    LoopbackNodePorts,
+    NodeSettings,
+)
 
 HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 IPV4, IPV6 = Family.IPV4, Family.IPV6
@@ -171,6 +176,14 @@ NODE_PORTS = [  # nodePortAddresses, node addresses -> IPv4 CIDRs, IPv6 CIDRs, l
     ("[primary]", ("10.0.0.1", "fd00::1"), ("10.0.0.1/32",), ("fd00::1/128",), False),
     ("[primary]", ("10.0.0.1",), ("10.0.0.1/32",), (), False),
     ("[primary]", (), (), (), True),  # only loopback is known: all
+    ("[all]", ("10.0.0.1",), (), (), True),
+    ("[localhost]", ("10.0.0.1",), ("127.0.0.0/8",), ("::1/128",), True),
+    ("[all, localhost]", ("10.0.0.1",), (), (), True),
+    ("[primary, localhost]", ("10.0.0.1",), ("10.0.0.1/32", "127.0.0.0/8"), ("::1/128",), True),
+    ("[localhost, primary]", ("10.0.0.1",), ("127.0.0.0/8", "10.0.0.1/32"), ("::1/128",), True),
+    ("[primary, 127.0.0.1/32]", ("10.0.0.1",), ("10.0.0.1/32", "127.0.0.1/32"), (), True),
+    ("[192.0.2.0/24, primary]", ("10.0.0.1",), ("192.0.2.0/24", "10.0.0.1/32"), (), False),
+    ("[primary, localhost]", (), ("127.0.0.0/8",), ("::1/128",), True),
 ]
 
 
@@ -185,6 +198,61 @@ def test_node_port_addresses(
     both = settings(f"nodePortAddresses: {listed}", node_of(*addresses))
     assert tuple(each.node_port_addresses.cidrs for each in both) == (ipv4, ipv6)
     assert tuple(each.localhost_node_ports for each in both) == (localhost, False)
+
+
+GATE = "KubeProxyNFTablesLocalhostNodePorts"
+LOOPBACK = [  # nodePortAddresses -> with the gate on, IPv4 and IPv6
+    ("[]", "rejected", "rejected"),
+    ("[primary]", "rejected", "rejected"),
+    ("[all]", "rejected", "rejected"),
+    ("[0.0.0.0/0]", "rejected", "rejected"),
+    ("[all, localhost]", "served", "served"),
+    ("[primary, localhost]", "served", "served"),
+    ("[localhost]", "served", "served"),
+    ("[0.0.0.0/0, 127.0.0.1/32]", "served", "rejected"),
+    ("[primary, 127.0.0.1/32]", "served", "rejected"),
+    ("[127.0.0.2/32]", "served", "rejected"),
+    ("[126.0.0.0/7]", "rejected", "rejected"),
+    ('["::1/128"]', "rejected", "served"),
+]
+
+
+@pytest.mark.parametrize(("listed", "ipv4", "ipv6"), LOOPBACK)
+@pytest.mark.parametrize("gate", [GATE, "AllAlpha"])
+def test_loopback_node_ports(listed: str, ipv4: str, ipv6: str, gate: str) -> None:
+    body = f"mode: nftables\nnodePortAddresses: {listed}\n"
+    node = node_of("10.0.0.1", "fd00::1")
+    on = settings(f"{body}featureGates: {{{gate}: true}}", node)
+    assert [each.loopback_node_ports.value for each in on] == [ipv4, ipv6]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "mode: nftables",
+        f"mode: nftables\nfeatureGates: {{AllAlpha: true, {GATE}: false}}",
+        "mode: nftables\nemulate: 1.36\nfeatureGates: {AllAlpha: true}",
+        f"mode: iptables\nfeatureGates: {{{GATE}: true}}",
+        f"mode: ipvs\nfeatureGates: {{{GATE}: true}}",
+    ],
+)
+def test_loopback_node_ports_need_their_gate_and_mode(body: str) -> None:
+    for each in settings(body + "\nnodePortAddresses: [127.0.0.0/8]"):
+        assert each.loopback_node_ports is LoopbackNodePorts.IGNORED
+
+
+HOST_IPS = [  # addresses of the Node -> its identity
+    ((), ""),
+    (("10.0.0.1",), "10.0.0.1"),
+    (("10.0.0.1", "10.0.0.2"), "10.0.0.1"),
+    (("10.0.0.1", "fd00::1", "10.0.0.2", "fd00::2"), "10.0.0.1 fd00::1"),
+    (("fd00::1", "10.0.0.1"), "fd00::1 10.0.0.1"),
+]
+
+
+@pytest.mark.parametrize(("addresses", "ips"), HOST_IPS)
+def test_host_ips(addresses: tuple[str, ...], ips: str) -> None:
+    assert " ".join(map(str, host_ips(node_of(*addresses)))) == ips
 
 
 @pytest.mark.parametrize(

@@ -20,12 +20,14 @@ from kproxy.api.types import (
 )
 from kproxy.forwarding.plan import NodeSettings
 from kproxy.forwarding.planner import Planner
-from kproxy.forwarding.stale_flows import UdpEndpoints, stale
+from kproxy.forwarding.stale_flows import UdpEndpoints, removed_ports, stale
 from kproxy.lab import service
 from kproxy.lab.objects import NOT_READY, READY, TERMINATING
 from kproxy.store import SERVICE_NAME_LABEL, Store
+from kproxy.versions import Version
 
-IPV4 = NodeSettings(family=Family.IPV4, node_name="node-a", node_ip="192.168.10.11")
+V1_36, V1_37, V1_38 = Version
+IPV4 = NodeSettings(family=Family.IPV4, node_name="node-a", node_ip="192.168.10.11", emulate=V1_37)
 IPV6 = NodeSettings(family=Family.IPV6, node_name="node-a")
 SERVES_UNREADY = EndpointConditions(ready=False, serving=True, terminating=False)
 UDP, TCP = EndpointPort(name="dns", protocol="UDP", port=5353), EndpointPort(name="tcp", port=8080)
@@ -114,7 +116,7 @@ FLOWS = [  # destination, backend -> cut
     ("198.51.100.7", 30053, "198.51.100.7", 30053, True),  # not ours, but of the same number
     ("192.168.10.11", 30054, "10.244.9.9", 8080, False),  # a node port of TCP
     ("10.96.0.20", 53, "10.244.1.4", 5353, True),  # no endpoint serves there
-    ("192.168.10.11", 30055, "10.244.1.4", 5353, True),
+    ("192.168.10.11", 30055, "10.244.1.4", 5353, False),  # but its node port is left out
     ("192.168.10.11", 30056, "10.244.1.4", 5353, False),  # TCP
     ("10.96.0.30", 53, "10.244.1.4", 5353, True),  # has no slice at all
     ("192.168.10.11", 53, "192.168.10.11", 53, False),
@@ -133,12 +135,87 @@ def test_flows(address: str, port: int, backend: str, backend_port: int, cut: bo
     assert stale(planner.plan, known.serving, [flow]) == [flow] * cut
 
 
-def test_a_deleted_service_keeps_its_flows() -> None:
-    store, planner, known = Store(), Planner(IPV4), UdpEndpoints()
-    store.replace([each for each in CLUSTER if each is not DNS])
-    known.update(store, [("default", "dns")], IPV4)
-    planner.update(store, [("default", "dns")])
-    assert not stale(planner.plan, known.serving, [Flow(("10.96.0.10", 53), ("10.244.9.9", 5353))])
+UNSERVED = [  # flows to service ports without a serving endpoint, that 1.36 leaves alone
+    ("10.96.0.20", 53, "10.244.1.4", 5353),
+    ("10.96.0.30", 53, "10.244.1.4", 5353),
+]
+
+
+def test_1_36_leaves_flows_of_unserved_ports_alone() -> None:
+    former = replace(IPV4, emulate=V1_36)
+    store, planner, known = Store(), Planner(former), UdpEndpoints()
+    store.replace(CLUSTER)
+    changes = store.take_changes().services
+    planner.update(store, changes)
+    known.update(store, changes, former)
+    for address, port, backend, backend_port, cut in FLOWS:
+        flow = Flow((address, port), (backend, backend_port))
+        left = (address, port, backend, backend_port) in UNSERVED
+        assert stale(planner.plan, known.serving, [flow]) == [flow] * (cut and not left)
+
+
+OTHER = service(  # has the external IP of DNS as well
+    "other",
+    cluster_ips=["10.96.0.40"],
+    ports=[ServicePort(name="dns", protocol="UDP", port=53)],
+    external_ips=("203.0.113.5",),
+)
+RENAMED = replace(
+    DNS,
+    spec=replace(DNS.spec, ports=(replace(DNS.spec.ports[0], name="new"), DNS.spec.ports[1])),
+)
+MOVED = replace(
+    DNS,
+    spec=replace(DNS.spec, ports=(replace(DNS.spec.ports[0], port=54), DNS.spec.ports[1])),
+)
+OF_ANOTHER_PROXY = replace(
+    DNS,
+    metadata=replace(DNS.metadata, labels={"service.kubernetes.io/service-proxy-name": "other"}),
+)
+HEADLESS_NOW = replace(DNS, spec=replace(DNS.spec, cluster_ip="None", cluster_ips=("None",)))
+REMOVALS: list[tuple[str, list[KubernetesObject], list[KubernetesObject], str]] = [
+    # what happens, before, after -> frontends whose flows 1.38 cuts
+    ("the Service goes", [DNS], [], "10.96.0.10 203.0.113.5 203.0.113.9"),
+    ("the Service and its slice go", [DNS, endpoints("dns", "10.244.9.9")], [],
+     "10.96.0.10 203.0.113.5 203.0.113.9"),
+    ("its port has another name", [DNS], [RENAMED], "10.96.0.10 203.0.113.5 203.0.113.9"),
+    ("it is headless", [DNS], [HEADLESS_NOW], "10.96.0.10 203.0.113.5 203.0.113.9"),
+    ("it is of another proxy", [DNS], [OF_ANOTHER_PROXY], "10.96.0.10 203.0.113.5 203.0.113.9"),
+    ("its port has another number", [DNS], [MOVED], ""),
+    ("an address is still served", [DNS, OTHER, endpoints("other", "10.244.9.9")],
+     [OTHER, endpoints("other", "10.244.9.9")], "10.96.0.10 203.0.113.9"),
+    ("nothing", [DNS, endpoints("dns", "10.244.9.9")], [DNS, endpoints("dns", "10.244.9.9")], ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("version", Version, ids=str)
+@pytest.mark.parametrize(
+    ("before", "after", "cut"), [pytest.param(*row[1:], id=row[0]) for row in REMOVALS]
+)
+def test_flows_of_removed_service_ports(
+    before: list[KubernetesObject], after: list[KubernetesObject], cut: str, version: Version
+) -> None:
+    settings = replace(IPV4, emulate=version)
+    store, planner, known = Store(), Planner(settings), UdpEndpoints()
+    for objects in (before, after):
+        store.replace(objects)
+        changes = store.take_changes().services
+        delta = planner.update(store, changes)
+        known.update(store, changes, settings)
+    removed = removed_ports(filter(None, delta.before.values()), planner.plan)
+    flows = [
+        Flow((address, port), ("10.244.9.9", 5353))
+        for address, port in [
+            ("10.96.0.10", 53),
+            ("203.0.113.5", 53),
+            ("203.0.113.9", 53),
+            ("192.168.10.11", 30053),
+        ]
+    ]
+    serving = {name: places for name, places in known.serving.items() if places}
+    found = stale(planner.plan, serving, flows, removed)
+    expected = cut.split() if version is V1_38 else []
+    assert [flow.destination[0] for flow in found] == expected
 
 
 FIRST = endpoints("dns", "10.244.1.1")

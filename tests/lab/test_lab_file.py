@@ -95,7 +95,7 @@ def test_a_whole_file() -> None:
 TOP_LEVEL = ["name", "nodes", "clients", "families", "routes"]
 TOP_LEVEL += ["nodeCIDRs", "podCIDRs", "serviceCIDRs", "clientCIDRs"]
 TOP_LEVEL += ["network", "profile", "edge"]
-TOP_LEVEL += ["controlPlane", "loadBalancerCIDRs", "nodePortRange", "upstream"]
+TOP_LEVEL += ["emulate", "controlPlane", "loadBalancerCIDRs", "nodePortRange", "upstream"]
 POD = ["name", "labels", "ports", "namespace", "hostNetwork", "runs"]
 SHAPES = [  # the text, its problems
     ("", ["the file: expected a mapping, got None"]),

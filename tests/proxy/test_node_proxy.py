@@ -200,7 +200,7 @@ def test_udp_endpoints_that_changed_are_passed_on_once_and_not_after_a_failure(r
         port = EndpointPort(name="dns", protocol="UDP", port=53)
         rig.store.upsert(replace(found, ports=(port,)))
 
-    def hear(plan: Plan, serving: Serving) -> None:
+    def hear(plan: Plan, serving: Serving, _removed: object) -> None:
         places = {address for places in serving.values() for address, _ in places}
         heard.append(" ".join((plan.family.value, *sorted(places))))
 

@@ -1,0 +1,33 @@
+"""The option `--emulate`: the version of kube-proxy to behave like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from kproxy.versions import NEWEST_RELEASED, Version, parse_version
+
+
+class VersionName(click.ParamType[Version]):
+    """The name of a `Version`."""
+
+    name = "version"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Version:
+        if isinstance(value, Version):
+            return value
+        try:
+            return parse_version(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+emulate_option = click.option(
+    "--emulate",
+    type=VersionName(),
+    metavar=f"[{'|'.join(map(str, Version))}]",
+    help=f"The kube-proxy to behave like. Default: {NEWEST_RELEASED}, or that of --config.",
+)
