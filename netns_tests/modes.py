@@ -6,7 +6,7 @@ import pytest
 from msgspec import Struct
 
 from kproxy.backend import BackendOptions, load
-from kproxy.kernel.xtables import Variant
+from kproxy.kernel.iptables_programs import Variant
 from netns_tests.conformance import dump
 
 

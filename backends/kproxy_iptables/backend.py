@@ -16,15 +16,9 @@ from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.addresses import local_addresses
-from kproxy.kernel.xtables import (
-    Chains,
-    Table,
-    Variant,
-    Xtables,
-    installed_variants,
-    kube_chains,
-    open_xtables,
-)
+from kproxy.kernel.iptables_programs import Variant
+from kproxy.kernel.iptables_save import Chains, Table, kube_chains
+from kproxy.kernel.xtables import Xtables, installed_variants, open_xtables
 from kproxy_iptables import cleanup, damage
 from kproxy_iptables.claims import Claims
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET, FrameOptions

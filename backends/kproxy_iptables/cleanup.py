@@ -17,7 +17,8 @@ from kproxy.address import Family
 from kproxy.backend import Uses
 from kproxy.errors import KernelRefused
 from kproxy.kernel import conntrack, nfacct, sysctl
-from kproxy.kernel.xtables import TABLES, Chains, Table, Xtables, not_deleted
+from kproxy.kernel.iptables_save import TABLES, Chains, Table
+from kproxy.kernel.xtables import Xtables, not_deleted
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET
 from kproxy_iptables.names import (
     CANARY,

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from kproxy.kernel.xtables import TABLES, Xtables
+from kproxy.kernel.iptables_save import TABLES
+from kproxy.kernel.xtables import Xtables
 from kproxy_iptables.frame import JUMPS
 from kproxy_iptables.names import (
     CANARY,

@@ -12,7 +12,7 @@ from itertools import chain
 from kproxy.backend import Plan, Ruleset
 from kproxy.kernel import saved_rules
 from kproxy.kernel.addresses import within
-from kproxy.kernel.xtables import TABLES, kube_chains
+from kproxy.kernel.iptables_save import TABLES, kube_chains
 from kproxy_iptables.frame import FrameOptions
 from kproxy_iptables.rules import Context, node_port_ips, node_port_jumps
 from kproxy_iptables.transaction import Existing, rewrite

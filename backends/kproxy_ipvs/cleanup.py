@@ -15,8 +15,10 @@ from kproxy.api.addresses import Network, parse_ip
 from kproxy.backend import Uses
 from kproxy.errors import KernelRefused
 from kproxy.kernel import addresses, ipset
+from kproxy.kernel.iptables_programs import Variant
+from kproxy.kernel.iptables_save import Table
 from kproxy.kernel.ipvs import Batch, Ipvs
-from kproxy.kernel.xtables import Table, Variant, Xtables, not_deleted
+from kproxy.kernel.xtables import Xtables, not_deleted
 from kproxy_ipvs.holders import holders
 from kproxy_ipvs.names import (
     CHAINS,

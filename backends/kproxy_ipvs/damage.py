@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kproxy.kernel import ipset
-from kproxy.kernel.xtables import Table, Xtables
+from kproxy.kernel.iptables_save import Table
+from kproxy.kernel.xtables import Xtables
 from kproxy_ipvs.names import CHAINS, JUMPS
 
 

@@ -23,8 +23,10 @@ from kproxy.api.addresses import Network, parse_ip
 from kproxy.backend import Uses
 from kproxy.errors import KernelRefused
 from kproxy.kernel import addresses, ipset
+from kproxy.kernel.iptables_programs import Variant
+from kproxy.kernel.iptables_save import Table
 from kproxy.kernel.ipvs import Batch, Ipvs, VirtualServer, has_ipvs
-from kproxy.kernel.xtables import Table, Variant, Xtables, installed_variants
+from kproxy.kernel.xtables import Xtables, installed_variants
 from kproxy_ipvs import cleanup
 from kproxy_ipvs.names import (
     DEVICE,

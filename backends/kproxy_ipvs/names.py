@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from kproxy.address import Family
 from kproxy.kernel.ipset_attributes import Shape
-from kproxy.kernel.xtables import Jump, Table
+from kproxy.kernel.iptables_save import Table
+from kproxy.kernel.xtables import Jump
 
 DEVICE = "kube-ipvs0"  # holds the addresses of Services; never brought up
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from kproxy.address import Family
 from kproxy.kernel import addresses, ipset
+from kproxy.kernel.iptables_save import Chains, kube_chains
 from kproxy.kernel.ipvs import Ipvs, RealServer, Settings, VirtualServer
-from kproxy.kernel.xtables import Chains, Xtables, kube_chains
+from kproxy.kernel.xtables import Xtables
 from kproxy_ipvs.names import DEVICE, all_names
 from kproxy_ipvs.wanted import PERSISTENT, SCHED_MH_PORT
 

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from kproxy.backend import Plan, Ruleset
 from kproxy.kernel import saved_rules
 from kproxy.kernel.addresses import of_node
-from kproxy.kernel.xtables import Table, kube_chains
+from kproxy.kernel.iptables_save import Table, kube_chains
 from kproxy_ipvs import rules
 from kproxy_ipvs.desired import Desired
 from kproxy_ipvs.names import DEVICE, SETS, set_name

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from typing import NamedTuple, Self
 
 from kproxy.address import Family
+from kproxy.kernel.iptables_programs import Variant
 from kproxy.kernel.trace import Trace, TraceStep
-from kproxy.kernel.xtables import Variant
 from kproxy.lab import Lab
 from kproxy.probe.packets import Role, sighting
 from kproxy.probe.taps import HasNamespace

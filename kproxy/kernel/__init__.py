@@ -20,13 +20,17 @@ Network and netfilter
   in_flight      packets that wait for a processor, a link or a neighbour
   conntrack      tracked connections: list, follow, delete
   xtables        iptables, nft and legacy variant, by its commands
+  iptables_programs  their names and versions
+  iptables_save  rules as iptables-save prints them (pure)
   iptables_nft   what the nft variant's program writes, written without it
+  iptables_legacy  small legacy tables, read and written without a program
   saved_rules    what text for iptables-restore makes, as iptables-save prints it (pure)
   lacking        parts that a kernel may have been built without
   legacy_tables  sizes of legacy tables, and what is in them, for the kernel
   legacy_reader  legacy IPv4 tables, read without a process
   nftables       nf_tables over netlink
   ipset          sets of ipset
+  ipset_indexes  the numbers by which legacy rules refer to them
   ipset_attributes  their types and entries, as text and in messages (pure)
   ipvs           virtual servers and real servers
   nfacct         named packet counters

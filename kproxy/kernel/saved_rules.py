@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from kproxy.address import Family
-from kproxy.kernel.xtables import TABLES, Chains, Table
+from kproxy.kernel.iptables_save import TABLES, Chains, Table
 
 _WORD = re.compile(r'"([^"]*)"|(\S+)')
 _UNQUOTED = re.compile(r"[\w-]+", re.ASCII)  # xtables_save_string quotes all else

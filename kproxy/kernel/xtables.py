@@ -8,18 +8,19 @@ are active at once, so a proxy must use the variant that other programs in the n
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from functools import cached_property
+from typing import TYPE_CHECKING, get_args
 
 from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
+from kproxy.kernel import iptables_programs as programs
 from kproxy.kernel import legacy_tables
+from kproxy.kernel.iptables_programs import Variant
+from kproxy.kernel.iptables_save import TABLES, Chains, Table, parse_save, single_blanks
 from kproxy.kernel.lacking import lacking, require_nf_tables
 from kproxy.kernel.leading import for_shell, leading_to, target
 from kproxy.kernel.mixed_tables import delete_jumps, is_closed, not_printed, read_mixed
@@ -28,13 +29,8 @@ from kproxy.kernel.privilege import require_net_raw
 from kproxy.kernel.process import run
 
 if TYPE_CHECKING:
+    from kproxy.kernel.iptables_legacy import SmallTables
     from kproxy.kernel.iptables_nft import Writer
-
-Variant = Literal["nft", "legacy"]
-Table = Literal["mangle", "nat", "filter"]
-TABLES: tuple[Table, ...] = get_args(Table)
-Chains = dict[str, list[str]]
-"""The rules of each chain in order, each without the leading "-A CHAIN "."""
 
 
 class Jump(Struct, frozen=True):
@@ -50,7 +46,6 @@ MINIMUM_VERSION = (1, 6, 2)
 _WAIT = "--wait=30"  # seconds for the lock of the legacy variant, which all namespaces share
 _HOOKED = re.compile(r"CHAIN_USER_ADD failed \(File exists\): chain (\S+)")
 _MOST_NAMED = 3  # rules that lead to one chain
-_QUOTED_OR_BLANKS = re.compile(r'("(?:\\.|[^"\\])*")|\s+')
 _HINTS = ("KUBE-IPTABLES-HINT", "KUBE-KUBELET-CANARY", "KUBE-PROXY-CANARY")
 
 
@@ -60,7 +55,7 @@ class Xtables:
     def __init__(self, family: Family, variant: Variant) -> None:
         self.family = family
         self.variant = variant
-        self._command = f"{_prefix(family)}-{variant}"
+        self._command = f"{programs.name(family)}-{variant}"
         self._kept: Session | None = None
         self._keeps_open = False
 
@@ -88,7 +83,7 @@ class Xtables:
 
     def version(self) -> tuple[int, ...]:
         """Return the version of the command. Raises Unsupported if it is not installed."""
-        return _version(self._command)
+        return programs.version(self._command)
 
     def require(self) -> None:
         """Raise Unsupported, saying what is missing, if kproxy cannot work with it here."""
@@ -110,8 +105,11 @@ class Xtables:
                 raise Unsupported(str(error), remedy="run as root, or with --privileged") from None
 
     def has(self, table: Table) -> bool:
-        """Tell whether the table can hold rules. False for a legacy table not yet used here."""
-        return self.variant == "nft" or table in legacy_tables.names(self.family)
+        """Tell whether the table exists: it does once it was used here."""
+        if self.variant == "legacy":
+            return table in legacy_tables.names(self.family)
+        with self._session() as session:
+            return TableReader(session, self.family, table).exists()
 
     def has_chain(self, table: Table, name: str) -> bool:
         """Tell whether a chain exists, without starting a process.
@@ -139,9 +137,25 @@ class Xtables:
         return self._save(table, jumps)[0]
 
     def save_all(self, jumps: Iterable[Jump] = ()) -> dict[Table, Chains]:
-        """Return all tables, read by one process; one that was never used here is empty. `jumps`:
-        see `save`.
+        """Return all tables, read by one process at most; one that was never used here is empty.
+        `jumps`: see `save`.
         """
+        return self._save_small() or self._save_any(jumps)
+
+    def _save_small(self) -> dict[Table, Chains] | None:
+        """Return all legacy tables, None if only a process can read them."""
+        if not self._small:
+            return None
+        found: dict[Table, Chains] = {}
+        present = legacy_tables.names(self.family)
+        for table in TABLES:
+            chains = self._small.save(table) if table in present else {}
+            if chains is None:
+                return None
+            found[table] = chains
+        return found
+
+    def _save_any(self, jumps: Iterable[Jump] = ()) -> dict[Table, Chains]:
         text = run([f"{self._command}-save"])
         tables = parse_save(text)
         for table in tables.keys() & not_printed(text):
@@ -150,6 +164,8 @@ class Xtables:
 
     def _save(self, table: Table, jumps: Iterable[Jump]) -> tuple[Chains, list[str]]:
         """Return all chains of a table, and the names of those that nft has written rules in."""
+        if self._small and (found := self._small.save(table)) is not None:
+            return found, []
         text = run([f"{self._command}-save", "-t", table])
         if table in not_printed(text):
             return self._read_mixed(table, jumps)
@@ -174,21 +190,26 @@ class Xtables:
         return self._read_mixed(table, jumps, [*names])[0]
 
     def read_all(self) -> dict[Table, Chains]:
-        """Return the same as `save_all` with single blanks outside quotes; legacy IPv4 tables
-        without a process, unless other programs have written rules there.
+        """Return the same as `save_all` with single blanks outside quotes; large legacy IPv4 tables
+        without a process, too, unless other programs have written rules there.
         """
-        if self.variant == "legacy" and self.family is Family.IPV4:
+        saved = self._save_small()
+        if saved is None and self.variant == "legacy" and self.family is Family.IPV4:
             from kproxy.kernel.legacy_reader import ForeignRule, read_table
 
             with suppress(ForeignRule):
                 return {table: read_table(table) for table in TABLES}
         return {
-            table: {chain: [*map(_single_blanks, rules)] for chain, rules in saved.items()}
-            for table, saved in self.save_all().items()
+            table: {chain: [*map(single_blanks, rules)] for chain, rules in chains.items()}
+            for table, chains in (saved or self._save_any()).items()
         }
 
     def restore(self, pieces: Iterable[str]) -> None:
         """Feed one transaction; what it does not mention stays as it is. Raises KernelRefused."""
+        if self._small:
+            pieces = [self._small.restore("".join(pieces))]
+            if not pieces[0]:
+                return
         if self._writer:
             pieces = ["".join(pieces)]
             with self._session() as session:
@@ -208,7 +229,7 @@ class Xtables:
                 yield
         else:
             for pieces in transactions:
-                self._feed(pieces)
+                self.restore(pieces)
                 yield
 
     def _feed(self, pieces: Iterable[str]) -> None:
@@ -224,6 +245,15 @@ class Xtables:
                     " rename it (nft list chains shows it)",
                 ) from None
             raise
+
+    @cached_property
+    def _small(self) -> SmallTables | None:
+        """Return what reads and writes small legacy tables as the programs would."""
+        if self.variant == "nft":
+            return None
+        from kproxy.kernel.iptables_legacy import small_tables_for  # only legacy tables need it
+
+        return small_tables_for(self.family, self.version())
 
     @cached_property
     def _writer(self) -> Writer | None:
@@ -361,16 +391,18 @@ def choose_variant(family: Family) -> Variant:
     The first with Kubernetes' own marks counts, else the one with the most rules. Source:
     https://github.com/kubernetes-sigs/iptables-wrappers (iptables-wrapper-installer.sh)
     """
-    default = default_variant(family)
+    default = programs.default_variant(family)
     # Reading legacy tables creates them, so they are read only in a namespace that has some.
     legacy_used = bool(legacy_tables.names(family))
     if default == "nft" and not legacy_used:
         return "nft"
     if default == "legacy" and not legacy_used and not _nft_used():
         return "legacy"
-    candidates: tuple[Variant, ...] = ("nft", "legacy") if legacy_used else ("nft",)
+    variants: tuple[Variant, ...] = get_args(Variant)
     rules: dict[Variant, int] = {}
-    for variant in candidates:
+    for variant in variants:
+        if not (_nft_used() if variant == "nft" else legacy_used):
+            continue
         try:
             saved = Xtables(family, variant).save_all()
         except (KernelRefused, Unsupported):
@@ -388,55 +420,8 @@ def not_deleted(table: Table, held: Mapping[str, str]) -> list[str]:
     return [f"{table} {chain} was emptied but not deleted: {why}" for chain, why in held.items()]
 
 
-def kube_chains(chains: Chains) -> dict[str, tuple[str, ...]]:
-    """Return the chains whose names begin with KUBE-, and of others the jumps to them."""
-    found = {
-        chain: tuple(r for r in rules if chain.startswith("KUBE-") or "-j KUBE-" in r)
-        for chain, rules in chains.items()
-    }
-    return {chain: rules for chain, rules in found.items() if rules or chain.startswith("KUBE-")}
-
-
-def parse_save(text: str) -> dict[Table, Chains]:
-    """Return the chains of each table in the output of iptables-save."""
-    tables: dict[str, Chains] = {table: {} for table in TABLES}
-    chains: Chains = {}
-    for line in text.split("\n"):  # not splitlines: comments may have other separators
-        if line.startswith("*"):
-            chains = tables.setdefault(line[1:], {})
-        elif line.startswith(":"):
-            chains[line[1:].split(" ", 1)[0]] = []
-        elif line.startswith("-A "):
-            chain, _, rule = line[3:].partition(" ")  # a rule may be empty
-            chains.setdefault(chain, []).append(rule)
-    return {table: tables[table] for table in TABLES}
-
-
-def _single_blanks(rule: str) -> str:
-    return _QUOTED_OR_BLANKS.sub(lambda found: found[1] or " ", rule)
-
-
 def _deletions(chains: Iterable[str]) -> Iterator[str]:
     return (f"-X {chain}\n" for chain in chains)
-
-
-@lru_cache
-def _version(command: str) -> tuple[int, ...]:
-    text = run([command, "--version"])
-    found = re.search(r"v(\d+(?:\.\d+)+)", text)
-    if not found:
-        raise Unsupported(f"{command} --version printed no version: {text[:80]!r}")
-    return tuple(int(part) for part in found[1].split("."))
-
-
-def _prefix(family: Family) -> str:
-    return "iptables" if family is Family.IPV4 else "ip6tables"
-
-
-def default_variant(family: Family) -> Variant:
-    """Return the variant that `iptables` is on this machine (update-alternatives on Debian)."""
-    path = shutil.which(_prefix(family), path=None) or f"/usr/sbin/{_prefix(family)}"
-    return "legacy" if "legacy" in Path(path).resolve().name else "nft"
 
 
 def _nft_used() -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kproxy.edge import ListenerState
     from kproxy.forwarding.network import Network
     from kproxy.forwarding.plan import Plan
-    from kproxy.kernel.xtables import Variant
+    from kproxy.kernel.iptables_programs import Variant
     from kproxy.lab.left_out import LeftOut
     from kproxy.proxy import NodeProxy
     from kproxy.store import ObjectKey

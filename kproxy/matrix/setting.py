@@ -26,7 +26,7 @@ from kproxy.api.types import (
 )
 from kproxy.backend import DEFAULT_MODE, BackendOptions, load
 from kproxy.edge.annotations import ELB
-from kproxy.kernel.xtables import default_variant
+from kproxy.kernel.iptables_programs import default_variant
 from kproxy.lab import LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.lab.objects import service
 from kproxy.lab.spec import BalancerSpec, ClientSpec, EdgeSpec

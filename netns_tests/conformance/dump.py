@@ -12,8 +12,9 @@ from itertools import product
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel import legacy_tables, sysctl
+from kproxy.kernel.iptables_programs import Variant
+from kproxy.kernel.iptables_save import TABLES
 from kproxy.kernel.process import run
-from kproxy.kernel.xtables import TABLES, Variant
 
 # Values that the kernel chose for a set: sizes, and a random number.
 _SET_SIZES = re.compile(r" (?:hashsize|maxelem|bucketsize|initval) \S+")

@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 
 from kproxy.kernel import nfacct, sysctl
+from kproxy.kernel.iptables_programs import Variant
 from kproxy.kernel.process import run
-from kproxy.kernel.xtables import Variant
 from kproxy.testing.node import new_node
 from netns_tests.conformance import dump
 from netns_tests.conformance.comparison import differences

@@ -11,10 +11,11 @@ from kproxy_iptables.rules import service_chain_names
 
 from kproxy.address import Family
 from kproxy.backend import Plan, load
+from kproxy.kernel.iptables_programs import Variant
 from kproxy.kernel.ipvs import Batch, Ipvs
 from kproxy.kernel.leading import target
 from kproxy.kernel.process import run
-from kproxy.kernel.xtables import Variant, Xtables
+from kproxy.kernel.xtables import Xtables
 from kproxy.testing.backend_contract import (
     BackendContract,
     Subject,

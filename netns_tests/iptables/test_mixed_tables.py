@@ -12,8 +12,8 @@ from kproxy_iptables.frame import JUMPS
 from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
 from kproxy.errors import KernelRefused
+from kproxy.kernel.iptables_save import TABLES
 from kproxy.kernel.process import run
-from kproxy.kernel.xtables import TABLES
 from netns_tests.modes import IPTABLES
 from netns_tests.node import Bench, bench
 from tests.proxy.objects import endpoints, service

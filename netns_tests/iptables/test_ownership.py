@@ -11,8 +11,10 @@ from kproxy.address import Family
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Delta
 from kproxy.kernel import sysctl
+from kproxy.kernel.iptables_programs import Variant
+from kproxy.kernel.iptables_save import TABLES
 from kproxy.kernel.leading import target
-from kproxy.kernel.xtables import TABLES, Variant, Xtables, choose_variant
+from kproxy.kernel.xtables import Xtables, choose_variant
 from netns_tests.modes import IPTABLES, Mode
 from netns_tests.node import bench, filled, fresh_state
 

@@ -14,11 +14,12 @@ import pytest
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel import sysctl
+from kproxy.kernel.iptables_programs import Variant
 from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
 from kproxy.kernel.trace import Trace, TraceStep
-from kproxy.kernel.xtables import Variant, Xtables
+from kproxy.kernel.xtables import Xtables
 from kproxy.probe.packets import Probe, Role, build, sighting
 from netns_tests.run.running import until
 
@@ -89,10 +90,8 @@ def net() -> Iterator[Net]:
                 links.up("eth0")
                 links.add_address("eth0", f"10.0.{subnet}.2/24")
                 links.add_address("eth0", f"fd00:{subnet}::2/64")
-                for everything, via in (("0.0.0.0/0", "10.0.{}.1"), ("::/0", "fd00:{}::1")):
-                    links.add_route(
-                        Route(destination=everything, link="eth0", via=via.format(subnet))
-                    )
+                for every, via in (("0.0.0.0/0", "10.0.{}.1"), ("::/0", "fd00:{}::1")):
+                    links.add_route(Route(destination=every, link="eth0", via=via.format(subnet)))
         yield Net(client, node)
 
 

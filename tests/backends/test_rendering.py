@@ -15,8 +15,8 @@ from kproxy.backend import Mode, Plan, Ruleset, complete_options, load, modes
 from kproxy.config import node_settings
 from kproxy.config.file import read_text
 from kproxy.forwarding.planner import Planner
+from kproxy.kernel.iptables_save import kube_chains, parse_save
 from kproxy.kernel.nftables.listing import objects_in
-from kproxy.kernel.xtables import kube_chains, parse_save
 from kproxy.store import Store
 from kproxy.versions import Version
 

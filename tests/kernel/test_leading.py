@@ -6,8 +6,8 @@ import shlex
 
 import pytest
 
+from kproxy.kernel.iptables_save import parse_save
 from kproxy.kernel.leading import for_shell, leading_to, target
-from kproxy.kernel.xtables import parse_save
 
 
 @pytest.mark.parametrize(

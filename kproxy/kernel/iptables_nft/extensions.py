@@ -37,7 +37,7 @@ COUNTER = attribute(
 )
 
 _SOURCE_OFFSETS = {Family.IPV4: 12, Family.IPV6: 8}
-_CT_STATES = {  # XT_CONNTRACK_STATE_*
+CT_STATES = {  # XT_CONNTRACK_STATE_*
     "INVALID": 0x1,
     "ESTABLISHED": 0x2,
     "RELATED": 0x4,
@@ -148,7 +148,7 @@ def any_port(protocol_: str) -> bytes:
 @lru_cache(4096)
 def destination_port(protocol_: str, text: str, equal: bool) -> bytes:
     """Compare the destination port. nf_tables has no words for that of SCTP."""
-    number = _port(text)
+    number = port(text)
     if protocol_ == "sctp":
         return _match("sctp", 0, _sctp(number, _SCTP_DEST, 0 if equal else _SCTP_DEST))
     return payload(Header.TRANSPORT, 2, 2) + compare(number.to_bytes(2, "big"), equal=equal)
@@ -177,9 +177,9 @@ def connection_state(text: str, equal: bool) -> bytes:
     """Match states of connection tracking, separated by commas."""
     states = 0
     for state in text.split(","):
-        if state not in _CT_STATES:
+        if state not in CT_STATES:
             raise Unknown(f"state {state}")
-        states |= _CT_STATES[state]
+        states |= CT_STATES[state]
     # struct xt_conntrack_mtinfo3: addresses, masks, times, ports; flags, inverted flags, states.
     return _match("conntrack", 3, bytes(146) + struct.pack("=HHHH14x", 1, not equal, states, 0))
 
@@ -260,7 +260,7 @@ def translate_destination(family: Family, text: str) -> bytes:
         if not (host.startswith("[") and host.endswith("]")):
             raise Unknown(f"the target address {text}")
         host = host[1:-1]
-    value, port_ = _number(family, host).ljust(16, b"\0"), _port(number).to_bytes(2, "big")
+    value, port_ = _number(family, host).ljust(16, b"\0"), port(number).to_bytes(2, "big")
     return _DNAT_HEAD + b"".join((value, value, port_, port_, bytes(8)))
 
 
@@ -288,7 +288,7 @@ def _jump(length: int) -> tuple[bytes, bytes]:
 
 
 @lru_cache(1024)
-def _port(text: str) -> int:
+def port(text: str) -> int:
     if not _PORT.fullmatch(text) or int(text) > 0xFFFF:
         raise Unknown(f"the port {text}")
     return int(text)

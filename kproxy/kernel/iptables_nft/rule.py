@@ -314,7 +314,7 @@ _MATCHES_BY_NAME: dict[str, Callable[[_Reader], None]] = {
 }
 _INVERTIBLE = frozenset(("-i", "-o", "-s", "-d", "--dport"))
 # Targets of rules that kproxy does not write; all other names are those of chains.
-_OTHER_TARGETS = (
+OTHER_TARGETS = (
     *("AUDIT", "CHECKSUM", "CLASSIFY", "CLUSTERIP", "CONNMARK", "CONNSECMARK", "CT"),
     *("DNPT", "DSCP", "ECN", "HL", "HMARK", "IDLETIMER", "LED"),
     *("LOG", "NETMAP", "NFLOG", "NFQUEUE", "NOTRACK", "QUEUE", "RATEEST"),
@@ -322,7 +322,7 @@ _OTHER_TARGETS = (
     *("TCPOPTSTRIP", "TEE", "TOS", "TPROXY", "TRACE", "TTL", "ULOG"),
 )
 _TARGETS: dict[str, Callable[[_Reader], bytes]] = {
-    **dict.fromkeys(_OTHER_TARGETS, _unknown),
+    **dict.fromkeys(OTHER_TARGETS, _unknown),
     "MARK": _set_mark,
     "MASQUERADE": _masquerade,
     "DNAT": _translate,

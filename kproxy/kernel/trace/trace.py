@@ -6,11 +6,11 @@ from collections.abc import Collection
 from typing import Self
 
 from kproxy.address import Family
+from kproxy.kernel.iptables_programs import Variant
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.trace.legacy import LegacyTrace
 from kproxy.kernel.trace.nf_tables import NfTablesTrace
 from kproxy.kernel.trace.steps import TraceStep
-from kproxy.kernel.xtables import Variant
 
 BUFFER_BYTES = 32 << 20  # more than twenty thousand steps; the kernel takes only what they need
 

@@ -24,7 +24,7 @@ from kproxy.lab.names import RESERVED, ROUTER, free_interface, interface
 from kproxy.lab.pods.server import PodServer
 from kproxy.lab.spec import LabSpec, PodSpec, PortSpec
 from kproxy.lab.topology.cables import Cable, await_ready
-from kproxy.lab.topology.kernel_settings import set_up_kernel
+from kproxy.lab.topology.kernel_settings import Kind, set_up_kernels
 from kproxy.lab.topology.pods import PodNetwork
 from kproxy.lab.topology.rules import Rules
 
@@ -229,9 +229,7 @@ class PodRuntime:
 
     def _connect(self, undo: ExitStack, sandboxes: Sequence[_Sandbox]) -> None:
         network = self._network
-        for each in sandboxes:
-            with each.pod.namespace.entered():
-                set_up_kernel(self._spec.families, forwards=False)
+        set_up_kernels(self._spec.families, [(each.pod.namespace, Kind()) for each in sandboxes])
         for place, group in self._places(sandboxes):
             cables = [each.cable for each in group]
             rules = self._rules(place, group)

@@ -46,7 +46,7 @@ from kproxy.lab.names import GATEWAY, ROUTER, UPLINK
 from kproxy.lab.spec import LabSpec
 from kproxy.lab.topology.cables import attach, await_all_ready, single_cidr
 from kproxy.lab.topology.gateway import build_gateway
-from kproxy.lab.topology.kernel_settings import set_up_kernel
+from kproxy.lab.topology.kernel_settings import Kind, set_up_kernels
 from kproxy.lab.topology.node import build_node
 from kproxy.lab.topology.router import build_router, route_to_node
 
@@ -66,14 +66,21 @@ def build(spec: LabSpec, layout: Layout, namespaces: Mapping[str, Namespace], va
     balancers = [each.name for each in spec.edge.balancers] if spec.edge else []
     nodes = {node.name for node in spec.nodes}
     forwarding = {ROUTER, GATEWAY, *nodes, *balancers}
-    for name, namespace in namespaces.items():
-        with namespace.entered():
-            set_up_kernel(
-                spec.families,
-                forwards=name in forwarding,
-                strict=model.strict and name in nodes,
-                filters_bridges=model.attachment is Attachment.FILTERED_BRIDGE and name in nodes,
+    filters = model.attachment is Attachment.FILTERED_BRIDGE
+    set_up_kernels(
+        spec.families,
+        (
+            (
+                namespace,
+                Kind(
+                    forwards=name in forwarding,
+                    strict=model.strict and name in nodes,
+                    filters_bridges=filters and name in nodes,
+                ),
             )
+            for name, namespace in namespaces.items()
+        ),
+    )
     build_router(spec, model, layout, namespaces, variant)
     if spec.edge:
         build_gateway(spec, spec.edge, layout, namespaces, variant)
