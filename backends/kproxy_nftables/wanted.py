@@ -11,9 +11,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from kproxy.forwarding.plan import Frontend, FrontendKind, OnEmpty, ServicePlan
+from kproxy.forwarding.plan import Frontend, FrontendKind, NodeSettings, OnEmpty, ServicePlan
 from kproxy.kernel.nftables.expressions import Verdict, verdict_data
 from kproxy.kernel.nftables.objects import Set
+from kproxy_nftables import localhost
 from kproxy_nftables.frame import Chains
 from kproxy_nftables.names import (
     CLUSTER_IPS,
@@ -104,7 +105,9 @@ def frontend_map(frontend: Frontend) -> str:
     return SERVICE_NODE_PORTS if frontend.kind is FrontendKind.NODE_PORT else SERVICE_IPS
 
 
-def common_elements(service: ServicePlan) -> Iterator[tuple[ElementKey, Element]]:
+def common_elements(
+    service: ServicePlan, settings: NodeSettings
+) -> Iterator[tuple[ElementKey, Element]]:
     """Yield the elements that are the same in both layouts."""
     yield ElementKey(CLUSTER_IPS, address_bytes(service.cluster_ip.address)), MEMBER
     for endpoint in service.reachable:
@@ -113,6 +116,9 @@ def common_elements(service: ServicePlan) -> Iterator[tuple[ElementKey, Element]
             behind = frontend_bytes(endpoint.address, service.protocol, endpoint.port)
             yield ElementKey(HAIRPIN, address + behind), MEMBER
     for frontend in service.frontends:
+        if localhost.rejects(service, frontend, settings):
+            key = ElementKey(localhost.REJECT_PORTS, frontend_key(service, frontend))
+            yield key, Element(goto(localhost.chain(service.protocol)))
         if not service.serves(frontend):
             node_port = frontend.kind is FrontendKind.NODE_PORT
             refusing = NO_ENDPOINT_NODE_PORTS if node_port else NO_ENDPOINT_SERVICES

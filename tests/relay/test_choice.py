@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from kproxy_userspace.choice import Chooser
-
 from kproxy.backend import Endpoint
+from kproxy.relay.choice import Chooser
 
 A, B, C = (Endpoint(f"10.244.{number}.5", 8080) for number in (1, 2, 3))
 ALL = (A, B, C)
