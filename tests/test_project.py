@@ -149,7 +149,7 @@ def test_the_core_compares_no_name_of_a_mode() -> None:
 
 
 def test_a_backend_needs_nothing_of_kproxy_but_its_contract() -> None:
-    """The contract is enough for kproxy_userspace, with what copies bytes in other modes as well."""
+    """The contract is enough for kproxy_userspace, and what copies bytes for other modes, too."""
     found = {
         module
         for path in ROOT.glob("backends/kproxy_userspace/*.py")

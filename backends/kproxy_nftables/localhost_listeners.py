@@ -25,7 +25,7 @@ ADDRESS = {Family.IPV4: "127.0.0.1", Family.IPV6: "::1"}
 
 
 class Listener(Struct, frozen=True, gc=False):
-    """What becomes of clients of one port. `endpoints` is never empty."""
+    """The endpoints for clients of one port, at least one."""
 
     endpoints: tuple[Endpoint, ...]
     affinity_timeout_s: int = 0

@@ -1,4 +1,4 @@
-"""Node ports on loopback addresses in nftables mode: which objects and which listeners there are."""
+"""Node ports on loopback addresses in nftables mode: the objects and the listeners."""
 
 from __future__ import annotations
 
@@ -40,10 +40,8 @@ REJECTING = [  # the fate of packets -> the protocols that have a chain and a co
 def test_objects(
     fate: LoopbackNodePorts, protocols: tuple[str, ...], family: Family, flat: bool
 ) -> None:
-    fixed, plain = (
-        Fixed(node(fate, family), flat=flat),
-        Fixed(settings("x", family=family), flat=flat),
-    )
+    fixed = Fixed(node(fate, family), flat=flat)
+    plain = Fixed(settings("node-a", family=family), flat=flat)
     added = {f"localhost-nodeport-reject-{each}" for each in protocols}
     assert fixed.chains.keys() - plain.chains.keys() == added
     assert fixed.counters == tuple(f"localhost-nodeport-rejected-{each}" for each in protocols)
@@ -138,7 +136,7 @@ def test_changes_are_told_once_and_failures_again() -> None:
 
 
 def test_the_difference_from_what_there_is() -> None:
-    """What is right is left alone."""
+    """Listeners that are right are left alone."""
     other = structs.replace(B, node_port=30081)
     there, more = listener(A), listeners_of(planned(other))[30081]
     assert there
@@ -148,10 +146,8 @@ def test_the_difference_from_what_there_is() -> None:
     assert wanted.take_difference({PORT: there}) == {30081: more}
     assert wanted.take_difference({PORT: there, 30081: more}) == {}
     old = Listener((Endpoint("10.244.9.9", 80),))
-    assert wanted.take_difference({PORT: old, 30081: more, 30082: old}) == {
-        PORT: there,
-        30082: None,
-    }
+    stale = {PORT: old, 30081: more, 30082: old}
+    assert wanted.take_difference(stale) == {PORT: there, 30082: None}
     assert wanted.take_changes(()) == {}
 
 

@@ -1,4 +1,4 @@
-"""The oracle's predictions for node ports on loopback addresses in nftables mode with the gate on."""
+"""The oracle's predictions for node ports on loopback addresses, in nftables mode."""
 
 from __future__ import annotations
 
@@ -76,15 +76,19 @@ WHY = [  # the fate of packets, protocol -> why
     (
         SERVED,
         "TCP",
-        "node-a: node port 30080/TCP of shop/web:http on 127.0.0.1 is taken by the proxy's process,"
-        " which connects to one of 2 endpoints: externalTrafficPolicy Cluster uses all endpoints,"
-        " and each sees the node",
+        (
+            "node-a: node port 30080/TCP of shop/web:http on 127.0.0.1 is taken by the proxy's"
+            " process, which connects to one of 2 endpoints: externalTrafficPolicy Cluster uses all"
+            " endpoints, and each sees the node"
+        ),
     ),
     (
         REJECTED,
         "UDP",
-        "node-a rejects it: node port 30080/UDP of shop/web:http is not served on 127.0.0.1"
-        " (REJECT)",
+        (
+            "node-a rejects it: node port 30080/UDP of shop/web:http is not served on 127.0.0.1"
+            " (REJECT)"
+        ),
     ),
 ]
 
