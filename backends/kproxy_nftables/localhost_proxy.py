@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Mapping
 from functools import partial
@@ -104,7 +105,7 @@ class _Open:
                 client, _ = await accept(self._sock)
             except OSError as error:
                 text = "Accept error on localhost nodeport proxy at %s: %s"
-                log.error(text, self._place, error.strerror)
+                log.error(text, self._place, _reason(error))
                 await asyncio.sleep(PAUSE_S)
                 continue
             connection = asyncio.create_task(self._serve(client))
@@ -121,10 +122,14 @@ class _Open:
             server = await _connected(client.family, endpoint)
         except OSError as error:
             text = "Failed to connect to backend %s of localhost node port %s/TCP: %s"
-            log.error(text, endpoint, self._place, error.strerror or "timed out")
+            log.error(text, endpoint, self._place, _reason(error))
             return
         with server:
             await relay_each_way(client, server)
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else "timed out"
 
 
 def _close(sock: socket.socket, _: object) -> None:
