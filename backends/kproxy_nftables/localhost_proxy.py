@@ -71,6 +71,9 @@ class LocalhostProxy:
                     self._open[port] = _Open(self._family, port, wanted)
                 except OSError as error:
                     failed[port] = error
+                else:
+                    text = "Created localhost nodeport proxy at %s, %d endpoints"
+                    log.debug(text, place(self._family, port), len(wanted.endpoints))
         return failed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import resource
 import threading
 from collections.abc import Coroutine, Iterable
@@ -15,12 +16,19 @@ class RelayThread:
     """Runs coroutines. It starts in the namespace of the thread that creates this object."""
 
     def __init__(self, name: str) -> None:
-        """Start the thread, and raise the process's limit of open files to its hard limit."""
+        """Start the thread, and raise the process's limit of open files to its hard limit.
+
+        Raises OSError if no thread can be started.
+        """
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._loop.close()
+            raise OSError(errno.EAGAIN, str(error)) from None
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run `work` in the thread, and return its result. Raises what it raises."""
