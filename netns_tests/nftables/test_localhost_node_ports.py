@@ -5,6 +5,7 @@ The listeners that serve such node ports are in test_localhost_proxy.py.
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -201,7 +202,11 @@ def fresh_state(fate: LoopbackNodePorts, layout: str, family: Family) -> State:
     "fates", [*product(LoopbackNodePorts, repeat=2), (REJECTED, SERVED, IGNORED, REJECTED)], ids=str
 )
 def test_any_start_takes_over_from_any_other(
-    fates: tuple[LoopbackNodePorts, ...], first: str, second: str, family: Family
+    fates: tuple[LoopbackNodePorts, ...],
+    first: str,
+    second: str,
+    family: Family,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Also one that serves TCP from one that rejected it: elements lead to a chain that goes."""
     with backend(first, family) as ours:
@@ -211,7 +216,9 @@ def test_any_start_takes_over_from_any_other(
                 ask(family, "TCP")
     for fate in fates[1:]:
         with backend(second, family) as ours:
-            assert ours.sync(plan(fate, family), FULL).transactions == 1
+            with caplog.at_level(logging.DEBUG, "kproxy"):
+                assert ours.sync(plan(fate, family), FULL).transactions == 1
+            assert "created again" not in caplog.text  # with new counters
             assert state() == fresh_state(fate, second, family)
             assert ours.intact()
 

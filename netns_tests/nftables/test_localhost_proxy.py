@@ -13,7 +13,12 @@ import pytest
 from kproxy_nftables import NftablesBackend
 
 from kproxy.address import Family
-from kproxy.api.types import KubernetesObject, ServicePort
+from kproxy.api.types import (
+    ClientIPConfig,
+    KubernetesObject,
+    ServicePort,
+    SessionAffinityConfig,
+)
 from kproxy.backend import load
 from kproxy.config import ProxyConfig
 from kproxy.lab import service, slices_for
@@ -193,6 +198,23 @@ def test_session_affinity_pins_the_port(lab: ProbedLab, family: Family) -> None:
     assert {who(lab, family) for _ in range(15)} == {left}
     lab.apply(web(lab, "pod-a", "pod-b"))
     assert {who(lab, family) for _ in range(40)} == {"pod-a", "pod-b"}
+
+
+def test_another_affinity_timeout_frees_the_port(lab: ProbedLab) -> None:
+    found = set()
+    for timeout_s in range(100, 140):
+        config = SessionAffinityConfig(client_ip=ClientIPConfig(timeout_seconds=timeout_s))
+        lab.apply(
+            web(
+                lab,
+                "pod-a",
+                "pod-b",
+                session_affinity="ClientIP",
+                session_affinity_config=config,
+            )
+        )
+        found.add(who(lab))
+    assert found == {"pod-a", "pod-b"}
 
 
 def both_ends(
