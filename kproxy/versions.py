@@ -81,7 +81,7 @@ SINGLE_ENDPOINT_DNAT = Behaviour(
     since=Version.V1_37,
     modes=("nftables",),
     summary="A chain with exactly one endpoint and no affinity is a plain `dnat to ADDRESS:PORT`.",
-    was="It is a random choice from a map with one element.",
+    was="Such a chain is a random choice from a map with one element.",
     source="#140723, issue #139513",
 )
 COMMENTS_CUT = Behaviour(
@@ -101,7 +101,7 @@ NETLINK_LISTING = Behaviour(
     since=Version.V1_37,
     modes=("nftables",),
     summary="Chains and sets are listed by netlink (gate NFTablesNetlink, on).",
-    was="They are listed by the program nft.",
+    was="Chains and sets are listed by the program nft.",
     source="#137536",
     unseen="only log texts and processes differ; kproxy lists by netlink in every version, and the"
     " gate is known and without effect",
@@ -122,7 +122,7 @@ LOOPBACK_LISTED_SILENTLY = Behaviour(
     since=Version.V1_37,
     modes=("nftables",),
     summary="A start says nothing of loopback addresses in nodePortAddresses.",
-    was="It complains of them, because no node port answers there.",
+    was="A start complains of them, because no node port answers there.",
     source="#138427",
 )
 EMPTY_REJECT_OBJECTS = Behaviour(
@@ -131,7 +131,7 @@ EMPTY_REJECT_OBJECTS = Behaviour(
     modes=("nftables",),
     summary="Each full sync also adds and deletes the objects of localhost node ports, with the"
     " gate off as well.",
-    was="It does not.",
+    was="A full sync does not.",
     source="#138427",
     unseen="the fourteen commands cancel out within one transaction",
 )
@@ -140,7 +140,7 @@ NFT_OF_THE_IMAGE = Behaviour(
     since=Version.V1_37,
     modes=("nftables",),
     summary="The image of kube-proxy ships nft 1.0.6.1.",
-    was="It ships an older one.",
+    was="The image ships an older one.",
     source="#140405",
     unseen="kproxy writes rules itself, and lists them with the nft that is installed",
 )
@@ -149,7 +149,7 @@ FULLY_RANDOM_ALWAYS = Behaviour(
     since=Version.V1_37,
     modes=("iptables", "ipvs"),
     summary="The MASQUERADE rule always has --random-fully.",
-    was="It has it with iptables 1.6.2 or newer.",
+    was="The rule has it with iptables 1.6.2 or newer.",
     source="#139247",
     unseen="kproxy needs a newer iptables anyway, so the rule is the same in every version",
 )
@@ -167,7 +167,7 @@ ADDRESSES_IN_ONE_DUMP = Behaviour(
     since=Version.V1_37,
     modes=("ipvs",),
     summary="Local addresses are read with one dump for each family.",
-    was="They are read interface by interface.",
+    was="Local addresses are read interface by interface.",
     source="#138927",
     unseen="the result is the same; kproxy always reads them at once",
 )
@@ -176,7 +176,7 @@ NODE_PORT_KEYWORDS = Behaviour(
     since=Version.V1_37,
     packets=True,
     summary="nodePortAddresses takes the keywords primary, localhost and all, mixed with CIDRs.",
-    was="It takes CIDRs, or primary alone; anything else is refused.",
+    was="nodePortAddresses takes CIDRs, or primary alone; anything else is refused.",
     source="#138427",
 )
 EXITS_WITH_ITS_NODE = Behaviour(
@@ -184,7 +184,7 @@ EXITS_WITH_ITS_NODE = Behaviour(
     since=Version.V1_37,
     summary="The process exits with status 1 when the node's addresses change or its Node object"
     " is deleted. Rules stay.",
-    was="It logs that and goes on.",
+    was="The process logs that its node has changed, and goes on.",
     source="#138183",
 )
 CUTS_UNSERVED_UDP = Behaviour(
@@ -193,7 +193,7 @@ CUTS_UNSERVED_UDP = Behaviour(
     packets=True,
     summary="UDP flows to a service port without serving endpoints are cut (not those to its node"
     " port).",
-    was="They stay on removed endpoints for as long as the client sends.",
+    was="Flows to such a service port stay on removed endpoints for as long as the client sends.",
     source="#139629",
 )
 WARNS_OF_UNSET_MODE = Behaviour(
@@ -207,7 +207,7 @@ METRICS_ADDRESS_HELP = Behaviour(
     name="metrics-address-help",
     since=Version.V1_37,
     summary="The help of --metrics-bind-address says that an empty value does not disable it.",
-    was="It says the contrary; the behaviour is the same.",
+    was="The help says the contrary; the behaviour is the same.",
     source="#138940",
     unseen="kproxy's help says what is so, in every version",
 )
@@ -215,7 +215,7 @@ NATIVE_HISTOGRAMS = Behaviour(
     name="native-histograms",
     since=Version.V1_37,
     summary="Gate NativeHistograms is on: /metrics in protobuf form has native buckets.",
-    was="It is off.",
+    was="The gate is off.",
     source="#140124",
     unseen="kproxy does not serve /metrics; the gate is known with each version's default",
 )
@@ -223,7 +223,7 @@ MANAGED_FIELDS_DROPPED = Behaviour(
     name="managed-fields-dropped",
     since=Version.V1_37,
     summary="metadata.managedFields is not kept in memory.",
-    was="It is kept.",
+    was="metadata.managedFields is kept.",
     source="#140056",
     unseen="kproxy never keeps it",
 )
@@ -232,14 +232,14 @@ CUTS_REMOVED_UDP = Behaviour(
     since=Version.V1_38,
     packets=True,
     summary="UDP flows to a service port that was removed are cut (not those to its node port).",
-    was="They stay on their endpoints for as long as the client sends.",
+    was="Such flows stay on their endpoints for as long as the client sends.",
     source="#141371",
 )
 CONNTRACK_MAX_NOT_LOWERED = Behaviour(
     name="conntrack-max-not-lowered",
     since=Version.V1_38,
     summary="nf_conntrack_max is left alone if it is already at least the wanted value.",
-    was="It is written whenever it differs.",
+    was="nf_conntrack_max is written whenever it differs.",
     source="#142035; later patch releases of 1.36 and 1.37 have it, too",
 )
 GATES_REMOVED = Behaviour(
@@ -247,14 +247,14 @@ GATES_REMOVED = Behaviour(
     since=Version.V1_38,
     summary="Gates NFTablesProxyMode and PreferSameTrafficDistribution are gone; naming them is an"
     " error.",
-    was="They are locked on.",
+    was="Both gates are locked on.",
     source="#141733",
 )
 FLAGZ_NOTE = Behaviour(
     name="flagz-note",
     since=Version.V1_38,
     summary="/flagz says that it shows flags and not the configuration in force.",
-    was="It does not.",
+    was="/flagz does not.",
     source="#140233",
     unseen="kproxy does not serve /flagz",
 )
@@ -263,7 +263,7 @@ WINKERNEL_PANIC = Behaviour(
     since=Version.V1_38,
     modes=("winkernel",),
     summary="A panic on Windows is fixed.",
-    was="It can happen.",
+    was="The panic can happen.",
     source="#141489",
     unseen="kproxy is for Linux",
 )

@@ -64,6 +64,7 @@ _SECONDS = {
     "services/test_pods_of_services.py": 3,
     "services/test_service_changes.py": 10,
     "services/test_service_types.py": 14,
+    "test_rendering.py": 12,
     "test_sequences.py": 11,
 }
 _OF_TERMINALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)

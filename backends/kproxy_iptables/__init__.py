@@ -8,6 +8,7 @@ backend      one sync, and what it has to remember for the next
 damage       the check for rules that other programs have removed
 cleanup      removal of all rules, chains and settings of this mode
 
+rendering    what the kernel would hold for a plan, as text (pure)
 oracle       the predicted effect of the rules on a packet (pure)
 options      the options of this mode (pure)
 mode         the `Mode`

@@ -35,7 +35,7 @@ from kproxy_iptables.names import (
     SERVICE_CHAIN_PREFIXES,
 )
 from kproxy_iptables.options import IptablesOptions
-from kproxy_iptables.rules import LOCALHOST_COUNTER, Context, node_port_jumps
+from kproxy_iptables.rules import LOCALHOST_COUNTER, Context, node_port_ips, node_port_jumps
 from kproxy_iptables.transaction import (
     DispatchKey,
     Existing,
@@ -266,11 +266,7 @@ class IptablesBackend:
         wanted = plan.settings.node_port_addresses
         if wanted.match_all:
             return []
-        return [
-            address
-            for address in local_addresses(self.family, wanted.cidrs)
-            if plan.settings.localhost_node_ports or not is_loopback(address)
-        ]
+        return node_port_ips(plan.settings, local_addresses(self.family, wanted.cidrs))
 
 
 def _existing(saved: Mapping[Table, Chains]) -> Existing:
@@ -283,10 +279,6 @@ def _existing(saved: Mapping[Table, Chains]) -> Existing:
 def _is_ours(chain: str) -> bool:
     """Tell whether a full sync writes or empties this chain of table nat."""
     return chain.startswith(SERVICE_CHAIN_PREFIXES) or ("nat", chain) in _OURS
-
-
-def is_loopback(address: str) -> bool:
-    return address == "::1" or address.startswith("127.")
 
 
 def _be_liberal() -> bool:

@@ -9,6 +9,7 @@ from kproxy_iptables import oracle
 from kproxy_iptables.backend import IptablesBackend
 from kproxy_iptables.names import DISPATCH_CHAINS
 from kproxy_iptables.options import IptablesOptions
+from kproxy_iptables.rendering import render
 
 _SERVICE = re.compile(r'--comment "?([a-z0-9.-]+/[a-z0-9.-]+)')  # namespace/name
 
@@ -46,6 +47,7 @@ MODE = Mode(
     config=ModeConfig(localhost_node_ports=True, service_cidrs=False),
     rules=oracle,
     comparable=comparable,
+    render=render,
     services=services,
     variants=("nft", "legacy"),
     variant_option="iptables_variant",

@@ -8,7 +8,7 @@ Source: kube-proxy v1.36 iptables/proxier.go, syncProxyRules.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -25,6 +25,7 @@ from kproxy.forwarding.plan import (
     Pool,
     ServicePlan,
 )
+from kproxy.forwarding.routing import is_loopback
 from kproxy_iptables.names import endpoint_chain, service_hash
 
 LOCALHOST_COUNTER = "localhost_nps_accepted_pkts"
@@ -288,6 +289,13 @@ def _endpoint_rules(
         f"{comment}-s {endpoint.address} -j KUBE-MARK-MASQ",
         f"{comment}{remember}{_protocol(service)} -j DNAT --to-destination {endpoint}",
     )
+
+
+def node_port_ips(settings: NodeSettings, selected: Iterable[str]) -> list[str]:
+    """Return those of the node's addresses within the node port CIDRs that answer node ports."""
+    return [
+        address for address in selected if settings.localhost_node_ports or not is_loopback(address)
+    ]
 
 
 def node_port_jumps(settings: NodeSettings, node_ips: list[str]) -> list[str]:

@@ -12,6 +12,7 @@ leaving          removal while connections still need some objects, for another 
 cleanup          removal of all objects
 kernel_settings  the settings that IPVS needs
 
+rendering        what the kernel would hold for a plan, as text (pure)
 oracle           the predicted effect of the rules on a packet (pure)
 options          the options of this mode (pure)
 mode             the `Mode`

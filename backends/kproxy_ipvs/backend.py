@@ -212,13 +212,8 @@ class IpvsBackend:
 
     def _write_rules(self, plan: Plan, tables: Iterable[Table]) -> Counter[str]:
         """Write all rules of these tables unless none has changed; there are few of them."""
-        filled = self._desired.filled
-        all_rules: dict[Table, list[str]] = {
-            "nat": [*rules.nat_rules(plan.settings, filled)],
-            "filter": [
-                *rules.filter_rules(plan.settings, filled, sorted(self._desired.firewall.all()))
-            ],
-        }
+        desired = self._desired
+        all_rules = rules.all_rules(plan.settings, desired.filled, desired.firewall.all())
         fresh = {table: self._sets.in_rules(all_rules[table]) for table in tables}
         if all(self._rules.get(table) == lines for table, lines in fresh.items()):
             return Counter()

@@ -8,6 +8,7 @@ from kproxy_ipvs import oracle
 from kproxy_ipvs.backend import IpvsBackend
 from kproxy_ipvs.names import set_name
 from kproxy_ipvs.options import IpvsOptions
+from kproxy_ipvs.rendering import render
 
 
 def services(ruleset: Ruleset) -> int:
@@ -31,6 +32,7 @@ MODE = Mode(
         warning="ipvs mode is deprecated in kube-proxy and may be removed; nftables replaces it",
     ),
     rules=oracle,
+    render=render,
     services=services,
     needs_ip_vs=True,
     traced=False,

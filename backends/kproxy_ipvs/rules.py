@@ -74,6 +74,16 @@ def filter_rules(
     )
 
 
+def all_rules(
+    settings: NodeSettings, filled: Collection[str], firewall: Iterable[str]
+) -> dict[Table, list[str]]:
+    """Return the rules of both tables. `firewall`: the rules of single service ports."""
+    return {
+        "nat": [*nat_rules(settings, filled)],
+        "filter": [*filter_rules(settings, filled, sorted(firewall))],
+    }
+
+
 def transaction(
     tables: Mapping[Table, Iterable[str]], present: Collection[Jump] = ()
 ) -> Iterator[str]:

@@ -16,6 +16,7 @@ localhost_listeners, localhost_serving, localhost_proxy
 damage               the check for objects that other programs have changed
 support              the check for what kernel and tools can do
 
+rendering            what the kernel would hold for a plan, as text (pure)
 oracle               the predicted effect of the rules on a packet (pure)
 options              the options of this mode (pure)
 mode                 the `Mode`

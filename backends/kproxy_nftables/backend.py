@@ -13,8 +13,7 @@ import logging
 from kproxy.address import Family
 from kproxy.backend import Ruleset, Support, SyncReport, Uses
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Delta, NodeSettings, Plan, ServicePortName
-from kproxy.forwarding.routing import is_loopback
+from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel.addresses import local_addresses
 from kproxy.kernel.lacking import require_nf_tables
 from kproxy.kernel.netlink import Request
@@ -24,7 +23,7 @@ from kproxy.kernel.nftables.session import Session, TableReader
 from kproxy_nftables import damage, flat_layout, kube_proxy_layout, localhost
 from kproxy_nftables.contents import Contents
 from kproxy_nftables.localhost_serving import LocalhostServing
-from kproxy_nftables.names import NODE_PORT_IPS, TABLE
+from kproxy_nftables.names import TABLE
 from kproxy_nftables.options import NftablesOptions
 from kproxy_nftables.support import rehearsal, require_nft
 from kproxy_nftables.transaction import (
@@ -35,10 +34,7 @@ from kproxy_nftables.transaction import (
     prepared,
     replacement,
 )
-from kproxy_nftables.wanted import MEMBER, NOTHING, ElementKey, Wanted
-from kproxy_nftables.words import address_bytes
-
-_NODE = ServicePortName("", "", "", "")  # stands for the node, which needs elements of its own
+from kproxy_nftables.wanted import NODE, NOTHING, Wanted, node_elements
 
 _MANY_CHANGES = 1000  # service ports; beyond, reading the table costs less (`prepared`)
 
@@ -161,7 +157,7 @@ class NftablesBackend:
         self._contents = Contents()
         self._fixed = Fixed(settings, flat=self._flat)
         self._node_wants = self._node(settings)
-        self._contents.change(_NODE, NOTHING, self._node_wants)
+        self._contents.change(NODE, NOTHING, self._node_wants)
         for service in plan.services.values():
             self._contents.change(service.name, NOTHING, self._wanted(service, settings))
         changes = self._contents.take_changes()
@@ -203,7 +199,7 @@ class NftablesBackend:
         """Write the difference from the former contents, which must be in the kernel."""
         settings = plan.settings
         node_wants = self._node(settings)
-        self._contents.change(_NODE, self._node_wants, node_wants)
+        self._contents.change(NODE, self._node_wants, node_wants)
         self._node_wants = node_wants
         for name, former in delta.before.items():
             fresh = plan.services.get(name)
@@ -254,13 +250,4 @@ class NftablesBackend:
         selected = settings.node_port_addresses
         if selected.match_all:
             return NOTHING
-        addresses = local_addresses(self.family, selected.cidrs)
-        return Wanted(
-            {
-                ElementKey(NODE_PORT_IPS, address_bytes(address)): MEMBER
-                for address in addresses
-                if not is_loopback(address)
-            },
-            {},
-            {},
-        )
+        return node_elements(local_addresses(self.family, selected.cidrs))

@@ -10,23 +10,29 @@ from kproxy_nftables import oracle
 from kproxy_nftables.backend import NftablesBackend
 from kproxy_nftables.names import CLUSTER_IPS, TABLE
 from kproxy_nftables.options import NftablesOptions
+from kproxy_nftables.rendering import render
 
 _SLOTTED = re.compile(r"map (nodeport-)?(local-)?endpoints-(tcp|udp|sctp)")
 _SLOT = re.compile(r"(.+) \. (\d+) : (.+)")  # frontend, slot, endpoint
 
 
 def comparable(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Return the ruleset with the endpoints of each frontend in order, whatever slots they have.
+    """Return the ruleset with the elements of sets and maps in order, and the endpoints of each
+    frontend, whatever slots they have.
 
+    Which element nft prints first depends on its version, and on history where keys are intervals.
     A packet is led to a random slot, so only that these are 0 to N-1 counts (flat layout).
     """
     return {
-        table: {
-            name: _in_order(lines) if _SLOTTED.fullmatch(name) else lines
-            for name, lines in objects.items()
-        }
+        table: {name: _comparable(name, lines) for name, lines in objects.items()}
         for table, objects in ruleset.items()
     }
+
+
+def _comparable(name: str, lines: tuple[str, ...]) -> tuple[str, ...]:
+    if name.startswith("chain "):
+        return lines
+    return _in_order(lines) if _SLOTTED.fullmatch(name) else tuple(sorted(lines))
 
 
 def _in_order(elements: tuple[str, ...]) -> tuple[str, ...]:
@@ -61,6 +67,7 @@ MODE = Mode(
     ),
     rules=oracle,
     comparable=comparable,
+    render=render,
     services=services,
     variants=("kube-proxy", "flat"),
     variant_option="nftables_layout",

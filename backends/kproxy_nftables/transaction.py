@@ -60,7 +60,7 @@ def replacement(
     counted. All elements are written. The kernel refuses if another object has the name of a base
     chain or a set.
     """
-    chains = fixed.chains | changes.chains | _balancers(changes, settings)
+    chains = fixed.chains | changes.chains | balancer_chains(changes, settings)
     differing = {
         name: rules for name, rules in chains.items() if present.rules.get(name) != _digests(rules)
     }
@@ -98,7 +98,7 @@ def replacement(
 def difference(table: Table, changes: Changes, settings: NodeSettings) -> Iterator[Request]:
     """Yield requests for the changes of a table that has the former contents."""
     yield from map(table.add_set, changes.sets)
-    written = changes.chains | _balancers(changes, settings)
+    written = changes.chains | balancer_chains(changes, settings)
     yield from map(table.add_chain, written)
     yield from map(table.flush_chain, changes.chains)
     yield from _rules(table, written)
@@ -127,7 +127,7 @@ def prepared(table: Table, present: Present, changes: Changes) -> Iterator[list[
         yield [*_rules(table, {name: fresh[name] for name in batch})]
 
 
-def _balancers(changes: Changes, settings: NodeSettings) -> Chains:
+def balancer_chains(changes: Changes, settings: NodeSettings) -> Chains:
     return {chain.name: flat_layout.balancer_rules(chain, settings) for chain in changes.balancers}
 
 

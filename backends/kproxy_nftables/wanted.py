@@ -5,13 +5,21 @@ Source: kube-proxy v1.36 nftables/proxier.go, syncProxyRules.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
 
-from kproxy.forwarding.plan import Frontend, FrontendKind, NodeSettings, OnEmpty, ServicePlan
+from kproxy.forwarding.plan import (
+    Frontend,
+    FrontendKind,
+    NodeSettings,
+    OnEmpty,
+    ServicePlan,
+    ServicePortName,
+)
+from kproxy.forwarding.routing import is_loopback
 from kproxy.kernel.nftables.expressions import Verdict, verdict_data
 from kproxy.kernel.nftables.objects import Set
 from kproxy_nftables import localhost
@@ -21,6 +29,7 @@ from kproxy_nftables.names import (
     HAIRPIN,
     NO_ENDPOINT_NODE_PORTS,
     NO_ENDPOINT_SERVICES,
+    NODE_PORT_IPS,
     REJECT,
     SERVICE_IPS,
     SERVICE_NODE_PORTS,
@@ -82,6 +91,7 @@ _LONGEST_COMMENT = 128  # nft refuses to load longer ones; names are ASCII
 
 NOTHING = Wanted({}, {}, {})
 MEMBER = Element()
+NODE = ServicePortName("", "", "", "")  # stands for the node, which needs elements of its own
 
 
 @lru_cache(maxsize=256)
@@ -103,6 +113,18 @@ def frontend_key(service: ServicePlan, frontend: Frontend) -> bytes:
 
 def frontend_map(frontend: Frontend) -> str:
     return SERVICE_NODE_PORTS if frontend.kind is FrontendKind.NODE_PORT else SERVICE_IPS
+
+
+def node_elements(addresses: Iterable[str]) -> Wanted:
+    """Return what the node itself needs: elements for those of its selected addresses that answer
+    node ports.
+    """
+    elements = {
+        ElementKey(NODE_PORT_IPS, address_bytes(address)): MEMBER
+        for address in addresses
+        if not is_loopback(address)
+    }
+    return Wanted(elements, {}, {})
 
 
 def common_elements(

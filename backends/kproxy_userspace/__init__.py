@@ -11,6 +11,7 @@ serving, tcp, udp    the listeners of both protocols
 forwarder    the listeners of one family, on an event loop in a thread of their own
 backend      one sync
 
+rendering    what there would be for a plan, as text (pure)
 oracle, options, mode: the expected outcome of packets (pure), the options, all of it as a `Mode`
 
 Nothing of kproxy is imported here but `kproxy.backend`, and `kproxy.relay`, which chooses an

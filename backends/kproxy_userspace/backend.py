@@ -24,7 +24,7 @@ from kproxy.backend import (
 )
 from kproxy_userspace import addresses
 from kproxy_userspace.options import UserspaceOptions
-from kproxy_userspace.wanted import PROTOCOLS, Changes, Listener, Place, Wanted
+from kproxy_userspace.wanted import PROTOCOLS, Changes, Place, Wanted, in_words
 
 if TYPE_CHECKING:
     from kproxy_userspace.forwarder import Forwarder
@@ -98,12 +98,8 @@ class UserspaceBackend:
 
     def read(self) -> Ruleset:
         """Return the `addresses` of Services on lo, and what each of the `listeners` does."""
-        held = sorted(self._look()[0])
         listeners = self._forwarder.listeners if self._forwarder else {}
-        return {
-            "addresses": {"lo": tuple(held)} if held else {},
-            "listeners": {str(place): _rules(listeners[place]) for place in sorted(listeners)},
-        }
+        return in_words(self._look()[0], listeners)
 
     def cleanup(self) -> None:
         self._wanted = None
@@ -157,12 +153,3 @@ class UserspaceBackend:
         for name in left_out:
             log.warning("%s is not served: %s mode has no %s", name, self.name, name.protocol)
         self._left_out |= left_out
-
-
-def _rules(listener: Listener) -> tuple[str, ...]:
-    """Return what a listener does, in words."""
-    if not listener.endpoints:
-        return ("silence",)
-    heard = [f"from {cidr}" for cidr in listener.source_ranges]
-    kept = [f"affinity {listener.affinity_timeout_s} s"] if listener.affinity_timeout_s else []
-    return (*heard, *kept, *map(str, listener.endpoints))

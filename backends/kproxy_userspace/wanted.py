@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -14,6 +14,7 @@ from kproxy.backend import (
     FrontendKind,
     NodeSettings,
     OnEmpty,
+    Ruleset,
     ServicePlan,
     ServicePortName,
     contains,
@@ -57,6 +58,24 @@ def listens(service: ServicePlan, frontend: Frontend) -> bool:
     return service.protocol in PROTOCOLS and (
         bool(service.pool(frontend)) or frontend.on_empty is OnEmpty.DROP
     )
+
+
+def in_words(addresses: Iterable[str], listeners: Mapping[Place, Listener]) -> Ruleset:
+    """Return what there is of this mode: see `UserspaceBackend.read`."""
+    held = tuple(sorted(addresses))
+    return {
+        "addresses": {"lo": held} if held else {},
+        "listeners": {str(place): _rules(listeners[place]) for place in sorted(listeners)},
+    }
+
+
+def _rules(listener: Listener) -> tuple[str, ...]:
+    """Return what a listener does, in words."""
+    if not listener.endpoints:
+        return ("silence",)
+    heard = [f"from {cidr}" for cidr in listener.source_ranges]
+    kept = [f"affinity {listener.affinity_timeout_s} s"] if listener.affinity_timeout_s else []
+    return (*heard, *kept, *map(str, listener.endpoints))
 
 
 class Changes(NamedTuple):

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from kproxy.backend.contract import CONTRACT_VERSION, BackendFactory, Ruleset
 from kproxy.config.types import ModeConfig
-from kproxy.forwarding.plan import BackendOptions
+from kproxy.forwarding.plan import BackendOptions, Plan
 from kproxy.forwarding.rules import Rules
 
 
@@ -46,6 +46,13 @@ class Mode(Struct, frozen=True, kw_only=True):
     """The mode's rules for the oracle. Without them nothing can be predicted."""
     comparable: Callable[[Ruleset], object] = as_it_is
     """Maps rulesets that mean the same to equal values, whatever order history gave their rules."""
+    render: Callable[[Plan, frozenset[str]], Ruleset] | None = None
+    """Gives what `Backend.read` would return after a full sync of the plan in a fresh namespace.
+
+    Pure. The set has all addresses of the node's interfaces, of both families: from them the mode
+    selects those that answer node ports. `comparable` of both is equal on a kernel, and with tools,
+    of the usual kind; the mode's module tells which these are. Without it nothing can be rendered.
+    """
     services: Callable[[Ruleset], int] = nobody
     """Counts the Services of a ruleset, for a mode whose rules outlive its process."""
     variants: tuple[str, ...] = ()

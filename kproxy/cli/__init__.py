@@ -15,11 +15,12 @@ from kproxy import errors
 from kproxy.cli.output import guarded_output
 from kproxy.report.width import fitting, wrapped
 
-COMMANDS = {  # each is the function of that name in the module of that name
+COMMANDS = {  # each is the function of that name in the module of that name, with `_` for `-`
     "run": "Run as the service proxy of a node (or of a namespace).",
     "demo": "Build a small cluster of namespaces and show which Services can be reached.",
     "matrix": "Measure who reaches a Service from where, and why not.",
     "scenario": "Run documented cases of who reaches a Service, with their remedies.",
+    "upgrade-check": "Show what another version or mode of kube-proxy changes for your Services.",
     "bench": "Measure syncs and connections.",
 }
 
@@ -43,7 +44,8 @@ class _LazyGroup(click.Group):
     def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"kproxy.cli.{cmd_name}"), cmd_name)
+        module = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"kproxy.cli.{module}"), module)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -183,9 +183,10 @@ def _configuration(request: Request) -> tuple[ProxyConfig, list[str], list[str],
     A file replaces all flags but two.
     """
     modes = ModeConfigs()
+    overrides = {"emulate": request.emulate} if request.emulate else {}
     notices = []
     if request.config:
-        read = read_file(request.config, modes, request.emulate)
+        read = read_file(request.config, modes, overrides)
         verbosity = {name: request.flags[name] for name in request.flags if name == "v"}
         kept = from_flags(verbosity, modes)
         if "v" in request.flags:
@@ -198,7 +199,7 @@ def _configuration(request: Request) -> tuple[ProxyConfig, list[str], list[str],
             if name != "v"
         ]
     else:
-        read = from_flags(request.flags, modes, request.emulate)
+        read = from_flags(request.flags, modes, overrides)
         problems = [each.at("") for each in read.problems]
     notices += [each.at(request.config) for each in read.notices]
     at_start = [each.at(request.config) for each in read.at_start]

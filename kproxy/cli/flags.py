@@ -20,7 +20,6 @@ from kproxy.config.gates import gate_notices
 from kproxy.config.types import ModeConfig, ProxyConfig
 from kproxy.config.validation import problems
 from kproxy.config.warnings import unset_mode
-from kproxy.versions import Version
 
 
 class Kind(enum.Enum):
@@ -239,17 +238,21 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
 FLAGS = {flag.name: flag for flags in SECTIONS.values() for flag in flags}
 SWITCHES = {name for name, flag in FLAGS.items() if flag.kind is Kind.SWITCH}
 _KEEP_DEFAULT_IF_EMPTY = {"healthz-bind-address", "metrics-bind-address"}
+_NOTHING: Mapping[str, Any] = {}
 _TRUE, _FALSE = {"1", "t", "T", "true", "TRUE", "True"}, {"0", "f", "F", "false", "FALSE", "False"}
 
 
 def from_flags(
     given: Mapping[str, tuple[str, ...]],
     modes: Mapping[str, ModeConfig],
-    emulate: Version | None = None,
+    overrides: Mapping[str, Any] = _NOTHING,
 ) -> Read:
-    """Return the configuration of flags without a file; `given` has the values of each flag."""
+    """Return the configuration of flags without a file; `given` has the values of each flag.
+
+    `overrides` has values that replace those, by field of the file.
+    """
     initial = {name: (flag.initial,) for name, flag in FLAGS.items() if flag.initial}
-    values: dict[str, Any] = {"emulate": emulate} if emulate else {}
+    values: dict[str, Any] = {}
     faults: list[Problem] = []
     for name, texts in {**initial, **given}.items():
         if name in _KEEP_DEFAULT_IF_EMPTY and not texts[-1]:
@@ -261,6 +264,7 @@ def from_flags(
             continue
         for field in FLAGS[name].fields:
             _put(values, field, value)
+    values |= overrides
     read = from_values(values)
     config = fill_platform(fill_ports(read.config), modes)
     undecoded = {problem.field for problem in read.problems}

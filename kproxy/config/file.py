@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kproxy.api.places import located
 from kproxy.api.problems import Problem
@@ -15,45 +15,48 @@ from kproxy.config.types import API_VERSION, KIND, ModeConfig, ProxyConfig
 from kproxy.config.validation import problems
 from kproxy.config.warnings import unset_mode
 from kproxy.errors import BadInput
-from kproxy.versions import Version
 
 if TYPE_CHECKING:  # reading YAML is imported where it happens: most configurations are no file
     from kproxy.api.yaml_documents import YamlDocument
 
+_NOTHING: Mapping[str, Any] = {}
+
 
 def load_config(
-    path: str | Path, modes: Mapping[str, ModeConfig], emulate: Version | None = None
+    path: str | Path, modes: Mapping[str, ModeConfig], overrides: Mapping[str, Any] = _NOTHING
 ) -> ProxyConfig:
     """Return the checked configuration in a file with defaults filled in. Raises BadInput.
 
     Notices are dropped; callers that need them use `read_file`.
     """
-    read = read_file(path, modes, emulate)
+    read = read_file(path, modes, overrides)
     if read.problems:
         raise BadInput([problem.at(str(path)) for problem in read.problems])
     return read.config
 
 
 def read_file(
-    path: str | Path, modes: Mapping[str, ModeConfig], emulate: Version | None = None
+    path: str | Path, modes: Mapping[str, ModeConfig], overrides: Mapping[str, Any] = _NOTHING
 ) -> Read:
     """Return the configuration in a file; a file that cannot be read is one of the problems.
 
-    `emulate` replaces the version in the file.
+    `overrides` has values that replace those of the file, by field.
     """
     try:
-        return read_text(Path(path).read_text(encoding="utf-8-sig"), modes, emulate)
+        return read_text(Path(path).read_text(encoding="utf-8-sig"), modes, overrides)
     except (OSError, UnicodeDecodeError) as error:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return Read(ProxyConfig(), (Problem("", text),))
 
 
-def read_text(text: str, modes: Mapping[str, ModeConfig], emulate: Version | None = None) -> Read:
+def read_text(
+    text: str, modes: Mapping[str, ModeConfig], overrides: Mapping[str, Any] = _NOTHING
+) -> Read:
     """Return the configuration in a text. Fields that cannot be decoded are not validated.
 
     As in kube-proxy, the first document counts; a notice names each one that is skipped.
-    `modes` has the values allowed for `mode`, and how each one reads the rest. `emulate` replaces
-    the version in the text.
+    `modes` has the values allowed for `mode`, and how each one reads the rest. `overrides` has
+    values that replace those of the text, by field.
     """
     from kproxy.api.yaml_documents import YamlDocument, documents
 
@@ -61,7 +64,7 @@ def read_text(text: str, modes: Mapping[str, ModeConfig], emulate: Version | Non
     skipped = tuple(_skipped(each) for each in rest if each.value is not None or each.problems)
     if first.problems:
         return Read(ProxyConfig(), tuple(first.problems), skipped)
-    read = _from_document(first.value, modes, emulate)
+    read = _from_document(first.value, modes, overrides)
     repeated = [each._replace(text=f"{each.text}; the last one counts") for each in first.repeated]
     return read._replace(
         problems=tuple(located(read.problems, text)),
@@ -70,7 +73,7 @@ def read_text(text: str, modes: Mapping[str, ModeConfig], emulate: Version | Non
 
 
 def _from_document(
-    values: object, modes: Mapping[str, ModeConfig], emulate: Version | None
+    values: object, modes: Mapping[str, ModeConfig], overrides: Mapping[str, Any]
 ) -> Read:
     if not isinstance(values, dict):
         return Read(ProxyConfig(), (Problem("", f"expected a {KIND} object"),))
@@ -82,7 +85,8 @@ def _from_document(
     if kind_problems:
         return Read(ProxyConfig(), kind_problems)
     fields = {key: value for key, value in values.items() if key not in ("apiVersion", "kind")}
-    read = from_values(fields | ({"emulate": emulate} if emulate else {}))
+    fields |= overrides
+    read = from_values(fields)
     config = fill_platform(fill_file(read.config, fields), modes)
     undecoded = {problem.field for problem in read.problems}
     invalid = tuple(each for each in problems(config, modes) if each.field not in undecoded)

@@ -21,6 +21,7 @@ Network and netfilter
   conntrack      tracked connections: list, follow, delete
   xtables        iptables, nft and legacy variant, by its commands
   iptables_nft   what the nft variant's program writes, written without it
+  saved_rules    what text for iptables-restore makes, as iptables-save prints it (pure)
   lacking        parts that a kernel may have been built without
   legacy_tables  sizes of legacy tables, and what is in them, for the kernel
   legacy_reader  legacy IPv4 tables, read without a process

@@ -51,10 +51,18 @@ log = logging.getLogger("kproxy")
 
 def local_addresses(family: Family, cidrs: Iterable[str]) -> list[str]:
     """Return the addresses of all interfaces within one of `cidrs`: canonical, unique, sorted."""
+    return within(cidrs, _addresses(family, socket.if_nameindex()))
+
+
+def within(cidrs: Iterable[str], addresses: Iterable[str]) -> list[str]:
+    """Return those of `addresses` that `local_addresses` would, if they were the interfaces'. Pure.
+
+    Those of the other family than the CIDRs' are left out.
+    """
     networks = [ipaddress.ip_network(cidr) for cidr in cidrs]
     return [
         address
-        for address in _in_order(_addresses(family, socket.if_nameindex()))
+        for address in _in_order(addresses)
         if any(ipaddress.ip_address(address) in network for network in networks)
     ]
 
@@ -64,9 +72,17 @@ def node_addresses(family: Family, *, but: str) -> list[str]:
     link-local ones. The addresses of `but` are not read, so their number costs nothing.
     """
     links = [(index, name) for index, name in socket.if_nameindex() if name != but]
+    return of_node(family, _addresses(family, links))
+
+
+def of_node(family: Family, addresses: Iterable[str]) -> list[str]:
+    """Return those of `addresses` that `node_addresses` would, if they were the interfaces'. Pure.
+
+    Those of the other family are left out.
+    """
     return [
         address
-        for address in _in_order(_addresses(family, links))
+        for address in _in_order(each for each in addresses if family_of(each) is family)
         if not (parsed := ipaddress.ip_address(address)).is_loopback
         and not (family is Family.IPV6 and parsed.is_link_local)
     ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 from kproxy.api.types import KubernetesObject
 from kproxy.forwarding.network import Host, HostKind, Network
@@ -81,6 +83,14 @@ class Inventory:
             )
         }
         return cls(nodes=nodes, pods=pods, clients=clients, balancers=balancers, between=between)
+
+    @classmethod
+    def planned(cls, spec: LabSpec, layout: Layout) -> Inventory:
+        """Return the hosts that a spec will have. They have no namespace, which must not be asked
+        for.
+        """
+        nowhere = cast("Namespace", None)
+        return cls.of(spec, layout, defaultdict(lambda: nowhere))
 
     def objects(self) -> tuple[KubernetesObject, ...]:
         """Return the Node objects that describe the lab, and the Pod objects of its spec's pods."""

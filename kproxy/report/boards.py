@@ -148,14 +148,16 @@ def _plain(text: str) -> str:
     return text.replace("|", "\\|").replace("*", "\\*")
 
 
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; }
+table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
+th, td { border: 1px solid #d0d0d0; padding: .3rem .6rem; text-align: left; }
+th { background: #f4f4f4; font-weight: 600; }"""
+
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body {{ font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; }}
-table {{ border-collapse: collapse; margin: .5rem 0 1.5rem; }}
-th, td {{ border: 1px solid #d0d0d0; padding: .3rem .6rem; text-align: left; }}
-th {{ background: #f4f4f4; font-weight: 600; }}
+<style>{style}
 td.good {{ background: #dff2e1; }} td.bad {{ background: #fbe0dd; }}
 td.odd {{ background: #fff1c9; font-weight: 600; }} td.dim {{ color: #777; }}
 td[title] {{ cursor: help; }}
@@ -171,7 +173,7 @@ caption {{ text-align: left; font-weight: 600; padding: .3rem 0; }}
 def page(title: str, chapters: Iterable[Chapter], legend: str) -> str:
     """Return HTML that needs no other file. It shows a mark's detail under the pointer."""
     body = "\n".join(_section(chapter) for chapter in chapters)
-    return _PAGE.format(title=escape(title), body=body, legend=escape(legend))
+    return _PAGE.format(title=escape(title), style=STYLE, body=body, legend=escape(legend))
 
 
 def _section(chapter: Chapter) -> str:

@@ -79,7 +79,13 @@ class MemoryKernel:
         def make(family: Family, options: BackendOptions) -> MemoryBackend:
             return MemoryBackend(family, options, self)
 
-        return Mode(name="memory", backend=make, description="A dictionary.", traced=False)
+        return Mode(
+            name="memory",
+            backend=make,
+            description="A dictionary.",
+            render=render,
+            traced=False,
+        )
 
 
 class MemoryBackend:
@@ -153,6 +159,11 @@ class MemoryBackend:
             if former.get(name) != before:
                 raise AssertionError(f"{name} was something else at the last sync: {before}")
         return set(delta.before)
+
+
+def render(plan: Plan, _addresses: frozenset[str]) -> Ruleset:
+    """Return what `MemoryBackend.read` does after a full sync. See `Mode.render`."""
+    return {TABLE: {_chain(name): lines(service) for name, service in plan.services.items()}}
 
 
 def lines(service: ServicePlan) -> tuple[str, ...]:

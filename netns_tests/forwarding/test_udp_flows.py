@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 
 import pytest
 
@@ -15,9 +16,11 @@ from kproxy.kernel import conntrack
 from kproxy.lab import service, slices_for
 from kproxy.lab.objects import NOT_READY, TERMINATING
 from kproxy.testing import LabFactory, ProbedLab
+from kproxy.versions import NEWEST_RELEASED, Version
 from netns_tests.conntrack_entries import ends
 from netns_tests.forwarding.survey import BOTH
 from netns_tests.modes import MODES, PACKET_FILTERS, Mode
+from netns_tests.run.running import until
 
 PODS = {"pod-a": "node-a", "pod-b": "node-b", "pod-c": "node-c"}
 CLUSTER_IP = {Family.IPV4: "10.96.0.10", Family.IPV6: "fd00:10:96::10"}
@@ -147,7 +150,10 @@ def test_without_an_endpoint_the_next_datagram_is_refused(
     talkers = [client(stack, lab, row[0], at) for row, at in zip(ASKED, places, strict=True)]
     assert [talker.ask() for talker in talkers] == ["pod-a"] * 4
     lab.apply(objects(lab, ["pod-a"] if conditions else [], conditions))
-    for talker, (*_, node), at in zip(talkers, ASKED, places, strict=True):
+    for talker, (_, asks, node), at in zip(talkers, ASKED, places, strict=True):
+        if asks == "node port" and lab.mode != "ipvs":  # left out by kube-proxy
+            assert talker.ask() == "pod-a"
+            continue
         backend = (lab.pods["pod-a"].addresses[family], 8080)
         assert (at, backend) not in remembered(lab, node, family)
         with pytest.raises((ConnectionRefusedError, PermissionError)):  # the latter on the node
@@ -155,6 +161,57 @@ def test_without_an_endpoint_the_next_datagram_is_refused(
         talker.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # clears a second error
     lab.apply(objects(lab, ["pod-b"]))
     assert [talker.ask() for talker in talkers] == ["pod-b"] * 4
+
+
+V1_36, V1_37, V1_38 = Version
+LEFT = {  # what happens to the Service, the version -> what is asked by flows that are left alone
+    "no endpoint": {
+        V1_36: {"cluster IP", "node port", "external IP"},
+        V1_37: {"node port"},
+        V1_38: {"node port"},
+    },
+    "deleted": {
+        V1_36: {"cluster IP", "node port", "external IP"},
+        V1_37: {"cluster IP", "node port", "external IP"},
+        V1_38: {"node port"},
+    },
+}
+
+
+def _forgotten(lab: ProbedLab, node: str, family: Family, flow: tuple[object, object]) -> bool:
+    return flow not in remembered(lab, node, family)
+
+
+@pytest.mark.parametrize("happens", LEFT)
+@pytest.mark.parametrize("version", Version, ids=str)
+@pytest.mark.parametrize("family", BOTH)
+def test_what_becomes_of_a_client_depends_on_the_version(
+    stack: ExitStack, lab: ProbedLab, family: Family, version: Version, happens: str
+) -> None:
+    lab.restart_proxies(emulate=version)
+    stack.callback(lab.restart_proxies, emulate=NEWEST_RELEASED)
+    made, *slices = objects(lab, ["pod-a"])
+    lab.apply([made, *slices])
+    places = [place(lab, asks, family, node) for _, asks, node in ASKED]
+    talkers = [client(stack, lab, row[0], at) for row, at in zip(ASKED, places, strict=True)]
+    assert [talker.ask() for talker in talkers] == ["pod-a"] * 4
+    if happens == "deleted":
+        lab.delete([made])
+    else:
+        lab.delete(slices)
+    backend = (lab.pods["pod-a"].addresses[family], 8080)
+    for talker, (_, asks, node), at in zip(talkers, ASKED, places, strict=True):
+        if lab.mode == "ipvs":  # ends flows to servers that it no longer has: expire_nodest_conn
+            until("it ends", partial(_forgotten, lab, node, family, (at, backend)))
+            continue
+        left = asks in LEFT[happens][version]
+        assert ((at, backend) in remembered(lab, node, family)) == left, asks
+        if left:
+            assert talker.ask() == "pod-a"
+            continue
+        with suppress(OSError):  # refused, if there is a rule that refuses
+            talker.socket.send(b"who?\n")
+        assert (at, backend) not in remembered(lab, node, family)
 
 
 @pytest.mark.parametrize("lab", PACKET_FILTERS, ids=str, indirect=True)

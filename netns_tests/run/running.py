@@ -52,12 +52,16 @@ class Running:
         until(f"{text!r} in the log", lambda: text in self.log or self.process.poll() is not None)
         assert text in self.log, self.log
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Stop it and return the exit status."""
-        self.process.send_signal(number)
+    def ended(self) -> int:
+        """Return the exit status of a process that has ended; its log is complete then."""
         status = self.process.wait(PATIENCE_S)
         self._reader.join()
         return status
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it and return the exit status."""
+        self.process.send_signal(number)
+        return self.ended()
 
 
 class Place:

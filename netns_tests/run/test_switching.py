@@ -23,12 +23,14 @@ from kproxy.api.types import Service, ServicePort
 from kproxy.forwarding.network import Packet
 from kproxy.kernel import conntrack, sysctl
 from kproxy.kernel.ipvs import has_ipvs
+from kproxy.kernel.process import run
 from kproxy.lab import service
 from kproxy.outcome import Connection, Outcome
 from kproxy.probe import connect_many
 from kproxy.testing import LabFactory, ProbedLab
+from kproxy.versions import SINGLE_ENDPOINT_DNAT, Version
 from netns_tests.conformance import dump
-from netns_tests.modes import Mode
+from netns_tests.modes import FLAT, Mode
 from netns_tests.run.running import PATIENCE_S
 
 HOST_MODES = [
@@ -212,10 +214,10 @@ def established(node: Node) -> Iterator[Echo]:
         yield echo
 
 
-def switch_while_asked(node: Node, echo: Echo, mode: Mode) -> tuple[str, set[str]]:
+def switch_while_asked(node: Node, echo: Echo, mode: Mode, *flags: str) -> tuple[str, set[str]]:
     """Return the log of the switch, and the set of answers that new connections got meanwhile."""
     logs: list[str] = []
-    thread = threading.Thread(target=lambda: logs.append(node.switch(mode)))
+    thread = threading.Thread(target=lambda: logs.append(node.switch(mode, *flags)))
     thread.start()
     answers: set[str] = set()
     while thread.is_alive():
@@ -253,6 +255,50 @@ def test_a_switch_is_not_noticed_and_leaves_nothing(node: Node, former: Mode, mo
         assert _canonical(node.kernel()) == alone
         same_table = former.name == mode.name == "nftables"
         assert log.count(f"removed what {former.name} mode had left") == (not same_table)
+
+
+@pytest.mark.parametrize(
+    ("mode", "former", "version", "chains"),
+    [  # of the two Services with one endpoint each, in both families
+        (Mode("nftables"), Version.V1_36, Version.V1_37, 4),
+        (Mode("nftables"), Version.V1_37, Version.V1_36, 4),
+        (Mode("nftables"), Version.V1_37, Version.V1_38, 0),
+        (FLAT, Version.V1_36, Version.V1_37, 0),
+    ],
+    ids=str,
+)
+def test_another_version_is_not_noticed_and_writes_only_what_differs(
+    node: Node, mode: Mode, former: Version, version: Version, chains: int
+) -> None:
+    node.switch(mode, f"--emulate={version}")
+    alone = _canonical(node.kernel())
+    node.switch(mode, "--cleanup")
+    node.switch(mode, f"--emulate={former}")
+    expected = node.expected()
+    with established(node) as echo:
+        echo.ask_all(b"before")
+        before = _numbered_rules(node)
+        _, answers = switch_while_asked(node, echo, mode, f"--emulate={version}")
+        packets = node.packets()
+        assert answers == {f"{p.client}: {a}" for p, a in zip(packets, expected, strict=True)}
+        assert node.ask() == expected
+        echo.ask_all(b"after")
+        assert _canonical(node.kernel()) == alone
+        after = _numbered_rules(node)
+    forms = {each: "dnat to" if each.has(SINGLE_ENDPOINT_DNAT) else "map" for each in Version}
+    assert [forms[former] in rule for rule in before - after] == [True] * chains
+    assert [forms[version] in rule for rule in after - before] == [True] * chains
+
+
+def _numbered_rules(node: Node) -> set[str]:
+    """Return the rules of nf_tables with their handles, which new rules do not share."""
+    with node.lab.nodes["node-a"].namespace.entered():
+        listing = run(["nft", "--handle", "--stateless", "list", "ruleset"])
+    return {
+        line.strip()
+        for line in re.sub(r"counter packets \d+ bytes \d+", "", listing).splitlines()
+        if re.search(r" # handle \d+$", line) and "{ #" not in line
+    }
 
 
 @pytest.mark.ipvs

@@ -13,19 +13,27 @@ from kproxy.backend import decode_options
 from kproxy.testing.backend_contract import BackendContract
 
 PAGE = (Path(__file__).parents[2] / "docs" / "backends.md").read_text()
-MEMORY, OPTIONS, _SUBJECT = re.findall(r"^```python\n(.*?)^```\n", PAGE, re.DOTALL | re.MULTILINE)
+MEMORY, OPTIONS, RENDER, _SUBJECT = re.findall(
+    r"^```python\n(.*?)^```\n", PAGE, re.DOTALL | re.MULTILINE
+)
 (MANIFEST,) = re.findall(r"^```yaml\n(.*?)^```\n", PAGE, re.DOTALL | re.MULTILINE)
 
 
-def test_the_memory_backend_prints_what_the_page_says(
+def test_what_needs_no_kernel_prints_what_the_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "web.yaml").write_text(MANIFEST)
     monkeypatch.chdir(tmp_path)
-    exec(MEMORY, {})
-    behind = PAGE.partition(MEMORY)[2]
-    (printed, *_) = re.findall(r"(?:^    .*\n)+", behind, re.MULTILINE)
-    assert capsys.readouterr().out == re.sub("^    ", "", printed, flags=re.MULTILINE)
+    names: dict[str, Any] = {}
+    for snippet in (MEMORY, RENDER):
+        exec(snippet, names)
+        assert capsys.readouterr().out == printed_by(snippet)
+
+
+def printed_by(snippet: str) -> str:
+    """Return what the page says that a snippet prints."""
+    (printed, *_) = re.findall(r"(?:^    .*\n)+", PAGE.partition(snippet)[2], re.MULTILINE)
+    return re.sub("^    ", "", printed, flags=re.MULTILINE)
 
 
 def test_the_options_are_decoded_and_refused() -> None:

@@ -304,7 +304,7 @@ def test_a_written_configuration_reads_back() -> None:
     text = write_text(config)
     assert "tcpEstablishedTimeout: 1h30m0s" in text
     assert read_text(text, ModeConfigs()) == (config, (), (), ())
-    older = read_text(text, ModeConfigs(), Version.V1_36).config
+    older = read_text(text, ModeConfigs(), {"emulate": "1.36"}).config
     assert older.emulate is Version.V1_36
     assert read_text(write_text(older), ModeConfigs()).config == older
 

@@ -270,6 +270,12 @@ BACKENDS: dict[type[MemoryBackend], set[str]] = {
     LeavesADescriptor: {"test_close_ends_threads_and_closes_descriptors"},
     BlindPredecessor: {"test_another_mode_can_take_its_place"},
 }
+
+
+def renders_nothing(_plan: Plan, _addresses: frozenset[str]) -> Ruleset:
+    return {TABLE: {}}
+
+
 DAMAGE = {"test_damage_is_noticed", "test_damage_is_repaired_by_a_full_sync"}
 FOREIGN = {
     "test_what_others_do_is_no_damage",
@@ -285,6 +291,11 @@ SUBJECTS: dict[str, tuple[Callable[[], Subject], set[str], str]] = {
         lambda: memory_subject(contract=0),
         {"test_the_mode_can_be_loaded"},
         "written for version 0 of the contract",
+    ),
+    "a rendering of nothing": (
+        lambda: memory_subject(render=renders_nothing),
+        {"test_what_is_rendered_is_what_a_full_sync_writes"},
+        "Mode.render gives what read() returns",
     ),
     "options without a default": (
         lambda: replace(memory_subject(options=UnsureOptions), options=UnsureOptions(size=1)),

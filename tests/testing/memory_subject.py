@@ -10,6 +10,7 @@ from kproxy.address import Family
 from kproxy.backend import BackendOptions, Mode, Plan
 from kproxy.testing import MemoryBackend, MemoryKernel
 from kproxy.testing.backend_contract import Subject
+from kproxy.testing.memory_backend import render
 
 Make = Callable[[Family, BackendOptions, MemoryKernel], MemoryBackend]
 
@@ -30,6 +31,7 @@ def memory_subject(make: Make = MemoryBackend, **mode: object) -> Subject:
     fields: dict[str, object] = {
         "name": "memory",
         "backend": lambda family, options: make(family, options, kernel),
+        "render": render,
     }
     return Subject(
         mode=Mode(**{**fields, **mode}),  # type: ignore[arg-type]

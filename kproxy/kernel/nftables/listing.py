@@ -38,6 +38,11 @@ def table_listing(family: Family, name: str) -> dict[str, tuple[str, ...]]:
         if "No such file" in str(error):
             return {}
         raise
+    return objects_in(text)
+
+
+def objects_in(text: str) -> dict[str, tuple[str, ...]]:
+    """Return what `table_listing` does, given what nft has printed. Pure."""
     lines = iter(text.splitlines())
     listing: dict[str, tuple[str, ...]] = {}
     for line in lines:

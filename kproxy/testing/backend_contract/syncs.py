@@ -8,6 +8,7 @@ import pytest
 
 from kproxy.address import Family
 from kproxy.forwarding.plan import Delta, Plan
+from kproxy.kernel.addresses import all_addresses
 from kproxy.store import Store
 from kproxy.testing.backend_contract.bench import (
     WRITTEN_FULL,
@@ -80,6 +81,23 @@ class Syncs(Fixtures):
                 bench.state(backends),
                 f"after full sync {number}",
             )
+
+    def test_what_is_rendered_is_what_a_full_sync_writes(
+        self, bench: Bench, plans: Mapping[Family, Plan]
+    ) -> None:
+        mode = bench.subject.mode
+        if mode.render is None:
+            return  # a mode need not have it
+        addresses = frozenset(all_addresses())
+        rendered = {
+            family.value: mode.comparable(mode.render(copy(plans[family]), addresses))
+            for family in bench.subject.families
+        }
+        same(
+            "Mode.render gives what read() returns after a full sync in a fresh namespace",
+            rendered,
+            bench.state(bench.filled(plans)),
+        )
 
     def test_damage_is_noticed(self, bench: Bench, plans: Mapping[Family, Plan]) -> None:
         sabotage = given(bench.subject.sabotage, "sabotage")
