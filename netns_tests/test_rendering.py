@@ -43,6 +43,7 @@ def detecting(mode: str, **how: str) -> ProxyConfig:
     return replace(CONFIG, detect_local_mode=mode, detect_local=DetectLocal(**how))
 
 
+LOCALHOST_GATE = {"KubeProxyNFTablesLocalhostNodePorts": True}
 CONFIGS: dict[str, ProxyConfig] = {
     "defaults": CONFIG,
     "v1.36": replace(CONFIG, emulate=Version.V1_36),
@@ -58,6 +59,10 @@ CONFIGS: dict[str, ProxyConfig] = {
     ),
     "no-addresses": replace(CONFIG, node_port_addresses=("192.0.2.0/24", "2001:db8::/32")),
     "no-localhost": replace(CONFIG, iptables=IptablesSection(localhost_node_ports=False)),
+    "localhost-rejected": replace(CONFIG, feature_gates=LOCALHOST_GATE),
+    "localhost-served": replace(
+        CONFIG, feature_gates=LOCALHOST_GATE, node_port_addresses=("primary", "localhost")
+    ),
     "scheduler": replace(CONFIG, ipvs=IpvsSection(scheduler="mh")),
 }
 OF_IPVS = ("defaults", "addresses", "no-detector", "scheduler")

@@ -6,9 +6,13 @@ frame                the objects that do not depend on Services (pure)
 kube_proxy_layout    the objects that one service port needs, as in kube-proxy (pure)
 flat_layout          the same as elements of shared maps, and the frame of this layout (pure)
 wanted               the part that is the same in both layouts (pure)
+localhost            what rejects packets to node ports on loopback addresses (pure)
 contents             the objects that all service ports need, and their changes (pure)
 transaction          the order of objects in a transaction (pure)
 backend              one sync
+localhost_listeners, localhost_serving, localhost_proxy
+                     the proxy for such node ports of TCP: which it listens at (pure), its place in
+                     a sync, and its connections
 damage               the check for objects that other programs have changed
 support              the check for what kernel and tools can do
 

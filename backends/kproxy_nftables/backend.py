@@ -20,8 +20,9 @@ from kproxy.kernel.netlink import Request
 from kproxy.kernel.nftables.listing import table_listing
 from kproxy.kernel.nftables.objects import NEW_RULE, Table
 from kproxy.kernel.nftables.session import Session, TableReader
-from kproxy_nftables import damage, flat_layout, kube_proxy_layout
+from kproxy_nftables import damage, flat_layout, kube_proxy_layout, localhost
 from kproxy_nftables.contents import Contents
+from kproxy_nftables.localhost_serving import LocalhostServing
 from kproxy_nftables.names import TABLE
 from kproxy_nftables.options import NftablesOptions
 from kproxy_nftables.support import rehearsal, require_nft
@@ -43,13 +44,15 @@ log = logging.getLogger("kproxy")
 class NftablesBackend:
     """One family's table in the namespace of the calling thread.
 
-    See kproxy.backend.Backend and Predecessor.
+    `localhost`: the listeners for node ports on the loopback address. See kproxy.backend.Backend
+    and Predecessor.
     """
 
     name = "nftables"
 
     def __init__(self, family: Family, options: NftablesOptions) -> None:
         self.family = family
+        self.localhost = LocalhostServing(family)
         self._flat = options.nftables_layout == "flat"
         self._wanted = flat_layout.wanted if self._flat else kube_proxy_layout.wanted
         self._table = Table(family, TABLE)
@@ -92,6 +95,7 @@ class NftablesBackend:
             self._generation = 0
         elif self._generation == before or full:
             self._generation = generation
+        self.localhost.follow(plan, delta)
         self._settings = plan.settings
         return SyncReport(
             full=full, transactions=self._transactions, rules_written={TABLE: self._rules}
@@ -100,6 +104,8 @@ class NftablesBackend:
     def intact(self) -> bool:
         """Count rules by chain and elements by set; the next full sync checks the rest."""
         if self._settings is None or self._node(self._settings) != self._node_wants:
+            return False
+        if not self.localhost.intact:
             return False
         generation = self._session.generation()
         if generation != self._generation:
@@ -112,11 +118,22 @@ class NftablesBackend:
         """Return `chain NAME` -> rules; `set NAME`, `map NAME` -> elements."""
         return {TABLE: table_listing(self.family, TABLE)}
 
+    def rejected_packets(self) -> dict[str, int]:
+        """Return, by protocol, how many packets to node ports on loopback addresses were rejected.
+
+        Only protocols that are rejected now.
+        """
+        counted = self._reader.counters()
+        found = {each: counted.get(localhost.counter(each)) for each in localhost.PROTOCOLS}
+        return {protocol: packets for protocol, packets in found.items() if packets is not None}
+
     def cleanup(self) -> None:
+        self.localhost.close()
         self._commit([self._table.create(), self._table.delete()])
         self._settings = None
 
     def close(self) -> None:
+        self.localhost.close()
         if self._opened is not None:
             self._opened.close()
             self._opened = None
@@ -212,7 +229,7 @@ class NftablesBackend:
 
     def _present(self) -> Present:
         reader = self._reader
-        return Present(reader.chains(), reader.rules(), reader.sets())
+        return Present(reader.chains(), reader.rules(), reader.sets(), reader.counters().keys())
 
     @property
     def _session(self) -> Session:

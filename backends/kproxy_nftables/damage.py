@@ -10,11 +10,15 @@ from kproxy_nftables.transaction import Fixed
 
 
 def found(reader: TableReader, settings: NodeSettings, fixed: Fixed, contents: Contents) -> bool:
-    """Tell whether the number of a chain's rules, or of a set's elements, is wrong."""
+    """Tell whether the number of a chain's rules, or of a set's elements, is wrong, or a counter is
+    missing.
+    """
     rules = {name: len(rules) for name, rules in fixed.chains.items()} | contents.rule_counts
     for chain in contents.balancers:
         rules[chain.name] = len(flat_layout.balancer_rules(chain, settings))
     if {name: len(digests) for name, digests in reader.rules().items()} != rules:
+        return True
+    if fixed.counters and not {*fixed.counters} <= reader.counters().keys():
         return True
     present = reader.sets().keys()
     if not contents.affinity_sets <= present:

@@ -37,7 +37,7 @@ from kproxy.kernel.nftables import expressions as expr
 from kproxy.kernel.nftables import types
 from kproxy.kernel.nftables.objects import Rule, Set
 from kproxy.kernel.nftables.types import INTEGER, PORT, PROTOCOL, VERDICT, address, concatenation
-from kproxy_nftables import frame, kube_proxy_layout, words
+from kproxy_nftables import frame, kube_proxy_layout, localhost, words
 from kproxy_nftables.frame import Chains
 from kproxy_nftables.names import (
     CLUSTER_IPS,
@@ -116,28 +116,32 @@ def chains(settings: NodeSettings) -> Chains:
             for rule in drop_unallocated
         ),
     )
-    return {name: theirs[name] for name in same} | {
-        "filter-forward": check,
-        "filter-output": check,
-        "nat-prerouting": services,
-        "nat-output": services,
-        "nat-postrouting": (
-            frame.masquerade_marked(settings),
-            frame.masquerade_hairpin(family, local_endpoint),
-        ),
-        _CHECK: (*theirs[SERVICE_ENDPOINTS_CHECK], refuse_closed_port),
-        _SHORT_CIRCUIT: tuple(_short_circuit(settings, node_port=False)),
-        _NODE_PORT + _SHORT_CIRCUIT: tuple(_short_circuit(settings, node_port=True)),
-        _SOURCE_RANGES_CHECK: (
-            Rule(
-                (
-                    words.destination_and_source(family),
-                    expr.lookup(_SOURCE_RANGES, inverted=True),
-                    words.drop(),
-                )
+    return (
+        localhost.chains(settings)
+        | {name: theirs[name] for name in same}
+        | {
+            "filter-forward": check,
+            "filter-output": check,
+            "nat-prerouting": services,
+            "nat-output": services,
+            "nat-postrouting": (
+                frame.masquerade_marked(settings),
+                frame.masquerade_hairpin(family, local_endpoint),
             ),
-        ),
-    }
+            _CHECK: (*theirs[SERVICE_ENDPOINTS_CHECK], refuse_closed_port),
+            _SHORT_CIRCUIT: tuple(_short_circuit(settings, node_port=False)),
+            _NODE_PORT + _SHORT_CIRCUIT: tuple(_short_circuit(settings, node_port=True)),
+            _SOURCE_RANGES_CHECK: (
+                Rule(
+                    (
+                        words.destination_and_source(family),
+                        expr.lookup(_SOURCE_RANGES, inverted=True),
+                        words.drop(),
+                    )
+                ),
+            ),
+        }
+    )
 
 
 def balancer_rules(chain: Balancer, settings: NodeSettings) -> tuple[Rule, ...]:
@@ -158,7 +162,7 @@ def wanted(service: ServicePlan, settings: NodeSettings) -> Wanted:
     if service.affinity_timeout_s:
         own = kube_proxy_layout.without_firewall(service, settings)
     else:
-        own = Wanted(dict(common_elements(service)), {}, {})
+        own = Wanted(dict(common_elements(service, settings)), {}, {})
         for frontend in service.frontends:
             if is_dispatched(service, frontend):
                 key = ElementKey(frontend_map(frontend), frontend_key(service, frontend))

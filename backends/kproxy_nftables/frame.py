@@ -12,7 +12,7 @@ from kproxy.forwarding.plan import NodeSettings
 from kproxy.kernel.nftables import expressions as expr
 from kproxy.kernel.nftables.objects import Hook, Rule, Set
 from kproxy.kernel.nftables.types import PORT, PROTOCOL, VERDICT, address, concatenation
-from kproxy_nftables import words
+from kproxy_nftables import localhost, words
 from kproxy_nftables.names import (
     CLUSTER_IPS,
     CLUSTER_IPS_CHECK,
@@ -89,22 +89,28 @@ def sets(settings: NodeSettings) -> Iterator[Set]:
         (SERVICE_NODE_PORTS, node_port, "NodePort traffic"),
     ):
         yield Set(name, key, VERDICT, comment)
+    yield from localhost.sets(settings)
 
 
 def chains(settings: NodeSettings) -> Chains:
     """Return all chains except those of services, with their rules, including base chains."""
     family = settings.family
-    return _base_chains() | {
-        NODE_PORT_ENDPOINTS_CHECK: (
-            Rule((_on_node_port_address(settings), _node_port_verdict(NO_ENDPOINT_NODE_PORTS))),
-        ),
-        SERVICE_ENDPOINTS_CHECK: (Rule((frontend_verdict(family, NO_ENDPOINT_SERVICES),)),),
-        FIREWALL_CHECK: (Rule((frontend_verdict(family, FIREWALL_IPS),)),),
-        SERVICES: tuple(_services(settings)),
-        MASQUERADING: (masquerade_marked(settings), masquerade_hairpin(family)),
-        CLUSTER_IPS_CHECK: tuple(_cluster_ips_check(settings)),
-        REJECT: (Rule((expr.reject(family),)),),
-    }
+    return (
+        _base_chains()
+        | localhost.chains(settings)
+        | {
+            NODE_PORT_ENDPOINTS_CHECK: (
+                Rule((_on_node_port_address(settings), _node_port_verdict(NO_ENDPOINT_NODE_PORTS))),
+                *localhost.checks(settings),
+            ),
+            SERVICE_ENDPOINTS_CHECK: (Rule((frontend_verdict(family, NO_ENDPOINT_SERVICES),)),),
+            FIREWALL_CHECK: (Rule((frontend_verdict(family, FIREWALL_IPS),)),),
+            SERVICES: tuple(_services(settings)),
+            MASQUERADING: (masquerade_marked(settings), masquerade_hairpin(family)),
+            CLUSTER_IPS_CHECK: tuple(_cluster_ips_check(settings)),
+            REJECT: (Rule((expr.reject(family),)),),
+        }
+    )
 
 
 def masquerade_marked(settings: NodeSettings) -> Rule:

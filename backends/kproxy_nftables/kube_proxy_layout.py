@@ -49,7 +49,7 @@ def wanted(service: ServicePlan, settings: NodeSettings) -> Wanted:
 
 def without_firewall(service: ServicePlan, settings: NodeSettings) -> Wanted:
     """Return all objects except those for loadBalancerSourceRanges."""
-    elements = dict(common_elements(service))
+    elements = dict(common_elements(service, settings))
     elements.update(_dispatch_elements(service))
     base = service_base(service.name)
     chains: Chains = {}

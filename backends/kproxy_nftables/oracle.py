@@ -3,7 +3,8 @@ plan.
 
 Each packet is looked up once in each map, and the first result decides: a packet for a frontend
 without endpoints is not tried as one for a node port. Source ranges are checked before anything
-else, for packets from elsewhere and for the node's own.
+else, for packets from elsewhere and for the node's own. Node ports on loopback addresses are never
+translated: with the feature gate, packets to them are rejected, or accepted by the proxy's process.
 Source: kube-proxy nftables/proxier.go, setupNFTables and syncProxyRules.
 """
 
@@ -22,12 +23,16 @@ from kproxy.forwarding.rules import (
     Translation,
     admits,
     asked,
+    choice,
     is_local_pod,
     named,
     not_allowed,
+    policy_of,
     selected_for_node_ports,
 )
 from kproxy.outcome import Outcome
+from kproxy_nftables import localhost
+from kproxy_nftables.localhost_listeners import serving
 
 
 def bound(_plan: Plan, _node: Host) -> tuple[str, ...]:
@@ -37,6 +42,8 @@ def bound(_plan: Plan, _node: Host) -> tuple[str, ...]:
 
 def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
     """Return the new destinations of a packet, or its refusal; None if no rule matches."""
+    if service := serving(plan, passage.address, passage.port, passage.protocol):
+        return _relayed(service, passage)
     node_ports = selected_for_node_ports(plan.settings, passage)
     found = asked(plan, passage, node_ports=node_ports)
     for service, frontend in found:
@@ -62,6 +69,8 @@ def refuse(plan: Plan, passage: Passage, to_node: bool) -> Refusal | None:
 
     `to_node`: the packet is for the node itself, not to be forwarded.
     """
+    if to_node and is_loopback(passage.address):
+        return _refused_on_loopback(plan, passage)
     passed = hooks(passage, to_node)
     node_ports = Hook.INPUT in passed and selected_for_node_ports(plan.settings, passage)
     found = asked(plan, passage, node_ports=node_ports)
@@ -71,6 +80,29 @@ def refuse(plan: Plan, passage: Passage, to_node: bool) -> Refusal | None:
         if not service.serves(frontend):
             return no_endpoints(service, frontend)
     return None if passed == {Hook.INPUT} else _cluster_ips_check(plan, passage)
+
+
+def _relayed(service: ServicePlan, passage: Passage) -> Translation:
+    """Return the connections that the proxy makes. It is no client of the Service."""
+    frontend = next(each for each in service.frontends if each.kind is FrontendKind.NODE_PORT)
+    pool = service.pool(frontend)
+    return Translation(
+        endpoints=pool,
+        masquerade=True,
+        relay=True,
+        why=f"{named(service, frontend)} on {passage.address} is taken by the proxy's process, "
+        f"which connects to {choice(pool)}: {policy_of(frontend)}, and each sees the node",
+    )
+
+
+def _refused_on_loopback(plan: Plan, passage: Passage) -> Refusal | None:
+    for service, frontend in asked(plan, passage, node_ports=True):
+        if localhost.rejects(service, frontend, plan.settings):
+            return Refusal(
+                outcome=Outcome.REFUSED,
+                why=f"{named(service, frontend)} is not served on {passage.address} (REJECT)",
+            )
+    return None
 
 
 def _cluster_ips_check(plan: Plan, passage: Passage) -> Refusal | None:

@@ -5,14 +5,14 @@ An object is added before those that refer to it, and removed after them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
 from kproxy.forwarding.plan import NodeSettings
 from kproxy.kernel.netlink import Request
 from kproxy.kernel.nftables.objects import Rule, Set, Table
-from kproxy_nftables import flat_layout, frame
+from kproxy_nftables import flat_layout, frame, localhost
 from kproxy_nftables.contents import Changes
 from kproxy_nftables.frame import BASE_CHAINS, REJECT_COMMENT, TABLE_COMMENT, Chains
 from kproxy_nftables.names import REJECT
@@ -27,6 +27,7 @@ class Fixed:
         layout = flat_layout if flat else frame
         self.sets: list[Set] = [*layout.sets(settings)]
         self.chains: Chains = layout.chains(settings)
+        self.counters = localhost.counters(settings)
 
 
 class Present(NamedTuple):
@@ -35,9 +36,10 @@ class Present(NamedTuple):
     chains: Mapping[str, bool]  # whether each is a base chain
     rules: Mapping[str, list[bytes]]  # digests by chain
     sets: Mapping[str, bool]  # whether each is part of a rule
+    counters: Collection[str]
 
 
-NOTHING_PRESENT = Present({}, {}, {})
+NOTHING_PRESENT = Present({}, {}, {}, ())
 
 
 def from_nothing(
@@ -54,8 +56,9 @@ def replacement(
 ) -> Iterator[Request]:
     """Yield requests that bring the table from `present` to these contents.
 
-    Chains with the same rules stay, and clients that rules have remembered. All elements are
-    written. The kernel refuses if another object has the name of a base chain or a set.
+    Chains with the same rules stay, clients that rules have remembered, and what counters have
+    counted. All elements are written. The kernel refuses if another object has the name of a base
+    chain or a set.
     """
     chains = fixed.chains | changes.chains | balancer_chains(changes, settings)
     differing = {
@@ -67,6 +70,7 @@ def replacement(
         if name in chains and base == (name in BASE_CHAINS)
     }
     fixed_sets = {set_.name for set_ in fixed.sets}
+    counters = fixed.counters
     sets = fixed_sets | {set_.name for set_ in changes.sets}
 
     yield table.create(TABLE_COMMENT)
@@ -79,8 +83,10 @@ def replacement(
         elif not of_a_rule and name not in sets:
             yield table.delete_set(name)
     yield from (table.delete_chain(name) for name in present.chains if name not in stay)
+    yield from (table.delete_counter(name) for name in present.counters if name not in counters)
 
     yield from map(table.add_set, (*fixed.sets, *changes.sets))
+    yield from (table.add_counter(name) for name in counters if name not in present.counters)
     for name in chains:
         if name not in stay or name in BASE_CHAINS:
             comment = REJECT_COMMENT if name == REJECT else ""

@@ -11,10 +11,18 @@ from typing import Literal
 
 from msgspec import Struct
 
-from kproxy.forwarding.plan import Frontend, FrontendKind, OnEmpty, ServicePlan, ServicePortName
+from kproxy.forwarding.plan import (
+    Frontend,
+    FrontendKind,
+    NodeSettings,
+    OnEmpty,
+    ServicePlan,
+    ServicePortName,
+)
 from kproxy.forwarding.routing import is_loopback
 from kproxy.kernel.nftables.expressions import Verdict, verdict_data
 from kproxy.kernel.nftables.objects import Set
+from kproxy_nftables import localhost
 from kproxy_nftables.frame import Chains
 from kproxy_nftables.names import (
     CLUSTER_IPS,
@@ -119,7 +127,9 @@ def node_elements(addresses: Iterable[str]) -> Wanted:
     return Wanted(elements, {}, {})
 
 
-def common_elements(service: ServicePlan) -> Iterator[tuple[ElementKey, Element]]:
+def common_elements(
+    service: ServicePlan, settings: NodeSettings
+) -> Iterator[tuple[ElementKey, Element]]:
     """Yield the elements that are the same in both layouts."""
     yield ElementKey(CLUSTER_IPS, address_bytes(service.cluster_ip.address)), MEMBER
     for endpoint in service.reachable:
@@ -128,6 +138,9 @@ def common_elements(service: ServicePlan) -> Iterator[tuple[ElementKey, Element]
             behind = frontend_bytes(endpoint.address, service.protocol, endpoint.port)
             yield ElementKey(HAIRPIN, address + behind), MEMBER
     for frontend in service.frontends:
+        if localhost.rejects(service, frontend, settings):
+            key = ElementKey(localhost.REJECT_PORTS, frontend_key(service, frontend))
+            yield key, Element(goto(localhost.chain(service.protocol)))
         if not service.serves(frontend):
             node_port = frontend.kind is FrontendKind.NODE_PORT
             refusing = NO_ENDPOINT_NODE_PORTS if node_port else NO_ENDPOINT_SERVICES

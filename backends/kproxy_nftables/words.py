@@ -126,10 +126,15 @@ def saddr_within(family: Family, cidr: str, *, equal: bool = True) -> bytes:
     return _within(_SOURCE[family], family, cidr, equal)
 
 
+def loopback(family: Family, *, equal: bool = True) -> bytes:
+    """Match `ip daddr 127.0.0.0/8`."""
+    cidr = "127.0.0.0/8" if family is Family.IPV4 else "::1/128"
+    return _within(_DESTINATION[family], family, cidr, equal)
+
+
 def not_loopback(family: Family) -> bytes:
     """Match `ip daddr != 127.0.0.0/8`."""
-    cidr = "127.0.0.0/8" if family is Family.IPV4 else "::1/128"
-    return _within(_DESTINATION[family], family, cidr, equal=False)
+    return loopback(family, equal=False)
 
 
 def from_local_pod(family: Family, detector: LocalDetector, *, negate: bool = False) -> bytes:

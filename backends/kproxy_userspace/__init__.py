@@ -5,7 +5,6 @@ The node has every address of a Service, and this process listens there: it acce
 chooses an endpoint, connects to it, and copies bytes both ways until both sides have ended.
 
 wanted       the listeners and addresses that service ports need, computed from the plan (pure)
-choice       the choice of an endpoint for a client (pure)
 addresses    the addresses of Services on `lo`, which are told apart from all others
 sockets      listening sockets, and filters that keep some clients away from them
 serving, tcp, udp    the listeners of both protocols
@@ -15,7 +14,8 @@ backend      one sync
 rendering    what there would be for a plan, as text (pure)
 oracle, options, mode: the expected outcome of packets (pure), the options, all of it as a `Mode`
 
-Nothing of kproxy but `kproxy.backend` is imported here.
+Nothing of kproxy is imported here but `kproxy.backend`, and `kproxy.relay`, which chooses an
+endpoint for a client and copies bytes.
 """
 
 from kproxy_userspace.backend import UserspaceBackend

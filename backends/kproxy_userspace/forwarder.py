@@ -3,44 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import resource
-import threading
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from random import Random
 from socket import socket
-from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from kproxy.backend import ServicePortName
-from kproxy_userspace.choice import Chooser
+from kproxy.relay.choice import Chooser
+from kproxy.relay.thread import RelayThread, end
 from kproxy_userspace.options import UserspaceOptions
 from kproxy_userspace.sockets import Taken, open_at
 from kproxy_userspace.tcp import TcpListener
 from kproxy_userspace.udp import UdpListener
 from kproxy_userspace.wanted import Listener, Place
 
-_T = TypeVar("_T")
-
 
 class Forwarder:
-    """The listeners of one family, in the namespace of the thread that creates this object.
-
-    Its own thread starts in that namespace.
-    """
+    """The listeners of one family, in the namespace of the thread that creates this object."""
 
     def __init__(self, options: UserspaceOptions, name: str) -> None:
-        """Start the thread, and raise the process's limit of open files to its hard limit."""
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        """Start the thread, see `RelayThread`."""
         self._options = options
         self._listeners: dict[Place, TcpListener | UdpListener] = {}
         self._connections: defaultdict[str, set[asyncio.Task[None]]] = defaultdict(set)
         self._choosers: WeakValueDictionary[ServicePortName, Chooser] = WeakValueDictionary()
         self._room = asyncio.Semaphore(options.max_connections)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
-        self._thread.start()
+        self._thread = RelayThread(name)
 
     @property
     def listeners(self) -> Mapping[Place, Listener]:
@@ -57,19 +46,16 @@ class Forwarder:
         Returns the places that another process has; no listener of ours is there. Raises
         KernelRefused.
         """
-        return self._run(self._apply(changes))
+        return self._thread.run(self._apply(changes))
 
     def reset(self, addresses: Iterable[str]) -> None:
         """Reset the connections to these addresses, which the node must still have."""
         connections = [each for address in addresses for each in self._connections.pop(address, ())]
-        self._run(_end(connections))
+        self._thread.run(end(connections))
 
     def close(self) -> None:
         """End all connections and listeners, and the thread."""
-        self._run(self._end_all())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._thread.close()
 
     async def _apply(self, changes: Mapping[Place, Listener | None]) -> set[Place]:
         opened, taken = self._open(changes)
@@ -85,7 +71,7 @@ class Forwarder:
                     self._listeners[place] = self._made(place, opened[place], wanted, chooser)
                 else:
                     self._listeners[place].become(wanted, chooser)
-        await _end(ended)
+        await end(ended)
         return taken
 
     def _open(
@@ -126,18 +112,3 @@ class Forwarder:
     def _chooser(self, service: ServicePortName) -> Chooser:
         """Return the chooser of a service port, which exists as long as listeners share it."""
         return self._choosers.setdefault(service, Chooser(Random()))
-
-    async def _end_all(self) -> None:
-        await _end([each for each in asyncio.all_tasks() if each is not asyncio.current_task()])
-
-    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait for their end, at which their sockets are closed."""
-    ending = set(tasks)
-    for task in ending:
-        task.cancel()
-    if ending:
-        await asyncio.wait(ending)

@@ -7,8 +7,8 @@ import socket
 from abc import ABC, abstractmethod
 
 from kproxy.backend import Endpoint
+from kproxy.relay.choice import Chooser
 from kproxy_userspace import sockets
-from kproxy_userspace.choice import Chooser
 from kproxy_userspace.wanted import Listener
 
 

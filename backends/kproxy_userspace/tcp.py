@@ -7,19 +7,14 @@ can only be reset.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
-import struct
 from functools import partial
 
-from kproxy_userspace.choice import Chooser
+from kproxy.relay.choice import Chooser
+from kproxy.relay.copying import NO_ROOM, PAUSE_S, accept, relay, reset_at_close
 from kproxy_userspace.serving import Serving
 from kproxy_userspace.wanted import Listener
-
-_CHUNK_BYTES = 1 << 16
-_NO_ROOM = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-_PAUSE_S = 0.5
 
 log = logging.getLogger("kproxy")
 
@@ -43,18 +38,14 @@ class TcpListener(Serving):
 
     async def _listen(self) -> None:
         while True:
-            await _readable(self._sock)
             try:
-                client, (address, *_) = self._sock.accept()
-            except (BlockingIOError, ConnectionAbortedError):  # the client has given up
-                continue
+                client, address = await accept(self._sock)
             except OSError as error:
-                if error.errno not in _NO_ROOM:
+                if error.errno not in NO_ROOM:
                     raise
                 log.warning("clients must wait: %s", error.strerror)
-                await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(PAUSE_S)
                 continue
-            client.setblocking(False)
             try:
                 await self._room.acquire()  # meanwhile the others wait in the kernel's queue
             except asyncio.CancelledError:
@@ -70,13 +61,13 @@ class TcpListener(Serving):
         self._room.release()
 
     async def _serve(self, client: socket.socket, address: str) -> None:
-        _reset_at_close(client)
+        reset_at_close(client)
         endpoint = self.choose(address)
         if endpoint is None:
             return
         try:
             with socket.socket(client.family, socket.SOCK_STREAM) as server:
-                _reset_at_close(server)
+                reset_at_close(server)
                 server.setblocking(False)
                 async with asyncio.timeout(self._connect_timeout_s):
                     await asyncio.get_running_loop().sock_connect(
@@ -85,49 +76,3 @@ class TcpListener(Serving):
                 await relay(client, server)
         except* OSError as broken:
             log.debug("%s, connection of %s: %s", endpoint, address, broken.exceptions[0])
-
-
-async def relay(one: socket.socket, other: socket.socket) -> None:
-    """Copy bytes both ways until both sides have ended. The caller closes the sockets then.
-
-    Raises ExceptionGroup if a side breaks; the rest of the other's bytes is not read.
-    """
-    for sock in (one, other):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    async with asyncio.TaskGroup() as both:
-        both.create_task(_pump(one, other))
-        both.create_task(_pump(other, one))
-    for sock in (one, other):
-        _reset_at_close(sock, False)
-
-
-async def _pump(source: socket.socket, target: socket.socket) -> None:
-    """Copy bytes one way, no faster than `target` takes them, and then the end of input."""
-    loop = asyncio.get_running_loop()
-    while data := await loop.sock_recv(source, _CHUNK_BYTES):
-        await loop.sock_sendall(target, data)
-    target.shutdown(socket.SHUT_WR)
-
-
-async def _readable(sock: socket.socket) -> None:
-    """Wait for something to read or to accept, without reading or accepting it.
-
-    `loop.sock_accept` would lose, and never close, what it accepts when it is cancelled.
-    """
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_reader(sock, lambda: None if ready.done() else ready.set_result(None))
-    try:
-        await ready
-    finally:
-        loop.remove_reader(sock)
-
-
-def _reset_at_close(sock: socket.socket, reset: bool = True) -> None:
-    """Send RST when the socket is closed, or, without `reset`, end normally.
-
-    RST tells the other side of a failure; an end of input would tell it of success. So it is set at
-    first, and unset when both sides have ended.
-    """
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", reset, 0))

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from kproxy.backend import Endpoint
-from kproxy_userspace.choice import Chooser
+from kproxy.relay.choice import Chooser
 from kproxy_userspace.serving import Serving
 from kproxy_userspace.wanted import Listener
 

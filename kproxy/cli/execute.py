@@ -18,8 +18,10 @@ from msgspec.structs import replace
 from kproxy.backend import (
     DEFAULT_MODE,
     BackendOptions,
+    LoopbackNodePorts,
     Mode,
     ModeConfigs,
+    Plan,
     complete_options,
     load,
 )
@@ -139,11 +141,17 @@ def execute(request: Request) -> None:
             start = time.monotonic()
             proxy.sync()
             log.info("done: %s", summary(proxy, time.monotonic() - start))
+            if any(_is_listened_for(plan) for plan in proxy.plans.values()):
+                log.warning("--once: node ports are served on localhost only while kproxy runs")
             leftovers.remove()
         else:
             set_oom_score(config.oom_score_adj)
             loop = _loop(setup, store, proxy, leftovers, allow_empty=request.allow_empty, kept=kept)
             _serve(setup, loop, proxy, source)
+
+
+def _is_listened_for(plan: Plan) -> bool:
+    return plan.settings.loopback_node_ports is LoopbackNodePorts.SERVED
 
 
 def _warn(notices: Iterable[str]) -> None:

@@ -135,7 +135,7 @@ ROWS: Mapping[str, tuple[Mapping[str, str], Test]] = {
         _each(lambda facts, each: _external_local(each) and bool(facts.endpoints[named(each)])),
     ),
     "node port on 127.0.0.1": (
-        _row("works (IPv4)", "refused", "refused", "refused"),
+        _row("works (IPv4)", "refused", "refused, unless a feature gate says more", "refused"),
         _each(_node_port),
     ),
     "node port on another address of the node than its primary one": (

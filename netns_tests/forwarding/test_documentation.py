@@ -27,6 +27,12 @@ def test_the_examples_of_the_testing_guide(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess().assert_outcomes(passed=7)
 
 
+def test_the_example_of_node_ports_on_localhost(pytester: pytest.Pytester) -> None:
+    (shop,) = code_blocks("modes.md")
+    pytester.makepyfile(test_localhost=shop)
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
 def test_the_example_of_the_probes_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

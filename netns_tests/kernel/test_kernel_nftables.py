@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -10,12 +11,21 @@ import pytest
 
 from kproxy.address import Family
 from kproxy.errors import KernelRefused
+from kproxy.kernel.links import Links
 from kproxy.kernel.netlink import Request
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.nftables import expressions as expr
 from kproxy.kernel.nftables.expressions import Verdict
 from kproxy.kernel.nftables.listing import table_listing
-from kproxy.kernel.nftables.objects import AnonymousSet, Rule, Set, Table, data_value, element
+from kproxy.kernel.nftables.objects import (
+    AnonymousSet,
+    Hook,
+    Rule,
+    Set,
+    Table,
+    data_value,
+    element,
+)
 from kproxy.kernel.nftables.session import Session, TableReader
 from kproxy.kernel.nftables.types import INTEGER, VERDICT, address
 from kproxy.kernel.process import run
@@ -77,6 +87,31 @@ def test_what_is_written_is_read(session: Session, table: Table) -> None:
         "set addresses": ("10.0.0.1", "10.0.0.2"),
     }
     assert table_listing(Family.IPV6, "mine") == {}
+
+
+def test_counters(session: Session, table: Table) -> None:
+    """One that is added again keeps its value; one that a rule uses cannot be deleted."""
+    reader = TableReader(session, IPV4, "mine")
+    assert reader.counters() == {}
+    session.commit([table.create(), table.add_counter("one"), table.add_counter("other")])
+    run(["nft", "add table ip others; add counter ip others three { packets 3 bytes 4 }"])
+    run(["nft", "add quota ip mine one { 5 bytes }"])  # other objects have names of their own
+    hook = Hook("filter", 3, 0)
+    rules = table.add_rule("out", Rule((expr.count_in("one"),)))
+    session.commit([table.add_chain("out", hook), *rules])
+    with Links() as links:
+        links.up("lo")
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"?", ("127.0.0.1", 9))
+    counted = reader.counters()
+    assert counted.pop("one") > 0
+    assert counted == {"other": 0}
+    before = reader.counters()
+    session.commit([table.add_counter("one"), table.delete_counter("other")])
+    assert reader.counters() == {"one": before["one"]}
+    with pytest.raises(KernelRefused, match="delete counter ip mine one"):
+        session.commit([table.delete_counter("one")])
+    assert table_listing(IPV4, "mine") == {"chain out": ('counter name "one"',)}
 
 
 def test_rules_of_others_have_no_digest(session: Session, table: Table) -> None:

@@ -13,6 +13,7 @@ from kproxy.forwarding.plan import (
     Delta,
     DetectLocal,
     LocalDetector,
+    LoopbackNodePorts,
     NodePortAddresses,
     NodeSettings,
 )
@@ -62,13 +63,15 @@ def settings_of(family: Family) -> Iterator[NodeSettings]:
         yield replace(plain, masquerade_all=True, masquerade_bit=bit)
     selected = NodePortAddresses((NODE_PORT_ADDRESSES[family],))
     yield replace(plain, node_port_addresses=selected)
+    yield replace(plain, loopback_node_ports=LoopbackNodePorts.REJECTED)
 
 
 def described(settings: NodeSettings) -> str:
     detector = settings.detector.value if settings.detector else ""
     selected = settings.node_port_addresses.cidrs
     marks = f"all {settings.masquerade_bit}" if settings.masquerade_all else ""
-    return " ".join(filter(None, [settings.family.value, detector, *selected, marks]))
+    loopback = settings.loopback_node_ports.value
+    return " ".join(filter(None, [settings.family.value, detector, *selected, marks, loopback]))
 
 
 EVERYTHING = {

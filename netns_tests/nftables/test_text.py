@@ -24,6 +24,7 @@ def printed(family: Family, rules: list[Rule]) -> tuple[str, ...]:
         requests = [
             table.create(),
             *map(table.add_set, SETS.values()),
+            table.add_counter("seen"),
             *map(table.add_chain, chains),
         ]
         for rule in rules:

@@ -226,7 +226,7 @@ def test_who_has_waited_when_the_last_endpoint_was_removed(
     backend.sync(plan(web), FULL)
     assert backend._forwarder
     busy = threading.Event()
-    backend._forwarder._loop.call_soon_threadsafe(busy.wait)
+    backend._forwarder._thread._loop.call_soon_threadsafe(busy.wait)
     with closing(socket.socket(type=kind)) as client:
         client.connect(("10.96.0.10", 80))
         client.sendall(b"?")

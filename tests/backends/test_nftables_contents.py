@@ -14,12 +14,19 @@ from kproxy_nftables.transaction import Fixed
 from kproxy_nftables.wanted import NOTHING, Balancer, Wanted
 from msgspec.structs import replace
 
-from kproxy.forwarding.plan import NodeSettings, ServicePlan, ServicePortName
+from kproxy.forwarding.plan import (
+    LoopbackNodePorts,
+    NodeSettings,
+    ServicePlan,
+    ServicePortName,
+)
 from kproxy.kernel.netlink import attributes
 from kproxy.kernel.nftables.objects import AnonymousSet, Rule, Set
 from tests.forwarding import plans
 
-HERE = plans.settings("node-a")
+HERE = replace(  # a node with all kinds of objects
+    plans.settings("node-a"), loopback_node_ports=LoopbackNodePorts.REJECTED
+)
 Layout = Callable[[ServicePlan, NodeSettings], Wanted]
 LAYOUTS = [
     pytest.param(kube_proxy_layout.wanted, False, id="kube-proxy"),

@@ -78,6 +78,10 @@ FORMS: list[
     (V4, [words.ct_status_dnat(), expr.masquerade()], "ct status dnat masquerade fully-random"),
     (V4, [expr.reject(V4)], "reject"),
     (V6, [expr.reject(V6)], "reject"),
+    (V4, [expr.count_in("seen") + expr.reject(V4)], 'counter name "seen" reject'),
+    (V6, [expr.count_in("seen")], 'counter name "seen"'),
+    (V4, [words.loopback(V4)], "ip daddr 127.0.0.0/8"),
+    (V6, [words.loopback(V6)], "ip6 daddr ::1"),
     (V4, [expr.fib_is_local(source=True), words.goto("c")], "fib saddr type local goto c"),
     (V6, [expr.fib_is_local(source=False)], "fib daddr type local"),
     (V4, [words.not_loopback(V4)], "ip daddr != 127.0.0.0/8"),
@@ -185,6 +189,7 @@ def test_every_form_of_a_rule(
 
 ONES = b"\xff" * 4
 TCP_RESET = attribute(1, struct.pack(">L", 1)) + attribute(2, b"\0")
+QUOTA = attribute(1, struct.pack(">L", 2)) + attribute(2, b"one\0")
 UNKNOWN = [  # what is named, the expressions that kproxy never writes
     ("log", [attribute(expr.LIST_ELEM, attribute(1, b"log\0") + attribute(2, b""))]),
     ("payload", [expr.payload(Header.TRANSPORT, 0, 2)]),  # th sport
@@ -208,6 +213,7 @@ UNKNOWN = [  # what is named, the expressions that kproxy never writes
     ("nat", [words.saddr(V4) + words.port(4) + expr.translate_destination(V4, 1, 2)]),
     ("masq", [attribute(expr.LIST_ELEM, attribute(1, b"masq\0") + attribute(2, b""))]),
     ("reject", [attribute(expr.LIST_ELEM, attribute(1, b"reject\0") + attribute(2, TCP_RESET))]),
+    ("objref", [attribute(expr.LIST_ELEM, attribute(1, b"objref\0") + attribute(2, QUOTA))]),
 ]
 
 

@@ -20,6 +20,7 @@ from kproxy.kernel.netlink import attribute
 NESTED = 0x8000  # NLA_F_NESTED
 LIST_ELEM = 1 | NESTED  # NFTA_LIST_ELEM
 DATA_VALUE, DATA_VERDICT = 1, 2 | NESTED  # NFTA_DATA_
+COUNTER = 1  # NFT_OBJECT_COUNTER
 MASQUERADE_FULLY_RANDOM = 0x10  # NF_NAT_RANGE_PROTO_RANDOM_FULLY
 
 _VERDICT_REGISTER = 0
@@ -167,6 +168,11 @@ def reject(family: Family) -> bytes:
     """Reject with port unreachable."""
     body = _u32(1, _REJECT_ICMP_UNREACHABLE) + attribute(2, bytes([_PORT_UNREACHABLE[family]]))
     return _expression("reject", body)
+
+
+def count_in(counter: str) -> bytes:
+    """Count the packet in a counter that is an object of the table."""
+    return _expression("objref", _u32(1, COUNTER) + _name(2, counter))
 
 
 def verdict_data(code: Verdict, chain: str = "") -> bytes:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from kproxy.address import Family
 from kproxy.kernel.netlink import CREATE, Request, attribute
-from kproxy.kernel.nftables.expressions import DATA_VALUE, LIST_ELEM, NESTED, lookup
+from kproxy.kernel.nftables.expressions import COUNTER, DATA_VALUE, LIST_ELEM, NESTED, lookup
 from kproxy.kernel.nftables.types import DataType, udata
 
 SUBSYSTEM = 10 << 8  # NFNL_SUBSYS_NFTABLES
@@ -27,6 +27,7 @@ NEW_RULE, GET_RULE, DELETE_RULE = SUBSYSTEM | 6, SUBSYSTEM | 7, SUBSYSTEM | 8
 NEW_SET, GET_SET, DELETE_SET = SUBSYSTEM | 9, SUBSYSTEM | 10, SUBSYSTEM | 11
 NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT = SUBSYSTEM | 12, SUBSYSTEM | 13, SUBSYSTEM | 14
 GET_GENERATION = SUBSYSTEM | 16
+NEW_OBJECT, GET_OBJECT, DELETE_OBJECT = SUBSYSTEM | 18, SUBSYSTEM | 19, SUBSYSTEM | 20
 
 _APPEND = 0x800  # NLM_F_APPEND
 _ANONYMOUS, _CONSTANT, _INTERVAL, _MAP, _TIMEOUT, _DYNAMIC, _CONCATENATED = (
@@ -193,6 +194,15 @@ class Table:
     def flush_set(self, name: str) -> Request:
         body = self._start + _name(2, name)
         return Request(DELETE_ELEMENT, body, ("flush set", *self._what, name))
+
+    def add_counter(self, name: str) -> Request:
+        """Add a counter that rules share. One that exists keeps its value."""
+        body = self._start + _name(2, name) + _u32(3, COUNTER) + attribute(4 | NESTED, b"")
+        return Request(NEW_OBJECT, body, ("add counter", *self._what, name), CREATE)
+
+    def delete_counter(self, name: str) -> Request:
+        body = self._start + _name(2, name) + _u32(3, COUNTER)
+        return Request(DELETE_OBJECT, body, ("delete counter", *self._what, name))
 
     def add_elements(self, set_: str, elements: Iterable[bytes]) -> Iterator[Request]:
         start = self._start + _name(2, set_)

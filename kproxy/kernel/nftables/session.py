@@ -16,11 +16,13 @@ from kproxy.kernel.netlink import (
     attribute,
     attributes,
 )
+from kproxy.kernel.nftables.expressions import COUNTER
 from kproxy.kernel.nftables.objects import (
     DIGEST,
     GET_CHAIN,
     GET_ELEMENT,
     GET_GENERATION,
+    GET_OBJECT,
     GET_RULE,
     GET_SET,
     GET_TABLE,
@@ -136,6 +138,15 @@ class TableReader:
             )
             if 3 in found
         )
+
+    def counters(self) -> dict[str, int]:
+        """Return how many packets each of the table's named counters has counted."""
+        selection = attribute(1, self._name), attribute(3, COUNTER.to_bytes(4, "big"))
+        return {
+            _text(found[2]): int.from_bytes(dict(attributes(found[4]))[2], "big")
+            for found in self._dump(GET_OBJECT, "list counters", *selection)
+            if found[1] == self._name
+        }
 
     def _dump(self, kind: int, what: str, *selection: bytes) -> Iterator[dict[int, memoryview]]:
         body = self._start + b"".join(selection)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from kproxy.address import Family, host_port
 from kproxy.kernel.netlink import attributes
 from kproxy.kernel.nftables.expressions import (
+    COUNTER,
     MASQUERADE_FULLY_RANDOM,
     Ct,
     Header,
@@ -199,6 +200,10 @@ class _Reader:
         _need(_number(fields[1]) == MASQUERADE_FULLY_RANDOM)
         self.statements.append("masquerade fully-random")
 
+    def objref(self, fields: Attributes) -> None:
+        _need(_number(fields[1]) == COUNTER)
+        self.statements.append(f'counter name "{text_of(fields[2])}"')
+
     def reject(self, fields: Attributes) -> None:
         _need((_number(fields[1]), _number(fields[2])) in _PORT_UNREACHABLE)
         self.statements.append("reject")
@@ -289,6 +294,7 @@ _READERS: dict[str, Callable[[_Reader, Attributes], None]] = {
     "immediate": _Reader.immediate,
     "nat": _Reader.nat,
     "masq": _Reader.masq,
+    "objref": _Reader.objref,
     "reject": _Reader.reject,
 }
 

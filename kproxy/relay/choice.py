@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from kproxy.backend import Endpoint
+from kproxy.forwarding.plan import Endpoint
 
 _FEWEST = 1000  # clients that are remembered before the first search for those to forget
 
 
 class Chooser:
-    """The choices for one service port, remembered for all its frontends."""
+    """The choices for one service port, remembered for all its frontends.
+
+    With one and the same text for all clients, they have the same endpoint.
+    """
 
     def __init__(self, random: Random) -> None:
         self._random = random

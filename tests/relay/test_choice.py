@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from kproxy_userspace.choice import Chooser
-
 from kproxy.backend import Endpoint
+from kproxy.relay.choice import Chooser
 
 A, B, C = (Endpoint(f"10.244.{number}.5", 8080) for number in (1, 2, 3))
 ALL = (A, B, C)
@@ -67,3 +66,11 @@ def test_clients_of_long_ago_are_forgotten() -> None:
     assert len(chooser._chosen) <= 1000
     kept = chooser.choose(ALL, "client-9950", 10, 999.0)
     assert {chooser.choose(ALL, "client-9950", 10, 999.0) for _ in range(50)} == {kept}
+
+
+def test_one_text_for_all_clients_pins_the_port() -> None:
+    """It is pinned before anybody knows whether the endpoint answers."""
+    chooser = Chooser(Random(1))
+    pinned = chooser.choose(ALL, "", 10, 0.0)
+    assert {chooser.choose(ALL, "", 10, float(at)) for at in range(50)} == {pinned}
+    assert {chooser.choose(ALL, "", 0, 50.0) for _ in range(50)} == {*ALL}
