@@ -11,13 +11,21 @@ from typing import Any
 
 import click
 
-from kproxy.backend import DEFAULT_MODE, BackendOptions, load, modes, report_faults
+from kproxy.backend import (
+    DEFAULT_MODE,
+    BackendOptions,
+    ModeConfigs,
+    load,
+    modes,
+    report_faults,
+)
 from kproxy.cli import kernel as kernel_choice
 from kproxy.cli.emulate import emulate_option
 from kproxy.cli.interrupts import removing_the_lab
 from kproxy.cli.keeping import keep
 from kproxy.cli.mode_options import mode_options, take
 from kproxy.cli.progress import say, say_warnings
+from kproxy.config import ProxyConfig, load_config
 from kproxy.report.width import fitting
 from kproxy.tour import catalog
 from kproxy.tour.catalog import Example
@@ -35,10 +43,17 @@ from kproxy.versions import Version
 @click.option("--list-examples", is_flag=True, help="List the examples, then exit.")
 @click.option("--keep", "stays", is_flag=True, help="Keep the lab up until Ctrl-C, to look inside.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+@click.option(
+    "--config",
+    metavar="FILE",
+    default="",
+    help="A KubeProxyConfiguration for all nodes; --mode replaces its mode.",
+)
 @emulate_option
 @mode_options
 def demo(
     mode: str,
+    config: str,
     emulate: Version | None,
     kernel: str,
     example: str | None,
@@ -63,6 +78,7 @@ def demo(
       kproxy demo --mode ipvs
       kproxy demo --mode nftables --nftables-layout flat
       kproxy demo --mode nftables --emulate 1.36
+      kproxy demo --mode nftables --config kube-proxy.yaml
       kproxy demo --keep
       kproxy demo --json > demo.json
       kproxy demo --list-examples
@@ -82,11 +98,13 @@ def demo(
     report_faults()
     chosen = load(mode)
     options = take(parameters).options(chosen)
+    overrides: dict[str, Any] = {"mode": mode} | ({"emulate": emulate} if emulate else {})
+    given = load_config(config, ModeConfigs(), overrides) if config else ProxyConfig()
     if kernel_choice.is_needed(kernel, chosen):
         kernel_choice.rerun(kernel)
     say_warnings(of_objects=False)
     with removing_the_lab():
-        ok = _show(wanted, mode, emulate, options, stays=stays, as_json=as_json)
+        ok = _show(wanted, mode, given, emulate, options, stays=stays, as_json=as_json)
     say("the lab is gone")
     if not ok:
         raise click.exceptions.Exit(1)
@@ -95,6 +113,7 @@ def demo(
 def _show(
     example: Example | None,
     mode: str,
+    config: ProxyConfig,
     emulate: Version | None,
     options: BackendOptions,
     *,
@@ -120,7 +139,7 @@ def _show(
     if example and not as_json:
         report.print_head(example)
     lab_started = time.monotonic()
-    with Lab(spec, mode, options=options, publish=stays) as lab:
+    with Lab(spec, mode, config=config, options=options, publish=stays) as lab:
         lab_up_s = time.monotonic() - lab_started
         say(f"lab up in {lab_up_s:.2f} s, applying {tour.applied} ...")
         parts = []

@@ -63,6 +63,23 @@ def test_the_table_is_for_80_columns(mode: Mode) -> None:
     assert table.count(": in iptables mode ") == DIFFERENCES[mode.name]
 
 
+def test_a_configuration_that_serves_node_ports_on_localhost(tmp_path: Path) -> None:
+    config = tmp_path / "kube-proxy.yaml"
+    config.write_text(
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+        "featureGates: {KubeProxyNFTablesLocalhostNodePorts: true}\n"
+        "nodePortAddresses: [primary, localhost]\n"
+    )
+    process = start("--mode", "nftables", "--config", str(config))
+    table, progress = process.communicate()
+    assert process.returncode == 0, progress
+    assert re.search(r"node-a +127\.0\.0\.1:30080 +shop-[ab] +.* yes *$", table, re.MULTILINE)
+    process = start("--mode", "nftables", "--emulate", "1.36", "--config", str(config))
+    _, refused = process.communicate()
+    assert process.returncode == 2
+    assert "unknown in kube-proxy 1.36; it came with 1.37" in " ".join(refused.split())
+
+
 def test_keep_publishes_the_lab_until_it_is_interrupted() -> None:
     process = start("--keep", "--json", "--iptables-variant", "legacy")
     assert process.stderr
