@@ -38,7 +38,7 @@ def _lines(module: ModuleType) -> Iterator[str]:
 
 
 def _described(name: str, value: object) -> Iterator[str]:
-    if inspect.isfunction(value):
+    if inspect.isfunction(inspect.unwrap(value) if callable(value) else value):
         yield f"{name}{_signature(value)}"
     elif not inspect.isclass(value):
         yield f"{name} = {value!r}"
