@@ -38,6 +38,18 @@ def test_all_answers_are_as_predicted(side: str) -> None:
     assert len(measured.lasting) == 4  # UDP of one Service in two families, two events
 
 
+RECORDED = Path(__file__).parents[1] / "conformance" / "cases"
+
+
+@pytest.mark.parametrize("side", ["1.37:iptables", "1.37:nftables"])
+@pytest.mark.parametrize("case", ["hostnetwork-endpoint", "terminating-some", "ipv6-loadbalancer"])
+def test_recorded_cases_are_answered_as_predicted(case: str, side: str) -> None:
+    config, objects = (str(RECORDED / case / f"{name}.yaml") for name in ("config", "objects"))
+    measured = measure(Request(side=side, config=config, manifests=(objects,)))
+    assert measured.problems == {}
+    assert any("sees" in word for words in measured.seen.values() for word in words)
+
+
 def test_what_differs_is_measured(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     sides = ["--from=1.36:iptables", "--to=1.37:nftables"]
