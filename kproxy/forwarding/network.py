@@ -50,6 +50,7 @@ class Network(Struct, frozen=True, kw_only=True, dict=True):
     hosts: Mapping[str, Host]
     routes: Mapping[str, str]
     routed: bool = True
+    complete: bool = False  # the nodes have their `bound` addresses already
 
     @cached_property
     def routers(self) -> tuple[Host, ...]:

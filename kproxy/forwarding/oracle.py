@@ -52,7 +52,7 @@ def predict(
     """
     if not network.routed:
         raise BadInput(["the oracle knows the network `routed` without an edge, and no other"])
-    network = _with_bound_addresses(network, plans, rules)
+    network = with_bound_addresses(network, plans, rules)
     client = network.hosts.get(packet.client)
     if client is None:
         raise BadInput([f"no host called {packet.client!r} in the network"])
@@ -291,13 +291,18 @@ class _Journey(NamedTuple):
         return self.plans.get(host.name) if host.kind is HostKind.NODE else None
 
 
-def _with_bound_addresses(network: Network, plans: Mapping[str, Plan], rules: Rules) -> Network:
+def with_bound_addresses(network: Network, plans: Mapping[str, Plan], rules: Rules) -> Network:
+    """Return the network whose nodes have the addresses that their proxies bind, for many
+    predictions with the same plans.
+    """
+    if network.complete:
+        return network
     nodes = {
         name: structs.replace(network.hosts[name], bound=rules.bound(plan, network.hosts[name]))
         for name, plan in plans.items()
         if name in network.hosts
     }
-    return structs.replace(network, hosts={**network.hosts, **nodes})
+    return structs.replace(network, hosts={**network.hosts, **nodes}, complete=True)
 
 
 def _is_martian(flight: _Flight) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Self
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,9 +12,11 @@ from kproxy.address import Family
 from kproxy.api.types import Node
 from kproxy.backend import rules_of
 from kproxy.config import node_settings
-from kproxy.forwarding.oracle import predict
-from kproxy.forwarding.plan import Plan, ServicePortName
+from kproxy.forwarding.network import HostKind, Network
+from kproxy.forwarding.oracle import predict, with_bound_addresses
+from kproxy.forwarding.plan import NodeSettings, Plan, ServicePortName
 from kproxy.forwarding.planner import Planner
+from kproxy.forwarding.rules import Rules
 from kproxy.lab.objects import node_object
 from kproxy.lab.proxies import node_config
 from kproxy.outcome import Prediction
@@ -53,8 +56,9 @@ class Difference(Struct, frozen=True, kw_only=True):
     after: Answer
 
 
-def plans_of(model: Model, side: Configured) -> Plans:
-    """Return the plan of each of the model's nodes, by family.
+def plans_of(model: Model, side: Configured, like: Plans | None = None) -> Plans:
+    """Return the plan of each of the model's nodes, by family. `like`: those of another side, which
+    may be the same but for the version.
 
     Raises BadInput if the configuration cannot be used on them.
     """
@@ -72,10 +76,18 @@ def plans_of(model: Model, side: Configured) -> Plans:
             options=side.options,
         )
         for family in model.spec.families:
-            planner = Planner(settings[family])
-            planner.replan(store)
-            found[family][node.name] = planner.plan
+            known = like[family][node.name] if like else None
+            found[family][node.name] = planned(store, settings[family], known)
     return found
+
+
+def planned(store: Store, settings: NodeSettings, known: Plan | None) -> Plan:
+    """Return the plan of the store's objects: a `known` one, if only the version is another."""
+    if known and replace(known.settings, emulate=settings.emulate) == settings:
+        return replace(known, settings=settings)
+    planner = Planner(settings)
+    planner.replan(store)
+    return planner.plan
 
 
 def differences(
@@ -85,25 +97,23 @@ def differences(
 
     Raises BadInput, and NoOracle if a mode has no rules for the oracle.
     """
-    sides = [(each, plans_of(model, each)) for each in (before, after)]
+    of_before = plans_of(model, before)
+    sides = [(before, of_before), (after, plans_of(model, after, of_before))]
     same = before.mode.name == after.mode.name and _but_for_version(*(each for _, each in sides))
     found = []
     asked = 0
     for family in model.spec.families:
-        first = sides[0][1][family]
+        first = of_before[family]
         neighbours = Neighbours(next(iter(first.values())))
         for name in next(iter(first.values())).services:
             near = neighbours.of(name)
-            small = [
-                (each, {node: only(plan, near) for node, plan in plans[family].items()})
-                for each, plans in sides
-            ]
-            for question in questions(model, small[0][1], name):
-                if same:  # the oracle sees no more than mode and plans
-                    asked += 1
-                    continue
-                one, other = (answer(model, each, plans, question) for each, plans in small)
-                asked += 1
+            wanted = questions(model, _only_near(first, near), name)
+            asked += len(wanted)
+            if same:  # the oracle sees no more than mode and plans
+                continue
+            places = [_Place.of(model, each, plans[family], near) for each, plans in sides]
+            for question in wanted:
+                one, other = (place.answer(question) for place in places)
                 if one.seen != other.seen:
                     found.append(Difference(question=question, before=one, after=other))
     return found, asked
@@ -119,9 +129,47 @@ def _but_for_version(before: Plans, after: Plans) -> bool:
     )
 
 
-def answer(model: Model, side: Configured, plans: Mapping[str, Plan], question: Question) -> Answer:
-    """Return the predicted answer. `plans` by node, of the question's family."""
-    return in_words(model, prediction(model, side, plans, question))
+class _Place(Struct, frozen=True):
+    """All that matters to a few service ports on one side: small, for many questions."""
+
+    model: Model
+    network: Network
+    plans: Mapping[str, Plan]
+    rules: Rules
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        side: Configured,
+        plans: Mapping[str, Plan],
+        near: Collection[ServicePortName],
+    ) -> Self:
+        """Return the place of the named service ports. `plans` by node, of one family."""
+        small = _only_near(plans, near)
+        rules = rules_of(side.mode.name)
+        endpoints = {
+            endpoint.address
+            for plan in small.values()
+            for service in plan.services.values()
+            for endpoint in (*service.reachable, *service.cached_local)
+        }
+        askers = {*model.visitors.values()}
+        hosts = {
+            name: host
+            for name, host in model.network.hosts.items()
+            if host.kind is not HostKind.POD or name in askers or endpoints & {*host.addresses}
+        }
+        network = with_bound_addresses(replace(model.network, hosts=hosts), small, rules)
+        return cls(model, network, small, rules)
+
+    def answer(self, question: Question) -> Answer:
+        found = predict(self.network, self.plans, question.packet, self.rules)
+        return in_words(self.model, found)
+
+
+def _only_near(plans: Mapping[str, Plan], near: Collection[ServicePortName]) -> dict[str, Plan]:
+    return {node: only(plan, near) for node, plan in plans.items()}
 
 
 def prediction(
@@ -172,6 +220,6 @@ def _node_port(number: int) -> str:
     return f"node port {number}"
 
 
-def only(plan: Plan, names: set[ServicePortName]) -> Plan:
-    services = {name: plan.services[name] for name in plan.services.keys() & names}
+def only(plan: Plan, names: Collection[ServicePortName]) -> Plan:
+    services = {name: plan.services[name] for name in names if name in plan.services}
     return replace(plan, services=dict(sorted(services.items())))
