@@ -31,6 +31,7 @@ class SideName(click.ParamType[Side]):
             self.fail(str(error), param, ctx)
 
 
+_MANY = 50  # Services: more take a second or longer
 _VERSIONS = "|".join(map(str, Version))
 
 
@@ -117,6 +118,7 @@ def upgrade_check(
         (before, after)
     ]
     # Imports the lab, which `--help` does without.
+    from kproxy.api.types import Service
     from kproxy.sources.files import Manifests
     from kproxy.upgrade.check import check
     from kproxy.upgrade.packets import Measured, Request, measure_both
@@ -128,6 +130,9 @@ def upgrade_check(
         raise BadInput(list(decoded.problems))
     for notice in decoded.notices:
         say(notice)
+    services = sum(isinstance(each, Service) for each in decoded.objects)
+    if services > _MANY:
+        say(f"comparing {services} Services ...")
     documents = []
     fine = True
     for one, other in pairs:
