@@ -114,6 +114,12 @@ def oracle_network(
                 kind=HostKind.NODE,
                 addresses=(*node.addresses.values(), *node.gateways.values()),
                 gateways=tuple(node.gateways.values()),
+                listens=tuple(
+                    (port.protocol, port.port)
+                    for pod in pods.values()
+                    if pod.spec.host_network and pod.node == node.name
+                    for port in pod.spec.ports
+                ),
             )
             for node in inventory.nodes.values()
         ),

@@ -12,6 +12,7 @@ from kproxy.lab import example
 from kproxy.upgrade.packets import Request, measure
 
 EXAMPLES = str(example("."))
+RECORDED = Path(__file__).parents[1] / "conformance" / "cases"
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,15 @@ def test_all_answers_are_as_predicted(side: str) -> None:
         event = next(each for each in answered if what.endswith(each))
         assert found == answered[event], what
     assert len(measured.lasting) == 4  # UDP of one Service in two families, two events
+
+
+@pytest.mark.parametrize("side", ["1.36:iptables", "1.37:nftables", "1.37:userspace"])
+def test_endpoints_on_the_host_network_answer_as_predicted(side: str) -> None:
+    case = RECORDED / "hostnetwork-endpoint"
+    config, objects = str(case / "config.yaml"), str(case / "objects.yaml")
+    measured = measure(Request(side=side, config=config, manifests=(objects,)))
+    assert measured.problems == {}
+    assert any("sees" in words for seen in measured.seen.values() for words in seen)
 
 
 def test_what_differs_is_measured(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -245,6 +245,13 @@ def test_the_lab_avoids_the_addresses_of_services() -> None:
     assert model.spec.pod_cidrs[0] == "172.28.0.0/16"
 
 
+def test_an_endpoint_on_the_host_network_answers() -> None:
+    host = [*PLAIN[:3], *endpoints(WEB, "one 172.16.0.1")]
+    report = compared(host, "1.36:iptables", "1.37:nftables")
+    answers = {str(each.before) for each in report.answers if "127.0.0.1" in each.question.asks}
+    assert answers == {"delivered: one sees one", "delivered: one sees two.example.com"}
+
+
 def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["upgrade-check", "--manifests", EXAMPLES, "--json"]
     with pytest.raises(SystemExit) as done:
