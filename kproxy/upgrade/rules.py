@@ -90,9 +90,7 @@ def _nodes(
 ) -> Iterator[_Node]:
     store = Store()
     store.replace(objects)
-    named = before.config.hostname_override
-    everywhere = nodes_of(objects)
-    for name, node in {named: everywhere.get(named)}.items() if named else everywhere.items():
+    for name, node in nodes_compared(objects, before).items():
         sides = []
         for side in (before, after):
             settings = node_settings(
@@ -111,6 +109,15 @@ def _nodes(
         addresses = node.status.addresses if node else ()
         own = {str(ip) for each in addresses if (ip := parse_ip(each.address))}
         yield _Node(name, frozenset((*own, *_LOOPBACK)), sides[0], sides[1], {})
+
+
+def nodes_compared(
+    objects: Iterable[KubernetesObject], side: Configured
+) -> Mapping[str, Node | None]:
+    """Return the nodes that a configuration is for: the one that it names, or all of `nodes_of`."""
+    everywhere = nodes_of(objects)
+    named = side.config.hostname_override.strip().lower()
+    return {named: everywhere.get(named)} if named else everywhere
 
 
 def nodes_of(objects: Iterable[KubernetesObject]) -> dict[str, Node | None]:

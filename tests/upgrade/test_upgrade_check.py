@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from kproxy.address import Family
 from kproxy.api.types import (
+    Endpoint,
+    EndpointConditions,
     KubernetesObject,
     Metadata,
     Node,
@@ -223,6 +226,68 @@ def test_a_service_that_makes_1_36_fail() -> None:
     report = compared([*PLAIN, long], "1.36:nftables", "1.37:nftables")
     (cut,) = [each for each in report.behaviours if each.name == "comments-cut"]
     assert cut.services == (f"{'b' * 63}/{'a' * 63}",)
+
+
+def test_policy_local_makes_1_36_fail_where_there_is_no_endpoint() -> None:
+    long = service("a" * 63, namespace="b" * 63, cluster_ips=["10.96.0.12"], ports=[
+        ServicePort(name="c" * 15, port=80)
+    ])  # fmt: skip
+    local = replace(long, spec=replace(long.spec, internal_traffic_policy="Local"))
+    for made, fails in ((long, False), (local, True)):
+        objects = [*PLAIN, made, *endpoints(made, "one 10.1.0.9")]
+        report = compared(objects, "1.36:nftables", "1.37:nftables")
+        assert ("comments-cut" in {each.name for each in report.behaviours}) == fails
+
+
+def test_one_endpoint_is_told_from_other_reasons_why_rules_differ(tmp_path: Path) -> None:
+    two = service("two", type="NodePort", cluster_ips=["10.96.0.13"], ports=[
+        ServicePort(port=80, node_port=30081)
+    ])  # fmt: skip
+    one = service("one", cluster_ips=["10.96.0.14"], ports=[ServicePort(port=80)])
+    objects = [*PLAIN[:2], two, *endpoints(two, "one 10.1.0.5", "one 10.1.0.6")]
+    objects += [one, *endpoints(one, "one 10.1.0.5")]
+    gate = "featureGates: {AllAlpha: true}"
+    report = compared(objects, "1.36:nftables", "1.37:nftables", tmp_path, gate)
+    assert {each.service for each in report.rules} == {"", "default/one", "default/two"}
+    applying = {each.name: each.services for each in report.behaviours}
+    assert applying["single-endpoint-dnat"] == ("default/one",)
+
+
+def test_settings_are_those_of_the_node_that_the_configuration_names(tmp_path: Path) -> None:
+    for body, address in (("", "172.16.0.1"), ("hostnameOverride: Two.example.com", "172.16.0.2")):
+        report = compared(PLAIN, "1.36:iptables", "1.37:nftables", tmp_path, body)
+        (ports,) = [each.after for each in report.values if each.name == "nodePortAddresses"]
+        assert f"IPv4: {address}/32" in ports
+        assert {each.node for each in report.rules} <= {"one", "two.example.com"}
+
+
+def test_without_settings_for_a_node_all_else_is_compared(tmp_path: Path) -> None:
+    body = "detectLocalMode: NodeCIDR"
+    report = compared(PLAIN, "1.36:nftables", "1.37:nftables", tmp_path, body)
+    assert report.rules == ()
+    assert report.behaviours
+    assert any("no Node one with spec.podCIDRs" in each for each in report.left_out)
+
+
+def test_external_addresses_of_nodes_and_endpoints_of_no_node() -> None:
+    vip = service("vip", cluster_ips=["10.96.0.15"], ports=[ServicePort(port=80)])
+    vip = replace(vip, spec=replace(vip.spec, external_ips=("172.16.0.1",)))
+    (slice_,) = endpoints(vip, "one 10.1.0.5")
+    nowhere = replace(slice_.endpoints[0], node_name=None)
+    ending = replace(nowhere, conditions=EndpointConditions(ready=False, terminating=True))
+    gone = replace(nowhere, conditions=EndpointConditions(ready=False))
+
+    def found(nodes: int, endpoint: Endpoint) -> set[str]:
+        objects = [*PLAIN[:nodes], vip, replace(slice_, endpoints=(endpoint,))]
+        report = compared(objects, "1.36:ipvs", "1.37:iptables")
+        return {each.what for each in report.modes}
+
+    unserved = "a VIP without endpoints, from the node itself"
+    assert unserved not in found(1, nowhere) | found(1, ending)
+    assert unserved in found(1, gone)
+    anothers = "an external IP that is another node's address"
+    assert anothers not in found(1, nowhere)
+    assert anothers in found(2, nowhere)
 
 
 def test_the_lab_of_a_cluster_keeps_what_matters() -> None:
