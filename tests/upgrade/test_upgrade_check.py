@@ -317,6 +317,15 @@ def test_an_endpoint_on_the_host_network_answers() -> None:
     assert answers == {"delivered: one sees one", "delivered: one sees two.example.com"}
 
 
+def test_as_much_is_asked_about_the_last_port() -> None:
+    asked = {
+        compared([*PLAIN[:2], each], "1.36:iptables", "1.37:nftables").asked
+        for port in (80, 65535)
+        for each in [service("a", cluster_ips=["10.96.0.16"], ports=[ServicePort(port=port)])]
+    }
+    assert len(asked) == 1
+
+
 def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["upgrade-check", "--manifests", EXAMPLES, "--json"]
     with pytest.raises(SystemExit) as done:
