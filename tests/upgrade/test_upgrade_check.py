@@ -367,6 +367,7 @@ MISTAKES = [
     (["--from=1.35"], "kube-proxy 1.35 is not emulated"),
     (["--to=1.37:ebpf"], "'ebpf' is not one of iptables"),
     (["--from=1.36:ipvs", "--mode=iptables"], "--mode: name the mode there, or as VERSION:MODE"),
+    (["--config=/nowhere/conf.yaml"], "--config: there is no file /nowhere/conf.yaml"),
     (["--html=/nowhere/page.html"], "there is no folder /nowhere"),
 ]
 
