@@ -110,6 +110,8 @@ def upgrade_check(
     """
     if modes and (before.mode or after.mode):
         raise BadInput(["--mode: name the mode there, or as VERSION:MODE in --from and --to"])
+    if config and not Path(config).is_file():
+        raise BadInput([f"--config: there is no file {config}"])
     if html and not Path(html).parent.is_dir():
         raise BadInput([f"--html: there is no folder {Path(html).parent}"])
     if html and len(modes) > 1:

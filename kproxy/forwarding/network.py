@@ -27,7 +27,7 @@ class Host(Struct, frozen=True, kw_only=True):
     `addresses` are canonical, and pods and clients have at most one of each family. A node's own
     addresses are there, those towards its pods in `gateways`; `bound` are those that its proxy
     bound to it, which `predict` finds out by itself. `listens` has the (protocol, port) pairs that
-    a pod serves, or a pod of the host network on a node.
+    a pod serves, and for a node those of its pods on the host network, which answer in its name.
     """
 
     name: str

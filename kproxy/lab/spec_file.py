@@ -184,6 +184,8 @@ class _Reader:
         return _FAMILIES.get(text, Family.IPV4)
 
     def _version(self, place: str, value: object) -> Version | None:
+        if value is None:
+            return None
         try:
             return parse_version(str(value))
         except ValueError as error:

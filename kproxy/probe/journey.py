@@ -117,14 +117,13 @@ def _icmp_entered(client: str, refusals: Iterable[Seen]) -> bool:
 
 def _arrived(network: Network, last: Seen) -> bool:
     """Tell whether a pod accepts the packet: one to its address, but in IPv4 not from its own
-    address (a martian).
+    address (a martian). Pods on the host network are their node, where they listen.
     """
     host = network.hosts[last.host]
     source = last.sighting.source
     martian = family_of(source) is Family.IPV4 and source in host.addresses
+    port = last.sighting.destination_port
+    serves = host.kind is HostKind.POD or any(each == port for _, each in host.listens)
     return (
-        host.kind is HostKind.POD
-        and not last.outgoing
-        and last.sighting.destination in host.addresses
-        and not martian
+        serves and not last.outgoing and last.sighting.destination in host.addresses and not martian
     )

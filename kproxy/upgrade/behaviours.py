@@ -14,6 +14,8 @@ from kproxy.config.types import ALL, LOCALHOST, PRIMARY
 from kproxy.upgrade.facts import Facts, Test, facts_of, named
 from kproxy.upgrade.facts import condition as _if
 from kproxy.upgrade.facts import some as _some
+from kproxy.upgrade.lasting import Event, still_answered
+from kproxy.upgrade.rules import RulesDifference
 from kproxy.upgrade.side import Configured
 from kproxy.versions import Behaviour, Version
 
@@ -39,20 +41,24 @@ def behaviours(
     objects: Sequence[KubernetesObject],
     before: Configured,
     after: Configured,
-    rules: Iterable[str],
+    rules: Iterable[RulesDifference],
 ) -> list[Applying]:
-    """Return what begins or ends and applies. `rules`: the Services whose rules differ.
+    """Return what begins or ends and applies. `rules`: those that differ.
 
     A behaviour of one mode is looked at only if the mode stays: between modes everything differs.
     """
     facts = facts_of(objects, before, after)
     found = []
+    services: tuple[str, ...] | None
     for each in versions.BEHAVIOURS:
         had, has = (each.in_force(side.side.version, side.mode.name) for side in (before, after))
         if had == has or (each.modes and before.mode.name != after.mode.name):
             continue
+        event = _OF_FLOWS.get(each.name)
+        if event and still_answered(before, event) == still_answered(after, event):
+            continue  # IPVS ends them itself, as does a proxy that forwards
         if each is versions.SINGLE_ENDPOINT_DNAT:
-            services: tuple[str, ...] | None = tuple(rules) or None
+            services = _some({rule.service for rule in rules if _chooses_from_one(rule)})
         elif each.name in _APPLIES:
             services = _APPLIES[each.name](facts)
         else:
@@ -84,6 +90,15 @@ def _applying(each: Behaviour, *, begins: bool, services: tuple[str, ...]) -> Ap
     )
 
 
+def _chooses_from_one(difference: RulesDifference) -> bool:
+    """Tell whether one side has a random choice from one endpoint, which the other has not."""
+    return any(
+        "numgen random mod 1 map" in rule
+        for chain in difference.chains
+        for rule in (*chain.removed, *chain.added)
+    )
+
+
 def _with_udp(facts: Facts) -> tuple[str, ...] | None:
     return _some(
         named(each) for each in facts.services if any(p.protocol == "UDP" for p in each.spec.ports)
@@ -94,7 +109,7 @@ def _long_names(facts: Facts) -> tuple[str, ...] | None:
     return _some(
         named(each)
         for each in facts.services
-        if not facts.endpoints[named(each)]
+        if facts.lacks_endpoints(each)
         and any(
             len(f"{named(each)}:{port.name}" if port.name else named(each)) > _LONGEST_COMMENT
             for port in each.spec.ports
@@ -126,6 +141,10 @@ def _names_removed_gates(facts: Facts) -> bool:
     return any(GATES[name].until for name in facts.config.feature_gates if name in GATES)
 
 
+_OF_FLOWS = {
+    versions.CUTS_UNSERVED_UDP.name: Event.ENDPOINTS_GO,
+    versions.CUTS_REMOVED_UDP.name: Event.SERVICE_GOES,
+}
 _APPLIES: Mapping[str, Test] = {
     versions.COMMENTS_CUT.name: _long_names,
     versions.LOCALHOST_NODE_PORTS.name: _node_ports,

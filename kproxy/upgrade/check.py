@@ -118,7 +118,10 @@ def check(
     ]
     rules: list[RulesDifference] = []
     if not left_out:
-        rules = rule_differences(objects, before, after)
+        try:
+            rules = rule_differences(objects, before, after)
+        except BadInput as error:
+            left_out.append(f"rules: {'; '.join(error.problems)}")
     model = model_of(objects)
     answers: list[Difference] = []
     asked = 0
@@ -128,7 +131,7 @@ def check(
         lasting = lasting_differences(plans_of(model, before), before, after)
     except (BadInput, NoOracle) as error:
         left_out.append(f"packets: {'; '.join(error.problems)}")
-    applying = behaviours(objects, before, after, _services_of(rules))
+    applying = behaviours(objects, before, after, rules)
     found = replace(
         report,
         values=tuple(value_differences(objects, before, after)),
@@ -141,10 +144,6 @@ def check(
         left_out=(*left_out, *_unpredicted(objects)),
     )
     return found, model
-
-
-def _services_of(rules: Sequence[RulesDifference]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each.service for each in rules if each.service))
 
 
 def _unpredicted(objects: Sequence[KubernetesObject]) -> list[str]:

@@ -81,7 +81,7 @@ def _node_port(_: Facts, service: Service) -> bool:
 
 
 def _vip_unserved(facts: Facts, service: Service) -> bool:
-    return _has_vip(service) and not facts.on_nodes[named(service)]
+    return _has_vip(service) and named(service) not in facts.usable
 
 
 def _ranges_unserved(facts: Facts, service: Service) -> bool:
@@ -96,6 +96,10 @@ def _number_of_a_node_port(facts: Facts, service: Service) -> bool:
 def _endpoint_is_cluster_ip(facts: Facts, service: Service) -> bool:
     cluster_ips = {ip for each in facts.services for ip in each.spec.cluster_ips}
     return bool(facts.endpoints[named(service)] & cluster_ips)
+
+
+def _at_another_node(facts: Facts, service: Service) -> bool:
+    return len(facts.nodes) > 1 and bool({*external_addresses(service)} & facts.node_addresses)
 
 
 def _protocol(name: str) -> Test:
@@ -239,7 +243,7 @@ ROWS: Mapping[str, tuple[Mapping[str, str], Test]] = {
             "leads to the Service",
             "cuts this node off from that one",
         ),
-        _each(lambda facts, each: bool({*external_addresses(each)} & facts.node_addresses)),
+        _each(_at_another_node),
     ),
     "an endpoint that is a cluster IP": (
         _row("asked", "asked", "refused", "asked"),

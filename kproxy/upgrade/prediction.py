@@ -14,8 +14,7 @@ from kproxy.backend import rules_of
 from kproxy.config import node_settings
 from kproxy.forwarding.network import HostKind, Network
 from kproxy.forwarding.oracle import predict, with_bound_addresses
-from kproxy.forwarding.plan import NodeSettings, Plan, ServicePortName
-from kproxy.forwarding.planner import Planner
+from kproxy.forwarding.plan import Plan, ServicePortName
 from kproxy.forwarding.rules import Rules
 from kproxy.lab.objects import node_object
 from kproxy.lab.proxies import node_config
@@ -23,6 +22,7 @@ from kproxy.outcome import Prediction
 from kproxy.store import Store
 from kproxy.upgrade.model import Model
 from kproxy.upgrade.questions import Question, questions
+from kproxy.upgrade.rules import planned
 from kproxy.upgrade.side import Configured
 
 Plans = Mapping[Family, Mapping[str, Plan]]  # by node
@@ -79,15 +79,6 @@ def plans_of(model: Model, side: Configured, like: Plans | None = None) -> Plans
             known = like[family][node.name] if like else None
             found[family][node.name] = planned(store, settings[family], known)
     return found
-
-
-def planned(store: Store, settings: NodeSettings, known: Plan | None) -> Plan:
-    """Return the plan of the store's objects: a `known` one, if only the version is another."""
-    if known and replace(known.settings, emulate=settings.emulate) == settings:
-        return replace(known, settings=settings)
-    planner = Planner(settings)
-    planner.replan(store)
-    return planner.plan
 
 
 def differences(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from msgspec import Struct
 
@@ -94,7 +95,8 @@ def _targets(
         word = _WORDS[frontend.kind]
         yield frontend.address, frontend.port, word
         taken = ports[frontend.address]
-        other = next(port for port in range(frontend.port + 1, 65536) if port not in taken)
+        candidates = chain(range(frontend.port + 1, 65536), range(1, frontend.port))
+        other = next(port for port in candidates if port not in taken)
         yield frontend.address, other, f"another port of its {word}"
 
 
@@ -106,7 +108,7 @@ _WORDS = {
 
 
 def _ports_by_address(plans: Mapping[str, Plan]) -> dict[str, set[int]]:
-    """Return all ports of Services by address; also those above the highest are free."""
+    """Return all ports of Services by address."""
     found: dict[str, set[int]] = {}
     for service in next(iter(plans.values())).services.values():
         for frontend in service.frontends:

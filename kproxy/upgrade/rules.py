@@ -13,7 +13,7 @@ from kproxy.api.addresses import parse_ip
 from kproxy.api.types import KubernetesObject, Node
 from kproxy.backend import Ruleset
 from kproxy.config import node_settings
-from kproxy.forwarding.plan import Plan, ServicePortName
+from kproxy.forwarding.plan import NodeSettings, Plan, ServicePortName
 from kproxy.forwarding.planner import Planner
 from kproxy.store import Store
 from kproxy.upgrade.side import Configured
@@ -90,10 +90,8 @@ def _nodes(
 ) -> Iterator[_Node]:
     store = Store()
     store.replace(objects)
-    named = before.config.hostname_override
-    everywhere = nodes_of(objects)
-    for name, node in {named: everywhere.get(named)}.items() if named else everywhere.items():
-        sides = []
+    for name, node in nodes_compared(objects, before).items():
+        sides: list[dict[Family, Plan]] = []
         for side in (before, after):
             settings = node_settings(
                 replace(side.config, hostname_override=name),
@@ -102,15 +100,29 @@ def _nodes(
                 mode=side.mode.config,
                 options=side.options,
             )
-            plans = {}
-            for family in Family:
-                planner = Planner(settings[family])
-                planner.replan(store)
-                plans[family] = planner.plan
-            sides.append(plans)
+            known = sides[0] if sides else {}
+            sides.append({each: planned(store, settings[each], known.get(each)) for each in Family})
         addresses = node.status.addresses if node else ()
         own = {str(ip) for each in addresses if (ip := parse_ip(each.address))}
         yield _Node(name, frozenset((*own, *_LOOPBACK)), sides[0], sides[1], {})
+
+
+def planned(store: Store, settings: NodeSettings, known: Plan | None) -> Plan:
+    """Return the plan of the store's objects: a `known` one, if only the version is another."""
+    if known and replace(known.settings, emulate=settings.emulate) == settings:
+        return replace(known, settings=settings)
+    planner = Planner(settings)
+    planner.replan(store)
+    return planner.plan
+
+
+def nodes_compared(
+    objects: Iterable[KubernetesObject], side: Configured
+) -> Mapping[str, Node | None]:
+    """Return the nodes that a configuration is for: the one that it names, or all of `nodes_of`."""
+    everywhere = nodes_of(objects)
+    named = side.config.hostname_override.strip().lower()
+    return {named: everywhere.get(named)} if named else everywhere
 
 
 def nodes_of(objects: Iterable[KubernetesObject]) -> dict[str, Node | None]:

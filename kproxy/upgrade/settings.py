@@ -14,7 +14,7 @@ from kproxy.config.durations import format_duration
 from kproxy.config.gates import GATES, enabled
 from kproxy.config.warnings import start_warnings
 from kproxy.errors import BadInput
-from kproxy.upgrade.rules import nodes_of
+from kproxy.upgrade.rules import nodes_compared
 from kproxy.upgrade.side import Configured
 
 
@@ -55,7 +55,7 @@ def _warnings(objects: Sequence[KubernetesObject], side: Configured, config: str
     told = [each.at(config) for each in (*side.read.notices, *side.read.at_start)]
     if side.read.problems:
         return told
-    name, node = next(iter(nodes_of(objects).items()))
+    name, node = next(iter(nodes_compared(objects, side).items()))
     try:
         own = replace(side.config, hostname_override=name)
         told += start_warnings(own, node, tuple(Family), side.mode.config)
@@ -98,7 +98,7 @@ def value_differences(
 def _values(objects: Sequence[KubernetesObject], side: Configured) -> dict[str, str]:
     if side.read.problems:
         return {}
-    name, node = next(iter(nodes_of(objects).items()))
+    name, node = next(iter(nodes_compared(objects, side).items()))
     found = {"mode": side.mode.name}
     found |= _of_node(side, name, node)
     section = side.mode.config.timing

@@ -111,6 +111,7 @@ NODE_A: End = ("router", Mechanism.RULE, f'raw SOURCE-node-a "{CHECK} node-a"')
 POD: End = ("router", Mechanism.RULE, f'raw SOURCE-a-1 "{CHECK} a-1"')
 MARTIAN: End = ("node-a", Mechanism.MARTIAN, "an address of its own")
 STRICT: End = ("node-a", Mechanism.REVERSE_PATH, "the way back is eth0")
+ELSEWHERE: End = ("node-a", Mechanism.BYPASS, "")  # it arrives; node-a gets the answer
 ARRIVES: End = ("node-b", Mechanism.UNKNOWN, "")  # its answer goes to whoever has that address
 ARRIVES_A: End = ("node-a", Mechanism.UNKNOWN, "")
 UNKNOWN: End = ("gateway", Mechanism.RULE, 'filter OUTWARDS "the source has no public address"')
@@ -119,13 +120,13 @@ PRIVATE: End = ("gateway", Mechanism.RULE, '"private addresses are not known out
 STRANGER = {V4: "172.31.0.9", V6: "fd00:31::9"}
 ENDS = {  # IPv4 from a-1 to node-b: with node-a's source, with an unknown one; the same for IPv6;
     # from node-b with an unknown source
-    "routed": (MARTIAN, ARRIVES, ARRIVES, ARRIVES, ARRIVES_A),
-    "vpc": (MARTIAN, STRICT, ARRIVES, NODE_A, NODE_B),
-    "tunnel": (MARTIAN, STRICT, ARRIVES, NODE_A, NODE_B),
-    "flannel-vxlan": (MARTIAN, STRICT, ARRIVES, NODE_A, NODE_B),
-    "flannel-host-gw": (MARTIAN, STRICT, ARRIVES, ARRIVES, ARRIVES_A),
+    "routed": (MARTIAN, ARRIVES, ELSEWHERE, ARRIVES, ARRIVES_A),
+    "vpc": (MARTIAN, STRICT, ELSEWHERE, NODE_A, NODE_B),
+    "tunnel": (MARTIAN, STRICT, ELSEWHERE, NODE_A, NODE_B),
+    "flannel-vxlan": (MARTIAN, STRICT, ELSEWHERE, NODE_A, NODE_B),
+    "flannel-host-gw": (MARTIAN, STRICT, ELSEWHERE, ARRIVES, ARRIVES_A),
     "eni": (POD, POD, POD, POD, NODE_B),
-    "eni-shared": (MARTIAN, STRICT, ARRIVES, NODE_A, NODE_B),
+    "eni-shared": (MARTIAN, STRICT, ELSEWHERE, NODE_A, NODE_B),
 }
 
 

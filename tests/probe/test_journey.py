@@ -18,7 +18,12 @@ NETWORK = Network(
         for host in [
             Host(name="outside", kind=HostKind.CLIENT, addresses=("192.0.2.1",)),
             Host(name="router", kind=HostKind.ROUTER, addresses=()),
-            Host(name="node-a", kind=HostKind.NODE, addresses=("172.18.0.1",)),
+            Host(
+                name="node-a",
+                kind=HostKind.NODE,
+                addresses=("172.18.0.1",),
+                listens=(("TCP", 9000),),  # a pod on the host network
+            ),
             Host(name="pod-a", kind=HostKind.POD, addresses=("10.244.0.2",), node="node-a"),
         ]
     },
@@ -28,13 +33,24 @@ OUT, IN = True, False
 
 
 def request(
-    host: str, outgoing: bool, hop_limit: int, source: str, destination: str, time_ns: int = 0
+    host: str,
+    outgoing: bool,
+    hop_limit: int,
+    source: str,
+    destination: str,
+    time_ns: int = 0,
+    port: int = 0,
 ) -> Seen:
     return Seen(
         host,
         outgoing,
         Sighting(
-            tag=1, role=Role.REQUEST, source=source, destination=destination, hop_limit=hop_limit
+            tag=1,
+            role=Role.REQUEST,
+            source=source,
+            destination=destination,
+            destination_port=port,
+            hop_limit=hop_limit,
         ),
         time_ns=time_ns,
     )
@@ -200,6 +216,22 @@ JOURNEYS: list[tuple[str, str, list[Seen], Role | None, Observation, tuple[str, 
         None,
         Observation.dropped("pod-a"),
         ("node-a", "pod-a"),
+    ),
+    (
+        "a pod on the host network gets it, and its answer is lost",
+        "outside",
+        [*TO_NODE[:3], request("node-a", IN, 63, "192.0.2.1", "172.18.0.1", port=9000)],
+        None,
+        Observation.delivered("node-a", "192.0.2.1", answered=False),
+        ("outside", "router", "node-a"),
+    ),
+    (
+        "the node listens on another port",
+        "outside",
+        [*TO_NODE[:3], request("node-a", IN, 63, "192.0.2.1", "172.18.0.1", port=9001)],
+        None,
+        Observation.dropped("node-a"),
+        ("outside", "router", "node-a"),
     ),
     (
         "the reset is lost",

@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from kproxy.address import Family
 from kproxy.api.types import (
+    Endpoint,
+    EndpointConditions,
     KubernetesObject,
     Metadata,
     Node,
@@ -131,7 +134,8 @@ def test_udp_clients() -> None:
     names = {each.name: each.services for each in report.behaviours}
     assert names["cuts-unserved-udp"] == names["cuts-removed-udp"] == ("default/dns",)
     assert [each.service for each in report.affected] == ["default/dns"]
-    assert compared(PLAIN, "1.36:ipvs", "1.38-alpha:ipvs").lasting == ()  # IPVS ends them itself
+    ipvs = compared(PLAIN, "1.36:ipvs", "1.38-alpha:ipvs")  # IPVS ends them itself
+    assert (ipvs.lasting, ipvs.affected) == ((), ())
     assert [each.event for each in compared(PLAIN, "1.37", "1.38-alpha").lasting] == [
         Event.SERVICE_GOES
     ]
@@ -225,6 +229,68 @@ def test_a_service_that_makes_1_36_fail() -> None:
     assert cut.services == (f"{'b' * 63}/{'a' * 63}",)
 
 
+def test_policy_local_makes_1_36_fail_where_there_is_no_endpoint() -> None:
+    long = service("a" * 63, namespace="b" * 63, cluster_ips=["10.96.0.12"], ports=[
+        ServicePort(name="c" * 15, port=80)
+    ])  # fmt: skip
+    local = replace(long, spec=replace(long.spec, internal_traffic_policy="Local"))
+    for made, fails in ((long, False), (local, True)):
+        objects = [*PLAIN, made, *endpoints(made, "one 10.1.0.9")]
+        report = compared(objects, "1.36:nftables", "1.37:nftables")
+        assert ("comments-cut" in {each.name for each in report.behaviours}) == fails
+
+
+def test_one_endpoint_is_told_from_other_reasons_why_rules_differ(tmp_path: Path) -> None:
+    two = service("two", type="NodePort", cluster_ips=["10.96.0.13"], ports=[
+        ServicePort(port=80, node_port=30081)
+    ])  # fmt: skip
+    one = service("one", cluster_ips=["10.96.0.14"], ports=[ServicePort(port=80)])
+    objects = [*PLAIN[:2], two, *endpoints(two, "one 10.1.0.5", "one 10.1.0.6")]
+    objects += [one, *endpoints(one, "one 10.1.0.5")]
+    gate = "featureGates: {AllAlpha: true}"
+    report = compared(objects, "1.36:nftables", "1.37:nftables", tmp_path, gate)
+    assert {each.service for each in report.rules} == {"", "default/one", "default/two"}
+    applying = {each.name: each.services for each in report.behaviours}
+    assert applying["single-endpoint-dnat"] == ("default/one",)
+
+
+def test_settings_are_those_of_the_node_that_the_configuration_names(tmp_path: Path) -> None:
+    for body, address in (("", "172.16.0.1"), ("hostnameOverride: Two.example.com", "172.16.0.2")):
+        report = compared(PLAIN, "1.36:iptables", "1.37:nftables", tmp_path, body)
+        (ports,) = [each.after for each in report.values if each.name == "nodePortAddresses"]
+        assert f"IPv4: {address}/32" in ports
+        assert {each.node for each in report.rules} <= {"one", "two.example.com"}
+
+
+def test_without_settings_for_a_node_all_else_is_compared(tmp_path: Path) -> None:
+    body = "detectLocalMode: NodeCIDR"
+    report = compared(PLAIN, "1.36:nftables", "1.37:nftables", tmp_path, body)
+    assert report.rules == ()
+    assert report.behaviours
+    assert any("no Node one with spec.podCIDRs" in each for each in report.left_out)
+
+
+def test_external_addresses_of_nodes_and_endpoints_of_no_node() -> None:
+    vip = service("vip", cluster_ips=["10.96.0.15"], ports=[ServicePort(port=80)])
+    vip = replace(vip, spec=replace(vip.spec, external_ips=("172.16.0.1",)))
+    (slice_,) = endpoints(vip, "one 10.1.0.5")
+    nowhere = replace(slice_.endpoints[0], node_name=None)
+    ending = replace(nowhere, conditions=EndpointConditions(ready=False, terminating=True))
+    gone = replace(nowhere, conditions=EndpointConditions(ready=False))
+
+    def found(nodes: int, endpoint: Endpoint) -> set[str]:
+        objects = [*PLAIN[:nodes], vip, replace(slice_, endpoints=(endpoint,))]
+        report = compared(objects, "1.36:ipvs", "1.37:iptables")
+        return {each.what for each in report.modes}
+
+    unserved = "a VIP without endpoints, from the node itself"
+    assert unserved not in found(1, nowhere) | found(1, ending)
+    assert unserved in found(1, gone)
+    anothers = "an external IP that is another node's address"
+    assert anothers not in found(1, nowhere)
+    assert anothers in found(2, nowhere)
+
+
 def test_the_lab_of_a_cluster_keeps_what_matters() -> None:
     one, other = (configured(parse_side(side), None) for side in ("1.36", "1.37"))
     _, model = check(PLAIN, one, other)
@@ -243,6 +309,22 @@ def test_the_lab_avoids_the_addresses_of_services() -> None:
     _, model = check([*PLAIN, taken], one, other)
     assert model is not None
     assert model.spec.pod_cidrs[0] == "172.28.0.0/16"
+
+
+def test_an_endpoint_on_the_host_network_answers() -> None:
+    host = [*PLAIN[:3], *endpoints(WEB, "one 172.16.0.1")]
+    report = compared(host, "1.36:iptables", "1.37:nftables")
+    answers = {str(each.before) for each in report.answers if "127.0.0.1" in each.question.asks}
+    assert answers == {"delivered: one sees one", "delivered: one sees two.example.com"}
+
+
+def test_as_much_is_asked_about_the_last_port() -> None:
+    asked = {
+        compared([*PLAIN[:2], each], "1.36:iptables", "1.37:nftables").asked
+        for port in (80, 65535)
+        for each in [service("a", cluster_ips=["10.96.0.16"], ports=[ServicePort(port=port)])]
+    }
+    assert len(asked) == 1
 
 
 def test_the_command_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -269,7 +351,7 @@ def test_the_text_fits(
         main(["upgrade-check", "--from=1.36:ipvs", "--to=1.37:nftables", "--manifests", EXAMPLES])
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= int(columns)
-    assert "6 of 6 Services are affected" in text
+    assert "6 of 6 Services affected" in text
 
 
 def test_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -286,6 +368,7 @@ MISTAKES = [
     (["--from=1.35"], "kube-proxy 1.35 is not emulated"),
     (["--to=1.37:ebpf"], "'ebpf' is not one of iptables"),
     (["--from=1.36:ipvs", "--mode=iptables"], "--mode: name the mode there, or as VERSION:MODE"),
+    (["--config=/nowhere/conf.yaml"], "--config: there is no file /nowhere/conf.yaml"),
     (["--html=/nowhere/page.html"], "there is no folder /nowhere"),
 ]
 
