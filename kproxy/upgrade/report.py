@@ -90,8 +90,8 @@ def summary(report: Report, measured: Sequence[Measured] = ()) -> Iterator[str]:
         rules = sum(each.rules for each in affected)
         packets = sum(bool(each.packets) for each in affected)
         yield (
-            f"{len(affected)} of {len(report.services)} Services affected: other rules for {rules}, "
-            f"other ends of packets for {packets}"
+            f"{len(affected)} of {len(report.services)} Services affected: "
+            f"other rules for {rules}, other ends of packets for {packets}"
         )
     if measured:
         found = disagreements(report, measured)
