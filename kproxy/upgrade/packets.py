@@ -26,7 +26,7 @@ from kproxy.outcome import How, Observation, Outcome
 from kproxy.probe import Prober
 from kproxy.probe.comparison import packet_problems
 from kproxy.sources.files import Manifests
-from kproxy.upgrade.lasting import Event, still_answered
+from kproxy.upgrade.lasting import Event
 from kproxy.upgrade.model import Model, model_of, too_large
 from kproxy.upgrade.prediction import Neighbours, only, plans_of, prediction
 from kproxy.upgrade.questions import Question, questions
@@ -173,6 +173,8 @@ def _ask_lasting(
                         if each.protocol == "UDP" and each.cluster and not each.internal_local:
                             sock = _client(each.cluster_ip.address, each.cluster_ip.port)
                             clients[each.name, family] = stack.enter_context(sock)
+            if not clients:
+                continue
             answering = _answered(clients)
             wanted: list[KubernetesObject] = [*gone]
             lab.delete(wanted)
@@ -214,10 +216,6 @@ def _answered(clients: Mapping[_Who, socket.socket]) -> set[_Who]:
                     pass
                 selector.unregister(sock)
     return answered
-
-
-def expected_lasting(side: Configured, event: Event) -> bool:
-    return still_answered(side, event)
 
 
 if __name__ == "__main__":
