@@ -22,6 +22,7 @@ from kproxy.api.types import (
     EndpointSlice,
     KubernetesObject,
     Node,
+    Protocol,
     Service,
     ServiceCIDR,
 )
@@ -35,11 +36,13 @@ from kproxy.lab.names import RESERVED, interface
 from kproxy.lab.spec import ClientSpec, LabSpec, NodeSpec, PodSpec, PortSpec
 from kproxy.store import SERVICE_NAME_LABEL
 from kproxy.upgrade.addresses import Translation, free_cidrs
+from kproxy.upgrade.facts import external_addresses
 from kproxy.upgrade.rules import nodes_of
 
 OUTSIDE, ALLOWED = "outside", "allowed"
 _NO_DNS_LABEL = re.compile(r"[^a-z0-9-]+")
 _LONGEST = 40
+_PROTOCOLS: Mapping[str, Protocol] = {"TCP": "TCP", "UDP": "UDP", "SCTP": "SCTP"}
 
 
 class Model(Struct, frozen=True, kw_only=True):
@@ -86,7 +89,7 @@ class _Pod:
         self.name = name
         self.node = node
         self.host_network = host_network
-        self.ports: dict[tuple[str, int], None] = {}
+        self.ports: dict[tuple[Protocol, int], None] = {}
 
 
 def model_of(objects: Iterable[KubernetesObject]) -> Model:
@@ -189,8 +192,8 @@ def _pods(
                     name = _pod_name(each, address)
                     found[address] = _Pod(namer.name(name), node, address in own)
                 for port in one.ports:
-                    if port.port:
-                        found[address].ports[port.protocol, port.port] = None
+                    if port.port and (protocol := _PROTOCOLS.get(port.protocol)):
+                        found[address].ports[protocol, port.port] = None
     return found
 
 
@@ -217,10 +220,7 @@ def _spec(
             PodSpec(
                 name=pod.name,
                 host_network=pod.host_network,
-                ports=tuple(
-                    PortSpec(port=port, protocol=protocol)  # type: ignore[arg-type]
-                    for protocol, port in pod.ports
-                ),
+                ports=tuple(PortSpec(port=port, protocol=protocol) for protocol, port in pod.ports),
             )
         )
     return LabSpec(
@@ -342,21 +342,14 @@ def _routes(
             if each.node_name and each.conditions.ready is not False
         ]
         node = hosts[there[0]] if there else next(iter(hosts.values()))
-        for address in _external_addresses(service):
+        for address in external_addresses(service):
             if translation.address(address) == address:
                 bits = 32 if family_of(address) is Family.IPV4 else 128
                 routes.setdefault(f"{address}/{bits}", node)
     return routes
 
 
-def _external_addresses(service: Service) -> Iterator[str]:
-    yield from service.spec.external_ips
-    for each in service.status.load_balancer.ingress:
-        if each.ip and each.ip_mode in (None, "VIP"):
-            yield each.ip
-
-
 def _service_addresses(services: Iterable[Service]) -> Iterator[str]:
     for service in services:
         yield from service.spec.cluster_ips or (service.spec.cluster_ip,)
-        yield from _external_addresses(service)
+        yield from external_addresses(service)

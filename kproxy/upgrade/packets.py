@@ -120,6 +120,7 @@ def _ask(
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, ...]]]:
     seen: dict[str, dict[str, None]] = {key(each): {} for each in asked}
     problems: dict[str, dict[str, None]] = {}
+    expected = {key(each): prediction(model, side, plans[each.family], each) for each in asked}
     with Prober(lab) as prober:
         for _ in range(ROUNDS):
             for start in range(0, len(asked), _MOST_AT_ONCE):
@@ -128,8 +129,7 @@ def _ask(
                 for question, each in zip(some, found, strict=True):
                     observation = _unlimited(each)
                     seen[key(question)][_words(model, observation)] = None
-                    expected = prediction(model, side, plans[question.family], question)
-                    for problem in packet_problems(expected, observation):
+                    for problem in packet_problems(expected[key(question)], observation):
                         problems.setdefault(key(question), {})[problem] = None
     return (
         {each: tuple(sorted(found)) for each, found in seen.items()},

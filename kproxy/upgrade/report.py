@@ -103,10 +103,14 @@ def summary(report: Report, measured: Sequence[Measured] = ()) -> Iterator[str]:
         )
 
 
+def _heading(paper: Paper, text: str) -> None:
+    paper.line()
+    paper.line(text, "bold")
+
+
 def _print_settings(paper: Paper, report: Report) -> None:
     if report.said:
-        paper.line()
-        paper.line("At the start", "bold")
+        _heading(paper, "At the start")
         for each in report.said:
             word = "refuses" if each.refuses else "warns"
             paper.paragraph(
@@ -117,13 +121,11 @@ def _print_settings(paper: Paper, report: Report) -> None:
             )
     differing = [each for each in report.values if each.name != "mode"]
     if differing:
-        paper.line()
-        paper.line("Settings that mean something else", "bold")
+        _heading(paper, "Settings that mean something else")
         header = ("setting", report.before.label, report.after.label)
         paper.table(header, [(each.name, each.before, each.after) for each in differing])
     if report.gates:
-        paper.line()
-        paper.line("Feature gates", "bold")
+        _heading(paper, "Feature gates")
         header = ("gate", report.before.label, report.after.label)
         rows = [
             (f"{each.name}{' (set)' * each.given}", each.before, each.after)
@@ -134,8 +136,7 @@ def _print_settings(paper: Paper, report: Report) -> None:
 
 def _print_behaviours(paper: Paper, report: Report) -> None:
     if report.behaviours:
-        paper.line()
-        paper.line("Behaviours that apply here", "bold")
+        _heading(paper, "Behaviours that apply here")
     for each in report.behaviours:
         mark = " [packets]" if each.packets else ""
         paper.paragraph(
@@ -148,8 +149,7 @@ def _print_behaviours(paper: Paper, report: Report) -> None:
         paper.paragraph(f"after: {each.after}", indent=4, hanging=2)
         _print_services(paper, each.services)
     if report.modes:
-        paper.line()
-        paper.line("Differences between the modes that apply here", "bold")
+        _heading(paper, "Differences between the modes that apply here")
     for row in report.modes:
         paper.paragraph(row.what, "yellow", indent=2, hanging=2)
         paper.paragraph(f"before: {row.before}", indent=4, hanging=2)
@@ -165,8 +165,7 @@ def _print_services(paper: Paper, services: Sequence[str]) -> None:
 def _print_rules(paper: Paper, report: Report) -> None:
     if report.refused:
         return
-    paper.line()
-    paper.line("Rules", "bold")
+    _heading(paper, "Rules")
     if not report.rules:
         paper.paragraph("the same on every node, for every Service", indent=2, hanging=2)
         return
@@ -195,8 +194,7 @@ def _print_packets(paper: Paper, report: Report, measured: Sequence[Measured]) -
     if report.refused:
         return
     how = "measured" if measured else "predicted"
-    paper.line()
-    paper.line(f"Packets ({how})", "bold")
+    _heading(paper, f"Packets ({how})")
     if not report.answers and not report.lasting:
         paper.paragraph(f"{report.asked} questions, all with the same answer", indent=2, hanging=2)
     for service, found in groupby(report.answers, lambda each: each.question.service):
@@ -204,8 +202,7 @@ def _print_packets(paper: Paper, report: Report, measured: Sequence[Measured]) -
         header = ("who", "asks", report.before.label, report.after.label)
         paper.table(header, [difference_cells(each, measured) for each in found])
     if report.lasting:
-        paper.line()
-        paper.line("UDP clients that keep sending from one port", "bold")
+        _heading(paper, "UDP clients that keep sending from one port")
         header = ("service", "when", report.before.label, report.after.label)
         paper.table(header, [lasting_cells(each, measured) for each in report.lasting])
     for wrong in disagreements(report, measured) if measured else ():

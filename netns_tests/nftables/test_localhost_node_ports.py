@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import product
+from typing import Literal
 
 import pytest
 from kproxy_nftables import NftablesBackend, NftablesOptions
@@ -32,7 +33,8 @@ from tests.forwarding import plans
 from tests.forwarding.plans import WEB_6, Web
 
 IGNORED, REJECTED, SERVED = LoopbackNodePorts
-LAYOUTS = ("kube-proxy", "flat")
+Layout = Literal["kube-proxy", "flat"]
+LAYOUTS: tuple[Layout, ...] = ("kube-proxy", "flat")
 WEB = {Family.IPV4: Web(on=("pod-a", "pod-b")), Family.IPV6: WEB_6}
 WORD = {Family.IPV4: "ip", Family.IPV6: "ip6"}
 PORT = 30080
@@ -47,9 +49,9 @@ def plan(fate: LoopbackNodePorts, family: Family = Family.IPV4, *, protocol: str
 
 
 @contextmanager
-def backend(layout: str, family: Family = Family.IPV4) -> Iterator[NftablesBackend]:
+def backend(layout: Layout, family: Family = Family.IPV4) -> Iterator[NftablesBackend]:
     """Yield a backend for the node of the calling thread, as a new proxy would have it."""
-    options = NftablesOptions(nftables_layout=layout)  # type: ignore[arg-type]
+    options = NftablesOptions(nftables_layout=layout)
     with closing(NftablesBackend(family, options)) as made:
         yield made
 
@@ -93,7 +95,7 @@ def listening(family: Family, protocol: str, port: int = PORT) -> Iterator[socke
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("family", Family)
 @pytest.mark.parametrize("protocol", KINDS)
-def test_packets_are_refused_and_counted(layout: str, family: Family, protocol: str) -> None:
+def test_packets_are_refused_and_counted(layout: Layout, family: Family, protocol: str) -> None:
     """They never get to a process that listens there.
 
     In IPv6 a TCP client sends two packets: Linux 6.18 takes no notice of a refusal that comes while
@@ -153,7 +155,7 @@ def test_sctp(family: Family) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_counters_are_kept(layout: str) -> None:
+def test_counters_are_kept(layout: Layout) -> None:
     """Full syncs, repairs, Services that go, and other proxies of either layout keep them."""
     with backend(layout) as ours:
         ours.sync(plan(REJECTED), FULL)
@@ -189,7 +191,7 @@ def state() -> State:
     return parse(dump.nftables())
 
 
-def fresh_state(fate: LoopbackNodePorts, layout: str, family: Family) -> State:
+def fresh_state(fate: LoopbackNodePorts, layout: Layout, family: Family) -> State:
     with new_node(), backend(layout, family) as ours:
         ours.sync(plan(fate, family), FULL)
         return state()
@@ -203,8 +205,8 @@ def fresh_state(fate: LoopbackNodePorts, layout: str, family: Family) -> State:
 )
 def test_any_start_takes_over_from_any_other(
     fates: tuple[LoopbackNodePorts, ...],
-    first: str,
-    second: str,
+    first: Layout,
+    second: Layout,
     family: Family,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -232,7 +234,7 @@ def test_the_table_of_before_is_that_of_a_proxy_without_the_gate() -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_changes_of_services_are_followed(layout: str) -> None:
+def test_changes_of_services_are_followed(layout: Layout) -> None:
     """Elements come and go with service ports: a table with history is like a new one."""
     with backend(layout) as ours:
         node = plan(REJECTED).settings
@@ -266,7 +268,7 @@ DAMAGE = [  # commands of another program
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("harm", DAMAGE)
-def test_damage_is_noticed_and_repaired(layout: str, harm: str) -> None:
+def test_damage_is_noticed_and_repaired(layout: Layout, harm: str) -> None:
     with backend(layout) as ours:
         ours.sync(plan(REJECTED), FULL)
         assert ours.intact()

@@ -23,6 +23,7 @@ from kproxy.backend import load
 from kproxy.config import ProxyConfig
 from kproxy.lab import service, slices_for
 from kproxy.outcome import Observation
+from kproxy.proxy.node_proxy import SyncFailed
 from kproxy.testing import LabFactory, ProbedLab, delivered, refused
 from netns_tests.descriptors import open_descriptors
 from netns_tests.modes import NFTABLES, Mode
@@ -350,11 +351,10 @@ def test_a_failed_sync_leaves_listeners_as_they_are(stack: ExitStack, lab: Probe
     client, server = both_ends(stack, lab, V4)
     with lab.nodes["node-a"].namespace.entered():
         backend = ours(lab)
-        ruined = backend._table
-        backend._table = None  # type: ignore[assignment]
-        with pytest.raises(Exception, match="node-a"):
+        backend._session.close()  # nothing can be sent to the kernel
+        with pytest.raises(SyncFailed, match="node-a"):
             lab.replace([])
-        backend._table = ruined
+        backend._opened = None  # another session
     assert backend.localhost.listeners == 1
     client.sendall(b"?")
     assert server.recv(1) == b"?"

@@ -18,6 +18,7 @@ from kproxy.kernel.iptables_legacy.layout import LAYOUTS, Layout, extension, sta
 from kproxy.kernel.iptables_nft import extensions as nft
 from kproxy.kernel.iptables_nft.extensions import PROTOCOLS, Unknown
 from kproxy.kernel.iptables_nft.rule import OTHER_TARGETS, split
+from kproxy.kernel.iptables_nft.words import Words
 from kproxy.kernel.netlink import attributes
 
 INVERT = {"-i": 0x01, "-o": 0x02, "-s": 0x08, "-d": 0x10}  # IPT_INV_*, IP6T_INV_*
@@ -41,49 +42,26 @@ class Rule(Struct, frozen=True):
     jump: str
 
 
-class _Reader:
+class _Reader(Words):
     """A rule whose words are being read."""
 
     __slots__ = (
-        "at",
-        "equal",
         "given",
         "inverted",
         "jump",
         "layout",
         "matches",
         "target",
-        "words",
     )
 
     def __init__(self, layout: Layout, words: list[str]) -> None:
         self.layout = layout
-        self.words = words
-        self.at = 0  # the next word
-        self.equal = True  # there was no "!" before the option
+        super().__init__(words)
         self.given: dict[str, str] = {}  # of the options in front of the matches
         self.inverted = 0
         self.matches: dict[str, bytes] = {}
         self.target = b""
         self.jump = ""
-
-    def value(self) -> str:
-        self.at += 1
-        return self.words[self.at - 1]
-
-    def takes(self, *options: str) -> bool:
-        """Tell whether these words follow, and pass over them if they do."""
-        end = self.at + len(options)
-        if self.words[self.at : end] != [*options]:
-            return False
-        self.at = end
-        return True
-
-    def needs(self, *options: str) -> str:
-        """Return the word behind these, which must follow."""
-        if not self.takes(*options):
-            raise Unknown(f"anything but {' '.join(options)}")
-        return self.value()
 
     def rule(self) -> Rule:
         for name in PROTOCOLS:

@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 from kproxy.kernel.iptables_nft import extensions
 from kproxy.kernel.iptables_nft.dialect import Dialect
 from kproxy.kernel.iptables_nft.extensions import COUNTER, PROTOCOLS, Unknown
+from kproxy.kernel.iptables_nft.words import Words
 from kproxy.kernel.netlink import attribute
 from kproxy.kernel.nftables.expressions import NESTED, Meta
 
@@ -23,28 +24,23 @@ _DNAT = "DNAT --to-destination"
 _INPUT, _OUTPUT, _PROTOCOL, _SOURCE, _DESTINATION, _MATCHES = range(6)
 
 
-class _Reader:
+class _Reader(Words):
     """A rule whose words are being read."""
 
     __slots__ = (
-        "at",
         "dialect",
-        "equal",
         "family",
         "loaded",
         "parts",
         "place",
         "protocol",
         "target",
-        "words",
     )
 
     def __init__(self, dialect: Dialect, words: list[str]) -> None:
         self.dialect = dialect
         self.family = dialect.family
-        self.words = words
-        self.at = 0  # the next word
-        self.equal = True  # there was no "!" before the option
+        super().__init__(words)
         self.parts = [b""] * _MATCHES  # then the matches
         self.protocol = ""
         self.loaded = ""  # the protocol whose own match is at `place` in `parts`
@@ -56,24 +52,6 @@ class _Reader:
         if self.dialect.addresses_first:
             parts = [*parts[_SOURCE:_MATCHES], *parts[:_SOURCE], *parts[_MATCHES:]]
         return b"".join((*parts, COUNTER, self.target))
-
-    def value(self) -> str:
-        self.at += 1
-        return self.words[self.at - 1]
-
-    def takes(self, *options: str) -> bool:
-        """Tell whether these words follow, and pass over them if they do."""
-        end = self.at + len(options)
-        if self.words[self.at : end] != [*options]:
-            return False
-        self.at = end
-        return True
-
-    def needs(self, *options: str) -> str:
-        """Return the word behind these, which must follow."""
-        if not self.takes(*options):
-            raise Unknown(f"anything but {' '.join(options)}")
-        return self.value()
 
 
 def split(text: str) -> list[str]:
