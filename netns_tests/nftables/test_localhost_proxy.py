@@ -28,7 +28,7 @@ from kproxy.testing import LabFactory, ProbedLab, delivered, refused
 from netns_tests.descriptors import open_descriptors
 from netns_tests.modes import NFTABLES, Mode
 from netns_tests.run.running import until
-from netns_tests.userspace.proxied import OWN_PORT, ask, connect, listen
+from netns_tests.userspace.proxied import OWN_PORT, ask, connect, hear_each_other_out, listen
 
 V4, V6 = Family.IPV4, Family.IPV6
 LOOPBACK = {V4: "127.0.0.1", V6: "::1"}
@@ -235,13 +235,7 @@ def test_either_side_may_end_first_and_still_hear(
     stack: ExitStack, lab: ProbedLab, family: Family
 ) -> None:
     for swap in (False, True):
-        first, last = both_ends(stack, lab, family)[:: -1 if swap else 1]
-        first.sendall(b"all I have to say")
-        first.shutdown(socket.SHUT_WR)
-        assert last.makefile("rb").read() == b"all I have to say"
-        last.sendall(b"thank you")
-        last.shutdown(socket.SHUT_WR)
-        assert first.makefile("rb").read() == b"thank you"
+        hear_each_other_out(*both_ends(stack, lab, family)[:: -1 if swap else 1])
         stack.close()
 
 

@@ -93,3 +93,13 @@ def who_answers(
 ) -> str:
     with closing(connect(lab, client, address, kind=kind)) as sock:
         return ask(sock)
+
+
+def hear_each_other_out(first: socket.socket, last: socket.socket) -> None:
+    """Check that one end hears the other, which answers, after it has ended its own side."""
+    first.sendall(b"all I have to say")
+    first.shutdown(socket.SHUT_WR)
+    assert last.makefile("rb").read() == b"all I have to say"
+    last.sendall(b"thank you")
+    last.shutdown(socket.SHUT_WR)
+    assert first.makefile("rb").read() == b"thank you"

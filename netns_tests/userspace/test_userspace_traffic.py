@@ -21,6 +21,7 @@ from netns_tests.userspace.proxied import (
     VIP,
     ask,
     connect,
+    hear_each_other_out,
     listen,
     objects,
     proxied_lab,
@@ -60,13 +61,7 @@ def test_either_side_may_end_first_and_still_hear(
     stack: ExitStack, lab: ProbedLab, family: Family
 ) -> None:
     for swap in (False, True):
-        first, last = both_ends(stack, lab, family)[:: -1 if swap else 1]
-        first.sendall(b"all I have to say")
-        first.shutdown(socket.SHUT_WR)
-        assert last.makefile("rb").read() == b"all I have to say"
-        last.sendall(b"thank you")
-        last.shutdown(socket.SHUT_WR)
-        assert first.makefile("rb").read() == b"thank you"
+        hear_each_other_out(*both_ends(stack, lab, family)[:: -1 if swap else 1])
         stack.close()
 
 
