@@ -2,8 +2,8 @@
 
 These causes are distinguished: the input (`BadInput`), this machine (`Unsupported`,
 `KernelRefused`), another kproxy in this namespace (`NamespaceBusy`), the code of a plug-in
-(`BackendFault`), another node (`NodeChanged`), and time (`TimedOut`). Any other exception that
-escapes is a bug in kproxy.
+(`BackendFault`), another node (`NodeChanged`), the network (`Unreachable`), and time (`TimedOut`).
+Any other exception that escapes is a bug in kproxy.
 """
 
 from __future__ import annotations
@@ -30,6 +30,17 @@ class BadInput(KproxyError):
 
 class NoOracle(BadInput):
     """The oracle cannot predict this mode, because its backend gives no rules."""
+
+
+class AccessRefused(BadInput):
+    """An API server and kproxy do not accept each other: credentials, or a TLS certificate.
+
+    Nothing can begin like that. A process that runs already tries again: both may be renewed.
+    """
+
+
+class Unreachable(KproxyError):
+    """An API server did not answer, or no longer: network, time, a proxy. Trying again may help."""
 
 
 class Unsupported(KproxyError):
