@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from urllib3 import exceptions
 
-from kproxy.errors import AccessRefused, Unreachable
+from kproxy.errors import AccessRefused, Silent, Unreachable
 from kproxy.kubernetes.credentials import Settings
 
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
@@ -29,7 +29,8 @@ def failure(
     if settings.proxy and isinstance(error, exceptions.ProxyError):
         host = urlsplit(settings.proxy).netloc.rpartition("@")[2]
         text = f"through the proxy {host}: {text}"
-    return Unreachable(
+    kind = Silent if _is_silent(_chain(error)) else Unreachable
+    return kind(
         f"{settings.url}: {text}",
         remedy="see whether the API server runs and can be reached from this node",
     )
@@ -80,11 +81,17 @@ def _tls(error: Exception) -> ssl.SSLError | None:
     return next((each for each in _chain(error) if isinstance(each, ssl.SSLError)), None)
 
 
+def _is_silent(chain: list[BaseException]) -> bool:
+    if any(isinstance(each, exceptions.ConnectTimeoutError) for each in chain):
+        return False
+    return any(isinstance(each, exceptions.ReadTimeoutError | TimeoutError) for each in chain)
+
+
 def _text(error: Exception, waited_s: float) -> str:
     chain = _chain(error)
     if any(isinstance(each, exceptions.ConnectTimeoutError) for each in chain):
         return "no connection in time"
-    if any(isinstance(each, exceptions.ReadTimeoutError | TimeoutError) for each in chain):
+    if _is_silent(chain):
         return f"nothing came for {waited_s:g} s"
     for each in reversed(chain):
         if isinstance(each, socket.gaierror):
