@@ -41,7 +41,7 @@ from kproxy.proxy import NodeProxy
 from kproxy.proxy.control_loop import ControlLoop, no_service, summary
 from kproxy.proxy.events import SourceLost, Stop
 from kproxy.proxy.frequency import FULL_INTERVAL_S, BoundedFrequency
-from kproxy.proxy.garbage import keep_for_good
+from kproxy.proxy.garbage import give_back_memory, keep_for_good
 from kproxy.proxy.in_force import services_in_force
 from kproxy.proxy.leftovers import Leftovers
 from kproxy.proxy.node_watch import NodeWatch
@@ -274,6 +274,7 @@ def _loop(
 
     def settle() -> float:
         keep_for_good()
+        give_back_memory()
         return leftovers.remove()
 
     name = node_name(setup.config)

@@ -80,7 +80,7 @@ class Credentials:
         self._renew()
 
     @property
-    def latest(self) -> Settings:
+        """Return what was read last."""
         """What was read last."""
         return self._settings
 

@@ -110,11 +110,6 @@ class ApiServer:
             follower.join()
 
     @property
-    def is_watched(self) -> bool:
-        """Tell whether changes are sent as soon as they are known."""
-        return self._send is not None
-
-    @property
     def _synced(self) -> bool:
         return all(each.reflector.synced for each in self._followers)
 
@@ -183,6 +178,7 @@ class _Follower(threading.Thread):
         self._clock = clock
         self._stopped = Flag()
         self._opened = False  # the present watch is answered
+        self._synced = False  # as others were told
         self._lock = threading.Lock()  # protects the next one
         self._stream: Stream | None = None
 
@@ -251,7 +247,8 @@ class _Follower(threading.Thread):
                     self._stream = None
 
     def _deliver(self, received: Received) -> None:
-        if received or not self._source.is_watched:
+        if received or self._synced != self.reflector.synced:
+            self._synced = self.reflector.synced
             self._source.deliver(received)
 
     def _note(self) -> None:
