@@ -10,8 +10,10 @@ import json
 import ssl
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -30,8 +32,8 @@ class Collection:
         self.api_version = api_version
         self.objects: dict[tuple[str, str], bytes] = {}
         self.events: list[tuple[int, bytes]] = []
-        self.oldest = 0  # versions before this one are no longer known
-        self.watchers = 0
+        self.forgotten = 0  # events up to this version are no longer known
+        self.watchers: set[_Handler] = set()
 
 
 class Served:
@@ -100,11 +102,24 @@ class Served:
             self._note(collection, "DELETED", json.dumps(gone).encode())
 
     def compact(self) -> None:
-        """Forget all events, as after a restart."""
+        """Forget all events, and end all watches, as a restart does."""
         with self.changed:
             for collection in self.collections.values():
                 collection.events.clear()
-                collection.oldest = self.version
+                collection.forgotten = self.version
+            self.changed.notify_all()
+
+    def forget_delivered(self) -> None:
+        """Wait until all watches have sent all events, and forget these, to save memory."""
+        with self.changed:
+            for collection in self.collections.values():
+                if not collection.events:
+                    continue
+                last = collection.events[-1][0]
+                while any(each.sent < last for each in collection.watchers):
+                    self.changed.wait()
+                collection.events.clear()
+                collection.forgotten = last
 
     def close(self) -> None:
         """Stop serving, and break off all connections."""
@@ -144,6 +159,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     served: Served
+    sent = 0  # the version up to which a watch has sent everything
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -196,54 +212,52 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _watch(self, collection: Collection, query: Mapping[str, str]) -> None:
         served = self.served
-        since = int(query.get("resourceVersion") or 0)
+        initial = "sendInitialEvents" in query
         with served.changed:
-            version = served.version
-            initial = "sendInitialEvents" in query
-            known = initial or since >= collection.oldest
+            self.sent = served.version if initial else int(query["resourceVersion"])
+            known = self.sent >= collection.forgotten
             items = [*_selected(collection, query)] if initial else []
-            first = len(collection.events)
-            if not initial:
-                first = next(
-                    (i for i, (at, _) in enumerate(collection.events) if at > since), first
-                )
-            collection.watchers += 1
+            collection.watchers.add(self)
         try:
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             if not known:
-                status = _status(410, "Expired", f"too old resource version: {since} ({version})")
+                status = _status(410, "Expired", f"too old resource version: {self.sent}")
                 self._chunk(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
                 self._chunk(b"")
                 return
             if initial:
                 for item in items:
                     self._chunk(b'{"type":"ADDED","object":%s}\n' % item)
-                self._chunk(_bookmark(collection, version, initial_end=True))
-            self._follow(collection, query, first)
+                self._chunk(_bookmark(collection, self.sent, initial_end=True))
+            while lines := self._next_lines(collection):
+                for line in lines:
+                    if _is_selected(line, query):
+                        self._chunk(line)
+            self._chunk(b"")
         finally:
             with served.changed:
-                collection.watchers -= 1
+                collection.watchers.discard(self)
+                served.changed.notify_all()
 
-    def _follow(self, collection: Collection, query: Mapping[str, str], first: int) -> None:
+    def _next_lines(self, collection: Collection) -> list[bytes]:
+        """Return the next events, or a bookmark after a minute; none at the end of the watch."""
         served = self.served
-        name = _wanted_name(query)
-        while True:
-            with served.changed:
-                end = time.monotonic() + BOOKMARK_EACH_S
-                while len(collection.events) == first and not served.closing:
-                    if not served.changed.wait(end - time.monotonic()):
-                        break
-                if served.closing or len(collection.events) < first:  # or compacted
-                    return
-                lines = [line for _, line in collection.events[first:]]
-                first = len(collection.events)
-                lines = lines or [_bookmark(collection, served.version)]
-            for line in lines:
-                if not name or b'"name": "%s"' % name.encode() in line:
-                    self._chunk(line)
+        end = time.monotonic() + BOOKMARK_EACH_S
+        with served.changed:
+            served.changed.notify_all()  # that all before was sent
+            while not served.closing and self.sent >= collection.forgotten:
+                events = collection.events
+                if events and events[-1][0] > self.sent:
+                    first = bisect_right(events, self.sent, key=itemgetter(0))
+                    self.sent = events[-1][0]
+                    return [line for _, line in events[first:]]
+                if not served.changed.wait(end - time.monotonic()):
+                    self.sent = served.version
+                    return [_bookmark(collection, self.sent)]
+        return []
 
     def _chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
@@ -260,14 +274,13 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _selected(collection: Collection, query: Mapping[str, str]) -> Iterator[bytes]:
-    name = _wanted_name(query)
-    for (_, each), data in collection.objects.items():
-        if not name or each == name:
-            yield data
+    return (data for data in collection.objects.values() if _is_selected(data, query))
 
 
-def _wanted_name(query: Mapping[str, str]) -> str:
-    return query.get("fieldSelector", "").partition("metadata.name=")[2]
+def _is_selected(data: bytes, query: Mapping[str, str]) -> bool:
+    """Tell whether an object has the name that is asked for; other selectors select all."""
+    name = query.get("fieldSelector", "").partition("metadata.name=")[2]
+    return not name or b'"name": "%s"' % name.encode() in data
 
 
 def _bookmark(collection: Collection, version: int, *, initial_end: bool = False) -> bytes:

@@ -80,8 +80,8 @@ class Credentials:
         self._renew()
 
     @property
-        """Return what was read last."""
-        """What was read last."""
+    def latest(self) -> Settings:
+        """The settings that were read last."""
         return self._settings
 
     def current(self) -> Settings:
