@@ -190,7 +190,7 @@ class Stream:
         self._silence_s = silence_s
         self._socket = _socket_of(response)
         self._reading = threading.Lock()
-        self._closed = threading.Event()
+        self._closed = False
 
     def __enter__(self) -> Stream:
         return self
@@ -204,8 +204,26 @@ class Stream:
         Ends at the end of the body, and soon after `close`. Raises Unreachable if the body breaks
         off or nothing comes for the stream's `silence_s`.
         """
+        from urllib3.exceptions import HTTPError
+
         pieces = self._pieces()
-        while (piece := self._next(pieces)) is not None:
+        while True:
+            with self._reading:
+                if self._closed:
+                    return
+                try:
+                    piece = next(pieces, b"")
+                except (HTTPError, OSError, ValueError) as error:
+                    self._release()
+                    if self._closed:  # in the middle of reading
+                        return
+                    if isinstance(error, ValueError):
+                        raise
+                    raise _failure(error, self._settings, self._silence_s) from None
+                if not piece:
+                    self._release()
+            if not piece or self._closed:
+                return
             yield piece
 
     def read(self) -> bytes:
@@ -214,7 +232,7 @@ class Stream:
 
     def close(self) -> None:
         """End the stream. May be called by any thread, several times; wakes one that reads."""
-        self._closed.set()
+        self._closed = True
         with suppress(OSError, ValueError, RuntimeError):  # closed already, by either side
             if self._socket is not None:
                 # Not SSLSocket.shutdown, which changes the object that is being read.
@@ -223,25 +241,6 @@ class Stream:
                 self._response.shutdown()
         with self._reading:
             self._release()
-
-    def _next(self, pieces: Iterator[bytes]) -> bytes | None:
-        from urllib3.exceptions import HTTPError
-
-        with self._reading:
-            if self._closed.is_set():
-                return None
-            try:
-                piece = next(pieces, None)
-            except (HTTPError, OSError, ValueError) as error:
-                self._release()
-                if self._closed.is_set():  # in the middle of reading
-                    return None
-                if isinstance(error, ValueError):
-                    raise
-                raise _failure(error, self._settings, self._silence_s) from None
-            if piece is None:
-                self._release()
-            return None if self._closed.is_set() else piece
 
     def _pieces(self) -> Iterator[bytes]:
         if getattr(self._response, "chunked", False):

@@ -91,6 +91,7 @@ class _Server:
                 accepted, _ = self._listener.accept()
             except OSError:
                 return
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as Go does
             self._open.append(accepted)
             self._start(self._guarded, accepted)
 
