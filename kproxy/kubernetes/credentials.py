@@ -81,7 +81,7 @@ class Credentials:
 
     @property
     def latest(self) -> Settings:
-        """What was read last."""
+        """The settings that were read last."""
         return self._settings
 
     def current(self) -> Settings:

@@ -46,7 +46,7 @@ class Event(Struct, frozen=True, kw_only=True):
 
     @property
     def same(self) -> Event:
-        """What it has in common with its repetitions: all but the object's version."""
+        """The part that its repetitions share: all but the version of the object."""
         regarding = msgspec.structs.replace(self.regarding, resource_version="")
         return msgspec.structs.replace(self, regarding=regarding)
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kproxy.kubernetes.connection import Connection
+from tests.kubernetes.asking import Connect
 from tests.kubernetes.certificates import Authority, Pair
-from tests.kubernetes.kubeconfigs import SECRET
+from tests.kubernetes.kubeconfigs import SECRET, TOKEN, document, write
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +33,20 @@ def server_pair(authority: Authority) -> Pair:
 @pytest.fixture(scope="session")
 def client_pair(authority: Authority) -> Pair:
     return authority.issue("kproxy")
+
+
+@pytest.fixture
+def connect(tmp_path: Path) -> Iterator[Connect]:
+    """Makes connections, each with a kubeconfig of the given cluster and user."""
+    made: list[Connection] = []
+
+    def connect(cluster: dict[str, Any], user: dict[str, Any] | None = None) -> Connection:
+        made.append(Connection(write(tmp_path, document(cluster, user or {"token": TOKEN}))))
+        return made[-1]
+
+    yield connect
+    for each in made:
+        each.close()
 
 
 @pytest.fixture(autouse=True)

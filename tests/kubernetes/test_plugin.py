@@ -91,7 +91,7 @@ def test_what_has_expired_is_asked_for_again(tmp_path: Path) -> None:
 
 
 def test_it_fails_when_asked_again(tmp_path: Path) -> None:
-    """What has expired is not used for want of something better."""
+    """Credentials that have expired are not used for want of better ones."""
     user = install(tmp_path, COUNTS)
     path = Path(write(tmp_path, document(NOWHERE, user)))
     (tmp_path / "answer").write_text(
