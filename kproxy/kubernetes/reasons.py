@@ -89,7 +89,7 @@ def _tls(error: Exception) -> ssl.SSLError | None:
 
 def _text(error: Exception, waited_s: float) -> str:
     chain = _chain(error)
-    if any(type(each) is exceptions.ConnectTimeoutError for each in chain):  # not what derives
+    if any(_is_before_the_request(each) for each in chain):
         return "no connection in time"
     if any(isinstance(each, exceptions.ReadTimeoutError | TimeoutError) for each in chain):
         return f"nothing came for {waited_s:g} s"
@@ -106,3 +106,10 @@ def _text(error: Exception, waited_s: float) -> str:
         return CUT_OFF
     last = chain[-1]  # the proxy's answer, or what a later version of urllib3 finds wrong
     return str(last) if isinstance(last, OSError) else type(last).__name__
+
+
+def _is_before_the_request(error: BaseException) -> bool:
+    """Tell whether it took too long to connect, or to agree on TLS."""
+    if isinstance(error, TimeoutError):
+        return "handshake" in str(error)  # urllib3 calls it a time-out of reading
+    return type(error) is exceptions.ConnectTimeoutError  # what derives from it is not about time

@@ -170,3 +170,22 @@ def test_the_kernel_watches_over_a_connection(
             "SO_KEEPALIVE": 1,
         }
     ]
+
+
+def test_a_handshake_that_hangs(
+    connect: Connect, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kproxy.kubernetes.connection.CONNECT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # accepts, and says nothing
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        cluster = {"server": url, "certificate-authority": str(authority.certificate)}
+        assert unreachable(connect(cluster)) == f"{url}: no connection in time"
+
+
+def test_a_server_that_accepts_nothing(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kproxy.kubernetes.connection.CONNECT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address):  # fills the queue
+            url = f"http://127.0.0.1:{address[1]}"
+            assert unreachable(connect({"server": url})) == f"{url}: no connection in time"
