@@ -169,6 +169,11 @@ def as_read(obj: KubernetesObject) -> KubernetesObject:
     return _KINDS[type(obj).__name__].check(obj, Report())
 
 
+def api_version(kind: str) -> str:
+    """Return the version that objects of this kind have. Raises KeyError for an unknown kind."""
+    return _KINDS[kind].api_version
+
+
 def stored(kind: str, data: Raw) -> tuple[KubernetesObject, list[Problem]]:
     """Return an object of an API server as kube-proxy reads it, and what makes it unusable.
 

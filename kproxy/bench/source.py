@@ -55,7 +55,7 @@ _PAUSE_S = 1.1  # minSyncPeriod is 1 s: after it a change is written at once
 _GROUP, _NEW_GENERATION = 7, 0x0A00 | 15  # NFNLGRP_NFTABLES, NFT_MSG_NEWGEN
 _BUFFER_BYTES = 2**20
 _SO_RCVBUFFORCE = 33  # which Python does not name
-_TOKEN = "of the benchmark"
+_TOKEN = "benchmark"
 
 
 def measure(size: SourceSize) -> SourceResult:
@@ -201,15 +201,15 @@ def _proxy(size: SourceSize, served: Served, folder: Path) -> Iterator[_Proxy]:
         )
     )
     mode = load(size.mode)
-    options = msgspec.to_builtins(backend_options(mode, size.variant))
-    chosen = options.get(mode.variant_option)
+    options = {each.name: each.encode_name for each in msgspec.structs.fields(mode.options)}
+    option = options.get(mode.variant_option)
     proxy = _Proxy(
         [
             *(sys.executable, "-m", "kproxy", "run", "--kubeconfig", str(kubeconfig)),
             *(f"--proxy-mode={size.mode}", f"--hostname-override={NODE}"),
             *(f"--cluster-cidr={CLUSTER_CIDR}", f"--emulate={size.emulate}"),
             "--conntrack-max-per-core=0",
-            *((f"--backend-option={mode.variant_option}={chosen}",) if chosen else ()),
+            *((f"--backend-option={option}={size.variant}",) if option else ()),
         ]
     )
     try:

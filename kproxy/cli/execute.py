@@ -29,7 +29,7 @@ from kproxy.backend.options import SECTION
 from kproxy.cli import kernel
 from kproxy.cli.flags import from_flags
 from kproxy.cli.mode_options import Given
-from kproxy.cli.source import Source, read_api_server, source_problems
+from kproxy.cli.source import Opened, Source, read_api_server, source_problems
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file, write_text
 from kproxy.config.warnings import start_warnings
@@ -116,24 +116,24 @@ def execute(request: Request) -> None:
     problems += source_problems(config, request.manifests, request.master)
     store = Store()
     if request.manifests:
-        source: Source = _read_manifests(request, setup, problems, store)
+        opened = Opened(_read_manifests(request, setup, problems, store))
     else:
         _warn((*setup.notices, *setup.at_start))
         if problems:
             raise BadInput(problems)
-        source = read_api_server(
+        opened = read_api_server(
             config, setup.mode, store, master=request.master, wait=not request.once
         )
     # An API server is believed that it has no Services; a folder may have been emptied by mistake.
     allow_empty = request.allow_empty or not request.manifests
-    with _owning(request.netns), ExitStack() as opened:
+    with closing(opened), _owning(request.netns), ExitStack() as used:
         kept = 0 if allow_empty or store.services() else services_in_force(config)
         if kept and request.once:
             raise BadInput([f"--manifests: {no_service(kept)}"])
         node = store.node(node_name(config))
         backends = make_backends(setup.mode, config, node, setup.options)
         for backend in backends.values():
-            opened.callback(close, backend)
+            used.callback(close, backend)
         for warning in start_warnings(config, node, tuple(backends), setup.mode.config):
             log.warning("%s", warning)
         proxy = NodeProxy(store, config, backends, mode=setup.mode.config, options=setup.options)
@@ -141,7 +141,7 @@ def execute(request: Request) -> None:
             set_conntrack(config.conntrack, config.emulate)
             proxy.on_udp_changed = cut_stale_flows
         leftovers = Leftovers(proxy, backends, config, setup.options)
-        opened.callback(leftovers.close)
+        used.callback(leftovers.close)
         if request.once:
             start = time.monotonic()
             proxy.sync()
@@ -152,7 +152,7 @@ def execute(request: Request) -> None:
         else:
             set_oom_score(config.oom_score_adj)
             loop = _loop(setup, store, proxy, leftovers, allow_empty=allow_empty, kept=kept)
-            _serve(setup, loop, proxy, source)
+            _serve(setup, loop, proxy, opened.source)
 
 
 def _read_manifests(

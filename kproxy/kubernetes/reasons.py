@@ -27,16 +27,24 @@ def failure(
     if reason and not isinstance(reason, _BROKEN):
         return _refused(reason, settings)
     return unreachable(
-        settings, _text(error, waited_s), through_proxy=isinstance(error, exceptions.ProxyError)
+        settings,
+        _text(error, waited_s),
+        through_proxy=isinstance(error, exceptions.ProxyError),
+        kind=Silent if _is_silent(_chain(error)) else Unreachable,
     )
 
 
-def unreachable(settings: Settings, text: str, *, through_proxy: bool = False) -> Unreachable:
+def unreachable(
+    settings: Settings,
+    text: str,
+    *,
+    through_proxy: bool = False,
+    kind: type[Unreachable] = Unreachable,
+) -> Unreachable:
     """Return what to raise if there is no complete answer."""
     if settings.proxy and through_proxy:
         host = urlsplit(settings.proxy).netloc.rpartition("@")[2]
         text = f"through the proxy {host}: {text}"
-    kind = Silent if _is_silent(_chain(error)) else Unreachable
     return kind(
         f"{settings.url}: {text}",
         remedy="see whether the API server runs and can be reached from this node",
@@ -89,7 +97,7 @@ def _tls(error: Exception) -> ssl.SSLError | None:
 
 
 def _is_silent(chain: list[BaseException]) -> bool:
-    if any(isinstance(each, exceptions.ConnectTimeoutError) for each in chain):
+    if any(_is_before_the_request(each) for each in chain):
         return False
     return any(isinstance(each, exceptions.ReadTimeoutError | TimeoutError) for each in chain)
 
