@@ -7,9 +7,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from kproxy.errors import BadInput, Unreachable
-from kproxy.kubernetes.connection import Answer
+from kproxy.kubernetes.connection import Answer, Connection
 from kproxy.kubernetes.events import Event, body, path
 
 QUEUE_MAX = 100
@@ -24,10 +25,15 @@ Post = Callable[[str, bytes], Answer]
 log = logging.getLogger("kproxy")
 
 
-class Recorder:
-    """A queue of Events, and the thread that sends them. It starts here, and so it is in the network
-    namespace of whoever makes the recorder.
+def recorder(connection: Connection, host_name: str) -> Recorder:
+    """Return a recorder that sends over a connection. `host_name`: that of the operating system."""
+    return Recorder(partial(connection.post, timeout_s=SEND_S), host_name)
 
+
+class Recorder:
+    """A queue of Events, and the thread that sends them.
+
+    The thread starts at once, so it is in the network namespace of whoever makes the recorder.
     `post` sends a body to a path and raises as `Connection.post` does. Equal Events within
     `REPEATED_S` are sent once. What does not fit into the queue, what the server refuses, and what
     it cannot take for two minutes is lost, with a line in the log of debugging.
