@@ -1,6 +1,10 @@
-"""Access to a Kubernetes API server: credentials, requests and streams, and the Events it is sent.
+"""Reading from a Kubernetes API server, as kube-proxy does.
 
-- `kubeconfig`, `plugin`, `credentials`: who kproxy is, and to which server it speaks.
-- `connection`: requests and streams with these.
-- `events`, `recorder`: the Events that kube-proxy sends, and their sender.
+    kubeconfig -> Connection -> bytes -> Reflector -> Received (an update of the store, rejections)
+
+connection   requests and streams; `credentials` says who asks: kubeconfig, plugin, tls; `reasons`
+             says why a request failed
+resources    the collections that a service proxy reads, and their selectors. Pure
+stream       the JSON of lists and of watches, as objects of `kproxy.api`. Pure
+reflector    keeps a copy of one collection: what to ask next, what an answer changes. Pure
 """

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from urllib3 import exceptions
 
-from kproxy.errors import AccessRefused, Unreachable
+from kproxy.errors import AccessRefused, Silent, Unreachable
 from kproxy.kubernetes.credentials import Settings
 
 CUT_OFF = "the connection ended in the middle of an answer"
@@ -27,16 +27,25 @@ def failure(
     if reason and not isinstance(reason, _BROKEN):
         return _refused(reason, settings)
     return unreachable(
-        settings, _text(error, waited_s), through_proxy=isinstance(error, exceptions.ProxyError)
+        settings,
+        _text(error, waited_s),
+        through_proxy=isinstance(error, exceptions.ProxyError),
+        kind=Silent if _is_silent(_chain(error)) else Unreachable,
     )
 
 
-def unreachable(settings: Settings, text: str, *, through_proxy: bool = False) -> Unreachable:
+def unreachable(
+    settings: Settings,
+    text: str,
+    *,
+    through_proxy: bool = False,
+    kind: type[Unreachable] = Unreachable,
+) -> Unreachable:
     """Return what to raise if there is no complete answer."""
     if settings.proxy and through_proxy:
         host = urlsplit(settings.proxy).netloc.rpartition("@")[2]
         text = f"through the proxy {host}: {text}"
-    return Unreachable(
+    return kind(
         f"{settings.url}: {text}",
         remedy="see whether the API server runs and can be reached from this node",
     )
@@ -87,11 +96,17 @@ def _tls(error: Exception) -> ssl.SSLError | None:
     return next((each for each in _chain(error) if isinstance(each, ssl.SSLError)), None)
 
 
+def _is_silent(chain: list[BaseException]) -> bool:
+    if any(_is_before_the_request(each) for each in chain):
+        return False
+    return any(isinstance(each, exceptions.ReadTimeoutError | TimeoutError) for each in chain)
+
+
 def _text(error: Exception, waited_s: float) -> str:
     chain = _chain(error)
     if any(_is_before_the_request(each) for each in chain):
         return "no connection in time"
-    if any(isinstance(each, exceptions.ReadTimeoutError | TimeoutError) for each in chain):
+    if _is_silent(chain):
         return f"nothing came for {waited_s:g} s"
     if any(isinstance(each, _BROKEN) for each in chain):
         return "the connection ended in the middle of TLS"
