@@ -7,10 +7,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 
 from kproxy.errors import BadInput, Unreachable
-from kproxy.kubernetes.connection import Answer, Connection
+from kproxy.kubernetes.connection import Answer
 from kproxy.kubernetes.events import Event, body, path
 
 QUEUE_MAX = 100
@@ -23,11 +22,6 @@ _TRY_AGAIN = (429, 500, 502, 503, 504)
 Post = Callable[[str, bytes], Answer]
 
 log = logging.getLogger("kproxy")
-
-
-def recorder(connection: Connection, host_name: str) -> Recorder:
-    """Return a recorder that sends over a connection. `host_name`: that of the operating system."""
-    return Recorder(partial(connection.post, timeout_s=SEND_S), host_name)
 
 
 class Recorder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -16,7 +17,6 @@ from kproxy.kubernetes.recorder import (
     QUEUE_MAX,
     REPEATED_S,
     Recorder,
-    recorder,
 )
 from tests.kubernetes.api_server import ApiServer, answer
 from tests.kubernetes.asking import Connect
@@ -62,7 +62,8 @@ def test_what_is_recorded_is_sent() -> None:
 def test_over_a_connection(connect: Connect, authority: Authority, server_pair: Pair) -> None:
     with ApiServer(lambda _: answer(status=201), server_pair) as server:
         cluster = {"server": server.url, "certificate-authority": str(authority.certificate)}
-        events = recorder(connect(cluster), "host-1")
+        post = partial(connect(cluster).post, timeout_s=30)
+        events = Recorder(post, "host-1")
         events.record(starting("node-a"))
         events.close(30)
         (request,) = server.requests
