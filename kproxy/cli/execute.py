@@ -7,13 +7,14 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from kproxy.backend import (
     DEFAULT_MODE,
@@ -29,6 +30,7 @@ from kproxy.backend.options import SECTION
 from kproxy.cli import kernel
 from kproxy.cli.flags import from_flags
 from kproxy.cli.mode_options import Given
+from kproxy.cli.servers import Shown, flag_values, node_servers
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file, write_text
 from kproxy.config.warnings import start_warnings
@@ -76,6 +78,7 @@ class _Setup(Struct, frozen=True, kw_only=True):
     """A checked request, and its problems. `options` are those of `mode`, complete."""
 
     config: ProxyConfig
+    shown: Shown
     mode: Mode
     options: BackendOptions
     problems: tuple[str, ...]
@@ -147,7 +150,17 @@ def execute(request: Request) -> None:
         else:
             set_oom_score(config.oom_score_adj)
             loop = _loop(setup, store, proxy, leftovers, allow_empty=request.allow_empty, kept=kept)
-            _serve(setup, loop, proxy, source)
+            servers = partial(
+                node_servers,
+                shown=setup.shown,
+                mode=setup.mode,
+                config=config,
+                store=store,
+                proxy=proxy,
+                backends=backends.values(),
+                loop=loop,
+            )
+            _serve(setup, loop, proxy, source, servers)
 
 
 def _is_listened_for(plan: Plan) -> bool:
@@ -161,7 +174,9 @@ def _warn(notices: Iterable[str]) -> None:
 
 def _setup(request: Request) -> _Setup:
     """Read the configuration and begin to log. Raises BackendFault if the mode is broken."""
-    config, problems, notices, at_start = _configuration(request)
+    given, problems, notices, at_start = _configuration(request)
+    name = given.hostname_override or socket.gethostname().strip().lower()
+    config = replace(given, hostname_override=name)
     _log_to_stderr(config.logging.verbosity)
     # An unknown mode is one of the problems; with any mode the others are found as well.
     mode = load(config.mode if config.mode in ModeConfigs() else DEFAULT_MODE)
@@ -169,6 +184,7 @@ def _setup(request: Request) -> _Setup:
     places = ((each, request.config if each.field.startswith(SECTION) else "") for each in found)
     return _Setup(
         config=config,
+        shown=Shown(config=given, flags=flag_values(request.flags, _own_flags(request))),
         mode=mode,
         options=complete_options(mode, config, options),
         problems=(*problems, *(each.at(place) for each, place in places)),
@@ -203,9 +219,17 @@ def _configuration(request: Request) -> tuple[ProxyConfig, list[str], list[str],
         problems = [each.at("") for each in read.problems]
     notices += [each.at(request.config) for each in read.notices]
     at_start = [each.at(request.config) for each in read.at_start]
-    name = request.hostname_override or read.config.hostname_override or socket.gethostname()
+    name = request.hostname_override or read.config.hostname_override
     config = replace(read.config, hostname_override=name.strip().lower())
     return config, problems, notices, at_start
+
+
+def _own_flags(request: Request) -> dict[str, object]:
+    """Return the values of the flags of `run` itself, by attribute."""
+    own = asdict(request)
+    del own["flags"], own["options"]
+    given = request.options
+    return {**own, **given.flags, "backend_option": given.backend_option}
 
 
 def _choose_kernel(request: Request, mode: Mode) -> None:
@@ -271,10 +295,16 @@ def _loop(
     )
 
 
-def _serve(setup: _Setup, loop: ControlLoop, proxy: NodeProxy, source: Manifests) -> None:
+def _serve(
+    setup: _Setup,
+    loop: ControlLoop,
+    proxy: NodeProxy,
+    source: Manifests,
+    servers: Callable[[HttpServer], AbstractContextManager[object]],
+) -> None:
     stopped = threading.Event()
     watcher = threading.Thread(target=_watch, args=(source, loop, stopped), daemon=True)
-    with _stopped_by_signals(loop), closing(HttpServer()) as server:
+    with _stopped_by_signals(loop), closing(HttpServer()) as server, servers(server):
         proxy.on_synced = ServiceHealth(server, lambda: proxy.health.healthy).update
         watcher.start()
         try:

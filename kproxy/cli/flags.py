@@ -204,18 +204,18 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             "Timeout of UDP flows with replies.",
         ),
     ),
-    "Flags of kube-proxy without effect so far": (
+    "Health and metrics": (
         Flag(
             "healthz-bind-address",
             Kind.TEXT,
             ("healthzBindAddress",),
-            "Address of the health server.",
+            "Address of /healthz and /livez; 0.0.0.0 is for IPv6, too.",
         ),
         Flag(
             "metrics-bind-address",
             Kind.TEXT,
             ("metricsBindAddress",),
-            "Address of the metrics server.",
+            "Address of /metrics, /proxyMode, /configz, /flagz and /statusz.",
         ),
         Flag(
             "bind-address-hard-fail",
@@ -223,7 +223,18 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             ("bindAddressHardFail",),
             "Exit if these servers cannot listen.",
         ),
-        Flag("profiling", Kind.SWITCH, ("enableProfiling",), "Serve profiles over HTTP."),
+        Flag(
+            "profiling",
+            Kind.SWITCH,
+            ("enableProfiling",),
+            "Serve /debug/flags/v, to change the verbosity; there is no pprof.",
+        ),
+        Flag(
+            "show-hidden-metrics-for-version",
+            Kind.TEXT,
+            ("showHiddenMetricsForVersion",),
+            "Without effect, as in kube-proxy: no metric is hidden.",
+        ),
     ),
     "Process": (
         Flag(

@@ -263,7 +263,7 @@ class Connection(Watched):
         except OSError as error:
             raise _BrokenOffError from error
 
-    def send(self, data: bytes | bytearray) -> int:
+    def send(self, data: bytes | bytearray | memoryview) -> int:
         """Send as much of `data` as is possible now, and return how many bytes that is.
 
         If the other side has broken off, this ends the callback and closes the connection.
