@@ -84,14 +84,25 @@ def test_failures_of_iptables(
     broken_restore.touch()
     here.write("a.yaml", service("a", "10.96.0.1", 81))
     until("a failed retry, of everything", lambda: figure(here, failures) >= 3)
-    assert (
-        1 <= figure(here, partial_failures) <= 2
-    )  # once more without deleting chains, and then no more
+    # It was tried once more without deleting chains; what follows a failure is a full sync.
+    assert 1 <= figure(here, partial_failures) <= 2
     assert scrape(here)["kproxy_failed_syncs_total"] >= 2
     assert figure(here, f"{SYNC}last_timestamp_seconds") == synced_at
     assert figure(here, f"{SYNC}last_queued_timestamp_seconds") > synced_at
     broken_restore.unlink()
     until("a success", lambda: figure(here, f"{SYNC}last_timestamp_seconds") > synced_at)
+
+
+@pytest.mark.ipvs
+def test_failures_of_iptables_in_ipvs_mode(
+    here: Place, service: Callable[..., str], broken_restore: Path
+) -> None:
+    path = here.write("a.yaml", service("a", "10.96.0.1"))
+    running = here.start_without_waiting("--proxy-mode=ipvs", "--manifests", str(path))
+    running.says("sync failed")
+    assert figure(here, f"{SYNC}iptables_restore_failures_total") >= 1
+    broken_restore.unlink()
+    running.says("ready:")
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])

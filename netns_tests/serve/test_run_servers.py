@@ -24,6 +24,7 @@ GATE = "--feature-gates=KubeProxyNFTablesLocalhostNodePorts=true"
 MODES = [  # mode, version, other arguments -> places in the table of metrics
     ("iptables", "1.36", (), ("all", "iptables", "nfacct")),
     ("iptables", "1.37", (), ("all", "iptables", "nfacct")),
+    pytest.param("ipvs", "1.37", (), ("all", "ipvs"), marks=pytest.mark.ipvs),
     ("nftables", "1.36", ("--nodeport-addresses=127.0.0.0/8",), ("all", "nftables")),
     ("nftables", "1.37", ("--nodeport-addresses=localhost",), ("all", "nftables")),
     (
