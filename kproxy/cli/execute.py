@@ -30,7 +30,6 @@ from kproxy.backend.options import SECTION
 from kproxy.cli import kernel
 from kproxy.cli.flags import from_flags
 from kproxy.cli.mode_options import Given
-from kproxy.cli.servers import Shown, flag_values, node_servers
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file, write_text
 from kproxy.config.warnings import start_warnings
@@ -75,10 +74,13 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class _Setup(Struct, frozen=True, kw_only=True):
-    """A checked request, and its problems. `options` are those of `mode`, complete."""
+    """A checked request, and its problems. `options` are those of `mode`, complete.
+
+    `given` is `config` before the node's name was found out.
+    """
 
     config: ProxyConfig
-    shown: Shown
+    given: ProxyConfig
     mode: Mode
     options: BackendOptions
     problems: tuple[str, ...]
@@ -150,9 +152,12 @@ def execute(request: Request) -> None:
         else:
             set_oom_score(config.oom_score_adj)
             loop = _loop(setup, store, proxy, leftovers, allow_empty=request.allow_empty, kept=kept)
+            from kproxy.cli.servers import Shown, flag_values, node_servers
+
+            flags = flag_values(request.flags, _own_flags(request))
             servers = partial(
                 node_servers,
-                shown=setup.shown,
+                shown=Shown(config=setup.given, flags=flags),
                 mode=setup.mode,
                 config=config,
                 store=store,
@@ -184,7 +189,7 @@ def _setup(request: Request) -> _Setup:
     places = ((each, request.config if each.field.startswith(SECTION) else "") for each in found)
     return _Setup(
         config=config,
-        shown=Shown(config=given, flags=flag_values(request.flags, _own_flags(request))),
+        given=given,
         mode=mode,
         options=complete_options(mode, config, options),
         problems=(*problems, *(each.at(place) for each, place in places)),

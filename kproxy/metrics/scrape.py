@@ -6,7 +6,6 @@ import logging
 import platform
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
-from importlib.metadata import version
 from typing import Protocol
 
 from kproxy.backend import Backend, Counting
@@ -91,6 +90,8 @@ class Scrape:
 
     @cached_property
     def _constant(self) -> tuple[Sample, ...]:
+        from importlib.metadata import version
+
         config, emulate = self._config, self._config.emulate
         major, _, minor = emulate.value.partition(".")
         release, dash, stage = minor.partition("-")
