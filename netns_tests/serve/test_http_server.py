@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import logging
 import socket
@@ -15,6 +16,7 @@ from kproxy.errors import KernelRefused
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
 from kproxy.loop.http import Request, Response
+from kproxy.loop.reactor import Connection
 from kproxy.serve import HttpServer
 from kproxy.serve.node_servers import NodeServer, NodeServers
 from kproxy.serve.status_pages import plain
@@ -108,6 +110,25 @@ def test_a_body_without_end_is_not_read_to_the_end(http_server: HttpServer) -> N
         client.send(b"PUT /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             flood(client)
+
+
+def test_nothing_of_a_request_stays_until_python_looks_for_cycles(
+    http_server: HttpServer,
+) -> None:
+    """A proxy lets Python look for them so rarely that each scrape would cost its whole text."""
+    http_server.listen(Family.IPV4, "", PORT, answer)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            assert ask("127.0.0.1") == "GET /x"
+        until("no connection is left", lambda: not any(map(_is_connection, gc.get_objects())))
+    finally:
+        gc.enable()
+
+
+def _is_connection(found: object) -> bool:
+    return type(found) is Connection  # without asking its class: other libraries' may be lazy
 
 
 def server(address: str = "0.0.0.0") -> NodeServer:
