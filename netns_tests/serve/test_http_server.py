@@ -13,6 +13,7 @@ import pytest
 
 from kproxy.address import Family
 from kproxy.errors import KernelRefused
+from kproxy.kernel import sysctl
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
 from kproxy.loop.http import Request, Response
@@ -146,6 +147,12 @@ def test_a_wildcard_of_either_family_is_for_both(http_server: HttpServer, wildca
     with NodeServers(http_server, [server(wildcard)], hard_fail=True):
         assert ask("127.0.0.1") == ask("::1") == "GET /x"
     assert not listens("127.0.0.1")
+
+
+def test_a_wildcard_on_a_node_whose_ipv6_is_switched_off(http_server: HttpServer) -> None:
+    sysctl.write("net/ipv6/conf/all/disable_ipv6", 1)
+    with NodeServers(http_server, [server()], hard_fail=True):
+        assert ask("127.0.0.1") == "GET /x"
 
 
 def test_an_address_is_for_itself(http_server: HttpServer) -> None:
