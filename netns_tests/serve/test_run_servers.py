@@ -155,6 +155,14 @@ def test_flags_have_all_that_can_be_given(here: Place, service: Callable[..., st
     assert options - shown == of_modes
 
 
+def test_health_need_not_be_served(here: Place, service: Callable[..., str]) -> None:
+    here.write("web.yaml", service("web", "10.96.0.1"))
+    running = here.start("--manifests", str(here.folder), "--healthz-port=0")
+    assert ask(here, "/livez", HEALTH).status == 0
+    assert ask(here, "/healthz").status == 200
+    assert "nodeEligible" not in running.log
+
+
 def taken(place: Place, port: int) -> socket.socket:
     return place.namespace.run(lambda: socket.create_server(("", port)))
 
