@@ -66,28 +66,34 @@ class _NoLocal:
 
     def follow(self, plan: Plan, delta: Delta) -> None:
         if delta.full:
-            fresh = _NoLocal()
-            for service in plan.services.values():
-                fresh.set(service.name, service)
-            self.ports = fresh.ports
+            self.ports = {
+                policy: {name for name, service in plan.services.items() if lacks(service)}
+                for policy, lacks in _LACKS.items()
+            }
             return
         for name in delta.before:
-            self.set(name, plan.services.get(name))
+            service = plan.services.get(name)
+            for policy, lacks in _LACKS.items():
+                if service is not None and lacks(service):
+                    self.ports[policy].add(name)
+                else:
+                    self.ports[policy].discard(name)
 
-    def set(self, name: ServicePortName, service: ServicePlan | None) -> None:
-        lacking = service is not None and service.has_endpoints and not service.local
-        internal = lacking and service is not None and service.internal_local
-        external = (
-            lacking
-            and service is not None
-            and service.external_local
-            and service.externally_accessible
-        )
-        for policy, counts in (("internal", internal), ("external", external)):
-            if counts:
-                self.ports[policy].add(name)
-            else:
-                self.ports[policy].discard(name)
+
+def _lacks_internal(service: ServicePlan) -> bool:
+    return service.internal_local and service.has_endpoints and not service.local
+
+
+def _lacks_external(service: ServicePlan) -> bool:
+    return (
+        service.external_local
+        and service.externally_accessible
+        and service.has_endpoints
+        and not service.local
+    )
+
+
+_LACKS = {"internal": _lacks_internal, "external": _lacks_external}
 
 
 class _OfFamily:
