@@ -7,7 +7,7 @@ Not thread-safe: one loop owns it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -71,6 +71,17 @@ class Store:
         self._services_changed: set[ServiceKey] = set()
         self._nodes_changed: set[str] = set()
         self._service_cidrs_changed = False
+        self._tell: Callable[[KubernetesObject, bool], object] = lambda _obj, _deleted: None
+
+    def watch(self, tell: Callable[[KubernetesObject, bool], object]) -> None:
+        """Call `tell` with each object there is, and from now on with each that is changed.
+
+        Its second argument is True for one that is deleted, as it was before. It must not raise,
+        and replaces the former one.
+        """
+        self._tell = tell
+        for obj in self._objects.values():
+            tell(obj, False)
 
     def upsert(self, obj: KubernetesObject) -> None:
         key = object_key(obj)
@@ -83,12 +94,14 @@ class Store:
         if isinstance(obj, EndpointSlice) and (service := service_of(obj)):
             self._slices.setdefault(service, {})[obj.metadata.name] = obj
         self._note(obj)
+        self._tell(obj, False)
 
     def delete(self, key: ObjectKey) -> None:
         """Forget an object. A key that is not stored is no change."""
         former = self._objects.pop(key, None)
         if former is not None:
             self._forget(former)
+            self._tell(former, True)
 
     def apply(self, update: Update) -> None:
         """Delete what the update deletes, then upsert the rest of it."""

@@ -217,7 +217,7 @@ NATIVE_HISTOGRAMS = Behaviour(
     summary="Gate NativeHistograms is on: /metrics in protobuf form has native buckets.",
     was="The gate is off.",
     source="#140124",
-    unseen="kproxy does not serve /metrics; the gate is known with each version's default",
+    unseen="kproxy serves /metrics as text only; the gate is known with each version's default",
 )
 MANAGED_FIELDS_DROPPED = Behaviour(
     name="managed-fields-dropped",
@@ -256,7 +256,6 @@ FLAGZ_NOTE = Behaviour(
     summary="/flagz says that it shows flags and not the configuration in force.",
     was="/flagz does not.",
     source="#140233",
-    unseen="kproxy does not serve /flagz",
 )
 WINKERNEL_PANIC = Behaviour(
     name="winkernel-panic",

@@ -301,6 +301,23 @@ def test_a_replacement_is_an_update(objects: list[KubernetesObject], update: Upd
     assert contents(store) == contents(filled(*objects))
 
 
+def test_who_watches_hears_what_there_is_and_then_each_change_once() -> None:
+    heard: list[tuple[KubernetesObject, bool]] = []
+    store = Store()
+    store.upsert(service("web"))
+    store.watch(lambda obj, deleted: heard.append((obj, deleted)))
+    store.upsert(service("web"))  # as it was
+    store.upsert(service("web", "10.96.0.2"))
+    store.replace([service("api")])
+    store.delete(object_key(service("web")))  # gone already
+    assert heard == [
+        (service("web"), False),
+        (service("web", "10.96.0.2"), False),
+        (service("web", "10.96.0.2"), True),
+        (service("api"), False),
+    ]
+
+
 def test_a_change_that_is_reverted_stays_one() -> None:
     """The plan decides in the end; one service too many only costs a comparison."""
     store = filled(service())

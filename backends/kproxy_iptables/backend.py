@@ -10,7 +10,7 @@ from itertools import tee
 from typing import get_args
 
 from kproxy.address import Family
-from kproxy.backend import Ruleset, Support, SyncReport, Uses
+from kproxy.backend import Figure, Ruleset, Support, SyncReport, Uses
 from kproxy.backend.held import Held
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
@@ -22,6 +22,7 @@ from kproxy.kernel.xtables import Xtables, installed_variants, open_xtables
 from kproxy_iptables import cleanup, damage
 from kproxy_iptables.claims import Claims
 from kproxy_iptables.frame import INVALID_COUNTER, JUMPS, ROUTE_LOCALNET, FrameOptions
+from kproxy_iptables.metrics import TABLES, Counts
 from kproxy_iptables.names import (
     DISPATCH_CHAINS,
     FIXED_CHAINS,
@@ -64,6 +65,8 @@ class IptablesBackend:
         self._dispatch_sizes: Counter[DispatchKey] = Counter()
         self._generation: tuple[int, ...] = ()
         self._held = Held(family.value)  # chains of table nat
+        self._counts = Counts(family)
+        self._jumps_written: Counter[str] = Counter()  # of a full sync
 
     def support(self) -> Support:
         try:
@@ -92,12 +95,15 @@ class IptablesBackend:
             sizes = self._dispatch_sizes.copy()
         transactions = 0
         written: Counter[str] = Counter()
+        grown: Counter[str] = Counter()
         for writer in writers:
             transactions += 1
             written += writer.written
+            grown.update(writer.grown)
             sizes.update({key: writer.net[key] for key in DISPATCH_CHAINS})
         self._node_port_jumps = node_port_rules
         self._dispatch_sizes = sizes
+        self._count(written, None if full else grown)
         if self._held.is_due(time.monotonic()):
             self._delete(self._held.names)
         self._generation = self._xtables.generation()
@@ -129,6 +135,9 @@ class IptablesBackend:
         if self._opened is not None:
             self._opened.close()
             self._opened = None
+
+    def figures(self) -> tuple[Figure, ...]:
+        return tuple(self._counts.figures())
 
     def uses(self) -> Uses:
         return Uses(
@@ -165,6 +174,19 @@ class IptablesBackend:
             self._opened.keep_open()
         return self._opened
 
+    def _count(self, written: Counter[str], grown: Counter[str] | None) -> None:
+        """Note what was written; `grown` is by how many rules, None if it was everything.
+
+        As in kube-proxy the jumps from chains of the kernel are not counted.
+        """
+        counts = self._counts
+        if grown is None:
+            written = written - self._jumps_written
+            counts.rules = Counter({table: written[table] for table in TABLES})
+        else:
+            counts.rules.update({table: grown[table] for table in TABLES})
+        counts.written = written
+
     def _context(self, plan: Plan) -> Context:
         return Context(
             settings=plan.settings,
@@ -180,6 +202,7 @@ class IptablesBackend:
         """
         saved = self._xtables.save_all(JUMPS)
         existing = _existing(saved)
+        self._jumps_written = Counter(j.table for j in JUMPS if j not in existing.jumps)
         others = {chain: rules for chain, rules in saved["nat"].items() if not _is_ours(chain)}
         del saved
         self.prepare(plan.settings)
@@ -195,9 +218,13 @@ class IptablesBackend:
         stale: list[str] = []
         for_kernel, for_report = tee(writers)
         written = self._xtables.restore_all(writer.pieces() for writer in for_kernel)
-        for writer, _ in zip(for_report, written, strict=True):
-            stale += writer.stale
-            yield writer
+        try:
+            for writer, _ in zip(for_report, written, strict=True):
+                stale += writer.stale
+                yield writer
+        except KernelRefused:
+            self._counts.restore_failures += 1
+            raise
         self._held.needed(self._held.names.difference(stale))  # or gone
         self._delete(stale, others | {name: [] for name in stale})
 
@@ -236,6 +263,8 @@ class IptablesBackend:
         try:
             self._xtables.restore(writer.pieces())
         except KernelRefused:
+            self._counts.restore_failures += 1
+            self._counts.partial_restore_failures += 1
             if back := undo(plan, delta.before, self._context(plan)):
                 with suppress(KernelRefused):  # nothing was written, or there is other damage
                     self._xtables.restore(back.pieces())

@@ -55,14 +55,16 @@ class Writer:
     """The lines of one transaction, by table, made while they are fed to the kernel's tool.
 
     After `pieces` has run out, `written` is the number of rules by table, and `net` the number of
-    rules by which each dispatch chain has grown; a declared chain counts from zero. `filled` are
-    chains of services that have rules now, `stale` those that were emptied, for none needs them.
+    rules by which each dispatch chain has grown; a declared chain counts from zero. `grown` is, for
+    an edit, by how many rules each table has grown. `filled` are chains of services that have rules
+    now, `stale` those that were emptied, for none needs them.
     """
 
     def __init__(self) -> None:
         self._lines: dict[str, list[Iterable[str]]] = {"filter": [], "nat": [], "mangle": []}
         self.written: Counter[str] = Counter()
         self.net: Counter[DispatchKey] = Counter()
+        self.grown: Counter[str] = Counter()
         self.filled: set[str] = set()
         self.stale: list[str] = []
 
@@ -83,6 +85,7 @@ class Writer:
         step = -1 if operation == "-D" else 1
         for table, name, rule in reversed([*rules]) if operation == "-I" else rules:
             self.net[table, name] += step
+            self.grown[table] += step
             yield f"{operation} {name} {rule}"
 
     def delete(self, chains: Iterable[str]) -> None:
@@ -127,6 +130,8 @@ def edit(
         old_chains = {c.name: c.rules for c in service_chains(former, context)} if former else {}
         chains = service_chains(fresh, context) if fresh else []
         written = [one for one in chains if old_chains.get(one.name) != one.rules]
+        writer.grown["nat"] += sum(len(one.rules) for one in chains)
+        writer.grown["nat"] -= sum(map(len, old_chains.values()))
         removed = sorted(old_chains.keys() - {one.name for one in chains})
         writer.declare("nat", [*(one.name for one in written), *removed])
         writer.stale += removed

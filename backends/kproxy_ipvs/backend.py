@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from kproxy.address import Family
 from kproxy.api.addresses import Network, parse_cidr
-from kproxy.backend import Ruleset, Support, SyncReport, Uses
+from kproxy.backend import Figure, Metric, MetricKind, Ruleset, Support, SyncReport, Uses
 from kproxy.backend.held import Held
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
@@ -38,6 +38,12 @@ from kproxy_ipvs.sets import Sets
 from kproxy_ipvs.wanted import Entry, Place, place_of, wanted
 
 _PROBE = VirtualServer("TCP", "198.51.100.0", 20000)  # an address for documentation (RFC 5737)
+_RESTORE_FAILURES = Metric(
+    name="kubeproxy_sync_proxy_rules_iptables_restore_failures_total",
+    kind=MetricKind.COUNTER,
+    help="Transactions that iptables or the kernel has refused.",
+    labels=("ip_family",),
+)
 
 
 class IpvsBackend:
@@ -58,6 +64,7 @@ class IpvsBackend:
         self._sets = Sets(family, self._held)
         self._rules: dict[Table, list[str]] = {}  # by table, as last written
         self._generation: tuple[int, ...] = ()
+        self._restore_failures = 0
 
     def support(self) -> Support:
         try:
@@ -127,6 +134,9 @@ class IpvsBackend:
 
     def close(self) -> None:
         """Do nothing: no thread and no descriptor outlives a call."""
+
+    def figures(self) -> tuple[Figure, ...]:
+        return (Figure(_RESTORE_FAILURES, (self.family.value,), self._restore_failures),)
 
     def uses(self) -> Uses:
         return Uses(
@@ -218,7 +228,12 @@ class IpvsBackend:
         fresh = {table: self._sets.in_rules(all_rules[table]) for table in tables}
         if all(self._rules.get(table) == lines for table, lines in fresh.items()):
             return Counter()
-        self._xtables.restore(rules.transaction(fresh, self._present_jumps(fresh)))
+        lines = rules.transaction(fresh, self._present_jumps(fresh))
+        try:
+            self._xtables.restore(lines)
+        except KernelRefused:
+            self._restore_failures += 1
+            raise
         self._rules = self._rules | fresh
         self._generation = self._xtables.generation()
         return Counter({table: len(lines) for table, lines in fresh.items()})

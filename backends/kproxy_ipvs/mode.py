@@ -36,6 +36,8 @@ MODE = Mode(
     services=services,
     needs_ip_vs=True,
     traced=False,
+    partial_syncs=False,
+    policies_by_service=True,
     affinity_follows_connections=True,
     look="ipvsadm -Ln",
 )

@@ -11,16 +11,16 @@ from __future__ import annotations
 import logging
 
 from kproxy.address import Family
-from kproxy.backend import Ruleset, Support, SyncReport, Uses
+from kproxy.backend import Figure, Ruleset, Support, SyncReport, Uses
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.forwarding.plan import Delta, NodeSettings, Plan
+from kproxy.forwarding.plan import Delta, LoopbackNodePorts, NodeSettings, Plan
 from kproxy.kernel.addresses import local_addresses
 from kproxy.kernel.lacking import require_nf_tables
 from kproxy.kernel.netlink import Request
 from kproxy.kernel.nftables.listing import table_listing
 from kproxy.kernel.nftables.objects import NEW_RULE, Table
 from kproxy.kernel.nftables.session import Session, TableReader
-from kproxy_nftables import damage, flat_layout, kube_proxy_layout, localhost
+from kproxy_nftables import damage, flat_layout, kube_proxy_layout, localhost, metrics
 from kproxy_nftables.contents import Contents
 from kproxy_nftables.localhost_serving import LocalhostServing
 from kproxy_nftables.names import TABLE
@@ -63,6 +63,8 @@ class NftablesBackend:
         self._node_wants: Wanted
         self._generation = 0  # at which the table was as it should be
         self._transactions = self._rules = 0  # of this sync
+        self._refused = 0  # transactions
+        self._loopback = LoopbackNodePorts.IGNORED  # as last synced
 
     def support(self) -> Support:
         try:
@@ -97,6 +99,7 @@ class NftablesBackend:
             self._generation = generation
         self.localhost.follow(plan, delta)
         self._settings = plan.settings
+        self._loopback = plan.settings.loopback_node_ports
         return SyncReport(
             full=full, transactions=self._transactions, rules_written={TABLE: self._rules}
         )
@@ -121,11 +124,31 @@ class NftablesBackend:
     def rejected_packets(self) -> dict[str, int]:
         """Return, by protocol, how many packets to node ports on loopback addresses were rejected.
 
-        Only protocols that are rejected now.
+        Only protocols that are rejected now. May be called during a sync.
         """
-        counted = self._reader.counters()
+        with Session() as session:
+            counted = TableReader(session, self.family, TABLE).counters()
         found = {each: counted.get(localhost.counter(each)) for each in localhost.PROTOCOLS}
         return {protocol: packets for protocol, packets in found.items() if packets is not None}
+
+    def figures(self) -> tuple[Figure, ...]:
+        """Return failures and, with the gate of localhost node ports, what concerns those."""
+        own = (self.family.value,)
+        failures = (
+            Figure(metrics.SYNC_FAILURES, own, self._refused),
+            Figure(metrics.CLEANUP_FAILURES, own, 0),
+        )
+        if self._loopback is LoopbackNodePorts.IGNORED:
+            return failures
+        return (
+            *failures,
+            Figure(metrics.LISTENERS, own, self.localhost.listeners),
+            Figure(metrics.LISTENER_FAILURES, own, self.localhost.creation_failures),
+            *(
+                Figure(metrics.REJECTED_PACKETS, (*own, protocol), packets)
+                for protocol, packets in self.rejected_packets().items()
+            ),
+        )
 
     def cleanup(self) -> None:
         self.localhost.close()
@@ -214,7 +237,11 @@ class NftablesBackend:
         if requests:
             try:
                 self._session.commit(requests)
+            except KernelRefused:
+                self._refused += 1
+                raise
             except Unsupported:
+                self._refused += 1
                 self._require_no_owner()
                 raise
             self._transactions += 1

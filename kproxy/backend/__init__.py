@@ -4,6 +4,7 @@ contract     `Backend`, and every rule of who calls what, when
 mode         `Mode`: what an entry point of the group `kproxy.backends` gives
 options      a mode's own options, decoded by its own type
 registry     which backends are installed; loading one checks it
+figures      what a backend counts, for the metrics of a proxy
 containment  turns whatever goes wrong in another package's backend into an error with its name
 claims       things that several service ports may claim, for backends that need it
 held         objects that others hold on to: named once in the log, and tried again
@@ -26,6 +27,7 @@ from kproxy.backend.contract import (
     SyncReport,
     Uses,
 )
+from kproxy.backend.figures import Counting, Figure, Metric, MetricKind
 from kproxy.backend.mode import Mode
 from kproxy.backend.options import complete_options, decode_options, parse_options
 from kproxy.backend.registry import (
@@ -96,10 +98,12 @@ __all__ = [
     "BadInput",
     "Change",
     "Claims",
+    "Counting",
     "Delta",
     "DetectLocal",
     "Endpoint",
     "Family",
+    "Figure",
     "Frontend",
     "FrontendKind",
     "Host",
@@ -109,6 +113,8 @@ __all__ = [
     "LocalDetector",
     "LoopbackNodePorts",
     "Masquerade",
+    "Metric",
+    "MetricKind",
     "Mode",
     "ModeConfig",
     "ModeConfigs",

@@ -23,6 +23,7 @@ from kproxy.backend.contract import (
     SyncReport,
     Uses,
 )
+from kproxy.backend.figures import Counting, Figure
 from kproxy.errors import BackendFault, KernelRefused, KproxyError, Unsupported
 from kproxy.forwarding.plan import BackendOptions, Delta, NodeSettings, Plan
 
@@ -128,6 +129,14 @@ class _Contained:
 
     def close(self) -> None:
         self._call("close", object)
+
+    def figures(self) -> tuple[Figure, ...]:
+        if not isinstance(self._backend, Counting):
+            return ()
+        found = self._call("figures", tuple)
+        if not all(isinstance(each, Figure) for each in found):
+            raise BackendFault(f"{self._plugin}: figures() returned something else than figures")
+        return found
 
     def _call(self, method: str, kind: type[_T], *arguments: Any) -> _T:
         function: Callable[..., Any] = getattr(self._backend, method)

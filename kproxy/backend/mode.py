@@ -65,6 +65,10 @@ class Mode(Struct, frozen=True, kw_only=True):
     """The backend forwards in its own process: `close` ends forwarding, not only the updates."""
     traced: bool = True
     """Netfilter's trace shows what it does to a packet."""
+    partial_syncs: bool = True
+    """kube-proxy has durations of full and of partial syncs of this mode, each on its own."""
+    policies_by_service: bool = False
+    """kube-proxy counts Services without local endpoints, where other modes count their ports."""
     affinity_follows_connections: bool = False
     """A client keeps its endpoint as long as the kernel remembers any of its connections."""
     look: str = ""

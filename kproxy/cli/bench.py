@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from kproxy.backend import DEFAULT_MODE, load
-from kproxy.bench.cluster import MOST_CHANGES, MOST_ENDPOINTS, MOST_SERVICES, require_addresses
+from kproxy.backend import load
+from kproxy.bench.cluster import MOST_CHANGES, require_addresses
 from kproxy.cli import kernel as kernel_choice
-from kproxy.cli.emulate import emulate_option
-from kproxy.report.width import width_of
+from kproxy.cli.bench_common import print_results, subject_options
+from kproxy.cli.bench_source import source
 from kproxy.versions import NEWEST_RELEASED, Version
 
 if TYPE_CHECKING:
-    from kproxy.bench.results import (
-        ControlPlaneSize,
-        LabResult,
-        LabSize,
-        LatencySize,
-        MininetResult,
-        MininetSize,
-        SourceSize,
-        SyncSize,
-    )
-
-    _AnySize = SyncSize | SourceSize | LatencySize | ControlPlaneSize | LabSize | MininetSize
+    from kproxy.bench.results import LabResult, LabSize, MininetResult, MininetSize
 
 _MOST_SERVICES_IN_A_LAB = 60_000  # which has a /16 for cluster IPs
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-_Size = TypeVar("_Size", bound="_AnySize")
-_Result = TypeVar("_Result")
 
 
 @click.group()
@@ -53,60 +35,11 @@ def bench() -> None:
     """
 
 
-def _subject_options(
-    sizes: tuple[int, ...], per_service: int = 5, most: int = MOST_SERVICES
-) -> Callable[[_Command], _Command]:
-    """Return a decorator that adds the options common to measurements: proxy and cluster size."""
-    options = [
-        click.option("--mode", default=DEFAULT_MODE, show_default=True, help="The proxy mode."),
-        emulate_option,
-        kernel_choice.option,
-        click.option(
-            "--variant",
-            "chosen",
-            type=click.Choice(["nft", "legacy", "kube-proxy", "flat"]),
-            multiple=True,
-            help="A variant of iptables or layout of nftables; may be repeated. "
-            "Default: all of the mode.",
-        ),
-        click.option(
-            "--services",
-            "sizes",
-            type=click.IntRange(1, most),
-            multiple=True,
-            default=sizes,
-            show_default=True,
-            help="Number of Services; may be repeated.",
-        ),
-        click.option(
-            "--endpoints",
-            type=click.IntRange(1, MOST_ENDPOINTS),
-            default=per_service,
-            show_default=True,
-            help="Endpoints per Service.",
-        ),
-        click.option(
-            "--runs",
-            type=click.IntRange(1),
-            default=1,
-            show_default=True,
-            help="Repeat every measurement N times.",
-        ),
-        click.option(
-            "--json", "as_json", is_flag=True, help="Print one JSON object per line instead."
-        ),
-    ]
-
-    def decorate(command: _Command) -> _Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+bench.add_command(source)
 
 
 @bench.command()
-@_subject_options(sizes=(1000, 5000, 10_000))
+@subject_options(sizes=(1000, 5000, 10_000))
 @click.option(
     "--changes",
     type=click.IntRange(1, MOST_CHANGES),
@@ -164,109 +97,11 @@ def sync(
         for _ in range(runs)
     ]
     measure = partial(measure_apart, "kproxy.bench.sync", result=SyncResult)
-    _print(all_sizes, measure, SYNC_HEADING, sync_row, as_json=as_json)
+    print_results(all_sizes, measure, SYNC_HEADING, sync_row, as_json=as_json)
 
 
 @bench.command()
-@_subject_options(sizes=(10_000,))
-@click.option(
-    "--changes",
-    type=click.IntRange(1, MOST_CHANGES),
-    default=30,
-    show_default=True,
-    help="Number of changes, one each 1.1 s.",
-)
-@click.option(
-    "--events",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Then so many changes as fast as possible.",
-)
-@click.option(
-    "--soak",
-    "soak_s",
-    type=click.FloatRange(0),
-    metavar="SECONDS",
-    default=0,
-    help="Then 20 changes a second for so long.",
-)
-@click.option(
-    "--watch-lists/--lists", default=True, help="What the API server has: watch lists, or not."
-)
-def source(
-    mode: str,
-    emulate: Version | None,
-    kernel: str,
-    chosen: tuple[str, ...],
-    sizes: tuple[int, ...],
-    endpoints: int,
-    runs: int,
-    as_json: bool,
-    changes: int,
-    events: int,
-    soak_s: float,
-    watch_lists: bool,
-) -> None:
-    """Measure `kproxy run` fed by a stand-in for an API server, with TLS.
-
-    \b
-    ready   from the start of the process to rules for all Services
-    CPU     of the process until then, user and system
-    change  from an event that is sent to its commit: median and 99th percentile
-    idle    CPU when nothing changes, of one
-    MiB     memory of the process: once ready, after all changes, at its peak
-
-    It fails if the rules in the end are not those of a fresh start, and for modes
-    that do not write to nf_tables, which tells of commits.
-
-    \b
-    Examples:
-      kproxy bench source --mode nftables --variant flat
-      kproxy bench source --mode nftables --variant flat --events 100000
-      kproxy bench source --mode nftables --soak 900 --changes 5 --json
-    """
-    for each in sizes:
-        require_addresses(each, endpoints)
-    if kernel_choice.is_needed(kernel, load(mode)):
-        kernel_choice.rerun(kernel)
-    from kproxy.bench.results import SourceResult, SourceSize
-    from kproxy.bench.subject import variants
-    from kproxy.bench.tables import SOURCE_HEADING, source_row
-    from kproxy.errors import KernelRefused
-    from kproxy.kernel.measurement import measure_apart
-
-    all_sizes = [
-        SourceSize(
-            mode=mode,
-            variant=variant,
-            services=each,
-            emulate=emulate or NEWEST_RELEASED,
-            endpoints=endpoints,
-            changes=changes,
-            events=events,
-            soak_s=soak_s,
-            watch_lists=watch_lists,
-        )
-        for variant in variants(mode, chosen)
-        for each in sizes
-        for _ in range(runs)
-    ]
-    different = []
-
-    def measure(size: SourceSize) -> SourceResult:
-        result = measure_apart("kproxy.bench.source", size, SourceResult)
-        if not result.equal:
-            different.append(size.label)
-        return result
-
-    _print(all_sizes, measure, SOURCE_HEADING, source_row, as_json=as_json)
-    if different:
-        raise KernelRefused(f"not the rules of a fresh start: {', '.join(different)}")
-
-
-@bench.command()
-@_subject_options(sizes=(10, 100, 1000, 10_000))
+@subject_options(sizes=(10, 100, 1000, 10_000))
 @click.option(
     "--connections",
     type=click.IntRange(1),
@@ -334,11 +169,11 @@ def latency(
         for _ in range(runs)
     ]
     measure = partial(measure_apart, "kproxy.bench.latency", result=LatencyResult)
-    _print(all_sizes, measure, LATENCY_HEADING, latency_row, as_json=as_json)
+    print_results(all_sizes, measure, LATENCY_HEADING, latency_row, as_json=as_json)
 
 
 @bench.command()
-@_subject_options(sizes=(100,), per_service=10, most=_MOST_SERVICES_IN_A_LAB)
+@subject_options(sizes=(100,), per_service=10, most=_MOST_SERVICES_IN_A_LAB)
 @click.option(
     "--nodes", type=click.IntRange(1, 20), default=3, show_default=True, help="Nodes of the lab."
 )
@@ -399,7 +234,7 @@ def control_plane(
         for _ in range(runs)
     ]
     measure = partial(measure_apart, "kproxy.bench.control_plane", result=ControlPlaneResult)
-    _print(all_sizes, measure, CONTROL_PLANE_HEADING, control_plane_row, as_json=as_json)
+    print_results(all_sizes, measure, CONTROL_PLANE_HEADING, control_plane_row, as_json=as_json)
 
 
 @bench.command()
@@ -459,7 +294,7 @@ def lab(sizes: tuple[int, ...], nodes: int, network: str, runs: int, as_json: bo
             return measure_apart("kproxy.bench.mininet", size, MininetResult)
         return measure_apart("kproxy.bench.lab", size, LabResult)
 
-    _print(all_sizes, measure, LAB_HEADING, lab_row, as_json=as_json)
+    print_results(all_sizes, measure, LAB_HEADING, lab_row, as_json=as_json)
     if not version:
         click.echo(mininet.NOT_INSTALLED, err=as_json)
 
@@ -479,41 +314,3 @@ def endpoints() -> None:
 
     head, _, *rows = ([each.strip() for each in line.split("|")[1:-1]] for line in table())
     Paper().table(head, rows)
-
-
-def _print(
-    sizes: Iterable[_Size],
-    measure: Callable[[_Size], _Result],
-    heading: str,
-    row: Callable[[_Result], str],
-    *,
-    as_json: bool,
-) -> None:
-    """Measure one size after another, and print a line for each."""
-    import msgspec
-
-    from kproxy.bench.tables import lines
-
-    width = width_of()
-    if not as_json:
-        click.echo("\n".join(lines(heading, heading, width)))
-    for size in sizes:
-        with _progress(size):
-            result = measure(size)
-        if as_json:
-            click.echo(msgspec.json.encode(result).decode())
-        else:
-            click.echo("\n".join(lines(row(result), heading, width)))
-
-
-@contextmanager
-def _progress(size: _AnySize) -> Iterator[None]:
-    """Show on a terminal what is being measured, in a line that is removed afterwards."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    click.echo(f"{size.label} ...", nl=False, err=True)
-    try:
-        yield
-    finally:
-        click.echo("\r\033[K", nl=False, err=True)

@@ -7,13 +7,15 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from kproxy.backend import (
     DEFAULT_MODE,
@@ -37,6 +39,7 @@ from kproxy.errors import BadInput, KernelRefused
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.ownership import claim_namespace
 from kproxy.kernel.privilege import require_net_admin
+from kproxy.kubernetes import events
 from kproxy.proxy import NodeProxy
 from kproxy.proxy.control_loop import ControlLoop, no_service, summary
 from kproxy.proxy.events import SourceLost, Stop
@@ -49,8 +52,11 @@ from kproxy.proxy.setup import cleanup, close, make_backends, set_conntrack, set
 from kproxy.proxy.udp_flows import cut_stale_flows
 from kproxy.serve import HttpServer, ServiceHealth
 from kproxy.sources.files import Manifests
-from kproxy.store import Store
+from kproxy.store import ServiceKey, Store
 from kproxy.versions import Version
+
+if TYPE_CHECKING:
+    from kproxy.metrics.measurements import Measurements
 
 log = logging.getLogger("kproxy")
 
@@ -75,9 +81,13 @@ class Request(Struct, frozen=True, kw_only=True):
 
 
 class _Setup(Struct, frozen=True, kw_only=True):
-    """A checked request, and its problems. `options` are those of `mode`, complete."""
+    """A checked request, and its problems. `options` are those of `mode`, complete.
+
+    `given` is `config` before the node's name was found out.
+    """
 
     config: ProxyConfig
+    given: ProxyConfig
     mode: Mode
     options: BackendOptions
     problems: tuple[str, ...]
@@ -152,7 +162,22 @@ def execute(request: Request) -> None:
         else:
             set_oom_score(config.oom_score_adj)
             loop = _loop(setup, store, proxy, leftovers, allow_empty=allow_empty, kept=kept)
-            _serve(setup, loop, proxy, opened.source)
+            from kproxy.cli.servers import Shown, flag_values, node_servers
+
+            flags = flag_values(request.flags, _own_flags(request))
+            servers = partial(
+                node_servers,
+                shown=Shown(config=setup.given, flags=flags),
+                mode=setup.mode,
+                config=config,
+                store=store,
+                proxy=proxy,
+                backends=backends.values(),
+                loop=loop,
+                on_event=partial(opened.report_listener, config.hostname_override),
+                api_server_away_s=opened.away_s,
+            )
+            _serve(setup, loop, proxy, opened, servers)
 
 
 def _read_manifests(
@@ -183,7 +208,9 @@ def _warn(notices: Iterable[str]) -> None:
 
 def _setup(request: Request) -> _Setup:
     """Read the configuration and begin to log. Raises BackendFault if the mode is broken."""
-    config, problems, notices, at_start = _configuration(request)
+    given, problems, notices, at_start = _configuration(request)
+    name = given.hostname_override or socket.gethostname().strip().lower()
+    config = replace(given, hostname_override=name)
     _log_to_stderr(config.logging.verbosity)
     # An unknown mode is one of the problems; with any mode the others are found as well.
     mode = load(config.mode if config.mode in ModeConfigs() else DEFAULT_MODE)
@@ -191,6 +218,7 @@ def _setup(request: Request) -> _Setup:
     places = ((each, request.config if each.field.startswith(SECTION) else "") for each in found)
     return _Setup(
         config=config,
+        given=given,
         mode=mode,
         options=complete_options(mode, config, options),
         problems=(*problems, *(each.at(place) for each, place in places)),
@@ -225,9 +253,17 @@ def _configuration(request: Request) -> tuple[ProxyConfig, list[str], list[str],
         problems = [each.at("") for each in read.problems]
     notices += [each.at(request.config) for each in read.notices]
     at_start = [each.at(request.config) for each in read.at_start]
-    name = request.hostname_override or read.config.hostname_override or socket.gethostname()
+    name = request.hostname_override or read.config.hostname_override
     config = replace(read.config, hostname_override=name.strip().lower())
     return config, problems, notices, at_start
+
+
+def _own_flags(request: Request) -> dict[str, object]:
+    """Return the values of the flags of `run` itself, by attribute."""
+    own = asdict(request)
+    del own["flags"], own["options"]
+    given = request.options
+    return {**own, **given.flags, "backend_option": given.backend_option}
 
 
 def _choose_kernel(request: Request, mode: Mode) -> None:
@@ -294,11 +330,25 @@ def _loop(
     )
 
 
-def _serve(setup: _Setup, loop: ControlLoop, proxy: NodeProxy, source: Source) -> None:
+def _serve(
+    setup: _Setup,
+    loop: ControlLoop,
+    proxy: NodeProxy,
+    opened: Opened,
+    servers: Callable[[HttpServer], AbstractContextManager[Measurements]],
+) -> None:
     stopped = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(source, loop, stopped), daemon=True)
-    with _stopped_by_signals(loop), closing(HttpServer()) as server:
-        proxy.on_synced = ServiceHealth(server, lambda: proxy.health.healthy).update
+    watcher = threading.Thread(target=_watch, args=(opened.source, loop, stopped), daemon=True)
+    node = node_name(setup.config)
+
+    def not_listening(service: ServiceKey, port: int, error: str) -> None:
+        opened.record(events.service_health_server_failed(node, *service, port, error))
+
+    with _stopped_by_signals(loop), closing(HttpServer()) as server, servers(server) as measured:
+        if opened.connection:
+            opened.connection.on_answer = measured.api_request
+        health = ServiceHealth(server, lambda: proxy.health.healthy, not_listening)
+        proxy.on_synced = health.update
         watcher.start()
         try:
             loop.run()

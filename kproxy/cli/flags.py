@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from kproxy.api.problems import Problem
 from kproxy.config.decode import Read, from_values, to_values
-from kproxy.config.defaults import fill_platform, fill_ports
+from kproxy.config.defaults import HEALTHZ_PORT, METRICS_PORT, fill_platform, fill_ports
 from kproxy.config.gates import gate_notices
 from kproxy.config.types import ModeConfig, ProxyConfig
 from kproxy.config.validation import problems
@@ -34,7 +34,10 @@ class Kind(enum.Enum):
 
 
 class Flag(Struct, frozen=True):
-    """A flag. `fields` are paths in the file; `initial` is a default unlike the file's."""
+    """A flag. `fields` are paths in the file; `initial` is a default unlike the file's.
+
+    A flag without fields completes another one, see `_PORTS`.
+    """
 
     name: str
     kind: Kind
@@ -225,18 +228,32 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             "Timeout of UDP flows with replies.",
         ),
     ),
-    "Flags of kube-proxy without effect so far": (
+    "Health and metrics": (
         Flag(
             "healthz-bind-address",
             Kind.TEXT,
             ("healthzBindAddress",),
-            "Address of the health server.",
+            "Address of /healthz and /livez; 0.0.0.0 is for IPv6, too.",
         ),
         Flag(
             "metrics-bind-address",
             Kind.TEXT,
             ("metricsBindAddress",),
-            "Address of the metrics server.",
+            "Address of /metrics, /proxyMode, /configz, /flagz and /statusz.",
+        ),
+        Flag(
+            "healthz-port",
+            Kind.NUMBER,
+            (),
+            "Deprecated: the port if the address has none; 0 serves no health.",
+            str(HEALTHZ_PORT),
+        ),
+        Flag(
+            "metrics-port",
+            Kind.NUMBER,
+            (),
+            "Deprecated: the port if the address has none.",
+            str(METRICS_PORT),
         ),
         Flag(
             "bind-address-hard-fail",
@@ -244,7 +261,18 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             ("bindAddressHardFail",),
             "Exit if these servers cannot listen.",
         ),
-        Flag("profiling", Kind.SWITCH, ("enableProfiling",), "Serve profiles over HTTP."),
+        Flag(
+            "profiling",
+            Kind.SWITCH,
+            ("enableProfiling",),
+            "Serve /debug/flags/v, to change the verbosity; there is no pprof.",
+        ),
+        Flag(
+            "show-hidden-metrics-for-version",
+            Kind.TEXT,
+            ("showHiddenMetricsForVersion",),
+            "Without effect, as in kube-proxy: no metric is hidden.",
+        ),
     ),
     "Process": (
         Flag(
@@ -259,6 +287,7 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
 FLAGS = {flag.name: flag for flags in SECTIONS.values() for flag in flags}
 SWITCHES = {name for name, flag in FLAGS.items() if flag.kind is Kind.SWITCH}
 _KEEP_DEFAULT_IF_EMPTY = {"healthz-bind-address", "metrics-bind-address"}
+_PORTS = {"healthz-port": "healthzBindAddress", "metrics-port": "metricsBindAddress"}
 _NOTHING: Mapping[str, Any] = {}
 _TRUE, _FALSE = {"1", "t", "T", "true", "TRUE", "True"}, {"0", "f", "F", "false", "FALSE", "False"}
 
@@ -275,6 +304,7 @@ def from_flags(
     initial = {name: (flag.initial,) for name, flag in FLAGS.items() if flag.initial}
     values: dict[str, Any] = {}
     faults: list[Problem] = []
+    ports: dict[str, int] = {}
     for name, texts in {**initial, **given}.items():
         if name in _KEEP_DEFAULT_IF_EMPTY and not texts[-1]:
             continue
@@ -283,11 +313,13 @@ def from_flags(
         except ValueError as error:
             faults.append(Problem(f"--{name}", str(error)))
             continue
+        if name in _PORTS:
+            ports[_PORTS[name]] = value
         for field in FLAGS[name].fields:
             _put(values, field, value)
     values |= overrides
     read = from_values(values)
-    config = fill_platform(fill_ports(read.config), modes)
+    config = fill_platform(fill_ports(read.config, ports), modes)
     undecoded = {problem.field for problem in read.problems}
     invalid = [each for each in problems(config, modes) if each.field not in undecoded]
     found = dict.fromkeys((*faults, *map(_in_flags, (*read.problems, *invalid))))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from threading import Event as Flag
 from types import FrameType
-from typing import NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from msgspec import Struct
 
@@ -21,6 +21,10 @@ from kproxy.kubernetes import events
 from kproxy.kubernetes.stream import Rejection
 from kproxy.proxy.events import Event
 from kproxy.store import Store
+
+if TYPE_CHECKING:
+    from kproxy.kubernetes.connection import Connection
+    from kproxy.kubernetes.recorder import Recorder
 
 
 class Source(Protocol):
@@ -38,13 +42,26 @@ class Opened(Struct, frozen=True):
     """A source, and how to reach the API server behind it, if there is one.
 
     `record` sends an Event; `away_s` tells for how many seconds the API server has been away.
-    `close` is called at the end.
     """
 
     source: Source
     record: Callable[[events.Event], None] = _nobody
     away_s: Callable[[], float] | None = None
-    close: Callable[[], None] = lambda: None
+    connection: Connection | None = None
+    recorder: Recorder | None = None
+
+    def report_listener(self, node: str, reason: str, note: str) -> None:
+        """Send the Event of a server that cannot listen, by its reason."""
+        for event in (events.health_server_failed, events.metrics_server_failed):
+            if (made := event(node, note)).reason == reason:
+                self.record(made)
+
+    def close(self) -> None:
+        """Send the Events that wait, and close the connections."""
+        if self.recorder:
+            self.recorder.close()
+        if self.connection:
+            self.connection.close()
 
 
 def source_problems(config: ProxyConfig, manifests: tuple[str, ...], master: str) -> list[str]:
@@ -89,9 +106,8 @@ def read_api_server(
         source.node(name, wait=wait)
         for update in source.read(wanted):
             store.apply(update)
-    # This starts the thread that sends Events, in the namespace from which the server is reached.
     recorder.record(events.starting(name))
-    return Opened(source, recorder.record, lambda: source.away_s, recorder.close)
+    return Opened(source, recorder.record, lambda: source.away_s, connection, recorder)
 
 
 def _regarding(rejection: Rejection) -> events.Regarding:

@@ -17,6 +17,7 @@ from kproxy.config.addresses import with_port
 from kproxy.config.types import ModeConfig, ProxyConfig
 
 HEALTHZ_PORT, METRICS_PORT = 10256, 10249
+_NO_PORTS: Mapping[str, int] = {}
 
 
 def fill_file(config: ProxyConfig, values: Mapping[str, Any]) -> ProxyConfig:
@@ -57,12 +58,17 @@ def fill_file(config: ProxyConfig, values: Mapping[str, Any]) -> ProxyConfig:
     )
 
 
-def fill_ports(config: ProxyConfig) -> ProxyConfig:
-    """Append the default port to the addresses of servers that have none."""
+def fill_ports(config: ProxyConfig, ports: Mapping[str, int] = _NO_PORTS) -> ProxyConfig:
+    """Append ports to the addresses of servers that have none.
+
+    `ports` has them by field, 0 for no address at all; others are the default ones.
+    """
+    healthz = ports.get("healthzBindAddress", HEALTHZ_PORT)
+    metrics = ports.get("metricsBindAddress", METRICS_PORT)
     return replace(
         config,
-        healthz_bind_address=with_port(config.healthz_bind_address, HEALTHZ_PORT),
-        metrics_bind_address=with_port(config.metrics_bind_address, METRICS_PORT),
+        healthz_bind_address=with_port(config.healthz_bind_address, healthz) if healthz else "",
+        metrics_bind_address=with_port(config.metrics_bind_address, metrics) if metrics else "",
     )
 
 

@@ -17,7 +17,8 @@ from kproxy.versions import Version
 
 class Gate(Struct, frozen=True):
     """A feature gate. It exists `since` a version (None: before all that are known) and `until`
-    another. It is off by default before `on_since`. `plan`: what is to become of it.
+    another. It is off by default, and alpha, before `on_since`. `plan`: what is to become of it.
+    `stage`: as metrics tell it, unless it is alpha; "" is GA.
     """
 
     default: bool
@@ -27,6 +28,11 @@ class Gate(Struct, frozen=True):
     until: Version | None = None
     on_since: Version | None = None
     plan: str = ""
+    stage: str = ""
+
+    def stage_in(self, version: Version) -> str:
+        alpha = self.alpha or (self.on_since is not None and not version.at_least(self.on_since))
+        return "ALPHA" if alpha else self.stage
 
     def known_in(self, version: Version) -> bool:
         return (self.since is None or version.at_least(self.since)) and (
@@ -38,11 +44,11 @@ class Gate(Struct, frozen=True):
 
 
 GATES: Mapping[str, Gate] = {
-    "AllAlpha": Gate(False),
-    "AllBeta": Gate(False),
+    "AllAlpha": Gate(False, stage="ALPHA"),
+    "AllBeta": Gate(False, stage="BETA"),
     "AllowServiceExternalIPs": Gate(True),
-    "ComponentFlagz": Gate(True),
-    "ComponentStatusz": Gate(True),
+    "ComponentFlagz": Gate(True, stage="BETA"),
+    "ComponentStatusz": Gate(True, stage="BETA"),
     "KubeProxyIPVS": Gate(
         True,
         since=Version.V1_37,
@@ -50,9 +56,9 @@ GATES: Mapping[str, Gate] = {
     ),
     "KubeProxyNFTablesLocalhostNodePorts": Gate(False, alpha=True, since=Version.V1_37),
     "MultiCIDRServiceAllocator": Gate(True, locked=True),
-    "NFTablesNetlink": Gate(True, since=Version.V1_37),
+    "NFTablesNetlink": Gate(True, since=Version.V1_37, stage="BETA"),
     "NFTablesProxyMode": Gate(True, locked=True, until=Version.V1_38),
-    "NativeHistograms": Gate(True, on_since=Version.V1_37),
+    "NativeHistograms": Gate(True, on_since=Version.V1_37, stage="BETA"),
     "PreferSameTrafficDistribution": Gate(True, locked=True, until=Version.V1_38),
 }
 

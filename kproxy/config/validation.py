@@ -47,6 +47,7 @@ def _general(config: ProxyConfig, modes: Mapping[str, ModeConfig]) -> Iterator[P
     if config.logging.format not in ("text", "json"):
         yield Problem("logging.format", _not_one_of(config.logging.format, ("text", "json")))
     yield from gate_problems(config.feature_gates, config.emulate)
+    yield from _hidden_metrics(config.show_hidden_metrics_for_version, config.emulate)
     conntrack = config.conntrack
     for name, value in (
         ("maxPerCore", conntrack.max_per_core),
@@ -172,6 +173,14 @@ def _switched_off(config: ProxyConfig, gate: str) -> bool:
     """Tell whether a gate is off. One that this version does not know cannot be."""
     version = config.emulate
     return GATES[gate].known_in(version) and not enabled(config.feature_gates, gate, version)
+
+
+def _hidden_metrics(text: str, version: Version) -> Iterator[Problem]:
+    major, _, minor = version.value.partition("-")[0].partition(".")
+    former = f"{major}.{int(minor) - 1}"
+    if text not in ("", former):
+        where = "showHiddenMetricsForVersion"
+        yield Problem(where, f"{text!r} is not {former}, the minor version before {version}")
 
 
 def _listener(field: str, text: str) -> Iterator[Problem]:

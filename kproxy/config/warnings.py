@@ -35,6 +35,7 @@ def start_warnings(
     primary = primary_family(config, node)
     return [
         *_of_mode(config, mode),
+        *_profiling(config),
         *_node_ports(config, node, primary),
         *_loopback(config, node, families, mode),
         *_wrong_family(config, node, primary, single=len(families) == 1),
@@ -56,6 +57,14 @@ def _of_mode(config: ProxyConfig, mode: ModeConfig) -> Iterator[str]:
         planned = gate.plan if gate and gate.known_in(config.emulate) else ""
         plan = f" (gate {mode.gate} is planned to be {planned})" if planned else ""
         yield mode.warning + plan
+
+
+def _profiling(config: ProxyConfig) -> Iterator[str]:
+    if config.enable_profiling:
+        yield (
+            "enableProfiling: kproxy has no pprof, so /debug/pprof answers 404; /debug/flags/v is"
+            " served"
+        )
 
 
 def _node_ports(config: ProxyConfig, node: Node | None, primary: Family) -> Iterator[str]:

@@ -12,10 +12,19 @@ import struct
 from contextlib import suppress
 
 from kproxy.errors import KernelRefused
-from kproxy.kernel.netlink import CREATE, EXCL, NETLINK_NETFILTER, Netlink, Request, attribute
+from kproxy.kernel.netlink import (
+    CREATE,
+    EXCL,
+    NETLINK_NETFILTER,
+    Netlink,
+    Request,
+    attribute,
+    attributes,
+)
 
-_NEW, _DELETE = (7 << 8) | 0, (7 << 8) | 3  # NFNL_SUBSYS_ACCT, NFNL_MSG_ACCT_NEW and _DEL
-_ATTR_NAME = 1
+# NFNL_SUBSYS_ACCT, NFNL_MSG_ACCT_NEW, _GET and _DEL
+_NEW, _GET, _DELETE = (7 << 8) | 0, (7 << 8) | 1, (7 << 8) | 3
+_ATTR_NAME, _ATTR_PACKETS = 1, 2
 
 
 def ensure_counter(name: str) -> bool:
@@ -28,6 +37,22 @@ def ensure_counter(name: str) -> bool:
     except KernelRefused:
         return False
     return True
+
+
+def packets() -> dict[str, int]:
+    """Return how many packets each counter of the namespace has counted.
+
+    Raises KernelRefused if this kernel has no such counters, Unsupported without the privilege.
+    """
+    body = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)
+    with Netlink(NETLINK_NETFILTER) as netlink:
+        answers = netlink.dump(Request(_GET, body, ("list counters",)))
+    found = (dict(attributes(answer[4:])) for answer in answers)
+    return {
+        bytes(each[_ATTR_NAME]).rstrip(b"\0").decode(): int.from_bytes(each[_ATTR_PACKETS], "big")
+        for each in found
+        if _ATTR_NAME in each and _ATTR_PACKETS in each
+    }
 
 
 def delete_counter(name: str) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from msgspec import Struct
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 CONNECT_S = 10.0
 CHUNK_BYTES = 262_144
 _UNAUTHORIZED = 401
+_NO_ANSWER = "<error>"  # instead of a status, as client-go counts it
 _WITHOUT_BODY = (204, 304)
 _LENGTHS = {"content-length", "transfer-encoding"}
 _SOCKET_OPTIONS = [
@@ -81,6 +83,8 @@ class Connection:
         self._credentials = Credentials(read)
         self._lock = threading.Lock()
         self._shared: tuple[Settings, PoolManager] | None = None
+        # Called by the thread that asks, with status, method, host and seconds until the status.
+        self.on_answer: Callable[[str, str, str, float], object] = lambda *_: None
 
     @property
     def url(self) -> str:
@@ -134,7 +138,7 @@ class Connection:
         from urllib3.exceptions import HTTPError
 
         pool = self._pool(settings)
-        response = _request(pool, settings, method, target, body, timeout_s)
+        response = self._request(pool, settings, method, target, body, timeout_s)
         try:
             contents = response.read()
         except (HTTPError, OSError) as error:
@@ -151,7 +155,7 @@ class Connection:
         pool = _new_pool(settings, 1)
         stream = None
         try:
-            response = _request(pool, settings, "GET", target, None, silence_s)
+            response = self._request(pool, settings, "GET", target, None, silence_s)
             if response.status == _UNAUTHORIZED:
                 raise _NotAuthorized
             stream = Stream(response, pool, settings, silence_s)
@@ -159,6 +163,25 @@ class Connection:
             if stream is None:
                 _end(pool, settings)
         return stream
+
+    def _request(
+        self,
+        pool: PoolManager,
+        settings: Settings,
+        method: str,
+        target: str,
+        body: bytes | None,
+        timeout_s: float,
+    ) -> BaseHTTPResponse:
+        """Return a response whose body is still to be read."""
+        start, status = time.monotonic(), _NO_ANSWER
+        try:
+            response = _request(pool, settings, method, target, body, timeout_s)
+            status = str(response.status)
+        finally:
+            host = urlsplit(settings.url).netloc
+            self.on_answer(status, method, host, time.monotonic() - start)
+        return response
 
     def _renewed(self, refused: Settings) -> Settings:
         """Read the configuration again after a 401: what it names may have been renewed."""

@@ -23,12 +23,16 @@ _VERSIONS = (b"1.0", b"1.1")
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """A request. `target`: path and query. `headers`: by lower-case name; the last of several."""
+    """A request. `target`: path and query. `headers`: by lower-case name; the last of several.
+
+    `body`: "" unless the reader was asked for it.
+    """
 
     method: str
     target: str
     version: str  # 1.0 or 1.1
     headers: Mapping[str, str] = {}
+    body: bytes = b""
 
 
 class Response(Struct, frozen=True, kw_only=True):
@@ -150,14 +154,17 @@ def _read_request(received: bytes, body: bool) -> Request | None:
         raise h11.RemoteProtocolError("neither HTTP/1.0 nor HTTP/1.1")
     if rest:
         connection.receive_data(rest)
+    content = b""
     while body and not isinstance(event := connection.next_event(), h11.EndOfMessage):
         if not isinstance(event, h11.Data):
             return None
+        content += event.data
     return Request(
         method=found.method.decode(),
         target=found.target.decode(),
         version=found.http_version.decode(),
         headers=_by_name(found.headers),
+        body=content,
     )
 
 

@@ -211,6 +211,9 @@ class Watched:
         if self._writes:
             self._loop.remove_writer(self.sock)
         self.sock.close()
+        # It may belong to an object that refers to this one: such a cycle would keep all that was
+        # received and sent until Python looks for cycles, which is rare (`kproxy.proxy.garbage`).
+        self._ready = None
 
     def _resume(self) -> None:
         if self._ready and not self.closed:
@@ -263,7 +266,7 @@ class Connection(Watched):
         except OSError as error:
             raise _BrokenOffError from error
 
-    def send(self, data: bytes | bytearray) -> int:
+    def send(self, data: bytes | bytearray | memoryview) -> int:
         """Send as much of `data` as is possible now, and return how many bytes that is.
 
         If the other side has broken off, this ends the callback and closes the connection.

@@ -86,6 +86,7 @@ class ControlLoop:
 
         Raises BadInput if this node has no settings at the start, and the error of a lost source.
         """
+        self._proxy.health.started()
         if self._in_force:
             self._warn_of_none(self._in_force)
         else:
@@ -116,7 +117,7 @@ class ControlLoop:
 
     def _request(self) -> None:
         self._frequency.request()
-        self._proxy.health.requested()
+        self._proxy.request()
 
     def _receive(self, wake_at: float) -> None:
         wait_s = max(0.0, wake_at - self._clock())

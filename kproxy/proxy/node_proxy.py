@@ -20,6 +20,7 @@ from kproxy.forwarding.planner import Planner
 from kproxy.forwarding.stale_flows import Serving, UdpEndpoints, removed_ports
 from kproxy.proxy.garbage import uncollected
 from kproxy.proxy.health import ProxyHealth
+from kproxy.proxy.observer import Observer
 from kproxy.store import Changes, Store
 
 log = logging.getLogger("kproxy")
@@ -74,14 +75,15 @@ class NodeProxy:
         self._node_problem: BadInput | None = None
         self.durations_s: dict[Family, float] = {}  # of each family's last sync, failed or not
         self._again_at: dict[Family, float] = {}  # what backends have asked for
-        self.health = ProxyHealth(limit_s=2 * mode.timing_of(config).sync_period, clock=clock)
+        self.health = ProxyHealth(
+            backends, limit_s=2 * mode.timing_of(config).sync_period, clock=clock
+        )
+        self.observer = Observer()
         # Called for each family that is in step, after every sync; must not raise.
         self.on_synced: Callable[[Plan, Delta], None] = lambda _plan, _delta: None
         # Called after that for each such family whose UDP endpoints changed, or which lost UDP
-        # service ports that matter; must not raise.
-        self.on_udp_changed: Callable[[Plan, Serving, Sequence[ServicePlan]], None] = (
-            lambda _plan, _serving, _removed: None
-        )
+        # service ports that matter; must not raise. Returns how many flows were cut.
+        self.on_udp_changed: Callable[[Plan, Serving, Sequence[ServicePlan]], int] | None = None
         self._udp_endpoints: dict[Family, UdpEndpoints] = {}
 
     @property
@@ -102,6 +104,11 @@ class NodeProxy:
         """Return when a sync is due even if nothing changes; infinity for never."""
         return min(self._again_at.values(), default=float("inf"))
 
+    def request(self) -> None:
+        """Note that a sync is due, for `health` and the observer."""
+        self.health.requested()
+        self.observer.requested()
+
     @uncollected()
     def sync(self, *, full: bool = False) -> list[SyncReport]:
         """Bring every family up to date with the store; `full` also rewrites what has not changed.
@@ -113,6 +120,7 @@ class NodeProxy:
         """
         self.health.requested()
         changes = self._store.take_changes()
+        self.observer.taken()
         replanned = self._take_settings(changes)
         reports: list[SyncReport] = []
         errors: dict[Family, KproxyError] = {}
@@ -131,9 +139,11 @@ class NodeProxy:
                 continue
             self._due_full.add(family)
             self._again_at.pop(family, None)
+            wrote_all, ok = delta.full, False
             try:
                 report = backend.sync(planner.plan, delta)
                 self._due_full.discard(family)
+                wrote_all, ok = report.full, True
                 reports.append(report)
                 if report.again_in_s:
                     self._again_at[family] = self._clock() + report.again_in_s
@@ -144,10 +154,10 @@ class NodeProxy:
             else:
                 self._tell(family, delta, removed, udp_changed=udp_changed)
             finally:
-                self.durations_s[family] = self._clock() - start
+                duration_s = self.durations_s[family] = self._clock() - start
+                self.observer.tried(family, duration_s, full=wrote_all, ok=ok)
         if errors:
             raise SyncFailed(errors)
-        self.health.synced()
         if problem := self._node_problem:
             self._node_problem = None  # reported once
             raise problem
@@ -179,9 +189,13 @@ class NodeProxy:
         self, family: Family, delta: Delta, removed: Sequence[ServicePlan], *, udp_changed: bool
     ) -> None:
         plan = self._planners[family].plan
+        self.health.synced(family)
+        self.observer.in_step(plan, delta)
         self.on_synced(plan, delta)
-        if udp_changed or removed:
-            self.on_udp_changed(plan, self._udp_endpoints[family].serving, removed)
+        if self.on_udp_changed and (udp_changed or removed):
+            start = self._clock()
+            cut = self.on_udp_changed(plan, self._udp_endpoints[family].serving, removed)
+            self.observer.flows_checked(family, self._clock() - start, cut)
 
     def _take_settings(self, changes: Changes) -> dict[Family, Delta]:
         """Plan again the families whose settings were changed by the Node or ServiceCIDRs.

@@ -13,15 +13,19 @@ from kproxy.kernel import conntrack
 log = logging.getLogger("kproxy")
 
 
-def cut_stale_flows(plan: Plan, serving: Serving, removed: Sequence[ServicePlan]) -> None:
-    """Delete stale flows in the calling thread's namespace. A failure is logged, not raised.
+def cut_stale_flows(plan: Plan, serving: Serving, removed: Sequence[ServicePlan]) -> int:
+    """Delete stale flows in the calling thread's namespace, and return how many they were.
 
-    `removed`: service ports whose flows are to be deleted as well.
+    A failure is logged, not raised, and counts none. `removed`: service ports whose flows are to be
+    deleted as well.
     """
+    cut = 0
     try:
         flows = stale(plan, serving, conntrack.flows(plan.family, "UDP"), removed)
         if flows:
             conntrack.forget(flows)
+            cut = len(flows)
             log.info("%s: cut %d UDP flows to removed endpoints", plan.family.value, len(flows))
     except (KernelRefused, Unsupported, OSError) as error:
         log.error("%s: cannot cut UDP flows to removed endpoints: %s", plan.family.value, error)
+    return cut

@@ -20,6 +20,7 @@ CONNECTIONS_MAX = 256
 _BACKLOG = 128
 _CHUNK_BYTES = 4096
 _SURPLUS_MAX_BYTES = 65536  # read and discarded after the answer
+_REQUEST_MAX_BYTES = 65536  # with its body
 
 Respond = Callable[[Request], Response]
 
@@ -34,21 +35,31 @@ class HttpServer:
         self._reactor = Reactor("kproxy-http")
         self._connections = Connections(CONNECTIONS_MAX)
 
-    def listen(self, family: Family, address: str, port: int, respond: Respond) -> Listener:
+    def listen(
+        self,
+        family: Family,
+        address: str,
+        port: int,
+        respond: Respond,
+        *,
+        both_families: bool = False,
+        bodies: bool = False,
+    ) -> Listener:
         """Answer requests at an address from now on, in the namespace of the calling thread.
 
-        `address`: "" for all of the family. `respond` is called in the server's thread and must
-        neither wait nor raise. Raises OSError if the address and port cannot be listened on.
+        `address`: "" for all of the family and, with `both_families` and IPv6, for all of IPv4 as
+        well. `bodies`: requests have their bodies. `respond` is called in the server's thread and
+        must neither wait nor raise. Raises OSError if the address and port cannot be listened on.
         """
         sock = socket.socket(family.socket_family, socket.SOCK_STREAM)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family is Family.IPV6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both_families)
             sock.setblocking(False)
             sock.bind((address, port))
             sock.listen(_BACKLOG)
-            start = partial(_Exchange, respond)
+            start = partial(_Exchange, respond, bodies)
             watched = self._reactor.call(
                 partial(self._reactor.listen, sock, self._connections, start)
             )
@@ -79,10 +90,14 @@ class Listener:
 
 
 class _Exchange:
-    """One request and its answer, which is far smaller than an empty send buffer."""
+    """One request and its answer."""
 
-    def __init__(self, respond: Respond, connection: Connection, _client: object) -> None:
+    def __init__(
+        self, respond: Respond, bodies: bool, connection: Connection, _client: object
+    ) -> None:
         self._respond = respond
+        self._bodies = bodies
+        self._unsent = memoryview(b"")
         self._connection = connection
         self._received = bytearray()
         self._surplus_bytes = 0
@@ -97,14 +112,24 @@ class _Exchange:
         if not data:
             return
         self._received += data
-        found = read_request(bytes(self._received))
+        found = read_request(bytes(self._received), body=self._bodies)
         if found is None:
+            if len(self._received) > _REQUEST_MAX_BYTES:
+                self._connection.close()
             return
         from email.utils import formatdate  # takes as long as all of this package
 
         request = found if isinstance(found, Request) else None
         response = self._respond(found) if isinstance(found, Request) else found
-        self._connection.send(encode(response, request, formatdate(usegmt=True)))
+        self._unsent = memoryview(encode(response, request, formatdate(usegmt=True)))
+        self._send()
+
+    def _send(self) -> None:
+        """Send the answer, as much as the socket takes, and the rest when it takes more."""
+        self._unsent = self._unsent[self._connection.send(self._unsent) :]
+        if self._unsent:
+            self._connection.when_writable(self._send)
+            return
         self._connection.finish()
         self._connection.when_readable(self._read_surplus)
 

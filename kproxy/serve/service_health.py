@@ -81,7 +81,14 @@ class ServiceHealth:
     healthy.
     """
 
-    def __init__(self, server: HttpServer, healthy: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        server: HttpServer,
+        healthy: Callable[[], bool],
+        on_failure: Callable[[ServiceKey, int, str], object] = lambda _service, _port, _error: None,
+    ) -> None:
+        """`on_failure` is called with Service, port and error if a port cannot be listened on."""
+        self._on_failure = on_failure
         self._server = server
         self._healthy = healthy
         self._checks = {family: HealthChecks() for family in Family}
@@ -141,6 +148,7 @@ class ServiceHealth:
                 place.port,
                 error.strerror,
             )
+            self._on_failure(place.service, place.port, error.strerror or str(error))
             return False
         self._listeners[place] = listener
         return True

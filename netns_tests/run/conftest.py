@@ -67,13 +67,14 @@ def broken_restore(place: Place, tmp_path: Path) -> Path:
     folder = tmp_path / "bin"
     folder.mkdir()
     for stem in ("iptables", "ip6tables"):
-        program = folder / f"{stem}-nft"
-        real = run(["which", program.name]).strip()
-        program.write_text(
-            "#!/bin/sh\n"
-            f'[ "$*" = --version ] && echo "{stem} v1.8.5 (nf_tables)" && exit\nexec {real} "$@"\n'
-        )
-        program.chmod(0o755)
+        for variant, name in (("nft", "nf_tables"), ("legacy", "legacy")):
+            program = folder / f"{stem}-{variant}"
+            real = run(["which", program.name]).strip()
+            told = f'echo "{stem} v1.8.5 ({name})"'
+            program.write_text(
+                f'#!/bin/sh\n[ "$*" = --version ] && {told} && exit\nexec {real} "$@"\n'
+            )
+            program.chmod(0o755)
         for variant in ("", "-nft", "-legacy"):
             name = f"{stem}{variant}-restore"
             real = run(["which", name]).strip()

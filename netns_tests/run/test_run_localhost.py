@@ -66,8 +66,9 @@ def start(place: Place, setting: tuple[str, str]) -> Running:
 
 
 def listening(place: Place) -> set[str]:
-    lines = place.tool("ss", "-Hltn").splitlines()
-    return {line.split()[3] for line in lines}
+    """Return the addresses that are listened on, without those of health and metrics."""
+    addresses = {line.split()[3] for line in place.tool("ss", "-Hltn").splitlines()}
+    return {each for each in addresses if not each.endswith((":10256", ":10249"))}
 
 
 def connect(place: Place, family: Family) -> socket.socket:

@@ -13,9 +13,13 @@ from kproxy.backend import (
     BackendFault,
     BackendOptions,
     BadInput,
+    Counting,
     Delta,
+    Figure,
     KernelRefused,
     KproxyError,
+    Metric,
+    MetricKind,
     NodeSettings,
     Plan,
     Predecessor,
@@ -202,3 +206,25 @@ def test_a_predecessor_stays_one() -> None:
     assert backend.has_left(Uses(mode="other"))
     with pytest.raises(BackendFault, match=r"leave\(\) raised ValueError: cannot leave other"):
         backend.leave(Uses(mode="other"))
+
+
+ONE = Figure(Metric(name="one_total", kind=MetricKind.COUNTER, help="One."), (), 1)
+
+
+def counting(*figures: object) -> type[Sound]:
+    return type("Counts", (Sound,), {"figures": lambda _self: figures})
+
+
+def test_figures_are_passed_on_and_need_not_be_there() -> None:
+    with_figures, without = make(counting(ONE)), make(Sound)
+    assert isinstance(with_figures, Counting)
+    assert isinstance(without, Counting)
+    assert with_figures.figures() == (ONE,)
+    assert without.figures() == ()
+
+
+def test_figures_that_are_none() -> None:
+    made = make(counting(("one_total", (), 1)))
+    assert isinstance(made, Counting)
+    with pytest.raises(BackendFault, match="figures"):
+        made.figures()

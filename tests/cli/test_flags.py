@@ -69,6 +69,14 @@ FLAGS = [  # arguments -> path, value
     ("--conntrack-tcp-timeout-established=0s", "conntrack.tcp_established_timeout", 0),
     ("--healthz-bind-address=", "healthz_bind_address", "0.0.0.0:10256"),
     ("--bind-address fd00::1", "healthz_bind_address", "0.0.0.0:10256"),
+    ("--healthz-port 0", "healthz_bind_address", ""),
+    ("--healthz-port 80", "healthz_bind_address", "0.0.0.0:10256"),  # the default has a port
+    ("--healthz-port 80 --healthz-bind-address 10.0.0.1", "healthz_bind_address", "10.0.0.1:80"),
+    ("--healthz-bind-address ::1 --healthz-port 80", "healthz_bind_address", "[::1]:80"),
+    ("--metrics-port 80 --metrics-bind-address 10.0.0.1", "metrics_bind_address", "10.0.0.1:80"),
+    ("--metrics-bind-address 10.0.0.1", "metrics_bind_address", "10.0.0.1:10249"),
+    ("--profiling", "enable_profiling", True),
+    ("--show-hidden-metrics-for-version 1.36", "show_hidden_metrics_for_version", "1.36"),
     ("--oom-score-adj=-5", "oom_score_adj", -5),
     ("-v", "logging.verbosity", 1),
     ("-v 4", "logging.verbosity", 4),
@@ -106,6 +114,10 @@ PROBLEMS = [
      "--feature-gates.NFTablesProxyMode: is locked to true"),
     ("--bind-address node-a", "--bind-address: 'node-a' is not an IP address"),
     ("--conntrack-min -1", "--conntrack-min: is negative"),
+    ("--healthz-port x", "--healthz-port: 'x' is not a number"),
+    ("--metrics-port 0", "--metrics-bind-address: '' is not of the form IP:port"),
+    ("--show-hidden-metrics-for-version 1.35",
+     "--show-hidden-metrics-for-version: '1.35' is not 1.36, the minor version before 1.37"),
 ]  # fmt: skip
 
 

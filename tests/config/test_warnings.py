@@ -28,6 +28,7 @@ def warnings_of(
 
 WARNED = [  # configuration -> each warning begins with
     (CIDR + LISTED, []),
+    (CIDR + "enableProfiling: true\n" + LISTED, ["enableProfiling: kproxy has no pprof"]),
     (CIDR, [UNSET]),
     (CIDR + "nodePortAddresses: [primary]", []),
     (CIDR + "mode: nftables", []),

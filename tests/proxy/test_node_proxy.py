@@ -200,9 +200,10 @@ def test_udp_endpoints_that_changed_are_passed_on_once_and_not_after_a_failure(r
         port = EndpointPort(name="dns", protocol="UDP", port=53)
         rig.store.upsert(replace(found, ports=(port,)))
 
-    def hear(plan: Plan, serving: Serving, _removed: object) -> None:
+    def hear(plan: Plan, serving: Serving, _removed: object) -> int:
         places = {address for places in serving.values() for address, _ in places}
         heard.append(" ".join((plan.family.value, *sorted(places))))
+        return 0
 
     rig.proxy.on_synced = lambda plan, _delta: heard.append(f"{plan.family.value} synced")
     rig.proxy.on_udp_changed = hear
