@@ -1,4 +1,4 @@
-"""What the commands of `kproxy bench` share: their options, and how results are printed."""
+"""Options of the commands of `kproxy bench`, and the printing of their results."""
 
 from __future__ import annotations
 
