@@ -2,7 +2,8 @@
 
 These causes are distinguished: the input (`BadInput`), this machine (`Unsupported`,
 `KernelRefused`), another kproxy in this namespace (`NamespaceBusy`), the code of a plug-in
-(`BackendFault`), another node (`NodeChanged`), and time (`TimedOut`). Any other exception that
+(`BackendFault`), another node or configuration than at the start (`NodeChanged`,
+`ConfigurationChanged`), and time (`TimedOut`). Any other exception that
 escapes is a bug in kproxy.
 """
 
@@ -59,6 +60,13 @@ class NodeChanged(KproxyError):
     """The node is no longer the one that the proxy was started for, and its version ends then.
 
     What is in force stays.
+    """
+
+
+class ConfigurationChanged(KproxyError):
+    """The file that the proxy was configured with was written. What is in force stays.
+
+    The proxy ends, so that a service manager starts it with the new configuration.
     """
 
 
