@@ -3,7 +3,7 @@
 These causes are distinguished: the input (`BadInput`), this machine (`Unsupported`,
 `KernelRefused`), another kproxy in this namespace (`NamespaceBusy`), the code of a plug-in
 (`BackendFault`), another node or configuration than at the start (`NodeChanged`,
-`ConfigurationChanged`), and time (`TimedOut`). Any other exception that
+`ConfigurationChanged`), the network (`Unreachable`), and time (`TimedOut`). Any other exception that
 escapes is a bug in kproxy.
 """
 
@@ -31,6 +31,17 @@ class BadInput(KproxyError):
 
 class NoOracle(BadInput):
     """The oracle cannot predict this mode, because its backend gives no rules."""
+
+
+class AccessRefused(BadInput):
+    """An API server and kproxy do not accept each other: credentials, or a TLS certificate.
+
+    Nothing can begin like that. A process that runs already tries again: both may be renewed.
+    """
+
+
+class Unreachable(KproxyError):
+    """An API server did not answer, or no longer: network, time, a proxy. Trying again may help."""
 
 
 class Unsupported(KproxyError):

@@ -161,6 +161,20 @@ def as_read(obj: KubernetesObject) -> KubernetesObject:
     return _KINDS[type(obj).__name__].check(obj, Report())
 
 
+def stored(kind: str, data: Raw) -> tuple[KubernetesObject, list[Problem]]:
+    """Return an object of an API server as kube-proxy reads it, and what makes it unusable.
+
+    The object is whole only if there are no problems. Raises KeyError for an unknown kind.
+    """
+    found = _KINDS[kind]
+    try:
+        obj, malformed = _decode(data, found)
+    except msgspec.DecodeError as error:  # not UTF-8, which JSON must be
+        return found.type(), [Problem("", str(error))]
+    report = Report(malformed)
+    return found.check(obj, report), report.problems
+
+
 def manifest_files(folder: Path) -> list[Path]:
     """Return the manifests directly in a folder by name, without hidden ones. Raises OSError."""
     return sorted(

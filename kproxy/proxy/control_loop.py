@@ -12,10 +12,10 @@ from msgspec import Struct
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.backend import SyncReport
 from kproxy.errors import BadInput, KernelRefused
-from kproxy.proxy.events import Event, Objects, Rejected, SourceLost, Stop
+from kproxy.proxy.events import Changed, Event, Objects, Rejected, SourceLost, Stop
 from kproxy.proxy.frequency import BoundedFrequency, Due
 from kproxy.proxy.node_proxy import NodeProxy, SyncFailed
-from kproxy.store import Store
+from kproxy.store import Store, Update
 
 DRIFT_INTERVAL_S = 1.0
 DRIFT_SHARE = 0.05  # of the time at most: the longer a check takes, the less often it is done
@@ -154,16 +154,21 @@ class ControlLoop:
                 self._warn_of_none(self._in_force or len(self._store.services()))
             case Objects(objects):
                 self._warned, self._in_force = False, 0
-                self._store.replace(objects)
-                self._on_objects()
-                if self._store.has_changes:
-                    self._request()
+                self._take_update(self._store.replacement(objects))
+            case Changed(update):
+                self._take_update(update)
             case Rejected(problems):
                 self._reject(problems)
             case SourceLost(error):
                 raise error
             case Stop():
                 self._stopped = True
+
+    def _take_update(self, update: Update) -> None:
+        self._store.apply(update)
+        self._on_objects()
+        if self._store.has_changes:
+            self._request()
 
     def _must_stay(self, objects: tuple[KubernetesObject, ...]) -> bool:
         """Tell whether these objects would take every Service off the node."""

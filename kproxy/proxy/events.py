@@ -5,12 +5,19 @@ from __future__ import annotations
 from msgspec import Struct
 
 from kproxy.api.types import KubernetesObject
+from kproxy.store import Update
 
 
 class Objects(Struct, frozen=True):
     """All objects that the sources hold now; they are valid."""
 
     objects: tuple[KubernetesObject, ...]
+
+
+class Changed(Struct, frozen=True):
+    """Some objects have changed; the others are as before. They are valid."""
+
+    update: Update
 
 
 class Rejected(Struct, frozen=True):
@@ -29,4 +36,4 @@ class Stop(Struct, frozen=True):
     """A request to end the loop, after a sync that may be running."""
 
 
-Event = Objects | Rejected | SourceLost | Stop
+Event = Objects | Changed | Rejected | SourceLost | Stop

@@ -1,0 +1,166 @@
+"""The JSON of an API server: lists, and the events of a watch. Pure.
+
+Objects are decoded straight into the types of `kproxy.api`, which leave out what a proxy does not
+read, such as `managedFields`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from kproxy.api.conflicts import object_name
+from kproxy.api.manifests import stored
+from kproxy.api.types import KubernetesObject
+
+INITIAL_EVENTS_END = "k8s.io/initial-events-end"  # annotation of the bookmark after the last one
+# What kubectl keeps for itself: a second copy of the object, which nobody here reads.
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_SHOWN_CHARACTERS = 300
+
+
+class Event(Struct, frozen=True):
+    """An event of a watch: ADDED, MODIFIED, DELETED, BOOKMARK or ERROR."""
+
+    type: str
+    object: Raw
+
+
+class Metadata(Struct, frozen=True, rename="camel", gc=False):
+    """The part of an object's metadata that a watch is kept by."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    annotations: dict[str, str] = {}
+
+
+class Head(Struct, frozen=True, gc=False):
+    """The beginning of any object."""
+
+    metadata: Metadata = Metadata()
+
+
+class _ListMetadata(Struct, frozen=True, rename="camel"):
+    resource_version: str = ""
+    continue_: str = field(default="", name="continue")
+
+
+class Page(Struct, frozen=True):
+    """A list, or one part of it: `metadata.continue_` asks for the next one."""
+
+    items: list[Raw] = []
+    metadata: _ListMetadata = _ListMetadata()
+
+
+class _Cause(Struct, frozen=True):
+    reason: str = ""
+
+
+class _Details(Struct, frozen=True, rename="camel"):
+    causes: list[_Cause] = []
+    retry_after_seconds: int = 0
+
+
+class Status(Struct, frozen=True):
+    """Why the API server refuses something. `code` is that of HTTP, 0 if it is not known."""
+
+    code: int = 0
+    reason: str = ""
+    message: str = ""
+    details: _Details = _Details()
+
+    def __str__(self) -> str:
+        text = self.message or self.reason
+        if len(text) > _SHOWN_CHARACTERS:
+            text = f"{text[:_SHOWN_CHARACTERS]}..."
+        return " ".join(filter(None, (str(self.code or ""), " ".join(text.split()))))
+
+
+class Rejection(Struct, frozen=True, kw_only=True):
+    """An object that cannot be accepted, and why. Its last good version stays in force."""
+
+    kind: str
+    metadata: Metadata
+    problems: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Return what messages call the object, such as `Service shop/web`."""
+        return object_name(self.kind, self.metadata.namespace, self.metadata.name)
+
+
+_EVENT = msgspec.json.Decoder(Event)
+_HEAD = msgspec.json.Decoder(Head)
+_PAGE = msgspec.json.Decoder(Page)
+_STATUS = msgspec.json.Decoder(Status)
+
+
+class Lines:
+    """Cuts the bytes of a watch into lines, one for each event."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def take(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that are complete now. The rest waits for its end."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        return [line for line in lines if line.strip()]
+
+
+def events(lines: list[bytes]) -> Iterator[Event]:
+    """Yield the events. Raises msgspec.MsgspecError at the first line that is none."""
+    for line in lines:
+        yield _EVENT.decode(line)
+
+
+def head(data: Raw | bytes) -> Metadata:
+    """Return the metadata of an object. Raises msgspec.MsgspecError if it has none."""
+    return _HEAD.decode(data).metadata
+
+
+def page(body: bytes) -> Page:
+    """Return a list. Raises msgspec.MsgspecError if it is none."""
+    return _PAGE.decode(body)
+
+
+def status(data: Raw | bytes, code: int = 0) -> Status:
+    """Return an answer that refuses; `code` is used if it does not say its own.
+
+    A text that is no Status, such as that of a proxy on the way, becomes the message.
+    """
+    try:
+        found = _STATUS.decode(data)
+    except msgspec.MsgspecError:
+        found = Status(message=bytes(data[:_SHOWN_CHARACTERS]).decode("utf-8", "replace"))
+    return found if found.code else msgspec.structs.replace(found, code=code)
+
+
+def decode(kind: str, data: Raw, metadata: Metadata) -> KubernetesObject | Rejection:
+    """Return an object as kube-proxy reads it, or why it cannot be accepted."""
+    obj, problems = stored(kind, data)
+    if problems:
+        return Rejection(
+            kind=kind, metadata=metadata, problems=tuple(each.at("") for each in problems)
+        )
+    obj.metadata.annotations.pop(_LAST_APPLIED, None)
+    return obj
+
+
+def retry_after_s(text: str, now: datetime | None = None) -> float:
+    """Return the seconds of a Retry-After header: a number, or a date. 0 if it is neither."""
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    from email.utils import parsedate_to_datetime
+
+    try:
+        at = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
