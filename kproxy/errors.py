@@ -3,8 +3,8 @@
 These causes are distinguished: the input (`BadInput`), this machine (`Unsupported`,
 `KernelRefused`), another kproxy in this namespace (`NamespaceBusy`), the code of a plug-in
 (`BackendFault`), another node or configuration than at the start (`NodeChanged`,
-`ConfigurationChanged`), the network (`Unreachable`), and time (`TimedOut`). Any other exception that
-escapes is a bug in kproxy.
+`ConfigurationChanged`), the network (`Unreachable`), and time (`TimedOut`). Any other exception
+that escapes is a bug in kproxy.
 """
 
 from __future__ import annotations
