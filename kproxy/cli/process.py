@@ -114,8 +114,7 @@ def surviving_its_terminal() -> Iterator[None]:
 
 
 def _take_hangup() -> None:
-    if signal.SIGHUP in signal.sigpending():
-        signal.sigwait({signal.SIGHUP})
+    if signal.sigtimedwait({signal.SIGHUP}, 0):
         log.info(
             "SIGHUP is ignored; the configuration is read again by a restart, which a write to its"
             " file causes, and manifests whenever they change"
