@@ -44,6 +44,10 @@ class Unreachable(KproxyError):
     """An API server did not answer, or no longer: network, time, a proxy. Trying again may help."""
 
 
+class Silent(Unreachable):
+    """A connection to an API server stands, but nothing has come for too long."""
+
+
 class Unsupported(KproxyError):
     """This machine lacks a program, a kernel feature or a privilege; `remedy` names it."""
 

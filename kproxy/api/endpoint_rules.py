@@ -24,12 +24,15 @@ from kproxy.api.service_rules import PROTOCOLS
 from kproxy.api.types import (
     Endpoint,
     EndpointAddress,
+    EndpointConditions,
     EndpointPort,
     Endpoints,
     EndpointSlice,
     EndpointSubset,
 )
 
+# All that have been seen: there are at most 27, and each endpoint would have its own.
+_CONDITIONS: dict[EndpointConditions, EndpointConditions] = {}
 ADDRESS_TYPES = ("IPv4", "IPv6", "FQDN")
 
 
@@ -72,6 +75,9 @@ def _endpoint(endpoint: Endpoint, i: int, wanted: str, report: Report) -> Endpoi
             report.add(f"endpoints[{i}].nodeName", f"{shown(endpoint.node_name)} {problem}")
         # The strings are equal, so the frozen value is unchanged; saves 3 MB for 50,000 endpoints.
         force_setattr(endpoint, "node_name", sys.intern(endpoint.node_name))
+    force_setattr(
+        endpoint, "conditions", _CONDITIONS.setdefault(endpoint.conditions, endpoint.conditions)
+    )
     if hints := endpoint.hints:
         for j, zone in enumerate(hints.for_zones):
             field = f"endpoints[{i}].hints.forZones[{j}].name"

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Raw, Struct
 
+from kproxy.api import watched_types
 from kproxy.api.checks import in_namespace
 from kproxy.api.conflicts import Found, object_name, report_conflicts
 from kproxy.api.deployment_rules import check_deployment
@@ -103,6 +104,13 @@ _KINDS = {
     "Pod": _kind("v1", Pod, check_pod),
     "Deployment": _kind("apps/v1", Deployment, check_deployment),
 }
+# As an API server sends them to a service proxy.
+_WATCHED = _KINDS | {
+    "Service": _kind("v1", watched_types.Service, check_service),
+    "EndpointSlice": _kind(
+        "discovery.k8s.io/v1", watched_types.EndpointSlice, check_endpoint_slice
+    ),
+}
 KINDS = frozenset(_KINDS)
 # Wholly by the control plane.
 _ADMITTED = frozenset({"Service", "EndpointSlice", "Endpoints", "ServiceCIDR", "IPAddress"})
@@ -161,12 +169,18 @@ def as_read(obj: KubernetesObject) -> KubernetesObject:
     return _KINDS[type(obj).__name__].check(obj, Report())
 
 
+def api_version(kind: str) -> str:
+    """Return the version that objects of this kind have. Raises KeyError for an unknown kind."""
+    return _KINDS[kind].api_version
+
+
 def stored(kind: str, data: Raw) -> tuple[KubernetesObject, list[Problem]]:
     """Return an object of an API server as kube-proxy reads it, and what makes it unusable.
 
+    It is of `kproxy.api.watched_types`, if its kind is there.
     The object is whole only if there are no problems. Raises KeyError for an unknown kind.
     """
-    found = _KINDS[kind]
+    found = _WATCHED[kind]
     try:
         obj, malformed = _decode(data, found)
     except msgspec.DecodeError as error:  # not UTF-8, which JSON must be

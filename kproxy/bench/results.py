@@ -107,6 +107,38 @@ class ControlPlaneResult(Struct, frozen=True, kw_only=True, tag_field="measured"
     flip_max_s: float
 
 
+class SourceSize(ProxySize, frozen=True, kw_only=True):
+    """Arguments of the measurement of an API server as the source.
+
+    `changes` one by one; then `events` at once, and changes for `soak_s` seconds. `endpoints` is
+    the number per Service. Without `watch_lists` the API server has none.
+    """
+
+    endpoints: int
+    changes: int
+    events: int = 0
+    soak_s: float = 0
+    watch_lists: bool = True
+
+
+class SourceResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="source"):
+    """Seconds and MiB of the process, and whether its rules are `equal` to those of a fresh start.
+
+    `idle_share`: of one CPU. `ready_mib`: with all rules; `resident_mib`: after all changes.
+    """
+
+    size: SourceSize
+    ready_s: float
+    ready_cpu_s: float
+    change_median_s: float
+    change_p99_s: float
+    idle_share: float
+    ready_mib: float
+    resident_mib: float
+    peak_mib: float
+    equal: bool
+
+
 class LabSize(Struct, frozen=True, kw_only=True):
     """Arguments of a lab measurement. `pods` are spread over the nodes; `network` is the lab's."""
 

@@ -12,6 +12,8 @@ from kproxy.bench.results import (
     LatencyResult,
     LatencySize,
     MininetResult,
+    SourceResult,
+    SourceSize,
     SyncResult,
     SyncSize,
 )
@@ -21,6 +23,7 @@ _FULL_WIDTH = 80
 _SUBJECT = f"{'mode':8}  {'variant':10}  services"
 SYNC_HEADING = f"{_SUBJECT}  full s  change ms p99  scale ms p99  MiB (peak)"
 LATENCY_HEADING = f"{_SUBJECT}  direct   p99   plain   p99  service   p99  ratio"
+SOURCE_HEADING = f"{_SUBJECT}  ready s  CPU s  change ms p99  idle %  MiB later peak"
 CONTROL_PLANE_HEADING = f"{_SUBJECT}   pods  nodes  apply s  start s  flip ms   p99"
 
 LAB_HEADING = f"{'network':14}   pods  nodes  build s  serve s  down s  floor s"
@@ -46,6 +49,16 @@ def sync_row(result: SyncResult) -> str:
         f"  {result.change_median_s * 1e3:7.1f} {result.change_p99_s * 1e3:5.0f}"
         f"  {result.scale_median_s * 1e3:6.1f} {result.scale_p99_s * 1e3:5.0f}"
         f"  {result.resident_mib:.0f} ({result.peak_mib:.0f})"
+    )
+
+
+def source_row(result: SourceResult) -> str:
+    return (
+        f"{_subject(result.size)}  {result.ready_s:7.2f}  {result.ready_cpu_s:5.2f}"
+        f"  {result.change_median_s * 1e3:7.1f} {result.change_p99_s * 1e3:5.0f}"
+        f"  {result.idle_share * 100:6.2f}"
+        f"  {result.ready_mib:3.0f} {result.resident_mib:5.0f} {result.peak_mib:4.0f}"
+        + ("" if result.equal else "  NOT THE RULES OF A FRESH START")
     )
 
 
@@ -77,5 +90,5 @@ def lab_row(result: LabResult | MininetResult) -> str:
     )
 
 
-def _subject(size: SyncSize | LatencySize | ControlPlaneSize) -> str:
+def _subject(size: SyncSize | LatencySize | ControlPlaneSize | SourceSize) -> str:
     return f"{size.mode:8}  {size.variant:10}  {size.services:8}"

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
         LatencySize,
         MininetResult,
         MininetSize,
+        SourceSize,
         SyncSize,
     )
 
-    _AnySize = SyncSize | LatencySize | ControlPlaneSize | LabSize | MininetSize
+    _AnySize = SyncSize | SourceSize | LatencySize | ControlPlaneSize | LabSize | MininetSize
 
 _MOST_SERVICES_IN_A_LAB = 60_000  # which has a /16 for cluster IPs
 
@@ -45,6 +46,7 @@ def bench() -> None:
     Examples:
       kproxy bench sync
       kproxy bench latency --mode nftables
+      kproxy bench source --mode nftables --variant flat
       kproxy bench control-plane
       kproxy bench lab
       kproxy bench endpoints
@@ -163,6 +165,104 @@ def sync(
     ]
     measure = partial(measure_apart, "kproxy.bench.sync", result=SyncResult)
     _print(all_sizes, measure, SYNC_HEADING, sync_row, as_json=as_json)
+
+
+@bench.command()
+@_subject_options(sizes=(10_000,))
+@click.option(
+    "--changes",
+    type=click.IntRange(1, MOST_CHANGES),
+    default=30,
+    show_default=True,
+    help="Number of changes, one each 1.1 s.",
+)
+@click.option(
+    "--events",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Then so many changes as fast as possible.",
+)
+@click.option(
+    "--soak",
+    "soak_s",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    default=0,
+    help="Then 20 changes a second for so long.",
+)
+@click.option(
+    "--watch-lists/--lists", default=True, help="What the API server has: watch lists, or not."
+)
+def source(
+    mode: str,
+    emulate: Version | None,
+    kernel: str,
+    chosen: tuple[str, ...],
+    sizes: tuple[int, ...],
+    endpoints: int,
+    runs: int,
+    as_json: bool,
+    changes: int,
+    events: int,
+    soak_s: float,
+    watch_lists: bool,
+) -> None:
+    """Measure `kproxy run` fed by a stand-in for an API server, with TLS.
+
+    \b
+    ready   from the start of the process to rules for all Services
+    CPU     of the process until then, user and system
+    change  from an event that is sent to its commit: median and 99th percentile
+    idle    CPU when nothing changes, of one
+    MiB     memory of the process: once ready, after all changes, at its peak
+
+    It fails if the rules in the end are not those of a fresh start, and for modes
+    that do not write to nf_tables, which tells of commits.
+
+    \b
+    Examples:
+      kproxy bench source --mode nftables --variant flat
+      kproxy bench source --mode nftables --variant flat --events 100000
+      kproxy bench source --mode nftables --soak 900 --changes 5 --json
+    """
+    for each in sizes:
+        require_addresses(each, endpoints)
+    if kernel_choice.is_needed(kernel, load(mode)):
+        kernel_choice.rerun(kernel)
+    from kproxy.bench.results import SourceResult, SourceSize
+    from kproxy.bench.subject import variants
+    from kproxy.bench.tables import SOURCE_HEADING, source_row
+    from kproxy.errors import KernelRefused
+    from kproxy.kernel.measurement import measure_apart
+
+    all_sizes = [
+        SourceSize(
+            mode=mode,
+            variant=variant,
+            services=each,
+            emulate=emulate or NEWEST_RELEASED,
+            endpoints=endpoints,
+            changes=changes,
+            events=events,
+            soak_s=soak_s,
+            watch_lists=watch_lists,
+        )
+        for variant in variants(mode, chosen)
+        for each in sizes
+        for _ in range(runs)
+    ]
+    different = []
+
+    def measure(size: SourceSize) -> SourceResult:
+        result = measure_apart("kproxy.bench.source", size, SourceResult)
+        if not result.equal:
+            different.append(size.label)
+        return result
+
+    _print(all_sizes, measure, SOURCE_HEADING, source_row, as_json=as_json)
+    if different:
+        raise KernelRefused(f"not the rules of a fresh start: {', '.join(different)}")
 
 
 @bench.command()

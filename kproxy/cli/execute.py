@@ -31,6 +31,7 @@ from kproxy.cli.flags import from_flags
 from kproxy.cli.log import log_to_stderr
 from kproxy.cli.mode_options import Given
 from kproxy.cli.process import ConfigurationFile, Life
+from kproxy.cli.source import Opened, Source, read_api_server, source_problems
 from kproxy.cli.systemd import ServiceManager
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file, write_text
@@ -43,7 +44,7 @@ from kproxy.proxy import NodeProxy
 from kproxy.proxy.control_loop import ControlLoop, no_service, summary
 from kproxy.proxy.events import SourceLost, Stop
 from kproxy.proxy.frequency import FULL_INTERVAL_S, BoundedFrequency
-from kproxy.proxy.garbage import keep_for_good
+from kproxy.proxy.garbage import give_back_memory, keep_for_good
 from kproxy.proxy.in_force import services_in_force
 from kproxy.proxy.leftovers import Leftovers
 from kproxy.proxy.node_watch import NodeWatch
@@ -65,6 +66,7 @@ class Request(Struct, frozen=True, kw_only=True):
     flags: Mapping[str, tuple[str, ...]]
     config: str  # here and below "" means not given
     hostname_override: str
+    master: str
     manifests: tuple[str, ...]
     netns: str
     once: bool
@@ -113,28 +115,31 @@ def execute(request: Request, manager: ServiceManager) -> None:
         problems.append(
             f"--once: {config.mode} mode forwards in this process, which would end; omit --once"
         )
+    if request.kernel == "uml" and not request.manifests:
+        problems.append("--kernel uml: needs --manifests, because that kernel has no network")
     if request.kernel == "uml" and not request.once:
         problems.append("--kernel uml: needs --once, because the rules end with that kernel")
-    if not request.manifests:
-        problems.append("--manifests: at least one file or folder is needed")
-    source, store = Manifests(request.manifests), Store()
-    decoded = source.read()
-    if problems or decoded.problems:
-        _warn(setup.notices)
-        raise BadInput([*problems, *decoded.problems])
-    _choose_kernel(request, setup.mode)  # before what would be said there once more
-    _warn((*setup.notices, *setup.at_start))
-    for notice in decoded.notices:
-        log.info("%s", notice)
-    store.replace(decoded.objects)
-    with _owning(request.netns), ExitStack() as opened:
-        kept = 0 if request.allow_empty or store.services() else services_in_force(config)
+    problems += source_problems(config, request.manifests, request.master)
+    store = Store()
+    if request.manifests:
+        opened = Opened(_read_manifests(request, setup, problems, store))
+    else:
+        _warn((*setup.notices, *setup.at_start))
+        if problems:
+            raise BadInput(problems)
+        opened = read_api_server(
+            config, setup.mode, store, master=request.master, wait=not request.once
+        )
+    # An API server is believed that it has no Services; a folder may have been emptied by mistake.
+    allow_empty = request.allow_empty or not request.manifests
+    with closing(opened), _owning(request.netns), ExitStack() as used:
+        kept = 0 if allow_empty or store.services() else services_in_force(config)
         if kept and request.once:
             raise BadInput([f"--manifests: {no_service(kept)}"])
         node = store.node(node_name(config))
         backends = make_backends(setup.mode, config, node, setup.options)
         for backend in backends.values():
-            opened.callback(close, backend)
+            used.callback(close, backend)
         for warning in start_warnings(config, node, tuple(backends), setup.mode.config):
             log.warning("%s", warning)
         proxy = NodeProxy(store, config, backends, mode=setup.mode.config, options=setup.options)
@@ -142,7 +147,7 @@ def execute(request: Request, manager: ServiceManager) -> None:
             set_conntrack(config.conntrack, config.emulate)
             proxy.on_udp_changed = cut_stale_flows
         leftovers = Leftovers(proxy, backends, config, setup.options)
-        opened.callback(leftovers.close)
+        used.callback(leftovers.close)
         if request.once:
             start = time.monotonic()
             proxy.sync()
@@ -152,10 +157,27 @@ def execute(request: Request, manager: ServiceManager) -> None:
             leftovers.remove()
         else:
             set_oom_score(config.oom_score_adj)
-            loop = _loop(setup, store, proxy, leftovers, allow_empty=request.allow_empty, kept=kept)
+            loop = _loop(setup, store, proxy, leftovers, allow_empty=allow_empty, kept=kept)
             loop.on_step = Life(manager, file, lambda: loop.status).step
-            opened.callback(manager.tell, "STOPPING=1")
-            _serve(setup, loop, proxy, source)
+            used.callback(manager.tell, "STOPPING=1")
+            _serve(setup, loop, proxy, opened.source)
+
+
+def _read_manifests(
+    request: Request, setup: _Setup, problems: list[str], store: Store
+) -> Manifests:
+    """Fill a store from manifests. Does not return if the command runs on another kernel."""
+    source = Manifests(request.manifests)
+    decoded = source.read()
+    if problems or decoded.problems:
+        _warn(setup.notices)
+        raise BadInput([*problems, *decoded.problems])
+    _choose_kernel(request, setup.mode)  # before what would be said there once more
+    _warn((*setup.notices, *setup.at_start))
+    for notice in decoded.notices:
+        log.info("%s", notice)
+    store.replace(decoded.objects)
+    return source
 
 
 def _is_listened_for(plan: Plan) -> bool:
@@ -261,6 +283,7 @@ def _loop(
 
     def settle() -> float:
         keep_for_good()
+        give_back_memory()
         return leftovers.remove()
 
     name = node_name(setup.config)
@@ -284,7 +307,7 @@ def _loop(
     )
 
 
-def _serve(setup: _Setup, loop: ControlLoop, proxy: NodeProxy, source: Manifests) -> None:
+def _serve(setup: _Setup, loop: ControlLoop, proxy: NodeProxy, source: Source) -> None:
     stopped = threading.Event()
     watcher = threading.Thread(target=_watch, args=(source, loop, stopped), daemon=True)
     with _stopped_by_signals(loop), closing(HttpServer()) as server:
@@ -301,7 +324,7 @@ def _serve(setup: _Setup, loop: ControlLoop, proxy: NodeProxy, source: Manifests
         log.info("stopped; the rules stay")
 
 
-def _watch(source: Manifests, loop: ControlLoop, stopped: threading.Event) -> None:
+def _watch(source: Source, loop: ControlLoop, stopped: threading.Event) -> None:
     try:
         source.watch(loop.send, stopped)
     except BaseException as error:  # no caller of this thread would see it

@@ -97,6 +97,27 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             "Feature gates such as AllowServiceExternalIPs.",
         ),
     ),
+    "API server": (
+        Flag(
+            "kubeconfig",
+            Kind.TEXT,
+            ("clientConnection.kubeconfig",),
+            "How to reach the API server, and as who. Default: the Pod's service account.",
+        ),
+        Flag(
+            "kube-api-qps",
+            Kind.TEXT,
+            ("clientConnection.qps",),
+            "Ignored: kproxy asks for each collection once, and then watches it.",
+        ),
+        Flag("kube-api-burst", Kind.NUMBER, ("clientConnection.burst",), "Ignored, likewise."),
+        Flag(
+            "kube-api-content-type",
+            Kind.TEXT,
+            ("clientConnection.contentType",),
+            "Ignored: kproxy reads JSON.",
+        ),
+    ),
     "Timing": (
         Flag(
             "iptables-min-sync-period",

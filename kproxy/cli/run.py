@@ -55,6 +55,12 @@ class _Switch(click.ParamType[bool]):
     help="A KubeProxyConfiguration (v1alpha1). It replaces all flags below except "
     "--hostname-override, --log-format and -v. A write to it ends the command.",
 )
+@click.option(
+    "--master",
+    metavar="URL",
+    default="",
+    help="The API server, instead of the kubeconfig's.",
+)
 @click.option("--hostname-override", metavar="NAME", default="", help="This node's name.")
 @click.option(
     "--cleanup",
@@ -81,6 +87,9 @@ class _Switch(click.ParamType[bool]):
 def run(**parameters: Any) -> None:
     """Run as the service proxy of a node: turn Services into kernel rules.
 
+    Services come from --manifests, from the API server of a kubeconfig, or,
+    without both, from that of the Pod's service account.
+
     Flags are kube-proxy's. Rules stay when the command ends, however it ends. It goes on when its
     terminal is closed (SIGHUP). A service manager is told as by sd_notify(3).
 
@@ -89,6 +98,7 @@ def run(**parameters: Any) -> None:
       kproxy run --manifests cluster.yaml --once
       kproxy run --manifests ./manifests --cluster-cidr 10.244.0.0/16
       kproxy run --config kube-proxy.yaml --manifests a.yaml --manifests b.yaml
+      kproxy run --kubeconfig /var/lib/kube-proxy/kubeconfig.conf
       kproxy run --netns lab --manifests cluster.yaml
       kproxy run --cleanup
 

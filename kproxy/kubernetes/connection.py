@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 CONNECT_S = 10.0
 CHUNK_BYTES = 262_144
 _UNAUTHORIZED = 401
+_WITHOUT_BODY = (204, 304)
+_LENGTHS = {"content-length", "transfer-encoding"}
 _SOCKET_OPTIONS = [
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     # A peer that is gone is noticed after a minute without traffic, and after 45 s with some.
@@ -112,7 +115,7 @@ class Connection:
         """Close the connections that no request uses. Streams are closed by who opened them."""
         with self._lock:
             if self._shared:
-                self._shared[1].clear()
+                _end(self._shared[1], self._shared[0])
             self._shared = None
 
     def _answer(self, method: str, target: str, body: bytes | None, timeout_s: float) -> Answer:
@@ -138,7 +141,11 @@ class Connection:
             raise _failure(error, settings, timeout_s) from None
         finally:
             response.release_conn()
-        return Answer(response.status, _headers(response), contents)
+        answer = Answer(response.status, _headers(response), contents)
+        if not contents and not _LENGTHS & {*answer.headers} and answer.status not in _WITHOUT_BODY:
+            # http.client takes a header that breaks off for a complete one, of an empty answer.
+            raise _cut_off(settings)
+        return answer
 
     def _open_stream(self, settings: Settings, target: str, silence_s: float) -> Stream:
         pool = _new_pool(settings, 1)
@@ -150,7 +157,7 @@ class Connection:
             stream = Stream(response, pool, settings, silence_s)
         finally:
             if stream is None:
-                pool.clear()
+                _end(pool, settings)
         return stream
 
     def _renewed(self, refused: Settings) -> Settings:
@@ -164,8 +171,7 @@ class Connection:
     def _pool(self, settings: Settings) -> PoolManager:
         with self._lock:
             if self._shared is None or self._shared[0] is not settings:
-                if self._shared:
-                    self._shared[1].clear()
+                # The former one may be in use; its connections end with the last of its requests.
                 self._shared = (settings, _new_pool(settings, 8))
             return self._shared[1]
 
@@ -184,7 +190,7 @@ class Stream:
         self._silence_s = silence_s
         self._socket = _socket_of(response)
         self._reading = threading.Lock()
-        self._closed = threading.Event()
+        self._closed = False
 
     def __enter__(self) -> Stream:
         return self
@@ -198,8 +204,26 @@ class Stream:
         Ends at the end of the body, and soon after `close`. Raises Unreachable if the body breaks
         off or nothing comes for the stream's `silence_s`.
         """
+        from urllib3.exceptions import HTTPError
+
         pieces = self._pieces()
-        while (piece := self._next(pieces)) is not None:
+        while True:
+            with self._reading:
+                if self._closed:
+                    return
+                try:
+                    piece = next(pieces, b"")
+                except (HTTPError, OSError, ValueError) as error:
+                    self._release()
+                    if self._closed:  # in the middle of reading
+                        return
+                    if isinstance(error, ValueError):
+                        raise
+                    raise _failure(error, self._settings, self._silence_s) from None
+                if not piece:
+                    self._release()
+            if not piece or self._closed:
+                return
             yield piece
 
     def read(self) -> bytes:
@@ -208,7 +232,7 @@ class Stream:
 
     def close(self) -> None:
         """End the stream. May be called by any thread, several times; wakes one that reads."""
-        self._closed.set()
+        self._closed = True
         with suppress(OSError, ValueError, RuntimeError):  # closed already, by either side
             if self._socket is not None:
                 # Not SSLSocket.shutdown, which changes the object that is being read.
@@ -217,25 +241,6 @@ class Stream:
                 self._response.shutdown()
         with self._reading:
             self._release()
-
-    def _next(self, pieces: Iterator[bytes]) -> bytes | None:
-        from urllib3.exceptions import HTTPError
-
-        with self._reading:
-            if self._closed.is_set():
-                return None
-            try:
-                piece = next(pieces, None)
-            except (HTTPError, OSError, ValueError) as error:
-                self._release()
-                if self._closed.is_set():  # in the middle of reading
-                    return None
-                if isinstance(error, ValueError):
-                    raise
-                raise _failure(error, self._settings, self._silence_s) from None
-            if piece is None:
-                self._release()
-            return None if self._closed.is_set() else piece
 
     def _pieces(self) -> Iterator[bytes]:
         if getattr(self._response, "chunked", False):
@@ -246,7 +251,7 @@ class Stream:
     def _release(self) -> None:
         self._socket = None
         self._response.close()
-        self._pool.clear()
+        _end(self._pool, self._settings)
 
 
 class _NotAuthorized(Exception):
@@ -277,6 +282,12 @@ def _new_pool(settings: Settings, connections: int) -> PoolManager:
     return urllib3.ProxyManager(
         address, proxy_headers=headers, proxy_ssl_context=settings.tls, **options
     )
+
+
+def _end(pool: PoolManager, settings: Settings) -> None:
+    """Close the connections that are not in use; `clear` would leave that to garbage collection."""
+    pool.connection_from_url(settings.url).close()
+    pool.clear()
 
 
 def _request(
@@ -317,6 +328,12 @@ def _failure(error: Exception, settings: Settings, waited_s: float) -> BadInput 
     return failure(error, settings, waited_s=waited_s)
 
 
+def _cut_off(settings: Settings) -> Unreachable:
+    from kproxy.kubernetes.reasons import CUT_OFF, unreachable
+
+    return unreachable(settings, CUT_OFF)
+
+
 def _refusal(settings: Settings) -> BadInput:
     from kproxy.kubernetes.reasons import not_authorized
 
@@ -348,6 +365,7 @@ def _unquoted(user_info: str) -> str:
     return unquote(user_info)
 
 
+@cache
 def _user_agent() -> str:
     from importlib.metadata import version
 

@@ -81,7 +81,7 @@ class Credentials:
 
     @property
     def latest(self) -> Settings:
-        """What was read last."""
+        """The settings that were read last."""
         return self._settings
 
     def current(self) -> Settings:
@@ -343,7 +343,7 @@ def _proxy(server: str, configured: str, wrong: Callable[[str], BadInput]) -> st
     if not valid:
         raise wrong(
             f"{'proxy-url' if configured else 'HTTPS_PROXY or HTTP_PROXY'}: not the URL of a proxy"
-            " that speaks HTTP (http:// or https://; socks5:// is not supported)"
+            " that speaks HTTP (socks5:// is not supported)"
         )
     return proxy
 

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 from urllib3 import exceptions
 
-from kproxy.errors import AccessRefused, Unreachable
+from kproxy.errors import AccessRefused, Silent, Unreachable
 from kproxy.kubernetes.credentials import Settings
 
+CUT_OFF = "the connection ended in the middle of an answer"
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
 _BROKEN = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
@@ -25,11 +26,26 @@ def failure(
     reason = _tls(error)
     if reason and not isinstance(reason, _BROKEN):
         return _refused(reason, settings)
-    text = _text(error, waited_s)
-    if settings.proxy and isinstance(error, exceptions.ProxyError):
+    return unreachable(
+        settings,
+        _text(error, waited_s),
+        through_proxy=isinstance(error, exceptions.ProxyError),
+        kind=Silent if _is_silent(_chain(error)) else Unreachable,
+    )
+
+
+def unreachable(
+    settings: Settings,
+    text: str,
+    *,
+    through_proxy: bool = False,
+    kind: type[Unreachable] = Unreachable,
+) -> Unreachable:
+    """Return what to raise if there is no complete answer."""
+    if settings.proxy and through_proxy:
         host = urlsplit(settings.proxy).netloc.rpartition("@")[2]
         text = f"through the proxy {host}: {text}"
-    return Unreachable(
+    return kind(
         f"{settings.url}: {text}",
         remedy="see whether the API server runs and can be reached from this node",
     )
@@ -80,12 +96,20 @@ def _tls(error: Exception) -> ssl.SSLError | None:
     return next((each for each in _chain(error) if isinstance(each, ssl.SSLError)), None)
 
 
+def _is_silent(chain: list[BaseException]) -> bool:
+    if any(_is_before_the_request(each) for each in chain):
+        return False
+    return any(isinstance(each, exceptions.ReadTimeoutError | TimeoutError) for each in chain)
+
+
 def _text(error: Exception, waited_s: float) -> str:
     chain = _chain(error)
-    if any(isinstance(each, exceptions.ConnectTimeoutError) for each in chain):
+    if any(_is_before_the_request(each) for each in chain):
         return "no connection in time"
-    if any(isinstance(each, exceptions.ReadTimeoutError | TimeoutError) for each in chain):
+    if _is_silent(chain):
         return f"nothing came for {waited_s:g} s"
+    if any(isinstance(each, _BROKEN) for each in chain):
+        return "the connection ended in the middle of TLS"
     for each in reversed(chain):
         if isinstance(each, socket.gaierror):
             return f"its name cannot be resolved: {each.strerror}"
@@ -94,6 +118,13 @@ def _text(error: Exception, waited_s: float) -> str:
     if any(
         isinstance(each, exceptions.IncompleteRead | exceptions.ProtocolError) for each in chain
     ):
-        return "the connection ended in the middle of an answer"
+        return CUT_OFF
     last = chain[-1]  # the proxy's answer, or what a later version of urllib3 finds wrong
     return str(last) if isinstance(last, OSError) else type(last).__name__
+
+
+def _is_before_the_request(error: BaseException) -> bool:
+    """Tell whether it took too long to connect, or to agree on TLS."""
+    if isinstance(error, TimeoutError):
+        return "handshake" in str(error)  # urllib3 calls it a time-out of reading
+    return type(error) is exceptions.ConnectTimeoutError  # what derives from it is not about time

@@ -88,8 +88,12 @@ class Reflector:
         self._continue = ""
         self._whole = False  # the list is asked for without pages
         self._pause_s = self._wait_s = 0.0
-        self._versions: dict[ObjectKey, str] = {}  # of accepted and rejected objects
-        self._deleted: dict[ObjectKey, str] = {}  # since the last bookmark
+        self._known: set[ObjectKey] = set()  # all objects, accepted or rejected
+        # Everything up to the floor is known: from a list, a bookmark, or the watch before. Later
+        # versions of objects, deleted ones too, are kept to tell what comes late.
+        self._floor = ""
+        self._versions: dict[ObjectKey, str] = {}
+        self._reported: dict[ObjectKey, str] = {}  # the versions of rejected objects
         self._began_at = 0.0
         self._brought = False  # the present watch has brought something
         self._over = False  # the present watch is of no more use
@@ -120,7 +124,7 @@ class Reflector:
             query |= self._watch_query()
         if not self._continue:
             self._seen, self._objects = {}, {}
-        self._deleted.clear()  # a new watch brings nothing from before its beginning
+        self._raise_floor()
         return Ask(
             path=self.resource.path,
             query=query,
@@ -237,20 +241,19 @@ class Reflector:
             return
         self._succeed()
         version = metadata.resource_version
-        if _is_older(version, self._versions.get(key) or self._deleted.get(key, "")):
-            return  # a repeated event, or one that overtook a newer one
+        if _is_older(version, self._versions.get(key, self._floor)):
+            return  # a repeated event, or one that a newer one overtook
+        self._versions[key] = version
         if not _is_older(version, self._version):
             self._version = version or self._version
         if event.type == "DELETED":
-            self._versions.pop(key, None)
-            self._deleted[key] = version
+            self._known.discard(key)
             batch.delete(key)
             return
-        self._deleted.pop(key, None)
-        self._versions[key] = version
+        self._known.add(key)
         obj = stream.decode(self.resource.kind, event.object, metadata)
         if isinstance(obj, Rejection):
-            batch.rejected.append(obj)
+            self._report(key, obj, batch)
         else:
             batch.objects[key] = obj
 
@@ -261,7 +264,7 @@ class Reflector:
         self._succeed()
         self._version = metadata.resource_version or self._version
         self._garbled = 0
-        self._deleted.clear()  # older events can no longer follow
+        self._raise_floor()
         if self._phase is Phase.WATCH_LIST and stream.INITIAL_EVENTS_END in metadata.annotations:
             self._complete(batch)
 
@@ -273,17 +276,30 @@ class Reflector:
             return
         self._seen[key] = version
         obj = stream.decode(self.resource.kind, data, metadata)
-        if not isinstance(obj, Rejection):
+        if isinstance(obj, Rejection):
+            self._report(key, obj, batch)
+        else:
             self._objects[key] = obj
-        elif not version or self._versions.get(key) != version:
-            batch.rejected.append(obj)
+
+    def _report(self, key: ObjectKey, rejection: Rejection, batch: _Batch) -> None:
+        """Report a rejection, but a version only once."""
+        version = rejection.metadata.resource_version
+        if not version or self._reported.get(key) != version:
+            batch.rejected.append(rejection)
+        self._reported[key] = version
+
+    def _raise_floor(self) -> None:
+        """Note that everything up to the present version has come."""
+        self._floor = self._version
+        self._versions.clear()
 
     def _complete(self, batch: _Batch) -> None:
         """Note all objects, and the deletion of those that are gone. Go on to watch."""
         batch.objects |= self._objects
-        batch.deletes |= {key: None for key in self._versions if key not in self._seen}
-        self._versions, self._seen, self._objects = self._seen, {}, {}
-        self._deleted.clear()
+        batch.deletes |= {key: None for key in self._known if key not in self._seen}
+        self._known, self._seen, self._objects = set(self._seen), {}, {}
+        self._reported = {key: self._reported[key] for key in self._reported if key in self._known}
+        self._raise_floor()
         self._phase, self._continue, self._whole = Phase.WATCH, "", False
         self.synced = True
 

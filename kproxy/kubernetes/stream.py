@@ -17,8 +17,6 @@ from kproxy.api.manifests import stored
 from kproxy.api.types import KubernetesObject
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"  # annotation of the bookmark after the last one
-# What kubectl keeps for itself: a second copy of the object, which nobody here reads.
-_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _SHOWN_CHARACTERS = 300
 
 
@@ -147,7 +145,6 @@ def decode(kind: str, data: Raw, metadata: Metadata) -> KubernetesObject | Rejec
         return Rejection(
             kind=kind, metadata=metadata, problems=tuple(each.at("") for each in problems)
         )
-    obj.metadata.annotations.pop(_LAST_APPLIED, None)
     return obj
 
 

@@ -7,6 +7,7 @@ and makes a later change wait for some milliseconds.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,3 +36,13 @@ def keep_for_good() -> None:
     """
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN, *gc.get_threshold()[1:])
+
+
+def give_back_memory() -> None:
+    """Return memory that a start has used and freed to the kernel, where the C library can do that.
+
+    glibc keeps it. At 10,000 Services from an API server this was 5 of 121 MiB.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)

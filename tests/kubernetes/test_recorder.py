@@ -1,0 +1,154 @@
+"""Events are sent in the background, once, and never at the expense of who records them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from kproxy.errors import AccessRefused, Unreachable
+from kproxy.kubernetes.connection import Answer
+from kproxy.kubernetes.events import Event, metrics_server_failed, starting
+from kproxy.kubernetes.recorder import ATTEMPTS, QUEUE_MAX, REPEATED_S, Recorder
+
+Outcome = int | Exception
+
+
+class Server:
+    """Answers with the given statuses, one after the other, and then with 201."""
+
+    def __init__(self, *outcomes: Outcome) -> None:
+        self._outcomes: Iterator[Outcome] = iter(outcomes)
+        self.notes: list[str] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.asked = threading.Semaphore(0)
+
+    def post(self, path: str, body: bytes) -> Answer:
+        assert path == "/apis/events.k8s.io/v1/namespaces/default/events"
+        self.notes.append(json.loads(body).get("note", ""))
+        self.asked.release()
+        assert self.may_answer.wait(30)
+        outcome = next(self._outcomes, 201)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return Answer(outcome, {}, b"")
+
+
+def failed(note: str) -> Event:
+    return metrics_server_failed("node-a", note)
+
+
+def test_what_is_recorded_is_sent() -> None:
+    server = Server()
+    recorder = Recorder(server.post, "host-1")
+    recorder.record(starting("node-a"))
+    recorder.record(failed("one"))
+    recorder.close(30)
+    assert server.notes == ["", "one"]
+
+
+def test_nothing_is_sent_after_the_end() -> None:
+    server = Server()
+    recorder = Recorder(server.post, "host-1")
+    recorder.close(30)
+    recorder.record(failed("late"))
+    recorder.close(30)
+    assert server.notes == []
+
+
+def test_repeated_events_are_sent_once() -> None:
+    server = Server()
+    now = [0.0]
+    recorder = Recorder(server.post, "host-1", clock=lambda: now[0])
+    for moment in (0.0, 1.0, REPEATED_S - 1, REPEATED_S, REPEATED_S + 1):
+        now[0] = moment
+        recorder.record(failed(f"at {moment >= REPEATED_S}"))
+        recorder.record(failed("again"))
+    recorder.close(30)
+    assert server.notes == ["at False", "again", "at True", "again"]
+
+
+def test_a_full_queue_loses_what_comes_last(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server()
+    server.may_answer.clear()
+    recorder = Recorder(server.post, "host-1")
+    recorder.record(failed("first"))
+    assert server.asked.acquire(timeout=30)  # it is on its way, and no longer in the queue
+    for number in range(QUEUE_MAX + 1):
+        recorder.record(failed(str(number)))
+    server.may_answer.set()
+    recorder.close(30)
+    assert server.notes == ["first", *map(str, range(QUEUE_MAX))]
+    (lost,) = [each for each in caplog.records if each.name == "kproxy"]
+    assert (lost.levelname, f"'{QUEUE_MAX}'" in lost.getMessage()) == ("DEBUG", True)
+
+
+RETRIED: list[Outcome] = [
+    429,
+    500,
+    503,
+    Unreachable("no answer"),
+    AccessRefused(["no longer valid"]),
+]
+
+
+@pytest.mark.parametrize("outcome", RETRIED, ids=str)
+def test_what_may_pass_is_tried_again(outcome: Outcome) -> None:
+    server = Server(outcome, outcome)
+    recorder = Recorder(server.post, "host-1", retry_s=0)
+    recorder.record(failed("one"))
+    for _ in range(3):
+        assert server.asked.acquire(timeout=30)
+    recorder.close(30)
+    assert server.notes == ["one"] * 3
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 415, 422])
+def test_what_is_refused_is_lost(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    server = Server(status)
+    recorder = Recorder(server.post, "host-1")
+    recorder.record(failed("one"))
+    recorder.record(failed("two"))
+    recorder.close(30)
+    assert server.notes == ["one", "two"]
+    (lost,) = [each for each in caplog.records if each.name == "kproxy"]
+    assert lost.levelname == "DEBUG"
+    assert lost.getMessage().endswith(f": status {status}")
+
+
+def test_it_is_not_tried_for_ever() -> None:
+    server = Server(*[503] * (ATTEMPTS + 5))
+    recorder = Recorder(server.post, "host-1", retry_s=0)
+    recorder.record(failed("one"))
+    recorder.record(failed("two"))
+    for _ in range(ATTEMPTS + 1):
+        assert server.asked.acquire(timeout=30)
+    recorder.close(30)
+    assert server.notes[: ATTEMPTS + 1] == [*["one"] * ATTEMPTS, "two"]
+
+
+def test_the_end_does_not_wait_for_another_attempt() -> None:
+    """Each of those queued is tried once."""
+    server = Server(503, 503)
+    recorder = Recorder(server.post, "host-1", retry_s=3600)
+    recorder.record(failed("one"))
+    assert server.asked.acquire(timeout=30)
+    recorder.record(failed("two"))
+    recorder.record(failed("three"))
+    recorder.close(30)
+    assert server.notes == ["one", "two", "three"]
+
+
+def test_the_end_does_not_wait_for_a_server_that_hangs() -> None:
+    server = Server()
+    server.may_answer.clear()
+    recorder = Recorder(server.post, "host-1")
+    recorder.record(failed("one"))
+    assert server.asked.acquire(timeout=30)
+    recorder.close(0.01)
+    server.may_answer.set()
+    recorder.close(30)
+    assert server.notes == ["one"]
