@@ -107,7 +107,7 @@ def test_without_the_settings_it_says_who_can_write_them(
 def test_a_setting_that_cannot_be_reset_keeps_the_rule_that_makes_it_harmless(
     confined: Confined, service: Callable[..., str], mode: Mode
 ) -> None:
-    """What listens on 127.0.0.1 must not be reached from the network in between."""
+    """In between, the network must not reach what listens on 127.0.0.1."""
     manifest = confined.write("web.yaml", service("web", "10.96.0.1"))
     assert confined.once("--init-only", *_flags(mode)).returncode == 0
     running = confined.start(f"--manifests={manifest}", *_flags(mode))
