@@ -1,5 +1,8 @@
 """`kproxy run` in the confinement of deploy/daemonset.yaml, made by hand: its capabilities and no
 others, settings and files that cannot be written.
+
+Not in ipvs mode: on user-mode Linux, which the tests have for it, programs are started by a helper
+that needs more.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import pytest
 import yaml
 
 from kproxy.kernel import sysctl
-from netns_tests.modes import IPTABLES, MODES, Mode
+from netns_tests.modes import IPTABLES, PACKET_FILTERS, Mode
 from netns_tests.run.running import Place, until
 
 DAEMONSET = Path(__file__).parents[2] / "deploy" / "daemonset.yaml"
@@ -71,7 +74,7 @@ def _flags(mode: Mode) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("mode", PACKET_FILTERS, ids=str)
 def test_it_works_with_these_capabilities_and_no_others(
     confined: Confined, service: Callable[..., str], mode: Mode
 ) -> None:
@@ -86,9 +89,8 @@ def test_it_works_with_these_capabilities_and_no_others(
     assert "10.96.0.1" not in confined.namespace.run(mode.dump)
     assert running.stop() == 0
     assert "10.96.0.2" in confined.namespace.run(mode.dump)
-    assert "WARNING" not in running.log.replace("WARNING nodePortAddresses", "").replace(
-        "WARNING clusterCIDR", ""
-    ).replace("WARNING ipvs mode is deprecated", "")
+    warnings = [line for line in running.log.splitlines() if " WARNING " in line]
+    assert [each for each in warnings if "nodePort" not in each and "clusterCIDR" not in each] == []
 
 
 @pytest.mark.parametrize("mode", IPTABLES, ids=str)
