@@ -16,13 +16,12 @@ from kproxy.backend import ModeConfigs
 from kproxy.cli.run import run
 from kproxy.config import ProxyConfig, Seconds
 from kproxy.config.file import read_file
-from kproxy.kubernetes import resources
+from kproxy.kubernetes import events, resources
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 
-# Of each collection, what kproxy does with it. Lists and watches are those of resources.py.
+# What kproxy does with each collection of resources.py. Events are posted (recorder.py).
 READ = {"list", "watch"}
-EVENTS = ("events.k8s.io", "events")
 
 
 def _documents(name: str) -> list[Any]:
@@ -37,7 +36,8 @@ def _requests() -> dict[tuple[str, str], set[str]]:
         resources.own_node("node-a"),
     )
     made = {(_group(each.path), each.plural): READ for each in read}
-    return {**made, EVENTS: {"create", "patch"}}
+    event = events.starting("node-a")
+    return {**made, (_group(events.path(event)), "events"): {"create"}}
 
 
 def _group(path: str) -> str:
