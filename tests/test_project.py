@@ -55,8 +55,8 @@ PURE_FUNCTIONS = {
     "socket.inet_pton",
 }
 HEAVY = {  # the command line -> what it must not import, to answer at once and to stay small
-    "--help": {"asyncio", "h11", "pyroute2", "rich", "scapy", "yaml"},
-    "run --help": {"asyncio", "h11", "rich", "scapy"},
+    "--help": {"asyncio", "h11", "kubernetes", "urllib3", "pyroute2", "rich", "scapy", "yaml"},
+    "run --help": {"asyncio", "h11", "kubernetes", "urllib3", "rich", "scapy"},
     "demo --help": {"asyncio", "h11", "pyroute2", "rich", "scapy"},
 }
 

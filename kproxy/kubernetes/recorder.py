@@ -25,8 +25,9 @@ log = logging.getLogger("kproxy")
 
 
 class Recorder:
-    """A queue of Events and the thread that sends them, which starts with the first.
+    """A queue of Events, and the thread that sends them.
 
+    The thread starts at once, so it is in the network namespace of whoever makes the recorder.
     `post` sends a body to a path and raises as `Connection.post` does. Equal Events within
     `REPEATED_S` are sent once. What does not fit into the queue, what the server refuses, and what
     it cannot take for two minutes is lost, with a line in the log of debugging.
@@ -50,7 +51,8 @@ class Recorder:
         self._sent: dict[Event, float] = {}  # when, the oldest first
         self._changed = threading.Condition()
         self._closing = False
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+        self._thread.start()
 
     def record(self, event: Event) -> None:
         """Send an Event at some time. Returns at once. Does nothing after `close`."""
@@ -62,9 +64,6 @@ class Recorder:
                 return
             self._sent[event.same] = self._clock()
             self._queue.append((event, body(event, self._host_name, self._wall_clock_ns())))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="events", daemon=True)
-                self._thread.start()
             self._changed.notify()
 
     def close(self, limit_s: float = 2.0) -> None:
@@ -72,8 +71,7 @@ class Recorder:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        if self._thread:
-            self._thread.join(limit_s)
+        self._thread.join(limit_s)
 
     def _is_repeated(self, event: Event) -> bool:
         oldest = self._clock() - REPEATED_S

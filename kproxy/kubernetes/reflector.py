@@ -36,6 +36,7 @@ SILENCE_S = 90.0
 INITIAL_SILENCE_S = 30.0
 _LONGEST_WAIT_S = 300.0  # that an API server may ask for by Retry-After
 _GARBLED_MOST = 3
+_DELETED_MOST = 1000
 _SHORT_S = 1.0  # a watch that ends sooner, and brought nothing, counts as a failure
 
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
@@ -89,10 +90,11 @@ class Reflector:
         self._whole = False  # the list is asked for without pages
         self._pause_s = self._wait_s = 0.0
         self._known: set[ObjectKey] = set()  # all objects, accepted or rejected
-        # Everything up to the floor is known: from a list, a bookmark, or the watch before. Later
-        # versions of objects, deleted ones too, are kept to tell what comes late.
+        # To tell what comes late: of known objects everything up to the floor has come, from a
+        # list, the watch before, or as a bookmark says. Later versions are kept one by one.
         self._floor = ""
         self._versions: dict[ObjectKey, str] = {}
+        self._deleted: dict[ObjectKey, str] = {}  # the last ones
         self._reported: dict[ObjectKey, str] = {}  # the versions of rejected objects
         self._began_at = 0.0
         self._brought = False  # the present watch has brought something
@@ -241,16 +243,21 @@ class Reflector:
             return
         self._succeed()
         version = metadata.resource_version
-        if _is_older(version, self._versions.get(key, self._floor)):
+        if _is_older(version, self._last_version(key)):
             return  # a repeated event, or one that a newer one overtook
-        self._versions[key] = version
         if not _is_older(version, self._version):
             self._version = version or self._version
         if event.type == "DELETED":
             self._known.discard(key)
+            self._versions.pop(key, None)
+            self._deleted[key] = version
+            if len(self._deleted) > _DELETED_MOST:
+                del self._deleted[next(iter(self._deleted))]
             batch.delete(key)
             return
         self._known.add(key)
+        self._versions[key] = version
+        self._deleted.pop(key, None)
         obj = stream.decode(self.resource.kind, event.object, metadata)
         if isinstance(obj, Rejection):
             self._report(key, obj, batch)
@@ -287,6 +294,12 @@ class Reflector:
         if not version or self._reported.get(key) != version:
             batch.rejected.append(rejection)
         self._reported[key] = version
+
+    def _last_version(self, key: ObjectKey) -> str:
+        """Return the version that is known of an object; "" if it was never there."""
+        if key in self._known:
+            return self._versions.get(key, self._floor)
+        return self._deleted.get(key, "")
 
     def _raise_floor(self) -> None:
         """Note that everything up to the present version has come."""

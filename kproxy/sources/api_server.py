@@ -24,6 +24,7 @@ from kproxy.sources.contact import Contact
 from kproxy.store import Update
 
 LIST_TIMEOUT_S = 60.0
+_END_S = 1.0
 _SAY_FIRST_S, _SAY_AGAIN_S = 1.0, 60.0  # when it is said what is being waited for
 
 log = logging.getLogger("kproxy")
@@ -103,11 +104,15 @@ class ApiServer:
         self.close()
 
     def close(self) -> None:
-        """End all threads. Harmless when repeated."""
+        """End all threads. Harmless when repeated.
+
+        One that waits for the first word of an API server that hangs ends with the process.
+        """
         for follower in self._followers:
             follower.stop()
+        end = self._clock() + _END_S
         for follower in self._followers:
-            follower.join()
+            follower.join(max(0.0, end - self._clock()))
 
     @property
     def _synced(self) -> bool:

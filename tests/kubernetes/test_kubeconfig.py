@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from kproxy.errors import BadInput
 from kproxy.kubernetes.credentials import from_kubeconfig
@@ -190,12 +193,75 @@ def test_the_current_context_counts(tmp_path: Path) -> None:
         ],
         current_context="y",
     )
-    settings = from_kubeconfig(Path(write(tmp_path, content)))
-    assert settings.url == "https://192.168.10.3:6443"
-    assert settings.server_name == "api"
-    assert settings.authorization == f"Bearer {TOKEN}"
+    found = from_kubeconfig(Path(write(tmp_path, content)))
+    assert found.url == "https://192.168.10.3:6443"
+    assert found.server_name == "api"
+    assert found.authorization == f"Bearer {TOKEN}"
 
 
 def test_master_overrides_the_server(tmp_path: Path) -> None:
     path = Path(write(tmp_path, document(URL, USER)))
     assert from_kubeconfig(path, master="http://127.0.0.1:8080/").url == "http://127.0.0.1:8080"
+
+
+WHOLE: Any = document(
+    URL
+    | {
+        "certificate-authority": "absent",
+        "certificate-authority-data": "",
+        "insecure-skip-tls-verify": False,
+        "tls-server-name": "api",
+        "proxy-url": "http://127.0.0.1:3128",
+        "extensions": [{"name": "client.authentication.k8s.io/exec", "extension": {"a": 1}}],
+    },
+    {
+        "token": TOKEN,
+        "tokenFile": "absent",
+        "client-certificate-data": "aHVzaA==",
+        "client-key-data": "aHVzaA==",
+        "username": "me",
+        "password": SECRET,
+        "exec": PLUGIN | {"args": ["a"], "env": [{"name": "A", "value": SECRET}]},
+    },
+)
+VALUES = [None, True, 0, 1.5, "", "x", "/", "http://x", [], ["x"], [None], {}, {"x": "y"}]
+
+
+Place = tuple[str | int, ...]
+
+
+def places(value: Any, path: Place = ()) -> list[Place]:
+    """Return where something stands in a document."""
+    inside: list[tuple[str | int, Any]] = []
+    if isinstance(value, dict):
+        inside = [*value.items()]
+    elif isinstance(value, list):
+        inside = [*enumerate(value)]
+    return [path, *(found for key, each in inside for found in places(each, (*path, key)))]
+
+
+def replaced(whole: Any, place: Place, value: Any) -> Any:
+    """Return a document with another value at a place, if that is still there."""
+    if not place:
+        return value
+    key, rest = place[0], place[1:]
+    if isinstance(whole, dict) and key in whole:
+        return {**whole, key: replaced(whole[key], rest, value)}
+    if isinstance(whole, list) and isinstance(key, int) and key < len(whole):
+        return [*whole[:key], replaced(whole[key], rest, value), *whole[key + 1 :]]
+    return whole
+
+
+@given(st.lists(st.tuples(st.sampled_from(places(WHOLE)), st.sampled_from(VALUES)), max_size=3))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_file_is_read_or_refused(tmp_path: Path, changes: list[tuple[Place, Any]]) -> None:
+    """Whatever stands where: BadInput is the only exception, and it has one line."""
+    changed = WHOLE
+    for place, value in changes:
+        changed = replaced(changed, place, value)
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(changed))
+    try:
+        from_kubeconfig(path)
+    except BadInput as error:
+        said(error)

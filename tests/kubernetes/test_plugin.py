@@ -169,6 +169,17 @@ def test_it_fails(tmp_path: Path, script: str) -> None:
     )
 
 
+def test_it_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kproxy.kubernetes.plugin._WAIT_S", 1)
+    path = write(tmp_path, document(NOWHERE, install(tmp_path, "exec sleep 3600")))
+    with pytest.raises(AccessRefused) as caught:
+        Connection(path)
+    assert said(caught.value) == (
+        f"{path}: the credential plug-in './plug-in' failed: it was still running after 1 s, or"
+        " exit status 124"
+    )
+
+
 def test_it_is_not_installed(tmp_path: Path) -> None:
     user = install(tmp_path, "")
     user["exec"] |= {"command": "kproxy-no-such-program", "installHint": "get it\nthere"}

@@ -5,13 +5,22 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from kproxy.errors import AccessRefused, Unreachable
 from kproxy.kubernetes.connection import Answer
 from kproxy.kubernetes.events import Event, metrics_server_failed, starting
-from kproxy.kubernetes.recorder import ATTEMPTS, QUEUE_MAX, REPEATED_S, Recorder
+from kproxy.kubernetes.recorder import (
+    ATTEMPTS,
+    QUEUE_MAX,
+    REPEATED_S,
+    Recorder,
+)
+from tests.kubernetes.api_server import ApiServer, answer
+from tests.kubernetes.asking import Connect
+from tests.kubernetes.certificates import Authority, Pair
 
 Outcome = int | Exception
 
@@ -43,44 +52,57 @@ def failed(note: str) -> Event:
 
 def test_what_is_recorded_is_sent() -> None:
     server = Server()
-    recorder = Recorder(server.post, "host-1")
-    recorder.record(starting("node-a"))
-    recorder.record(failed("one"))
-    recorder.close(30)
+    sender = Recorder(server.post, "host-1")
+    sender.record(starting("node-a"))
+    sender.record(failed("one"))
+    sender.close(30)
     assert server.notes == ["", "one"]
+
+
+def test_over_a_connection(connect: Connect, authority: Authority, server_pair: Pair) -> None:
+    with ApiServer(lambda _: answer(status=201), server_pair) as server:
+        cluster = {"server": server.url, "certificate-authority": str(authority.certificate)}
+        post = partial(connect(cluster).post, timeout_s=30)
+        events = Recorder(post, "host-1")
+        events.record(starting("node-a"))
+        events.close(30)
+        (request,) = server.requests
+    assert request.method == "POST"
+    assert request.path == "/apis/events.k8s.io/v1/namespaces/default/events"
+    assert json.loads(request.body)["reportingInstance"] == "kube-proxy-host-1"
 
 
 def test_nothing_is_sent_after_the_end() -> None:
     server = Server()
-    recorder = Recorder(server.post, "host-1")
-    recorder.close(30)
-    recorder.record(failed("late"))
-    recorder.close(30)
+    sender = Recorder(server.post, "host-1")
+    sender.close(30)
+    sender.record(failed("late"))
+    sender.close(30)
     assert server.notes == []
 
 
 def test_repeated_events_are_sent_once() -> None:
     server = Server()
     now = [0.0]
-    recorder = Recorder(server.post, "host-1", clock=lambda: now[0])
+    sender = Recorder(server.post, "host-1", clock=lambda: now[0])
     for moment in (0.0, 1.0, REPEATED_S - 1, REPEATED_S, REPEATED_S + 1):
         now[0] = moment
-        recorder.record(failed(f"at {moment >= REPEATED_S}"))
-        recorder.record(failed("again"))
-    recorder.close(30)
+        sender.record(failed(f"at {moment >= REPEATED_S}"))
+        sender.record(failed("again"))
+    sender.close(30)
     assert server.notes == ["at False", "again", "at True", "again"]
 
 
 def test_a_full_queue_loses_what_comes_last(caplog: pytest.LogCaptureFixture) -> None:
     server = Server()
     server.may_answer.clear()
-    recorder = Recorder(server.post, "host-1")
-    recorder.record(failed("first"))
+    sender = Recorder(server.post, "host-1")
+    sender.record(failed("first"))
     assert server.asked.acquire(timeout=30)  # it is on its way, and no longer in the queue
     for number in range(QUEUE_MAX + 1):
-        recorder.record(failed(str(number)))
+        sender.record(failed(str(number)))
     server.may_answer.set()
-    recorder.close(30)
+    sender.close(30)
     assert server.notes == ["first", *map(str, range(QUEUE_MAX))]
     (lost,) = [each for each in caplog.records if each.name == "kproxy"]
     assert (lost.levelname, f"'{QUEUE_MAX}'" in lost.getMessage()) == ("DEBUG", True)
@@ -98,21 +120,21 @@ RETRIED: list[Outcome] = [
 @pytest.mark.parametrize("outcome", RETRIED, ids=str)
 def test_what_may_pass_is_tried_again(outcome: Outcome) -> None:
     server = Server(outcome, outcome)
-    recorder = Recorder(server.post, "host-1", retry_s=0)
-    recorder.record(failed("one"))
+    sender = Recorder(server.post, "host-1", retry_s=0)
+    sender.record(failed("one"))
     for _ in range(3):
         assert server.asked.acquire(timeout=30)
-    recorder.close(30)
+    sender.close(30)
     assert server.notes == ["one"] * 3
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 415, 422])
 def test_what_is_refused_is_lost(status: int, caplog: pytest.LogCaptureFixture) -> None:
     server = Server(status)
-    recorder = Recorder(server.post, "host-1")
-    recorder.record(failed("one"))
-    recorder.record(failed("two"))
-    recorder.close(30)
+    sender = Recorder(server.post, "host-1")
+    sender.record(failed("one"))
+    sender.record(failed("two"))
+    sender.close(30)
     assert server.notes == ["one", "two"]
     (lost,) = [each for each in caplog.records if each.name == "kproxy"]
     assert lost.levelname == "DEBUG"
@@ -121,34 +143,34 @@ def test_what_is_refused_is_lost(status: int, caplog: pytest.LogCaptureFixture) 
 
 def test_it_is_not_tried_for_ever() -> None:
     server = Server(*[503] * (ATTEMPTS + 5))
-    recorder = Recorder(server.post, "host-1", retry_s=0)
-    recorder.record(failed("one"))
-    recorder.record(failed("two"))
+    sender = Recorder(server.post, "host-1", retry_s=0)
+    sender.record(failed("one"))
+    sender.record(failed("two"))
     for _ in range(ATTEMPTS + 1):
         assert server.asked.acquire(timeout=30)
-    recorder.close(30)
+    sender.close(30)
     assert server.notes[: ATTEMPTS + 1] == [*["one"] * ATTEMPTS, "two"]
 
 
 def test_the_end_does_not_wait_for_another_attempt() -> None:
     """Each of those queued is tried once."""
     server = Server(503, 503)
-    recorder = Recorder(server.post, "host-1", retry_s=3600)
-    recorder.record(failed("one"))
+    sender = Recorder(server.post, "host-1", retry_s=3600)
+    sender.record(failed("one"))
     assert server.asked.acquire(timeout=30)
-    recorder.record(failed("two"))
-    recorder.record(failed("three"))
-    recorder.close(30)
+    sender.record(failed("two"))
+    sender.record(failed("three"))
+    sender.close(30)
     assert server.notes == ["one", "two", "three"]
 
 
 def test_the_end_does_not_wait_for_a_server_that_hangs() -> None:
     server = Server()
     server.may_answer.clear()
-    recorder = Recorder(server.post, "host-1")
-    recorder.record(failed("one"))
+    sender = Recorder(server.post, "host-1")
+    sender.record(failed("one"))
     assert server.asked.acquire(timeout=30)
-    recorder.close(0.01)
+    sender.close(0.01)
     server.may_answer.set()
-    recorder.close(30)
+    sender.close(30)
     assert server.notes == ["one"]

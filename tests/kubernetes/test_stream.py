@@ -185,14 +185,16 @@ def test_closed_by_another_thread(serve: Serve, head: bytes) -> None:
 
     for _ in range(10):  # reading may be anywhere when it is closed
         first.clear()
-        with served.stream() as stream:
-            reader = threading.Thread(target=read, args=[stream], daemon=True)
-            reader.start()
-            assert first.wait(30)
-            stream.close()
-            reader.join(30)
-            assert not reader.is_alive()
-            stream.close()
+        stream = served.stream(3600)
+        reader = threading.Thread(target=read, args=[stream], daemon=True)
+        closer = threading.Thread(target=stream.close, daemon=True)
+        reader.start()
+        assert first.wait(30)
+        closer.start()
+        for thread in (closer, reader):
+            thread.join(30)
+            assert not thread.is_alive()
+        stream.close()
     assert came == [b"event\n"] * 10
 
 
