@@ -1,4 +1,5 @@
-# The service proxy with everything that its modes need. To try it: docker run --rm --privileged IMAGE demo
+# The service proxy with everything that its modes and labs need. To try it: docker run --rm --privileged IMAGE demo
+# With --target slim: only what `kproxy run` needs, on the nodes of a cluster (deploy/).
 #
 # If you use your own package index, pass pip's settings at build time; they are not stored in the image:
 #   docker build --secret id=pip.conf,src=/etc/pip.conf --secret id=ca.pem,src=ca-certificates.crt .
@@ -21,6 +22,21 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     tools/bin/pip wheel --no-build-isolation --use-pep517 --constraint requirements.lock --wheel-dir wheels . \
     && python3 -m venv --without-pip /opt/kproxy \
     && tools/bin/pip --python /opt/kproxy/bin/python install --no-index --no-deps wheels/*.whl
+
+# Without what only labs, reports and tests import, and without the client library's asynchronous half.
+FROM wheels AS slim-packages
+RUN tools/bin/pip --python /opt/kproxy/bin/python uninstall --yes --quiet \
+        aiohttp aiohttp-retry aiosignal attrs aiohappyeyeballs dnspython frozenlist iniconfig markdown-it-py mdurl \
+        multidict packaging pluggy propcache Pygments pytest rich scapy yarl \
+    && rm -rf /opt/kproxy/lib/python3*/site-packages/kubernetes/aio
+
+FROM ${BASE} AS slim
+RUN apt-get -q update \
+    && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends iptables kmod nftables python3 \
+    && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/*.log /var/log/apt
+COPY --from=slim-packages /opt/kproxy /opt/kproxy
+ENV PATH=/opt/kproxy/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ENTRYPOINT ["kproxy"]
 
 FROM ${BASE}
 # user-mode-linux (116 MB, x86-64 only) is for ipvs mode if the machine's kernel has no IPVS, and tcc

@@ -2,8 +2,9 @@
 
 These causes are distinguished: the input (`BadInput`), this machine (`Unsupported`,
 `KernelRefused`), another kproxy in this namespace (`NamespaceBusy`), the code of a plug-in
-(`BackendFault`), another node (`NodeChanged`), the network (`Unreachable`), and time (`TimedOut`).
-Any other exception that escapes is a bug in kproxy.
+(`BackendFault`), another node or configuration than at the start (`NodeChanged`,
+`ConfigurationChanged`), the network (`Unreachable`), and time (`TimedOut`). Any other exception
+that escapes is a bug in kproxy.
 """
 
 from __future__ import annotations
@@ -74,6 +75,13 @@ class NodeChanged(KproxyError):
     """The node is no longer the one that the proxy was started for, and its version ends then.
 
     What is in force stays.
+    """
+
+
+class ConfigurationChanged(KproxyError):
+    """The file that the proxy was configured with was written. What is in force stays.
+
+    The proxy ends, so that a service manager starts it with the new configuration.
     """
 
 

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 
 from kproxy.address import Family
 from kproxy.backend import Uses
-from kproxy.errors import KernelRefused
+from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel import conntrack, nfacct, sysctl
 from kproxy.kernel.iptables_save import TABLES, Chains, Table
 from kproxy.kernel.xtables import Xtables, not_deleted
@@ -67,10 +67,17 @@ def remove_all(
     """Remove all of this mode except what the successor uses. `but`: chains to keep, with their
     jumps.
 
-    Raises KernelRefused if a rule of another program still leads to one of the chains.
+    Raises KernelRefused if a rule of another program still leads to one of the chains, or if
+    route_localnet cannot be reset: then the rule that makes it harmless stays as well.
     """
     kept = successor if successor.variant == xtables.variant else NO_SUCCESSOR
     failures = []
+    if successor.mode != MODE:
+        try:
+            _reset_route_localnet(xtables, but)
+        except (KernelRefused, Unsupported) as error:
+            failures.append(f"{error}; so {KUBELET_FIREWALL} stays")
+            but = (*but, *_LOCALHOST_CHAINS)
     for table in TABLES:
         if not xtables.has(table):
             continue
@@ -86,16 +93,23 @@ def remove_all(
             failures += not_deleted(table, held)
         except KernelRefused as error:
             failures.append(str(error))
-        if successor.mode == MODE:
-            continue
-        if table == "filter" and KUBELET_FIREWALL in to_remove and chains[KUBELET_FIREWALL]:
-            # The deleted rule protected services that listen on 127.0.0.1 only from the network.
-            sysctl.write(ROUTE_LOCALNET, 0)
     if successor.mode != MODE:
         for name in (INVALID_COUNTER, LOCALHOST_COUNTER):
             nfacct.delete_counter(name)
     if failures:
         raise KernelRefused("\n".join(failures))
+
+
+def _reset_route_localnet(xtables: Xtables, but: Collection[tuple[Table, str]]) -> None:
+    """Reset it if the chain is going to be deleted whose rule protects what listens on 127.0.0.1.
+
+    Raises Unsupported where settings are read-only, as in a container without privileges.
+    """
+    if ("filter", KUBELET_FIREWALL) in but or not xtables.has("filter"):
+        return
+    chains = xtables.save("filter")
+    if KUBELET_FIREWALL in {*_removable("filter", chains)} and chains[KUBELET_FIREWALL]:
+        sysctl.write(ROUTE_LOCALNET, 0)
 
 
 def _removable(table: Table, chains: Chains) -> Iterator[str]:

@@ -30,8 +30,11 @@ from kproxy.backend import (
 from kproxy.backend.options import SECTION
 from kproxy.cli import kernel
 from kproxy.cli.flags import from_flags
+from kproxy.cli.log import log_to_stderr, set_verbosity
 from kproxy.cli.mode_options import Given
+from kproxy.cli.process import ConfigurationFile, Life
 from kproxy.cli.source import Opened, Source, read_api_server, source_problems
+from kproxy.cli.systemd import ServiceManager
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file, write_text
 from kproxy.config.warnings import start_warnings
@@ -57,6 +60,8 @@ from kproxy.versions import Version
 
 if TYPE_CHECKING:
     from kproxy.metrics.measurements import Measurements
+
+LOG_FLAGS = {"v": "verbosity", "log-format": "format"}  # and what each sets
 
 log = logging.getLogger("kproxy")
 
@@ -95,11 +100,12 @@ class _Setup(Struct, frozen=True, kw_only=True):
     at_start: tuple[str, ...]
 
 
-def execute(request: Request) -> None:
+def execute(request: Request, manager: ServiceManager) -> None:
     """Run the request; return when it is done, or after SIGTERM or SIGINT.
 
     Raises BadInput, with every problem of configuration and objects, before anything is changed.
     """
+    file = ConfigurationFile(request.config)
     setup = _setup(request)
     config, problems = setup.config, [*setup.problems]
     if request.write_config_to or request.cleanup or request.init_only:
@@ -176,7 +182,10 @@ def execute(request: Request) -> None:
                 loop=loop,
                 on_event=partial(opened.report_listener, config.hostname_override),
                 api_server_away_s=opened.away_s,
+                set_verbosity=set_verbosity,
             )
+            loop.on_step = Life(manager, file, lambda: loop.status).step
+            used.callback(manager.tell, "STOPPING=1")
             _serve(setup, loop, proxy, opened, servers)
 
 
@@ -211,7 +220,7 @@ def _setup(request: Request) -> _Setup:
     given, problems, notices, at_start = _configuration(request)
     name = given.hostname_override or socket.gethostname().strip().lower()
     config = replace(given, hostname_override=name)
-    _log_to_stderr(config.logging.verbosity)
+    log_to_stderr(config.logging.verbosity, config.logging.format)
     # An unknown mode is one of the problems; with any mode the others are found as well.
     mode = load(config.mode if config.mode in ModeConfigs() else DEFAULT_MODE)
     options, found = request.options.with_file(mode, config.backend_options)
@@ -230,23 +239,24 @@ def _setup(request: Request) -> _Setup:
 def _configuration(request: Request) -> tuple[ProxyConfig, list[str], list[str], list[str]]:
     """Return the configuration, its problems, notices, and notices of a start.
 
-    A file replaces all flags but two.
+    A file replaces all flags but that of the node's name and those of the log.
     """
     modes = ModeConfigs()
     overrides = {"emulate": request.emulate} if request.emulate else {}
     notices = []
     if request.config:
         read = read_file(request.config, modes, overrides)
-        verbosity = {name: request.flags[name] for name in request.flags if name == "v"}
-        kept = from_flags(verbosity, modes)
-        if "v" in request.flags:
-            read = read._replace(config=replace(read.config, logging=kept.config.logging))
+        given = {name: request.flags[name] for name in LOG_FLAGS if name in request.flags}
+        kept = from_flags(given, modes)
+        values = {LOG_FLAGS[name]: getattr(kept.config.logging, LOG_FLAGS[name]) for name in given}
+        logging_ = replace(read.config.logging, **values)
+        read = read._replace(config=replace(read.config, logging=logging_))
         problems = [each.at(request.config) for each in read.problems]
         problems += [each.at("") for each in kept.problems]
         notices += [
             f"--{name} is ignored because --config is given"
             for name in request.flags
-            if name != "v"
+            if name not in LOG_FLAGS
         ]
     else:
         read = from_flags(request.flags, modes, overrides)
@@ -314,7 +324,11 @@ def _loop(
         return leftovers.remove()
 
     name = node_name(setup.config)
-    watch = NodeWatch(store.node(name), setup.config.emulate)
+    watch = NodeWatch(
+        store.node(name),
+        setup.config.emulate,
+        pod_cidrs_count=setup.config.detect_local_mode == "NodeCIDR",
+    )
     return ControlLoop(
         store,
         proxy,
@@ -414,12 +428,3 @@ def _write(config: ProxyConfig, path: str) -> None:
         Path(path).write_text(write_text(config), encoding="utf-8")
     except OSError as error:
         raise BadInput([f"--write-config-to: {path}: {error.strerror}"]) from None
-
-
-def _log_to_stderr(verbosity: int) -> None:
-    logging.basicConfig(
-        format="%(asctime)s.%(msecs)03d %(levelname)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-        level=logging.WARNING,  # for libraries
-    )
-    log.setLevel(logging.DEBUG if verbosity > 0 else logging.INFO)

@@ -281,6 +281,7 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             ("oomScoreAdj",),
             "OOM score adjustment of this process, -1000..1000.",
         ),
+        Flag("log-format", Kind.TEXT, ("logging.format",), "Log lines of text or of json."),
         Flag("v", Kind.NUMBER, ("logging.verbosity",), "Log more; also -v."),
     ),
 }

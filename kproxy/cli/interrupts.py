@@ -1,4 +1,4 @@
-"""Signals end a command with its lab, and the status says which; a proxy outlives its terminal."""
+"""Signals end a command with its lab, and the status says which."""
 
 from __future__ import annotations
 
@@ -22,19 +22,6 @@ class _Interrupted(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
-
-
-@contextmanager
-def surviving_its_terminal() -> Iterator[None]:
-    """Ignore SIGHUP during the block, as under nohup."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, former)
 
 
 @contextmanager

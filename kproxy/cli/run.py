@@ -10,8 +10,10 @@ from kproxy.cli.emulate import emulate_option
 from kproxy.cli.execute import Request, execute
 from kproxy.cli.flag_command import FlagCommand, given_flags
 from kproxy.cli.flags import parse_switch
-from kproxy.cli.interrupts import surviving_its_terminal
+from kproxy.cli.log import ending_in_the_log
 from kproxy.cli.mode_options import mode_options, take
+from kproxy.cli.process import surviving_its_terminal
+from kproxy.cli.systemd import take_manager
 
 
 class _Switch(click.ParamType[bool]):
@@ -51,7 +53,7 @@ class _Switch(click.ParamType[bool]):
     metavar="FILE",
     default="",
     help="A KubeProxyConfiguration (v1alpha1). It replaces all flags below except "
-    "--hostname-override and -v.",
+    "--hostname-override, --log-format and -v. A write to it ends the command.",
 )
 @click.option(
     "--master",
@@ -89,7 +91,7 @@ def run(**parameters: Any) -> None:
     without both, from that of the Pod's service account.
 
     Flags are kube-proxy's. Rules stay when the command ends, however it ends. It goes on when its
-    terminal is closed (SIGHUP).
+    terminal is closed (SIGHUP). A service manager is told as by sd_notify(3).
 
     \b
     Examples:
@@ -103,8 +105,9 @@ def run(**parameters: Any) -> None:
     \b
     Exit status:
       0  done, or stopped by SIGTERM or SIGINT
-      1  the kernel, the machine or another kproxy does not allow it, or
-         (since 1.37) this node's addresses changed or its Node is gone
+      1  the kernel, the machine or another kproxy does not allow it; the
+         file of --config was written; this node's pod CIDRs (in mode
+         NodeCIDR) or since 1.37 its addresses changed or its Node is gone
       2  bad input, or no Service at all while some are in force (see
          --allow-empty); nothing was changed
     """
@@ -113,5 +116,5 @@ def run(**parameters: Any) -> None:
         options=take(parameters),
         **{name: parameters[name] for name in Request.__struct_fields__ if name in parameters},
     )
-    with surviving_its_terminal():
-        execute(request)
+    with surviving_its_terminal(), ending_in_the_log(), take_manager() as manager:
+        execute(request, manager)

@@ -50,8 +50,11 @@ def write(name: str, value: str | int) -> bool:
     return True
 
 
+_REMEDY = "run as root; in a container with --privileged, or run --init-only in one before"
+
+
 def _refusal(name: str, value: str, error: OSError) -> Unsupported | KernelRefused:
     message = f"cannot set {name} to {value}: {error.strerror}"
     if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS):
-        return Unsupported(message, remedy="run as root; in a container with --privileged")
+        return Unsupported(message, remedy=_REMEDY)
     return KernelRefused(message)

@@ -20,6 +20,7 @@ from kproxy.store import Store, Update
 DRIFT_INTERVAL_S = 1.0
 DRIFT_SHARE = 0.05  # of the time at most: the longer a check takes, the less often it is done
 LEFTOVERS_RETRY_S = 30.0
+CHECKS = logging.DEBUG // 2  # the level at which each check for drift is logged
 
 log = logging.getLogger("kproxy")
 
@@ -38,7 +39,8 @@ class ControlLoop:
 
     Any thread may `send`; everything else happens in the thread of `run`, which must be in the
     node's namespace. Only `Stop`, invalid settings at the start, a lost source, or what
-    `on_objects` raises end the loop.
+    `on_objects` or `on_step` raises end the loop. `on_step` is called at the end of each step with
+    the time, and returns when to call it again at the latest.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class ControlLoop:
         `in_force`: of so many Services there are rules already, and the store has none: nothing is
         synced before it has one.
         """
+        self.on_step: Callable[[float], float] = lambda _now: float("inf")
         self._on_objects = on_objects
         self._allow_empty = allow_empty
         self._in_force = in_force
@@ -77,6 +80,18 @@ class ControlLoop:
         self._leftovers_problem = ""
         self._failures = 0  # in a row
         self._stopped = False
+
+    @property
+    def status(self) -> str:
+        """One line for people that look at the process, "" before the first sync that succeeded."""
+        if not self.counters.syncs:
+            return ""
+        doing = f"failing, {self._failures} in a row" if self._failures else "in sync"
+        return (
+            f"mode {self._proxy.mode}, {doing}: {self.counters.syncs} syncs,"
+            f" {self.counters.failed_syncs} failed, {self.counters.repairs} repairs,"
+            f" {self.counters.rejected} rejections"
+        )
 
     def send(self, event: Event) -> None:
         self._inbox.put(event)
@@ -111,7 +126,8 @@ class ControlLoop:
             self._sync(full=due is Due.FULL_SYNC)
         if self._clock() >= self._leftovers_at:
             self._remove_leftovers_now()
-        wake_at = min(self._frequency.next_at(), self._check_at, self._leftovers_at)
+        step_at = self.on_step(self._clock())
+        wake_at = min(self._frequency.next_at(), self._check_at, self._leftovers_at, step_at)
         again_at = self._proxy.again_at
         return min(wake_at, again_at) if again_at > self._clock() else wake_at
 
@@ -206,6 +222,7 @@ class ControlLoop:
         damaged = self._proxy.damaged()
         now = self._clock()
         self._check_at = now + max(DRIFT_INTERVAL_S, (now - start) / DRIFT_SHARE)
+        log.log(CHECKS, "looked for changes by other processes in %.4f s", now - start)
         if damaged:
             self.counters.repairs += 1
             log.warning(

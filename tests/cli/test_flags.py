@@ -83,6 +83,7 @@ FLAGS = [  # arguments -> path, value
     ("-v --masquerade-all", "logging.verbosity", 1),
     ("-v=4", "logging.verbosity", 4),
     ("--v=4", "logging.verbosity", 4),
+    ("--log-format json", "logging.format", "json"),
 ]  # fmt: skip
 
 

@@ -56,3 +56,31 @@ def test_which_changes_end_the_process(
         watch.check(events[-1])
     assert str(ended.value) == why
     assert "start it again" in ended.value.remedy
+
+
+POD_CIDRS = ("10.244.0.0/24", "fd00:10:244::/64")
+OF_PODS = node_of("10.0.0.1", pod_cidrs=POD_CIDRS)
+OTHER_PODS = node_of("10.0.0.1", pod_cidrs=POD_CIDRS[::-1])
+
+
+@pytest.mark.parametrize("version", Version, ids=str)
+def test_other_pod_cidrs_end_the_process_in_every_version(version: Version) -> None:
+    watch = NodeWatch(OF_PODS, version, pod_cidrs_count=True)
+    watch.check(OF_PODS)
+    with pytest.raises(NodeChanged) as ended:
+        watch.check(OTHER_PODS)
+    assert str(ended.value) == (
+        "the pod CIDRs of node node-a changed: 10.244.0.0/24, fd00:10:244::/64 ->"
+        " fd00:10:244::/64, 10.244.0.0/24"
+    )
+
+
+def test_pod_cidrs_are_compared_before_addresses() -> None:
+    watch = NodeWatch(OF_PODS, Version.V1_37, pod_cidrs_count=True)
+    with pytest.raises(NodeChanged, match=r"pod CIDRs of node node-a changed: .* -> none"):
+        watch.check(node_of("10.0.0.2"))
+
+
+def test_pod_cidrs_that_decide_nothing_may_change() -> None:
+    watch = NodeWatch(OF_PODS, Version.V1_37)
+    watch.check(OTHER_PODS)

@@ -1,0 +1,1 @@
+"""docs/operating.md is followed on a node with the rules that a kube-proxy left, under traffic."""
