@@ -12,7 +12,8 @@ from kproxy.kernel.process import run
 
 _OBJECT = re.compile(r"\t((?:chain|set|map) \S+) \{")
 _ELEMENTS = re.compile(r"elements = \{(.*)\}")
-_COMMA_OUTSIDE_QUOTES = re.compile(r',\s*(?=(?:[^"]*"[^"]*")*[^"]*$)')
+# What is between commas, which strings in quotes may have, too. Linear in the length of the text.
+_BETWEEN_COMMAS = re.compile(r'(?:[^,"]|"[^"]*")+')
 
 
 @lru_cache(maxsize=1)
@@ -70,4 +71,4 @@ def _elements(body: list[str]) -> tuple[str, ...]:
     found = _ELEMENTS.search(" ".join(body))
     if not found:
         return ()
-    return tuple(" ".join(each.split()) for each in _COMMA_OUTSIDE_QUOTES.split(found[1].strip()))
+    return tuple(" ".join(each.split()) for each in _BETWEEN_COMMAS.findall(found[1].strip()))
