@@ -66,10 +66,12 @@ def _endpoint(endpoint: Endpoint, i: int, wanted: str, report: Report) -> Endpoi
 
     `wanted` is the slice's address type, "" if that is unknown.
     """
-    addresses = tuple(
-        _address(text, f"endpoints[{i}].addresses[{j}]", wanted, report)
-        for j, text in enumerate(endpoint.addresses)
-    )
+    addresses = endpoint.addresses
+    if any(canonical_ip(text) != text or family_of(text) != wanted for text in addresses):
+        addresses = tuple(
+            _address(text, f"endpoints[{i}].addresses[{j}]", wanted, report)
+            for j, text in enumerate(addresses)
+        )
     if endpoint.node_name is not None:
         if problem := subdomain_problem(endpoint.node_name):
             report.add(f"endpoints[{i}].nodeName", f"{shown(endpoint.node_name)} {problem}")

@@ -20,6 +20,7 @@ from kproxy.config import ProxyConfig, node_name
 from kproxy.kubernetes import events
 from kproxy.kubernetes.stream import Rejection
 from kproxy.proxy.events import Event
+from kproxy.proxy.garbage import uncollected
 from kproxy.store import Store
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def read_api_server(
     wanted = [SERVICES, ENDPOINT_SLICES]
     if mode.config.service_cidrs:
         wanted.append(SERVICE_CIDRS)
-    with _ending_at_once():
+    with _ending_at_once(), uncollected():
         source.node(name, wait=wait)
         for update in source.read(wanted):
             store.apply(update)

@@ -85,8 +85,9 @@ class ApiServer:
 
         Waits for as long as it takes. Raises AccessRefused as `node` does.
         """
-        self._follow(resources)
-        self._wait(lambda: self._synced, " and ".join(each.plural for each in resources))
+        for resource in resources:  # one by one: threads that decode get into each other's way
+            self._follow([resource])
+            self._wait(lambda: self._synced, resource.plural)
         with self._changed:
             updates = [each for each in self._early if isinstance(each, Update)]
             self._early = [each for each in self._early if isinstance(each, Rejected)]
