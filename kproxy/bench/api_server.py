@@ -7,11 +7,13 @@ not fast, but what it sends is prepared before, so that it does not slow down wh
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import threading
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from operator import itemgetter
 from pathlib import Path
@@ -128,6 +130,7 @@ class Served:
             self.changed.notify_all()
         self._server.shutdown()
         self._server.server_close()
+        self._server.break_off()
         self._thread.join()
 
     def _collection(self, kind: str) -> Collection:
@@ -143,14 +146,27 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     tls: ssl.SSLContext | None = None
 
+    def __init__(self, *arguments: Any) -> None:
+        self.open: set[socket.socket] = set()
+        super().__init__(*arguments)
+
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Handle a connection in its thread, so that a slow TLS handshake holds up no other."""
-        if self.tls:
-            try:
-                request = self.tls.wrap_socket(request, server_side=True)
-            except OSError:  # the client did not like it
-                return
-        super().finish_request(request, client_address)
+        with suppress(OSError):  # a client that does not accept us, or is gone
+            secured = self.tls.wrap_socket(request, server_side=True) if self.tls else request
+            with secured:
+                self.open.add(secured)
+                try:
+                    super().finish_request(secured, client_address)
+                finally:
+                    self.open.discard(secured)
+
+    def break_off(self) -> None:
+        """End all connections."""
+        for each in [*self.open]:
+            with suppress(OSError):
+                # Not SSLSocket.shutdown, which changes the object that another thread uses.
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: clients break off whenever they like."""

@@ -1,0 +1,3 @@
+from netns_tests.run.conftest import place, service
+
+__all__ = ["place", "service"]
