@@ -110,7 +110,7 @@ class ControlPlaneResult(Struct, frozen=True, kw_only=True, tag_field="measured"
 class SourceSize(ProxySize, frozen=True, kw_only=True):
     """Arguments of the measurement of an API server as the source.
 
-    `changes` one by one; then `events` at once, and changes for `soak_s` seconds. `endpoints` is
+    `changes` one by one; nothing for `idle_s`; `events` at once, and changes for `soak_s` seconds. `endpoints` is
     the number per Service. Without `watch_lists` the API server has none.
     """
 
@@ -118,6 +118,7 @@ class SourceSize(ProxySize, frozen=True, kw_only=True):
     changes: int
     events: int = 0
     soak_s: float = 0
+    idle_s: float = 20
     watch_lists: bool = True
 
 

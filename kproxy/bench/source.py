@@ -48,7 +48,6 @@ from kproxy.kernel.netlink import NETLINK_NETFILTER
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
 
-IDLE_S = 20.0
 SOAK_CHANGES_A_S = 20
 PATIENCE_S = 600.0
 _PAUSE_S = 1.1  # minSyncPeriod is 1 s: after it a change is written at once
@@ -74,7 +73,7 @@ def measure(size: SourceSize) -> SourceResult:
                 raise BadInput([f"{size.label}: it does not write to nf_tables, which is watched"])
             ready_mib = proxy.resident_mib
             changes_s = [_change(served, size, i, commits) for i in range(size.changes)]
-            idle = proxy.idle_share()
+            idle = proxy.idle_share(size.idle_s)
             _pour(served, size)
             _soak(served, size)
             commits.settle()
@@ -176,11 +175,11 @@ class _Proxy:
         lines = (self._proc / "status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
-    def idle_share(self) -> float:
+    def idle_share(self, seconds: float) -> float:
         """Return the share of one CPU that is used while nothing happens."""
         before = self.cpu_s
-        time.sleep(IDLE_S)
-        return (self.cpu_s - before) / IDLE_S
+        time.sleep(seconds)
+        return (self.cpu_s - before) / seconds
 
 
 @contextmanager

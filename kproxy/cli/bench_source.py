@@ -28,6 +28,15 @@ from kproxy.versions import NEWEST_RELEASED, Version
     help="Then so many changes as fast as possible.",
 )
 @click.option(
+    "--idle",
+    "idle_s",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    default=20,
+    show_default=True,
+    help="How long to look at the CPU time when nothing changes.",
+)
+@click.option(
     "--soak",
     "soak_s",
     type=click.FloatRange(0),
@@ -49,6 +58,7 @@ def source(
     as_json: bool,
     changes: int,
     events: int,
+    idle_s: float,
     soak_s: float,
     watch_lists: bool,
 ) -> None:
@@ -89,6 +99,7 @@ def source(
             endpoints=endpoints,
             changes=changes,
             events=events,
+            idle_s=idle_s,
             soak_s=soak_s,
             watch_lists=watch_lists,
         )

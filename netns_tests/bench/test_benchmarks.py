@@ -16,6 +16,7 @@ from kproxy.bench.results import (
     LatencyResult,
     LatencySize,
     MininetResult,
+    SourceResult,
     SyncResult,
     SyncSize,
 )
@@ -121,3 +122,25 @@ def test_a_lab_of_a_network_that_there_is_not() -> None:
     argv = [sys.executable, "-m", "kproxy", "bench", "lab", "--network", "token-ring"]
     with pytest.raises(KernelRefused, match="there is no network 'token-ring'; there are routed,"):
         run(argv)
+
+
+@pytest.mark.parametrize(
+    ("mode", "variant"), [("iptables", "nft"), ("nftables", "kube-proxy"), ("nftables", "flat")]
+)
+def test_source(mode: str, variant: str) -> None:
+    printed = bench(
+        *("source", "--services", "20", "--endpoints", "2", "--changes", "2"),
+        *("--events", "30", "--soak", "1", "--idle", "0.1"),
+        mode=mode,
+        variant=variant,
+    )
+    (result,) = [msgspec.json.decode(line, type=SourceResult) for line in printed]
+    assert result.equal
+    assert result.ready_cpu_s > 0
+    assert 0 < result.change_median_s <= result.change_p99_s
+    assert 0 < result.ready_mib <= result.peak_mib
+
+
+def test_a_source_whose_commits_cannot_be_seen_is_refused() -> None:
+    with pytest.raises(KernelRefused, match="it does not write to nf_tables"):
+        bench("source", "--services", "1", "--changes", "1", mode="iptables", variant="legacy")
