@@ -81,6 +81,12 @@ class Served:
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
 
+    @property
+    def watching(self) -> int:
+        """Return the number of open watches."""
+        with self.changed:
+            return sum(len(each.watchers) for each in self.collections.values())
+
     def put(self, obj: Json) -> int:
         """Create or change an object; return its version. Its metadata is completed."""
         collection = self._collection(obj["kind"])

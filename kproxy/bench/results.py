@@ -110,8 +110,8 @@ class ControlPlaneResult(Struct, frozen=True, kw_only=True, tag_field="measured"
 class SourceSize(ProxySize, frozen=True, kw_only=True):
     """Arguments of the measurement of an API server as the source.
 
-    `changes` one by one; nothing for `idle_s`; `events` at once, and changes for `soak_s` seconds. `endpoints` is
-    the number per Service. Without `watch_lists` the API server has none.
+    `changes` one by one; nothing for `idle_s`; `events` at once, and changes for `soak_s` seconds.
+    `endpoints` is the number per Service. Without `watch_lists` the API server has none.
     """
 
     endpoints: int

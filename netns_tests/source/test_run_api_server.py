@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
 from netns_tests.modes import FLAT, IPTABLES, Mode
-from netns_tests.run.running import Place, until
+from netns_tests.run.running import Place, Running, until
 from netns_tests.source.served import Cluster, cluster, events_of
 from netns_tests.takeover.node import RecordedNode, Traffic, recorded_node
 from netns_tests.takeover.test_takeover import CASE
@@ -160,6 +161,34 @@ def test_events_tell_of_the_start_and_of_what_cannot_be_accepted(
     assert ("Starting", "Node", "node-a") in events_of(made)
     assert "10.96.0.1" in place.rules()
     assert running.stop() == 0
+
+
+def test_an_api_server_that_comes_and_goes_costs_no_descriptor(
+    place: Place, service: Text, made: Cluster
+) -> None:
+    made.put_text(service("web", "10.96.0.1"))
+    running = place.start("--kubeconfig", made.kubeconfig)
+    counts = []
+    for number in range(2, 6):
+        until("all watches", lambda: made.served.watching == 3)
+        failures = running.log.count("cannot read ")
+        made.go()
+        until("a failure", partial(_says_more, running, failures))
+        made.come_back()
+        made.put_text(service("web", f"10.96.0.{number}"))
+        until("the new address", partial(_has, place, f"10.96.0.{number}"))
+        until("all watches", lambda: made.served.watching == 3)
+        counts.append(len([*Path(f"/proc/{running.process.pid}/fd").iterdir()]))
+    assert counts[-1] <= counts[0]
+    assert running.stop() == 0
+
+
+def _says_more(running: Running, failures: int) -> bool:
+    return running.log.count("cannot read ") > failures
+
+
+def _has(place: Place, address: str) -> bool:
+    return address in place.rules()
 
 
 def test_once(place: Place, service: Text, made: Cluster) -> None:
