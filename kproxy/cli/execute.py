@@ -359,8 +359,7 @@ def _serve(
         opened.record(events.service_health_server_failed(node, *service, port, error))
 
     with _stopped_by_signals(loop), closing(HttpServer()) as server, servers(server) as measured:
-        if opened.connection:
-            opened.connection.on_answer = measured.api_request
+        opened.count_requests(measured.api_request)
         health = ServiceHealth(server, lambda: proxy.health.healthy, not_listening)
         proxy.on_synced = health.update
         watcher.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from threading import Event as Flag
@@ -43,6 +43,7 @@ class Opened(Struct, frozen=True):
     """A source, and how to reach the API server behind it, if there is one.
 
     `record` sends an Event; `away_s` tells for how many seconds the API server has been away.
+    `answers` are those of the first requests: status, method, host and seconds.
     """
 
     source: Source
@@ -50,6 +51,14 @@ class Opened(Struct, frozen=True):
     away_s: Callable[[], float] | None = None
     connection: Connection | None = None
     recorder: Recorder | None = None
+    answers: Sequence[tuple[str, str, str, float]] = ()
+
+    def count_requests(self, count: Callable[[str, str, str, float], object]) -> None:
+        """Call `count` for each request to the API server from now on, and for those so far."""
+        for answer in self.answers:
+            count(*answer)
+        if self.connection:
+            self.connection.on_answer = count
 
     def report_listener(self, node: str, reason: str, note: str) -> None:
         """Send the Event of a server that cannot listen, by its reason."""
@@ -99,6 +108,8 @@ def read_api_server(
         told = "; ".join(rejection.problems)
         recorder.record(events.invalid_object(_regarding(rejection), name, told))
 
+    answers: list[tuple[str, str, str, float]] = []
+    connection.on_answer = lambda *answer: answers.append(answer)
     source = ApiServer(connection, on_rejected=reject)
     wanted = [SERVICES, ENDPOINT_SLICES]
     if mode.config.service_cidrs:
@@ -108,7 +119,7 @@ def read_api_server(
         for update in source.read(wanted):
             store.apply(update)
     recorder.record(events.starting(name))
-    return Opened(source, recorder.record, lambda: source.away_s, connection, recorder)
+    return Opened(source, recorder.record, lambda: source.away_s, connection, recorder, answers)
 
 
 def _regarding(rejection: Rejection) -> events.Regarding:

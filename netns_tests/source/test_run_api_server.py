@@ -12,6 +12,7 @@ import yaml
 
 from netns_tests.modes import FLAT, IPTABLES, Mode
 from netns_tests.run.running import Place, Running, until
+from netns_tests.serve.asking import HEALTH, ask, scrape, with_loopback
 from netns_tests.source.served import Cluster, cluster, events_of
 from netns_tests.takeover.node import RecordedNode, Traffic, recorded_node
 from netns_tests.takeover.test_takeover import CASE
@@ -160,6 +161,33 @@ def test_events_tell_of_the_start_and_of_what_cannot_be_accepted(
     until("the Event", lambda: ("InvalidObject", "Service", "web") in events_of(made))
     assert ("Starting", "Node", "node-a") in events_of(made)
     assert "10.96.0.1" in place.rules()
+    assert running.stop() == 0
+
+
+def test_health_and_metrics_tell_of_the_node_and_of_the_api_server(
+    place: Place, service: Text, made: Cluster
+) -> None:
+    here = with_loopback(place)
+    made.put_text(service("web", "10.96.0.1"))
+    running = here.start("--kubeconfig", made.kubeconfig)
+    until("an eligible node", lambda: ask(here, "/healthz", HEALTH).status == 200)
+    taint = {"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}
+    node = {"kind": "Node", "apiVersion": "v1", "metadata": {"name": "node-a"}}
+    made.put(node | {"spec": {"taints": [taint]}})
+    until("the taint", lambda: ask(here, "/healthz", HEALTH).status == 503)
+    assert ask(here, "/livez", HEALTH).status == 200
+    made.put(node)
+    until("its removal", lambda: ask(here, "/healthz", HEALTH).status == 200)
+    samples = scrape(here)
+    host = made.served.url.removeprefix("https://")
+    assert samples[f'rest_client_requests_total{{code="200",host="{host}",method="GET"}}'] >= 3
+    assert samples["kproxy_api_server_away_seconds"] == 0
+    made.go()
+    running.says("cannot read ")
+    until("the time", lambda: scrape(here)["kproxy_api_server_away_seconds"] > 0)
+    made.come_back()
+    running.says("can be read again")
+    assert scrape(here)["kproxy_api_server_away_seconds"] == 0
     assert running.stop() == 0
 
 
