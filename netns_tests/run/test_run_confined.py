@@ -79,8 +79,9 @@ def test_it_works_with_these_capabilities_and_no_others(
     confined: Confined, service: Callable[..., str], mode: Mode
 ) -> None:
     manifest = confined.write("web.yaml", service("web", "10.96.0.1"))
+    node = confined.write("node.yaml", "{kind: Node, apiVersion: v1, metadata: {name: node-a}}")
     assert confined.once("--init-only", *_flags(mode)).returncode == 0
-    running = confined.start(f"--manifests={manifest}", *_flags(mode))
+    running = confined.start(f"--manifests={manifest}", f"--manifests={node}", *_flags(mode))
     status = Path(f"/proc/{running.process.pid}/status").read_text()
     effective = int(next(line for line in status.splitlines() if "CapEff" in line).split()[1], 16)
     assert effective == sum(1 << NUMBERS[name] for name in _added())

@@ -29,7 +29,10 @@ Fault = Callable[[Served, dict[str, str]], Reply | None]
 
 
 class Loop:
-    """An asyncio loop in a thread, in which mocks answer. Close it after all of them."""
+    """An asyncio loop in a thread, in which mocks answer. It ends with the process.
+
+    Were it closed, connections that clients have not closed yet would be left in it.
+    """
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -39,17 +42,6 @@ class Loop:
     def run(self, task: Coroutine[Any, Any, _T]) -> _T:
         """Run a task in the loop and return its result."""
         return asyncio.run_coroutine_threadsafe(task, self.loop).result(PATIENCE_S)
-
-    def close(self) -> None:
-        self.run(self._closed())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(PATIENCE_S)
-        self.loop.close()
-
-    async def _closed(self) -> None:
-        """Return when no task and no connection is left."""
-        while len(asyncio.all_tasks()) > 1:
-            await asyncio.sleep(0.01)
 
 
 class Mocked:

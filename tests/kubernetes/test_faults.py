@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +110,9 @@ class Place:
         return followed
 
 
-@pytest.fixture(scope="module")
-def loop() -> Iterator[Loop]:
-    made = Loop()
-    yield made
-    made.close()
+@pytest.fixture(scope="session")
+def loop() -> Loop:
+    return Loop()
 
 
 @pytest.fixture(params=["http", "https"])
