@@ -16,8 +16,10 @@ from pathlib import Path
 
 from kproxy.cli.systemd import ServiceManager
 from kproxy.errors import ConfigurationChanged
+from kproxy.proxy.garbage import give_back_memory
 
 LOOK_INTERVAL_S = 1.0
+GIVE_BACK_INTERVAL_S = 60.0
 
 Stamp = tuple[int, int, int, int]  # device, inode, size, time of the last write in ns
 
@@ -74,7 +76,7 @@ class Life:
         self._file = file
         self._status = status
         self._told = ""  # the last status
-        self._look_at = self._feed_at = 0.0
+        self._look_at = self._feed_at = self._give_back_at = 0.0
 
     def step(self, now: float) -> float:
         """Do what is due, and return when something will be. Raises ConfigurationChanged."""
@@ -92,6 +94,9 @@ class Life:
             if status != self._told:
                 self._manager.tell(f"STATUS={status}")
                 self._told = status
+        if now >= self._give_back_at:  # milliseconds at most, far less if there is nothing
+            self._give_back_at = now + GIVE_BACK_INTERVAL_S
+            give_back_memory()
         return min(self._look_at, self._feed_at) if self._manager.watchdog_s else self._look_at
 
 

@@ -17,13 +17,21 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from msgspec import Struct
 
 from kproxy.errors import BadInput
 from kproxy.kubernetes.kubeconfig import Kubeconfig, one_line, read_kubeconfig, spelled
+from kproxy.kubernetes.library import (
+    CONFIG_ERROR,
+    BypassProxy,
+    Configuration,
+    LoadKubeconfig,
+    LoadServiceAccount,
+    ask_library,
+)
 from kproxy.kubernetes.plugin import run_plugin
 from kproxy.kubernetes.tls import Material, MemoryFiles, Unusable, context
 
@@ -138,7 +146,7 @@ def from_kubeconfig(path: Path, *, master: str = "") -> Settings:
                 tls = context(material)
             except Unusable as error:
                 raise found.wrong(f"{error.field}: {error}") from None
-    authorization = loaded.api_key.get("BearerToken", "")
+    authorization = loaded.authorization
     return Settings(
         origin=f"{path}, context {found.context!r}",
         url=server,
@@ -159,9 +167,6 @@ def from_service_account(
 
     With `master` and outside of a Pod: a server without credentials, as client-go has it.
     """
-    from kubernetes.client import Configuration
-    from kubernetes.config.config_exception import ConfigException
-    from kubernetes.config.incluster_config import InClusterConfigLoader
 
     def wrong_master(text: str) -> BadInput:
         return BadInput([f"--master: {text}"], remedy=_MASTER_REMEDY)
@@ -178,13 +183,19 @@ def from_service_account(
             remedy="give --kubeconfig FILE, or --manifests PATH for objects in files",
         )
     token, authority = folder / "token", folder / "ca.crt"
-    loaded = Configuration()
+    answer = ask_library(
+        LoadServiceAccount(
+            token=str(token),
+            authority=str(authority),
+            environment={name: environment[name] for name in (HOST, PORT)},
+        )
+    )
+    if answer.error:
+        raise _without_account(folder, ValueError(answer.words or answer.error))
+    loaded = answer.configuration
     try:
-        InClusterConfigLoader(
-            str(token), str(authority), try_refresh_token=False, environ=environment
-        ).load_and_set(loaded)
         tls = context(Material(authority=str(authority)))
-    except (ConfigException, OSError, UnicodeDecodeError, Unusable) as error:
+    except (OSError, Unusable) as error:
         raise _without_account(folder, error) from None
     server = _server_url(master or loaded.host, wrong_master)
 
@@ -194,7 +205,7 @@ def from_service_account(
     return Settings(
         origin=f"the service account in {folder}",
         url=server,
-        authorization=f"Bearer {_token(loaded.api_key['BearerToken'].partition(' ')[2], empty)}",
+        authorization=f"Bearer {_token(loaded.authorization.partition(' ')[2], empty)}",
         tls=tls if server.startswith("https:") else None,
         proxy=_proxy(server, "", wrong_master),
         files=(token, authority),
@@ -263,12 +274,8 @@ def _files(found: Kubeconfig, memory: MemoryFiles) -> list[Path]:
     return [found.folder / name for name in outside if name]
 
 
-def _loaded(found: Kubeconfig, token: str) -> Any:
+def _loaded(found: Kubeconfig, token: str) -> Configuration:
     """Return the library's configuration for what is left of the file."""
-    from kubernetes.client import Configuration
-    from kubernetes.config.config_exception import ConfigException
-    from kubernetes.config.kube_config import KubeConfigLoader
-
     user = spelled(found.user)
     for name in ("token", "tokenFile", "exec"):  # what they give is known
         user.pop(name, None)
@@ -280,18 +287,16 @@ def _loaded(found: Kubeconfig, token: str) -> Any:
         "clusters": [{"name": "it", "cluster": spelled(found.cluster)}],
         "users": [{"name": "me", "user": user}],
     }
-    configuration = Configuration()
-    try:
-        loader = KubeConfigLoader(document, config_base_path=str(found.folder))
-        loader.load_and_set(configuration)
-    except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    answer = ask_library(LoadKubeconfig(document=document, folder=str(found.folder)))
+    if answer.error:
         # Only the library's own words are known to be without the values of the file.
-        reason = one_line(error) if isinstance(error, ConfigException) else type(error).__name__
-        raise found.wrong(f"the client library cannot use it: {reason}") from None
-    return configuration
+        own = answer.error == CONFIG_ERROR
+        reason = " ".join(answer.words.split()) if own else answer.error
+        raise found.wrong(f"the client library cannot use it: {reason}")
+    return answer.configuration
 
 
-def _material(loaded: Any) -> Material:
+def _material(loaded: Configuration) -> Material:
     return Material(
         authority=loaded.ssl_ca_cert or "",
         certificate=loaded.cert_file or "",
@@ -322,8 +327,6 @@ def _proxy(server: str, configured: str, wrong: Callable[[str], BadInput]) -> st
     """
     from urllib.request import getproxies
 
-    from kubernetes.client.rest import should_bypass_proxies
-
     proxy = configured
     if not proxy:
         host = urlsplit(server).hostname or ""
@@ -331,7 +334,8 @@ def _proxy(server: str, configured: str, wrong: Callable[[str], BadInput]) -> st
             return ""
         proxies = getproxies()
         proxy = proxies.get(urlsplit(server).scheme, "")
-        if not proxy or should_bypass_proxies(server, proxies.get("no", "")):
+        no_proxy = proxies.get("no", "")
+        if not proxy or ask_library(BypassProxy(url=server, no_proxy=no_proxy)).bypassed:
             return ""
         if "://" not in proxy:
             proxy = f"http://{proxy}"

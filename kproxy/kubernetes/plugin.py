@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from kproxy.errors import AccessRefused
 from kproxy.kubernetes.kubeconfig import Exec, Kubeconfig, one_line, spelled
+from kproxy.kubernetes.library import CONFIG_ERROR, RunPlugin, ask_library
 
 _WAIT_S = 60  # client-go waits for ever, and without credentials there is no news of Services
 _KILLED = 124  # exit status of timeout(1)
@@ -53,30 +54,29 @@ def run_plugin(found: Kubeconfig) -> Given:
 
     Raises AccessRefused with the plug-in's reason, BadInput if it cannot be started.
     """
-    from kubernetes.config.config_exception import ConfigException
-    from kubernetes.config.exec_provider import ExecProvider
-    from kubernetes.config.kube_config import ConfigNode
-
     plugin = found.user.plugin
     assert plugin is not None
     _require_program(found, plugin)
-    info = ConfigNode("cluster", _cluster_info(found))
-    provider = ExecProvider(ConfigNode("exec", spelled(plugin)), str(found.folder), info)
-    # The library would wait for it without end.
-    provider.args = ["timeout", "-k", "5", str(_WAIT_S), *provider.args]
-    try:
-        status = provider.run()
-    except ConfigException as error:
-        reason = str(error).removeprefix("exec: ").replace("process returned", "exit status")
+    answer = ask_library(
+        RunPlugin(
+            plugin=spelled(plugin),
+            cluster=_cluster_info(found),
+            folder=str(found.folder),
+            # The library would wait for it without end.
+            before=["timeout", "-k", "5", str(_WAIT_S)],
+        )
+    )
+    if answer.error == CONFIG_ERROR:
+        reason = answer.words.removeprefix("exec: ").replace("process returned", "exit status")
         if reason.startswith(f"exit status {_KILLED}"):
             reason = f"it was still running after {_WAIT_S} s, or {reason}"
-        raise _failed(found, plugin, reason) from None
-    except OSError as error:
-        raise _failed(found, plugin, f"it cannot be started: {error.strerror}") from None
-    except (TypeError, ValueError):
-        raise _failed(found, plugin, "its output is not an ExecCredential") from None
+        raise _failed(found, plugin, reason)
+    if answer.error in ("TypeError", "ValueError", "KeyError", "AttributeError"):
+        raise _failed(found, plugin, "its output is not an ExecCredential")
+    if answer.error:
+        raise _failed(found, plugin, f"it cannot be started: {answer.words}")
     try:
-        given = msgspec.convert(status, Given)
+        given = msgspec.convert(answer.status, Given)
     except msgspec.ValidationError as error:
         raise _failed(found, plugin, f"its status is wrong: {one_line(error)}") from None
     if given.token is None and not (given.client_certificate_data and given.client_key_data):

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class MemoryFiles:
-    """Files in memory, each with a path that only this process can open, until `with` ends."""
+    """Files in memory without a name, until `with` ends.
+
+    Only this process and others of its user, as the one of the client library, can open them.
+    """
 
     def __init__(self) -> None:
         self._open = ExitStack()
@@ -40,7 +43,7 @@ class MemoryFiles:
         file = self._open.enter_context(os.fdopen(number, "wb"))
         file.write(contents)
         file.flush()
-        return f"/proc/self/fd/{number}"
+        return f"/proc/{os.getpid()}/fd/{number}"
 
 
 class Unusable(Exception):

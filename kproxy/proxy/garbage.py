@@ -39,9 +39,10 @@ def keep_for_good() -> None:
 
 
 def give_back_memory() -> None:
-    """Return memory that a start has used and freed to the kernel, where the C library can do that.
+    """Return memory that is free to the kernel, where the C library can do that; glibc keeps it.
 
-    glibc keeps it. At 10,000 Services from an API server this was 5 of 121 MiB.
+    After a start with 10,000 Services from an API server this was 5 of 121 MiB, after 20,000
+    changes at once 12 of 171. It took 0.2 to 6 ms.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:

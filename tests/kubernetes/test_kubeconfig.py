@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +267,15 @@ def test_any_file_is_read_or_refused(tmp_path: Path, changes: list[tuple[Place, 
         from_kubeconfig(path)
     except BadInput as error:
         said(error)
+
+
+def test_the_library_is_not_imported_where_its_memory_would_stay(tmp_path: Path) -> None:
+    kubeconfig = write(tmp_path, document({"server": "https://127.0.0.1:1"}, {"token": TOKEN}))
+    script = (
+        "import sys; from kproxy.kubernetes.connection import Connection\n"
+        f"Connection({kubeconfig!r}); print('kubernetes' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "False\n", done.stderr
