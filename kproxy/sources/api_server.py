@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from threading import Event as Flag
 
 from kproxy.api.types import Node
-from kproxy.errors import AccessRefused, BadInput, Silent, Unreachable
+from kproxy.errors import BadInput, KproxyError, Silent
 from kproxy.kubernetes.connection import Connection, Stream
 from kproxy.kubernetes.reflector import NOTHING, Ask, Received, Reflector
 from kproxy.kubernetes.resources import Resource, own_node
@@ -212,11 +212,11 @@ class _Follower(threading.Thread):
                 self._watch(ask)
             else:
                 self._list(ask)
-        except AccessRefused as error:
+        except BadInput as error:  # among them AccessRefused
             if not known:
                 raise  # a start ends
             self.reflector.failed(str(error))
-        except Unreachable as error:
+        except KproxyError as error:  # Unreachable, or too little memory to renew credentials
             silent = isinstance(error, Silent) and self._opened
             self.reflector.failed(str(error), silent=silent)
         if not self._stopped.is_set():

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kproxy.errors import AccessRefused, BadInput
+from kproxy.errors import AccessRefused, BadInput, KernelRefused, KproxyError
 from kproxy.kubernetes import reflector
-from kproxy.kubernetes.connection import Connection
+from kproxy.kubernetes.connection import Connection, Stream
 from kproxy.kubernetes.resources import ENDPOINT_SLICES, SERVICES
 from kproxy.kubernetes.stream import Rejection
 from kproxy.proxy.events import Changed, Event, Rejected
@@ -293,6 +293,35 @@ def test_an_expired_token_ends_a_start_and_is_replaced_while_running(place: Plac
         mocked.put("c")
         followed.becomes({"a": 80, "b": 80, "c": 80})
         until(lambda: followed.source.away_s == 0, lambda: "the API server is away")
+
+
+class _Unrenewable(Connection):
+    """A connection whose credentials expire for a while, and cannot be renewed."""
+
+    error: KproxyError | None = None
+
+    def stream(self, path: str, query: Mapping[str, str], *, silence_s: float) -> Stream:
+        if self.error:
+            raise self.error
+        return super().stream(path, query, silence_s=silence_s)
+
+
+@pytest.mark.parametrize(
+    "error", [BadInput(["the kubeconfig is wrong now"]), KernelRefused("no memory for a process")]
+)
+def test_credentials_that_cannot_be_renewed_are_tried_again_while_running(
+    place: Place, error: KproxyError
+) -> None:
+    with place.mocked("a") as mocked:
+        connection = _Unrenewable(place.configure(mocked))
+        followed = Followed(ApiServer(connection))
+        mocked.clients.append(followed.close)
+        connection.error = error
+        mocked.put("b")  # ends the watch
+        until(lambda: followed.source.away_s > 0, lambda: "the API server is not away")
+        mocked.put("c")
+        connection.error = None
+        followed.becomes({"a": 80, "b": 80, "c": 80})
 
 
 def test_a_node_that_does_not_exist(place: Place) -> None:
