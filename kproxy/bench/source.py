@@ -15,6 +15,7 @@ After that come events as fast as they can be sent (`events`), and then some eac
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -115,7 +116,7 @@ class _Commits:
         self._socket.setblocking(False)
         found = False
         try:
-            while self._socket.recv(_BUFFER_BYTES):
+            while self._receive():
                 found = True
         except BlockingIOError:
             self._socket.setblocking(True)
@@ -125,18 +126,27 @@ class _Commits:
         """Return after the next commit."""
         self._socket.settimeout(PATIENCE_S)
         while True:
-            messages = self._socket.recv(_BUFFER_BYTES)
+            messages = self._receive()
             while messages:
                 length = int.from_bytes(messages[:4], sys.byteorder)
                 if int.from_bytes(messages[4:6], sys.byteorder) == _NEW_GENERATION:
                     return
                 messages = messages[(length + 3) & ~3 :]
 
+    def _receive(self) -> bytes:
+        """Return messages. If the kernel had to drop some, there were more than fit."""
+        while True:
+            try:
+                return self._socket.recv(_BUFFER_BYTES)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+
     def settle(self) -> None:
         """Return once there was no commit for three seconds."""
         self._socket.settimeout(3)
         try:
-            while self._socket.recv(_BUFFER_BYTES):
+            while self._receive():
                 pass
         except TimeoutError:
             return
