@@ -130,7 +130,7 @@ def test_nothing_of_a_request_stays_until_python_looks_for_cycles(
 
 
 def _connections() -> list[object]:
-    """Return all there are, without asking objects for their class: other libraries' may be lazy."""
+    """Return all there are. Objects are not asked for their class: some libraries are lazy."""
     return [each for each in gc.get_objects() if type(each) is Connection]
 
 
