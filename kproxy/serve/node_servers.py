@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -69,11 +70,10 @@ class NodeServers:
 
     def __enter__(self) -> Self:
         """Listen. Raises KernelRefused if a server cannot, with `hard_fail`."""
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._close)
             self._open_missing()
-        except BaseException:
-            self._close()
-            raise
+            undo.pop_all()
         if self._missing:
             # A thread that is started in a namespace stays there, and so do its sockets.
             self._retrying = threading.Thread(target=self._retry, name="kproxy-listen", daemon=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from io import RawIOBase
@@ -52,7 +53,7 @@ def chunk(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
-class _Server:
+class _Server(ABC):
     """Accepts connections, each in a thread of its own, until the end of `with`."""
 
     def __init__(self) -> None:
@@ -99,8 +100,9 @@ class _Server:
         with accepted, suppress(OSError):  # a client that does not accept us, or is gone
             self._serve(accepted)
 
+    @abstractmethod
     def _serve(self, accepted: socket.socket) -> None:
-        raise NotImplementedError
+        """Serve one connection, in its thread."""
 
 
 class ApiServer(_Server):

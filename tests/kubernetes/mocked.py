@@ -139,8 +139,8 @@ async def cut(request: kmock.Request) -> None:
 
 
 async def soon() -> None:
-    """Wait a little."""
-    await asyncio.sleep(0.005)
+    """Let what was written so far go out before the next piece."""
+    await asyncio.sleep(0)
 
 
 def _tls(pair: Pair) -> ssl.SSLContext:
