@@ -295,6 +295,38 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+def managed_fields(owner: str) -> list[Json]:
+    """Return the managedFields of a slice as its controller causes them. `owner`: a UID."""
+    return [
+        {
+            "manager": "kube-controller-manager",
+            "operation": "Update",
+            "apiVersion": "discovery.k8s.io/v1",
+            "time": "2026-01-02T03:04:05Z",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {
+                "f:addressType": {},
+                "f:endpoints": {},
+                "f:metadata": {
+                    "f:annotations": {
+                        ".": {},
+                        "f:endpoints.kubernetes.io/last-change-trigger-time": {},
+                    },
+                    "f:generateName": {},
+                    "f:labels": {
+                        ".": {},
+                        "f:app": {},
+                        "f:endpointslice.kubernetes.io/managed-by": {},
+                        "f:kubernetes.io/service-name": {},
+                    },
+                    "f:ownerReferences": {".": {}, f'k:{{"uid":"{owner}"}}': {}},
+                },
+                "f:ports": {},
+            },
+        }
+    ]
+
+
 def _selected(collection: Collection, query: Mapping[str, str]) -> Iterator[bytes]:
     return (data for data in collection.objects.values() if _is_selected(data, query))
 

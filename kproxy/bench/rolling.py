@@ -19,6 +19,7 @@ from msgspec import Raw, Struct
 
 from kproxy.api.manifests import stored
 from kproxy.api.types import KubernetesObject
+from kproxy.bench.api_server import managed_fields
 from kproxy.bench.results import ProxySize
 from kproxy.bench.subject import new_proxy
 from kproxy.kernel.netns import Namespace
@@ -100,31 +101,7 @@ def _slice(number: int) -> Json:
                     "blockOwnerDeletion": True,
                 }
             ],
-            "managedFields": [
-                {
-                    "manager": "kube-controller-manager",
-                    "operation": "Update",
-                    "apiVersion": "discovery.k8s.io/v1",
-                    "time": "2026-01-02T03:04:05Z",
-                    "fieldsType": "FieldsV1",
-                    "fieldsV1": {
-                        "f:addressType": {},
-                        "f:endpoints": {},
-                        "f:metadata": {
-                            "f:annotations": {".": {}, f"f:{trigger}": {}},
-                            "f:generateName": {},
-                            "f:labels": {
-                                ".": {},
-                                "f:app": {},
-                                f"f:{manager}": {},
-                                "f:kubernetes.io/service-name": {},
-                            },
-                            "f:ownerReferences": {".": {}, f'k:{{"uid":"{owner}"}}': {}},
-                        },
-                        "f:ports": {},
-                    },
-                }
-            ],
+            "managedFields": managed_fields(owner),
         },
         "addressType": "IPv4",
         "endpoints": [_endpoint(number * A_SLICE + i) for i in range(A_SLICE)],

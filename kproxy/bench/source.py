@@ -28,7 +28,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -37,7 +36,7 @@ from kproxy.address import Family
 from kproxy.api.manifests import stored
 from kproxy.api.types import EndpointSlice, KubernetesObject
 from kproxy.backend import complete_options, load
-from kproxy.bench.api_server import Json, Served
+from kproxy.bench.api_server import Json, Served, managed_fields
 from kproxy.bench.cluster import CLUSTER_CIDR, NODE, endpoint_slice, objects, with_another_endpoint
 from kproxy.bench.results import SourceResult, SourceSize, p99
 from kproxy.bench.subject import backend_options, new_proxy
@@ -256,7 +255,7 @@ def as_served(obj: KubernetesObject) -> Json:
         "uid": _UID,
         "creationTimestamp": "2026-01-02T03:04:05Z",
         "generation": 1,
-        "managedFields": _MANAGED_FIELDS,
+        "managedFields": managed_fields(_UID),
     }
     if isinstance(obj, EndpointSlice):
         service = next(iter(obj.metadata.labels.values()))
@@ -341,33 +340,6 @@ def _fresh_rules(size: SourceSize, served: Served) -> object:
 
 _UID = "5a3a6e1e-7a51-4f3b-9a3c-2f1d3b5c7d9e"
 _API_VERSIONS = {"Service": "v1", "EndpointSlice": "discovery.k8s.io/v1"}
-_MANAGED_FIELDS: list[dict[str, Any]] = [
-    {
-        "manager": "kube-controller-manager",
-        "operation": "Update",
-        "apiVersion": "discovery.k8s.io/v1",
-        "time": "2026-01-02T03:04:05Z",
-        "fieldsType": "FieldsV1",
-        "fieldsV1": {
-            "f:addressType": {},
-            "f:endpoints": {},
-            "f:metadata": {
-                "f:annotations": {
-                    ".": {},
-                    "f:endpoints.kubernetes.io/last-change-trigger-time": {},
-                },
-                "f:generateName": {},
-                "f:labels": {
-                    ".": {},
-                    "f:endpointslice.kubernetes.io/managed-by": {},
-                    "f:kubernetes.io/service-name": {},
-                },
-                "f:ownerReferences": {".": {}, f'k:{{"uid":"{_UID}"}}': {}},
-            },
-            "f:ports": {},
-        },
-    }
-]
 
 
 if __name__ == "__main__":
