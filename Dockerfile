@@ -43,7 +43,7 @@ FROM ${BASE}
 # for its sake (kproxy/kernel/uml/xstate.py).
 RUN apt-get -q update \
     && DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends \
-        conntrack iproute2 ipset iptables ipvsadm kmod nftables nginx-light python3 \
+        conntrack iproute2 ipset iptables ipvsadm kmod nftables nginx-light openssl python3 \
         $(if [ "$(dpkg --print-architecture)" = amd64 ]; then echo user-mode-linux tcc; fi) \
     && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/*.log /var/log/apt
 COPY --from=wheels /opt/kproxy /opt/kproxy

@@ -52,10 +52,13 @@ class How(Enum):
     """The message that refused a packet."""
 
     RST = "RST"
+    ABORT = "ABORT"  # SCTP's
     PORT_UNREACHABLE = "ICMP port unreachable"
+    PROTOCOL_UNREACHABLE = "ICMP protocol unreachable"  # in IPv6: unrecognized next header
     NET_UNREACHABLE = "ICMP net unreachable"
     HOST_UNREACHABLE = "ICMP host unreachable"
     PROHIBITED = "ICMP administratively prohibited"
+    TOO_BIG = "ICMP fragmentation needed"
     TIME_EXCEEDED = "ICMP time exceeded"
     OTHER = "another ICMP error"
 

@@ -8,6 +8,7 @@ Not thread-safe: one loop owns it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from msgspec import Struct
 
@@ -122,14 +123,14 @@ class Store:
             deletes=tuple(key for key in self._objects if key not in fresh),
         )
 
-    def take_changes(self) -> Changes:
-        """Return the changes since the last call, and forget them."""
-        changes = Changes(
-            frozenset(self._services_changed),
-            frozenset(self._nodes_changed),
-            self._service_cidrs_changed,
-        )
-        self._services_changed.clear()
+    def take_changes(self, most: int | None = None) -> Changes:
+        """Return the changes since the last call, and forget them.
+
+        With `most`, these are at most so many Services, in no order; the rest is for the next call.
+        """
+        changed = frozenset(islice(self._services_changed, most))
+        changes = Changes(changed, frozenset(self._nodes_changed), self._service_cidrs_changed)
+        self._services_changed -= changed
         self._nodes_changed.clear()
         self._service_cidrs_changed = False
         return changes
@@ -153,6 +154,11 @@ class Store:
     def node(self, name: str) -> Node | None:
         found = self._objects.get(("Node", "", name))
         return found if isinstance(found, Node) else None
+
+    def nodes(self) -> list[Node]:
+        """Return all Nodes by name."""
+        found = [obj for obj in self._objects.values() if isinstance(obj, Node)]
+        return sorted(found, key=lambda node: node.metadata.name)
 
     def service_cidrs(self) -> frozenset[str]:
         """Return the CIDRs of all ServiceCIDR objects, of both families."""

@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 
 from kproxy.kernel.ipvs import has_ipvs
+from tests.conftest import pytest_collection, pytest_unconfigure
+
+__all__ = ["pytest_collection", "pytest_unconfigure"]  # hooks also where these tests run alone
 
 # What the tests of a file take on user-mode Linux, by measurement. Others take a second, or have
 # none for it.
 _SECONDS = {
-    "bench/test_benchmarks.py": 8,
+    "bench/test_benchmarks.py": 7,
+    "conformance/test_comparison.py": 3,
     "conformance/test_conformance.py": 27,
     "contract/test_contract.py": 30,
     "control_plane/test_allocation.py": 4,
@@ -27,6 +31,7 @@ _SECONDS = {
     "control_plane/test_termination.py": 11,
     "control_plane/test_undeclared_ports.py": 4,
     "dns/test_names_in_pods.py": 8,
+    "doctor/test_faults.py": 14,
     "edge/test_edge_ipvs.py": 3,
     "forwarding/test_cluster_ip.py": 13,
     "forwarding/test_demo.py": 15,
@@ -51,21 +56,28 @@ _SECONDS = {
     "lab/test_kept_labs.py": 3,
     "lab/test_lab_proxies.py": 3,
     "lab/test_networks.py": 10,
-    "matrix/test_matrix.py": 29,
+    "lab/test_switched_modes.py": 14,
+    "matrix/test_matrix.py": 42,
     "matrix/test_plugins.py": 23,
-    "run/test_run_empty.py": 34,
-    "run/test_run_ipvs_local_fallback.py": 5,
-    "run/test_run_killed.py": 36,
+    "run/test_run_empty.py": 8,
+    "run/test_run_ipvs_local_fallback.py": 2,
+    "run/test_run_killed.py": 9,
     "run/test_run_once.py": 2,
-    "run/test_switching.py": 60,
-    "scenario/test_scenarios.py": 46,
+    "run/test_switching.py": 22,
+    "scenario/test_scenarios.py": 50,
+    "serve/test_run_figures.py": 3,
     "services/test_examples.py": 28,
     "services/test_load_balancers.py": 3,
     "services/test_pods_of_services.py": 3,
     "services/test_service_changes.py": 10,
     "services/test_service_types.py": 14,
-    "test_rendering.py": 12,
+    "test_inputs.py": 16,
+    "trace/test_demo_rows.py": 5,
+    "trace/test_on_a_node_without_nf_tables.py": 27,
+    "trace/test_traces.py": 13,
+    "test_rendering.py": 3,
     "test_sequences.py": 11,
+    "test_service_rules.py": 5,
 }
 _OF_TERMINALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 _HERE = Path(__file__).parent

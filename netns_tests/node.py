@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from kproxy.address import Family
 from kproxy.api.types import KubernetesObject
-from kproxy.backend import complete_options, load
+from kproxy.backend import Backend, complete_options, load
+from kproxy.config import ProxyConfig
 from kproxy.config.types import IpvsSection
+from kproxy.kernel.addresses import all_addresses
 from kproxy.kernel.xtables import Xtables
 from kproxy.proxy import NodeProxy
 from kproxy.store import Store
@@ -100,3 +103,31 @@ def fresh_state(mode: Mode, objects: Iterable[KubernetesObject]) -> State:
     with bench(mode) as fresh:
         fresh.sync(objects)
         return fresh.state()
+
+
+class Synced(NamedTuple):
+    """A proxy, its backends, and the addresses that its node had before the sync."""
+
+    proxy: NodeProxy
+    backends: Mapping[Family, Backend]
+    addresses: frozenset[str]
+
+
+@contextmanager
+def synced(
+    mode: Mode, config: ProxyConfig, objects: Iterable[KubernetesObject]
+) -> Iterator[Synced]:
+    """Yield the proxy of a fresh node, in its namespace, that has synced these objects."""
+    chosen = load(mode.name)
+    config = replace(config, mode=mode.name)
+    options = complete_options(chosen, config, mode.options)
+    store = Store()
+    store.replace(objects)
+    with new_node(), ExitStack() as stack:
+        backends = {family: chosen.backend(family, options) for family in Family}
+        for backend in backends.values():
+            stack.callback(backend.close)
+        proxy = NodeProxy(store, config, backends, mode=chosen.config, options=options)
+        addresses = frozenset(all_addresses())
+        proxy.sync()
+        yield Synced(proxy, backends, addresses)

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
-from kproxy.address import Family
 from kproxy.api import manifests
 from kproxy.api.types import KubernetesObject, Metadata, ServiceCIDR, ServiceCIDRSpec
-from kproxy.backend import complete_options, load, modes
+from kproxy.backend import load, modes
 from kproxy.config import ProxyConfig
 from kproxy.config.file import read_text
 from kproxy.config.types import DetectLocal, IptablesSection, IpvsSection, NftablesSection
-from kproxy.kernel.addresses import all_addresses
-from kproxy.proxy import NodeProxy
-from kproxy.store import Store
-from kproxy.testing.node import CONFIG, new_node
+from kproxy.testing.node import CONFIG
 from kproxy.testing.random_cluster import RandomCluster
 from kproxy.versions import Version
 from netns_tests.modes import MODES, USERSPACE, Mode
+from netns_tests.node import synced
 
 CASES = sorted((Path(__file__).parent / "conformance/cases").glob("*/objects.yaml"))
 ALL_MODES = [*MODES, USERSPACE]
@@ -138,17 +134,7 @@ def check(mode: Mode, config: ProxyConfig, objects: Iterable[KubernetesObject]) 
     """Sync a fresh node to these objects, and compare what is there with what was rendered."""
     chosen = load(mode.name)
     assert chosen.render
-    config = replace(config, mode=mode.name)
-    options = complete_options(chosen, config, mode.options)
-    store = Store()
-    store.replace(objects)
-    with new_node(), ExitStack() as stack:
-        backends = {family: chosen.backend(family, options) for family in Family}
-        for backend in backends.values():
-            stack.callback(backend.close)
-        proxy = NodeProxy(store, config, backends, mode=chosen.config, options=options)
-        addresses = frozenset(all_addresses())
-        proxy.sync()
+    with synced(mode, config, objects) as (proxy, backends, addresses):
         for family, backend in backends.items():
             rendered = chosen.render(proxy.plans[family], addresses)
             # `comparable` may leave out too much: a table must at least be there.
@@ -222,7 +208,11 @@ def test_recorded_cases_in_ipvs_mode(case: Path) -> None:
 
 
 def recorded(mode: Mode, case: Path) -> None:
+    check(mode, *of_case(case, mode))
+
+
+def of_case(case: Path, mode: Mode) -> tuple[ProxyConfig, tuple[KubernetesObject, ...]]:
+    """Return configuration and objects of a recorded case."""
     every = {name: load(name).config for name in modes()}
     text = (case.parent / "config.yaml").read_text() + f"mode: {mode.name}\n"
-    config = read_text(text, every).config
-    check(mode, config, manifests.load([case], stored=True).objects)
+    return read_text(text, every).config, manifests.load([case], stored=True).objects

@@ -63,6 +63,28 @@ install_stopped() {
     ! command -v systemctl >/dev/null || systemctl --quiet disable "$service" 2>/dev/null || true
 }
 
+# Unpacks the first of the Debian packages $3... that has program $1 into folder $2, unless that has it. It is
+# not installed: its programs shadow no others, and others do not shadow them.
+unpack() {
+    local program=$1 folder=$2 package made release
+    shift 2
+    [ ! -e "$folder/$program" ] || return 0
+    command -v apt-get >/dev/null || fail "this is not Debian: put $program into $folder yourself"
+    say "unpacking $program of Debian"
+    made=$(mktemp -d -p "${folder%/*}") # there, so that the last step is one
+    quietly apt-get -qq update
+    release=$(. /etc/os-release && echo "$VERSION_CODENAME") # others offer packages of these names, too
+    for package in "$@"; do
+        (cd "$made" && quietly apt-get -qq -o APT::Sandbox::User=root download "$package/$release")
+        dpkg-deb --extract "$made/$package"_*.deb "$made/$package"
+        [ ! -e "$made/$package/$program" ] || break
+    done
+    rm -rf "$folder"
+    mv "$made/$package" "$folder"
+    rm -rf "$made"
+    [ -e "$folder/$program" ] || fail "none of these Debian packages has $program: $*"
+}
+
 # Prints this machine's pip settings that another file system needs, too: index, proxy and time-out, without
 # indexes that are folders here. There $1 is the copy of this machine's `certificates`, if it has any.
 pip_settings() {

@@ -39,6 +39,7 @@ MOST_LINES = 450
 PURE = (
     "kproxy.address",
     "kproxy.api",
+    "kproxy.apiserver",
     "kproxy.controlplane",
     "kproxy.errors",
     "kproxy.forwarding",
@@ -46,6 +47,7 @@ PURE = (
     "kproxy.store",
     "kproxy.versions",
 )
+SHELLS = ("kproxy.apiserver.http",)  # thin ones within a pure room
 NOT_PURE = {"asyncio", "os", "pyroute2", "scapy", "select", "socket", "subprocess", "threading"}
 PURE_FUNCTIONS = {
     "socket.AF_INET",
@@ -57,7 +59,21 @@ PURE_FUNCTIONS = {
 HEAVY = {  # the command line -> what it must not import, to answer at once and to stay small
     "--help": {"asyncio", "h11", "kubernetes", "urllib3", "pyroute2", "rich", "scapy", "yaml"},
     "run --help": {"asyncio", "h11", "kubernetes", "urllib3", "rich", "scapy"},
+    "explain --help": {
+        "asyncio",
+        "h11",
+        "kubernetes",
+        "pyroute2",
+        "rich",
+        "scapy",
+        "urllib3",
+        "yaml",
+    },
     "demo --help": {"asyncio", "h11", "pyroute2", "rich", "scapy"},
+    "up --help": {"aiohttp", "asyncio", "h11", "pyroute2", "rich", "scapy"},
+    "doctor --help": {"aiohttp", "asyncio", "h11", "pyroute2", "rich", "scapy", "yaml"},
+    "ls": {"aiohttp", "asyncio", "h11", "pyroute2", "rich", "scapy", "yaml"},
+    "get --help": {"aiohttp", "asyncio", "h11", "pyroute2", "rich", "scapy", "yaml"},
 }
 
 
@@ -83,7 +99,10 @@ def under(module: str, packages: tuple[str, ...]) -> bool:
 
 
 PURE_MODULES = [
-    path for path in MODULES if under(name(path).removesuffix(".py").replace("/", "."), PURE)
+    path
+    for path in MODULES
+    if under(module := name(path).removesuffix(".py").replace("/", "."), PURE)
+    and not under(module, SHELLS)
 ]
 
 

@@ -74,6 +74,19 @@ def pod() -> Pod:
     return Pod(metadata=Metadata(name="pod", namespace="shop"))
 
 
+def test_changes_can_be_taken_some_at_a_time() -> None:
+    store = Store()
+    store.replace([node(), *(service(f"web-{i}") for i in range(5))])
+    parts = [store.take_changes(2) for _ in range(3)]
+    assert [(len(part.services), bool(part.nodes)) for part in parts] == [
+        (2, True),
+        (2, False),
+        (1, False),
+    ]
+    assert len(frozenset[tuple[str, str]]().union(*(part.services for part in parts))) == 5
+    assert not store.has_changes
+
+
 def ingress(name: str, namespace: str = "shop") -> Ingress:
     return Ingress(metadata=Metadata(name=name, namespace=namespace))
 

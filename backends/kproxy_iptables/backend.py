@@ -10,8 +10,9 @@ from itertools import tee
 from typing import get_args
 
 from kproxy.address import Family
-from kproxy.backend import Figure, Ruleset, Support, SyncReport, Uses
+from kproxy.backend import Figure, Listing, Ruleset, Support, SyncReport, Uses
 from kproxy.backend.held import Held
+from kproxy.backend.saved_walk import counted_listing
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import nfacct, sysctl
@@ -32,6 +33,7 @@ from kproxy_iptables.names import (
 from kproxy_iptables.options import IptablesOptions
 from kproxy_iptables.rules import LOCALHOST_COUNTER, Context, node_port_ips, node_port_jumps
 from kproxy_iptables.transaction import (
+    NFT_BATCH_SERVICES,
     DispatchKey,
     Existing,
     Writer,
@@ -40,12 +42,6 @@ from kproxy_iptables.transaction import (
     undo,
 )
 
-# The work of the nft variant's program grows with the square of a transaction, the kernel's by
-# the number of transactions. With it, 10,000 Services of 5 endpoints took 12.4, 9.2, 8.4, 7.3, 8.8,
-# 11.2 s in batches of 50, 100, 200, 300, 400, 500, and 59 s in batches of 2000 (iptables 1.8.9,
-# Linux 6.18). Without it, the kernel takes about as long for any size from 300 on; memory grows.
-# The legacy variant copies the whole table for each transaction: there one is best.
-NFT_BATCH_SERVICES = 300
 _OURS = frozenset((*DISPATCH_CHAINS, *FIXED_CHAINS))
 
 
@@ -125,6 +121,9 @@ class IptablesBackend:
 
     def read(self) -> Ruleset:
         return {table: kube_chains(chains) for table, chains in self._xtables.read_all().items()}
+
+    def listing(self) -> Listing:
+        return counted_listing(self._xtables.counted(JUMPS))
 
     def cleanup(self) -> None:
         for variant in get_args(Variant):

@@ -7,9 +7,10 @@ import re
 from kproxy.backend import Mode, ModeConfig, Ruleset
 from kproxy_iptables import oracle
 from kproxy_iptables.backend import IptablesBackend
-from kproxy_iptables.names import DISPATCH_CHAINS
+from kproxy_iptables.names import CHAIN_PURPOSES, DISPATCH_CHAINS
 from kproxy_iptables.options import IptablesOptions
-from kproxy_iptables.rendering import render
+from kproxy_iptables.rendering import inputs, render
+from kproxy_iptables.service_rules import service_rules
 
 _SERVICE = re.compile(r'--comment "?([a-z0-9.-]+/[a-z0-9.-]+)')  # namespace/name
 
@@ -48,8 +49,11 @@ MODE = Mode(
     rules=oracle,
     comparable=comparable,
     render=render,
+    inputs=inputs,
+    service_rules=service_rules,
     services=services,
     variants=("nft", "legacy"),
     variant_option="iptables_variant",
+    chains=CHAIN_PURPOSES,
     look="iptables-save -t nat",
 )

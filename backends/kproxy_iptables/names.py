@@ -10,6 +10,14 @@ from kproxy.forwarding.plan import Endpoint, ServicePortName
 from kproxy.kernel.hashing import sixteen_characters
 
 SERVICE_CHAIN_PREFIXES = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-SEP-", "KUBE-FW-", "KUBE-EXT-")
+CHAIN_PURPOSES = {
+    "KUBE-SVC-": "chooses among all endpoints of the Service",
+    "KUBE-SVL-": "chooses among the endpoints on this node",
+    "KUBE-SEP-": "the endpoint that was chosen",
+    "KUBE-FW-": "lets in only loadBalancerSourceRanges",
+    "KUBE-EXT-": "for clients outside the cluster",
+    "KUBE-MARK-MASQ": "marks it to be masqueraded",
+}
 CANARY = "KUBE-PROXY-CANARY"
 KUBELET_FIREWALL = "KUBE-FIREWALL"  # shared with the kubelet: never deleted
 

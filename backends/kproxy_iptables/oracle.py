@@ -5,7 +5,7 @@ Source: kube-proxy iptables/proxier.go, syncProxyRules.
 
 from __future__ import annotations
 
-from kproxy.forwarding.nat_rules import Hook, hooks, no_endpoints, treat
+from kproxy.forwarding.nat_rules import Hook, from_loopback, hooks, no_endpoints, treat
 from kproxy.forwarding.network import Host
 from kproxy.forwarding.plan import FrontendKind, NodeSettings, Plan
 from kproxy.forwarding.routing import contains, is_loopback, is_own
@@ -18,6 +18,7 @@ from kproxy.forwarding.rules import (
     not_allowed,
     selected_for_node_ports,
 )
+from kproxy.outcome import Outcome
 
 # Packets of the node itself to external addresses are not refused on their way out: KUBE-EXTERNAL-
 # SERVICES is called from INPUT and FORWARD only, KUBE-SERVICES from FORWARD and OUTPUT only.
@@ -34,14 +35,16 @@ def bound(_plan: Plan, _node: Host) -> tuple[str, ...]:
     return ()
 
 
-def translate(plan: Plan, passage: Passage) -> Translation | None:
-    """Return the new destinations of a packet, or None if no rule changes it."""
+def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
+    """Return the new destinations of a packet, or its refusal; None if no rule changes it."""
     node_ports = _takes_node_ports(plan.settings, passage)
     for service, frontend in asked(plan, passage, node_ports=node_ports):
         if admits(frontend, passage.source):
             translation = treat(service, frontend, plan.settings, passage)
+            if translation and plan.settings.localhost_node_ports:
+                return translation  # for them the proxy sets route_localnet
             if translation:
-                return translation
+                return from_loopback(passage, translation)
     return None
 
 
@@ -50,6 +53,8 @@ def refuse(plan: Plan, passage: Passage, to_node: bool) -> Refusal | None:
 
     `to_node`: the packet is for the node itself, not to be forwarded.
     """
+    if foreign := _foreign_on_loopback(plan.settings, passage):
+        return foreign
     # Unlike translation this ignores nodePortAddresses: the rule says only --dst-type LOCAL.
     node_ports = is_own(passage.node, passage.address)
     found = asked(plan, passage, node_ports=node_ports)
@@ -61,6 +66,18 @@ def refuse(plan: Plan, passage: Passage, to_node: bool) -> Refusal | None:
         if not service.serves(frontend) and passed & _EMPTY_IS_REFUSED_IN[frontend.kind]:
             return no_endpoints(service, frontend)
     return None
+
+
+def _foreign_on_loopback(settings: NodeSettings, passage: Passage) -> Refusal | None:
+    """Return the refusal by KUBE-FIREWALL: route_localnet would let anybody in."""
+    if not (settings.localhost_node_ports and is_loopback(passage.address)):
+        return None
+    if is_loopback(passage.source):
+        return None
+    return Refusal(
+        outcome=Outcome.DROPPED,
+        why=f"{passage.address} is for processes of the node alone (KUBE-FIREWALL)",
+    )
 
 
 def _takes_node_ports(settings: NodeSettings, passage: Passage) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from kproxy.address import Family
 from kproxy.api.addresses import Network, parse_cidr
-from kproxy.backend import Figure, Metric, MetricKind, Ruleset, Support, SyncReport, Uses
+from kproxy.backend import Figure, Listing, Metric, MetricKind, Ruleset, Support, SyncReport, Uses
 from kproxy.backend.held import Held
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
@@ -127,6 +127,9 @@ class IpvsBackend:
 
     def read(self) -> Ruleset:
         return reading.ruleset(self._xtables)
+
+    def listing(self) -> Listing:
+        return reading.listing(self._xtables)
 
     def cleanup(self) -> None:
         cleanup.remove_all(self.family, self._excluded())

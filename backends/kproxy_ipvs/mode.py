@@ -8,7 +8,8 @@ from kproxy_ipvs import oracle
 from kproxy_ipvs.backend import IpvsBackend
 from kproxy_ipvs.names import set_name
 from kproxy_ipvs.options import IpvsOptions
-from kproxy_ipvs.rendering import render
+from kproxy_ipvs.rendering import inputs, render
+from kproxy_ipvs.service_rules import service_rules
 
 
 def services(ruleset: Ruleset) -> int:
@@ -33,11 +34,20 @@ MODE = Mode(
     ),
     rules=oracle,
     render=render,
+    inputs=inputs,
+    service_rules=service_rules,
     services=services,
+    in_parts=True,
     needs_ip_vs=True,
+    falls_back=True,
     traced=False,
     partial_syncs=False,
     policies_by_service=True,
     affinity_follows_connections=True,
+    chains={
+        "KUBE-MARK-MASQ": "marks it to be masqueraded",
+        "KUBE-LOAD-BALANCER": "for clients of a load balancer's address",
+        "KUBE-SOURCE-RANGES-FIREWALL": "lets in only loadBalancerSourceRanges",
+    },
     look="ipvsadm -Ln",
 )

@@ -10,7 +10,7 @@ Linux net/netfilter/ipvs/ip_vs_core.c, ip_vs_ops4.
 from __future__ import annotations
 
 from kproxy.forwarding.network import Host
-from kproxy.forwarding.plan import Endpoint, Frontend, FrontendKind, Masquerade, Plan, ServicePlan
+from kproxy.forwarding.plan import Frontend, FrontendKind, Masquerade, Plan, ServicePlan
 from kproxy.forwarding.routing import is_loopback, is_own
 from kproxy.forwarding.rules import (
     Arrival,
@@ -60,20 +60,22 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
     # KUBE-IPVS-OUT-FILTER matches the source of a process: the same address as its destination.
     if not from_elsewhere and passage.source == frontend.address and not _lets_node_in(frontend):
         return not_allowed(service, frontend, passage)
-    if is_loopback(passage.source) and not _any_here(endpoints, passage.node):
-        return Refusal(
-            outcome=Outcome.DROPPED,
-            why=f"{named(service, frontend)} leads to other hosts, and IPVS lets no packet from "
-            f"{passage.source} leave",
-        )
+    chosen, lost = endpoints, ""
+    if is_loopback(passage.source):
+        chosen = tuple(each for each in endpoints if is_own(passage.node, each.address))
+        lost = f"IPVS lets no packet from {passage.source} leave"
+        if not chosen:
+            why = f"{named(service, frontend)} leads to other hosts, and {lost}"
+            return Refusal(outcome=Outcome.DROPPED, why=why)
+        lost = "" if chosen == endpoints else f"; but {lost}, so those of other hosts get none"
     masquerade = _is_masqueraded(plan, passage, frontend)
     return Translation(
-        endpoints=endpoints,
+        endpoints=chosen,
         masquerade=masquerade,
         # KUBE-LOOP-BACK holds the endpoints of this node only.
         hairpin=any(each.local and each.address == passage.source for each in endpoints),
         why=f"{named(service, frontend)} is translated to {choice(endpoints)}: "
-        f"{_pooling(service, frontend)} and {_masquerading(frontend, masquerade)}",
+        f"{_pooling(service, frontend)} and {_masquerading(frontend, masquerade)}{lost}",
     )
 
 
@@ -125,10 +127,6 @@ def _lets_node_in(frontend: Frontend) -> bool:
     return not frontend.source_ranges or frontend.address in frontend.source_ranges
 
 
-def _any_here(endpoints: tuple[Endpoint, ...], node: Host) -> bool:
-    return any(is_own(node, endpoint.address) for endpoint in endpoints)
-
-
 def _is_masqueraded(plan: Plan, passage: Passage, frontend: Frontend) -> bool:
     if is_loopback(passage.source):
         return False
@@ -140,16 +138,23 @@ def _is_masqueraded(plan: Plan, passage: Passage, frontend: Frontend) -> bool:
             return True
         case Masquerade.OFF_CLUSTER:
             return not is_local_pod(plan.settings, passage)
-        case Masquerade.NEVER if frontend.kind is FrontendKind.CLUSTER_IP:
-            # Without a detector the source is looked up among the cluster IPs, with the destination
-            # port: that finds the node's own processes, whose source is their destination address.
-            return any(
-                (service.protocol, service.cluster_ip.address, service.cluster_ip.port)
-                == (passage.protocol, passage.source, passage.port)
-                for service in plan.services.values()
-            )
         case Masquerade.NEVER:
-            return False
+            return _is_from_cluster_ip(plan, passage)
+
+
+def _is_from_cluster_ip(plan: Plan, passage: Passage) -> bool:
+    """Tell whether the source is masqueraded as a cluster IP that has the port that is asked.
+
+    Without a detector the source is looked up among the cluster IPs, with the destination port:
+    that finds the node's own processes, whose source is their destination address.
+    """
+    if plan.settings.detector or plan.settings.masquerade_all:
+        return False
+    asked_from = (passage.protocol, passage.source, passage.port)
+    return any(
+        (service.protocol, service.cluster_ip.address, service.cluster_ip.port) == asked_from
+        for service in plan.services.values()
+    )
 
 
 def _passes_for_node_port(plan: Plan, passage: Passage) -> bool:

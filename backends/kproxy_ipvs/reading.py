@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from kproxy.address import Family
+from kproxy.backend import ListedRule
+from kproxy.backend.saved_walk import counted_listing
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.iptables_save import Chains, kube_chains
 from kproxy.kernel.ipvs import Ipvs, RealServer, Settings, VirtualServer
 from kproxy.kernel.xtables import Xtables
-from kproxy_ipvs.names import DEVICE, all_names
+from kproxy_ipvs.names import DEVICE, JUMPS, all_names
 from kproxy_ipvs.wanted import PERSISTENT, SCHED_MH_PORT
 
-_LETTERS = {"TCP": "-t", "UDP": "-u", "SCTP": "--sctp-service"}
+LETTERS = {"TCP": "-t", "UDP": "-u", "SCTP": "--sctp-service"}
+PACKETS = "ipvs packets"  # the table of a listing with what virtual servers have counted
 
 
 def ruleset(xtables: Xtables) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -28,6 +31,41 @@ def ruleset(xtables: Xtables) -> dict[str, dict[str, tuple[str, ...]]]:
     return read
 
 
+def listing(xtables: Xtables) -> dict[str, dict[str, tuple[ListedRule, ...]]]:
+    """Return the same with counters: of rules, of virtual servers in the table `PACKETS`, and of
+    real servers, whose text also tells how many connections they have.
+    """
+    family = xtables.family
+    found = dict(counted_listing(xtables.counted(JUMPS)))
+    bound = addresses.addresses_of(DEVICE, family)
+    others = {"ipset": _sets(family), "addresses": {DEVICE: tuple(sorted(bound))}}
+    found |= {
+        table: {name: tuple(map(ListedRule, lines)) for name, lines in those.items()}
+        for table, those in others.items()
+    }
+    with Ipvs() as ipvs:
+        present = ipvs.virtual_servers(family)
+        packets = ipvs.packets(family)
+        found["ipvs"] = {
+            server_line(key, settings): tuple(
+                ListedRule(
+                    f"{real_server_line(key, real, load.weight)}"
+                    f" (connections: {load.active} active, {load.inactive} inactive)",
+                    load.packets,
+                )
+                for real, load in ipvs.real_servers(key).items()
+            )
+            for key, settings in present.items()
+        }
+    found[PACKETS] = {
+        "ipvs": tuple(
+            ListedRule(server_line(key, settings), packets.get(key))
+            for key, settings in present.items()
+        )
+    }
+    return found
+
+
 def server_line(key: VirtualServer, settings: Settings) -> str:
     line = f"-A {_address(key)} -s {settings.scheduler}"
     if settings.flags & PERSISTENT:
@@ -42,7 +80,7 @@ def real_server_line(key: VirtualServer, real: RealServer, weight: int) -> str:
 
 
 def _address(key: VirtualServer) -> str:
-    return f"{_LETTERS[key.protocol]} {RealServer(key.address, key.port)}"
+    return f"{LETTERS[key.protocol]} {RealServer(key.address, key.port)}"
 
 
 def _our_chains(saved: Chains) -> dict[str, tuple[str, ...]]:

@@ -9,9 +9,20 @@ nothing; then a full one follows at once.
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Mapping
 
 from kproxy.address import Family
-from kproxy.backend import Figure, Ruleset, Support, SyncReport, Uses
+from kproxy.backend import (
+    Figure,
+    ListedRule,
+    Listing,
+    Ruleset,
+    Support,
+    SyncReport,
+    Uses,
+    uncounted,
+)
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, LoopbackNodePorts, NodeSettings, Plan
 from kproxy.kernel.addresses import local_addresses
@@ -37,6 +48,8 @@ from kproxy_nftables.transaction import (
 from kproxy_nftables.wanted import NODE, NOTHING, Wanted, node_elements
 
 _MANY_CHANGES = 1000  # service ports; beyond, reading the table costs less (`prepared`)
+
+_COUNTER = re.compile(r'counter name "([^"]+)"')
 
 log = logging.getLogger("kproxy")
 
@@ -120,6 +133,19 @@ class NftablesBackend:
     def read(self) -> Ruleset:
         """Return `chain NAME` -> rules; `set NAME`, `map NAME` -> elements."""
         return {TABLE: table_listing(self.family, TABLE)}
+
+    def listing(self) -> Listing:
+        """Return what `read` does. Rules count nothing, but for those that have a named counter."""
+        found = uncounted(self.read())
+        with Session() as session:
+            counted = TableReader(session, self.family, TABLE).counters()
+        return {
+            table: {
+                name: tuple(ListedRule(rule.text, _counted(rule.text, counted)) for rule in rules)
+                for name, rules in chains.items()
+            }
+            for table, chains in found.items()
+        }
 
     def rejected_packets(self) -> dict[str, int]:
         """Return, by protocol, how many packets to node ports on loopback addresses were rejected.
@@ -278,3 +304,8 @@ class NftablesBackend:
         if selected.match_all:
             return NOTHING
         return node_elements(local_addresses(self.family, selected.cidrs))
+
+
+def _counted(rule: str, counters: Mapping[str, int | None]) -> int | None:
+    found = _COUNTER.search(rule)
+    return counters.get(found[1]) if found else None

@@ -8,9 +8,10 @@ from kproxy.backend import Mode, ModeConfig, Ruleset
 from kproxy.config.types import PRIMARY
 from kproxy_nftables import oracle
 from kproxy_nftables.backend import NftablesBackend
-from kproxy_nftables.names import CLUSTER_IPS, TABLE
+from kproxy_nftables.names import CHAIN_PURPOSES, CLUSTER_IPS, TABLE
 from kproxy_nftables.options import NftablesOptions
-from kproxy_nftables.rendering import render
+from kproxy_nftables.rendering import inputs, render
+from kproxy_nftables.service_rules import service_rules
 
 _SLOTTED = re.compile(r"map (nodeport-)?(local-)?endpoints-(tcp|udp|sctp)")
 _SLOT = re.compile(r"(.+) \. (\d+) : (.+)")  # frontend, slot, endpoint
@@ -68,8 +69,12 @@ MODE = Mode(
     rules=oracle,
     comparable=comparable,
     render=render,
+    inputs=inputs,
+    service_rules=service_rules,
     services=services,
+    in_parts=True,
     variants=("kube-proxy", "flat"),
     variant_option="nftables_layout",
+    chains=CHAIN_PURPOSES,
     look="nft list table ip kube-proxy",
 )

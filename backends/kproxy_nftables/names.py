@@ -31,6 +31,26 @@ MASQUERADING = "masquerading"
 CLUSTER_IPS_CHECK = "cluster-ips-check"
 REJECT = "reject-chain"
 
+CHAIN_PURPOSES = {
+    "service-": "chooses among all endpoints of the Service",
+    "local-": "chooses among the endpoints on this node",
+    "endpoint-": "the endpoint that was chosen",
+    "external-": "for clients outside the cluster",
+    "firewall-": "lets in only loadBalancerSourceRanges",
+    "lb-": "chooses among all endpoints of the Service",
+    "masq-lb-": "chooses among all endpoints, for a source that is masqueraded",
+    "local-lb-": "chooses among the endpoints on this node",
+    "nodeport-lb-": "chooses among all endpoints of the Service",
+    "nodeport-masq-lb-": "chooses among all endpoints, for a source that is masqueraded",
+    "nodeport-local-lb-": "chooses among the endpoints on this node",
+    "short-circuit": "pods and processes of this node use all endpoints",
+    "source-ranges-check": "lets in only loadBalancerSourceRanges",
+    REJECT: "there is no endpoint",
+    # These only lead on, though their names begin as those of Services' chains.
+    FIREWALL_CHECK: "",
+    SERVICE_ENDPOINTS_CHECK: "",
+}
+
 _MOST_CHARACTERS = 240
 
 

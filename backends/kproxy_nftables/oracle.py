@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from kproxy.forwarding.nat_rules import Hook, hooks, no_endpoints, treat
+from kproxy.forwarding.nat_rules import Hook, from_loopback, hooks, no_endpoints, treat
 from kproxy.forwarding.network import Host
 from kproxy.forwarding.plan import Frontend, FrontendKind, Plan, ServicePlan
-from kproxy.forwarding.routing import contains, is_loopback, is_own
+from kproxy.forwarding.routing import contains, is_loopback
 from kproxy.forwarding.rules import (
     Arrival,
     Passage,
@@ -54,13 +54,10 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
     for service, frontend in found:
         if _is_dispatched(service, frontend):  # services
             translation = treat(service, frontend, plan.settings, passage)
-            if translation and _cannot_leave(passage, translation):
-                return Refusal(
-                    outcome=Outcome.DROPPED,
-                    why=f"{named(service, frontend)} leads to other hosts, and without "
-                    f"route_localnet no packet from {passage.source} may leave",
-                )
-            return translation and _masqueraded(plan, passage, translation)
+            if translation is None:
+                return None
+            left = from_loopback(passage, translation)
+            return left if isinstance(left, Refusal) else _masqueraded(plan, passage, left)
     return None
 
 
@@ -132,14 +129,6 @@ def _is_dispatched(service: ServicePlan, frontend: Frontend) -> bool:
     if frontend.kind is FrontendKind.CLUSTER_IP:
         return service.serves(frontend)
     return service.has_endpoints
-
-
-def _cannot_leave(passage: Passage, translation: Translation) -> bool:
-    """Tell whether routing drops the packet: one from a loopback address must be for the node
-    itself, before translation and after it.
-    """
-    own = (is_own(passage.node, each.address) for each in translation.endpoints)
-    return is_loopback(passage.source) and not (is_own(passage.node, passage.address) and any(own))
 
 
 def _masqueraded(plan: Plan, passage: Passage, translation: Translation) -> Translation:

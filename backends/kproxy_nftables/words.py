@@ -163,6 +163,7 @@ def daddr_within(family: Family, cidrs: Iterable[str]) -> tuple[bytes | Anonymou
     return (daddr(family), _ranges(family, cidrs, inverted=False))
 
 
+@cache
 def protocol_is(protocol: str) -> bytes:
     """Match `meta l4proto tcp`."""
     return expr.load_meta(Meta.L4PROTO) + expr.compare(bytes([_PROTOCOLS[protocol]]))
@@ -196,6 +197,7 @@ def unmark(settings: NodeSettings) -> bytes:
     return expr.load_meta(Meta.MARK) + toggled + expr.set_mark()
 
 
+@cache
 def dnat(family: Family) -> bytes:
     """Do `dnat ip to` the ADDRESS . PORT found by the lookup before."""
     port = expr.register(_ADDRESS_BYTES[family] // 4)
@@ -208,6 +210,7 @@ def dnat_to(family: Family, address: str, port: int) -> bytes:
     return load + expr.translate_destination(family, 1, 2, port_given=True)
 
 
+@cache
 def random_slot(below: int, register: int = 0) -> bytes:
     """Load `numgen random mod N`."""
     return expr.random_number(below, expr.register(register))

@@ -8,6 +8,7 @@ Source: k8s.io/utils/net ParseIPSloppy, ParseCIDRSloppy
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -26,6 +27,7 @@ _PREFIX_LENGTH = re.compile(r"[0-9]{1,3}")
 _MAPPED_BITS = 96  # of ::ffff:a.b.c.d before the IPv4 address
 
 
+@lru_cache(maxsize=4096)  # an object's address is read several times on its way
 def parse_ip(text: str) -> Address | None:
     """Return the address in `text`, or None if it is not an address.
 
@@ -42,6 +44,7 @@ def parse_ip(text: str) -> Address | None:
     return address
 
 
+@lru_cache(maxsize=4096)
 def parse_cidr(text: str) -> Network | None:
     """Return the network in `address/length` with its host bits cleared, or None."""
     address_text, _, length_text = text.partition("/")

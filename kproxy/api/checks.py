@@ -27,6 +27,10 @@ CLUSTER_SCOPED = (Node, ServiceCIDR, IPAddress)  # kinds without namespaces
 ZONE_LABEL = "topology.kubernetes.io/zone"
 MAX_PORT = 65535
 MAX_INT32 = 2**31 - 1
+# Of one workload. Kubernetes has no such limit, but a lab has all Pods in one process: it answers
+# nobody for half an hour while it creates a million, as a slip of the finger may ask for.
+MAX_REPLICAS = 10_000
+TOO_MANY_REPLICAS = f"must be less than or equal to {MAX_REPLICAS} in a lab"
 
 
 def check_name(
@@ -72,6 +76,12 @@ def check_count(report: Report, field: str, number: int) -> None:
     check_not_negative(report, field, number)
     if number > MAX_INT32:
         report.add(field, f"{shown(number)} does not fit into 32 bits")
+
+
+def check_replicas(report: Report, field: str, number: int) -> None:
+    check_count(report, field, number)
+    if MAX_REPLICAS < number <= MAX_INT32:
+        report.add(field, f"{shown(number)} {TOO_MANY_REPLICAS}")
 
 
 def check_port_or_name(report: Report, field: str, port: int | str) -> None:

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import re
 
-from kproxy.api.checks import altered, check_count, check_labels, check_metadata
+from kproxy.api.checks import (
+    altered,
+    check_count,
+    check_labels,
+    check_metadata,
+    check_replicas,
+)
 from kproxy.api.pod_rules import check_pod_spec
 from kproxy.api.problems import Report, shown
 from kproxy.api.types import (
@@ -31,15 +37,13 @@ def check_deployment(deployment: Deployment, report: Report) -> Deployment:
     check_labels(report, "metadata.labels", metadata.labels)
     spec = deployment.spec
     if spec.replicas is not None:
-        check_count(report, "spec.replicas", spec.replicas)
+        check_replicas(report, "spec.replicas", spec.replicas)
     _check_selector(spec.selector, report)
     template = _checked_template(spec, report)
     _check_strategy(spec.strategy, report)
     check_count(report, "spec.minReadySeconds", spec.min_ready_seconds)
     check_count(report, "spec.revisionHistoryLimit", spec.revision_history_limit)
     _check_deadline(spec, report)
-    if spec.paused:
-        report.add("spec.paused", "is not supported")
     return altered(deployment, metadata=metadata, spec=altered(spec, template=template))
 
 

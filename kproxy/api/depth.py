@@ -11,6 +11,7 @@ import re
 MAX_DEPTH = 100  # Kubernetes objects have about ten levels
 
 _STRING = re.compile(rb'"[^"]*"?')
+_TOO_MANY = b"{" * (MAX_DEPTH + 1)
 _KEPT = b'{}[]"'
 _DELETED = bytes(set(range(256)) - set(_KEPT))
 _ONE_KIND = bytes.maketrans(b"[]", b"{}")
@@ -24,6 +25,8 @@ def is_deep(text: str) -> bool:
     data = data.translate(_ONE_KIND, _DELETED).replace(b'""', b"")
     brackets = _STRING.sub(b"", data)
     for _ in range(MAX_DEPTH):
+        if _TOO_MANY in brackets:  # soon the case of whatever is nested deeply
+            return True
         outer = brackets.replace(b"{}", b"")  # without the innermost level
         if len(outer) == len(brackets):
             break

@@ -77,7 +77,10 @@ def text_of(data: str | bytes, file: str) -> tuple[str, Item | None]:
 
 
 def items_of(text: str, file: str, lists: Mapping[str, ListKind]) -> Iterator[Item]:
-    """Yield every object of a text, the items of lists one by one. Empty documents are skipped."""
+    """Yield every object of a text, the items of lists one by one. Empty documents are skipped.
+
+    Of `lists`, by kind, the API version is checked; other lists are known by their name and items.
+    """
     # YAML in braces may look like JSON, and its reader names the line of what is too deep.
     if _OBJECT_BEGINS.match(text) and not is_deep(text):
         try:
@@ -124,7 +127,7 @@ def _split(
 ) -> Iterator[Item]:
     """Yield the items of a list, or the object itself. `lines` are those of items, if known."""
     head = _head(value)
-    list_kind = lists.get(head.kind) if isinstance(head.kind, str) else None
+    list_kind = _list_kind(head, lists)
     if list_kind is None:
         yield Item(place, value, head.kind, head.api_version)
         return
@@ -146,6 +149,18 @@ def _split(
     for i, each in enumerate(items):
         line = lines[i] if i < len(lines) else 0
         yield _item(place._replace(path=f"items[{i}]", line=line), each, list_kind, lists)
+
+
+def _list_kind(head: _Head | _RawHead, lists: Mapping[str, ListKind]) -> ListKind | None:
+    """Return what an object is a list of; None if it is no list."""
+    if not isinstance(head.kind, str):
+        return None
+    if known := lists.get(head.kind):
+        return known
+    items = bytes(head.items)[:1] == b"[" if isinstance(head.items, Raw) else head.items
+    if head.kind.endswith("List") and (items is True or isinstance(items, list)):
+        return ListKind(head.api_version, head.kind.removesuffix("List"))
+    return None
 
 
 def _lines_within(value: Any, items: Raw, members: list[Raw], line: int) -> list[int]:
@@ -173,7 +188,7 @@ def _item(place: Place, value: Any, list_kind: ListKind, lists: Mapping[str, Lis
     kind, api_version = head.kind, head.api_version
     if list_kind.item_kind:
         kind, api_version = kind or list_kind.item_kind, api_version or list_kind.api_version
-    if isinstance(kind, str) and kind in lists:
+    if _list_kind(head, lists):
         return _faulty(place, "a list inside a list is not read")
     return Item(place, value, kind, api_version)
 

@@ -1,4 +1,5 @@
-"""The kinds that Kubernetes itself has, to tell a misspelled one from one that has no meaning here.
+"""The kinds that Kubernetes itself has, to tell a misspelled one from one that has no meaning here;
+and those that control planes have and kproxy has no types for.
 
 Source: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.36/
 """
@@ -6,6 +7,7 @@ Source: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.36/
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -32,6 +34,13 @@ VolumeSnapshot VolumeSnapshotClass VolumeSnapshotContent
 Gateway GatewayClass HTTPRoute GRPCRoute TCPRoute TLSRoute UDPRoute ReferenceGrant
 BackendTLSPolicy
 """
+DOCUMENT_KINDS: Mapping[str, str] = {
+    **dict.fromkeys(("Namespace", "ConfigMap", "Secret", "ServiceAccount", "Event"), "v1"),
+    **dict.fromkeys(("ReplicaSet", "StatefulSet", "DaemonSet", "ControllerRevision"), "apps/v1"),
+    **dict.fromkeys(("IngressClass", "NetworkPolicy"), "networking.k8s.io/v1"),
+    "Lease": "coordination.k8s.io/v1",
+}
+"""Kinds that control planes take as whole documents, as there is no type for them: versions."""
 _NAMES = _TEXT.split()
 # By what they are compared with: capital letters are often wrong. Later ones win: few have lists.
 _KNOWN = {f"{name}List".lower(): f"{name}List" for name in _NAMES} | {

@@ -14,6 +14,8 @@ the object begins.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +29,6 @@ from kproxy.api.deployment_rules import check_deployment
 from kproxy.api.documents import (
     Item,
     ListKind,
-    RawObject,
     items_of,
     plain,
     text_of,
@@ -35,7 +36,7 @@ from kproxy.api.documents import (
 )
 from kproxy.api.endpoint_rules import check_endpoint_slice, check_endpoints
 from kproxy.api.ingress_rules import check_ingress
-from kproxy.api.kinds import is_of_others, misspelled
+from kproxy.api.kinds import DOCUMENT_KINDS, is_of_others, misspelled
 from kproxy.api.node_rules import check_node
 from kproxy.api.places import Lines, Place
 from kproxy.api.pod_rules import check_pod
@@ -61,12 +62,23 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 
 class Skipped(NamedTuple):
-    """An object of a kind that was not asked for. `notice` is the one that names this kind."""
+    """An object of a kind that was not asked for. `notice` is the one that names this kind.
+
+    `document` is the whole object, if it is a submitted one of `DOCUMENT_KINDS` and has no problem.
+    `whole` is what it says, whatever it is and unchecked; {} if it is no object.
+    """
 
     kind: str
     namespace: str
     name: str
     notice: str
+    document: dict[str, Any] | None = None
+    whole: Mapping[str, Any] = {}
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """The kind, the namespace ("default" if it has none) and the name."""
+        return (self.kind, self.namespace, self.name)
 
 
 class Decoded(Struct, frozen=True):
@@ -86,32 +98,34 @@ class _Kind(NamedTuple):
     api_version: str
     type: type[Any]
     check: Callable[[Any, Report], KubernetesObject]
-    decoder: msgspec.json.Decoder[Any]
 
 
-def _kind(api_version: str, kind: type[Any], check: Callable[[Any, Report], Any]) -> _Kind:
-    return _Kind(api_version, kind, check, msgspec.json.Decoder(kind))
+@cache  # made when JSON of the kind is read: making all of them takes some milliseconds
+def _decoder(kind: _Kind) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind.type)
 
 
 _KINDS = {
-    "Service": _kind("v1", Service, check_service),
-    "EndpointSlice": _kind("discovery.k8s.io/v1", EndpointSlice, check_endpoint_slice),
-    "Endpoints": _kind("v1", Endpoints, check_endpoints),
-    "ServiceCIDR": _kind("networking.k8s.io/v1", ServiceCIDR, check_service_cidr),
-    "IPAddress": _kind("networking.k8s.io/v1", IPAddress, check_ip_address),
-    "Ingress": _kind("networking.k8s.io/v1", Ingress, check_ingress),
-    "Node": _kind("v1", Node, check_node),
-    "Pod": _kind("v1", Pod, check_pod),
-    "Deployment": _kind("apps/v1", Deployment, check_deployment),
+    "Service": _Kind("v1", Service, check_service),
+    "EndpointSlice": _Kind("discovery.k8s.io/v1", EndpointSlice, check_endpoint_slice),
+    "Endpoints": _Kind("v1", Endpoints, check_endpoints),
+    "ServiceCIDR": _Kind("networking.k8s.io/v1", ServiceCIDR, check_service_cidr),
+    "IPAddress": _Kind("networking.k8s.io/v1", IPAddress, check_ip_address),
+    "Ingress": _Kind("networking.k8s.io/v1", Ingress, check_ingress),
+    "Node": _Kind("v1", Node, check_node),
+    "Pod": _Kind("v1", Pod, check_pod),
+    "Deployment": _Kind("apps/v1", Deployment, check_deployment),
 }
 # As an API server sends them to a service proxy.
 _WATCHED = _KINDS | {
-    "Service": _kind("v1", watched_types.Service, check_service),
-    "EndpointSlice": _kind(
+    "Service": _Kind("v1", watched_types.Service, check_service),
+    "EndpointSlice": _Kind(
         "discovery.k8s.io/v1", watched_types.EndpointSlice, check_endpoint_slice
     ),
 }
 KINDS = frozenset(_KINDS)
+TYPES: Mapping[str, type[KubernetesObject]] = {name: each.type for name, each in _KINDS.items()}
+"""The types of the kinds that are decoded, by kind."""
 # Wholly by the control plane.
 _ADMITTED = frozenset({"Service", "EndpointSlice", "Endpoints", "ServiceCIDR", "IPAddress"})
 PROXY_KINDS = KINDS - {
@@ -169,6 +183,21 @@ def as_read(obj: KubernetesObject) -> KubernetesObject:
     return _KINDS[type(obj).__name__].check(obj, Report())
 
 
+def checked(value: dict[str, Any], kind: str) -> tuple[KubernetesObject, list[Problem]]:
+    """Return a submitted object of a kind in its namespace, and its problems.
+
+    Those that a control plane judges are not among them. Raises msgspec.ValidationError if a value
+    is of another type, KeyError for an unknown kind.
+    """
+    obj = msgspec.convert(value, _KINDS[kind].type)
+    if kind in _ADMITTED:
+        admitted: KubernetesObject = in_namespace(obj)
+        return admitted, []
+    report = Report()
+    found = _KINDS[kind].check(obj, report)
+    return found, [each for each in report.problems if not _is_admitted(each)]
+
+
 def api_version(kind: str) -> str:
     """Return the version that objects of this kind have. Raises KeyError for an unknown kind."""
     return _KINDS[kind].api_version
@@ -207,6 +236,7 @@ class _Reader:
         self._texts: dict[str, str] = {}
         self._found: list[Found] = []
         self._skipped: list[Skipped] = []
+        self._documents: dict[tuple[str, str, str], Place] = {}
         self._notices: list[str] = []
 
     def read_file(self, file: Path) -> None:
@@ -281,14 +311,42 @@ class _Reader:
             name = kind if kind.replace(".", "").replace("-", "").isalnum() else shown(kind)
             notice = f"{item.place}: kind {name} is not used by a service proxy; skipped"
             self.note(notice)
-        self._skipped.append(Skipped(kind, *_namespace_and_name(item.value), notice))
-        if item.problems:
-            self._found.append(_broken(item))
+        whole = plain(item.value) if item.value is not None else {}
+        namespace, its_name = _namespace_and_name(whole)
+        problems = [*item.problems]
+        version = DOCUMENT_KINDS.get(kind) if self._submitted else None
+        is_document = version is not None and version == item.api_version
+        if is_document:
+            problems += self._document_problems(item, (kind, namespace, its_name))
+        document = _named(item, whole) if is_document and not problems else None
+        as_it_is = whole if isinstance(whole, dict) else {}
+        self._skipped.append(Skipped(kind, namespace, its_name, notice, document, as_it_is))
+        if problems:
+            self._found.append(_broken(item._replace(problems=tuple(problems))))
+
+    def _document_problems(self, item: Item, key: tuple[str, str, str]) -> Iterator[Problem]:
+        """Yield why a server does not decode a document, or that there was one of its name."""
+        value = parse(item.value) if isinstance(item.value, Raw) else item.value
+        refused, path = refusal(_named(item, value), key[0], DOCUMENT_KINDS[key[0]])
+        if refused:
+            yield Problem("", refused, within=path)
+            return
+        first = self._documents.setdefault(key, item.place)
+        if first != item.place:
+            yield Problem("metadata.name", f"{object_name(*key)} is defined already, at {first}")
 
 
-def _namespace_and_name(value: RawObject | None) -> tuple[str, str]:
+def _named(item: Item, value: Any) -> Any:
+    """Return an object with its kind and API version, which an item of a list need not state."""
+    if not isinstance(value, dict):
+        return value
+    named = copy(value)  # it may be of a class that knows more
+    named.update(apiVersion=item.api_version, kind=item.kind)
+    return named
+
+
+def _namespace_and_name(whole: Any) -> tuple[str, str]:
     """Return an object's namespace ("default" if it has none) and name, without checking them."""
-    whole = plain(value) if value is not None else {}
     metadata = whole.get("metadata") if isinstance(whole, dict) else None
     found = metadata if isinstance(metadata, dict) else {}
     return str(found.get("namespace") or "default"), str(found.get("name") or "")
@@ -366,7 +424,7 @@ def _kind_problem(item: Item) -> str:
 def _decode(value: dict[str, Any] | Raw, kind: _Kind) -> tuple[Any, list[Problem]]:
     try:
         if isinstance(value, Raw):
-            return kind.decoder.decode(value), []
+            return _decoder(kind).decode(value), []
         return msgspec.convert(value, kind.type), []
     except msgspec.ValidationError:
         return build(plain(value), kind.type)

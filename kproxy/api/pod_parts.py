@@ -134,6 +134,14 @@ class Affinity(Base, frozen=True, kw_only=True):
     pod_anti_affinity: PodAffinity | None = None
 
 
+class Toleration(Base, frozen=True, kw_only=True):
+    key: str = ""
+    operator: str = ""  # Exists, or Equal, the default
+    value: str = ""
+    effect: str = ""  # any, if it is not stated
+    toleration_seconds: int | None = None
+
+
 class TopologySpreadConstraint(Base, frozen=True, kw_only=True):
     topology_key: str = ""
     label_selector: Unread | None = None

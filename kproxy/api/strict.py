@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from binascii import Error, a2b_base64
 from collections.abc import Callable, Container, Iterator
 from functools import cache
 from typing import Any
@@ -79,6 +80,8 @@ class _Walk:
             self._in(path, _check_quantity, value)
         elif kind == "IntOrString":
             self._in(path, _check_int_or_string, value)
+        elif kind == "Bytes" and isinstance(value, str):
+            self._in(path, _check_base64, value)
         elif kind.startswith("[]"):
             if isinstance(value, list | tuple):
                 for i, each in enumerate(value):
@@ -130,7 +133,7 @@ class _Walk:
             self.strict.append(told)
         self.first = self.first or path
 
-    def _in(self, path: str, check: Callable[[object], None], value: object) -> None:
+    def _in(self, path: str, check: Callable[[Any], None], value: object) -> None:
         try:
             check(value)
         except _Mismatch:
@@ -171,6 +174,15 @@ def _check_int_or_string(value: object) -> None:
         raise _Mismatch(told)
 
 
+def _check_base64(value: str) -> None:
+    try:
+        a2b_base64(value.replace("\n", "").replace("\r", ""), strict_mode=True)
+    except (Error, ValueError):
+        foreign = re.search(r"[^A-Za-z0-9+/=\r\n]", value)
+        where = foreign.start() if foreign else len(value)
+        raise _Mismatch(f"illegal base64 data at input byte {where}") from None
+
+
 def _is_plain(value: object, kind: str) -> bool:
     if kind == "bool":
         return isinstance(value, bool)
@@ -203,6 +215,8 @@ def _go_type(kind: str) -> str:
     """Return the name of a type with its package, as Go prints it."""
     found = re.fullmatch(r"((?:\[\]|map\[string\])*)(.*)", kind)
     lead, name = (found[1], found[2]) if found else ("", kind)
+    if name == "Bytes":
+        return f"{lead}[]uint8"
     own = name in _schema()
     return f"{lead}v1.{name.removeprefix(_DISCOVERY)}" if own else kind
 

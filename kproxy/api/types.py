@@ -309,6 +309,7 @@ class NodeAddress(Base, frozen=True, kw_only=True):
 
 class Taint(Base, frozen=True, kw_only=True):
     key: str
+    value: str = ""
     effect: str = ""
 
 
@@ -316,6 +317,7 @@ class NodeSpec(Base, frozen=True, kw_only=True):
     pod_cidr: str = field(default="", name="podCIDR")
     pod_cidrs: tuple[str, ...] = field(default=(), name="podCIDRs")
     taints: tuple[Taint, ...] = ()
+    unschedulable: bool = False
     external_id: str = field(default="", name="externalID")
 
 

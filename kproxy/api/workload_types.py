@@ -18,6 +18,7 @@ from kproxy.api.pod_parts import (
     Quantity,
     ResourceRequirements,
     SecurityContext,
+    Toleration,
     TopologySpreadConstraint,
     Volume,
 )
@@ -103,7 +104,7 @@ class PodSpec(Base, frozen=True, kw_only=True):
     dns_config: PodDNSConfig | None = None
     host_aliases: tuple[HostAlias, ...] = ()
     affinity: Affinity | None = None
-    tolerations: tuple[Unread, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
     topology_spread_constraints: tuple[TopologySpreadConstraint, ...] = ()
     readiness_gates: tuple[Unread, ...] = ()
     init_containers: tuple[Container, ...] = ()

@@ -11,7 +11,7 @@ Importing this module imports yaml.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import lru_cache
 from math import isfinite
 from typing import Any, NamedTuple
@@ -101,8 +101,8 @@ class _Finder:
         self._wanted = wanted
         self.found: dict[tuple[int, str], int] = {}
 
-    def see(self, number: int, path: list[str], line: int) -> None:
-        name = "".join(path).lstrip(".")
+    def see(self, number: int, path: list[str | int], line: int) -> None:
+        name = _named(path)
         if name in self._wanted.get(number, ()):
             self.found[number, name] = line
 
@@ -167,7 +167,7 @@ class _Reader:
 
     def _start_document(self) -> None:
         self._anchors: dict[str, tuple[object, int]] = {}  # value, and how many values it holds
-        self._path: list[str] = []
+        self._path: list[str | int] = []  # keys and indices; put into words when one is needed
         self._problems: list[Problem] = []
         self._repeated: list[Problem] = []
         self._item_lines: list[int] = []
@@ -183,7 +183,7 @@ class _Reader:
         self._problems.append(self._problem(text, event))
 
     def _problem(self, text: str, event: Any) -> Problem:
-        return Problem("".join(self._path).lstrip("."), text, self._line(event))
+        return Problem(_named(self._path), text, self._line(event))
 
     def _line(self, event: Any) -> int:
         return self._first_line + int(event.start_mark.line)
@@ -191,10 +191,14 @@ class _Reader:
     def _value(self, event: Any) -> object:
         before = self._values
         self._values += 1
-        if isinstance(event, yaml.AliasEvent):
-            return self._aliased(event)
+        value: object
         if isinstance(event, yaml.ScalarEvent):
-            value = self._scalar(event)
+            if event.tag is None:  # as nearly all of them
+                value = resolve(event.value) if event.implicit[0] else event.value
+            else:
+                value = self._tagged(event)
+        elif isinstance(event, yaml.AliasEvent):
+            return self._aliased(event)
         elif len(self._path) >= MAX_DEPTH:
             raise _Unreadable(f"more than {MAX_DEPTH} levels deep", event)
         elif isinstance(event, yaml.MappingStartEvent):
@@ -217,9 +221,9 @@ class _Reader:
 
     def _sequence(self) -> list[object]:
         values: list[object] = []
-        of_list = self._path == [".items"]
+        of_list = self._path == ["items"]
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            self._path.append(f"[{len(values)}]")
+            self._path.append(len(values))
             if of_list:
                 self._item_lines.append(self._line(event))
             if self._finder:
@@ -230,30 +234,32 @@ class _Reader:
 
     def _mapping(self) -> dict[str, object]:
         values: dict[str, object] = {}
-        lines: dict[str, int] = {}
+        events: dict[str, Any] = {}
         merged: dict[str, object] = {}
+        path = self._path
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 raise _Unreadable("a key must be a string", event)
-            key = _as_key(event.value) if event.implicit[0] else str(event.value)
+            plain = event.implicit[0]
+            key = _as_key(event.value) if plain else str(event.value)
             if key is None:
                 raise _Unreadable("a key must not be null", event)
-            self._path.append(step(key))
-            line = self._line(event)
+            path.append(key)
             if self._finder:
-                self._finder.see(self.number, self._path, line)
+                self._finder.see(self.number, path, self._line(event))
             value = self._value(self._next())
-            if key == "<<" and event.implicit[0]:
+            if key == "<<" and plain:
                 merged = self._merge(merged, value, event)
             else:
                 if key in values:
+                    first = self._line(events[key])
                     self._repeated.append(
-                        self._problem(f"given twice, first on line {lines[key]}", event)
+                        self._problem(f"given twice, first on line {first}", event)
                     )
                 values[key] = value
-                lines[key] = line
-            self._path.pop()
-        return merged | values
+                events[key] = event
+            path.pop()
+        return merged | values if merged else values
 
     def _merge(self, merged: dict[str, object], value: object, event: Any) -> dict[str, object]:
         for each in value if isinstance(value, list) else [value]:
@@ -263,9 +269,7 @@ class _Reader:
                 self._note("<< needs a mapping, or a list of mappings", event)
         return merged
 
-    def _scalar(self, event: Any) -> object:
-        if event.tag is None:
-            return resolve(event.value) if event.implicit[0] else event.value
+    def _tagged(self, event: Any) -> object:
         if types := _TAGGED.get(event.tag):
             value = resolve(event.value)
             if type(value) in types:
@@ -275,6 +279,11 @@ class _Reader:
         elif event.tag not in ("!", f"{_TAG}str"):
             self._note(f"the tag {event.tag} is not supported", event)
         return event.value
+
+
+def _named(path: Iterable[str | int]) -> str:
+    steps = (step(each) if isinstance(each, str) else f"[{each}]" for each in path)
+    return "".join(steps).lstrip(".")
 
 
 def resolve(text: str) -> str | int | float | bool | None:

@@ -2,12 +2,16 @@
 
 contract     `Backend`, and every rule of who calls what, when
 mode         `Mode`: what an entry point of the group `kproxy.backends` gives
+inputs       the text that programs load, for a mode's rules on paper
 options      a mode's own options, decoded by its own type
+configuration  a configuration file with its mode and the options of that
 registry     which backends are installed; loading one checks it
 figures      what a backend counts, for the metrics of a proxy
 containment  turns whatever goes wrong in another package's backend into an error with its name
 claims       things that several service ports may claim, for backends that need it
 held         objects that others hold on to: named once in the log, and tried again
+listing      the rules of one Service, in the order in which packets meet them
+saved_walk   the same in chains of iptables, for modes that write some
 masquerade   the iptables rules behind the masquerade mark
 
 The nouns of the plan (`ServicePlan`, `Frontend` ...) and the words for the oracle's rules (`Rules`,
@@ -28,6 +32,20 @@ from kproxy.backend.contract import (
     Uses,
 )
 from kproxy.backend.figures import Counting, Figure, Metric, MetricKind
+from kproxy.backend.inputs import HostFacts, ProgramInput
+from kproxy.backend.listing import (
+    ListedRule,
+    Lister,
+    Listing,
+    Purpose,
+    RuleLine,
+    ServiceRules,
+    Sought,
+    listing_of,
+    purposes,
+    texts,
+    uncounted,
+)
 from kproxy.backend.mode import Mode
 from kproxy.backend.options import complete_options, decode_options, parse_options
 from kproxy.backend.registry import (
@@ -107,9 +125,13 @@ __all__ = [
     "Frontend",
     "FrontendKind",
     "Host",
+    "HostFacts",
     "HostKind",
     "KernelRefused",
     "KproxyError",
+    "ListedRule",
+    "Lister",
+    "Listing",
     "LocalDetector",
     "LoopbackNodePorts",
     "Masquerade",
@@ -128,12 +150,17 @@ __all__ = [
     "Plan",
     "Pool",
     "Predecessor",
+    "ProgramInput",
+    "Purpose",
     "Refusal",
+    "RuleLine",
     "Rules",
     "Ruleset",
     "Seconds",
     "ServicePlan",
     "ServicePortName",
+    "ServiceRules",
+    "Sought",
     "Support",
     "SyncReport",
     "Translation",
@@ -152,14 +179,18 @@ __all__ = [
     "is_local_pod",
     "is_loopback",
     "is_own",
+    "listing_of",
     "load",
     "modes",
     "named",
     "not_allowed",
     "parse_options",
     "policy_of",
+    "purposes",
     "report_faults",
     "rules_of",
     "selected_for_node_ports",
     "sound_modes",
+    "texts",
+    "uncounted",
 ]

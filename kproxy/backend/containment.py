@@ -24,6 +24,7 @@ from kproxy.backend.contract import (
     Uses,
 )
 from kproxy.backend.figures import Counting, Figure
+from kproxy.backend.listing import Lister, Listing, uncounted
 from kproxy.errors import BackendFault, KernelRefused, KproxyError, Unsupported
 from kproxy.forwarding.plan import BackendOptions, Delta, NodeSettings, Plan
 
@@ -40,15 +41,22 @@ _T = TypeVar("_T")
 
 
 class Plugin(Struct, frozen=True):
-    """The origin of a backend. `own` means that it is part of kproxy."""
+    """The origin of a backend. `own` means that it is part of kproxy: then `version` is looked up
+    when it is shown.
+    """
 
     mode: str
     distribution: str
-    version: str
+    version: str = ""
     own: bool = False
 
     def __str__(self) -> str:
-        return f"backend {self.mode!r} ({self.distribution} {self.version})"
+        shown = self.version
+        if self.own:
+            from importlib.metadata import version
+
+            shown = version(self.distribution)
+        return f"backend {self.mode!r} ({self.distribution} {shown})"
 
 
 def contained(plugin: Plugin, factory: BackendFactory) -> BackendFactory:
@@ -122,6 +130,15 @@ class _Contained:
         found: Ruleset = self._call("read", Mapping)  # type: ignore[type-abstract]
         if not all(isinstance(chains, Mapping) for chains in found.values()):
             raise BackendFault(f"{self._plugin}: read() returned tables that are not mappings")
+        return found
+
+    def listing(self) -> Listing:
+        """Return what `read` does, with counters where the backend has some."""
+        if not isinstance(self._backend, Lister):
+            return uncounted(self.read())
+        found = self._call("listing", object)
+        if not isinstance(found, Mapping):
+            raise BackendFault(f"{self._plugin}: listing() returned something else than tables")
         return found
 
     def cleanup(self) -> None:

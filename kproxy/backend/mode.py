@@ -6,12 +6,14 @@ point in the group `kproxy.backends`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from kproxy.backend.contract import CONTRACT_VERSION, BackendFactory, Ruleset
+from kproxy.backend.inputs import HostFacts, ProgramInput
+from kproxy.backend.listing import ServiceRules
 from kproxy.config.types import ModeConfig
 from kproxy.forwarding.plan import BackendOptions, Plan
 from kproxy.forwarding.rules import Rules
@@ -53,6 +55,18 @@ class Mode(Struct, frozen=True, kw_only=True):
     selects those that answer node ports. `comparable` of both is equal on a kernel, and with tools,
     of the usual kind; the mode's module tells which these are. Without it nothing can be rendered.
     """
+    inputs: Callable[[Plan, HostFacts], Sequence[ProgramInput]] | None = None
+    """Gives the text with which programs write what a full sync of the plan does, in order. Pure.
+
+    None for a mode whose state no program can make.
+    """
+    service_rules: ServiceRules | None = None
+    """Gives the rules of one Service in the order in which a packet meets them. Pure.
+
+    The listing is what `render` gave, or `Lister.listing` or `Backend.read` returned. Raises
+    BadInput if it needs the Service's plans and they are not given. Without it, rules that have an
+    address and port of the Service are shown, in no special order.
+    """
     services: Callable[[Ruleset], int] = nobody
     """Counts the Services of a ruleset, for a mode whose rules outlive its process."""
     variants: tuple[str, ...] = ()
@@ -63,14 +77,30 @@ class Mode(Struct, frozen=True, kw_only=True):
     """It works only on a kernel that has IPVS; on others, commands run on user-mode Linux."""
     forwards_itself: bool = False
     """The backend forwards in its own process: `close` ends forwarding, not only the updates."""
+    falls_back: bool = False
+    """With a policy Local and no endpoint on the node, those of other nodes may be used; other
+    modes drop.
+    """
     traced: bool = True
     """Netfilter's trace shows what it does to a packet."""
+    in_parts: bool = False
+    """A sync costs what it changes, however many Services there are besides.
+
+    Then thousands of Services that change at once are written some after the other, which needs
+    less memory: a sync holds all that was and all that will be of what it changes.
+    """
     partial_syncs: bool = True
     """kube-proxy has durations of full and of partial syncs of this mode, each on its own."""
     policies_by_service: bool = False
     """kube-proxy counts Services without local endpoints, where other modes count their ports."""
     affinity_follows_connections: bool = False
     """A client keeps its endpoint as long as the kernel remembers any of its connections."""
+    chains: Mapping[str, str] = {}
+    """Beginnings of the names of its chains, each with a few words for what such a chain is for.
+
+    Those that only lead on to others (`KUBE-SERVICES`) are left out: a trace shows the jumps to
+    chains that are here, and counts the others.
+    """
     look: str = ""
     """A command that shows its state inside a node, for the user."""
 

@@ -77,6 +77,36 @@ def complete_options(mode: Mode, config: ProxyConfig, options: BackendOptions) -
     return replace(options, **inherited)
 
 
+def chosen_values(mode: Mode, options: BackendOptions) -> dict[str, Any]:
+    """Return the options that are not defaults, by their names in files."""
+    return {
+        info.encode_name: value
+        for info in own_fields(mode)
+        if (value := getattr(options, info.name, info.default)) != info.default
+    }
+
+
+def fitting_options(
+    mode: Mode, former: Mode, options: BackendOptions
+) -> tuple[BackendOptions, dict[str, Any]]:
+    """Return a mode's options with those of a former mode's options that it has, by name and type,
+    and the values of the others, by their names in files.
+    """
+    chosen = chosen_values(former, options)
+    types = {info.encode_name: info.type for info in own_fields(former)}
+    fitting = {
+        info.name: chosen[info.encode_name]
+        for info in own_fields(mode)
+        if info.encode_name in chosen and info.type == types[info.encode_name]
+    }
+    try:
+        found = mode.options(**fitting)
+    except (ValueError, TypeError):  # from its __post_init__: values that conflict
+        return mode.options(), chosen
+    unused = chosen.keys() - chosen_values(mode, found).keys()
+    return found, {name: value for name, value in chosen.items() if name in unused}
+
+
 def own_fields(mode: Mode) -> Iterator[FieldInfo]:
     """Yield the fields that may be given: those that no section of the configuration has."""
     sections = {info.name: info.type for info in fields(ProxyConfig)}

@@ -190,6 +190,50 @@ class MininetResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag
     down_s: float
 
 
+class ApiSize(Struct, frozen=True, kw_only=True):
+    """Arguments of the measurement of a lab that stays and of its API.
+
+    `objects` Services and as many ConfigMaps are created one by one; `changes` of one of them are
+    seen by `watchers`; then there are `services` in all.
+    """
+
+    mode: str
+    nodes: int
+    objects: int
+    watchers: int
+    changes: int
+    services: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.mode}, {self.nodes} nodes, {self.services} Services"
+
+
+class ApiResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="api"):
+    """Seconds, objects per second and MiB, see `kproxy.bench.api`.
+
+    `up_cpu_s` is the CPU time of the command and of the lab until it is ready. `apply_s` begins
+    with the start of kubectl, which alone takes `kubectl_s`; both are None if it is not installed.
+    `watch_*_s`: until all watchers have seen a change. `listed` Services had `list_bytes`.
+    """
+
+    size: ApiSize
+    user_mode_linux: bool
+    up_s: float
+    up_cpu_s: float
+    up_mib: float
+    kubectl_s: float | None
+    apply_s: float | None
+    services_per_s: float
+    config_maps_per_s: float
+    watch_median_s: float
+    watch_p99_s: float
+    list_s: float
+    list_bytes: int
+    listed: int
+    resident_mib: float
+
+
 class ReferenceResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="reference"):
     """Figures of another program at one size, noted by hand for the plots of syncs.
 

@@ -43,7 +43,9 @@ def new_proxy(size: ProxySize, objects: Iterable[KubernetesObject]) -> tuple[Sto
     chosen = load(size.mode)
     options = complete_options(chosen, config, backend_options(chosen, size.variant))
     backends = {Family.IPV4: chosen.backend(Family.IPV4, options)}
-    return store, NodeProxy(store, config, backends, mode=chosen.config, options=options)
+    return store, NodeProxy(
+        store, config, backends, mode=chosen.config, options=options, in_parts=chosen.in_parts
+    )
 
 
 def backend_options(mode: Mode, variant: str) -> BackendOptions:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kproxy.bench.results import (
+    ApiResult,
     ControlPlaneResult,
     ControlPlaneSize,
     LabResult,
@@ -27,6 +28,9 @@ SOURCE_HEADING = f"{_SUBJECT}  ready s  CPU s  change ms p99  idle %  MiB later 
 CONTROL_PLANE_HEADING = f"{_SUBJECT}   pods  nodes  apply s  start s  flip ms   p99"
 
 LAB_HEADING = f"{'network':14}   pods  nodes  build s  serve s  down s  floor s"
+API_HEADING = (
+    f"{'mode':8}  nodes  {'up s':>6}  {'MiB':>3}  apply s  created/s  each  watch ms  p99  list s"
+)
 
 
 def lines(line: str, heading: str, width: int) -> Iterator[str]:
@@ -87,6 +91,18 @@ def lab_row(result: LabResult | MininetResult) -> str:
     return (
         f"{what:14}  {result.size.pods:5}  {result.size.nodes:5}  {result.build_s:7.2f}"
         f"  {serve:>7}  {result.down_s:6.2f}  {floor:>7}"
+    )
+
+
+def api_row(result: ApiResult) -> str:
+    beside = "-"
+    if result.apply_s is not None and result.kubectl_s is not None:
+        beside = f"{result.apply_s - result.kubectl_s:.2f}"
+    return (
+        f"{result.size.mode:8}  {result.size.nodes:5}  {result.up_s:6.2f}  {result.up_mib:3.0f}"
+        f"  {beside:>7}  {result.services_per_s:9.0f} {result.config_maps_per_s:5.0f}"
+        f"  {result.watch_median_s * 1e3:8.1f} {result.watch_p99_s * 1e3:4.0f}"
+        f"  {result.list_s:6.2f}"
     )
 
 

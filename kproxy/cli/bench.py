@@ -10,6 +10,7 @@ import click
 from kproxy.backend import load
 from kproxy.bench.cluster import MOST_CHANGES, require_addresses
 from kproxy.cli import kernel as kernel_choice
+from kproxy.cli.bench_api import api
 from kproxy.cli.bench_common import print_results, subject_options
 from kproxy.cli.bench_source import source
 from kproxy.versions import NEWEST_RELEASED, Version
@@ -31,10 +32,12 @@ def bench() -> None:
       kproxy bench source --mode nftables --variant flat
       kproxy bench control-plane
       kproxy bench lab
+      kproxy bench api
       kproxy bench endpoints
     """
 
 
+bench.add_command(api)
 bench.add_command(source)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,18 @@ import click
 
 from kproxy.backend import (
     DEFAULT_MODE,
-    BackendOptions,
-    ModeConfigs,
-    load,
-    modes,
     report_faults,
 )
 from kproxy.cli import kernel as kernel_choice
+from kproxy.cli import object_source
+from kproxy.cli import proxy_command as other_proxy
 from kproxy.cli.emulate import emulate_option
 from kproxy.cli.interrupts import removing_the_lab
 from kproxy.cli.keeping import keep
+from kproxy.cli.mode_choice import ModeChoice
 from kproxy.cli.mode_options import mode_options, take
+from kproxy.cli.paper import of_lab
 from kproxy.cli.progress import say, say_warnings
-from kproxy.config import ProxyConfig, load_config
 from kproxy.report.width import fitting
 from kproxy.tour import catalog
 from kproxy.tour.catalog import Example
@@ -33,7 +33,11 @@ from kproxy.versions import Version
 
 
 @click.command()
-@click.option("--mode", type=click.Choice(modes()), default=DEFAULT_MODE, help="The proxy mode.")
+@click.option(
+    "--mode",
+    type=ModeChoice(),
+    help=f"The proxy mode. Default: that of --config, or {DEFAULT_MODE}.",
+)
 @kernel_choice.option
 @click.option(
     "--example",
@@ -51,6 +55,8 @@ from kproxy.versions import Version
 )
 @emulate_option
 @mode_options
+@other_proxy.option
+@object_source.option
 def demo(
     mode: str,
     config: str,
@@ -60,6 +66,8 @@ def demo(
     list_examples: bool,
     stays: bool,
     as_json: bool,
+    proxy_command: str | None,
+    source: str,
     **parameters: Any,
 ) -> None:
     """Build a cluster of namespaces and show which Services can be reached.
@@ -84,6 +92,8 @@ def demo(
       kproxy demo --list-examples
       kproxy demo --example node-port
       kproxy demo --example my-services.yaml --mode nftables
+      kproxy demo --example node-port --source api
+      kproxy demo --proxy-command 'kproxy run --config {config}'
 
     \b
     Exit status:
@@ -96,15 +106,20 @@ def demo(
         return
     wanted = _find(example) if example is not None else None
     report_faults()
-    chosen = load(mode)
-    options = take(parameters).options(chosen)
-    overrides: dict[str, Any] = {"mode": mode} | ({"emulate": emulate} if emulate else {})
-    given = load_config(config, ModeConfigs(), overrides) if config else ProxyConfig()
-    if kernel_choice.is_needed(kernel, chosen):
+    paper = of_lab(config, mode, emulate, take(parameters))
+    others = other_proxy.others(proxy_command)
+    objects = object_source.of_lab(source, proxy_command)
+    if kernel_choice.is_needed(kernel, paper.mode):
         kernel_choice.rerun(kernel)
     say_warnings(of_objects=False)
     with removing_the_lab():
-        ok = _show(wanted, mode, given, emulate, options, stays=stays, as_json=as_json)
+        choices = {
+            "config": paper.config,
+            "options": paper.options,
+            "others": others,
+            "source": objects,
+        }
+        ok = _show(wanted, paper.mode.name, emulate, choices, stays=stays, as_json=as_json)
     say("the lab is gone")
     if not ok:
         raise click.exceptions.Exit(1)
@@ -113,16 +128,16 @@ def demo(
 def _show(
     example: Example | None,
     mode: str,
-    config: ProxyConfig,
     emulate: Version | None,
-    options: BackendOptions,
+    choices: Mapping[str, Any],
     *,
     stays: bool,
     as_json: bool,
 ) -> bool:
     """Build the lab, run the tour and print what is seen; tell whether it was as expected.
 
-    With `example` None the tour has all examples at once. Raises BadInput, and what a lab raises.
+    With `example` None the tour has all examples at once. `choices`: arguments of `Lab`.
+    Raises BadInput, and what a lab raises.
     """
     started = time.monotonic()
     # Imports scapy and rich, a quarter of a second each.
@@ -139,7 +154,7 @@ def _show(
     if example and not as_json:
         report.print_head(example)
     lab_started = time.monotonic()
-    with Lab(spec, mode, config=config, options=options, publish=stays) as lab:
+    with Lab(spec, mode, publish=stays, **choices) as lab:
         lab_up_s = time.monotonic() - lab_started
         say(f"lab up in {lab_up_s:.2f} s, applying {tour.applied} ...")
         parts = []

@@ -152,7 +152,14 @@ def execute(request: Request, manager: ServiceManager) -> None:
             used.callback(close, backend)
         for warning in start_warnings(config, node, tuple(backends), setup.mode.config):
             log.warning("%s", warning)
-        proxy = NodeProxy(store, config, backends, mode=setup.mode.config, options=setup.options)
+        proxy = NodeProxy(
+            store,
+            config,
+            backends,
+            mode=setup.mode.config,
+            options=setup.options,
+            in_parts=setup.mode.in_parts,
+        )
         if not setup.mode.forwards_itself:
             set_conntrack(config.conntrack, config.emulate)
             proxy.on_udp_changed = cut_stale_flows

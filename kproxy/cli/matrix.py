@@ -16,9 +16,11 @@ from click.core import ParameterSource
 from msgspec.structs import replace
 
 from kproxy.backend import DEFAULT_MODE, load
-from kproxy.backend import modes as installed_modes
+from kproxy.cli import proxy_command as other_proxy
 from kproxy.cli.emulate import emulate_option
 from kproxy.cli.interrupts import removing_the_lab
+from kproxy.cli.mode_choice import ModeChoice
+from kproxy.cli.page_file import html_option, write_page
 from kproxy.cli.progress import say
 from kproxy.errors import BadInput
 from kproxy.lab.models import DEFAULT, MODELS
@@ -26,6 +28,7 @@ from kproxy.lab.profiles import PROFILES
 from kproxy.versions import NEWEST_RELEASED, Version
 
 if TYPE_CHECKING:
+    from kproxy.lab.other_proxies import OtherProxies
     from kproxy.matrix.places import Kind
     from kproxy.matrix.plugins import PluginFinding
     from kproxy.matrix.setting import Setting
@@ -52,7 +55,7 @@ _NETWORKS = [name for name in MODELS if name != "routed"]
 @click.option(
     "--mode",
     "modes",
-    type=click.Choice(installed_modes()),
+    type=ModeChoice(),
     multiple=True,
     help="The proxy mode; may be repeated. Default: iptables.",
 )
@@ -102,10 +105,11 @@ _NETWORKS = [name for name in MODELS if name != "routed"]
     help="Without it ipvs mode is as before Kubernetes 1.25.",
 )
 @emulate_option
+@other_proxy.option
 @click.option("--seed", is_flag=True, help="Measure the documented tables and compare.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown.")
-@click.option("--html", type=click.Path(dir_okay=False), help="Write a page to this file.")
+@html_option
 @click.option("--svg", type=click.Path(dir_okay=False), help="Write all tables as a picture.")
 @click.pass_context
 def matrix(
@@ -120,6 +124,7 @@ def matrix(
     family: str,
     ipvs_local_fallback: bool,
     emulate: Version | None,
+    proxy_command: str | None,
     seed: bool,
     as_json: bool,
     as_markdown: bool,
@@ -178,8 +183,9 @@ def matrix(
         for policy in policies or ("Local",)
     ]
     kinds = [Kind(_SERVICES[name]) for name in services or _SERVICES]
+    others = other_proxy.others(proxy_command)
     with removing_the_lab():
-        _show(settings, kinds, protocols or ("TCP", "UDP"), compare, form)
+        _show(settings, kinds, protocols or ("TCP", "UDP"), compare, form, others)
 
 
 def _is_given(context: click.Context, name: str) -> bool:
@@ -198,12 +204,12 @@ class _Form:
     def __post_init__(self) -> None:
         if self.as_json and self.as_markdown:
             raise BadInput(["--json, --markdown: only one of them can be given"])
-        for path in filter(None, (self.html, self.svg)):  # before minutes of measuring
-            if not Path(path).parent.is_dir():
-                raise BadInput([f"{path}: there is no folder {Path(path).parent}"])
+        if self.svg and not Path(self.svg).parent.is_dir():  # before minutes of measuring
+            raise BadInput([f"{self.svg}: there is no folder {Path(self.svg).parent}"])
 
     def put(self, title: str, chapters: Sequence[Chapter], legend: str, values: object) -> None:
         from kproxy.report import boards
+        from kproxy.report.page import page
 
         if self.as_json:
             click.echo(json.dumps(values, indent=2))
@@ -212,7 +218,7 @@ class _Form:
         else:
             boards.print_chapters(chapters, legend)
         if self.html:
-            _write(self.html, boards.page(title, chapters, legend))
+            write_page(self.html, page(title, boards.parts_of(chapters, legend)))
         if self.svg:
             _write(self.svg, boards.picture(chapters, legend))
 
@@ -231,14 +237,15 @@ def _show(
     protocols: Sequence[str],
     compare: str | None,
     form: _Form,
+    others: OtherProxies | None,
 ) -> None:
     from kproxy.matrix import report
     from kproxy.matrix.agreement import differing
     from kproxy.matrix.elsewhere import measure_all
 
     started = time.monotonic()
-    others = [replace(setting, profile=compare) for setting in settings] if compare else []
-    measured = measure_all([*settings, *others], kinds, protocols, tell=_measuring)
+    twins = [replace(setting, profile=compare) for setting in settings] if compare else []
+    measured = measure_all([*settings, *twins], kinds, protocols, tell=_measuring, others=others)
     values = [report.cell_values(setting, cells) for setting, cells in measured.items()]
     if compare:
         chapters = [
@@ -248,7 +255,7 @@ def _show(
                 setting.profile,
                 compare,
             )
-            for setting, other in zip(settings, others, strict=True)
+            for setting, other in zip(settings, twins, strict=True)
         ]
     else:
         chapters = report.chapters(measured)

@@ -9,8 +9,9 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
-from kproxy.backend import modes as installed_modes
 from kproxy.cli.interrupts import removing_the_lab
+from kproxy.cli.mode_choice import ModeChoice
+from kproxy.cli.page_file import html_option, write_page
 from kproxy.cli.progress import say
 from kproxy.errors import BadInput
 from kproxy.upgrade.side import Side, configured, parse_side
@@ -66,13 +67,13 @@ _VERSIONS = "|".join(map(str, Version))
 @click.option(
     "--mode",
     "modes",
-    type=click.Choice(installed_modes()),
+    type=ModeChoice(),
     multiple=True,
     help="The proxy mode of both; may be repeated, for a report each. Default: that of --config.",
 )
 @click.option("--packets", is_flag=True, help="Ask in a lab as well. Needs root.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
-@click.option("--html", type=click.Path(dir_okay=False), help="Write a page to this file.")
+@html_option
 def upgrade_check(
     before: Side,
     after: Side,
@@ -112,8 +113,6 @@ def upgrade_check(
         raise BadInput(["--mode: name the mode there, or as VERSION:MODE in --from and --to"])
     if config and not Path(config).is_file():
         raise BadInput([f"--config: there is no file {config}"])
-    if html and not Path(html).parent.is_dir():
-        raise BadInput([f"--html: there is no folder {Path(html).parent}"])
     if html and len(modes) > 1:
         raise BadInput(["--html: only with one --mode"])
     pairs = [(replace(before, mode=mode), replace(after, mode=mode)) for mode in modes] or [
@@ -124,7 +123,7 @@ def upgrade_check(
     from kproxy.sources.files import Manifests
     from kproxy.upgrade.check import check
     from kproxy.upgrade.packets import Measured, Request, measure_both
-    from kproxy.upgrade.page import page
+    from kproxy.upgrade.page import page_of
     from kproxy.upgrade.report import disagreements, print_report, values
 
     decoded = Manifests(manifests).read()
@@ -159,16 +158,8 @@ def upgrade_check(
         else:
             print_report(report, measured)
         if html:
-            _write(html, page(report, measured))
+            write_page(html, page_of(report, measured))
     if as_json:
         click.echo(json.dumps(documents if len(documents) > 1 else documents[0], indent=2))
     if not fine:
         raise click.exceptions.Exit(1)
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BadInput([f"--html: {path}: {error.strerror}"]) from None
-    say(f"wrote {path}")

@@ -72,6 +72,11 @@ def read_text(
     )
 
 
+def without_file(modes: Mapping[str, ModeConfig], overrides: Mapping[str, Any] = _NOTHING) -> Read:
+    """Return the configuration of a file that sets nothing; see `read_text`."""
+    return _from_document({"apiVersion": API_VERSION, "kind": KIND}, modes, overrides)
+
+
 def _from_document(
     values: object, modes: Mapping[str, ModeConfig], overrides: Mapping[str, Any]
 ) -> Read:

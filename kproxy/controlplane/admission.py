@@ -343,7 +343,7 @@ def _stored(service: Service, spec: ServiceSpec, former: Service | None) -> Serv
         status = altered(status, load_balancer=LoadBalancerStatus())
     elif former and not status.load_balancer.ingress:
         status = former.status
-    status = altered(status, load_balancer=_with_ip_modes(status.load_balancer))
+    status = altered(status, load_balancer=with_ip_modes(status.load_balancer))
     ports = tuple(
         port if port.target_port else replace(port, target_port=port.port) for port in spec.ports
     )
@@ -353,7 +353,7 @@ def _stored(service: Service, spec: ServiceSpec, former: Service | None) -> Serv
     return altered(service, spec=altered(spec, cluster_ip=first, ports=ports), status=status)
 
 
-def _with_ip_modes(status: LoadBalancerStatus) -> LoadBalancerStatus:
+def with_ip_modes(status: LoadBalancerStatus) -> LoadBalancerStatus:
     """Return the status with the default mode of each address."""
     ingress = tuple(
         altered(each, ip_mode="VIP") if each.ip and each.ip_mode is None else each

@@ -10,38 +10,43 @@ cost depends on what changed.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import NamedTuple, Protocol, TypeVar
-
-from msgspec.structs import replace
 
 from kproxy.api.checks import altered
 from kproxy.api.types import (
     Deployment,
-    Endpoints,
-    EndpointSlice,
     IPAddress,
     KubernetesObject,
-    Node,
     Pod,
     PodStatus,
     Service,
     ServiceCIDR,
 )
-from kproxy.controlplane import deployments, members, object_updates, service_endpoints
+from kproxy.controlplane import members, object_updates, refusals, service_endpoints, submitted
+from kproxy.controlplane.api_service import api_service, restore
 from kproxy.controlplane.api_warnings import api_warnings
+from kproxy.controlplane.balancing import Balancing
 from kproxy.controlplane.cluster_warnings import ClusterWarnings, Texts, note
+from kproxy.controlplane.deletions import Deletions
+from kproxy.controlplane.events import Told
 from kproxy.controlplane.field_errors import not_found, refusal
 from kproxy.controlplane.load_balancers import LoadBalancers
+from kproxy.controlplane.namespaces import Namespaces
+from kproxy.controlplane.placement import Placement
+from kproxy.controlplane.plane import Json
 from kproxy.controlplane.port_allocator import NODE_PORTS
-from kproxy.controlplane.registry import DEPLOYMENT, Registry, owner_of
-from kproxy.controlplane.scheduler import Scheduler
+from kproxy.controlplane.registry import DEPLOYMENT, Registry
 from kproxy.controlplane.service_allocation import ServiceAllocation
 from kproxy.controlplane.service_cidrs import ServiceCIDRs
+from kproxy.controlplane.stored_documents import Documents
+from kproxy.controlplane.workloads import Workloads
+from kproxy.controlplane.writes import Writes
 from kproxy.errors import BadInput
-from kproxy.store import ObjectKey, ServiceKey, Update, object_key, service_of
+from kproxy.store import ObjectKey, ServiceKey, Update, object_key
 
+EPOCH = "1970-01-01T00:00:00Z"
 _T = TypeVar("_T", bound=KubernetesObject)
 
 
@@ -81,19 +86,27 @@ class Cluster:
         node_ports: range = NODE_PORTS,
         balancer_cidrs: Sequence[str] = (),
         cloud: Cloud | None = None,
+        now: Callable[[], str] = lambda: EPOCH,
     ) -> None:
+        """Take the ranges, and `now`, which tells the time as objects bear it."""
         self._random = random
         self._allocation = ServiceAllocation(service_cidrs, random, node_ports)
         self._cloud = cloud
-        self._balancers = None if cloud else LoadBalancers(balancer_cidrs)
-        self._registry = Registry()
+        balancers = None if cloud else LoadBalancers(balancer_cidrs)
+        self._registry = Registry(now)
+        self._service_cidrs = tuple(service_cidrs)
         self._cidrs = ServiceCIDRs(self._registry, service_cidrs)
-        self._elsewhere: set[ObjectKey] = set()  # Pods that run outside this cluster's kubelets
-        self._services_due: set[ServiceKey] = set()
-        self._balancers_due: set[ServiceKey] = set()
-        self._deployments_due: set[ObjectKey] = set()
-        self._scheduling_due = False
         self._warnings = ClusterWarnings()
+        self.writes = Writes(self._registry, self._cidrs, self._warnings, now)
+        self._write = self.writes.write
+        self._remove = self.writes.remove
+        self._api: list[KubernetesObject] = []  # the Service `kubernetes`, and its endpoints
+        self._services: list[ServiceKey] = []  # whose endpoints are due, the first one last
+        self._placement = Placement(self.writes, self._warnings)
+        self._balancers = Balancing(balancers, self.writes, self._warnings) if balancers else None
+        self._namespaces = Namespaces(self.writes)
+        self._workloads = Workloads(self.writes)
+        self._deletions = Deletions(self.writes, self._namespaces, self._delete_whole)
 
     # --- users -----------------------------------------------------------------------------------
 
@@ -127,10 +140,11 @@ class Cluster:
         except BadInput:
             self._revert()
             raise
-        self._elsewhere |= elsewhere
+        self.writes.elsewhere |= elsewhere
         told: dict[ObjectKey, Texts] = {}
         for each in (*fresh.values(), *admitted.upserts):
             key = object_key(each)
+            self._namespaces.ensure(key[1])
             former = self._registry.get(key)
             if self._write(each):
                 note(told, key, api_warnings(each, former))
@@ -148,6 +162,9 @@ class Cluster:
         for obj in objects:
             key = object_key(obj)
             former = fresh.get(key) or self._registry.get(key)
+            if former is None and key[1] in self.writes.terminating:
+                problems.append(str(refusals.namespace_ends(key)))
+                continue
             if isinstance(obj, Service):
                 services.append(obj)
                 continue
@@ -156,7 +173,7 @@ class Cluster:
             if isinstance(obj, IPAddress) and former is None:
                 reserved.append(obj.metadata.name)
             try:
-                away = key in elsewhere or key in self._elsewhere
+                away = key in elsewhere or key in self.writes.elsewhere
                 fresh[key] = object_updates.stored(obj, former, elsewhere=away)
             except BadInput as error:
                 problems += error.problems
@@ -176,7 +193,7 @@ class Cluster:
         With a Deployment its Pods are deleted, with a Service its Endpoints and the slices that
         controllers wrote for it. Deleting a Pod that terminates already changes nothing.
         """
-        keys = list(dict.fromkeys(keys))
+        keys = tuple(dict.fromkeys(keys))
         if unknown := [each for each in keys if self._registry.get(each) is None]:
             raise BadInput([not_found(each) for each in unknown])
         for key in keys:
@@ -211,11 +228,87 @@ class Cluster:
         found = self._registry.get(key)
         if not isinstance(found, Deployment):
             raise BadInput([not_found(key)])
-        if replicas < 0:
-            least = "must be greater than or equal to 0"
-            told = f"spec.replicas: Invalid value: {replicas}: {least}"
-            raise refusal(found, [told])
+        if faults := submitted.replica_faults(replicas):
+            raise refusal(found, faults)
         self._write(altered(found, spec=altered(found.spec, replicas=replicas)))
+
+    def publish_api(
+        self, addresses: Sequence[str], port: int, root_ca: Mapping[str, str]
+    ) -> list[KubernetesObject]:
+        """Let Pods find an API server; return the objects of the Service `kubernetes`.
+
+        `root_ca` is the data of the ConfigMap `kube-root-ca.crt` of every namespace.
+        """
+        self._api = api_service(self._service_cidrs, addresses, port)
+        self.apply(self._api)
+        self._namespaces.publish(root_ca)
+        return self._api
+
+    def describe_node(self, name: str, facts: Callable[[Json, str], Json]) -> None:
+        """Store a Node's document with what `facts` makes of it, given the time."""
+        key: ObjectKey = ("Node", "", name)
+        documents = self._registry.documents
+        if document := documents.get(key):
+            whole = facts(document, documents.now())
+            self.writes.store(submitted.typed(whole, documents), whole, dry_run=False)
+
+    # --- documents, for an API -------------------------------------------------------------------
+
+    @property
+    def documents(self) -> Documents:
+        """The documents of all objects."""
+        return self._registry.documents
+
+    def submit(self, obj: KubernetesObject, document: Json, *, dry_run: bool) -> tuple[Json, Texts]:
+        """Store an object with its document; return it as stored, and warnings. Raises BadInput."""
+        key = object_key(obj)
+        former = self._registry.get(key)
+        if isinstance(obj, Service):
+            before = former if isinstance(former, Service) else None
+            obj = self._allocation.admit_one(obj, before, self._cidrs.ranges())
+            try:
+                if self._cloud and not dry_run:
+                    (admitted,) = self._cloud.admit(Update(upserts=(obj,))).upserts
+                    obj = admitted
+            except BadInput:
+                self._revert()
+                raise
+        else:
+            obj = object_updates.stored(obj, former, elsewhere=key in self.writes.elsewhere)
+            if isinstance(obj, IPAddress) and former is None and not dry_run:
+                self._allocation.use(self._cidrs.ranges(), [obj.metadata.name])
+        told = api_warnings(obj, former)
+        found = self.writes.store(obj, document, dry_run=dry_run)
+        if dry_run:
+            self._revert()
+        else:
+            note(self._warnings.api, key, told)
+        return found, told
+
+    def delete_document(self, key: ObjectKey, propagation: str, grace_s: int | None) -> None:
+        """Delete an object as an API does: finalizers and dependents have their say."""
+        if key[0] == "Pod" and grace_s is not None:
+            self.writes.graces_s[key] = grace_s
+            if grace_s == 0 and (pod := self._registry.pod(key)) and not pod.metadata.finalizers:
+                self._remove(key)
+                return
+        self._deletions.delete(key, propagation, self._registry.documents.now())
+
+    def finalized(self, key: ObjectKey) -> None:
+        """Remove an object that is being deleted if nothing holds it any more."""
+        self._deletions.finalized(key, self._registry.documents.now())
+
+    def namespace_state(self, name: str) -> str:
+        """Return the phase of a Namespace, Active or Terminating; "" if it does not exist."""
+        return self._namespaces.state(name)
+
+    def grace_s(self, pod: Pod) -> int:
+        """Return the seconds that a Pod has to end, as asked for or as it says itself."""
+        stated = pod.spec.termination_grace_period_seconds
+        return self.writes.graces_s.get(object_key(pod), stated)
+
+    def tell(self, told: Told) -> None:
+        self.writes.tell(told)
 
     # --- the kubelet -----------------------------------------------------------------------------
 
@@ -225,8 +318,15 @@ class Cluster:
             self._write(altered(pod, status=status))
 
     def pod_stopped(self, key: ObjectKey) -> None:
-        """Remove a Pod that its kubelet has stopped, whether it was asked to or not."""
-        self._remove(key)
+        """Remove a Pod that its kubelet has stopped, whether it was asked to or not.
+
+        One with finalizers stays until they are gone.
+        """
+        pod = self._registry.pod(key)
+        if pod and pod.metadata.finalizers and members.is_terminating(pod):
+            self._write(altered(pod, status=PodStatus(phase="Succeeded")))
+        else:
+            self._remove(key)
 
     # --- the controllers -------------------------------------------------------------------------
 
@@ -236,79 +336,32 @@ class Cluster:
         `now` becomes the `deletionTimestamp` of Pods that a Deployment deletes.
         """
         before = self._registry.revision
-        while self._deployments_due or self._scheduling_due:
-            due, self._deployments_due = sorted(self._deployments_due), set()
-            for key in due:
-                self._run_deployment(key, now)
-            if self._scheduling_due:
-                self._scheduling_due = False
-                self._schedule()
-        self._cidrs.reconcile()
-        self._assign_balancers()
-        due_services, self._services_due = sorted(self._services_due), set()
-        for service in due_services:
-            self._run_service(service)
+        while self.reconcile_some(now):
+            pass
         return self._registry.revision != before
 
-    def _run_deployment(self, key: ObjectKey, now: str) -> None:
-        deployment = self._registry.get(key)
-        if not isinstance(deployment, Deployment):
-            return
-        namespace = deployment.metadata.namespace
-        owned = self._registry.owned(key)
-        step = deployments.next_step(
-            deployment,
-            owned,
-            lambda name: self._registry.get(("Pod", namespace, name)) is not None,
-        )
-        for pod in step.release:
-            self._write(deployments.without_owner(pod))
-        for pod in step.delete:
-            self._delete_pod(pod, now)
-        for pod in step.create:
-            self._write(pod)
-        status = deployments.status_of(deployment, self._registry.owned(key))
-        self._registry.put(altered(deployment, status=status))
-
-    def _schedule(self) -> None:
-        self._warnings.unscheduled = {}
-        waiting = [
-            pod
-            for pod in self._registry.without_ip()
-            if not members.is_terminating(pod) and not members.is_terminal(pod)
-        ]
-        for pod in waiting:
-            if (name := pod.spec.node_name) and not self._registry.node(name):
-                self._warnings.unscheduled[object_key(pod)] = (
-                    f"spec.nodeName: Node {name!r} does not exist; it stays Pending"
-                    " (a real cluster deletes such a Pod)"
-                )
-        homeless = [pod for pod in waiting if not pod.spec.node_name]
-        if not homeless:
-            return
-        placed = [pod for pod in self._registry.all(Pod) if pod.spec.node_name]
-        scheduler = Scheduler(self._registry.all(Node), placed)
-        for pod in homeless:
-            if name := scheduler.place(pod):
-                self._write(replace(pod, spec=replace(pod.spec, node_name=name)))
-            else:
-                self._warnings.unscheduled[object_key(pod)] = scheduler.why_not(pod)
-
-    def _assign_balancers(self) -> None:
-        """Assign addresses. Pending Services are tried again, as others may have freed some."""
-        if self._balancers is None:
-            return
-        altered_any = bool(self._balancers_due)
-        while altered_any:
-            altered_any = False
-            keys, self._balancers_due = self._balancers_due | self._warnings.balancers.keys(), set()
-            found = [(key, self._registry.service(key)) for key in keys]
-            for key, service in sorted(found, key=_balancer_order):
-                warnings: Texts = ()
-                if service:
-                    assigned, warnings = self._balancers.assign(service)
-                    altered_any |= self._registry.put(assigned)
-                note(self._warnings.balancers, key, warnings)
+    def reconcile_some(self, now: str, services: int = 1000) -> bool:
+        """Run all controllers, for at most so many Services; return whether more are due."""
+        while True:
+            self._workloads.reconcile(now)
+            if self.writes.scheduling_due:
+                self.writes.scheduling_due = False
+                self._placement.schedule()
+            self._placement.evict(now)
+            self._namespaces.reconcile()
+            self._deletions.reconcile(now)
+            if not (self.writes.workloads_due or self.writes.scheduling_due):
+                break
+        restore(self._api, self._registry, self.apply)
+        self._cidrs.reconcile()
+        if self._balancers:
+            self._balancers.assign()
+        if not self._services:
+            self._services = sorted(self.writes.services_due, reverse=True)
+            self.writes.services_due.clear()
+        for _ in range(min(services, len(self._services))):
+            self._run_service(self._services.pop())
+        return bool(self._services or self.writes.services_due)
 
     def _run_service(self, key: ServiceKey) -> None:
         edits = service_endpoints.edits(key, self._registry, self._random)
@@ -328,6 +381,10 @@ class Cluster:
 
     def object(self, key: ObjectKey) -> KubernetesObject | None:
         return self._registry.get(key)
+
+    def exists(self, key: ObjectKey) -> bool:
+        """Tell whether there is an object of this key, whether it has a type or not."""
+        return bool(self._registry.documents.uid(key))
 
     def objects(self, kind: type[_T]) -> list[_T]:
         """Return all objects of a kind by namespace and name."""
@@ -356,93 +413,35 @@ class Cluster:
         """
         return self._warnings.by_object(self._registry.pod, self._cidrs.warnings())
 
-    # --- writes, and the controllers they concern ------------------------------------------------
-
-    def _write(self, obj: KubernetesObject) -> bool:
-        """Store an object; return whether that changed anything."""
-        former = self._registry.get(object_key(obj))
-        changed = self._registry.put(obj)
-        if changed:
-            self._cidrs.follow(former, obj)
-            self._note(obj)
-            if former is not None:
-                self._note(former)
-        return changed
-
-    def _remove(self, key: ObjectKey) -> None:
-        self._elsewhere.discard(key)
-        self._warnings.api.pop(key, None)
-        if former := self._registry.remove(key):
-            self._cidrs.follow(former, None)
-            self._note(former)
+    # --- deletions -------------------------------------------------------------------------------
 
     def _delete(self, keys: Iterable[ObjectKey], now: str) -> None:
         for key in keys:
-            obj = self._registry.get(key)
-            match obj:
-                case None:
-                    pass  # deleted along with another one
-                case Pod():
-                    self._delete_pod(obj, now)
-                case Deployment():
-                    self._remove(key)
-                    for pod in self._registry.owned(key):
-                        self._delete_pod(pod, now)
-                case Service():
-                    if self._balancers:
-                        self._balancers.release((key[1], key[2]))
-                    self._remove(key)
-                    self._warnings.api.pop(("Endpoints", *key[1:]), None)
-                    self._registry.remove(("Endpoints", *key[1:]))
-                case ServiceCIDR() | IPAddress():
-                    if left := self._cidrs.deleted(obj, now):
-                        self._write(left)
-                    else:
-                        self._remove(key)
-                        self._allocation.free_address(key[2])
-                case _:
-                    self._remove(key)
+            self._delete_one(key, now)
 
-    def _delete_pod(self, pod: Pod, now: str) -> None:
-        """Delete a Pod: at once if no kubelet has to stop it."""
-        key = object_key(pod)
-        if key in self._elsewhere or not pod.status.pod_ips:
-            self._remove(key)
-        elif not members.is_terminating(pod):
-            self._write(replace(pod, metadata=replace(pod.metadata, deletion_timestamp=now)))
+    def _delete_whole(self, key: ObjectKey, now: str) -> None:
+        """Delete an object, with the addresses and ports that it holds."""
+        if isinstance(obj := self._registry.get(key), Service):
+            self._allocation.release(obj)
+        self._delete_one(key, now)
 
-    def _note(self, obj: KubernetesObject) -> None:
-        meta = obj.metadata
+    def _delete_one(self, key: ObjectKey, now: str) -> None:
+        """Delete an object, if it has not been deleted along with another one."""
+        obj = self._registry.get(key)
         match obj:
             case Pod():
-                self._services_due.update(self._registry.selecting(obj))
-                if owner := owner_of(obj):
-                    self._deployments_due.add(owner)
-                self._scheduling_due |= not obj.status.pod_ips
+                self.writes.delete_pod(obj, now)
             case Service():
-                self._services_due.add((meta.namespace, meta.name))
-                self._balancers_due.add((meta.namespace, meta.name))
-            case Endpoints():
-                self._services_due.add((meta.namespace, meta.name))
-            case EndpointSlice():
-                if of := service_of(obj):
-                    self._services_due.add(of)
-            case Deployment():
-                self._deployments_due.add(object_key(obj))
-            case Node():
-                self._scheduling_due = True
-                self._services_due.update(
-                    (each.metadata.namespace, each.metadata.name)
-                    for each in self._registry.all(Service)
-                )
-
-
-def _balancer_order(
-    found: tuple[ServiceKey, Service | None],
-) -> tuple[bool, bool, bool, ServiceKey]:
-    """Return the order: Services that free addresses first, then those that have or ask for one."""
-    key, service = found
-    if service is None or service.spec.type != "LoadBalancer":
-        return False, False, False, key
-    has = bool(service.status.load_balancer.ingress)
-    return True, not has, not service.spec.load_balancer_ip, key
+                if self._balancers:
+                    self._balancers.release((key[1], key[2]))
+                self._remove(key)
+                self._warnings.api.pop(("Endpoints", *key[1:]), None)
+                self._registry.remove(("Endpoints", *key[1:]))
+            case ServiceCIDR() | IPAddress():
+                if left := self._cidrs.deleted(obj, now):
+                    self._write(left)
+                else:
+                    self._remove(key)
+                    self._allocation.free_address(key[2])
+            case _:
+                self._remove(key)

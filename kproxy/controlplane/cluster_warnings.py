@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from kproxy.api.types import Pod
-from kproxy.controlplane.registry import owner_of
+from kproxy.controlplane.registry import workload_of
 from kproxy.store import ObjectKey, ServiceKey
 
 _K = TypeVar("_K", ObjectKey, ServiceKey)
@@ -38,7 +38,7 @@ class ClusterWarnings:
                 found[key] = (*found.get(key, ()), *told)
         for pod_key, why in self.unscheduled.items():
             pod = pod_of(pod_key)
-            owner = owner_of(pod) if pod else None
+            owner = workload_of(pod) if pod else None
             key, line = (owner, f"Pod {pod_key[2]}: {why}") if owner else (pod_key, why)
             found[key] = (*found.get(key, ()), line)
         return {key: found[key] for key in sorted(found)}

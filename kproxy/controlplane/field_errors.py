@@ -73,13 +73,26 @@ def not_found(key: ObjectKey) -> str:
     return f'{_RESOURCES.get(kind, kind)} "{name}" not found{where}'
 
 
-def refusal(obj: KubernetesObject, problems: Iterable[str]) -> BadInput:
+class InvalidObject(BadInput):
+    """The refusal of one object; `faults` are its problems one by one."""
+
+    def __init__(self, message: str, faults: list[str]) -> None:
+        super().__init__([message])
+        self.faults = faults
+
+
+def refusal(obj: KubernetesObject, problems: Iterable[str]) -> InvalidObject:
     """Return the refusal of an object with all its problems, each told once."""
-    kind, group = type(obj).__name__, _GROUPS.get(type(obj).__name__)
+    kind = type(obj).__name__
+    return invalid_object(kind, _GROUPS.get(kind, ""), obj.metadata.name, problems)
+
+
+def invalid_object(kind: str, group: str, name: str, problems: Iterable[str]) -> InvalidObject:
+    """Return the refusal of an object of any kind with all its problems, each told once."""
     found = list(dict.fromkeys(problems))
     told = found[0] if len(found) == 1 else f"[{', '.join(found)}]"
     what = f"{kind}.{group}" if group else kind
-    return BadInput([f"{what} {quoted(obj.metadata.name)} is invalid: {told}"])
+    return InvalidObject(f"{what} {quoted(name)} is invalid: {told}", found)
 
 
 def exhausted(what: str, reason: BadInput) -> BadInput:

@@ -1,10 +1,11 @@
-"""The Service that `kubectl apply` sends for one that exists: a merge of three versions.
+"""The update that `kubectl apply` makes of an object that exists: a merge of three versions.
 
     last applied, wanted -> what the user has removed -+
     stored, wanted       -> what the user has set      +-> the Service to update to
 
 So what the API server has allocated stays, and node ports stay with the numbers of ports, whatever
 their names. Ports of one number are one port to this merge, even if their protocols differ.
+Of a kind without a type only labels and annotations are merged: the rest is as the manifest has it.
 Source: apimachinery pkg/util/strategicpatch/patch.go (CreateThreeWayMergePatch); the merge key of
 `spec.ports` is `port`
 """
@@ -17,6 +18,7 @@ from msgspec import Struct, convert, to_builtins
 from msgspec.structs import fields
 
 from kproxy.api.types import Service
+from kproxy.controlplane.plane import Json
 
 Values = dict[str, Any]
 
@@ -25,6 +27,20 @@ def merged(stored: Service, last: Service | None, wanted: Service) -> Service:
     """Return the Service to update to; `last` is what was applied before, if anything was."""
     values = _merge(_stated(stored), _stated(last) if last else {}, _stated(wanted))
     return convert(values, Service)
+
+
+def merged_document(stored: Json, last: Json, wanted: Json) -> Json:
+    """Return the document to update to; `last` is what was applied before, or empty."""
+    before, given = (each.get("metadata") or {} for each in (last, wanted))
+    metadata = {**stored["metadata"], **given}
+    for each in ("labels", "annotations"):
+        removed = before.get(each) or {}
+        kept = stored["metadata"].get(each) or {}
+        values = {key: value for key, value in kept.items() if key not in removed}
+        metadata[each] = {**values, **(given.get(each) or {})}
+        if not metadata[each]:
+            del metadata[each]
+    return {**wanted, "metadata": metadata}
 
 
 def _merge(stored: Values, last: Values, wanted: Values) -> Values:

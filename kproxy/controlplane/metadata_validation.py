@@ -40,11 +40,18 @@ _NUMBERED = (Deployment, EndpointSlice, Ingress, Pod)  # the server sets their g
 FIXED = "field is immutable"
 
 
-def metadata_problems(obj: KubernetesObject, former: KubernetesObject | None) -> Iterator[str]:
-    """Yield the problems of the metadata of an object, which replaces `former`."""
+Judge = Callable[[str], tuple[str, ...]]  # returns what is wrong with a text
+
+
+def metadata_problems(
+    obj: KubernetesObject, former: KubernetesObject | None, names: Judge | None = None
+) -> Iterator[str]:
+    """Yield the problems of the metadata of an object, which replaces `former`. `names` judges its
+    name, if its type does not tell what does.
+    """
     metadata = obj.metadata
     if former is None:
-        yield from _names(obj)
+        yield from _names(obj, names or _name_problems(obj))
         if metadata.generation < 0 and not isinstance(obj, _NUMBERED):
             told = "must be greater than or equal to 0"
             yield invalid("metadata.generation", metadata.generation, told)
@@ -72,9 +79,8 @@ def label_map_problems(field: str, labels: Mapping[str, str]) -> Iterator[str]:
         yield from (invalid(field, value, told) for told in label_value_problems(value))
 
 
-def _names(obj: KubernetesObject) -> Iterator[str]:
+def _names(obj: KubernetesObject, judge: Judge) -> Iterator[str]:
     metadata = obj.metadata
-    judge = _name_problems(obj)
     if prefix := metadata.generate_name:
         # What follows it is not known yet; so a hyphen may end it.
         whole = prefix[:-2] + "a" if len(prefix) > 1 and prefix[-1] == "-" else prefix
@@ -87,7 +93,7 @@ def _names(obj: KubernetesObject) -> Iterator[str]:
         yield from _each("metadata.namespace", metadata.namespace, label_problems)
 
 
-def _name_problems(obj: KubernetesObject) -> Callable[[str], tuple[str, ...]]:
+def _name_problems(obj: KubernetesObject) -> Judge:
     """Return what judges the object's name."""
     if isinstance(obj, IPAddress):
         return partial(ip_problems, canonical=True)
@@ -95,9 +101,7 @@ def _name_problems(obj: KubernetesObject) -> Callable[[str], tuple[str, ...]]:
     return label_problems if isinstance(obj, Service) else subdomain_problems
 
 
-def _each(
-    field: str, value: str, judge: Callable[[str], tuple[str, ...]], judged: str = ""
-) -> Iterator[str]:
+def _each(field: str, value: str, judge: Judge, judged: str = "") -> Iterator[str]:
     return (invalid(field, value, told) for told in judge(judged or value))
 
 

@@ -14,12 +14,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from kproxy.api.checks import ZONE_LABEL
-from kproxy.api.types import Node, Pod
+from kproxy.api.pod_parts import Toleration
+from kproxy.api.types import Node, Pod, Taint
 from kproxy.controlplane import members
-from kproxy.controlplane.registry import owner_of
+from kproxy.controlplane.registry import workload_of
 from kproxy.store import ObjectKey
 
+EVICTING = ("NoExecute",)
 _REPELLING = ("NoSchedule", "NoExecute")
+_UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedule")
 
 
 class Scheduler:
@@ -40,7 +43,7 @@ class Scheduler:
         found = [each for each in self._nodes if not _obstacle(pod, each)]
         if not found:
             return ""
-        owner = owner_of(pod)
+        owner = workload_of(pod)
 
         def load(node: Node) -> tuple[int, int, int]:
             name = node.metadata.name
@@ -65,18 +68,57 @@ class Scheduler:
 
     def _count(self, pod: Pod, name: str) -> None:
         self._pods[name] += 1
-        if owner := owner_of(pod):
+        if owner := workload_of(pod):
             self._on_node[owner, name] += 1
             if zone := self._zones.get(name):
                 self._in_zone[owner, zone] += 1
 
 
+def admits(pod: Pod, node: Node) -> bool:
+    """Tell whether the Pod may run on the Node, which need not be ready."""
+    return not (_repelled(pod, node) or _mismatch(pod, node))
+
+
+def repelling(pod: Pod, node: Node, effects: Sequence[str] = _REPELLING) -> list[Taint]:
+    """Return the Node's taints of these effects that the Pod does not tolerate."""
+    return [
+        each
+        for each in node.spec.taints
+        if each.effect in effects and not any(_tolerates(one, each) for one in pod.spec.tolerations)
+    ]
+
+
+def evicts(node: Node) -> bool:
+    """Tell whether the Node has a taint for which Pods have to leave it."""
+    return any(each.effect in EVICTING for each in node.spec.taints)
+
+
 def _obstacle(pod: Pod, node: Node) -> str:
     if any(each.type == "Ready" and each.status != "True" for each in node.status.conditions):
         return "node(s) were not ready"
-    for taint in node.spec.taints:
-        if taint.effect in _REPELLING:
-            return f"node(s) had untolerated taint(s) {{{taint.key}}}"
+    return _repelled(pod, node) or _mismatch(pod, node)
+
+
+def _repelled(pod: Pod, node: Node) -> str:
+    if node.spec.unschedulable and not any(
+        _tolerates(each, _UNSCHEDULABLE) for each in pod.spec.tolerations
+    ):
+        return "node(s) were unschedulable"
+    if taints := repelling(pod, node):
+        value = f": {taints[0].value}" if taints[0].value else ""
+        return f"node(s) had untolerated taint(s) {{{taints[0].key}{value}}}"
+    return ""
+
+
+def _mismatch(pod: Pod, node: Node) -> str:
     if not pod.spec.node_selector.items() <= node.metadata.labels.items():
         return "node(s) didn't match Pod's node affinity/selector"
     return ""
+
+
+def _tolerates(toleration: Toleration, taint: Taint) -> bool:
+    if toleration.effect not in ("", taint.effect):
+        return False
+    if toleration.operator == "Exists":
+        return toleration.key in ("", taint.key)
+    return (toleration.key, toleration.value) == (taint.key, taint.value)

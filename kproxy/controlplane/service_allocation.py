@@ -23,10 +23,12 @@ class ServiceAllocation:
 
         self._fresh: Callable[[], Allocator] = fresh
         self._allocator = fresh()
+        self._cidrs = list(service_cidrs)
 
     def use(self, cidrs: Iterable[str], reserved: Iterable[str]) -> None:
         """Allocate cluster IPs from these ranges from now on, but not those that are `reserved`."""
-        self._allocator.use(cidrs)
+        self._cidrs = list(cidrs)
+        self._allocator.use(self._cidrs)
         for each in reserved:
             self._allocator.reserve(each)
 
@@ -59,6 +61,15 @@ class ServiceAllocation:
             except BadInput as error:
                 problems += [_named(service, each) for each in error.problems]
         return list(admitted.values())
+
+    def admit_one(self, service: Service, former: Service | None, cidrs: Sequence[str]) -> Service:
+        """Return the Service to store, with addresses from `cidrs`.
+
+        Raises BadInput, and leaves all as it was.
+        """
+        if cidrs != self._cidrs:
+            self.use(cidrs, ())
+        return self._allocator.admit(object_updates.service(service, former), former)
 
     def release(self, service: Service) -> None:
         self._allocator.release(service)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from kproxy.address import family_of
-from kproxy.api.addresses import Address, Network, parse_cidr, parse_ip
+from kproxy.api.addresses import Address, Network, canonical_ip, parse_cidr, parse_ip
 from kproxy.api.checks import altered
 from kproxy.api.types import (
     Condition,
@@ -221,7 +221,7 @@ def _addresses(obj: KubernetesObject | None) -> frozenset[str]:
     """Return the canonical cluster IPs of a Service; none of other objects."""
     if not isinstance(obj, Service) or not needs_cluster_ip(obj.spec) or is_headless(obj.spec):
         return frozenset()
-    return frozenset(str(parse_ip(each)) for each in obj.spec.cluster_ips)
+    return frozenset(map(canonical_ip, obj.spec.cluster_ips))
 
 
 def _networks(obj: ServiceCIDR) -> list[tuple[str, Network]]:

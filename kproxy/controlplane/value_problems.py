@@ -132,6 +132,8 @@ def port_name_problems(text: str) -> tuple[str, ...]:
 
 def ip_problems(text: str, *, canonical: bool = False) -> tuple[str, ...]:
     """Judge an address as since StrictIPCIDRValidation; `canonical` as in newer fields."""
+    if text and text == canonical_ip(text):
+        return ()
     address = parse_ip(text)
     if address is None:
         return (_NOT_AN_IP,)

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 from kproxy.address import Family
 from kproxy.backend import load
 from kproxy.explain.facts import Facts
-from kproxy.explain.reason import Mechanism, Reason, explain
+from kproxy.explain.itinerary import Itinerary
+from kproxy.explain.reason import Mechanism, Reason, explain, relayed
+from kproxy.explain.relaying import RelaysOf
 from kproxy.explain.traces import Traces, deciding
+from kproxy.explain.ways import Ways
 from kproxy.forwarding.network import Packet
 from kproxy.lab import Lab
-from kproxy.outcome import Connection, Outcome
+from kproxy.outcome import Connection, Observation, Outcome
 from kproxy.probe import Prober
 from kproxy.probe.connection import Exchange, greeting
 from kproxy.probe.following import Followed
@@ -43,6 +46,18 @@ class Explanation:
     reason: Reason
     steady: bool
     """The probe and the connection were both answered, or neither was."""
+    itinerary: Itinerary | None = None
+    """The way of the probe, of an explainer that tells ways."""
+    relayed: bool = False
+    """Likewise: a relay has accepted the probe, so that its way ends there."""
+
+
+class _Explained(NamedTuple):
+    """A probe, where and why it ended, and its way if that is told."""
+
+    journey: Journey
+    reason: Reason
+    way: Itinerary | None
 
 
 class Explainer:
@@ -52,18 +67,26 @@ class Explainer:
     must end with it, because rules that trace are left in its hosts.
     """
 
-    def __init__(self, lab: Lab, family: Family) -> None:
-        """Take the lab and the family of every request."""
+    def __init__(self, lab: Lab, family: Family, *, ways: bool = False) -> None:
+        """Take the lab and the family of every request. `ways`: tell the way of each probe."""
         self._lab, self._family = lab, family
+        self._relays = lab.mode is not None and load(lab.mode).forwards_itself
         self._open = ExitStack()
         self._taps: Prober | None = None
         self._traces: Traces | None = None
+        self._ways = self._open.enter_context(Ways(lab)) if ways else None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
+
+    def watching(self) -> tuple[Prober, Traces]:
+        """Return its taps and traces, which it starts if it has not asked yet. They stay its own:
+        to be used between batches, and not to be closed.
+        """
+        return self._prober(), self._tracing()
 
     def ask(self, requests: Sequence[Request]) -> list[Explanation]:
         """Make all requests at once, and explain each, in their order.
@@ -73,25 +96,17 @@ class Explainer:
         prober = self._prober()
         exchanges = [_exchange(request) for request in requests]
         with Followed(self._lab, prober, exchanges) as connections:
-            explained = self._probe(requests)
-            unclear = [
-                place
-                for place, (journey, reason) in enumerate(explained)
-                if reason.mechanism is Mechanism.UNKNOWN
-            ]
-            if unclear:  # perhaps a packet of theirs is late
-                again = self._probe([requests[place] for place in unclear], patient=True)
-                for place, each in zip(unclear, again, strict=True):
-                    explained[place] = each
-            journeys, reasons = zip(*explained, strict=True) if explained else ((), ())
+            explained = self._explained([request.packet for request in requests])
+            journeys, reasons, ways = zip(*explained, strict=True) if explained else ((),) * 3
             connections.conclude(journeys, lambda place: reasons[place].lasts)
             results = list(map(_as_connection, connections.results()))
+        relays = RelaysOf(self._lab) if self._ways else None
         found = []
-        for request, journey, reason, connection in zip(
-            requests, journeys, reasons, results, strict=True
+        for request, journey, reason, way, connection in zip(
+            requests, journeys, reasons, ways, results, strict=True
         ):
             answered = journey.observed.answered
-            if request.host and answered and not connection.success:
+            if answered and not connection.success and (request.host or self._relays):
                 answered, reason = False, _not_served(reason)
             found.append(
                 Explanation(
@@ -99,30 +114,60 @@ class Explainer:
                     hops=journey.observed.hops,
                     reason=reason,
                     steady=answered == connection.success,
+                    itinerary=way,
+                    relayed=bool(relays and relays.met(request.packet, journey)),
                 )
             )
         return found
 
-    def _probe(
-        self, requests: Sequence[Request], *, patient: bool = False
-    ) -> list[tuple[Journey, Reason]]:
-        """Send a traced probe for each request, and explain it."""
+    def ask_flow(self, packet: Packet) -> Explanation:
+        """Send a probe for a packet that has a source port, and explain it.
+
+        It is the next packet of the flow that earlier packets with these addresses and ports have
+        begun, and it is the only one: no connection is made. Raises like `ask`.
+        """
+        ((journey, reason, way),) = self._explained([packet])
+        return Explanation(
+            connection=_observed(journey.observed),
+            hops=journey.observed.hops,
+            reason=reason,
+            steady=True,
+            itinerary=way,
+        )
+
+    def _explained(self, packets: Sequence[Packet]) -> list[_Explained]:
+        """Send a traced probe for each packet, and another one if no reason was found."""
+        explained = self._probe(packets)
+        unclear = [
+            place
+            for place, (_, reason, _) in enumerate(explained)
+            if reason.mechanism is Mechanism.UNKNOWN
+        ]
+        if unclear:  # perhaps a packet of theirs is late
+            again = self._probe([packets[place] for place in unclear], patient=True)
+            for place, each in zip(unclear, again, strict=True):
+                explained[place] = each
+        return explained
+
+    def _probe(self, packets: Sequence[Packet], *, patient: bool = False) -> list[_Explained]:
+        """Send a traced probe for each packet, and explain it."""
         prober, traces = self._prober(), self._tracing()
         traces.discard()  # what the connections have left there
-        journeys = prober.follow_many([request.packet for request in requests], patient=patient)
+        if self._ways:
+            self._ways.begin()
+        journeys = prober.follow_many(packets, patient=patient)
         steps = traces.read({journey.tag for journey in journeys})
-        mode = self._lab.mode
-        silent = mode is not None and load(mode).forwards_itself
-        facts = Facts(self._lab.hosts, silent_listeners=silent)
-        return [
-            (
-                journey,
-                explain(
-                    request.packet, journey, steps.get(journey.tag, []), facts, traces.describe
-                ),
-            )
-            for request, journey in zip(requests, journeys, strict=True)
-        ]
+        network, relays = self._lab.network, self._relays
+        facts = Facts(self._lab.hosts, relays=relays)
+        reasons = []
+        for packet, journey in zip(packets, journeys, strict=True):
+            of_probe = steps.get(journey.tag, [])
+            reason = explain(packet, journey, of_probe, facts, traces.describe)
+            reasons.append(relayed(reason, packet, network) if relays else reason)
+        ways: Sequence[Itinerary | None] = [None] * len(packets)
+        if self._ways:
+            ways = self._ways.of(packets, journeys, steps, reasons, traces)
+        return list(map(_Explained, journeys, reasons, ways))
 
     def _prober(self) -> Prober:
         if self._taps is None:
@@ -152,6 +197,15 @@ def _exchange(request: Request) -> Exchange[Fetched | Connection]:
     )
 
 
+def _observed(observed: Observation) -> Connection:
+    """Return the outcome of a packet as that of a connection."""
+    return Connection(
+        outcome=observed.outcome.of_connection(answered=observed.answered),
+        pod=observed.pod,
+        source=observed.source,
+    )
+
+
 def _as_connection(fetched: Fetched | Connection) -> Connection:
     """Return the outcome as a connection: that of a request has the source that the ingress saw."""
     match fetched:
@@ -169,8 +223,8 @@ def _as_connection(fetched: Fetched | Connection) -> Connection:
 
 
 def _not_served(reason: Reason) -> Reason:
-    """Return the reason of a request that the ingress accepted, as it does all, but that got no
-    answer in time.
+    """Return the reason of a request that an ingress or a relay accepted, as it does all, but that
+    got no answer in time.
     """
     text = f"{reason.at} accepts it, but gets no answer from the Service behind it"
     return replace(reason, mechanism=Mechanism.UNSERVED, text=text)

@@ -24,14 +24,13 @@ _DROPS = re.compile(r"skmem:\(.*\bd(\d+)\)")
 class Facts:
     """Cached facts about hosts. Use a new one after routes or settings have changed."""
 
-    def __init__(
-        self, hosts: Mapping[str, HasNamespace], *, silent_listeners: bool = False
-    ) -> None:
-        """`silent_listeners`: proxies listen with socket filters, as in userspace mode. Elsewhere a
-        socket counts other drops, for example of a source that no route leads to.
+    def __init__(self, hosts: Mapping[str, HasNamespace], *, relays: bool = False) -> None:
+        """`relays`: proxies take what is for Services by sockets of their own, with filters, as in
+        userspace mode. Elsewhere a socket counts other drops, for example of a source that no route
+        leads to.
         """
         self._hosts = hosts
-        self._silent_listeners = silent_listeners
+        self.relays = relays
         self.addresses = cache(self._addresses)
         self._route_towards = cache(self._ask_for_route)
         self.is_strict = cache(self._is_strict)
@@ -80,7 +79,7 @@ class Facts:
         """Tell whether a TCP socket that listens at this very address has dropped any packet, as
         one with a socket filter does (ss(8): `d` of skmem).
         """
-        if not self._silent_listeners:
+        if not self.relays:
             return False
         place = ("src", host_port(address, port))
         found = _DROPS.search(self._ask(host, "ss", "-H", "-l", "-n", "-t", "-m", *place))

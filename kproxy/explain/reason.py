@@ -11,7 +11,7 @@ from kproxy.explain.facts import Facts
 from kproxy.explain.rule_names import name_of
 from kproxy.explain.traces import TracedStep
 from kproxy.explain.walk import Flow, Visit, visits
-from kproxy.forwarding.network import Packet
+from kproxy.forwarding.network import HostKind, Network, Packet
 from kproxy.outcome import How, Observation, Outcome
 from kproxy.probe.journey import Journey
 from kproxy.probe.packets import Role
@@ -34,7 +34,7 @@ class Mechanism(StrEnum):
     BYPASS = "answer from elsewhere"  # it bypassed the host that would have translated it back
     LISTENER = "silent listener"  # a socket with a filter dropped it
     REFUSED = "refused"
-    UNSERVED = "not served"  # an ingress accepted it, but got no answer from the Service
+    UNSERVED = "not served"  # an ingress or a relay accepted it, but got no answer behind it
     UNKNOWN = "unknown"
 
 
@@ -74,6 +74,18 @@ def explain(
     return replace(end, way=tuple(way))
 
 
+def relayed(reason: Reason, packet: Packet, network: Network) -> Reason:
+    """Return the reason in a mode whose proxies make connections of their own: what a node answers
+    that serves no such port has been accepted by its proxy.
+    """
+    host = network.hosts[reason.at]
+    own = (packet.protocol, packet.port) in host.listens
+    if reason.mechanism is not Mechanism.ANSWERED or host.kind is not HostKind.NODE or own:
+        return reason
+    text = f"a proxy on {reason.at} accepts it, and makes a connection of its own to an endpoint"
+    return replace(reason, text=text)
+
+
 def _translations(
     walked: Sequence[Visit], steps: Sequence[TracedStep], facts: Facts, describe: Describe
 ) -> list[str]:
@@ -85,6 +97,8 @@ def _translations(
             by = _translating(mine, describe, ("DNAT", "dnat"))
             if not by and facts.has_virtual_servers(visit.host):
                 by = "IPVS"  # in other modes the rule has been replaced meanwhile
+            elif not by and facts.relays:
+                by = "its proxy, by a datagram of its own"
             rule = f" ({by})" if by else ""
             found.append(f"{visit.host} sends it to {host_port(address, port)}{rule}")
         if visit.source_changed:
@@ -137,11 +151,24 @@ def _lost_answer(
         return _unknown_answer(last, host_port(packet.address, packet.port))
     end = _end(Role.ANSWER, walked, observed.at, steps, facts, describe)
     if end.mechanism is Mechanism.UNKNOWN and not last.exit:
-        for visit in asked:  # a host that set the request's source to its own address
+        for visit in asked:  # a host that has the request's source as an address of its own
             sent = visit.after
             if visit.host == last.host and sent.source == last.before.destination:
+                if not visit.source_changed:
+                    return _own_address(last)
                 return _unknown_answer(last, host_port(sent.destination, sent.destination_port))
     return end
+
+
+def _own_address(visit: Visit) -> Reason:
+    """Return the reason if an answer is for an address that a host on its way has, too."""
+    return Reason(
+        mechanism=Mechanism.BYPASS,
+        at=visit.host,
+        text=f"{visit.host} keeps the answer: {visit.before.destination} is an address of its own, "
+        "but the request came from another host that has it, too",
+        lasts=True,
+    )
 
 
 def _unknown_answer(visit: Visit, expected: str) -> Reason:

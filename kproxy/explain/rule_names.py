@@ -21,9 +21,15 @@ def name_of(step: TraceStep, text: str) -> str:
     place = f"{step.table} {step.chain}"
     if step.kind == "policy":
         return f"{place}, its policy"
-    if comment := _COMMENT.search(text):
-        return f'{place} "{comment[1] or comment[2] or comment[3]}"'
+    if comment := comment_of(text):
+        return f'{place} "{comment}"'
     if verdicts := _VERDICT_MAP.search(text):
         return f"{place}, by map {verdicts[1]}"
     rule = text.removeprefix(f"-A {step.chain} ")
     return f"{place}: {rule}" if rule and len(rule) <= _LONG else place
+
+
+def comment_of(text: str) -> str:
+    """Return the comment of a rule, "" if it has none."""
+    comment = _COMMENT.search(text)
+    return (comment[1] or comment[2] or comment[3]) if comment else ""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Set
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Set
+from functools import partial
 from typing import NamedTuple, Self
 
 from kproxy.address import Family
+from kproxy.kernel.at_once import at_once
 from kproxy.kernel.iptables_programs import Variant
 from kproxy.kernel.trace import Trace, TraceStep
 from kproxy.lab import Lab
-from kproxy.probe.packets import Role, sighting
+from kproxy.probe.packets import Role, Sighting, sighting
 from kproxy.probe.taps import HasNamespace
 
 
@@ -30,6 +31,8 @@ class TracedStep(NamedTuple):
     host: str
     role: Role
     step: TraceStep
+    sighting: Sighting | None = None
+    """The packet as it entered the hook; in the legacy variant, before the rule."""
 
 
 class Traces:
@@ -45,15 +48,13 @@ class Traces:
         """Start the traces of packets of these families. Raises Unsupported if this kernel cannot
         trace.
         """
-        self._traces: dict[str, Trace] = {}
-        self._stack = ExitStack()
-        with self._stack:
-            for name, host in hosts.items():
-                with host.namespace.entered():
-                    self._traces[name] = self._stack.enter_context(
-                        Trace.start(variant, families=families)
-                    )
-            self._stack = self._stack.pop_all()
+
+        def start(host: HasNamespace) -> Trace:
+            with host.namespace.entered():
+                return Trace.start(variant, families=families)
+
+        actions = [partial(start, host) for host in hosts.values()]
+        self._traces = dict(zip(hosts, at_once(actions, Trace.close), strict=True))
 
     def __enter__(self) -> Self:
         return self
@@ -62,7 +63,7 @@ class Traces:
         self.close()
 
     def close(self) -> None:
-        self._stack.close()
+        at_once([each.close for each in self._traces.values()], lambda _: None)
 
     def leave(self) -> None:
         """Do the same as `close`, for hosts that are about to go; see `Trace.leave`."""
@@ -75,21 +76,28 @@ class Traces:
         Raises KernelRefused if the kernel had to drop steps.
         """
         found: defaultdict[int, list[TracedStep]] = defaultdict(list)
-        for name, trace in self._traces.items():
-            seen: dict[bytes, tuple[int, Role] | None] = {}
-            for step in trace.read():
-                if step.packet not in seen:
-                    about = sighting(step.packet, tags)
-                    seen[step.packet] = (about.tag, about.role) if about else None
-                if about_probe := seen[step.packet]:
-                    tag, role = about_probe
-                    found[tag].append(TracedStep(name, role, step))
+        seen: dict[bytes, Sighting | None] = {}
+        for name, step in self.read_all():
+            if step.packet not in seen:
+                seen[step.packet] = sighting(step.packet, tags)
+            if about := seen[step.packet]:
+                found[about.tag].append(TracedStep(name, about.role, step, about))
         return found
+
+    def read_all(self) -> Iterator[tuple[str, TraceStep]]:
+        """Yield the steps of all packets since the last call, each with its host."""
+        for name, trace in self._traces.items():
+            for step in trace.read():
+                yield name, step
 
     def discard(self) -> None:
         """Discard all steps so far; see `Trace.discard`."""
         for trace in self._traces.values():
             trace.discard()
+
+    def hooks(self, host: str) -> Mapping[tuple[str, str, str], str]:
+        """Return the hooks of a host's base chains; see `Trace.hooks`."""
+        return self._traces[host].hooks()
 
     def describe(self, traced: TracedStep) -> str:
         """Return the rule as iptables-save or nft prints it; see `Trace.describe`."""

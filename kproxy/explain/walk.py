@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby, takewhile
 from typing import NamedTuple
 
+from kproxy.outcome import How
 from kproxy.probe.journey import Seen
 from kproxy.probe.packets import Role
 
@@ -31,6 +32,10 @@ class Visit(NamedTuple):
     """The link by which it left, "" if it did not."""
     before: Flow
     after: Flow
+    hop_limits: frozenset[int] = frozenset()
+    """Those that it had there: every router lowers it, so they tell one visit from the next."""
+    how: How | None = None
+    """The message, of a refusal."""
 
     @property
     def destination_changed(self) -> bool:
@@ -65,6 +70,8 @@ def visits(seen: Iterable[Seen], role: Role, made: Flow | None = None) -> list[V
                 exit=last.link if last.outgoing else "",
                 before=before,
                 after=flow(last),
+                hop_limits=frozenset(entry.sighting.hop_limit for entry in bare),
+                how=first.sighting.how,
             )
         )
     return found

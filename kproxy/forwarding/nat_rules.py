@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import enum
 
+from msgspec.structs import replace
+
+from kproxy.address import Family, family_of
 from kproxy.forwarding.plan import (
     Frontend,
     FrontendKind,
@@ -16,7 +19,7 @@ from kproxy.forwarding.plan import (
     OnEmpty,
     ServicePlan,
 )
-from kproxy.forwarding.routing import is_own
+from kproxy.forwarding.routing import is_loopback, is_own
 from kproxy.forwarding.rules import (
     Arrival,
     Passage,
@@ -86,6 +89,22 @@ def treat(
         masquerade=masquerade,
         why=f"{named(service, frontend)} is translated to {choice(pool)}: {policy}",
     )
+
+
+def from_loopback(passage: Passage, translation: Translation) -> Translation | Refusal:
+    """Return what is left of a translation if the node does not set route_localnet.
+
+    An IPv4 packet from a loopback address must be for the node itself then, before translation and
+    after it. IPv6 has no such check: the packet leaves, masqueraded.
+    """
+    if family_of(passage.source) is Family.IPV6 or not is_loopback(passage.source):
+        return translation
+    endpoints = translation.endpoints if is_own(passage.node, passage.address) else ()
+    own = tuple(each for each in endpoints if is_own(passage.node, each.address))
+    why = f"{translation.why}; but without route_localnet no packet from {passage.source} may leave"
+    if not own:
+        return Refusal(outcome=Outcome.DROPPED, why=why)
+    return translation if own == endpoints else replace(translation, endpoints=own, why=why)
 
 
 def _masquerading(frontend: Frontend, masquerade: bool) -> str:

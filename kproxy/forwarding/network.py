@@ -70,6 +70,8 @@ class Packet(Struct, frozen=True, kw_only=True):
     """The first packet of a connection: `client` (a host's name) asks an address and port.
 
     `source` is the address the client uses; with "" the oracle picks one as the kernel would.
+    `source_port` is the port it sends from, 0 for any that is free. `payload_bytes` is the size of
+    a probe's datagram, which must not be fragmented then (IPv4: DF); 0 for a small one.
     """
 
     client: str
@@ -77,3 +79,5 @@ class Packet(Struct, frozen=True, kw_only=True):
     port: int
     protocol: str = "TCP"
     source: str = ""
+    source_port: int = 0
+    payload_bytes: int = 0

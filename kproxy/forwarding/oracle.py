@@ -36,7 +36,14 @@ from kproxy.forwarding.routing import (
     primary_address,
     source_for,
 )
-from kproxy.forwarding.rules import Arrival, Passage, Refusal, Rules, Translation
+from kproxy.forwarding.rules import (
+    Arrival,
+    Passage,
+    Refusal,
+    Rules,
+    Translation,
+    masquerades,
+)
 from kproxy.outcome import Outcome, Prediction
 
 
@@ -154,11 +161,10 @@ class _Journey(NamedTuple):
         here = flight.host
         for endpoint in translation.endpoints:
             source, remark = flight.source, ""
-            hairpin = translation.hairpin and endpoint.address == flight.source
-            if translation.masquerade or hairpin:
+            if masquerades(translation, flight.source, endpoint):
                 source, remark = self._masqueraded(flight, endpoint.address)
-            if hairpin and not translation.masquerade:
-                remark = f"{endpoint} asks itself (hairpin) and sees {source}"
+                if not translation.masquerade:
+                    remark = f"{endpoint} asks itself (hairpin) and sees {source}"
             step = _Step(here.name, flight.source, str(endpoint), translation.why, remark)
             yield structs.replace(
                 flight,

@@ -89,6 +89,11 @@ class Rules(Protocol):
         ...
 
 
+def masquerades(translation: Translation, source: str, endpoint: Endpoint) -> bool:
+    """Tell whether a packet to this endpoint gets an address of the node, as it leaves."""
+    return translation.masquerade or (translation.hairpin and endpoint.address == source)
+
+
 class NoProxy:
     """The rules of nodes without any service proxy: every packet passes unchanged."""
 
@@ -172,7 +177,12 @@ _KIND_WORDS = {
 def named(service: ServicePlan, frontend: Frontend) -> str:
     address, port = frontend.address, frontend.port
     where = host_port(address, port) if address else str(port)
-    return f"{_KIND_WORDS[frontend.kind]} {where}/{service.protocol} of {service.name}"
+    return f"{words_of(frontend)} {where}/{service.protocol} of {service.name}"
+
+
+def words_of(frontend: Frontend) -> str:
+    """Return the kind of a frontend in words, such as `cluster IP`."""
+    return _KIND_WORDS[frontend.kind]
 
 
 def policy_of(frontend: Frontend) -> str:

@@ -122,6 +122,8 @@ def stale(
 
 def _with_udp(slices: list[EndpointSlice], settings: NodeSettings) -> list[EndpointSlice]:
     """Return a Service's slices of the family if any of them has a UDP endpoint, else none."""
+    if not any(port.protocol == "UDP" for each in slices for port in each.ports):
+        return []  # the usual case, quickly: all Services are asked at the start
     own = [
         each
         for each in slices

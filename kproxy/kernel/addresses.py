@@ -8,7 +8,6 @@ import errno
 import ipaddress
 import logging
 import socket
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -23,10 +22,12 @@ from kproxy.kernel.netlink import (
     attribute,
     attributes,
 )
+from kproxy.kernel.route_lookup import route_of
 from kproxy.kernel.rtnetlink import (
     ADDRESS,
     DELLINK,
     GETLINK,
+    GETROUTE,
     IFA_ADDRESS,
     IFA_LOCAL,
     IFLA_IFNAME,
@@ -37,12 +38,11 @@ from kproxy.kernel.rtnetlink import (
     NEWLINK,
     ROUTE,
     RTA_DST,
-    RTA_OIF,
     index_of,
 )
 
 _DELADDR, _GETADDR = 21, 22
-_GETROUTE, _LOCAL = 26, 2  # RTM_GETROUTE, RTN_LOCAL
+_LOCAL = 2  # RTN_LOCAL
 _ROUTE_TIMEOUT_S = 1.0
 _REMOVED = frozenset([errno.ENODEV])  # the interface, since interfaces were listed
 
@@ -121,13 +121,7 @@ def link_towards(address: str) -> str:
 
     Raises KernelRefused, with the reason, if no route leads there.
     """
-    packed = ipaddress.ip_address(address).packed
-    body = ROUTE.pack(socket_family(address), 8 * len(packed), 0, 0, 0, 0, 0, 0, 0)
-    body += attribute(RTA_DST, packed)
-    with Netlink(NETLINK_ROUTE) as netlink:
-        answer = netlink.ask(Request(_GETROUTE, body, ("look up", address)))
-    fields = dict(attributes(answer[ROUTE.size :]))
-    return socket.if_indextoname(int.from_bytes(fields[RTA_OIF], sys.byteorder))
+    return route_of(address).dev
 
 
 def add_addresses(link: str, addresses: Iterable[str]) -> None:
@@ -216,7 +210,7 @@ def _is_local(netlink: Netlink, address: str) -> bool:
     body = ROUTE.pack(Family.IPV6.socket_family, 128, 0, 0, 0, 0, 0, 0, 0)
     body += attribute(RTA_DST, ipaddress.ip_address(address).packed)
     try:
-        answer = netlink.ask(Request(_GETROUTE, body, ("look up", address)))
+        answer = netlink.ask(Request(GETROUTE, body, ("look up", address)))
     except KernelRefused:  # no route at all, so far
         return False
     return bool(ROUTE.unpack_from(answer)[-2] == _LOCAL)

@@ -67,6 +67,15 @@ def creation(shape: Shape) -> bytes:
     )
 
 
+def creation_text(shape: Shape) -> str:
+    """Return the shape as the program `ipset` takes it behind `create NAME`."""
+    if {"from", "to"} <= shape.parameters.keys():
+        return f"{shape.type} range {shape.parameters['from']}-{shape.parameters['to']}"
+    family = {None: "", Family.IPV4: " family inet", Family.IPV6: " family inet6"}[shape.family]
+    parameters = "".join(f" {name} {value}" for name, value in shape.parameters.items())
+    return f"{shape.type}{family}{parameters}"
+
+
 def read_shape(kind: str, family: int, data: memoryview) -> Shape:
     """Return what the kernel says of a set, but not how large it is, and who uses it."""
     fields = dict(attributes(data))

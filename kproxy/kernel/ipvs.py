@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import sys
 from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import NamedTuple, Self
@@ -30,6 +31,7 @@ _S_SCHED_NAME, _S_FLAGS, _S_TIMEOUT, _S_NETMASK, _S_PE_NAME = 6, 7, 8, 9, 11
 _D_ADDR, _D_PORT, _D_FWD_METHOD, _D_WEIGHT, _D_U_THRESH, _D_L_THRESH = 1, 2, 3, 4, 5, 6
 _D_ACTIVE_CONNS, _D_INACT_CONNS, _D_ADDR_FAMILY = 7, 8, 11
 _LOAD = (_D_FWD_METHOD, _D_WEIGHT, _D_U_THRESH, _D_L_THRESH, _D_ACTIVE_CONNS, _D_INACT_CONNS)
+_STATS64, _IN_PACKETS = 12, 2  # of both kinds of servers
 _HASHED = 0x2  # IP_VS_SVC_F_HASHED, the kernel's own
 _MASQUERADE = 0  # IP_VS_CONN_F_MASQ
 _NO_NETMASK = {False: 0xFFFFFFFF, True: 128}  # whether for IPv6
@@ -90,6 +92,8 @@ class Load(NamedTuple):
     inactive: int
     usual: bool = True
     """It masquerades, and has no thresholds."""
+    packets: int = 0
+    """Packets to it since it was added."""
 
 
 class Batch:
@@ -147,6 +151,15 @@ class Ipvs:
             for kind, payload in attributes(body[4:]):
                 if kind == _SERVICE and (parsed := parse_service(payload, family)):
                     found[parsed[0]] = parsed[1]
+        return found
+
+    def packets(self, family: Family) -> dict[VirtualServer, int]:
+        """Return how many packets each virtual server has taken since it was added."""
+        found = {}
+        for body in self._dump(_GET_SERVICE, b"", "list virtual servers"):
+            for kind, payload in attributes(body[4:]):
+                if kind == _SERVICE and (parsed := parse_service(payload, family)):
+                    found[parsed[0]] = _incoming(payload)
         return found
 
     def count(self, family: Family) -> int:
@@ -321,8 +334,15 @@ def parse_dest(data: memoryview) -> tuple[RealServer, Load]:
         numbers[_D_INACT_CONNS],
         usual=(numbers[_D_FWD_METHOD], numbers[_D_U_THRESH], numbers[_D_L_THRESH])
         == (_MASQUERADE, 0, 0),
+        packets=_incoming(data),
     )
     return real, load
+
+
+def _incoming(data: memoryview) -> int:
+    """Return the packets to a virtual or real server; 0 from a kernel before 4.1."""
+    statistics = dict(attributes(data)).get(_STATS64, memoryview(b""))
+    return int.from_bytes(dict(attributes(statistics)).get(_IN_PACKETS, b""), sys.byteorder)
 
 
 def _text(address: memoryview, wide: bool) -> str:

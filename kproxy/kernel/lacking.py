@@ -19,9 +19,9 @@ _REMEDIES = {  # part, on user-mode Linux -> what to do
     ("ipsets", False): "load ip_set, ip_set_hash_ip, ip_set_hash_ipport, ip_set_hash_ipportip, "
     "ip_set_hash_ipportnet and ip_set_bitmap_port; if this kernel has no such modules, use "
     "user-mode Linux (--kernel uml)",
-    ("nf_tables", True): "use this machine's own kernel (--kernel host): no user-mode Linux of "
-    "Debian has nf_tables for IPv4 and IPv6; 6.1 and 6.12, of Debian 12 and 13, have legacy "
-    "iptables",
+    ("nf_tables", True): "use this machine's own kernel (--kernel host), which needs root, or "
+    "iptables mode: no user-mode Linux of Debian has nf_tables for IPv4 and IPv6; 6.1 and 6.12, of "
+    "Debian 12 and 13, have legacy iptables",
     ("nf_tables", False): "use a kernel that has CONFIG_NF_TABLES_IPV4 and CONFIG_NF_TABLES_IPV6",
 }
 

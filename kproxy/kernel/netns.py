@@ -15,10 +15,13 @@ import ctypes
 import errno
 import os
 import re
+import socket
 import stat
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -30,6 +33,7 @@ RUN_DIR = Path("/run/netns")
 
 _CLONE_NEWNET = 0x40000000
 _MS_BIND, _MS_REC, _MS_SHARED, _MNT_DETACH = 0x1000, 0x4000, 0x100000, 2
+_SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 _HERE = "/proc/thread-self/ns/net"
 # The mode of the file that a namespace is about to be mounted on. It tells ours from others: `ip
 # netns add` makes its own with mode 0, container runtimes with what their umask leaves of 0666.
@@ -118,6 +122,18 @@ class Namespace:
         if self._descriptor < 0:
             raise ValueError(f"network namespace {self.label} is closed")
         return self._descriptor
+
+    @cached_property
+    def cookie(self) -> int:
+        """The number that the kernel gives to no other namespace until it starts again, unlike the
+        inode's; 0 if it has none (before Linux 5.14).
+        """
+        with self.entered(), socket.socket(socket.AF_UNIX) as inside:
+            try:
+                found = inside.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8)
+            except OSError:
+                return 0
+        return int.from_bytes(found, sys.byteorder)
 
     def publish(self, name: str) -> None:
         """Make it visible as /run/netns/`name` to `ip netns`, until `unpublish` or `close`.

@@ -24,6 +24,7 @@ _PACKAGES = {
     "modprobe": "kmod",
     "nfacct": "nfacct",
     "nft": "nftables",
+    "openssl": "openssl",
     "setpriv": "util-linux",
     "xtables": "iptables",
 }

@@ -20,14 +20,17 @@ ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix, flags, scope, in
 ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst, src, tos, table, proto, scope, type, ...
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
 _U32 = struct.Struct("=I")
+_NOTHING = memoryview(b"")
 
-GETLINK = 18
+GETLINK, GETROUTE = 18, 26
 NEWLINK, DELLINK, _SETLINK, NEWADDR, _NEWROUTE, _DELROUTE, _NEWNEIGH = 16, 17, 19, 20, 24, 25, 28
 _REPLACE, _APPEND = 0x100, 0x800  # NLM_F_
 _NESTED = 0x8000
 _IFLA_ADDRESS, IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_PROTINFO = 1, 3, 4, 10, 12
 IFLA_LINKINFO, _IFLA_GROUP, _IFLA_NET_NS_FD = 18, 27, 28
 INFO_KIND, _INFO_DATA, _VETH_INFO_PEER, _BRPORT_MODE = 1, 2, 1, 4
+_INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 4, 5
+_VXLAN_LOCAL, _VXLAN_LOCAL6 = 4, 17
 _IFF_UP = 0x1
 IFA_ADDRESS, IFA_LOCAL, _IFA_FLAGS, _IFA_F_NODAD = 1, 2, 8, 0x02
 RTA_DST, RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 7, 15
@@ -160,13 +163,20 @@ def add_forwarding(index: int, name: str, mac: str, address: str) -> Request:
 
 
 class Link(Struct, frozen=True, kw_only=True):
-    """A link as the kernel lists it. `master` is the index of its bridge, 0 without one."""
+    """A link as the kernel lists it. `master` is the index of its bridge, 0 without one.
+
+    `hairpin`: as a port of a bridge, it may send back what came in by it. `underlay`: the address
+    that a VXLAN device sends from, "" for none, and of other kinds.
+    """
 
     index: int
     name: str
     flags: int
     kind: str
     master: int
+    mtu: int
+    hairpin: bool
+    underlay: str
 
 
 def index_of(netlink: Netlink, name: str) -> int:
@@ -193,14 +203,26 @@ def links_of(netlink: Netlink) -> list[Link]:
 def _link(answer: memoryview) -> Link:
     _, _, index, flags, _ = LINK.unpack_from(answer)
     found = dict(attributes(answer[LINK.size :]))
-    info = dict(attributes(found.get(IFLA_LINKINFO, memoryview(b""))))
+    info = dict(attributes(found.get(IFLA_LINKINFO, _NOTHING)))
+    kind = _string(info.get(INFO_KIND, _NOTHING))
+    port = info.get(_INFO_SLAVE_DATA, _NOTHING)
+    is_port = _string(info.get(_INFO_SLAVE_KIND, _NOTHING)) == "bridge"
     return Link(
         index=index,
         name=_string(found[IFLA_IFNAME]),
         flags=flags,
-        kind=_string(info.get(INFO_KIND, memoryview(b""))),
+        kind=kind,
         master=_U32.unpack(found.get(_IFLA_MASTER, bytes(4)))[0],
+        mtu=_U32.unpack(found.get(_IFLA_MTU, bytes(4)))[0],
+        hairpin=is_port and bytes(dict(attributes(port)).get(_BRPORT_MODE, b"\0")) != b"\0",
+        underlay=_underlay(info.get(_INFO_DATA, _NOTHING)) if kind == "vxlan" else "",
     )
+
+
+def _underlay(data: memoryview) -> str:
+    of_vxlan = dict(attributes(data))
+    packed = bytes(of_vxlan.get(_VXLAN_LOCAL, of_vxlan.get(_VXLAN_LOCAL6, _NOTHING)))
+    return str(ip_address(packed)) if any(packed) else ""
 
 
 def _string(payload: memoryview) -> str:

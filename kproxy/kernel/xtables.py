@@ -18,7 +18,7 @@ from msgspec import Struct
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel import iptables_programs as programs
-from kproxy.kernel import legacy_tables
+from kproxy.kernel import iptables_save, legacy_tables
 from kproxy.kernel.iptables_programs import Variant
 from kproxy.kernel.iptables_save import TABLES, Chains, Table, parse_save, single_blanks
 from kproxy.kernel.lacking import lacking, require_nf_tables
@@ -141,6 +141,22 @@ class Xtables:
         `jumps`: see `save`.
         """
         return self._save_small() or self._save_any(jumps)
+
+    def counted(
+        self, jumps: Iterable[Jump] = ()
+    ) -> dict[Table, dict[str, list[tuple[str, int | None]]]]:
+        """Return all tables as `read_all` does, each rule with how many packets it has counted;
+        None in tables with rules made with nft. `jumps`: see `save`.
+        """
+        text = run([f"{self._command}-save", "--counters"])
+        tables = iptables_save.parse_counted(text)
+        for table in tables.keys() & not_printed(text):
+            chains = self._read_mixed(table, jumps)[0]
+            tables[table] = {
+                chain: [(single_blanks(rule), None) for rule in rules]
+                for chain, rules in chains.items()
+            }
+        return tables
 
     def _save_small(self) -> dict[Table, Chains] | None:
         """Return all legacy tables, None if only a process can read them."""

@@ -59,7 +59,8 @@ class Answer(Struct, frozen=True):
 class Connection:
     """Requests to one API server. May be used by several threads.
 
-    `kubeconfig` "": the service account of this Pod. `master` overrides the server's URL. Raises
+    `kubeconfig` "": the service account of this Pod. `master` overrides the server's URL. With
+    `settings` nothing is read. Raises
     BadInput if the configuration is wrong, AccessRefused if a credential plug-in fails. Nothing is
     sent before the first request.
 
@@ -74,8 +75,11 @@ class Connection:
         master: str = "",
         service_account: Path = SERVICE_ACCOUNT,
         environment: Mapping[str, str] = os.environ,
+        settings: Settings | None = None,
     ) -> None:
         def read() -> Settings:
+            if settings:
+                return settings
             if kubeconfig:
                 return from_kubeconfig(Path(kubeconfig), master=master)
             return from_service_account(service_account, environment, master=master)

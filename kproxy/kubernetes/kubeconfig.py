@@ -90,6 +90,11 @@ class _File(Struct, rename="kebab"):
     users: list[_NamedUser] | None = None
 
 
+# msgspec reads a type when it is first used; a thread that uses it meanwhile, as another node's
+# proxy may, would crash the process. So it is read while the module is loaded.
+msgspec.json.Decoder(_File)
+
+
 class Kubeconfig(Struct, frozen=True):
     """One context of a file. `raw_cluster`: its cluster as the file has it.
 

@@ -89,20 +89,29 @@ class Answer(Struct, frozen=True, kw_only=True):
 def ask_library(request: Request) -> Answer:
     """Return the library's answer. Raises KernelRefused if its process cannot do its work."""
     try:
-        done = subprocess.run(
-            # -P: nothing of the present folder is imported.
-            [sys.executable, "-P", "-m", "kproxy.kubernetes.library"],
-            input=msgspec.json.encode(request),
-            capture_output=True,
-            timeout=_PATIENCE_S,
-            check=False,
-        )
-        return msgspec.json.decode(done.stdout, type=Answer)
+        return msgspec.json.decode(_process(msgspec.json.encode(request)), type=Answer)
     except (OSError, subprocess.TimeoutExpired, msgspec.DecodeError) as error:
         raise KernelRefused(
             f"the client library kubernetes cannot be run: {type(error).__name__}",
             remedy="see whether it is installed, and whether there is memory for it",
         ) from None
+
+
+def _process(request: bytes) -> bytes:
+    """Return what a process of the library writes."""
+    return subprocess.run(
+        # -P: nothing of the present folder is imported.
+        [sys.executable, "-P", "-m", "kproxy.kubernetes.library"],
+        input=request,
+        capture_output=True,
+        timeout=_PATIENCE_S,
+        check=False,
+    ).stdout
+
+
+def answered(request: bytes) -> bytes:
+    """Return the answer to a request, both as JSON: the work of the process."""
+    return msgspec.json.encode(_answer(msgspec.json.decode(request, type=Request)))
 
 
 def _answer(request: Request) -> Answer:
@@ -171,6 +180,4 @@ def _plugin(request: RunPlugin) -> Any:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(
-        msgspec.json.encode(_answer(msgspec.json.decode(sys.stdin.buffer.read(), type=Request)))
-    )
+    sys.stdout.buffer.write(answered(sys.stdin.buffer.read()))

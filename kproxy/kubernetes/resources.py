@@ -44,6 +44,11 @@ SERVICE_CIDRS = Resource(
     kind="ServiceCIDR", path="/apis/networking.k8s.io/v1/servicecidrs", optional=True
 )
 
+# What a proxy does not read, but who explains it to people.
+ALL_SERVICES = Resource(kind="Service", path=SERVICES.path)
+NODES = Resource(kind="Node", path="/api/v1/nodes", optional=True)
+PODS = Resource(kind="Pod", path="/api/v1/pods", optional=True)
+
 
 def own_node(name: str) -> Resource:
     """Return the collection that has one Node only."""

@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from kproxy.backend import BackendOptions, Mode, load
+from msgspec import structs
+
+from kproxy.backend import DEFAULT_MODE, BackendOptions, Mode, load
+from kproxy.backend.options import chosen_values
 from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput
 from kproxy.kernel.links import apart
@@ -17,7 +20,7 @@ from kproxy.kernel.ownership import claim_namespace
 from kproxy.lab import names, topology
 from kproxy.lab.edge import NoEdge, edge_controller
 from kproxy.lab.following import Followers
-from kproxy.lab.hosts import LabPod
+from kproxy.lab.hosts import LabNode, LabPod
 from kproxy.lab.inventory import Inventory
 from kproxy.lab.layout import Layout
 from kproxy.lab.models import MODELS
@@ -25,7 +28,7 @@ from kproxy.lab.object_verbs import NoObjects, ObjectVerbs, PlainObjects
 from kproxy.lab.pods.ingress import IngressController
 from kproxy.lab.pods.runtime import PodRuntime
 from kproxy.lab.pods.server import PodServer
-from kproxy.lab.proxies import NoProxies, Proxies
+from kproxy.lab.proxies import NoProxies, Proxies, node_config
 from kproxy.lab.publishing import Publisher
 from kproxy.lab.router import Router
 from kproxy.lab.spec import LabSpec
@@ -58,23 +61,42 @@ class Builder:
         publish: bool,
         check_interval_s: float,
         drain_s: float,
+        fed: bool,
+        write: bool,
     ) -> None:
         """Take the arguments of `BuiltLab`, which describes them and what is raised."""
         self._spec = spec
         self._built = _without_pods(spec) if spec.control_plane else spec
         self._mode = load(mode) if mode is not None else None
         self._config = config
-        self._options = _options_of(self._mode, options)
+        self.chosen = _options_of(self._mode, options)
         # The lab writes its own rules with the iptables variant of the proxies, if they have one.
-        self.variant: str = getattr(self._options, "iptables_variant", "auto")
+        self.variant: str = getattr(self.chosen, "iptables_variant", "auto")
         self._publisher = Publisher(spec.name) if publish else None
         self._check_interval_s, self._drain_s = check_interval_s, drain_s
+        self._fed, self._write = fed, write
         self._model = MODELS[spec.network]
         self.layout = Layout.of(self._built)
 
     def options(self, given: BackendOptions) -> BackendOptions:
         """Return options for the lab's mode. Raises BadInput if they belong to another one."""
         return _options_of(self._mode, given)
+
+    def of_mode(self, mode: str, given: BackendOptions | None) -> tuple[Mode, BackendOptions]:
+        """Return a mode and its options. Raises BadInput if they belong to another one."""
+        found = load(mode)
+        return found, _options_of(found, given)
+
+    def take_mode(self, mode: Mode, options: BackendOptions) -> None:
+        """Note that the proxies are of this mode from now on."""
+        self._mode, self.chosen = mode, options
+
+    def node_config(self, node: LabNode) -> ProxyConfig:
+        """Return the configuration of a node's proxy. Raises BadInput if it is invalid."""
+        mode = self._mode or load(self._config.mode or DEFAULT_MODE)
+        own = chosen_values(mode, self.chosen)
+        config = node_config(self._spec, node, mode, self._config)
+        return structs.replace(config, backend_options={**config.backend_options, **own})
 
     def nothing(self) -> Parts:
         """Return the parts of a lab that is not up."""
@@ -144,10 +166,18 @@ class Builder:
         if self._mode is None:
             return NoProxies()
         nodes = inventory.nodes.values()
-        for node in nodes:
+        for node in nodes if self._write else ():
             with node.namespace.entered():
                 undo.enter_context(claim_namespace())
-        proxies = Proxies(self._spec, nodes, self._mode, self._config, self._options)
+        proxies = Proxies(
+            self._spec,
+            nodes,
+            self._mode,
+            self._config,
+            self.chosen,
+            write=self._write,
+            fed=self._fed,
+        )
         undo.callback(proxies.close)
         return proxies
 

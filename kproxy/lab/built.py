@@ -17,15 +17,17 @@ from kproxy.lab.spec_file import load_spec
 
 if TYPE_CHECKING:
     from kproxy.api.types import KubernetesObject
-    from kproxy.backend import BackendOptions, SyncReport
+    from kproxy.backend import BackendOptions, Listing, SyncReport
     from kproxy.config import ProxyConfig
     from kproxy.edge import ListenerState
     from kproxy.forwarding.network import Network
     from kproxy.forwarding.plan import Plan
     from kproxy.kernel.iptables_programs import Variant
     from kproxy.lab.left_out import LeftOut
+    from kproxy.lab.object_source import ObjectSource
+    from kproxy.lab.other_proxies import OtherProxies
     from kproxy.proxy import NodeProxy
-    from kproxy.store import ObjectKey
+    from kproxy.store import ObjectKey, Update
     from kproxy.versions import Version
 
 _DEFAULT_MODE = "iptables"  # kproxy.backend.DEFAULT_MODE
@@ -44,6 +46,9 @@ class BuiltLab:
         publish: bool = False,
         check_interval_s: float = 1.0,
         drain_s: float = 300.0,
+        fed: bool = True,
+        others: OtherProxies | None = None,
+        source: ObjectSource | None = None,
     ) -> None:
         """Check the spec, or read its file; the lab is built when the block is entered.
 
@@ -54,6 +59,9 @@ class BuiltLab:
 
         `check_interval_s` is the interval of load balancers' health checks, unless a Service asks
         for another. `drain_s` is how long the connections of a removed backend may continue.
+        Unless the proxies are `fed` with the lab's objects, somebody else calls `sync_proxy`.
+        With `others`, these proxies run on the nodes, and the lab's own only plan in that `mode`.
+        With `source`, verbs write objects there, and the proxies have them from there only.
         """
         # What builds labs is loaded with the first one: it is most of what a lab needs, and a
         # program that imports labs may not make one.
@@ -65,16 +73,24 @@ class BuiltLab:
             spec = load_spec(spec)
         if found := validation.problems(spec):
             raise BadInput(found)
+        if others and mode is None:
+            raise BadInput(["other proxies need a mode to be compared with"])
+        if source and (others or mode is None):
+            raise BadInput(["a source of objects is for the lab's own proxies"])
         self.spec = spec
         self.mode = mode
+        self._others, self._source = others, source
+        self.config = config or ProxyConfig()
         self._builder = Builder(
             spec,
             mode,
-            config=config or ProxyConfig(),
+            config=self.config,
             options=options,
             publish=publish,
             check_interval_s=check_interval_s,
             drain_s=drain_s,
+            fed=fed and source is None,
+            write=others is None,
         )
         self._parts = self._builder.nothing()
         self._undo = ExitStack()
@@ -93,6 +109,7 @@ class BuiltLab:
         with ExitStack() as undo:
             undo.callback(self._forget)
             self._parts = self._builder.build(undo)
+            self._complete(undo)
             self._undo = undo.pop_all()
         return self
 
@@ -141,6 +158,11 @@ class BuiltLab:
         """Public addresses of nodes, load balancers and `dnat`, by name; empty without an edge."""
         return self._builder.layout.public
 
+    @property
+    def options(self) -> BackendOptions:
+        """The options of the proxies' present mode."""
+        return self._builder.chosen
+
     def iptables_variant(self, family: Family) -> Variant:
         """Return the variant of iptables that the rules on the lab's hosts are written with."""
         from kproxy.kernel.xtables import choose_variant
@@ -160,6 +182,26 @@ class BuiltLab:
         """Return a node's proxy, to be used in a thread that is in the node's namespace."""
         return self._parts.proxies.proxy(node)
 
+    def listing(self, node: str, family: Family) -> Listing:
+        """Return the rules that are in force on a node, with counters where they have some.
+
+        Raises BadInput if there is no such node or proxy, and what `Backend.read` raises.
+        """
+        return self._parts.proxies.listing(node, family)
+
+    def node_config(self, node: str) -> ProxyConfig:
+        """Return the configuration of a node's proxy, also if that is another program: its name,
+        the CIDRs of the pods, and all that the spec says. Raises BadInput if it is invalid.
+        """
+        return self._builder.node_config(self.nodes[node])
+
+    def sync_proxy(self, node: str, update: Update) -> list[SyncReport]:
+        """Apply an update to what a node's proxy knows, and sync it.
+
+        Raises BadInput if there is no such node or proxy, and what `NodeProxy.sync` raises.
+        """
+        return self._parts.proxies.sync_node(node, update)
+
     def repair(self) -> Mapping[str, tuple[Family, ...]]:
         """Let every proxy check its rules once, as `kproxy run` does every second, and write all of
         them again if another process has changed them.
@@ -167,6 +209,14 @@ class BuiltLab:
         Returns the families that were repaired, by node. Raises what `NodeProxy.sync` raises.
         """
         return self._parts.proxies.repair()
+
+    def remove_leftovers(self, node: str) -> None:
+        """Let a node's proxy remove the rules of other modes there, as `kproxy run` does when it
+        starts. What open connections need stays until a `repair` after they have ended.
+
+        Raises BadInput if there is no such node or proxy, KernelRefused.
+        """
+        self._parts.proxies.remove_leftovers(node)
 
     def stop_proxy(self, node: str) -> None:
         """Stop a node's proxy as a kill would: it no longer syncs or answers health checks.
@@ -195,6 +245,20 @@ class BuiltLab:
         """
         chosen = None if options is None else self._builder.options(options)
         self._parts.proxies.restart(chosen, emulate)
+        self._builder.chosen = chosen or self._builder.chosen
+
+    def switch_mode(self, mode: str, options: BackendOptions | None = None) -> None:
+        """Replace every proxy by one of another mode. Hosts, objects and open connections stay;
+        in the end all rules are those of the new mode (docs/switching.md).
+
+        Raises BadInput if there are no proxies or the options belong to another mode, Unsupported
+        if this machine lacks something that the mode needs; nothing has changed then. Raises what
+        `NodeProxy.sync` raises.
+        """
+        chosen, its_options = self._builder.of_mode(mode, options)
+        self._parts.proxies.switch(chosen, its_options)
+        self._builder.take_mode(chosen, its_options)
+        self.mode = mode
 
     def balancer_state(self) -> tuple[ListenerState, ...]:
         """Return the listeners of load balancers and the DNAT gateway, as last health-checked."""
@@ -218,6 +282,9 @@ class BuiltLab:
     def unroute(self, cidr: str) -> None:
         """Let the router refuse `cidr` again. Raises BadInput if it has no such route."""
         self._parts.router.remove(cidr)
+
+    def _complete(self, _undo: ExitStack) -> None:
+        """Start what there is besides the parts, when all of them are built."""
 
     def _forget(self) -> None:
         self._parts = self._builder.nothing()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Protocol
 
@@ -31,12 +31,13 @@ class Followers:
         """Return these followers and others after them."""
         return Followers(self._proxies, [*self._others, *others])
 
-    def follow(self, update: Update) -> SyncReports:
-        """Let all followers apply an update; return the nodes' reports.
+    def follow(self, update: Update, rest: Callable[[], None] | None = None) -> SyncReports:
+        """Let all followers apply an update; return the nodes' reports. For `rest` see
+        `Proxies.sync`.
 
         Raises what one of the followers raises, after all were called.
         """
         with ExitStack() as others:
             for each in reversed(self._others):  # the stack starts at its end
                 others.callback(each.follow, update)
-            return self._proxies.sync(update)
+            return self._proxies.sync(update, rest)

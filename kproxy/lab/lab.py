@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from kproxy.api.types import EndpointSlice, KubernetesObject, Service
 from kproxy.errors import BadInput
@@ -17,7 +19,10 @@ from kproxy.store import ObjectKey, object_key
 
 if TYPE_CHECKING:
     from kproxy.api.manifests import Skipped
+    from kproxy.controlplane.plane import Json, Plane, Write
     from kproxy.lab.cluster.pod_handle import PodHandle
+    from kproxy.lab.pods.access import LabPods, ServiceAccount
+    from kproxy.lab.pods.environment import Documents
     from kproxy.lab.proxies import SyncReports
 
 Objects = Iterable[KubernetesObject]
@@ -51,9 +56,9 @@ class Lab(BuiltLab):
         Raises BadInput; nothing has changed then. Raises what `NodeProxy.sync` raises, after a sync
         of all nodes was tried.
         """
-        wanted, skipped = self._objects(objects, judge=self._parts.objects.refusals)
-        reports = self._parts.objects.apply(wanted)
-        self._note_left_out(wanted, skipped)
+        given = self._given(objects, judge=self._parts.objects.refusals)
+        reports = self._parts.objects.apply(given.objects, given.documents)
+        self._note_left_out(given)
         return reports
 
     def delete(self, objects: Iterable[ObjectKey] | Objects | str | Path) -> SyncReports:
@@ -63,23 +68,25 @@ class Lab(BuiltLab):
         plane has no such object; nothing has changed then.
         """
         skipped: tuple[Skipped, ...] = ()
-        given: Iterable[ObjectKey | KubernetesObject]
         if isinstance(objects, str | Path):
-            given, skipped = self._objects(objects)
+            given = self._given(objects)
+            keys, skipped = given.keys(), given.skipped
         else:
-            given = objects
-        keys = [each if isinstance(each, tuple) else object_key(each) for each in given]
+            keys = [each if isinstance(each, tuple) else object_key(each) for each in objects]
         reports = self._parts.objects.delete(keys)
-        for key in (*keys, *left_out.of_kinds(skipped)):
+        for key in (*keys, *(each.key for each in skipped)):
             self._left_out.pop(key, None)
         return reports
 
     def replace(self, objects: Objects | str | Path) -> SyncReports:
-        """Make `objects` all there is besides the lab's own nodes and pods, and sync all nodes."""
-        wanted, skipped = self._objects(objects, judge=self._parts.objects.refusals)
-        reports = self._parts.objects.replace(wanted)
+        """Make `objects` all there is besides the lab's own nodes and pods, and sync all nodes.
+
+        A Namespace goes when nothing of them is in it.
+        """
+        given = self._given(objects, judge=self._parts.objects.refusals)
+        reports = self._parts.objects.replace(given.objects, given.documents)
         self._left_out.clear()
-        self._note_left_out(wanted, skipped)
+        self._note_left_out(given)
         return reports
 
     def scale(self, name: str, replicas: int, *, namespace: str = "default") -> SyncReports:
@@ -89,9 +96,31 @@ class Lab(BuiltLab):
         """
         return self._parts.objects.scale(namespace, name, replicas)
 
+    def settle(self) -> SyncReports:
+        """Return when all that was written so far, also through an API, is in effect on all nodes.
+
+        The other verbs do this by themselves. Raises what syncing raises.
+        """
+        return self._parts.objects.apply(())
+
     def pod(self, name: str, *, namespace: str = "default") -> PodHandle:
         """Return a handle of a control plane's pod. Raises BadInput if no such pod runs."""
         return self._parts.objects.pod(namespace, name)
+
+    def pod_access(
+        self,
+        documents: Documents,
+        *,
+        api_server: tuple[str, int] | None = None,
+        service_account: ServiceAccount = lambda _: {},
+    ) -> LabPods:
+        """Return what an API needs to run commands in pods, read their logs and connect to them.
+
+        `documents`: the stored object of a key, or None. `api_server`: address and port by which
+        pods reach the API. `service_account`: file name -> text of a Pod's service account, for
+        /var/run/secrets/kubernetes.io/serviceaccount. Raises BadInput without a control plane.
+        """
+        return self._parts.objects.pod_access(documents, api_server, service_account)
 
     def get(self, kind: str, name: str, *, namespace: str = "default") -> KubernetesObject:
         """Return an object as the control plane has stored it: with what was allocated, and status.
@@ -104,6 +133,33 @@ class Lab(BuiltLab):
     def objects(self, kind: type[_T]) -> list[_T]:
         """Return all objects of a kind that the control plane has, by namespace and name."""
         return self._parts.objects.objects(kind)
+
+    def follow(self, listener: Callable[[Write], None]) -> list[Json]:
+        """Return the documents of all objects, and tell `listener` of every later write, in order.
+
+        A document is the JSON of an object. The listener is called within the write: it must
+        neither raise nor call the lab. Without a control plane there is only one; the last asked.
+        """
+        return self._parts.objects.follow(listener)
+
+    @property
+    def plane(self) -> Plane:
+        """The control plane as an API server needs it: documents, each write told, any thread.
+
+        A write is answered once it is stored; pods and proxies follow. Raises BadInput without a
+        control plane.
+        """
+        return self._parts.objects.plane
+
+    def publish_api(
+        self, addresses: Sequence[str], port: int, root_ca: Mapping[str, str]
+    ) -> SyncReports:
+        """Let pods find an API server: the Service `kubernetes` leads to `addresses` and `port`.
+
+        `root_ca` is the data of the ConfigMap `kube-root-ca.crt` of every namespace.
+        Raises BadInput without a control plane.
+        """
+        return self._parts.objects.publish_api(addresses, port, root_ca)
 
     @property
     def warnings(self) -> Mapping[ObjectKey, tuple[str, ...]]:
@@ -130,40 +186,69 @@ class Lab(BuiltLab):
         """
         return self._parts.objects.wait_for(comes_true, timeout_s)
 
+    def catch_up(self) -> None:
+        """Do the same as `settle`, as far as kernels allow it; a failure is for the next verb."""
+        self._parts.objects.settle()
+
     def slices(self, service: Service) -> tuple[EndpointSlice, ...]:
         """Return the EndpointSlices of a Service: all pods that its selector matches, ready."""
         return slices_for(service, selected(service, self.pods.values()))
 
-    def _note_left_out(
-        self, objects: Iterable[KubernetesObject], skipped: Iterable[Skipped]
-    ) -> None:
+    def _complete(self, undo: ExitStack) -> None:
+        if self._others:
+            self._parts.proxies.on_synced = self._others.start(self, undo)
+        if self._source:
+            verbs, follow = self._source.start(self, self._parts.objects, undo)
+            self._parts.proxies.on_synced = follow
+            self._parts = replace(self._parts, objects=verbs)
+
+    def _note_left_out(self, given: _Given) -> None:
         """Keep what is left out of objects that were applied, and log what is new."""
         ingress = any(pod.runs for pod in self.spec.pods)
-        found = left_out.of_kinds(skipped)
-        found |= {object_key(obj): left_out.of_object(obj, ingress=ingress) for obj in objects}
+        found = left_out.of_kinds(given.skipped)
+        for obj in given.objects:
+            found[object_key(obj)] = left_out.of_object(obj, ingress=ingress)
         new = {key: left for key, left in found.items() if self._left_out.get(key) != left}
         self._left_out |= found
         for line in left_out.lines(new):
             of_objects.warning(line)
 
-    def _objects(
+    def _given(
         self,
         given: Objects | str | Path,
-        judge: Callable[[Objects], list[str]] = lambda _: [],
-    ) -> tuple[tuple[KubernetesObject, ...], tuple[Skipped, ...]]:
-        """Return objects, and those of kinds that labs do not have.
+        judge: Callable[[Objects, Sequence[Json]], list[str]] = lambda *_: [],
+    ) -> _Given:
+        """Return objects, or those of a file.
 
         Raises BadInput with all that is wrong, also with what `judge` says of the other objects.
         """
         if not isinstance(given, str | Path):
-            return tuple(given), ()
+            return _Given(tuple(given))
         from kproxy.api.manifests import load  # a lab that is given objects needs none of it
 
         decoded = load([Path(given)], stored=not self._parts.objects.admits)
+        found = _Given(decoded.objects, decoded.skipped)
         if decoded.problems:
-            raise BadInput([*decoded.problems, *judge(decoded.objects)])
+            raise BadInput([*decoded.problems, *judge(found.objects, found.documents)])
         of_kinds = {each.notice for each in decoded.skipped}  # the lab says it in its own words
         for notice in decoded.notices:
             if notice not in of_kinds:
                 log.warning(notice)
-        return decoded.objects, decoded.skipped
+        return found
+
+
+class _Given(NamedTuple):
+    """The objects that a caller gave to a verb. `skipped` are those of kinds without a type."""
+
+    objects: tuple[KubernetesObject, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def documents(self) -> tuple[Json, ...]:
+        """Return those without a type that a control plane takes."""
+        return tuple(each.document for each in self.skipped if each.document)
+
+    def keys(self) -> list[ObjectKey]:
+        from kproxy.controlplane.registry import document_key  # as late as the control plane
+
+        return [*map(object_key, self.objects), *map(document_key, self.documents)]

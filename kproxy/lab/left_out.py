@@ -1,14 +1,14 @@
 """Says what a manifest asks for and a lab leaves out: kinds that labs do not have, and fields that
 have no effect in them. Pure.
 
-Only what can change who is reached, from where, or how it is found counts: a ConfigMap is left out
-too, but a container's resources are not worth a word.
+Only what can change who is reached, from where, or how it is found counts: a container's resources
+are not worth a word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kproxy.api.types import Container, Deployment, Ingress, KubernetesObject, Pod, PodSpec
 from kproxy.store import ObjectKey
@@ -26,7 +26,7 @@ _KINDS = {
             *("StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"),
             *("Job", "CronJob", "Rollout"),
         ),
-        "labs run only Deployments and Pods, so its Pods do not exist",
+        "this lab does not run it, so its Pods do not exist",
     ),
     **dict.fromkeys(
         (
@@ -48,11 +48,12 @@ _KINDS = {
         "labs have no gateway for it: nothing answers there",
     ),
 }
+_NOT_ENFORCED = frozenset({"NetworkPolicy"})  # though a control plane has it
+_CONTROLLERS = frozenset({"ReplicaSet", "StatefulSet", "DaemonSet"})  # which a control plane runs
 _OTHER_KIND = "labs have no such kind, so it has no effect"
 _POD_FIELDS = (  # attribute, field, the consequence
     ("affinity", "affinity", "only nodeSelector limits the nodes"),
     ("topology_spread_constraints", "topologySpreadConstraints", "Pods are spread over all nodes"),
-    ("tolerations", "tolerations", "no Pod gets a node with taints"),
     ("readiness_gates", "readinessGates", "only readiness probes decide"),
     ("scheduling_gates", "schedulingGates", "Pods start at once"),
     ("init_containers", "initContainers", "containers start at once"),
@@ -109,19 +110,23 @@ def in_short(found: AllLeftOut) -> str:
 
 
 def of_kinds(skipped: Iterable[Skipped]) -> dict[ObjectKey, tuple[LeftOut, ...]]:
-    """Return the objects of kinds that labs do not have, by key."""
-    return {
-        (each.kind, each.namespace, each.name): (LeftOut("", _KINDS.get(each.kind, _OTHER_KIND)),)
-        for each in skipped
-        if each.kind not in _IMPLIED
-    }
+    """Return, by key, the objects without a type that no control plane takes, and what has no
+    effect in others.
+    """
+    found: dict[ObjectKey, tuple[LeftOut, ...]] = {}
+    for each in skipped:
+        if each.document and each.kind in _CONTROLLERS:
+            found[each.key] = tuple(_of_controller(each.kind, each.document.get("spec") or {}))
+        elif each.kind in _NOT_ENFORCED or not (each.document or each.kind in _IMPLIED):
+            found[each.key] = (LeftOut("", _KINDS.get(each.kind, _OTHER_KIND)),)
+    return found
 
 
 def of_object(obj: KubernetesObject, *, ingress: bool) -> tuple[LeftOut, ...]:
     """Return what has no effect in an object. `ingress`: whether a pod of the lab runs one."""
     match obj:
         case Deployment():
-            return (*_of_pods(obj.spec.template.spec, "spec.template.spec"), *_of_rollout(obj))
+            return tuple(_of_pods(obj.spec.template.spec, "spec.template.spec"))
         case Pod() if not obj.status.pod_ips:  # it runs here
             return tuple(_of_pods(obj.spec, "spec"))
         case Ingress() if not ingress:
@@ -132,9 +137,12 @@ def of_object(obj: KubernetesObject, *, ingress: bool) -> tuple[LeftOut, ...]:
     return ()
 
 
-def _of_rollout(deployment: Deployment) -> Iterator[LeftOut]:
-    if deployment.spec.min_ready_seconds > 0:
-        yield LeftOut("spec.minReadySeconds", "a Pod counts as soon as it is ready")
+def _of_controller(kind: str, spec: Mapping[str, Any]) -> Iterator[LeftOut]:
+    """Yield what has no effect in the spec of a document that a control plane has taken."""
+    from kproxy.controlplane.submitted import workload_spec  # loaded with the control plane
+
+    read = workload_spec(kind, spec)
+    return _of_pods(read.template.spec, "spec.template.spec")
 
 
 def _of_pods(spec: PodSpec, path: str) -> Iterator[LeftOut]:

@@ -10,20 +10,24 @@ namespaces need none of this.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from msgspec import DecodeError, Struct
 from msgspec import json as msgspec_json
 
+from kproxy.errors import BadInput
 from kproxy.kernel import netns
+from kproxy.kernel.netns import Namespace
 from kproxy.lab import netns_files
 
 RECORDS = Path("/run/kproxy/labs")
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """The published names of one lab: `namespaces` is name -> inode.
+    """The published names of one lab: `namespaces` is name -> inode, `cookies` name -> cookie.
+
+    An inode's number is soon that of another namespace, perhaps of the same name.
 
     `started` is the start of its process, in clock ticks since boot. `pid_namespace` is where the
     pid is valid: the labs of another container cannot be checked from here.
@@ -33,16 +37,18 @@ class Record(Struct, frozen=True, kw_only=True):
     started: int
     pid_namespace: str
     namespaces: Mapping[str, int]
+    cookies: Mapping[str, int] = {}
 
 
-def record(lab: str, namespaces: Mapping[str, int]) -> Path:
+def record(lab: str, namespaces: Mapping[str, Namespace]) -> Path:
     """Record that this process is about to publish these names; return the file, for `forget`."""
     path = RECORDS / f"{os.getpid()}-{lab}.json"
     own = Record(
         pid=os.getpid(),
-        started=_started(os.getpid()),
+        started=started_at(os.getpid()),
         pid_namespace=_pid_namespace(),
-        namespaces=namespaces,
+        namespaces={name: each.inode for name, each in namespaces.items()},
+        cookies={name: each.cookie for name, each in namespaces.items()},
     )
     unfinished = path.with_suffix(".part")
     while True:
@@ -66,28 +72,49 @@ def forget(path: Path) -> None:
             return
 
 
+def find() -> list[str]:
+    """Return the names that dead labs left under /run/netns. Nothing changes."""
+    return [name for _, found in _dead() for name in found.namespaces if _is_leftover(name, found)]
+
+
 def sweep() -> list[str]:
     """Remove the names that dead labs left under /run/netns, and return them."""
     removed: list[str] = []
-    for path in _records():
-        try:
-            found = msgspec_json.decode(path.read_bytes(), type=Record)
-        except FileNotFoundError:  # another process was quicker
-            continue
-        except DecodeError:  # not written by us
-            continue
-        if found.pid_namespace != _pid_namespace() or _started(found.pid) == found.started:
-            continue
-        for name, inode in found.namespaces.items():
-            published = netns.RUN_DIR / name
-            is_leftover = _is_leftover(published, inode)
-            if is_leftover or not published.exists():
+    for path, found in _dead():
+        for name in found.namespaces:
+            is_leftover = _is_leftover(name, found)
+            if is_leftover or not (netns.RUN_DIR / name).exists():
                 netns_files.remove_resolv_conf(name)
             if is_leftover:
                 netns.remove_published(name)
                 removed.append(name)
         forget(path)
     return removed
+
+
+def started_at(pid: int) -> int:
+    """Return when a process started, in clock ticks since boot; 0 if there is no such process."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    # Field 22; the second, the name in parentheses, may hold spaces and parentheses.
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def _dead() -> Iterator[tuple[Path, Record]]:
+    """Yield the records of labs whose process has ended."""
+    for path in _records():
+        try:
+            if path.stat().st_uid != os.geteuid():  # of a user whose names are not ours to remove
+                continue
+            found = msgspec_json.decode(path.read_bytes(), type=Record)
+        except FileNotFoundError:  # another process was quicker
+            continue
+        except DecodeError:  # not written by us
+            continue
+        if found.pid_namespace == _pid_namespace() and started_at(found.pid) != found.started:
+            yield path, found
 
 
 def _records() -> list[Path]:
@@ -97,26 +124,23 @@ def _records() -> list[Path]:
         return []
 
 
-def _is_leftover(path: Path, inode: int) -> bool:
-    """Tell whether a path is the recorded namespace, or the file of a publication or a removal that
-    was interrupted.
+def _is_leftover(name: str, found: Record) -> bool:
+    """Tell whether a name is that of the recorded namespace, or the file of a publication or a
+    removal that was interrupted.
     """
     try:
-        status = path.stat()
+        status = (netns.RUN_DIR / name).stat()
     except FileNotFoundError:
         return False
-    is_namespace = status.st_dev == os.stat("/proc/self/ns/net").st_dev
-    return status.st_ino == inode if is_namespace else netns.is_unmounted(status)
-
-
-def _started(pid: int) -> int:
-    """Return when a process started, in clock ticks since boot; 0 if there is no such process."""
+    if status.st_dev != os.stat("/proc/self/ns/net").st_dev:
+        return netns.is_unmounted(status)
+    if status.st_ino != found.namespaces[name]:
+        return False
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    # Field 22; the second, the name in parentheses, may hold spaces and parentheses.
-    return int(text.rpartition(")")[2].split()[19])
+        with Namespace.open(name) as there:
+            return found.cookies.get(name, 0) in (0, there.cookie)
+    except BadInput:  # it has gone meanwhile
+        return False
 
 
 def _pid_namespace() -> str:

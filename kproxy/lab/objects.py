@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 from typing import Any
@@ -39,6 +40,9 @@ from kproxy.lab.hosts import LabNode, LabPod
 from kproxy.store import SERVICE_NAME_LABEL
 
 HOSTNAME_LABEL = "kubernetes.io/hostname"
+# Of this machine, as Go names it.
+ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+_SYSTEM_LABELS = {"kubernetes.io/os": "linux", "kubernetes.io/arch": ARCHITECTURE}
 _CPUS = 4  # of every node: topology hints go by the zones' shares
 READY = EndpointConditions(ready=True, serving=True, terminating=False)
 NOT_READY = EndpointConditions(ready=False, serving=False, terminating=False)
@@ -132,7 +136,8 @@ def slices_for(
 
 
 def node_object(node: LabNode) -> Node:
-    labels = {HOSTNAME_LABEL: node.name} | ({ZONE_LABEL: node.zone} if node.zone else {})
+    labels = {HOSTNAME_LABEL: node.name, **_SYSTEM_LABELS}
+    labels |= {ZONE_LABEL: node.zone} if node.zone else {}
     return Node(
         metadata=Metadata(name=node.name, namespace="", labels=labels),
         spec=NodeSpec(

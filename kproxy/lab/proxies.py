@@ -5,8 +5,9 @@ One thread answers at the health check node ports of all nodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from threading import Lock
 from typing import Any, NoReturn
 
@@ -17,9 +18,11 @@ from kproxy.address import Family
 from kproxy.backend import (
     Backend,
     BackendOptions,
+    Listing,
     Mode,
     SyncReport,
     complete_options,
+    listing_of,
 )
 from kproxy.config import ProxyConfig
 from kproxy.config.decode import from_values, to_values
@@ -29,9 +32,11 @@ from kproxy.errors import BadInput, Unsupported
 from kproxy.forwarding.plan import Plan
 from kproxy.lab.hosts import LabNode
 from kproxy.lab.layout import by_family
+from kproxy.lab.other_proxies import Bystander
 from kproxy.lab.profiles import PROFILES
 from kproxy.lab.spec import LabSpec
 from kproxy.proxy import NodeProxy
+from kproxy.proxy.leftovers import Leftovers
 from kproxy.proxy.setup import close, set_conntrack
 from kproxy.proxy.udp_flows import cut_stale_flows
 from kproxy.serve import HttpServer, ServiceHealth
@@ -55,6 +60,8 @@ class _Node(Struct):
     """Held while the proxy works: objects and repairs may come at the same time."""
     unrepaired: frozenset[Family] = frozenset()
     running: bool = True
+    leftovers: Leftovers | None = None
+    """Those of another mode that open connections still need."""
 
 
 class Proxies:
@@ -67,15 +74,24 @@ class Proxies:
         mode: Mode,
         config: ProxyConfig,
         options: BackendOptions,
+        *,
+        write: bool = True,
+        fed: bool = True,
     ) -> None:
-        """Make a proxy for each node; `options` are those of the mode.
+        """Make a proxy for each node; `options` are those of the mode. Unless they `write`, they
+        only plan. Unless they are `fed`, they have their objects by `sync_node` only.
 
         Raises BadInput if a node's configuration is invalid, Unsupported if this machine lacks
         something that the mode needs, BackendFault.
         """
+        self._spec = spec
+        self._config = config
         self._families = spec.families
         self._mode = mode
         self._options = options
+        self._write = write
+        self._fed = fed
+        self.on_synced: Callable[[Update], None] = lambda _: None  # called after each `sync`
         self._server = HttpServer()
         self._nodes: dict[str, _Node] = {}
         try:
@@ -89,24 +105,41 @@ class Proxies:
             raise
         self._pool = ThreadPoolExecutor(len(self._nodes), thread_name_prefix="kproxy-node")
 
-    def sync(self, update: Update) -> SyncReports:
+    def sync(self, update: Update, rest: Callable[[], None] | None = None) -> SyncReports:
         """Apply an update to every node's store and sync all nodes; return reports by node name.
+        If they are not fed, there are none: only `on_synced` is called.
 
+        With `rest`, one node is synced after the other, and it is called after each.
         A node whose proxy is stopped has no report. An error of one node does not prevent the sync
         of the others; the first error is raised afterwards.
         """
-        for node in self._nodes.values():
+        fed = self._nodes if self._fed else {}
+        for node in fed.values():
             if not node.running:
                 node.store.apply(update)
-        tasks = {
-            name: self._pool.submit(self._sync_node, node, update)
-            for name, node in self._nodes.items()
-            if node.running
-        }
+        tasks: dict[str, Future[list[SyncReport]]] = {}
+        for name, node in fed.items():
+            if node.running:
+                tasks[name] = self._pool.submit(self._sync_node, node, update)
+                if rest:
+                    wait([tasks[name]])
+                    rest()
         for name, task in tasks.items():
             if error := task.exception():  # waits
                 error.add_note(f"while syncing {name}")
+        self.on_synced(update)
         return {name: task.result() for name, task in tasks.items()}
+
+    def sync_node(self, name: str, update: Update) -> list[SyncReport]:
+        """Apply an update to one node's store and sync it, if its proxy runs.
+
+        Raises BadInput if there is no such node, and what `NodeProxy.sync` raises.
+        """
+        node = self._node(name)
+        if node.running:
+            return self._pool.submit(self._sync_node, node, update).result()
+        node.store.apply(update)
+        return []
 
     def repair(self) -> Mapping[str, tuple[Family, ...]]:
         """Check all nodes, and write their rules again where another process has changed them.
@@ -126,6 +159,22 @@ class Proxies:
     def plans(self, family: Family) -> dict[str, Plan]:
         """Return the plans by node name, also those that stopped proxies have left in force."""
         return {name: node.proxy.plans[family] for name, node in self._nodes.items()}
+
+    def listing(self, name: str, family: Family) -> Listing:
+        """Return the rules that are in force on a node, with counters where they have some.
+
+        Raises BadInput if there is no such node, and what `Backend.read` raises.
+        """
+        node = self._node(name)
+        with node.lock, node.lab_node.namespace.entered():
+            return listing_of(node.backends[family])
+
+    def remove_leftovers(self, name: str) -> None:
+        """Remove what another mode has left on a node, once its proxy has synced.
+
+        Raises BadInput if there is no such node, KernelRefused.
+        """
+        self._remove_leftovers(self._node(name))
 
     def proxy(self, node: str) -> NodeProxy:
         return self._nodes[node].proxy
@@ -166,10 +215,44 @@ class Proxies:
         }
         return {name: task.result() for name, task in tasks.items()}
 
+    def switch(self, mode: Mode, options: BackendOptions) -> SyncReports:
+        """Replace all proxies by those of another mode, and sync those; then remove the rules that
+        the former ones have left. So no connection meets a gap.
+
+        Raises BadInput and Unsupported before anything has changed, then what `NodeProxy.sync`
+        raises.
+        """
+        fresh: list[_Node] = []
+        with ExitStack() as undo:
+            undo.callback(self._set_mode, self._mode, self._options)
+            self._set_mode(mode, options)
+            for each in self._nodes.values():
+                own = node_config(self._spec, each.lab_node, mode, self._config)
+                own = replace(own, emulate=each.config.emulate)
+                health = each.service_health if each.running else None
+                fresh.append(self._new(each.lab_node, own, each.store, health))
+                undo.callback(_close_backends, fresh[-1].backends)
+            undo.pop_all()
+        replaced = [self._nodes[each.lab_node.name] for each in fresh]
+        for old, new in zip(replaced, fresh, strict=True):
+            with old.lock:  # from now on an update that has waited is the new one's
+                self._nodes[new.lab_node.name] = new
+        tasks = {
+            each.lab_node.name: self._pool.submit(self._sync_node, each, Update()) for each in fresh
+        }
+        reports = {name: task.result() for name, task in tasks.items()}
+        for old in replaced:
+            _close_backends(old.backends)
+        for task in [self._pool.submit(self._remove_leftovers, each) for each in fresh]:
+            task.result()
+        return reports
+
     def close(self) -> None:
         """Stop the threads. The rules stay, until the namespaces are removed."""
         self._pool.shutdown()
         for node in self._nodes.values():
+            if node.leftovers:
+                node.leftovers.close()
             _close_backends(node.backends)
         self._server.close()
 
@@ -197,41 +280,66 @@ class Proxies:
         mode = self._mode
         options = complete_options(mode, config, self._options)
         with node.namespace.entered():
-            if not mode.forwards_itself:
+            if self._write and not mode.forwards_itself:
                 set_conntrack(config.conntrack, config.emulate)
             backends = self._make_backends(options)
-        proxy = NodeProxy(store, config, backends, mode=mode.config, options=options)
+        proxy = NodeProxy(
+            store, config, backends, mode=mode.config, options=options, in_parts=mode.in_parts
+        )
         if service_health is None:
             service_health = ServiceHealth(
                 self._server, lambda: self._nodes[node.name].proxy.health.healthy
             )
-        proxy.on_synced = service_health.update
-        if not mode.forwards_itself:
+        if self._write:
+            proxy.on_synced = service_health.update
+        if self._write and not mode.forwards_itself:
             proxy.on_udp_changed = cut_stale_flows
         return _Node(node, config, store, proxy, service_health, backends, Lock())
+
+    def _set_mode(self, mode: Mode, options: BackendOptions) -> None:
+        self._mode, self._options = mode, options
 
     def _make_backends(self, options: BackendOptions) -> dict[Family, Backend]:
         mode = self._mode
         backends: dict[Family, Backend] = {}
-        try:
+        with ExitStack() as undo:
+            undo.callback(_close_backends, backends)
             for family in self._families:
-                backends[family] = mode.backend(family, options)
+                make = mode.backend if self._write else Bystander
+                backends[family] = make(family, options)
                 support = backends[family].support()
                 if not support.ok:
                     raise Unsupported(f"mode {mode.name}: {support.missing}", remedy=support.remedy)
-        except BaseException:
-            _close_backends(backends)
-            raise
+            undo.pop_all()
         return backends
 
     def _sync_node(self, node: _Node, update: Update) -> list[SyncReport]:
         with node.lock:
-            node.store.apply(update)
-            with node.lab_node.namespace.entered():
-                return node.proxy.sync()
+            present = self._nodes[node.lab_node.name]
+            if present is node:
+                node.store.apply(update)
+                with node.lab_node.namespace.entered():
+                    return node.proxy.sync()
+        return self._sync_node(present, update)  # it was replaced while we waited
+
+    def _remove_leftovers(self, node: _Node) -> None:
+        """Remove what another mode has left; what connections need is looked at by `repair`."""
+        if not self._write:
+            return
+        with node.lock, node.lab_node.namespace.entered():
+            if node.leftovers is None:
+                options = complete_options(self._mode, node.config, self._options)
+                node.leftovers = Leftovers(node.proxy, node.backends, node.config, options)
+            if not node.leftovers.remove():
+                node.leftovers.close()
+                node.leftovers = None
 
     def _repair_node(self, node: _Node) -> tuple[Family, ...]:
+        if node.leftovers:
+            self._remove_leftovers(node)
         with node.lock, node.lab_node.namespace.entered():
+            if self._nodes[node.lab_node.name] is not node:  # it was replaced meanwhile
+                return ()
             # A proxy that could not repair its rules does not look for damage any more.
             node.unrepaired |= {*node.proxy.damaged()}
             if not node.unrepaired:
@@ -250,7 +358,9 @@ def _close_backends(backends: Mapping[Family, Backend]) -> None:
 class NoProxies:
     """The proxies of a lab that has none, or is not up: there is no plan, and nothing to do."""
 
-    def sync(self, _update: Update) -> SyncReports:
+    on_synced: Callable[[Update], None]
+
+    def sync(self, _update: Update, _rest: Callable[[], None] | None = None) -> SyncReports:
         return {}
 
     def repair(self) -> Mapping[str, tuple[Family, ...]]:
@@ -259,13 +369,22 @@ class NoProxies:
     def restart(self, _options: BackendOptions | None, _emulate: Version | None) -> SyncReports:
         raise BadInput([NO_PROXIES])
 
+    def switch(self, _mode: Mode, _options: BackendOptions) -> SyncReports:
+        raise BadInput([NO_PROXIES])
+
     def plans(self, _family: Family) -> dict[str, Plan]:
         return {}
+
+    def sync_node(self, _node: str, _update: Update) -> list[SyncReport]:
+        raise BadInput([NO_PROXIES])
+
+    def listing(self, _node: str, _family: Family) -> Listing:
+        raise BadInput([NO_PROXIES])
 
     def _refuse(self, _node: str) -> NoReturn:
         raise BadInput([NO_PROXIES])
 
-    proxy = stop = start = _refuse
+    proxy = stop = start = remove_leftovers = _refuse
 
 
 def node_config(spec: LabSpec, node: LabNode, mode: Mode, config: ProxyConfig) -> ProxyConfig:

@@ -54,5 +54,4 @@ class Publisher:
         """Write the record, before a name is added and after it is removed: so a killed lab leaves
         no unrecorded name.
         """
-        inodes = {name: namespace.inode for name, namespace in published.items()}
-        self._record = leftovers.record(self._lab, inodes)
+        self._record = leftovers.record(self._lab, published)

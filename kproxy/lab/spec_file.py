@@ -76,6 +76,9 @@ def parse_spec(text: str, where: str) -> LabSpec:
     faults = [fault for each in read for fault in (*each.problems, *each.repeated)]
     if faults:
         raise BadInput([fault.at(where) for fault in faults])
+    if isinstance(document, dict) and "apiVersion" in document:
+        told = f"{where}: this is a manifest of Kubernetes, not the description of a lab"
+        raise BadInput([told], remedy=f"kproxy up, then kproxy apply -f {where}")
     reader = _Reader()
     spec = reader.lab(document)
     problems = [*reader.problems, *(validation.problems(spec) if not reader.problems else ())]

@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from kproxy.backend import load
 from kproxy.kernel.measurement import answer, measure_apart
-from kproxy.matrix.measure import Cell, measure_alike
+from kproxy.lab.other_proxies import OtherProxies
+from kproxy.matrix.measure import Cell, measure, measure_alike
 from kproxy.matrix.places import Kind
 from kproxy.matrix.setting import Setting, alike
 
@@ -36,13 +37,21 @@ def measure_all(
     protocols: Sequence[str] = ("TCP", "UDP"),
     *,
     tell: Callable[[str], None] = lambda _: None,
+    others: OtherProxies | None = None,
 ) -> Measurements:
-    """Measure each setting on a kernel that supports it; both kernels work at the same time.
+    """Measure each setting on a kernel that supports it; both kernels work at the same time. With
+    `others`, these proxies run on the nodes, and on this kernel.
 
     `tell` is called with progress messages. Raises what `measure` raises, and KernelRefused with
     the error of the other kernel if that fails.
     """
     wanted = list(dict.fromkeys(settings))
+    if others:
+        found: Measurements = {}
+        for setting in wanted:
+            tell(str(setting))
+            found[setting] = measure(setting, kinds, protocols, others=others)
+        return found
     there = [each for each in wanted if load(each.mode).lacks_kernel()]
     with unawaited(ThreadPoolExecutor(1)) as pool:
         elsewhere: Future[Measurements] | None = None
@@ -50,7 +59,7 @@ def measure_all(
             request = _Request(tuple(there), tuple(kinds), tuple(protocols))
             tell(f"on user-mode Linux: {', '.join(map(str, there))}")
             elsewhere = pool.submit(_measure_there, request)
-        found: Measurements = {}
+        found = {}
         for group in alike(each for each in wanted if each not in there):
             tell(", ".join(map(str, group)))
             found |= measure_alike(group, kinds, protocols)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -15,6 +16,7 @@ from kproxy.explain.sources import sources
 from kproxy.forwarding.network import Packet
 from kproxy.lab import Lab
 from kproxy.lab.names import DNAT
+from kproxy.lab.other_proxies import OtherProxies
 from kproxy.matrix.places import (
     HOSTS,
     OTHER_NODE,
@@ -33,9 +35,9 @@ from kproxy.matrix.setting import (
     Setting,
     cluster_ip,
     objects,
-    options,
     spec,
 )
+from kproxy.matrix.setting import options as options_of
 from kproxy.outcome import Connection, Outcome
 
 
@@ -69,38 +71,74 @@ def measure(
     setting: Setting,
     kinds: Collection[Kind] = tuple(Kind),
     protocols: Sequence[str] = ("TCP", "UDP"),
+    *,
+    others: OtherProxies | None = None,
 ) -> list[Cell]:
-    """Build the lab, ask all questions at once, remove it.
+    """Build the lab, ask all questions at once, remove it. With `others`, these proxies run on the
+    nodes.
 
     Raises Unsupported if this machine lacks what the setting needs, and what `Lab` raises.
     """
-    return measure_alike([setting], kinds, protocols)[setting]
+    return measure_alike([setting], kinds, protocols, others=others)[setting]
 
 
 def measure_alike(
     settings: Sequence[Setting],
     kinds: Collection[Kind] = tuple(Kind),
     protocols: Sequence[str] = ("TCP", "UDP"),
+    *,
+    others: OtherProxies | None = None,
 ) -> dict[Setting, list[Cell]]:
     """Measure settings that differ in nothing but options of the proxies, one after the other in
-    one lab. Raises like `measure`.
+    one lab; with `others`, which have no such options, only one. Raises like `measure`.
     """
-    first, *others = settings
-    with Lab(spec(first, kinds), first.mode, options=_options(first)) as lab:
+    return {
+        each.setting: each.cells
+        for each in measured_labs(settings, kinds, protocols, others=others)
+    }
+
+
+class MeasuredLab(NamedTuple):
+    """A lab as it was measured, with the explainer that has asked."""
+
+    setting: Setting
+    lab: Lab
+    options: BackendOptions
+    explainer: Explainer
+    cells: list[Cell]
+
+
+def measured_labs(
+    settings: Sequence[Setting],
+    kinds: Collection[Kind] = tuple(Kind),
+    protocols: Sequence[str] = ("TCP", "UDP"),
+    *,
+    options: BackendOptions | None = None,
+    others: OtherProxies | None = None,
+) -> Generator[MeasuredLab]:
+    """Yield what `measure_alike` measures, each setting while the lab has it. Raises like it.
+
+    `options`: of the proxies, instead of what the settings say.
+    """
+    first, *more = settings
+    given = options or _options(first)
+    with Lab(spec(first, kinds), first.mode, options=given, others=others) as lab:
         wanted = objects(first, kinds)
         services = [each for each in wanted if isinstance(each, Service)]
         lab.apply([*wanted, *(each for made in services for each in lab.slices(made))])
         with Explainer(lab, Family(first.family)) as explainer:
-            found = {first: _ask(lab, explainer, first, kinds, protocols)}
-            for setting in others:
-                lab.restart_proxies(_options(setting))
-                found[setting] = _ask(lab, explainer, setting, kinds, protocols)
-    return found
+            cells = _ask(lab, explainer, first, kinds, protocols)
+            yield MeasuredLab(first, lab, given, explainer, cells)
+            for setting in more:
+                given = options or _options(setting)
+                lab.restart_proxies(given)
+                cells = _ask(lab, explainer, setting, kinds, protocols)
+                yield MeasuredLab(setting, lab, given, explainer, cells)
 
 
 def _options(setting: Setting) -> BackendOptions:
     family = Family(setting.family)
-    return options(setting.mode, family, local_fallback=setting.local_fallback)
+    return options_of(setting.mode, family, local_fallback=setting.local_fallback)
 
 
 def _ask(

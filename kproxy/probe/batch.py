@@ -7,22 +7,23 @@ datagram may still be answered by a process that has not had its turn yet.
 
 from __future__ import annotations
 
+import errno
 import selectors
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
 
-from kproxy.address import Family, socket_family
+from kproxy.address import Family, family_of, socket_family
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.in_flight import Stillness
 from kproxy.kernel.netns import Namespace
 from kproxy.outcome import UNREACHABLE
 from kproxy.probe.journey import Seen
-from kproxy.probe.packets import Probe, Role, build, segment_reply, sighting
+from kproxy.probe.packets import Probe, Role, build, raw_reply, sighting
 from kproxy.probe.taps import Tap
 from kproxy.probe.vxlan import inner
 
@@ -74,11 +75,12 @@ class Batch:
             return None
         probe = Probe(
             source=source,
-            source_port=_FIRST_PORT + serial % _PORTS,
+            source_port=packet.source_port or _FIRST_PORT + serial % _PORTS,
             address=packet.address,
             port=packet.port,
             protocol=packet.protocol,
             tag=tag_of(serial),
+            payload_bytes=packet.payload_bytes,
         )
         data = build(probe)
         pending = Pending(packet.client, probe)
@@ -86,9 +88,13 @@ class Batch:
         self._undecided.add(probe.tag)
         self._await_reply(pending, namespace)
         sender = self._raw(pending, namespace, socket.IPPROTO_RAW)
-        # EPERM: the client's own OUTPUT hook dropped or rejected it, an outcome like any other.
-        with suppress(PermissionError):
+        # EPERM: the client's own OUTPUT hook dropped or rejected it; EMSGSIZE: it is too long for a
+        # way that the client's kernel has been told of. Both are outcomes like any other.
+        try:
             sender.sendto(data, (probe.address, 0))
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EMSGSIZE):
+                raise
         return pending
 
     def follow(self, packet: Packet, tag: int) -> Pending:
@@ -124,8 +130,10 @@ class Batch:
                 if read():
                     now = time.monotonic()
                     deadline, calm = now + self._silence_s, now + PAUSE_S
-        # A reply may have been read before older packets that wait in other sockets.
-        self._read_taps()
+        # A reply may have been read before older packets that wait in other sockets; and one may
+        # have come after the last look at its socket, before the kernel was found to be still.
+        for key in [*self._selector.get_map().values()]:
+            key.data()
 
     def calm(self) -> bool:
         """Read all taps, and tell whether nothing new was seen and no packet is on its way.
@@ -154,8 +162,8 @@ class Batch:
         translations undone. A tap on a node captures replies before that.
         """
         probe = pending.probe
-        if probe.protocol == "TCP":
-            self._raw(pending, namespace, socket.IPPROTO_TCP)
+        if probe.protocol != "UDP":
+            self._raw(pending, namespace, _number_of(probe))
             return
         # The bound port also keeps the client's kernel from refusing the answer with ICMP.
         receiver = self._socket(namespace, socket_family(probe.address), socket.SOCK_DGRAM)
@@ -163,13 +171,13 @@ class Batch:
         self._watch(receiver, partial(self._read_datagrams, receiver, pending))
 
     def _raw(self, pending: Pending, namespace: Namespace, protocol: int) -> socket.socket:
-        """Return the client's raw socket, for sending (IPPROTO_RAW) or receiving TCP segments."""
+        """Return the client's raw socket, for sending (IPPROTO_RAW) or receiving replies."""
         family = socket_family(pending.probe.address)
         key = (pending.client, family, protocol)
         if key not in self._raws:
             raw = self._raws[key] = self._socket(namespace, family, socket.SOCK_RAW, protocol)
-            if protocol == socket.IPPROTO_TCP:
-                self._watch(raw, partial(self._read_segments, raw))
+            if protocol != socket.IPPROTO_RAW:
+                self._watch(raw, partial(self._read_replies, raw))
         return self._raws[key]
 
     def _socket(
@@ -197,6 +205,7 @@ class Batch:
                     captured.link,
                     captured.time_ns,
                     encapsulated is not None,
+                    captured.data,
                 )
             )
             entered_client = tap.host == pending.client and not captured.outgoing
@@ -204,10 +213,10 @@ class Batch:
                 self._undecided.discard(seen.tag)
         return noted
 
-    def _read_segments(self, raw: socket.socket) -> bool:
+    def _read_replies(self, raw: socket.socket) -> bool:
         noted = False
         for data, address, _ in _received(raw):
-            reply = segment_reply(data, header=raw.family == Family.IPV4.socket_family)
+            reply = raw_reply(raw.proto, data, header=raw.family == Family.IPV4.socket_family)
             pending = self._by_tag.get(reply.tag) if reply else None
             if not reply or not pending:
                 continue
@@ -238,7 +247,19 @@ def tag_of(serial: int) -> int:
 def _needs_no_process(pending: Pending) -> bool:
     """Tell whether only kernels decide what happens next, or it has been answered."""
     answered = any(seen.sighting.role is Role.ANSWER for seen in pending.seen)
-    return pending.probe.protocol == "TCP" or answered
+    return pending.probe.protocol != "UDP" or answered
+
+
+def _number_of(probe: Probe) -> int:
+    """Return the number of a probe's protocol."""
+    match probe.protocol:
+        case "TCP":
+            return socket.IPPROTO_TCP
+        case "SCTP":
+            return socket.IPPROTO_SCTP
+        case _:
+            wide = family_of(probe.address) is Family.IPV6
+            return socket.IPPROTO_ICMPV6 if wide else socket.IPPROTO_ICMP
 
 
 def source_address(namespace: Namespace, address: str) -> str:

@@ -85,14 +85,18 @@ def prediction_for(
 ) -> Prediction | None:
     """Return the oracle's prediction for a packet, from the present plans of the nodes.
 
-    None if the mode has no oracle. `network`: replaces that of `checked`.
+    None if the mode has no oracle, or the oracle does not know the network. `network`: replaces
+    that of `checked`.
     """
+    network = network or checked.network
+    if not network.routed:
+        return None
     try:
         rules = rules_of(checked.mode)
     except NoOracle:
         return None
     plans = checked.plans(family_of(packet.address))
-    return predict(network or checked.network, plans, packet, rules)
+    return predict(network, plans, packet, rules)
 
 
 def contrast(checked: Checked, packet: Packet) -> str:

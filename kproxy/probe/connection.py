@@ -17,10 +17,10 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from itertools import count, islice
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, cast
 
 from kproxy.address import socket_family
 from kproxy.errors import Unsupported
@@ -41,6 +41,9 @@ socket is dropped (LockDroppedIcmps), and in a lab it returns within microsecond
 # The kernel's ephemeral ports, in turn for all hosts. Each process begins at a random one.
 _FIRST_PORT, _PORTS = 32_768, 28_232
 _serials = count(random.randrange(_PORTS))
+
+_END_S = 1.0
+"""For the other side to end an answered connection, which programs do at once, or never."""
 
 _Answer = TypeVar("_Answer")
 _Answer_co = TypeVar("_Answer_co", covariant=True)
@@ -124,6 +127,7 @@ class Exchanges(Generic[_Answer]):
         """
         packets = checked(probed.network, probed.hosts, [each.packet for each in exchanges])
         self._timeout_s = timeout_s
+        self._sockets: list[socket.socket] = []
         with ExitStack() as stack:
             self._selector = stack.enter_context(selectors.DefaultSelector())
             self._attempts = [
@@ -133,6 +137,7 @@ class Exchanges(Generic[_Answer]):
             for attempt in self._attempts:
                 packet = attempt.exchange.packet
                 sock = stack.enter_context(_open(probed, packet))
+                self._sockets.append(sock)
                 if packet.protocol == "TCP" and (sequence := follow(packet)):
                     _choose_sequence(sock, sequence)
                 attempt.start(sock)
@@ -145,7 +150,30 @@ class Exchanges(Generic[_Answer]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        with self._stack:
+            self._end()
+
+    def _end(self) -> None:
+        """End the connections that have their answers, and wait until the other sides have, too.
+
+        One that is half closed when its endpoint or its Service goes sends its FIN again and again.
+        Hosts without a route refuse such segments, and then nothing else of the same client: Linux
+        answers so one packet a second from each source, after a first few.
+        Source: net/ipv4/route.c (ip_error)
+        """
+        with selectors.DefaultSelector() as ending:
+            for attempt, sock in zip(self._attempts, self._sockets, strict=True):
+                if attempt.connected and attempt.received:
+                    with suppress(OSError):  # the other side has reset it
+                        sock.shutdown(socket.SHUT_WR)
+                        ending.register(sock, selectors.EVENT_READ)
+            deadline = time.monotonic() + _END_S
+            while ending.get_map() and (left := deadline - time.monotonic()) > 0:
+                for key, _ in ending.select(left):
+                    with suppress(OSError):
+                        if cast(socket.socket, key.fileobj).recv(_ANSWER_BYTES):
+                            continue
+                    ending.unregister(key.fileobj)
 
     def wait(self, calm: Callable[[], bool] | None = None) -> None:
         """Wait until all are decided or have timed out.
@@ -285,7 +313,10 @@ def _open(probed: Probed, packet: Packet) -> socket.socket:
                 remedy=f"load its module: modprobe {packet.protocol.lower()}",
             ) from error
     sock.setblocking(False)
-    _bind(sock, packet.source)
+    if packet.source_port:
+        sock.bind((packet.source, packet.source_port))
+    else:
+        _bind(sock, packet.source)
     return sock
 
 

@@ -17,13 +17,16 @@ _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _PORTS = range(1, 65536)
 
 
-def checked(network: Network, clients: Collection[str], packets: Sequence[Packet]) -> list[Packet]:
+def checked(
+    network: Network, clients: Collection[str], packets: Sequence[Packet], *, echo: bool = False
+) -> list[Packet]:
     """Return the packets with canonical addresses. `clients`: all hosts that can ask, by name.
+    `echo`: packets of ICMP, with port 0, are fine as well: only probes can be echo requests.
 
     Raises BadInput, with a line for each fault.
     """
     problems = dict.fromkeys(
-        problem for packet in packets for problem in _problems(network.hosts, clients, packet)
+        problem for packet in packets for problem in _problems(network.hosts, clients, packet, echo)
     )
     if problems:
         raise BadInput([*problems])
@@ -37,14 +40,20 @@ def checked(network: Network, clients: Collection[str], packets: Sequence[Packet
     ]
 
 
-def _problems(hosts: Mapping[str, Host], clients: Collection[str], packet: Packet) -> Iterator[str]:
+def _problems(
+    hosts: Mapping[str, Host], clients: Collection[str], packet: Packet, echo: bool
+) -> Iterator[str]:
     if packet.client not in clients:
         yield f"no host is called {packet.client!r}; there are: {', '.join(clients)}"
     yield from _address_problems(hosts, packet.address)
     if packet.source:
         yield from _address_problems(hosts, packet.source)
+    if echo and (packet.protocol, packet.port) == ("ICMP", 0):
+        return
     if packet.port not in _PORTS:
         yield f"{packet.port!r} is no port: ports are 1 to 65535"
+    if packet.source_port and packet.source_port not in _PORTS:
+        yield f"{packet.source_port!r} is no source port: ports are 1 to 65535, 0 is any"
     if packet.protocol not in _PROTOCOLS:
         yield f"{packet.protocol!r} is no protocol here: there are {', '.join(_PROTOCOLS)}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kproxy.address import host_port
@@ -44,6 +44,7 @@ class Fetched:
     """The source of the connection as the pod saw it."""
     forwarded_for: str = ""
     """The source of the request as the ingress saw it; "" without one."""
+    source_port: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
         if not self.pod:
@@ -90,6 +91,7 @@ def read_response(received: bytes, ended: bool) -> Fetched | None:
         status=found.status,
         pod=answer.get("pod", ""),
         source=answer.get("source", ""),
+        source_port=answer.get("source_port", 0),
         forwarded_for=answer.get("forwarded_for", ""),
     )
 

@@ -28,6 +28,9 @@ class Seen:
     link: str = ""
     time_ns: int = 0
     encapsulated: bool = False  # it was inside a packet of a tunnel
+    data: bytes = (
+        b""  # the captured packet from its IP header on, with the tunnel's if there is one
+    )
 
 
 class Journey(NamedTuple):

@@ -15,6 +15,7 @@ from itertools import count
 from typing import Protocol, Self
 
 from kproxy.forwarding.network import Network, Packet
+from kproxy.kernel.at_once import at_once
 from kproxy.kernel.running import on_uml
 from kproxy.outcome import Observation
 from kproxy.probe.batch import Batch, Pending, tag_of
@@ -61,9 +62,9 @@ class Prober:
         self.close()
 
     def close(self) -> None:
-        """Close the taps. Takes about 10 ms for each: the kernel waits until no packet uses it."""
-        while self._taps:
-            self._taps.popitem()[1].close()
+        """Close the taps. Takes about 10 ms: the kernel waits until no packet uses them."""
+        taps, self._taps = self._taps, {}
+        at_once([tap.close for tap in taps.values()], lambda _: None)
 
     def ask(self, packet: Packet) -> Observation:
         """Return the outcome of one packet; see `ask_many`."""
@@ -82,7 +83,7 @@ class Prober:
 
         `patient`: wait for `silence_s` in any case.
         """
-        packets = checked(self._probed.network, self._probed.hosts, packets)
+        packets = checked(self._probed.network, self._probed.hosts, packets, echo=True)
         with self.watching() as batch:
             sent = [self._send(batch, packet) for packet in packets]
             batch.watch(patient=patient)
@@ -105,8 +106,7 @@ class Prober:
 
         It sees nothing more when the next one is begun.
         """
-        self._open_taps()
-        return Batch(list(self._taps.values()), self._silence_s)
+        return Batch(self.open_taps(), self._silence_s)
 
     def new_tag(self) -> int:
         """Return a tag that no probe has, for a SYN; never 0."""
@@ -116,8 +116,8 @@ class Prober:
         namespace = self._probed.hosts[packet.client].namespace
         return batch.send(packet, namespace, next(_serials))
 
-    def _open_taps(self) -> None:
-        """Open missing taps, close those of removed hosts, and discard packets captured so far."""
+    def open_taps(self) -> list[Tap]:
+        """Return the taps of all hosts, which have captured nothing yet. They stay its own."""
         hosts = self._probed.hosts
         for name, tap in list(self._taps.items()):
             if name not in hosts or hosts[name].namespace is not tap.namespace:
@@ -132,6 +132,7 @@ class Prober:
                 self._taps[name] = Tap(name, host.namespace)
         if first:
             time.sleep(_CLOCK_S)
+        return [*self._taps.values()]
 
 
 def probe_many(probed: Probed, packets: Sequence[Packet]) -> list[Observation]:

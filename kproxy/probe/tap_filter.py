@@ -15,7 +15,7 @@ from kproxy.probe.vxlan import PORTS
 
 _INSTRUCTION = struct.Struct("=HBBI")  # sock_filter: code, jump if true, jump if false, operand
 # Loads of a byte or half a word, at an offset or that many after the IPv4 header (_LOAD_LENGTH).
-_LOAD, _LOAD_AFTER, _LOAD_HALF_AFTER, _LOAD_LENGTH = 0x30, 0x50, 0x48, 0xB1
+_LOAD, _LOAD_HALF, _LOAD_AFTER, _LOAD_HALF_AFTER, _LOAD_LENGTH = 0x30, 0x28, 0x50, 0x48, 0xB1
 _SHIFT, _EQUALS, _HAS_ANY, _RETURN = 0x74, 0x15, 0x45, 0x06
 _SYN_OR_RST = 0x02 | 0x04
 _INNER = 8 + 8 + 14  # from the end of the IP header: UDP, VXLAN, Ethernet
@@ -32,7 +32,7 @@ class _Step(NamedTuple):
     label: str = ""
 
 
-_STEPS = (
+_STEPS: tuple[_Step, ...] = (
     _Step(_LOAD, 0),
     _Step(_SHIFT, 4),
     _Step(_EQUALS, 4, no="other version"),
@@ -42,7 +42,7 @@ _STEPS = (
     _Step(_EQUALS, IPPROTO_UDP, no="take"),
     _Step(_LOAD_HALF_AFTER, 2),
     _Step(_EQUALS, PORTS[0], yes="tunnel"),
-    _Step(_EQUALS, PORTS[1], no="take"),
+    _Step(_EQUALS, PORTS[1], no="datagram"),
     _Step(_LOAD_AFTER, _INNER, label="tunnel"),
     _Step(_EQUALS, 0x45, no="take"),  # IPv4 with options, or IPv6: rare here
     _Step(_LOAD_AFTER, _INNER + 9),
@@ -53,17 +53,24 @@ _STEPS = (
     _Step(_HAS_ANY, _SYN_OR_RST, yes="take", no="leave"),
     _Step(_EQUALS, 6, no="leave", label="other version"),
     _Step(_LOAD, 6),
-    _Step(_EQUALS, IPPROTO_TCP, no="take"),
-    _Step(_LOAD, 40 + 13),
+    _Step(_EQUALS, IPPROTO_TCP, yes="segment of IPv6"),
+    _Step(_EQUALS, IPPROTO_UDP, no="take"),
+    _Step(_LOAD_HALF, 40 + 2),
+    _Step(_EQUALS, PORTS[0], yes="take"),
+    _Step(_EQUALS, PORTS[1], yes="take", no="datagram"),
+    _Step(_LOAD, 40 + 13, label="segment of IPv6"),
     _Step(_HAS_ANY, _SYN_OR_RST, yes="take", no="leave"),
     _Step(_RETURN, _EVERYTHING, label="take"),
     _Step(_RETURN, 0, label="leave"),
 )
 
 
-def program() -> bytes:
-    """Return the instructions, eight bytes each."""
+def program(*, datagrams: bool = True) -> bytes:
+    """Return the instructions, eight bytes each. Without `datagrams`, UDP is left out but for
+    VXLAN.
+    """
     places = {step.label: place for place, step in enumerate(_STEPS) if step.label}
+    places["datagram"] = places["take" if datagrams else "leave"]
 
     def distance(label: str, place: int) -> int:
         return places[label] - place - 1 if label else 0

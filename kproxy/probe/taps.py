@@ -28,6 +28,8 @@ _BUFFER_BYTES = 4 << 20  # some thousand packets, so that no probe is lost in a 
 _PACKET_OUTGOING = 4
 _SNAPSHOT_BYTES = 2048
 _SO_ATTACH_FILTER = 26
+_SOL_PACKET, _PACKET_STATISTICS = 263, 6
+_STATISTICS = struct.Struct("=LL")  # packets, and those of them that were dropped
 
 
 class HasNamespace(Protocol):
@@ -52,8 +54,10 @@ class Captured:
 class Tap:
     """The tap of one host. It must be closed: an open tap keeps the host's namespace alive."""
 
-    def __init__(self, host: str, namespace: Namespace) -> None:
-        """Open the tap. Raises Unsupported without the privilege."""
+    def __init__(self, host: str, namespace: Namespace, *, datagrams: bool = True) -> None:
+        """Open the tap. `datagrams`: capture those of UDP, too. Raises Unsupported without the
+        privilege.
+        """
         self.host = host
         self.namespace = namespace
         require_net_raw()
@@ -63,7 +67,7 @@ class Tap:
                 socket.SOCK_DGRAM | socket.SOCK_NONBLOCK,
                 socket.htons(_ETH_P_ALL),
             )
-        _attach_filter(self.socket)
+        _attach_filter(self.socket, program(datagrams=datagrams))
         self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
         self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
@@ -82,6 +86,12 @@ class Tap:
                 outgoing = direction == _PACKET_OUTGOING
                 yield Captured(self.host, link, outgoing, _time_ns(ancillary), data)
 
+    def lost(self) -> int:
+        """Return how many packets had no room since the last call."""
+        found = self.socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+        _, dropped = _STATISTICS.unpack(found)
+        return int(dropped)
+
     def discard(self) -> None:
         """Discard all packets captured so far."""
         for _ in self.read():
@@ -91,9 +101,8 @@ class Tap:
         self.socket.close()
 
 
-def _attach_filter(sock: socket.socket) -> None:
+def _attach_filter(sock: socket.socket, steps: bytes) -> None:
     """Have the kernel keep only packets that a tap is for: a woken process costs far more."""
-    steps = program()
     kept = ctypes.create_string_buffer(steps)
     length_and_place = struct.pack("@HP", len(steps) // 8, ctypes.addressof(kept))
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, length_and_place)

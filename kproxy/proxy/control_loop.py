@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -18,6 +19,7 @@ from kproxy.proxy.node_proxy import NodeProxy, SyncFailed
 from kproxy.store import Store, Update
 
 DRIFT_INTERVAL_S = 1.0
+_MOST_WAITING = 1000  # changes
 DRIFT_SHARE = 0.05  # of the time at most: the longer a check takes, the less often it is done
 LEFTOVERS_RETRY_S = 30.0
 CHECKS = logging.DEBUG // 2  # the level at which each check for drift is logged
@@ -74,6 +76,7 @@ class ControlLoop:
         self._frequency = frequency
         self._clock = clock
         self._inbox: SimpleQueue[Event] = SimpleQueue()  # `put` is safe in a signal handler
+        self._room = threading.Semaphore(_MOST_WAITING)
         self._check_at = float("inf")  # set by the first sync
         self._remove_leftovers = remove_leftovers
         self._leftovers_at = float("inf")  # set by the first success
@@ -94,6 +97,16 @@ class ControlLoop:
         )
 
     def send(self, event: Event) -> None:
+        """Pass on an event. While a thousand changes wait to be taken, one more has to wait.
+
+        So a source that is faster than the loop is slowed down, up to the API server: what waits
+        would need memory, and more so the longer a sync takes.
+        """
+        if isinstance(event, Changed):
+            self._room.acquire()
+            if self._stopped:
+                self._room.release()  # to the next one: nobody takes anything any more
+                return
         self._inbox.put(event)
 
     def run(self) -> None:
@@ -157,6 +170,7 @@ class ControlLoop:
                 self._warned, self._in_force = False, 0
                 self._take_update(self._store.replacement(objects))
             case Changed(update):
+                self._room.release()
                 self._take_update(update)
             case Rejected(problems):
                 self._reject(problems)
@@ -164,6 +178,7 @@ class ControlLoop:
                 raise error
             case Stop():
                 self._stopped = True
+                self._room.release()
 
     def _take_update(self, update: Update) -> None:
         self._store.apply(update)

@@ -31,6 +31,19 @@ def services_in_force(config: ProxyConfig) -> int:
     )
 
 
+def in_force(config: ProxyConfig, family: Family) -> list[tuple[Mode, BackendOptions]]:
+    """Return the modes, with their options, that have rules of Services in the namespace of the
+    calling thread.
+    """
+    return [
+        (mode, complete)
+        for mode in sound_modes()
+        for options in _options(mode)
+        for complete in [complete_options(mode, config, options)]
+        if _count(mode, family, complete)
+    ]
+
+
 def _options(mode: Mode) -> Iterator[BackendOptions]:
     for variant in mode.variants or ("",):
         yield mode.options_with(**{mode.variant_option: variant} if variant else {})

@@ -27,6 +27,7 @@ log = logging.getLogger("kproxy")
 
 _ANY_MODE = ModeConfig()
 _NO_OPTIONS = BackendOptions()
+_PART = 1000  # Services
 
 
 class SyncFailed(KproxyError):
@@ -60,9 +61,14 @@ class NodeProxy:
         *,
         mode: ModeConfig = _ANY_MODE,
         options: BackendOptions = _NO_OPTIONS,
+        in_parts: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`mode` is how the backends' mode reads `config`, `options` what they were made with."""
+        """`mode` is how the backends' mode reads `config`, `options` what they were made with.
+
+        `in_parts`: as `kproxy.backend.Mode.in_parts`.
+        """
+        self._in_parts = in_parts
         self._mode_config = mode
         self._options = options
         self._store = store
@@ -113,13 +119,21 @@ class NodeProxy:
     def sync(self, *, full: bool = False) -> list[SyncReport]:
         """Bring every family up to date with the store; `full` also rewrites what has not changed.
 
-        Returns a report for each family that had something to do. A family that fails is synced in
-        full next time, whatever has changed by then.
+        Returns the reports of each family that had something to do. A family that fails is synced
+        in full next time, whatever has changed by then.
         Raises SyncFailed after trying all families; BadInput if the objects give this node no
-        settings (then the former settings, if any, stay in force).
+        settings (then the former settings, if any, stay in force). Then changes may wait for the
+        next call.
         """
         self.health.requested()
-        changes = self._store.take_changes()
+        at_once = full or self._due_full or not self._in_parts
+        changes = self._store.take_changes(None if at_once else _PART)
+        reports = self._sync(changes, full=full)
+        while self._store.has_changes:
+            reports += self._sync(self._store.take_changes(_PART), full=False)
+        return reports
+
+    def _sync(self, changes: Changes, *, full: bool) -> list[SyncReport]:
         self.observer.taken()
         replanned = self._take_settings(changes)
         reports: list[SyncReport] = []

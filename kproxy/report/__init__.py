@@ -1,1 +1,1 @@
-"""Parts that several reports share: paper as wide as the terminal, and boards."""
+"""Parts that several reports share: paper as wide as the terminal, boards, and pages."""

@@ -1,4 +1,4 @@
-"""Boards: tables of short coloured words, with numbered notes; for terminals, Markdown, HTML, SVG.
+"""Boards: tables of short coloured words, with numbered notes; for terminals, Markdown, pages, SVG.
 
 Their makers know what they are about; here they are only drawn.
 """
@@ -15,6 +15,8 @@ from msgspec.structs import replace
 from rich.table import Table
 from rich.text import Text
 
+from kproxy.report import page
+from kproxy.report.page import Cell, Heading, Numbered, Paragraph, Part, cells
 from kproxy.report.terminal import Paper
 
 Tone = Literal["good", "bad", "odd", "dim"]
@@ -148,58 +150,28 @@ def _plain(text: str) -> str:
     return text.replace("|", "\\|").replace("*", "\\*")
 
 
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; }
-table { border-collapse: collapse; margin: .5rem 0 1.5rem; }
-th, td { border: 1px solid #d0d0d0; padding: .3rem .6rem; text-align: left; }
-th { background: #f4f4f4; font-weight: 600; }"""
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>{style}
-td.good {{ background: #dff2e1; }} td.bad {{ background: #fbe0dd; }}
-td.odd {{ background: #fff1c9; font-weight: 600; }} td.dim {{ color: #777; }}
-td[title] {{ cursor: help; }}
-caption {{ text-align: left; font-weight: 600; padding: .3rem 0; }}
-</style></head><body>
-<h1>{title}</h1>
-{body}
-<p>{legend}</p>
-</body></html>
-"""
+def parts_of(chapters: Iterable[Chapter], legend: str) -> Iterator[Part]:
+    """Yield the parts of a page: the legend, then each chapter with its notes."""
+    for text in legend.split("\n\n"):
+        yield Paragraph(text)
+    for chapter in chapters:
+        yield Heading(chapter.title)
+        if chapter.remark:
+            yield Paragraph(chapter.remark)
+        yield from map(_page_table, chapter.boards)
+        if chapter.notes:
+            yield Numbered(chapter.notes)
 
 
-def page(title: str, chapters: Iterable[Chapter], legend: str) -> str:
-    """Return HTML that needs no other file. It shows a mark's detail under the pointer."""
-    body = "\n".join(_section(chapter) for chapter in chapters)
-    return _PAGE.format(title=escape(title), style=STYLE, body=body, legend=escape(legend))
+def _page_table(board: Board) -> page.Table:
+    heads = [head for head, _ in board.heads]
+    heads += [" ".join(column).strip() for column in board.columns]
+    rows = ((*cells(*left), *map(_page_cell, marks)) for left, marks in board.rows)
+    return page.Table(board.title, tuple(heads), tuple(rows), left=len(board.heads))
 
 
-def _section(chapter: Chapter) -> str:
-    notes = "".join(f"<li>{escape(note)}</li>" for note in chapter.notes)
-    boards = "\n".join(_html_board(board) for board in chapter.boards)
-    listed = f"<ol>{notes}</ol>" if notes else ""
-    remark = f"<p>{escape(chapter.remark)}</p>\n" if chapter.remark else ""
-    return f"<h2>{escape(chapter.title)}</h2>\n{remark}{boards}\n{listed}"
-
-
-def _html_board(board: Board) -> str:
-    heads = [head for head, _ in board.heads] + [" ".join(column) for column in board.columns]
-    rows = "\n".join(
-        f"<tr>{''.join(f'<th>{escape(word)}</th>' for word in left)}"
-        f"{''.join(map(_html_mark, marks))}</tr>"
-        for left, marks in board.rows
-    )
-    head = "".join(f"<th>{escape(word)}</th>" for word in heads)
-    return f"<table><caption>{escape(board.title)}</caption>\n<tr>{head}</tr>\n{rows}\n</table>"
-
-
-def _html_mark(mark: Mark | None) -> str:
-    if mark is None:
-        return "<td></td>"
-    detail = f' title="{escape(mark.detail)}"' if mark.detail else ""
-    return f'<td class="{mark.tone}"{detail}>{escape(mark.text)}</td>'
+def _page_cell(mark: Mark | None) -> Cell:
+    return Cell(mark.text, mark.tone, mark.detail) if mark else Cell("")
 
 
 _FILLS = {"good": "#cdeccf", "bad": "#f8d0cb", "odd": "#ffe9a8", "dim": "#eeeeee"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TextIO
@@ -12,6 +13,8 @@ from rich.text import Text
 
 from kproxy.report.width import width_of
 
+_LABEL = 10  # columns of a label with its indent
+_SHELL_WORD = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\])+""")
 _SHORT = 12  # columns of a word that is not broken
 
 
@@ -41,6 +44,20 @@ class Paper:
         for line in wrapped or [""]:
             self.console.print(Text(line, style=style))
 
+    def labelled(self, label: str, text: str) -> None:
+        """Print a paragraph behind a label of a few letters, which stands alone in its column."""
+        wrapped = textwrap.wrap(" ".join(text.split()), self.width - _LABEL, break_on_hyphens=False)
+        for number, line in enumerate(wrapped or [""]):
+            self.console.print(Text(f"  {'' if number else label:<{_LABEL - 2}}{line}"))
+
+    def command(self, label: str, text: str) -> None:
+        """Print a command behind a label, so that it can be copied into a shell: a long one goes on
+        behind a backslash, and only between words. So a longer word goes beyond the width.
+        """
+        for number, line in enumerate(_continued(text, self.width - _LABEL)):
+            shown = Text(f"  {'' if number else label:<{_LABEL - 2}}{line}")
+            self.console.print(shown, soft_wrap=True)
+
     def table(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table with columns as wide as needed; longer text is folded, never cut.
 
@@ -56,6 +73,16 @@ class Paper:
         for row in rows:
             made.add_row(*map(Text, row))
         self.console.print(made)
+
+
+def _continued(command: str, room: int) -> list[str]:
+    lines, line = [], ""
+    for word in _SHELL_WORD.findall(command):
+        if line.strip() and len(line) + len(word) + len(" \\ ") > room:
+            lines.append(f"{line} \\")
+            line = "   "
+        line = f"{line} {word}" if line else word
+    return [*lines, line]
 
 
 def column_widths(columns: Sequence[Sequence[str]], room: int) -> list[int]:

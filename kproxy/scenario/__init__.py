@@ -8,4 +8,6 @@ form   the content of scenario.yaml
 files  reads folders, and reports every problem in them
 run    runs a scenario in a lab
 report prints scenarios and runs
+pictures draws the ways of its packets
+page   shows a run with pictures of its packets
 """

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
+from msgspec import to_builtins
 from rich.text import Text
 
 from kproxy.address import host_port
@@ -16,7 +17,7 @@ from kproxy.lab.profiles import PROFILES
 from kproxy.outcome import Expectation
 from kproxy.report.terminal import Paper
 from kproxy.scenario.files import Scenario
-from kproxy.scenario.form import Question, Remedy, expectation
+from kproxy.scenario.form import Form, Question, Remedy, expectation
 from kproxy.scenario.run import Asked, Backends, Round, Run
 
 _INDENT = 4
@@ -33,9 +34,9 @@ def print_scenario(scenario: Scenario, file: TextIO | None = None) -> None:
         _planned(paper, question)
     paper.line()
     paper.paragraph(form.explanation)
-    for remedy in form.remedies:
+    for remedy in form.parts:
         paper.line()
-        _print_remedy(paper, remedy)
+        _print_remedy(paper, remedy, part_title(form, remedy))
         for question in remedy.questions:
             _planned(paper, question)
         paper.line()
@@ -50,7 +51,7 @@ def print_run(run: Run, file: TextIO | None = None) -> None:
     for each in run.rounds:
         paper.line()
         if each.remedy:
-            _print_remedy(paper, each.remedy, _worth(each))
+            _print_remedy(paper, each.remedy, part_title(form, each.remedy) + worth_of(run, each))
         for asked in each.asked:
             _print_asked(paper, asked)
         for backends in each.attached:
@@ -58,7 +59,12 @@ def print_run(run: Run, file: TextIO | None = None) -> None:
         paper.line()
         paper.paragraph((each.remedy or form).explanation)
     paper.line()
-    paper.line(f"{run.as_expected} of {run.expected} as expected")
+    paper.line(result_of(run))
+
+
+def result_of(run: Run) -> str:
+    """Return how much was as expected."""
+    return f"{run.as_expected} of {run.expected} as expected"
 
 
 def as_values(run: Run) -> Mapping[str, Any]:
@@ -69,23 +75,31 @@ def as_values(run: Run) -> Mapping[str, Any]:
         "document": form.says,
         "mode": run.mode,
         "network": run.network,
+        "left_behind": to_builtins(form.left_behind),
         "ok": run.as_expected == run.expected,
         "as_expected": run.as_expected,
         "expected": run.expected,
         **_round_values(run.rounds[0]),
         "explanation": form.explanation,
-        "remedies": [
-            {
-                "title": each.remedy.title,
-                "document": each.remedy.says,
-                "manifest": each.remedy.manifest,
-                **_round_values(each),
-                "explanation": each.remedy.explanation,
-            }
-            for each in run.rounds
-            if each.remedy
-        ],
+        "steps": _part_values(run, form.steps),
+        "remedies": _part_values(run, form.remedies),
     }
+
+
+def _part_values(run: Run, parts: tuple[Remedy, ...]) -> list[Mapping[str, Any]]:
+    return [
+        {
+            "title": each.remedy.title,
+            "document": each.remedy.says,
+            "manifest": each.remedy.manifest,
+            "cleanup": each.remedy.cleanup,
+            "after_s": each.remedy.after_s,
+            **_round_values(each),
+            "explanation": each.remedy.explanation,
+        }
+        for each in run.rounds
+        if each.remedy in parts and each.remedy
+    ]
 
 
 def _round_values(round_: Round) -> Mapping[str, Any]:
@@ -95,7 +109,14 @@ def _round_values(round_: Round) -> Mapping[str, Any]:
                 "client": asked.question.client,
                 "target": str(asked.question.asks),
                 "asked": _where(asked),
-                "expected": {"outcome": asked.expected.outcome, "source": asked.expected.source},
+                "protocol": asked.question.protocol,
+                "flow": asked.question.flow,
+                "bytes": asked.question.bytes,
+                "expected": {
+                    "outcome": asked.expected.outcome,
+                    "source": asked.expected.source,
+                    "pods": sorted(asked.expected.pods),
+                },
                 "outcome": asked.explanation.connection.outcome,
                 "pod": asked.explanation.connection.pod,
                 "source": asked.explanation.connection.source,
@@ -140,17 +161,30 @@ def _print_compared(paper: Paper, text: str, *, ok: bool) -> None:
 
 
 def _head(paper: Paper, scenario: Scenario, mode: str, network: str) -> None:
+    paper.line(title_of(scenario, mode), "bold")
+    for line in head_lines(scenario, mode, network):
+        paper.line(line)
+    if scenario.form.says:
+        paper.line()
+        paper.paragraph(f"The document: {scenario.form.says}")
+
+
+def title_of(scenario: Scenario, mode: str) -> str:
+    return f"{scenario.form.title} ({mode} mode)"
+
+
+def head_lines(scenario: Scenario, mode: str, network: str) -> Iterator[str]:
+    """Yield lines on the lab."""
     spec = scenario.spec
-    paper.line(f"{scenario.form.title} ({mode} mode)", "bold")
-    paper.line(f"network {network}: {MODELS[network].summary}")
+    yield f"network {network}: {MODELS[network].summary}"
     if MODELS[network].remark:
-        paper.line(MODELS[network].remark)
-    paper.line(f"profile {spec.profile}: {PROFILES[spec.profile].summary}")
+        yield MODELS[network].remark
+    yield f"profile {spec.profile}: {PROFILES[spec.profile].summary}"
     if not scenario.form.ipvs_local_fallback and load(mode).has_option("ipvs_local_fallback"):
-        paper.line("ipvs mode as before Kubernetes 1.25")
-    paper.line("; ".join(_hosts(spec)))
-    paper.line()
-    paper.paragraph(f"The document: {scenario.form.says}")
+        yield "ipvs mode as before Kubernetes 1.25"
+    yield "; ".join(_hosts(spec))
+    if left := scenario.form.left_behind:
+        yield f"left behind on {left.node}: rules of {left.mode} mode for {left.manifest}"
 
 
 def _hosts(spec: LabSpec) -> Iterator[str]:
@@ -161,58 +195,113 @@ def _hosts(spec: LabSpec) -> Iterator[str]:
     yield from (f"{each.name} ({each.kind})" for each in (spec.edge.balancers if spec.edge else ()))
 
 
-def _print_remedy(paper: Paper, remedy: Remedy, worth: str = "") -> None:
-    paper.line(f"Remedy: {remedy.title}{worth}", "bold")
+def done_lines(remedy: Remedy) -> Iterator[str]:
+    """Yield what is done before the questions."""
+    if remedy.manifest:
+        yield f"applied: {remedy.manifest}"
+    if remedy.cleanup:
+        yield "cleaned up: what was left behind"
+    if remedy.after_s:
+        yield f"waited: {remedy.after_s} s"
+
+
+def part_title(form: Form, part: Remedy) -> str:
+    """Return the title of a step or a remedy."""
+    return f"{'Remedy' if part in form.remedies else 'Then'}: {part.title}"
+
+
+def _print_remedy(paper: Paper, remedy: Remedy, title: str) -> None:
+    paper.line(title, "bold")
     if remedy.says:
         paper.paragraph(f"The document: {remedy.says}")
-    if remedy.manifest:
-        paper.paragraph(f"applied: {remedy.manifest}", "dim")
+    for line in done_lines(remedy):
+        paper.paragraph(line, "dim")
 
 
 def _planned(paper: Paper, question: Question) -> None:
     asks = question.asks
-    paper.line(f"{question.client} asks {asks}, port {asks.port}")
-    paper.paragraph(_in_words(expectation(question.expect, question.source)), indent=_INDENT)
+    paper.line(f"{question.client} asks {asks}, {_port(question)}{_flow(question)}")
+    words = _in_words(expectation(question.expect, question.source, question.pods))
+    paper.paragraph(words, indent=_INDENT)
     for other in question.otherwise:
         words = _in_words(
-            expectation(other.expect or question.expect, other.source or question.source)
+            expectation(
+                other.expect or question.expect,
+                other.source or question.source,
+                other.pods or question.pods,
+            )
         )
         paper.paragraph(f"{other.column}: {words}", indent=_INDENT)
 
 
 def _in_words(expected: Expectation) -> str:
-    return f"{expected.outcome}, source {expected.source}" if expected.source else expected.outcome
+    source = f", source {expected.source}" if expected.source else ""
+    pods = f", answered by {' or '.join(sorted(expected.pods))}" if expected.pods else ""
+    return f"{expected.outcome}{source}{pods}"
+
+
+def _port(question: Question) -> str:
+    protocol = "" if question.protocol == "TCP" else f"{question.protocol} "
+    return f"{protocol}port {question.asks.port}"
+
+
+def _flow(question: Question) -> str:
+    size = f" with {question.bytes} bytes" if question.bytes else ""
+    return f", flow {question.flow}{size}" if question.flow else ""
 
 
 def _where(asked: Asked) -> str:
-    return host_port(asked.address, asked.question.asks.port)
+    protocol = "" if asked.question.protocol == "TCP" else f"{asked.question.protocol} "
+    return f"{protocol}{host_port(asked.address, asked.question.asks.port)}"
 
 
-def _worth(round_: Round) -> str:
+def worth_of(run: Run, round_: Round) -> str:
+    """Return whether a remedy helps, to be added to its title; "" if nothing was asked, or of a
+    step.
+    """
     reached = sum(asked.explanation.connection.success for asked in round_.asked)
-    if not round_.asked:
+    if not round_.asked or round_.remedy not in run.scenario.form.remedies:
         return ""
     if reached == len(round_.asked):
         return " - helps"
     return " - helps in part" if reached else " - does not help here"
 
 
-def _print_asked(paper: Paper, asked: Asked) -> None:
-    question, connection = asked.question, asked.explanation.connection
+def where_of(asked: Asked) -> str:
+    """Return who asks what."""
+    question = asked.question
+    name = "" if question.asks.address else f" ({question.asks})"
+    return f"{question.client} asks {_where(asked)}{name}{_flow(question)}"
+
+
+def found_of(asked: Asked) -> str:
+    """Return what became of it."""
+    connection = asked.explanation.connection
+    if not connection.success:
+        return f"{connection.outcome}, ended on {asked.explanation.reason.at}"
+    shown = "" if asked.source == connection.source else f" ({asked.source})"
+    return f"success: {connection.pod} saw {connection.source}{shown}"
+
+
+def expected_of(asked: Asked) -> str:
+    """Return what should have become of it."""
+    steady = "" if asked.explanation.steady else "; a single packet ended otherwise"
+    return f"{_in_words(asked.expected)}{steady}"
+
+
+def clauses_of(asked: Asked) -> tuple[str, ...]:
+    """Return what happened on the way, in order, and of a failure why."""
     reason = asked.explanation.reason
-    paper.line(f"{question.client} asks {_where(asked)} ({question.asks})")
-    if connection.success:
-        shown = "" if asked.source == connection.source else f" ({asked.source})"
-        found = f"success: {connection.pod} saw {connection.source}{shown}"
-    else:
-        found = f"{connection.outcome}, ended on {reason.at}"
-    _print_compared(paper, found, ok=asked.ok)
+    why = () if asked.explanation.connection.success else (f"why: {reason.text}",)
+    return (*reason.way, *why) or (reason.text,)
+
+
+def _print_asked(paper: Paper, asked: Asked) -> None:
+    paper.line(where_of(asked))
+    _print_compared(paper, found_of(asked), ok=asked.ok)
     if not asked.ok:
-        steady = "" if asked.explanation.steady else "; a single packet ended otherwise"
-        paper.paragraph(f"expected: {_in_words(asked.expected)}{steady}", "red", indent=_INDENT)
-    why = () if connection.success else (f"why: {reason.text}",)
-    clauses = (*reason.way, *why)
-    for clause in clauses or (reason.text,):
+        paper.paragraph(f"expected: {expected_of(asked)}", "red", indent=_INDENT)
+    for clause in clauses_of(asked):
         style = "" if clause.startswith("why: ") else "dim"
         paper.paragraph(clause, style, indent=_INDENT, hanging=2)
 

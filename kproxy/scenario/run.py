@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Self
 
-from kproxy.address import Family
+from kproxy.address import Family, host_port
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.backend import load
+from kproxy.errors import BadInput
 from kproxy.explain.explainer import Explainer, Explanation, Request
 from kproxy.explain.sources import sources
+from kproxy.explain.targets import Wanted
+from kproxy.explain.tracing import Tracer
 from kproxy.forwarding.network import Packet
 from kproxy.lab import Lab
+from kproxy.lab.object_source import ObjectSource
+from kproxy.lab.other_proxies import OtherProxies
 from kproxy.outcome import Expectation
 from kproxy.scenario.files import Scenario, cluster_ip
 from kproxy.scenario.form import Attached, Question, Remedy, Target
+from kproxy.scenario.former import Former
 from kproxy.store import SERVICE_NAME_LABEL
 from kproxy.versions import Version
+
+_FLOW_PORTS = range(61_000, 65_536)  # above those of connections and probes
+_serials = count(random.randrange(len(_FLOW_PORTS)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +49,7 @@ class Asked:
         return (
             self.explanation.connection.outcome is self.expected.outcome
             and self.expected.source in ("", self.source)
+            and (not self.expected.pods or self.explanation.connection.pod in self.expected.pods)
             and self.explanation.steady
         )
 
@@ -54,7 +68,7 @@ class Backends:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """The questions asked with one remedy. `remedy` None: without any."""
+    """The questions asked in one step or with one remedy. `remedy` None: before any."""
 
     remedy: Remedy | None
     asked: tuple[Asked, ...]
@@ -88,22 +102,45 @@ class ScenarioLab:
     """
 
     def __init__(
-        self, scenario: Scenario, mode: str, network: str, emulate: Version | None = None
+        self,
+        scenario: Scenario,
+        mode: str,
+        network: str,
+        emulate: Version | None = None,
+        others: OtherProxies | None = None,
+        source: ObjectSource | None = None,
+        *,
+        ways: bool = False,
     ) -> None:
-        """Check the arguments; entering the block builds the lab. Raises BadInput."""
+        """Check the arguments; entering the block builds the lab. Raises BadInput.
+
+        With `others`, these proxies run on the nodes; with `source`, those of the lab have their
+        objects from there. `ways`: explanations have the ways of their probes.
+        """
+        if others and scenario.form.left_behind:
+            raise BadInput(
+                [f"{scenario.name}: rules of a former proxy are for a lab with proxies of its own"]
+            )
         self.mode, self.network = mode, network
+        self.options = load(mode).options_with(
+            ipvs_local_fallback=scenario.form.ipvs_local_fallback
+        )
         self.lab = Lab(
             replace(scenario.spec, network=network, emulate=emulate or scenario.spec.emulate),
             mode,
-            options=load(mode).options_with(ipvs_local_fallback=scenario.form.ipvs_local_fallback),
+            options=self.options,
+            others=others,
+            source=source,
         )
+        self._ways = ways
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
         """Build the lab. Raises what entering a `Lab` raises."""
         with ExitStack() as undo:
             undo.enter_context(self.lab)
-            self.explainer = undo.enter_context(Explainer(self.lab, self.lab.spec.families[0]))
+            explainer = Explainer(self.lab, self.lab.spec.families[0], ways=self._ways)
+            self.explainer = undo.enter_context(explainer)
             self._open = undo.pop_all()
         return self
 
@@ -112,34 +149,53 @@ class ScenarioLab:
 
 
 def run(
-    scenario: Scenario, running: ScenarioLab, *, tell: Callable[[str], None] = lambda _: None
+    scenario: Scenario,
+    running: ScenarioLab,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Run:
-    """Ask, then apply each remedy by itself and ask again.
+    """Ask, then apply each step and each remedy by itself and ask again.
 
     `tell` is called with progress messages. Raises what `Lab.replace` raises, and Unsupported if
     this kernel cannot trace.
     """
+    found = tuple(rounds(scenario, running, tell=tell))
+    return Run(scenario=scenario, mode=running.mode, network=running.network, rounds=found)
+
+
+def rounds(
+    scenario: Scenario,
+    running: ScenarioLab,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Iterator[Round]:
+    """Yield the rounds of `run`, each while the lab is as it was asked."""
     form, lab = scenario.form, running.lab
     parts: list[tuple[Remedy | None, tuple[KubernetesObject, ...]]] = [
         (None, scenario.objects),
-        *zip(form.remedies, scenario.remedies, strict=True),
+        *zip(form.parts, scenario.parts, strict=True),
     ]
-    rounds = []
-    for number, (remedy, objects) in enumerate(parts, 1):
-        title = f"remedy: {remedy.title}" if remedy else form.title
-        tell(f"[{number}/{len(parts)}] {title}")
-        lab.replace([*objects, *_slices(lab, objects)])
-        part = remedy or form
-        rounds.append(
-            Round(
+    flows: defaultdict[str, int] = defaultdict(_new_port)
+    with ExitStack() as undo:
+        left = form.left_behind
+        before = [*scenario.former, *_slices(lab, scenario.former)]
+        former = left and undo.enter_context(Former(lab, running.mode, left, before))
+        for number, (remedy, objects) in enumerate(parts, 1):
+            title = remedy.title if remedy else form.title
+            title = f"remedy: {title}" if remedy in form.remedies else title
+            tell(f"[{number}/{len(parts)}] {title}")
+            if former:
+                former.be_there(wanted=not (remedy and remedy.cleanup))
+            lab.replace([*objects, *_slices(lab, objects)])
+            if remedy and remedy.after_s:
+                time.sleep(remedy.after_s)
+            part = remedy or form
+            asked = _ask(running, objects, part.questions, flows)
+            yield Round(
                 remedy=remedy,
-                asked=tuple(_ask(running, objects, part.questions)),
-                attached=tuple(
-                    Backends(expected=each, found=_backends(lab, each)) for each in part.attached
-                ),
+                asked=tuple(asked),
+                attached=tuple(_found_backends(lab, each) for each in part.attached),
             )
-        )
-    return Run(scenario=scenario, mode=running.mode, network=running.network, rounds=tuple(rounds))
 
 
 def _slices(lab: Lab, objects: Iterable[KubernetesObject]) -> list[KubernetesObject]:
@@ -158,25 +214,32 @@ def _slices(lab: Lab, objects: Iterable[KubernetesObject]) -> list[KubernetesObj
 
 
 def _ask(
-    running: ScenarioLab, objects: Iterable[KubernetesObject], questions: Sequence[Question]
+    running: ScenarioLab,
+    objects: Iterable[KubernetesObject],
+    questions: Sequence[Question],
+    flows: Mapping[str, int],
 ) -> list[Asked]:
+    """Ask all questions. `flows`: the source port of each flow."""
     lab = running.lab
     family = lab.spec.families[0]
-    cluster_ips = {
-        each.metadata.name: cluster_ip(each, family)
-        for each in objects
-        if isinstance(each, Service)
-    }
-    addresses = [_address(lab, family, cluster_ips, question.asks) for question in questions]
+    addresses = _addresses(lab, objects, questions)
     requests = [
         Request(
-            packet=Packet(client=question.client, address=address, port=question.asks.port),
+            packet=Packet(
+                client=question.client,
+                address=address,
+                port=question.asks.port,
+                protocol=question.protocol,
+                source_port=flows[question.flow] if question.flow else 0,
+                payload_bytes=question.bytes,
+            ),
             host=question.asks.host,
         )
         for question, address in zip(questions, addresses, strict=True)
     ]
     known = sources(lab, family)
-    explanations = running.explainer.ask(requests) if requests else []
+    explanations = _explain(running.explainer, requests)
+    explanations = _through_relays(running, requests, explanations)
     return [
         Asked(
             question=question,
@@ -189,7 +252,62 @@ def _ask(
     ]
 
 
+def _through_relays(
+    running: ScenarioLab, requests: Sequence[Request], explanations: Sequence[Explanation]
+) -> list[Explanation]:
+    """Return the explanations, those of probes that relays have accepted with other ways: those of
+    connections, with the relays' own.
+    """
+    relayed = [place for place, each in enumerate(explanations) if each.relayed]
+    found = list(explanations)
+    if relayed:
+        wanted = [
+            Wanted(
+                source=each.packet.client,
+                target=host_port(each.packet.address, each.packet.port),
+                protocol=each.packet.protocol,
+                http=each.host or None,
+            )
+            for each in (requests[place] for place in relayed)
+        ]
+        with Tracer(running.lab, running.explainer) as tracer:
+            for place, traced in zip(relayed, tracer.trace_all(wanted), strict=True):
+                found[place] = replace(found[place], itinerary=traced.itinerary)
+    return found
+
+
+def _addresses(
+    lab: Lab, objects: Iterable[KubernetesObject], questions: Sequence[Question]
+) -> list[str]:
+    family = lab.spec.families[0]
+    cluster_ips = {
+        each.metadata.name: cluster_ip(each, family)
+        for each in objects
+        if isinstance(each, Service)
+    }
+    return [_address(lab, family, cluster_ips, question.asks) for question in questions]
+
+
+def _explain(explainer: Explainer, requests: Sequence[Request]) -> list[Explanation]:
+    """Return the explanations in the order of the requests. Flows are asked one after another."""
+    others = [each for each in requests if not each.packet.source_port]
+    of_others = iter(explainer.ask(others) if others else ())
+    return [
+        explainer.ask_flow(each.packet) if each.packet.source_port else next(of_others)
+        for each in requests
+    ]
+
+
+def _new_port() -> int:
+    """Return a source port that no flow has had: hosts remember the flows of earlier runs."""
+    return _FLOW_PORTS[next(_serials) % len(_FLOW_PORTS)]
+
+
 def _address(lab: Lab, family: Family, cluster_ips: dict[str, str], target: Target) -> str:
+    if target.address:
+        return target.address
+    if target.pod:
+        return lab.pods[target.pod].addresses[family]
     if target.node:
         return lab.nodes[target.node].addresses[family]
     if target.eip:
@@ -199,16 +317,17 @@ def _address(lab: Lab, family: Family, cluster_ips: dict[str, str], target: Targ
     return lab.balancers[target.balancer].addresses[family]
 
 
-def _backends(lab: Lab, attached: Attached) -> tuple[str, ...]:
-    """Return the healthy backends: pods if they are attached themselves, else nodes."""
+def _found_backends(lab: Lab, attached: Attached) -> Backends:
+    """Compare the healthy backends: pods if they are attached themselves, else nodes."""
     pods = {address: pod.name for pod in lab.pods.values() for address in pod.addresses.values()}
     pods |= {
         address: node.name for node in lab.nodes.values() for address in node.addresses.values()
     }
-    return tuple(
+    found = tuple(
         pods[each.backend.address]
         for state in lab.balancer_state()
         if (state.listener.key.place, state.listener.key.port) == (attached.balancer, attached.port)
         for each in state.backends
         if each.healthy
     )
+    return Backends(expected=attached, found=found)

@@ -43,7 +43,8 @@ class HealthChecks:
         before = dict(self.ports)
         names = {*delta.before}
         if delta.full:
-            names = {*plan.services, *(name for known in self._checked.values() for name in known)}
+            checked = [name for name, each in plan.services.items() if each.health_check_node_port]
+            names = {*checked, *(name for known in self._checked.values() for name in known)}
         for name in names:
             fresh = plan.services.get(name)
             if fresh and fresh.health_check_node_port:

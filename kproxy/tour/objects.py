@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kproxy.api.types import Endpoint, EndpointSlice, Pod, Service
+from kproxy.controlplane import api_service
 from kproxy.lab import Lab
 from kproxy.lab.names import host_name
 from kproxy.store import service_of
@@ -17,8 +18,13 @@ SHELL = "shell"  # the lab's own pod, to ask from
 
 
 def services(lab: Lab) -> list[Service]:
-    """Return all Services except those of the cluster itself."""
-    return [each for each in lab.objects(Service) if each.metadata.namespace != SYSTEM]
+    """Return all Services except those of the cluster itself, such as that of its API."""
+    return [
+        each
+        for each in lab.objects(Service)
+        if each.metadata.namespace != SYSTEM
+        and (each.metadata.namespace, each.metadata.name) != ("default", api_service.NAME)
+    ]
 
 
 def pods(lab: Lab) -> list[Pod]:

@@ -161,8 +161,10 @@ def _examine(lab: Lab, prober: Prober, wanted: Sequence[Question]) -> list[Findi
     by_prober = iter(
         examine(lab, prober, [each for each in wanted if each.packet.protocol != "SCTP"])
     )
-    by_hand = iter(examine_sctp(lab, [each for each in wanted if each.packet.protocol == "SCTP"]))
-    return [next(by_hand if each.packet.protocol == "SCTP" else by_prober) for each in wanted]
+    of_sctp = iter(
+        examine_sctp(lab, prober, [each for each in wanted if each.packet.protocol == "SCTP"])
+    )
+    return [next(of_sctp if each.packet.protocol == "SCTP" else by_prober) for each in wanted]
 
 
 def _longer(lab: Lab, service: Service) -> Iterator[Finding]:

@@ -98,11 +98,11 @@ def differences(
         neighbours = Neighbours(next(iter(first.values())))
         for name in next(iter(first.values())).services:
             near = neighbours.of(name)
-            wanted = questions(model, _only_near(first, near), name)
+            wanted = questions(model, only_near(first, near), name)
             asked += len(wanted)
             if same:  # the oracle sees no more than mode and plans
                 continue
-            places = [_Place.of(model, each, plans[family], near) for each, plans in sides]
+            places = [Neighbourhood.of(model, each, plans[family], near) for each, plans in sides]
             for question in wanted:
                 one, other = (place.answer(question) for place in places)
                 if one.seen != other.seen:
@@ -120,7 +120,7 @@ def _but_for_version(before: Plans, after: Plans) -> bool:
     )
 
 
-class _Place(Struct, frozen=True):
+class Neighbourhood(Struct, frozen=True):
     """All that matters to a few service ports on one side: small, for many questions."""
 
     model: Model
@@ -136,8 +136,8 @@ class _Place(Struct, frozen=True):
         plans: Mapping[str, Plan],
         near: Collection[ServicePortName],
     ) -> Self:
-        """Return the place of the named service ports. `plans` by node, of one family."""
-        small = _only_near(plans, near)
+        """Return that of the named service ports. `plans` by node, of one family."""
+        small = only_near(plans, near)
         rules = rules_of(side.mode.name)
         endpoints = {
             endpoint.address
@@ -155,11 +155,13 @@ class _Place(Struct, frozen=True):
         return cls(model, network, small, rules)
 
     def answer(self, question: Question) -> Answer:
-        found = predict(self.network, self.plans, question.packet, self.rules)
-        return in_words(self.model, found)
+        return in_words(self.model, self.predict(question))
+
+    def predict(self, question: Question) -> Prediction:
+        return predict(self.network, self.plans, question.packet, self.rules)
 
 
-def _only_near(plans: Mapping[str, Plan], near: Collection[ServicePortName]) -> dict[str, Plan]:
+def only_near(plans: Mapping[str, Plan], near: Collection[ServicePortName]) -> dict[str, Plan]:
     return {node: only(plan, near) for node, plan in plans.items()}
 
 

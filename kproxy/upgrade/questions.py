@@ -25,11 +25,14 @@ class Question(Struct, frozen=True, kw_only=True):
     packet: Packet
 
 
-def questions(model: Model, plans: Mapping[str, Plan], name: ServicePortName) -> list[Question]:
+def questions(
+    model: Model, plans: Mapping[str, Plan], name: ServicePortName, *, two_nodes: bool = False
+) -> list[Question]:
     """Return the questions about one service port in one family; `plans` by node.
 
     The clients are pods and processes of a node with an endpoint and of one without, an endpoint of
-    its own, and the two clients outside. The same question is asked once.
+    its own, and the two clients outside. The same question is asked once. With `two_nodes` a second
+    node is chosen also if all have an endpoint, or none.
     """
     nodes = list(plans)
     service = next((plan.services[name] for plan in plans.values() if name in plan.services), None)
@@ -39,6 +42,8 @@ def questions(model: Model, plans: Mapping[str, Plan], name: ServicePortName) ->
     having = next((node for node in nodes if node in of_nodes), None)
     lacking = next((node for node in nodes if node not in of_nodes), None)
     chosen = [node for node in (having, lacking) if node]
+    if two_nodes:
+        chosen = [*dict.fromkeys((*chosen, *nodes))][:2]
     targets = list(_targets(model, plans, service, chosen))
     found: dict[tuple[str, str, int], Question] = {}
     for client, words in _clients(model, service, chosen):

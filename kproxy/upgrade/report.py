@@ -59,13 +59,8 @@ def print_report(
 ) -> None:
     """Print as wide as the paper is."""
     paper = Paper(file)
-    before, after = report.before.label, report.after.label
-    services, nodes = len(report.services), report.nodes
-    paper.line(
-        f"kube-proxy {before} -> {after}: {services} Service{'s' * (services != 1)}, "
-        f"{nodes} node{'s' * (nodes != 1)}",
-        "bold",
-    )
+    title = f"kube-proxy {report.before.label} -> {report.after.label}"
+    paper.line(f"{title}: {counted(report)}", "bold")
     _print_settings(paper, report)
     _print_behaviours(paper, report)
     _print_rules(paper, report)
@@ -75,6 +70,12 @@ def print_report(
         paper.line(f"Not looked at: {each}", "yellow")
     for line in summary(report, measured):
         paper.line(line, "bold")
+
+
+def counted(report: Report) -> str:
+    """Return how much there is to compare."""
+    services, nodes = len(report.services), report.nodes
+    return f"{services} Service{'s' * (services != 1)}, {nodes} node{'s' * (nodes != 1)}"
 
 
 def summary(report: Report, measured: Sequence[Measured] = ()) -> Iterator[str]:
@@ -167,7 +168,7 @@ def _print_rules(paper: Paper, report: Report) -> None:
         return
     _heading(paper, "Rules")
     if not report.rules:
-        paper.paragraph("the same on every node, for every Service", indent=2, hanging=2)
+        paper.paragraph(same_rules(report), indent=2, hanging=2)
         return
     if report.before.mode.name != report.after.mode.name:
         paper.paragraph(
@@ -186,8 +187,15 @@ def _print_rules(paper: Paper, report: Report) -> None:
                     paper.paragraph(f"{sign} {rule}", indent=6, hanging=4)
                 if len(rules) > _MOST_RULES:
                     paper.paragraph(f"{sign} ... {len(rules) - _MOST_RULES} more", indent=6)
+    paper.paragraph(same_rules(report), indent=2, hanging=2)
+
+
+def same_rules(report: Report) -> str:
+    """Return which Services have the same rules on both sides."""
+    if not report.rules:
+        return "the same on every node, for every Service"
     without = {*report.services} - {each.service for each in report.rules}
-    paper.paragraph(f"{len(without)} Services have the same rules", indent=2, hanging=2)
+    return f"{len(without)} Services have the same rules"
 
 
 def _print_packets(paper: Paper, report: Report, measured: Sequence[Measured]) -> None:

@@ -10,15 +10,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from kproxy.backend import BackendOptions, Mode, ModeConfigs, complete_options, decode_options, load
-from kproxy.backend.options import SECTION
-from kproxy.config import ProxyConfig
-from kproxy.config.decode import Read
-from kproxy.config.file import read_file, read_text
-from kproxy.config.types import API_VERSION, KIND
+from kproxy.backend import ModeConfigs
+from kproxy.backend.configuration import Configuration, read_configuration
 from kproxy.versions import Version, parse_version
-
-_NO_FILE = f"apiVersion: {API_VERSION}\nkind: {KIND}\n"
 
 
 class Side(Struct, frozen=True, kw_only=True):
@@ -39,19 +33,10 @@ def parse_side(text: str) -> Side:
     return Side(version=parse_version(version), mode=mode)
 
 
-class Configured(Struct, frozen=True, kw_only=True):
-    """A side with its configuration, as far as that could be read: with `read.problems` a proxy
-    would not start.
-    """
+class Configured(Configuration, frozen=True, kw_only=True):
+    """A side with its configuration, as far as that could be read."""
 
     side: Side
-    read: Read
-    mode: Mode
-    options: BackendOptions
-
-    @property
-    def config(self) -> ProxyConfig:
-        return self.read.config
 
     @property
     def label(self) -> str:
@@ -65,24 +50,8 @@ def configured(
 
     `overrides`: fields that replace those of the file. Raises BackendFault.
     """
-    modes = ModeConfigs()
     fields: dict[str, Any] = {"emulate": side.version} | dict(overrides or {})
     if side.mode:
         fields["mode"] = side.mode
-    read = read_file(config, modes, fields) if config else read_text(_NO_FILE, modes, fields)
-    mode = load(read.config.mode if read.config.mode in modes else "iptables")
-    # The options in a file are those of the mode that it names.
-    own = {} if side.mode and side.mode != _mode_of(config) else read.config.backend_options
-    options, problems = decode_options(mode, own, SECTION)
-    if problems:
-        read = read._replace(problems=(*read.problems, *problems))
-    return Configured(
-        side=side,
-        read=read,
-        mode=mode,
-        options=complete_options(mode, read.config, options),
-    )
-
-
-def _mode_of(config: str | Path | None) -> str:
-    return read_file(config, ModeConfigs()).config.mode if config else ""
+    found = read_configuration(config, fields)
+    return Configured(side=side, read=found.read, mode=found.mode, options=found.options)

@@ -9,6 +9,8 @@ import pytest
 
 from kproxy.bench import mininet
 from kproxy.bench.results import (
+    ApiResult,
+    ApiSize,
     ControlPlaneResult,
     ControlPlaneSize,
     LabResult,
@@ -144,3 +146,21 @@ def test_source(mode: str, variant: str) -> None:
 def test_a_source_whose_commits_cannot_be_seen_is_refused() -> None:
     with pytest.raises(KernelRefused, match="it does not write to nf_tables"):
         bench("source", "--services", "1", "--changes", "1", mode="iptables", variant="legacy")
+
+
+def test_api() -> None:
+    argv = [sys.executable, "-m", "kproxy", "bench", "api", "--mode", "nftables", "--nodes", "1"]
+    sizes = ["--objects", "5", "--watchers", "3", "--changes", "4", "--services", "9"]
+    result = msgspec.json.decode(run([*argv, *sizes, "--json"]), type=ApiResult)
+    assert result.size == ApiSize(
+        mode="nftables", nodes=1, objects=5, watchers=3, changes=4, services=9
+    )
+    assert result.listed == 9 + 2  # that of the API, and the applied one
+    assert result.kubectl_s is not None  # a dependency of these tests
+    assert result.apply_s is not None
+    assert 0 < result.kubectl_s < result.apply_s
+    assert 0 < result.watch_median_s <= result.watch_p99_s
+    assert min(result.services_per_s, result.config_maps_per_s, result.list_s) > 0
+    assert result.up_cpu_s > 0
+    assert result.up_s > 0
+    assert 0 < result.up_mib <= result.resident_mib

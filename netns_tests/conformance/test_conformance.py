@@ -5,25 +5,24 @@ To see one by hand: scripts/test netns_tests/conformance -k 'nft and nodeport-lo
 
 from __future__ import annotations
 
+import os
 import re
-import sysconfig
 from pathlib import Path
 
 import pytest
 
 from kproxy.address import host_port
 from kproxy.cli import cli
-from kproxy.kernel.process import run
 from kproxy.testing.node import new_node
 from netns_tests.conformance import dump
 from netns_tests.conformance.comparison import differences
 from netns_tests.modes import FLAT, IPTABLES, MODES, Mode
+from tests.warm_kproxy import run_kproxy
 
 CASES = sorted(path.parent for path in Path(__file__).parent.glob("cases/*/kube-proxy.iptables"))
 OF_IPVS = sorted({path.parent for path in CASES[0].parent.glob("*/kube-proxy.ipvs")} - {*CASES})
-KPROXY = str(Path(sysconfig.get_path("scripts"), "kproxy"))
 _ONE_ENDPOINT = re.compile(r"dnat ip6? to numgen random mod 1 map { 0 : (\S+) \. (\d+) }")
-AS_A_PROCESS = IPTABLES[0]  # elsewhere most of the time would go into starting Python
+AS_A_PROCESS = IPTABLES[0]
 
 
 def test_no_case_is_missing() -> None:
@@ -76,7 +75,8 @@ def _run(case: Path, mode: Mode, tmp_path: Path, version: str) -> str:
         chosen = ["--emulate", version, "--iptables-variant", mode.variant]
         arguments = ["run", "--once", *chosen, *flags]
         if mode == AS_A_PROCESS:
-            run([KPROXY, *arguments])
+            done = run_kproxy(arguments, env=os.environ)
+            assert done.returncode == 0, done.stderr
         else:
             cli.main(arguments, standalone_mode=False)
         return mode.dump() + dump.sysctls()

@@ -176,7 +176,7 @@ def test_all_objects_of_a_file_are_judged(bare_lab: PlaneLab, tmp_path: Path) ->
 
 def test_other_kinds_are_none_of_our_business(bare_lab: PlaneLab, tmp_path: Path) -> None:
     manifest = tmp_path / "web.yaml"
-    other = "\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata: {a: b}\n"
+    other = "\napiVersion: batch/v1\nkind: Job\nmetadata: {name: web}\nspec: {a: b}\n"
     manifest.write_text("---".join([other, GOOD, other]))
     bare_lab.apply(manifest)
     assert bare_lab.vips("good")

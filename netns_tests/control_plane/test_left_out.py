@@ -20,6 +20,20 @@ spec: {podSelector: {}}
 apiVersion: apps/v1
 kind: StatefulSet
 metadata: {name: db, namespace: prod}
+spec:
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {affinity: {nodeAffinity: {}}, containers: [{name: db, image: db}]}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings, namespace: prod}
+data: {a: b}
 ---
 apiVersion: v1
 kind: Pod
@@ -28,7 +42,7 @@ spec:
   containers: [{name: edge, image: nginx, ports: [{containerPort: 8080, hostPort: 443}]}]
 """
 POLICY, STATEFUL = ("NetworkPolicy", "default", "deny"), ("StatefulSet", "prod", "db")
-EDGE = ("Pod", "default", "edge")
+JOB, EDGE = ("Job", "default", "once"), ("Pod", "default", "edge")
 
 
 @pytest.fixture
@@ -44,17 +58,20 @@ def test_until_it_is_deleted(
     lab = bare_lab
     with caplog.at_level(logging.WARNING, "kproxy"):
         lab.apply(chart)
-    assert {*lab.warnings} == {POLICY, STATEFUL, EDGE} == {*lab.left_out}
+    assert {*lab.warnings} == {POLICY, STATEFUL, JOB, EDGE} == {*lab.left_out}
     (told,) = lab.warnings[EDGE]
     assert told.startswith("spec.containers[0].ports[0].hostPort is not supported and left out")
+    (told,) = lab.warnings[STATEFUL]
+    assert told.startswith("spec.template.spec.affinity is not supported and left out")
+    assert lab.plane.get(POLICY)  # though nothing enforces it
     logged = [record.message for record in caplog.records]
     assert any(each.startswith("NetworkPolicy deny: left out: ") for each in logged)
-    assert any(each.startswith("StatefulSet db: left out: ") for each in logged)
+    assert any(each.startswith("Job once: left out: ") for each in logged)
     caplog.clear()
     lab.apply(chart)
     assert not caplog.records
     lab.delete([EDGE])
-    assert {*lab.warnings} == {POLICY, STATEFUL}
+    assert {*lab.warnings} == {POLICY, STATEFUL, JOB}
     lab.apply(chart)
     lab.delete(chart)
     assert not lab.warnings
@@ -70,10 +87,12 @@ def test_until_it_is_replaced(bare_lab: PlaneLab, chart: Path) -> None:
 def test_without_a_control_plane(tmp_path: Path) -> None:
     """Objects are taken as they are there, and pods are run by somebody else."""
     policy = tmp_path / "policy.yaml"
-    policy.write_text(CHART.partition("---")[0])
+    policy.write_text("---".join(CHART.split("---")[:2]))
     with LabFactory() as factory:
         lab = factory(manifests=[policy])
-        assert {*lab.warnings} == {POLICY}
+        assert {*lab.warnings} == {POLICY, STATEFUL}
+        (told,) = lab.warnings[STATEFUL]
+        assert told == "left out: this lab does not run it, so its Pods do not exist"
         lab.delete(policy)
         assert not lab.warnings
 

@@ -79,7 +79,7 @@ from kproxy.kernel.netns import Namespace
 from kproxy.lab import Lab, LabSpec, NodeSpec, PodSpec, leftovers
 from kproxy.lab.netns_files import ETC_DIR, write_resolv_conf
 spaces = {f"{sys.argv[1]}-{pod}": Namespace.create() for pod in ("a", "b", "c")}
-leftovers.record(sys.argv[1], {name: namespace.inode for name, namespace in spaces.items()})
+leftovers.record(sys.argv[1], spaces)
 for name, namespace in spaces.items():
     namespace.publish(name)
     write_resolv_conf(name, "nameserver 10.96.0.10\\n")

@@ -38,6 +38,8 @@ CHECKS = {
 }
 DIFFERENCES = {"iptables": 0, "nftables": 1, "ipvs": 4, "userspace": 7}  # from iptables mode
 
+THROUGH_API = [Mode("iptables", "legacy"), Mode("nftables"), USERSPACE]
+
 
 def start(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
@@ -51,7 +53,9 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("mode", [*MODES, USERSPACE], ids=str)
 def test_the_table_is_for_80_columns(mode: Mode) -> None:
-    flags = ("--iptables-variant", mode.variant, "--nftables-layout", mode.layout)
+    source = "api" if mode in THROUGH_API else "direct"
+    flags = ["--iptables-variant", mode.variant, "--nftables-layout", mode.layout]
+    flags += ["--source", source]
     process = start("--mode", mode.name, *flags)
     table, progress = process.communicate()
     assert process.returncode == 0, progress
@@ -67,10 +71,11 @@ def test_a_configuration_that_serves_node_ports_on_localhost(tmp_path: Path) -> 
     config = tmp_path / "kube-proxy.yaml"
     config.write_text(
         "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+        "mode: nftables\n"
         "featureGates: {KubeProxyNFTablesLocalhostNodePorts: true}\n"
         "nodePortAddresses: [primary, localhost]\n"
     )
-    process = start("--mode", "nftables", "--config", str(config))
+    process = start("--config", str(config))
     table, progress = process.communicate()
     assert process.returncode == 0, progress
     assert re.search(r"node-a +127\.0\.0\.1:30080 +shop-[ab] +.* yes *$", table, re.MULTILINE)

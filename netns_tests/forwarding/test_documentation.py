@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,12 +21,17 @@ def code_blocks(document: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-def test_the_examples_of_the_testing_guide(pytester: pytest.Pytester) -> None:
-    shop, web, *_ = code_blocks("testing.md")
-    pytester.makepyfile(test_shop=shop, test_web=web)
+def test_the_examples_of_the_testing_guide(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop, web, api = code_blocks("testing.md")
+    imports = "from kproxy.testing import delivered\n"
+    pytester.makepyfile(test_shop=shop, test_web=web, test_api=imports + api)
+    beside = Path(sys.executable).parent  # where kubectl is installed, too
+    monkeypatch.setenv("PATH", f"{beside}:{os.environ['PATH']}")
     # In a process of its own: in this one, pytester would unload what the example imports, and
     # later tests would use classes whose modules are no longer in sys.modules.
-    pytester.runpytest_subprocess().assert_outcomes(passed=7)
+    pytester.runpytest_subprocess().assert_outcomes(passed=8)
 
 
 def test_the_example_of_node_ports_on_localhost(pytester: pytest.Pytester) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -12,9 +13,11 @@ from kproxy.forwarding.network import Packet
 from kproxy.kernel.process import run
 from kproxy.outcome import Connection, How, Observation, Outcome
 from kproxy.probe import Prober, connect_many, probe_many
+from kproxy.probe.packets import Role
 from kproxy.probe.taps import Tap
 from kproxy.testing import LabFactory, ProbedLab
 from netns_tests.forwarding.survey import BOTH, PROTOCOLS
+from netns_tests.run.running import until
 
 PODS = {"pod-a": "node-a", "pod-b": "node-b"}
 SYN, RST, ACK = 0x02, 0x04, 0x10
@@ -165,3 +168,45 @@ def answered(lab: ProbedLab, family: Family, outcome: Outcome) -> Connection:
         return Connection(outcome=outcome)
     source = lab.clients["outside"].addresses[family]
     return Connection(outcome=outcome, pod="pod-a", source=source)
+
+
+def test_a_reply_that_came_after_the_last_look_counts(lab: ProbedLab) -> None:
+    """The kernel may be still because the reply waits at its socket."""
+    packet = Packet(client="node-b", address=lab.pods["pod-a"].addresses[Family.IPV4], port=8080)
+    with Prober(lab, silence_s=0) as prober, prober.watching() as batch:
+        pending = batch.send(packet, lab.nodes["node-b"].namespace, serial=1)
+        assert pending
+        until("nothing is on its way", batch.calm)
+        batch.watch()
+        assert pending.reply is Role.ANSWER
+
+
+def test_a_connection_ends_on_both_sides(lab: ProbedLab) -> None:
+    """One that is given up amid its end would send its FIN again for minutes, to who knows where.
+
+    The program still speaks after its client has: given up, a connection would be reset.
+    """
+    pod = lab.pods["pod-a"]
+    packet = Packet(client="outside", address=pod.addresses[Family.IPV4], port=9000)
+    with (
+        pod.namespace.run(lambda: socket.create_server(("", packet.port))) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        heard = pool.submit(hold_a_conversation, server)
+        (connection,) = connect_many(lab, [packet])
+        assert heard.result() == [b"kproxy\n", b"", b""]
+    assert connection == Connection(outcome=Outcome.ANSWERED, said=b"hello\n")
+
+
+def hold_a_conversation(server: socket.socket) -> list[bytes]:
+    """Answer one client, wait for its end, say goodbye; return what it said, to the last."""
+    server.settimeout(30)
+    sock, _ = server.accept()
+    with sock:
+        sock.settimeout(30)
+        heard = [sock.recv(100)]
+        sock.sendall(b"hello\n")
+        heard.append(sock.recv(100))
+        sock.sendall(b"goodbye\n")
+        sock.shutdown(socket.SHUT_WR)
+        return [*heard, sock.recv(100)]

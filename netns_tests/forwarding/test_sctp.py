@@ -55,3 +55,14 @@ def test_sctp(lab: ProbedLab, client: str, asks: str, family: Family) -> None:
         answer = json.loads(sock.recv(1000))
     predicted = lab.predict(client, address, port, "SCTP")
     assert {answer["pod"]: answer["source"]} == predicted.sources
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_an_init_and_its_way_back(lab: ProbedLab, family: Family) -> None:
+    found = lab.trace("visitor", "signal", family=family)
+    assert (found.at, found.answered) == ("signal", True)
+    assert {(hop.role, hop.packet) for hop in found.hops} == {
+        ("request", "INIT"),
+        ("reply", "INIT ACK"),
+    }
+    assert found.hops[-1].after == found.hops[0].before.turned

@@ -10,6 +10,8 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+# Only a failing test waits that long: mypy takes ten seconds of CPU time.
+_PATIENCE_S = 500
 _OURS = ("kproxy", "_kproxy", "__editable__")  # what an editable install of the checkout leaves
 
 
@@ -25,12 +27,13 @@ class Environment:
     def install(self, *projects: Path) -> None:
         """Install wheels, or build and install projects, as pip does it."""
         _pip(
-            *("--python", str(self.python), "install", "--no-deps", "--no-index"),
-            *("--no-build-isolation", "--no-compile", "--quiet", *map(str, projects)),
+            self.python,
+            *("install", "--no-deps", "--no-index", "--no-build-isolation", "--no-compile"),
+            *("--quiet", *map(str, projects)),
         )
 
     def uninstall(self, distribution: str) -> None:
-        _pip("--python", str(self.python), "uninstall", "--yes", "--quiet", distribution)
+        _pip(self.python, "uninstall", "--yes", "--quiet", distribution)
 
     def run(self, *argv: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a program of the environment, such as `kproxy`, and wait for its end."""
@@ -39,7 +42,7 @@ class Environment:
             capture_output=True,
             text=True,
             check=False,
-            timeout=120,
+            timeout=_PATIENCE_S,
             cwd=cwd or self.folder,
             env=self.variables,
         )
@@ -78,6 +81,7 @@ def build_wheel(shared: Path) -> Path:
         folder = shared / "wheel"
         if not folder.exists():
             _pip(
+                sys.executable,
                 *("wheel", "--no-deps", "--no-index", "--no-build-isolation", "--quiet"),
                 *("--wheel-dir", str(folder), str(ROOT)),
             )
@@ -85,9 +89,10 @@ def build_wheel(shared: Path) -> Path:
         return wheel
 
 
-def _pip(*arguments: str) -> None:
+def _pip(python: str | Path, *arguments: str) -> None:
+    """Run pip in the environment itself: for another, with `--python`, it starts twice."""
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments],
+        [python, "-m", "pip", "--disable-pip-version-check", *arguments],
         capture_output=True,
         text=True,
         check=False,

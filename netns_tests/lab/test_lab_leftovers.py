@@ -268,6 +268,28 @@ def test_a_name_that_another_process_reused_is_kept(name: str) -> None:
     assert not list(RECORDS.parent.rglob(f"*{name}*"))
 
 
+RECORDING = """
+import sys
+from kproxy.kernel.netns import Namespace
+from kproxy.lab import leftovers
+with Namespace.create() as namespace:
+    namespace.inode = int(sys.argv[2])
+    leftovers.record(sys.argv[1], {sys.argv[1]: namespace})
+"""
+
+
+def test_a_name_whose_namespace_has_only_the_inode_of_a_dead_labs_is_kept(name: str) -> None:
+    """Somebody has deleted the name, and given it to a new namespace."""
+    with Namespace.create() as other:
+        other.publish(name)
+        child = [sys.executable, "-c", RECORDING, name, str(other.inode)]
+        subprocess.run(child, check=True)
+        with Lab(spec("next"), mode=None):
+            pass
+        assert name in netns.published_names()
+        assert not list(RECORDS.parent.rglob(f"*{name}*"))
+
+
 KILLED_WHILE_PUBLISHING = """
 import os, signal, sys
 from kproxy.kernel import netns

@@ -4,25 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import NamedTuple
 
 import pytest
 
-from kproxy.matrix.measure import Cell, measure
+from kproxy.matrix.measure import Cell
 from kproxy.matrix.places import Question
 from kproxy.matrix.setting import Setting
+from netns_tests.matrix.survey import survey
 
 Measured = Callable[[Setting], Mapping[tuple[Question, str], Cell]]
 
 
-@pytest.fixture(scope="session")
-def measured() -> Measured:
-    """Return a function for the cells of a setting, by question and protocol.
+class Surveyed(NamedTuple):
+    cells: Mapping[tuple[Question, str], Cell]
+    """By question and protocol."""
+    disagreements: list[str]
+    """Where `kproxy trace` and `kproxy explain` differ from the cells."""
 
-    Each setting is measured once.
-    """
+
+Surveys = Callable[[Setting], Surveyed]
+
+
+@pytest.fixture(scope="session")
+def surveys() -> Surveys:
+    """Return a function for the cells of a setting. Each setting is measured once."""
 
     @cache
-    def cells(setting: Setting) -> Mapping[tuple[Question, str], Cell]:
-        return {(cell.question, cell.protocol): cell for cell in measure(setting)}
+    def surveyed(setting: Setting) -> Surveyed:
+        cells, found = survey(setting)
+        return Surveyed({(cell.question, cell.protocol): cell for cell in cells}, found)
 
-    return cells
+    return surveyed
+
+
+@pytest.fixture(scope="session")
+def measured(surveys: Surveys) -> Measured:
+    return lambda setting: surveys(setting).cells

@@ -13,7 +13,8 @@ from kproxy.matrix.agreement import Comparison, differing
 from kproxy.matrix.places import Kind, Question
 from kproxy.matrix.seeds import Revision, Statement, node_level_affinity
 from kproxy.matrix.setting import Setting
-from netns_tests.matrix.conftest import Measured
+from netns_tests.findings import require_none
+from netns_tests.matrix.conftest import Measured, Surveys
 from netns_tests.matrix.expected import QUESTIONS, ending, met
 
 NEWEST, OLDER = node_level_affinity()
@@ -74,6 +75,11 @@ def test_cells(measured: Measured, setting: Setting, question: Question) -> None
 @pytest.mark.parametrize("setting", [marked(setting, "all") for setting in SETTINGS])
 def test_nothing_else_is_asked(measured: Measured, setting: Setting) -> None:
     assert {question for question, _ in measured(setting)} == set(QUESTIONS)
+
+
+@pytest.mark.parametrize("setting", [marked(setting, "trace") for setting in SETTINGS])
+def test_trace_and_explain_agree(surveys: Surveys, setting: Setting) -> None:
+    require_none(surveys(setting).disagreements)
 
 
 @pytest.mark.parametrize("nftables", NFTABLES, ids=str)

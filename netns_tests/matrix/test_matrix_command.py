@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests.report.pages import Page
+
 _T = TypeVar("_T")
 
 PATIENCE_S = 90.0  # only a failing test waits that long
@@ -37,7 +39,7 @@ def test_a_table_of_80_columns_and_two_files(tmp_path: Path) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "default/web:tcp has no local endpoints" in " ".join(done.stdout.split())
     assert done.stderr.splitlines()[0] == "measuring: tunnel-iptables ..."
-    assert "<table>" in page.read_text()
+    assert Page(page.read_text()).has("default/web:tcp has no local endpoints")
     shown = " ".join(each.text or "" for each in ElementTree.parse(picture).iter())
     assert "default/web:tcp has no local endpoints" in shown
 
@@ -62,8 +64,9 @@ def test_pods_that_meet_past_the_proxy(
         assert f"{network}, iptables mode" in shown
 
 
-def test_json_has_every_cell_and_its_reason() -> None:
-    small = (*SMALL, "--family", "IPv6")
+def test_json_has_every_cell_and_its_reason(tmp_path: Path) -> None:
+    page = tmp_path / "m.html"
+    small = (*SMALL, "--family", "IPv6", f"--html={page}")
     done = matrix(*small, "--mode", "nftables", "--network", "tunnel", "--json")
     assert done.returncode == 0, done.stderr
     (measured,) = json.loads(done.stdout)
@@ -76,6 +79,22 @@ def test_json_has_every_cell_and_its_reason() -> None:
         assert cell["reason"]
         assert re.fullmatch(r"\[[0-9a-f:]+\]:30080", cell["asked"])
         assert (cell["source"] != "") == (cell["outcome"] == "success")
+    found = Page(page.read_text())
+    (rows,), (tones,) = found.tables.values(), found.tones.values()
+    shown = {
+        (tone, text)
+        for row, own in zip(rows[1:], tones[1:], strict=True)
+        for text, tone in zip(row[1:], own[1:], strict=True)
+        if text
+    }
+    assert sum(text != "" for row in rows[1:] for text in row[1:]) == 22
+    for cell in measured["cells"]:
+        good = cell["outcome"] == "success"
+        wanted = cell["source_is"] if good else cell["outcome"]
+        assert any(
+            tone == ("good" if good else "bad") and text.startswith(wanted) for tone, text in shown
+        )
+        assert good or found.has(cell["reason"])
 
 
 def test_what_a_profile_changes() -> None:

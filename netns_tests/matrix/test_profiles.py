@@ -6,7 +6,8 @@ import pytest
 
 from kproxy.matrix.places import Client, Kind, Question, Target
 from kproxy.matrix.setting import Setting
-from netns_tests.matrix.conftest import Measured
+from netns_tests.findings import require_none
+from netns_tests.matrix.conftest import Measured, Surveys
 from netns_tests.matrix.expected import (
     BYPASS,
     CHECK_C,
@@ -99,3 +100,10 @@ def test_an_ingress_asks_a_cluster_ip(measured: Measured, network: str, reached:
         cell.connection.outcome for (asked, _), cell in cells.items() if asked.kind is Kind.NGINX
     }
     assert outcomes == {"success" if reached else "timeout"}
+
+
+@pytest.mark.parametrize("network", ["tunnel", "vpc"])
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+def test_trace_and_explain_agree(surveys: Surveys, mode: str, network: str) -> None:
+    setting = Setting(mode=mode, network=network, profile="upstream")
+    require_none(surveys(setting).disagreements)

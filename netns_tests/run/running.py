@@ -8,13 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
+from tests.warm_kproxy import Kproxy, run_kproxy
 
 # For a condition; only a failing test waits that long. On a busy machine a check for drift takes
 # seconds, and the next one follows after 20 times that: kproxy.proxy.control_loop.DRIFT_SHARE.
@@ -34,7 +36,7 @@ def until(what: str, condition: Callable[[], bool], *, pause_s: float = 0.02) ->
 class Running:
     """A running `kproxy run`. `log` is what it has written to standard error."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str] | Kproxy) -> None:
         self.process = process
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -51,6 +53,20 @@ class Running:
     def says(self, text: str) -> None:
         until(f"{text!r} in the log", lambda: text in self.log or self.process.poll() is not None)
         assert text in self.log, self.log
+
+    @contextmanager
+    def halted(self) -> Iterator[None]:
+        """Keep it from doing anything while the block lasts."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            until("it stands still", self._stands_still)
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    def _stands_still(self) -> bool:
+        threads = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return all((each / "stat").read_text().rpartition(") ")[2][0] == "T" for each in threads)
 
     def ended(self) -> int:
         """Return the exit status of a process that has ended; its log is complete then."""
@@ -72,15 +88,25 @@ class Place:
         self.name = name
         self.folder = folder
         self.environment = dict(os.environ)
-        self.python = sys.executable
+        self.python: str | None = None  # starts kproxy; None: it is a fork that has it imported
         self.cwd: Path | None = None  # where kproxy is started; None: the folder of the tests
         self._running: list[Running] = []
 
     def argv(self, *arguments: str) -> list[str]:
-        return [self.python, "-m", "kproxy", "run", "--netns", self.name, *arguments]
+        return [self.python or sys.executable, "-m", "kproxy", *self._run(*arguments)]
+
+    def _run(self, *arguments: str) -> list[str]:
+        return ["run", "--netns", self.name, *arguments]
 
     def once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command that ends by itself."""
+        if self.python is None:
+            return run_kproxy(
+                self._run(*FLAGS, *arguments),
+                env=self.environment,
+                cwd=self.cwd,
+                timeout=PATIENCE_S,
+            )
         return subprocess.run(
             self.argv(*FLAGS, *arguments),
             capture_output=True,
@@ -98,13 +124,18 @@ class Place:
         return running
 
     def start_without_waiting(self, *arguments: str) -> Running:
-        process = subprocess.Popen(
-            self.argv(*FLAGS, *arguments),
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self.environment,
-            cwd=self.cwd,
-        )
+        process: subprocess.Popen[str] | Kproxy
+        if self.python is None:
+            arguments = (*FLAGS, *arguments)
+            process = Kproxy(self._run(*arguments), env=self.environment, cwd=self.cwd)
+        else:
+            process = subprocess.Popen(
+                self.argv(*FLAGS, *arguments),
+                stderr=subprocess.PIPE,
+                text=True,
+                env=self.environment,
+                cwd=self.cwd,
+            )
         running = Running(process)
         self._running.append(running)
         return running

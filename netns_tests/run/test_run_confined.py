@@ -7,6 +7,7 @@ that needs more.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -50,13 +51,14 @@ class Confined(Place):
         return [
             *("nsenter", f"--net=/run/netns/{self.name}", "unshare", "--mount"),
             *("sh", "-c", CONFINED, "sh", capabilities),
-            *(self.python, "-m", "kproxy", "run", *arguments),
+            *(sys.executable, "-m", "kproxy", "run", *arguments),
         ]
 
 
 @pytest.fixture
 def confined(place: Place) -> Iterator[Confined]:
     here = Confined(place.namespace, place.name, place.folder)
+    here.python = sys.executable
     here.environment["XTABLES_LOCKFILE"] = "/run/xtables.lock"  # not that of the tests
     try:
         yield here

@@ -15,6 +15,13 @@ from netns_tests.run.running import Place
 Text = Callable[..., str]
 
 
+@pytest.fixture
+def place(place: Place) -> Place:
+    """A place where kproxy is started as users do."""
+    place.python = sys.executable
+    return place
+
+
 def test_rules_of_both_families_stay(place: Place, service: Text) -> None:
     place.write("web.yaml", service("web", "10.96.0.1"))
     place.write("web6.yaml", service("web6", "fd00:96::1"))

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,13 @@ metadata: {{name: node-a}}
 spec: {{podCIDR: {0}, podCIDRs: [{0}]}}
 status: {{addresses: [{{type: InternalIP, address: 192.0.2.1}}]}}
 """
+
+
+@pytest.fixture
+def place(place: Place) -> Place:
+    """A place where kproxy is started as users do."""
+    place.python = sys.executable
+    return place
 
 
 def _listing(place: Place) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import selectors
 import socket
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +31,7 @@ from kproxy.versions import SINGLE_ENDPOINT_DNAT, Version
 from netns_tests.conformance import dump
 from netns_tests.modes import FLAT, Mode
 from netns_tests.run.running import PATIENCE_S
+from tests.warm_kproxy import run_kproxy
 
 HOST_MODES = [
     Mode("iptables", "legacy"),
@@ -147,14 +147,12 @@ class Node:
 
     def switch(self, mode: Mode, *flags: str) -> str:
         """Run kproxy in a mode; return what it wrote to its log."""
-        argv = [sys.executable, "-m", "kproxy", "run", "--once", "--hostname-override=node-a"]
+        argv = ["run", "--once", "--hostname-override=node-a"]
         argv += [f"--proxy-mode={mode.name}", f"--iptables-variant={mode.variant}"]
         argv += [f"--nftables-layout={mode.layout}", f"--manifests={self._manifest}"]
         argv += ["--cluster-cidr=10.244.0.0/16,fd00:10:244::/56", "--conntrack-max-per-core=0"]
         with self.lab.nodes["node-a"].namespace.entered():
-            done = subprocess.run(
-                [*argv, *flags], capture_output=True, text=True, check=False, timeout=PATIENCE_S
-            )
+            done = run_kproxy([*argv, *flags], env=os.environ, timeout=PATIENCE_S)
         assert done.returncode == 0, done.stderr
         return done.stderr
 

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from kproxy.resident.through_api import ThroughApi
 from kproxy.testing import ProbedLab
 from netns_tests.modes import MODES, Mode
 from netns_tests.services.service_lab import service_lab
+
+THROUGH_API = [Mode("nftables"), Mode("iptables", "legacy"), Mode("ipvs", "legacy")]
 
 
 @pytest.fixture(scope="session", params=MODES, ids=str)
@@ -19,5 +22,8 @@ def mode(request: pytest.FixtureRequest) -> Mode:
 
 @pytest.fixture(scope="session")
 def lab(mode: Mode) -> Iterator[ProbedLab]:
-    with service_lab(mode) as up:
+    """In some modes objects come by requests to the API, and go to the proxies by watches:
+    everything else is the same.
+    """
+    with service_lab(mode, ThroughApi() if mode in THROUGH_API else None) as up:
         yield up

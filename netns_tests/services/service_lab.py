@@ -21,6 +21,7 @@ from kproxy.api import decode
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.forwarding.network import Packet
 from kproxy.lab import ClientSpec, Lab, LabSpec, NodeSpec
+from kproxy.lab.object_source import ObjectSource
 from kproxy.testing import Answer, ProbedLab
 from netns_tests.dns.dns_lab import served_outside
 from netns_tests.modes import Mode
@@ -60,9 +61,10 @@ print(json.dumps({name: sorted(found(name)) for name in sys.argv[1:]}))
 
 
 @contextmanager
-def service_lab(mode: Mode) -> Iterator[ProbedLab]:
+def service_lab(mode: Mode, source: ObjectSource | None = None) -> Iterator[ProbedLab]:
     """Yield a lab with all manifests applied, and a web server outside that answers `outside`."""
-    with ProbedLab(SPEC, mode.name, options=mode.options) as lab, served_outside(lab):
+    probed = ProbedLab(SPEC, mode.name, options=mode.options, source=source)
+    with probed as lab, served_outside(lab):
         lab.apply(MANIFESTS)
         yield lab
 

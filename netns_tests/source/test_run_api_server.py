@@ -191,6 +191,9 @@ def test_health_and_metrics_tell_of_the_node_and_of_the_api_server(
     assert running.stop() == 0
 
 
+_AWAY, _BACK = "cannot read ", "can be read again"
+
+
 def test_an_api_server_that_comes_and_goes_costs_no_descriptor(
     place: Place, service: Text, made: Cluster
 ) -> None:
@@ -199,20 +202,28 @@ def test_an_api_server_that_comes_and_goes_costs_no_descriptor(
     counts = []
     for number in range(2, 6):
         until("all watches", lambda: made.served.watching == 3)
-        failures = running.log.count("cannot read ")
+        failures, returns = (running.log.count(each) for each in (_AWAY, _BACK))
         made.go()
-        until("a failure", partial(_says_more, running, failures))
+        until("a failure", partial(_says_more, running, _AWAY, failures))
         made.come_back()
         made.put_text(service("web", f"10.96.0.{number}"))
         until("the new address", partial(_has, place, f"10.96.0.{number}"))
+        # What fails before that is the same outage, of which nothing is said again.
+        until("all can be read", partial(_says_more, running, _BACK, returns))
         until("all watches", lambda: made.served.watching == 3)
-        counts.append(len([*Path(f"/proc/{running.process.pid}/fd").iterdir()]))
-    assert counts[-1] <= counts[0]
+        counts.append(_descriptors(running.process.pid))
+    # Another connection may be on its way just then, and the one by which Events are sent is kept
+    # once it is there. One of a watch that stayed would be one in each round.
+    until("no more in each round", lambda: _descriptors(running.process.pid) <= counts[0] + 1)
     assert running.stop() == 0
 
 
-def _says_more(running: Running, failures: int) -> bool:
-    return running.log.count("cannot read ") > failures
+def _descriptors(process: int) -> int:
+    return len([*Path(f"/proc/{process}/fd").iterdir()])
+
+
+def _says_more(running: Running, words: str, times: int) -> bool:
+    return running.log.count(words) > times
 
 
 def _has(place: Place, address: str) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from kproxy.cli import main
 from kproxy.lab import example
 from kproxy.upgrade.packets import Request, measure
+from tests.report.pages import Page
 
 EXAMPLES = str(example("."))
 POLICY = "externalTrafficPolicy"
@@ -80,4 +81,6 @@ def test_what_differs_is_measured(capsys: pytest.CaptureFixture[str], tmp_path: 
             words = {*each["measured"][side]}
             assert words <= {*each[side]["pods"], each[side]["outcome"], "dropped", "refused"}
     assert {each["measured"]["to"] for each in found["lasting"]} == {False}
-    assert "sees" in page.read_text()
+    shown = Page(page.read_text())
+    for each in found["differences"]:
+        assert {", ".join(words) for words in each["measured"].values()} <= shown.cells

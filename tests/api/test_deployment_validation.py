@@ -17,6 +17,7 @@ MAIN = f"{TEMPLATE}.spec.containers[0]"
 ROLLING = "spec.strategy.rollingUpdate"
 UNMATCHED = "`selector` does not match template `labels`"
 PERCENT = "is none: a valid percent string must be a numeric string followed by an ending '%'"
+TOO_MANY = "must be less than or equal to 10000 in a lab"
 NO_ZERO = "may not be 0 when `maxSurge` is 0"
 
 INVALID: list[tuple[str, object, dict[str, str]]] = [  # path, value -> field, what is said of it
@@ -25,6 +26,7 @@ INVALID: list[tuple[str, object, dict[str, str]]] = [  # path, value -> field, w
     ("metadata.labels.app", "a b", {"metadata.labels.app": f"'a b' {NOT_A_LABEL_VALUE}"}),
     ("spec.replicas", -1, {"spec.replicas": "-1 must be greater than or equal to 0"}),
     ("spec.replicas", 10**10, {"spec.replicas": "10000000000 does not fit into 32 bits"}),
+    ("spec.replicas", 10_001, {"spec.replicas": f"10001 {TOO_MANY}"}),
     ("spec.replicas", "3", {"spec.replicas": "expected an integer, got '3'"}),
     ("spec.minReadySeconds", -1, {"spec.minReadySeconds": "-1 must be greater than or equal to 0"}),
     (
@@ -42,7 +44,6 @@ INVALID: list[tuple[str, object, dict[str, str]]] = [  # path, value -> field, w
         600,
         {"spec.progressDeadlineSeconds": "600 must be greater than minReadySeconds"},
     ),
-    ("spec.paused", True, {"spec.paused": "is not supported"}),
     ("spec.selector", ABSENT, {"spec.selector": "empty selector is invalid for deployment"}),
     ("spec.selector", {}, {"spec.selector": "empty selector is invalid for deployment"}),
     ("spec.selector.matchLabels", {"app": "shop"}, {LABELS: UNMATCHED}),
@@ -134,7 +135,7 @@ VALID: list[tuple[str, object]] = [
     (ROLLING, {"maxSurge": 0, "maxUnavailable": "100%"}),
     (ROLLING, {"maxSurge": 0, "maxUnavailable": 200}),
     ("spec.selector.matchExpressions", []),
-    ("spec.paused", False),
+    ("spec.paused", True),
 ]
 
 

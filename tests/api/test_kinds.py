@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 
 from kproxy.api import decode, decode_texts
+from kproxy.api.kinds import DOCUMENT_KINDS
+from kproxy.api.manifests import KINDS as TYPED
+from kproxy.api.manifests import TYPES
+from kproxy.controlplane.api_kinds import KINDS
 
 MISSPELLED = [
     ("v1", "Servce", "Service"),
@@ -32,6 +36,12 @@ def test_a_misspelled_kind_is_an_error(version: str | None, kind: str, meant: st
     for decoded in (decode(text, "f"), decode_texts({"f": text})):
         assert decoded.notices == ()
         assert decoded.problems == (f"f:{line}: {kind} web: kind: unknown; did you mean {meant}?",)
+
+
+def test_all_kinds_of_control_planes_are_read() -> None:
+    assert {*TYPED} == {*TYPES}
+    untyped = {name: kind.api_version for name, kind in KINDS.items() if name not in TYPES}
+    assert dict(DOCUMENT_KINDS) == untyped
 
 
 SKIPPED = [  # known kinds without meaning here, and kinds of other makers

@@ -14,6 +14,7 @@ from kproxy.backend import (
     decode_options,
     parse_options,
 )
+from kproxy.backend.options import chosen_values, fitting_options
 from kproxy.cli.mode_options import Given
 from kproxy.config import IpvsSection, ProxyConfig, Seconds
 from kproxy.errors import BadInput
@@ -125,3 +126,36 @@ def test_both_places_are_named() -> None:
     ]
     with pytest.raises(BadInput, match="no option 'x'"):
         given.options(MODE)
+
+
+class Other(BackendOptions, frozen=True, kw_only=True):
+    idle_timeout: Seconds = Seconds(30)
+    pace: Literal["quick", "mad"] = "quick"
+    fast: bool = False
+    hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.fast and self.hosts:
+            raise ValueError("fast with hosts")
+
+
+OTHER = Mode(name="other", backend=nobody, options=Other)  # type: ignore[arg-type]
+
+CHOSEN = [  # options, what is kept, what is not
+    (Options(), Other(), {}),
+    (Options(idle_timeout=Seconds(9)), Other(idle_timeout=Seconds(9)), {}),
+    (Options(fast=True, workers=5), Other(fast=True), {"workers": 5}),
+    (Options(pace="quick"), Other(), {"pace": "quick"}),  # of another type there
+    (Options(fast=True, hosts=("a",)), Other(), {"fast": True, "hosts": ("a",)}),  # a conflict
+    (Options(scheduler="wrr"), Other(), {}),  # of the configuration
+]
+
+
+@pytest.mark.parametrize(("options", "kept", "unused"), CHOSEN, ids=str)
+def test_another_mode_takes_over_the_options_that_it_has(
+    options: Options, kept: Other, unused: dict[str, object]
+) -> None:
+    assert fitting_options(OTHER, MODE, options) == (kept, unused)
+    assert fitting_options(PLAIN, MODE, options)[0] == BackendOptions()
+    back, lost = fitting_options(MODE, MODE, options)
+    assert (chosen_values(MODE, back), lost) == (chosen_values(MODE, options), {})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from kproxy.bench.results import (
+    ApiResult,
+    ApiSize,
     LabResult,
     LabSize,
     LatencyResult,
@@ -16,9 +19,11 @@ from kproxy.bench.results import (
     p99,
 )
 from kproxy.bench.tables import (
+    API_HEADING,
     LAB_HEADING,
     LATENCY_HEADING,
     SYNC_HEADING,
+    api_row,
     lab_row,
     latency_row,
     lines,
@@ -58,6 +63,26 @@ LATENCY = LatencyResult(
     ratio=99.99,
 )
 
+API = ApiResult(
+    size=ApiSize(
+        mode="nftables", nodes=20, objects=1000, watchers=100, changes=50, services=10_000
+    ),
+    user_mode_linux=False,
+    up_s=12.345,
+    up_cpu_s=1.5,
+    up_mib=123.4,
+    kubectl_s=0.045,
+    apply_s=12.345,
+    services_per_s=12_345.6,
+    config_maps_per_s=12_345.6,
+    watch_median_s=1.2345,
+    watch_p99_s=1.2345,
+    list_s=12.345,
+    list_bytes=7_000_000,
+    listed=10_002,
+    resident_mib=300.5,
+)
+
 
 @pytest.mark.parametrize(
     ("values", "expected"),
@@ -75,7 +100,11 @@ def test_99th_percentile(values: list[float], expected: float) -> None:
 
 @pytest.mark.parametrize("width", [60, 79, 80, 120])
 def test_narrow_terminals_get_folded_rows(width: int) -> None:
-    for heading, row in ((SYNC_HEADING, sync_row(SYNC)), (LATENCY_HEADING, latency_row(LATENCY))):
+    for heading, row in (
+        (SYNC_HEADING, sync_row(SYNC)),
+        (LATENCY_HEADING, latency_row(LATENCY)),
+        (API_HEADING, api_row(API)),
+    ):
         for text in (heading, row):
             found = list(lines(text, heading, width))
             assert max(map(len, found)) <= width
@@ -113,4 +142,13 @@ def test_mininet_stands_below_the_lab_without_what_it_does_not_have() -> None:
         "network          pods  nodes  build s  serve s  down s  floor s",
         "routed           1000     10     4.57     0.51   12.30     3.21",
         "mininet 2.3.0    1000     10   123.46        -   34.50        -",
+    ]
+
+
+def test_times_beside_kubectl_s_own_start() -> None:
+    without = structs.replace(API, kubectl_s=None, apply_s=None)
+    assert [API_HEADING, api_row(API), api_row(without)] == [
+        "mode      nodes    up s  MiB  apply s  created/s  each  watch ms  p99  list s",
+        "nftables     20   12.35  123    12.30      12346 12346    1234.5 1234   12.35",
+        "nftables     20   12.35  123        -      12346 12346    1234.5 1234   12.35",
     ]

@@ -9,30 +9,21 @@ import sys
 import pytest
 
 from kproxy.cli import COMMANDS
+from tests.warm_kproxy import run_kproxy
 
 HEAVY = ("scapy", "rich", "watchfiles", "pyroute2", "yaml", "kproxy.lab", "kproxy.forwarding")
 
 
 def kproxy(*arguments: str, columns: int = 200) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kproxy", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": str(columns)},
-    )
+    return run_kproxy(arguments, env={**os.environ, "COLUMNS": str(columns)})
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         (),
-        ("run",),
-        ("demo",),
-        ("matrix",),
-        ("scenario",),
+        *((command,) for command in COMMANDS),
         ("scenario", "run"),
-        ("bench",),
         ("bench", "sync"),
         ("bench", "latency"),
         ("bench", "control-plane"),
@@ -70,3 +61,23 @@ def test_help_imports_nothing_heavy() -> None:
 )
 def test_usage_errors_exit_2(arguments: tuple[str, ...]) -> None:
     assert kproxy(*arguments).returncode == 2
+
+
+NAMED_OTHERWISE = [  # arguments -> what is said of them
+    (("up", "--lab", "a"), "No such option '--lab': here it is --name."),
+    (("get", "pods", "--name", "a"), "No such option '--name': here it is --lab."),
+    (("down", "--lab", "a"), "No such option '--lab': the name of the lab needs no option here."),
+    (("ui", "--name", "a"), "No such option '--name': the name of the lab needs no option here."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), NAMED_OTHERWISE)
+def test_a_lab_named_as_by_another_command(arguments: tuple[str, ...], said: str) -> None:
+    done = kproxy(*arguments)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, f"Error: {said}")
+
+
+@pytest.mark.parametrize("arguments", [("scenario", "run", "--lab", "a"), ("demo", "--name", "a")])
+def test_a_command_that_names_no_lab_tells_of_none(arguments: tuple[str, ...]) -> None:
+    done = kproxy(*arguments)
+    assert (done.returncode, "name of the lab" in done.stderr) == (2, False)

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.warm_kproxy import run_kproxy
+
 COMMANDS = (["--help"], ["demo", "--list-examples"], ["scenario", "list"])
 
 
@@ -63,11 +65,5 @@ def test_a_reader_that_has_seen_enough(buffered: str) -> None:
     ids=" ".join,
 )
 def test_it_fits_the_terminal(command: list[str], width: int) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "kproxy", *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": str(width)},
-    )
+    done = run_kproxy(command, env={**os.environ, "COLUMNS": str(width)})
     assert max(map(len, (done.stdout + done.stderr).splitlines())) <= width

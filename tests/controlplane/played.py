@@ -149,8 +149,13 @@ class Played:
         return len(found)
 
     def stop_pods(self) -> int:
-        """Remove the Pods that terminate."""
-        found = [each for each in self.cluster.objects(Pod) if each.metadata.deletion_timestamp]
+        """Stop the Pods that terminate; return how many there were to stop."""
+        found = [
+            each
+            for each in self.cluster.objects(Pod)
+            if each.metadata.deletion_timestamp
+            and not (each.metadata.finalizers and each.status.phase == "Succeeded")
+        ]
         for each in found:
             self.cluster.pod_stopped(object_key(each))
         return len(found)

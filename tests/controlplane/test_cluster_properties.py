@@ -9,8 +9,11 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import convert
 from msgspec.structs import replace
 
+from kproxy.api import as_read
+from kproxy.api.manifests import TYPES
 from kproxy.api.types import (
     Deployment,
     Endpoint,
@@ -24,6 +27,7 @@ from kproxy.api.types import (
     Metadata,
     Node,
     Pod,
+    PodCondition,
     Service,
     ServiceCIDR,
     ServiceCIDRSpec,
@@ -31,8 +35,12 @@ from kproxy.api.types import (
 from kproxy.controlplane import members
 from kproxy.controlplane.admission import Allocator
 from kproxy.controlplane.cluster import Cluster
+from kproxy.controlplane.document_verbs import DocumentVerbs
 from kproxy.controlplane.endpoints import CONTROLLER, MANAGED_BY_LABEL
+from kproxy.controlplane.plane import Json, Write
+from kproxy.controlplane.registry import document_key
 from kproxy.controlplane.service_endpoints import is_by_hand
+from kproxy.controlplane.submitted import without_shown_defaults
 from kproxy.errors import BadInput
 from kproxy.store import ObjectKey, object_key, service_of
 from tests.controlplane.played import (
@@ -99,6 +107,8 @@ class History:
         )
         self.played.settle()
         self.copy: dict[ObjectKey, KubernetesObject] = {}
+        found, self.revision = self.played.cluster.documents.follow(self.follow)
+        self.followed = {document_key(each): each for each in found}
 
     def edit(self, what: str, which: int, how: int) -> None:
         with suppress(BadInput):  # as good as any other edit: it must have done nothing
@@ -118,6 +128,38 @@ class History:
             check_slices(cluster, each)
         for numbers in allocations(cluster):
             assert len(set(numbers)) == len(numbers)
+        self.check_documents()
+
+    def check_documents(self) -> None:
+        """Check that the documents say what the objects say, and that a follower has them all."""
+        documents = self.played.cluster.documents
+        assert self.followed == {key: documents.get(key) for key in documents.keys("")}
+        for key, obj in contents(self.played.cluster).items():
+            document = documents.get(key)
+            assert document is not None
+            assert plain(convert(document, TYPES[key[0]])) == plain(obj)
+
+    def follow(self, write: Write) -> None:
+        assert write.revision > self.revision
+        self.revision = write.revision
+        assert self.followed.get(write.key) == write.former
+        if write.document is None:
+            del self.followed[write.key]
+        else:
+            assert write.document["metadata"]["resourceVersion"] == str(write.revision)
+            self.followed[write.key] = write.document
+
+
+def plain(obj: KubernetesObject) -> KubernetesObject:
+    """Return an object as both its forms have it; documents have more conditions, and uids."""
+    obj = without_shown_defaults(as_read(obj))
+    owners = tuple(replace(each, uid="") for each in obj.metadata.owner_references)
+    metadata = replace(obj.metadata, generation=0, owner_references=owners)
+    if isinstance(obj, Pod):
+        ready = (PodCondition(type="Ready", status=str(members.is_ready(obj))),)
+        phase = obj.status.phase or "Pending"
+        obj = replace(obj, status=replace(obj.status, conditions=ready, phase=phase))
+    return replace(obj, metadata=metadata)
 
 
 def contents(cluster: Cluster) -> dict[ObjectKey, KubernetesObject]:
@@ -190,6 +232,15 @@ def by_people(cluster: Cluster) -> list[KubernetesObject]:
         and not (
             isinstance(each, Endpoints) and each.metadata.labels.get(MANAGED_BY_LABEL) == CONTROLLER
         )
+    ]
+
+
+def former_templates(cluster: Cluster) -> list[Json]:
+    """Return the ReplicaSets, which hold the templates of old Pods, for a Deployment to adopt."""
+    return [
+        {**found, "metadata": {**found["metadata"], "ownerReferences": []}}
+        for key in cluster.documents.keys("ReplicaSet")
+        if (found := cluster.documents.get(key))
     ]
 
 
@@ -346,6 +397,9 @@ def test_any_history(edits: list[tuple[str, int, int]]) -> None:
 
     # A reader that sees only the end gets the same endpoints.
     fresh = Cluster((V4, V6), random=Random(3), balancer_cidrs=(POOL, POOL6))
+    verbs = DocumentVerbs(fresh)
+    for document in former_templates(cluster):
+        verbs.create(document)
     fresh.apply(reversed(by_people(cluster)))
     fresh.reconcile(NOW)
     assert all_endpoints(fresh) == endpoints

@@ -8,12 +8,15 @@ import pytest
 from msgspec.structs import replace
 
 from kproxy.api.types import Deployment, DeploymentStatus, Pod
-from kproxy.controlplane.deployments import HASH_LABEL, by_deletion_order, limits, template_hash
+from kproxy.controlplane.deployments import limits
+from kproxy.controlplane.registry import HASH_LABEL
+from kproxy.controlplane.replica_sets import by_deletion_order
 from kproxy.errors import BadInput
 from tests.controlplane.played import NODES, Played, deployment, node, pod, rolling, running
 
 INVALID = 'Deployment.apps "web" is invalid: '
 NEGATIVE = "must be greater than or equal to 0"
+TOO_MANY = "must be less than or equal to 10000 in a lab"
 KEY = ("Deployment", "default", "web")
 
 LIMITS: list[tuple[int, int | str, int | str, tuple[int, int]]] = [
@@ -124,6 +127,17 @@ def test_unhealthy_pods_go_first() -> None:
     assert counts(played, "3") == (2, 1)  # the former web-4 had not started
 
 
+def test_a_paused_rollout_changes_sizes_only() -> None:
+    played = Played(*NODES, deployment(replicas=2))
+    played.settle()
+    played.apply(deployment(replicas=3, version="2", paused=True))
+    played.settle()
+    assert counts(played, "1") == (0, 3)
+    played.apply(deployment(replicas=3, version="2"))
+    played.settle()
+    assert counts(played, "2") == (0, 3)
+
+
 def test_recreate_waits_until_the_old_are_removed() -> None:
     recreate: dict[str, Any] = {"strategy": {"type": "Recreate"}}
     played = Played(*NODES, deployment(replicas=2, **recreate))
@@ -195,17 +209,11 @@ def test_the_order_of_deletion() -> None:
 def test_pods_belong_to_the_template_that_made_them() -> None:
     played = Played(*NODES, deployment(replicas=1))
     (made,) = played.cluster.objects(Pod)
-    template = deployment().spec.template
-    assert made.metadata.labels == {
-        "app": "web",
-        "version": "1",
-        HASH_LABEL: template_hash(template),
-    }
+    digest = made.metadata.labels[HASH_LABEL]
+    assert made.metadata.labels == {"app": "web", "version": "1", HASH_LABEL: digest}
     assert [(each.kind, each.name) for each in made.metadata.owner_references] == [
-        ("Deployment", "web")
+        ("ReplicaSet", f"web-{digest}")
     ]
-    other = replace(template, metadata=replace(template.metadata, annotations={"a": "b"}))
-    assert template_hash(other) != template_hash(template)
 
 
 def test_a_pod_that_has_ended_is_replaced() -> None:
@@ -260,6 +268,7 @@ def test_replicas_that_are_not_stated_stay_as_they_are() -> None:
     [
         ("shop", 1, 'deployments.apps "shop" not found'),
         ("web", -1, INVALID + "spec.replicas: Invalid value: -1: " + NEGATIVE),
+        ("web", 10_001, INVALID + "spec.replicas: Invalid value: 10001: " + TOO_MANY),
     ],
 )
 def test_what_cannot_be_scaled(name: str, replicas: int, told: str) -> None:

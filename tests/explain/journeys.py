@@ -5,7 +5,7 @@ from __future__ import annotations
 from kproxy.explain.walk import Flow
 from kproxy.outcome import How
 from kproxy.probe.journey import Seen
-from kproxy.probe.packets import Role, Sighting
+from kproxy.probe.packets import HOP_LIMIT, Role, Sighting
 
 A, B = "192.168.10.11", "192.168.10.12"  # nodes
 POD, CLIENT = "10.244.1.11", "10.244.2.11"  # on node-a, on node-b
@@ -27,16 +27,23 @@ def seen(
 ) -> Seen:
     """Make a sighting. `place`: host:link, and `>` if the packet leaves there."""
     host, link = place.rstrip(">").split(":")
-    sighting = Sighting(
+    found = sighting(flow, role, how)
+    return Seen(host, place.endswith(">"), found, link, encapsulated=encapsulated)
+
+
+def sighting(
+    flow: Flow, role: Role, how: How | None = None, *, hop_limit: int = HOP_LIMIT
+) -> Sighting:
+    return Sighting(
         tag=8,
         role=role,
         source=flow.source,
         source_port=flow.source_port,
         destination=flow.destination,
         destination_port=flow.destination_port,
+        hop_limit=hop_limit,
         how=how,
     )
-    return Seen(host, place.endswith(">"), sighting, link, encapsulated=encapsulated)
 
 
 REQUEST = (

@@ -43,6 +43,7 @@ class KnownFacts:
     virtual: frozenset[str] = frozenset()
     silent: frozenset[tuple[str, str, int]] = frozenset()
     black_holes: frozenset[tuple[str, str]] = frozenset()
+    relays: bool = False
 
     def addresses(self, host: str) -> frozenset[str]:
         return self.own.get(host, frozenset())
@@ -310,6 +311,7 @@ ANSWERS_PAST = (
     "the answer comes to client from 10.244.1.11:8080 instead of 10.96.0.10:80: "
     "it has passed no host that translates it back"
 )
+NOT_RECEIVED = "the answer leaves node-a by vx0, and no host receives it there"
 LOST_ANSWERS = [  # sightings of the answer, rules -> mechanism, host, text
     ((), (), Mechanism.UNKNOWN, "web", "web does not answer"),
     (
@@ -326,20 +328,8 @@ LOST_ANSWERS = [  # sightings of the answer, rules -> mechanism, host, text
         "router",
         "router drops the answer: it has no route to 10.244.2.11",
     ),
-    (
-        ANSWER[:3],
-        (),
-        Mechanism.UNKNOWN,
-        "node-a",
-        "the answer leaves node-a by vx0, and no host receives it there",
-    ),
-    (
-        ELSEWHERE,
-        (),
-        Mechanism.BYPASS,
-        "client",
-        f"{ANSWERS_PAST}, and client does not know it",
-    ),
+    (ANSWER[:3], (), Mechanism.UNKNOWN, "node-a", NOT_RECEIVED),
+    (ELSEWHERE, (), Mechanism.BYPASS, "client", f"{ANSWERS_PAST}, and client does not know it"),
 ]
 
 
@@ -359,6 +349,17 @@ def test_an_answer_to_a_host_that_masqueraded_the_request() -> None:
     assert found.text == (
         "the answer comes to node-b from 192.168.10.11:30080 instead of 10.244.1.11:8080: "
         "it has passed no host that translates it back, and node-b does not know it"
+    )
+
+
+def test_an_answer_that_a_host_keeps_as_it_has_the_address_too() -> None:
+    facts = KnownFacts(routes={("node-a", CLIENT): "lo"})
+    back = (*ANSWER[:1], seen("node-a:web", ANSWERS, Role.ANSWER))
+    found = reason(UNANSWERED, (*REQUEST, *back), facts=facts)
+    assert (found.mechanism, found.at) == (Mechanism.BYPASS, "node-a")
+    assert found.text == (
+        f"node-a keeps the answer: {CLIENT} is an address of its own, "
+        "but the request came from another host that has it, too"
     )
 
 

@@ -21,9 +21,14 @@ from tests.explain.journeys import (
 )
 
 
+def _told(found: list[Visit]) -> list[Visit]:
+    """Return visits without their hop limits, which are all the same here."""
+    return [each._replace(hop_limits=frozenset()) for each in found]
+
+
 def test_a_way_there() -> None:
     """On nodes the bare packet counts; the router sees the encapsulated one."""
-    assert visits((*REQUEST, *ANSWER), Role.REQUEST, ASKS) == [
+    assert _told(visits((*REQUEST, *ANSWER), Role.REQUEST, ASKS)) == [
         Visit("client", "", "eth0", ASKS, ASKS),
         Visit("node-b", "client", "vx0", ASKS, GIVES),
         Visit("router", "node-b", "node-a", GIVES, GIVES),
@@ -33,7 +38,7 @@ def test_a_way_there() -> None:
 
 
 def test_a_way_back() -> None:
-    assert visits((*REQUEST, *ANSWER), Role.ANSWER) == [
+    assert _told(visits((*REQUEST, *ANSWER), Role.ANSWER)) == [
         Visit("web", "", "eth0", ANSWERS, ANSWERS),
         Visit("node-a", "web", "vx0", ANSWERS, ANSWERS),
         Visit("node-b", "vx0", "client", ANSWERS, RETURNS),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kproxy.address import Family
+from kproxy.kernel.iptables_save import parse_counted
 from kproxy.kernel.saved_rules import saved, tables
 
 V4, V6 = Family.IPV4, Family.IPV6
@@ -105,3 +106,15 @@ def test_tables() -> None:
 def test_what_kproxy_does_not_write_is_refused(line: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         tables(V4, [f"*nat\n{line}\nCOMMIT\n"])
+
+
+def test_counters_of_rules() -> None:
+    text = (
+        "*nat\n:PREROUTING ACCEPT [7:420]\n:KUBE-SERVICES - [0:0]\n"
+        '[3:180] -A PREROUTING -m comment --comment "a  b" -j  KUBE-SERVICES\n'
+        "[0:0] -A KUBE-SERVICES\nCOMMIT\n"
+    )
+    assert parse_counted(text)["nat"] == {
+        "PREROUTING": [('-m comment --comment "a  b" -j KUBE-SERVICES', 3)],
+        "KUBE-SERVICES": [("", 0)],
+    }

@@ -13,6 +13,10 @@ from kproxy.kubernetes.connection import Connection
 from tests.kubernetes.asking import Connect
 from tests.kubernetes.certificates import Authority, Pair
 from tests.kubernetes.kubeconfigs import SECRET, TOKEN, document, write
+from tests.kubernetes.warm_library import answer_of_fork
+
+# They ask the library as kproxy does: in a process that is started for that.
+_IN_PROCESSES_OF_ITS_OWN = ("test_kubeconfig.py", "test_service_account.py")
 
 
 @pytest.fixture(scope="session")
@@ -75,3 +79,11 @@ def _no_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _library_is_imported_once(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if request.path.name not in _IN_PROCESSES_OF_ITS_OWN:
+        monkeypatch.setattr("kproxy.kubernetes.library._process", answer_of_fork)

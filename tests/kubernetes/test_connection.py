@@ -157,9 +157,10 @@ def test_the_kernel_watches_over_a_connection(
         )
         request(self, address)
 
-    monkeypatch.setattr(socket.socket, "connect", note)
     with ApiServer(greet) as server:
-        ask(connect({"server": server.url}))
+        connection = connect({"server": server.url})
+        monkeypatch.setattr(socket.socket, "connect", note)
+        ask(connection)
     assert seen == [
         {
             "TCP_KEEPIDLE": 30,

@@ -188,7 +188,9 @@ def test_nodes_and_pods_describe_themselves(here: Namespace, pods: dict[str, Lab
             gateways=layout.gateways["node-a"],
         )
     )
+    assert node.metadata.labels.pop("kubernetes.io/arch")
     assert node.metadata.labels == {
+        "kubernetes.io/os": "linux",
         "kubernetes.io/hostname": "node-a",
         "topology.kubernetes.io/zone": "east",
     }

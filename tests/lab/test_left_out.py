@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from kproxy.api import decode
+from kproxy.api import decode, load
 from kproxy.lab import left_out
 
 POD = """
@@ -33,7 +35,7 @@ spec:
   defaultBackend: {{service: {{name: web, port: {{number: 80}}}}}}
 """
 PROBE = "httpGet: {port: 80, httpHeaders: [{name: Host, value: web}]}"
-NO_POD = "labs run only Deployments and Pods, so its Pods do not exist"
+NO_POD = "this lab does not run it, so its Pods do not exist"
 NO_POLICY = "labs enforce no policy: what it denies is delivered"
 
 
@@ -47,8 +49,7 @@ def found(manifest: str, *, ingress: bool = False) -> list[str]:
 PODS = [  # field, its value, whether it is left out
     ("affinity", "{nodeAffinity: {}}", True),
     ("topologySpreadConstraints", "[{}]", True),
-    ("tolerations", "[{operator: Exists}]", True),
-    ("tolerations", "[]", False),
+    ("tolerations", "[{operator: Exists}]", False),
     ("readinessGates", "[{}]", True),
     ("schedulingGates", "[{name: example.org/quota}]", True),
     ("schedulerName", "binpack", True),
@@ -93,7 +94,7 @@ def test_fields_of_containers(fields: str, host_network: bool, field: str) -> No
 @pytest.mark.parametrize(
     ("field", "expected"),
     [
-        ("minReadySeconds: 5", ["spec.minReadySeconds"]),
+        ("minReadySeconds: 5", []),
         ("paused: false", []),
         ("strategy: {type: Recreate}", []),
     ],
@@ -144,19 +145,21 @@ def test_kinds(kind: str, outcome: str) -> None:
     assert skipped == {(kind, "prod", "db"): (left_out.LeftOut("", outcome),)}
 
 
-def test_every_object_counts_but_namespaces_exist() -> None:
-    decoded = decode(
-        """
-        apiVersion: v1
-        kind: List
-        items:
-        - {apiVersion: v1, kind: Namespace, metadata: {name: prod}}
-        - {apiVersion: v1, kind: Secret, metadata: {name: one}}
-        - {apiVersion: v1, kind: Secret, metadata: {name: two, namespace: prod}}
-        - {apiVersion: v1, kind: Secret, metadata: 3}
-        """,
-        "f",
-    )
+SECRETS = """
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Namespace, metadata: {name: prod}}
+- {apiVersion: v1, kind: Secret, metadata: {name: one}}
+- {apiVersion: v1, kind: Secret, metadata: {name: two, namespace: prod}}
+- {apiVersion: v1, kind: Secret, metadata: 3}
+"""
+
+
+def test_every_object_counts_but_namespaces_exist(tmp_path: Path) -> None:
+    """So it is without a control plane."""
+    (tmp_path / "f.yaml").write_text(SECRETS)
+    decoded = load([tmp_path / "f.yaml"], stored=True)
     assert [*left_out.of_kinds(decoded.skipped)] == [
         ("Secret", "default", "one"),
         ("Secret", "prod", "two"),
@@ -165,6 +168,33 @@ def test_every_object_counts_but_namespaces_exist() -> None:
     notices = {each.notice for each in decoded.skipped}
     assert set(decoded.notices) == notices
     assert len(notices) == 2
+
+
+TAKEN = [  # a kind that control planes take, its version, more of it -> what is left out
+    ("Namespace", "v1", "", None),
+    ("Secret", "v1", "data: {a: Yg==}", None),
+    ("ConfigMap", "v1", "data: {a: b}", None),
+    ("ServiceAccount", "v1", "", None),
+    ("NetworkPolicy", "networking.k8s.io/v1", "spec: {podSelector: {}}", [("", NO_POLICY)]),
+    ("StatefulSet", "apps/v1", "spec: {template: {}, replicas: 2}", []),
+    ("StatefulSet", "apps/v1", "", []),
+    ("DaemonSet", "apps/v1", "spec: {minReadySeconds: 5, template: {}}", []),
+    (
+        *("ReplicaSet", "apps/v1", "spec: {template: {spec: {hostAliases: [{ip: 192.0.2.1}]}}}"),
+        [("spec.template.spec.hostAliases", "these names are unknown")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "version", "more", "expected"), TAKEN)
+def test_what_a_control_plane_takes(
+    kind: str, version: str, more: str, expected: list[tuple[str, str]] | None
+) -> None:
+    text = f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: db, namespace: prod}}\n{more}\n"
+    decoded = decode(text, "f")
+    assert not decoded.problems
+    found = left_out.of_kinds(decoded.skipped).get((kind, "prod", "db"))
+    assert (None if found is None else [*found]) == expected
 
 
 def test_words() -> None:

@@ -22,11 +22,12 @@ from kproxy.api.types import (
     ServiceSpec,
     ServiceStatus,
 )
-from kproxy.controlplane.cluster import Cluster
+from kproxy.controlplane.plane import Json
 from kproxy.errors import BadInput
 from kproxy.lab import Lab, LabSpec, NodeSpec
 from kproxy.lab.cluster.control_plane import ControlPlane
 from kproxy.lab.cluster.kubelet import Kubelet
+from kproxy.lab.cluster.shared_cluster import SharedCluster
 from kproxy.lab.following import Followers
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.object_verbs import NoObjects, ObjectVerbs, PlainObjects
@@ -129,7 +130,7 @@ def plain(cloud: Cloud, follower: Follower) -> Iterator[ObjectVerbs]:
 
 @contextmanager
 def controlled(cloud: Cloud, follower: Follower) -> Iterator[ObjectVerbs]:
-    cluster = Cluster(("10.96.0.0/24",), random=Random(1), cloud=cloud)
+    cluster = SharedCluster(("10.96.0.0/24",), random=Random(1), cloud=cloud)
     plane = ControlPlane(cluster, IdleKubelet(), Followers(NoProxies(), [follower]), ())
     plane.start([OWN])
     try:
@@ -203,6 +204,82 @@ def test_who_runs_a_deployment() -> None:
     with controlled(Cloud(), Follower()) as objects:
         objects.apply([replace(deployment, spec=replace(deployment.spec, replicas=0))])
         assert objects.get(("Deployment", "default", "web"))
+
+
+CONFIG: Json = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}}
+SHOP_CONFIG: Json = {**CONFIG, "metadata": {"name": "web", "namespace": "shop"}}
+NAMESPACE: Json = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+NAMELESS: Json = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}
+OF_CONFIG: ObjectKey = ("ConfigMap", "default", "web")
+OF_SHOP_CONFIG: ObjectKey = ("ConfigMap", "shop", "web")
+OF_SHOP: ObjectKey = ("Namespace", "", "shop")
+
+
+def there(objects: ObjectVerbs) -> set[ObjectKey]:
+    return {key for key in (OF_CONFIG, OF_SHOP_CONFIG, OF_SHOP) if objects.plane.get(key)}
+
+
+def test_documents_come_and_go_with_objects() -> None:
+    follower = Follower()
+    with controlled(Cloud(), follower) as objects:
+        objects.apply([WEB], [CONFIG, SHOP_CONFIG])
+        assert there(objects) == {OF_CONFIG, OF_SHOP_CONFIG, OF_SHOP}
+        objects.delete([key("web"), OF_CONFIG])
+        assert there(objects) == {OF_SHOP_CONFIG, OF_SHOP}
+        assert not follower.services
+        objects.replace([WEB], [CONFIG])
+        assert there(objects) == {OF_CONFIG, OF_SHOP}  # as for objects, nobody asked for `shop`
+        objects.replace([])
+        assert there(objects) == {OF_SHOP}
+
+
+def test_a_namespace_is_replaced_once_it_is_empty() -> None:
+    in_shop = replace(WEB, metadata=replace(WEB.metadata, namespace="shop"))
+    with controlled(Cloud(), Follower()) as objects:
+        objects.apply([], [NAMESPACE, SHOP_CONFIG])
+        objects.replace([in_shop])
+        assert there(objects) == {OF_SHOP}
+        objects.replace([WEB])
+        assert there(objects) == set()
+        objects.apply([in_shop])
+        assert there(objects) == {OF_SHOP}
+
+
+def test_refused_documents_change_nothing() -> None:
+    follower = Follower()
+    bad = balanced("bad", -1)
+    with controlled(Cloud(), follower) as objects:
+        objects.apply([WEB])
+        for do in (objects.apply, objects.replace):
+            with pytest.raises(BadInput) as refused:
+                do([SHOP, bad], [CONFIG, NAMELESS])
+            first, second = refused.value.problems
+            assert first.startswith('Service "bad" is invalid: ')
+            assert second.startswith('ConfigMap "" is invalid: metadata.name: Required value')
+            assert objects.refusals([SHOP, bad], [CONFIG, NAMELESS]) == [first, second]
+        with pytest.raises(BadInput) as refused:
+            objects.delete([key("web"), key("shop"), OF_CONFIG])
+        assert refused.value.problems == [
+            'services "shop" not found',
+            'configmaps "web" not found',
+        ]
+        assert follower.services == {"web": [VIP]}
+        assert there(objects) == set()
+
+
+def test_what_the_cloud_refuses_leaves_no_document() -> None:
+    with controlled(Cloud(), Follower()) as objects:
+        for do in (objects.apply, objects.replace):
+            with pytest.raises(BadInput, match="port 666"):
+                do([balanced("bad", 666)], [CONFIG, NAMESPACE])
+            assert there(objects) == set()
+
+
+def test_documents_need_a_control_plane() -> None:
+    with plain(Cloud(), Follower()) as objects:
+        for do in (objects.apply, objects.replace):
+            with pytest.raises(BadInput, match=PLANE):
+                do([WEB], [CONFIG])
 
 
 PLANE, PROXIES = "this lab has no control plane", "this lab has no proxies"
@@ -283,6 +360,20 @@ def test_warnings_of_the_api_server_are_logged(
     assert [each.getMessage() for each in caplog.records] == logged
 
 
+def test_what_was_written_to_the_plane_is_in_effect_when_it_has_settled() -> None:
+    follower = Follower()
+    document = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"ports": [{"port": 80}]},
+    }
+    with controlled(Cloud(), follower) as objects:
+        objects.plane.create(document)
+        objects.settle()
+        assert "web" in follower.services
+
+
 def test_followers_come_in_their_order_and_all_have_their_turn() -> None:
     told: list[str] = []
 
@@ -296,7 +387,7 @@ def test_followers_come_in_their_order_and_all_have_their_turn() -> None:
                 raise ZeroDivisionError
 
     class Nodes(NoProxies):
-        def sync(self, update: Update) -> SyncReports:
+        def sync(self, update: Update, _rest: Callable[[], None] | None = None) -> SyncReports:
             told.append(f"nodes {len(update.upserts)}")
             return {"node-a": []}
 

@@ -52,3 +52,14 @@ def test_addresses_become_canonical() -> None:
     (found,) = checked(NETWORK, CLIENTS, [packet])
     assert (found.address, found.source) == ("fd00:192::11", "::ffff")
     assert checked(NETWORK, CLIENTS, [ASKED]) == [ASKED]
+
+
+def test_only_a_probe_can_be_an_echo() -> None:
+    echo = Packet(client="lb", address="10.96.0.10", port=0, protocol="ICMP")
+    assert checked(NETWORK, CLIENTS, [echo], echo=True) == [echo]
+    with pytest.raises(BadInput):
+        checked(NETWORK, CLIENTS, [echo])
+    for wrong in ({"port": 80}, {"protocol": "TCP"}):
+        values = {name: getattr(echo, name) for name in echo.__struct_fields__} | wrong
+        with pytest.raises(BadInput):
+            checked(NETWORK, CLIENTS, [Packet(**values)], echo=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import pytest
 from msgspec.structs import replace
 
 from kproxy.config import IptablesSection, ProxyConfig, Seconds
 from kproxy.errors import BadInput, KernelRefused
-from kproxy.proxy.events import SourceLost, Stop
+from kproxy.proxy.events import Changed, Rejected, SourceLost, Stop
+from kproxy.store import Update
 from tests.proxy.objects import DNS, WEB, WEB_ELSEWHERE, WEB_SLICE, node, service
 from tests.proxy.playbook import (
     At,
@@ -359,6 +361,34 @@ def test_stop_ends_the_loop_and_leaves_the_rules() -> None:
     stage.loop.send(Stop())
     stage.loop.run()
     assert any(stage.backend.read().values())
+
+
+def test_a_source_that_is_faster_than_the_loop_is_slowed_down() -> None:
+    loop = loop_of().loop
+    change = Changed(Update(upserts=(WEB,)))
+    for _ in range(1000):
+        loop.send(change)
+    one_more = threading.Thread(target=loop.send, args=(change,))
+    one_more.start()
+    loop.send(Rejected(("what must be known at once never waits",)))
+    one_more.join(timeout=0.1)
+    waited = one_more.is_alive()
+    loop.step()
+    one_more.join()
+    assert waited
+
+
+def test_nobody_waits_for_a_loop_that_has_ended() -> None:
+    loop = loop_of().loop
+    change = Changed(Update(upserts=(WEB,)))
+    senders = [threading.Thread(target=loop.send, args=(change,)) for _ in range(1003)]
+    for sender in senders:
+        sender.start()
+    loop.send(Stop())
+    loop.step()
+    for sender in senders:
+        sender.join()
+    assert loop.step() == 0.0
 
 
 def test_a_lost_source_ends_the_loop_with_its_error() -> None:

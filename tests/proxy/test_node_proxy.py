@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from kproxy.address import Family
-from kproxy.api.types import EndpointPort, Metadata, ServiceCIDR, ServiceCIDRSpec
+from kproxy.api.types import EndpointPort, Metadata, Service, ServiceCIDR, ServiceCIDRSpec
 from kproxy.backend import ModeConfigs
 from kproxy.config import ProxyConfig
 from kproxy.forwarding.plan import Delta, Plan
@@ -25,7 +25,7 @@ def service_cidr(name: str, *cidrs: str) -> ServiceCIDR:
 
 
 class Rig:
-    def __init__(self, mode: str = "iptables") -> None:
+    def __init__(self, mode: str = "iptables", *, in_parts: bool = False) -> None:
         self.told: list[tuple[str, str]] = []
         self.store = Store()
         self.ipv4 = Watched(IPV4, self._note)
@@ -35,6 +35,7 @@ class Rig:
             ProxyConfig(mode=mode, hostname_override="Node-A "),
             {IPV4: self.ipv4, IPV6: self.ipv6},
             mode=ModeConfigs()[mode],
+            in_parts=in_parts,
         )
 
     def _note(self, family: Family, delta: Delta) -> None:
@@ -123,6 +124,40 @@ def test_only_the_damaged_family_is_written_again(rig: Rig) -> None:
 def test_a_full_sync_can_be_asked_for(rig: Rig) -> None:
     rig.sync()
     assert [report.full for report in rig.proxy.sync(full=True)] == [True, True]
+
+
+def _many(first: str) -> list[Service]:
+    return [service(f"s{i}", f"{first}.{i // 250}.{i % 250 + 1}") for i in range(2500)]
+
+
+def test_thousands_of_changes_are_written_in_parts_where_that_costs_no_more() -> None:
+    rig = Rig(in_parts=True)
+    rig.store.replace(_many("10.96"))
+    assert rig.sync() == [("IPv4", "full"), ("IPv6", "full")]
+    rig.store.replace(_many("10.97"))
+    parts = [changed.split() for _, changed in rig.sync()]
+    assert [len(part) for part in parts] == [1000, 1000, 500]
+    assert len({name for part in parts for name in part}) == 2500
+    at_once = Rig()
+    at_once.store.replace(_many("10.97"))
+    at_once.sync()
+    assert rig.ipv4.read() == at_once.ipv4.read()
+    at_once.store.replace(_many("10.96"))
+    assert len(at_once.sync()) == 1
+
+
+def test_what_follows_a_part_that_failed_waits_for_the_next_sync() -> None:
+    rig = Rig(in_parts=True)
+    rig.store.replace(_many("10.96"))
+    rig.sync()
+    rig.store.replace(_many("10.97"))
+    rig.ipv4.kernel.refuse(IPV4, REFUSAL)
+    with pytest.raises(SyncFailed):
+        rig.proxy.sync()
+    assert rig.store.has_changes
+    assert rig.sync() == [("IPv4", "full")]
+    assert not rig.store.has_changes
+    assert not any("10.96." in each for each in rig.ipv4.read()["services"])
 
 
 def test_the_zone_of_this_node_counts_and_other_nodes_do_not(rig: Rig) -> None:

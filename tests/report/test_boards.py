@@ -7,7 +7,17 @@ from xml.etree import ElementTree
 
 import pytest
 
-from kproxy.report.boards import Board, Chapter, Mark, markdown, page, picture, print_chapters
+from kproxy.report.boards import (
+    Board,
+    Chapter,
+    Mark,
+    markdown,
+    parts_of,
+    picture,
+    print_chapters,
+)
+from kproxy.report.page import page
+from tests.report.pages import Page
 
 EVIL = '<b onload="x">&|*'
 BOARD = Board(
@@ -71,27 +81,39 @@ def test_markdown_has_a_row_for_each_and_marks_what_is_not_good() -> None:
     assert "legend" in lines
 
 
+def shown(legend: str = "legend") -> str:
+    return page(EVIL, parts_of(CHAPTERS, legend))
+
+
 def test_a_page_and_a_picture_quote_what_they_show() -> None:
-    for text in (page(EVIL, CHAPTERS, EVIL), picture(CHAPTERS, EVIL)):
+    for text in (shown(EVIL), picture(CHAPTERS, EVIL)):
         assert "<b onload" not in text
         assert "timeout 1" in text
     ElementTree.fromstring(picture(CHAPTERS, "legend"))
 
 
 def test_a_picture_has_all_tables_with_their_notes() -> None:
-    shown = [each.text or "" for each in ElementTree.fromstring(picture(CHAPTERS, "legend")).iter()]
+    texts = [each.text or "" for each in ElementTree.fromstring(picture(CHAPTERS, "legend")).iter()]
     for text in ("newest revision", "older revision", "a remark", "1 another note", "legend"):
-        assert text in shown
-    assert shown.count("NodePort") == 3
-    assert " ".join(shown).count("many words") == 20
+        assert text in texts
+    assert texts.count("NodePort") == 3
+    assert " ".join(texts).count("many words") == 20
 
 
 def test_pages_and_markdown_have_remarks() -> None:
-    assert "<p>a remark</p>" in page("title", CHAPTERS, "legend")
+    assert "<p>a remark</p>" in shown()
     assert "a remark" in markdown(CHAPTERS, "legend").splitlines()
 
 
-def test_a_page_tells_the_story_of_a_mark() -> None:
-    text = page("title", CHAPTERS, "legend")
-    assert 'class="good" title="&lt;b onload=&quot;x&quot;&gt;&amp;|*"' in text
-    assert "<li>a note of many words" in text
+def test_a_page_has_every_mark_and_note() -> None:
+    html = shown()
+    assert 'class="good" title="&lt;b onload=&quot;x&quot;&gt;&amp;|*"' in html
+    found = Page(html)
+    assert [*found.tables] == ["NodePort", "NodePort #2", "NodePort #3"]
+    assert found.tables["NodePort"] == [
+        ["client", "target", "tunnel ipvs", "vpc iptables", "vpc nftables"],
+        ["container-other", "another private", "ok/ok node", "F/ok eip x", ""],
+        ["node-same", EVIL, "timeout 1", "-/F", ""],
+    ]
+    assert found.tones["NodePort"][1] == ["", "", "good", "odd", ""]
+    assert found.has("a note of " + "many words " * 20)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,19 +11,14 @@ from click.testing import CliRunner
 
 from kproxy.cli.scenario import scenario as scenario_command
 from kproxy.scenario.files import Scenario, load, names
+from tests.warm_kproxy import run_kproxy
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "scenarios"
 SCENARIOS = [load(EXAMPLES / name) for name in names(EXAMPLES)]
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "kproxy", "scenario", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
-    )
+    return run_kproxy(["scenario", *arguments], env={**os.environ, "COLUMNS": "200"})
 
 
 @pytest.mark.parametrize("arguments", [(), ("list",), ("show",), ("run",)], ids=" ".join)
@@ -51,10 +45,13 @@ def test_show(scenario: Scenario) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("run", "lb"), "no scenario 'lb'"),
-        (("show", "./none"), "none/scenario.yaml"),
+        (("run", "lb"), "no scenario 'lb'\n  try: kproxy scenario list"),
+        (("run", "hairpins"), "no scenario 'hairpins'\n  try: hairpin"),
+        (("show", "tests"), "no scenario 'tests'\n  try: ./tests"),
+        (("show", "./none"), "none: there is no such folder"),
         (("run", "flannel-local", "--mode", "ebpf"), "--mode ebpf: this scenario is for ipvs, "),
         (("run", "flannel-local", "--network", "vpc"), "this scenario is for flannel-vxlan"),
+        (("run", "flannel-local", "--svg", __file__), f"--svg {__file__}: this is a file"),
     ],
 )
 def test_bad_input_is_refused(arguments: tuple[str, ...], said: str) -> None:

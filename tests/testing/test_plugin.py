@@ -71,3 +71,23 @@ def test_pods_on_unknown_nodes_are_refused(pytester: pytest.Pytester) -> None:
         """
     )
     pytester.runpytest_inprocess().assert_outcomes(passed=1)
+
+
+def test_no_lab_is_kept_without_a_terminal(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_fails():\n    assert False")
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "--kproxy-keep", str(pytester.path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,  # without the terminal that we may have
+    )
+    assert run.returncode == 1
+    assert "no lab is kept without a terminal: nobody could end the wait" in run.stdout
+
+
+def test_no_lab_is_kept_by_workers(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_fails():\n    assert False")
+    result = pytester.runpytest_subprocess("--kproxy-keep", "-n1")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["no lab is kept in the processes of pytest-xdist: *-n 0"])

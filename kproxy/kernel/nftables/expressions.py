@@ -35,6 +35,8 @@ _PORT_UNREACHABLE = {Family.IPV4: 3, Family.IPV6: 4}
 _NFPROTO = {Family.IPV4: 2, Family.IPV6: 10}
 
 _EQUAL, _NOT_EQUAL = 0, 1
+_NFTRACE = 12  # NFT_META_NFTRACE
+_ORIGINAL = 0  # IP_CT_DIR_ORIGINAL
 
 
 class Verdict(enum.IntEnum):
@@ -54,7 +56,12 @@ class Meta(enum.IntEnum):
 
 class Ct(enum.IntEnum):
     STATE = 0
+    DIRECTION = 1
     STATUS = 2
+    SOURCE = 8
+    DESTINATION = 9
+    SOURCE_PORT = 11
+    DESTINATION_PORT = 12
 
 
 class Header(enum.IntEnum):
@@ -87,6 +94,23 @@ def set_mark(source: int = 1) -> bytes:
 
 def load_ct(key: Ct, target: int = 1) -> bytes:
     return _expression("ct", _u32(2, key) + _u32(1, target))
+
+
+def load_original(key: Ct, target: int = 1) -> bytes:
+    """Load one end of the connection as its client asked: an address or a port."""
+    direction = attribute(3, bytes([_ORIGINAL]))
+    return _expression("ct", _u32(2, key) + _u32(1, target) + direction)
+
+
+def at_most(per_second: int) -> bytes:
+    """Go on only with so many packets in a second."""
+    rate = attribute(1, per_second.to_bytes(8, "big")) + attribute(2, (1).to_bytes(8, "big"))
+    return _expression("limit", rate + _u32(3, per_second))
+
+
+def report_steps() -> bytes:
+    """Have the kernel report the steps of the packet from here on."""
+    return immediate(b"\1", 1) + _expression("meta", _u32(2, _NFTRACE) + _u32(3, 1))
 
 
 def fib_is_local(*, source: bool) -> bytes:

@@ -36,6 +36,7 @@ _ANONYMOUS, _CONSTANT, _INTERVAL, _MAP, _TIMEOUT, _DYNAMIC, _CONCATENATED = (
 )
 _NUMBER = struct.Struct("=L")
 _FEW_NUMBERS = [_NUMBER.pack(number) for number in range(100)]
+_OWNER = 0x2  # NFT_TABLE_F_OWNER
 _INTERVAL_END = 1  # NFT_SET_ELEM_INTERVAL_END
 _ANONYMOUS_PREFIX = "_k"
 DIGEST = 0x6B  # our own, in the user data of a rule; nft ignores entries it does not know
@@ -149,8 +150,9 @@ class Table:
         self._last_set_id = 0
         self._last_anonymous = 0
 
-    def create(self, comment: str = "") -> Request:
-        body = self._start + attribute(2, bytes(4))
+    def create(self, comment: str = "", *, owned: bool = False) -> Request:
+        """`owned`: the kernel deletes the table when the socket that creates it is closed."""
+        body = self._start + _u32(2, _OWNER if owned else 0)
         if comment:
             body += attribute(6, udata(0, comment.encode() + b"\0"))
         return Request(NEW_TABLE, body, ("add table", *self._what), CREATE)

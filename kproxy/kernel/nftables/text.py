@@ -9,7 +9,7 @@ src/netlink_delinearize.c; what it printed for each form on Linux 6.18.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from kproxy.address import Family, host_port
@@ -47,6 +47,7 @@ _METAS = {
     Meta.L4PROTO: "meta l4proto",
 }
 _IFNAMSIZ = 16
+_ELEMENTS = "\0"  # stands for those of a set that is part of a rule
 _FLAGS = {"ct state": {0x8: "new"}, "ct status": {0x20: "dnat"}}
 _CTS = {Ct.STATE: "ct state", Ct.STATUS: "ct status"}
 _FIBS = {1: "fib saddr type", 2: "fib daddr type"}  # NFTA_FIB_F_SADDR, _DADDR
@@ -72,14 +73,49 @@ def rule_text(family: Family, rule: Rule, sets: Mapping[str, Set]) -> str:
     `sets`: the table's sets and maps by name. Raises ValueError, naming the expression, if one is
     of no kind that kproxy writes.
     """
-    reader = _Reader(family, sets)
-    for part in rule.expressions:
-        if isinstance(part, AnonymousSet):
-            reader.look_up(part)
-        else:
-            reader.read(part)
-    text = " ".join(reader.statements)
-    return f'{text} comment "{rule.comment}"' if rule.comment else text
+    return RuleTexts(family, sets).of(rule)
+
+
+class RuleTexts:
+    """The texts of many rules, of which most differ only in the elements of a set of their own:
+    what is around these is read once.
+    """
+
+    def __init__(self, family: Family, sets: Mapping[str, Set]) -> None:
+        self._family = family
+        self._sets = sets
+        self._around: dict[tuple[bytes | AnonymousSet, ...], tuple[str, ...]] = {}
+
+    def of(self, rule: Rule) -> str:
+        """Return what `rule_text` does."""
+        own = [part for part in rule.expressions if isinstance(part, AnonymousSet)]
+        if not own:
+            return _commented(self._read(rule.expressions), rule.comment)
+        key = tuple(
+            part if isinstance(part, bytes) else part._replace(elements=())
+            for part in rule.expressions
+        )
+        if key not in self._around:
+            self._around[key] = tuple(self._read(key).split(_ELEMENTS))
+        around = self._around[key]
+        text = around[0]
+        for set_, rest in zip(own, around[1:], strict=True):
+            elements = elements_text(set_.key, set_.value, set_.elements, ranges=set_.ranges)
+            text += f"{{ {', '.join(elements)} }}{rest}"
+        return _commented(text, rule.comment)
+
+    def _read(self, expressions: Iterable[bytes | AnonymousSet]) -> str:
+        reader = _Reader(self._family, self._sets)
+        for part in expressions:
+            if isinstance(part, AnonymousSet):
+                reader.look_up(part)
+            else:
+                reader.read(part)
+        return " ".join(reader.statements)
+
+
+def _commented(text: str, comment: str) -> str:
+    return f'{text} comment "{comment}"' if comment else text
 
 
 class _Reader:
@@ -103,8 +139,7 @@ class _Reader:
                 raise ValueError(f"no nft syntax is known for: {name} {shown}") from None
 
     def look_up(self, set_: AnonymousSet) -> None:
-        elements = elements_text(set_.key, set_.value, set_.elements, ranges=set_.ranges)
-        self._look_up(f"{{ {', '.join(elements)} }}", set_, 0, set_.target, inverted=set_.inverted)
+        self._look_up(_ELEMENTS, set_, 0, set_.target, inverted=set_.inverted)
 
     def payload(self, fields: Attributes) -> None:
         target, base, offset, length = (_number(fields[kind]) for kind in (1, 2, 3, 4))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import struct
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache, partial
+from typing import Literal, NamedTuple
 
 from kproxy.address import Family
 from kproxy.kernel.netlink import attributes
@@ -34,8 +36,14 @@ _KEY, _DATA, _FLAGS, _USER_DATA, _KEY_END = 1, 2, 3, 6, 10  # NFTA_SET_ELEM_
 _VALUE, _VERDICT = 1, 2  # NFTA_DATA_
 _COMMENT, _ENDLESS = 0, 1  # in the user data
 _ADDRESSES = {address(family).number: family for family in Family}
+_SOCKET_FAMILIES = {
+    4: Family.IPV4.socket_family,
+    16: Family.IPV6.socket_family,
+}  # by bytes of an address
 _WORDS = {Verdict.DROP: "drop", Verdict.ACCEPT: "accept", Verdict.RETURN: "return"}
 _LEADING = {Verdict.JUMP: "jump", Verdict.GOTO: "goto"}
+
+_HEADER = struct.Struct("=HH")  # length and kind of an attribute
 
 Attributes = Mapping[int, memoryview]
 
@@ -61,21 +69,23 @@ def elements_text(
         if len(key.lengths) > 1:  # as they were added
             return tuple(_box_text(key, each) for each in unpacked)
         return tuple(_intervals(key, unpacked))
-    ordered = sorted(unpacked, key=lambda each: _rank(key, each.key))
-    return tuple(_element_text(key, value, each) for each in ordered)
+    if len(unpacked) > 1:
+        rank = _rank(key)
+        unpacked.sort(key=lambda each: rank(each.key))
+    key_text = _printer(key)
+    if value is None:
+        return tuple(f"{key_text(each.key)}{_comment(each)}" for each in unpacked)
+    data_text = _verdict if value == VERDICT else _value_printer(value)
+    return tuple(f"{key_text(each.key)}{_comment(each)} : {data_text(each)}" for each in unpacked)
 
 
 def value_text(type_: DataType, value: bytes) -> str:
     """Return a value; the parts of a concatenation stand in registers of four bytes."""
-    return " . ".join(
-        _part_text(number, part)
-        for number, part in zip(_numbers(type_), _parts(type_, value), strict=True)
-    )
+    return _printer(type_)(value)
 
 
 def address_text(packed: bytes) -> str:
-    family = Family.IPV4 if len(packed) == 4 else Family.IPV6
-    return socket.inet_ntop(family.socket_family, packed)
+    return socket.inet_ntop(_SOCKET_FAMILIES[len(packed)], packed)
 
 
 def verdict_text(data: Attributes) -> str:
@@ -99,6 +109,14 @@ def _lists(packed: bytes) -> Iterator[tuple[int, memoryview]]:
 
 
 def _unpacked(element: memoryview) -> _Element:
+    length, kind = _HEADER.unpack_from(element)
+    if kind & 0x3FFF == _KEY and not length % 4:  # true of all but boundaries
+        key, rest = bytes(element[8:length]), element[length:]
+        if not rest:
+            return _Element(key, rest, "", b"", is_end=False, is_endless=False)
+        data_length, kind = _HEADER.unpack_from(rest)
+        if kind & 0x3FFF == _DATA and data_length == len(rest):
+            return _Element(key, rest[4:], "", b"", is_end=False, is_endless=False)
     found = inner(element)
     user_data = dict(entries(found[_USER_DATA])) if _USER_DATA in found else {}
     return _Element(
@@ -111,26 +129,44 @@ def _unpacked(element: memoryview) -> _Element:
     )
 
 
-def _element_text(key: DataType, value: DataType | None, element: _Element) -> str:
-    text = value_text(key, element.key)
-    if element.comment:
-        text += f' comment "{element.comment}"'
-    if value is None:
-        return text
-    data = inner(element.data)
-    if value == VERDICT:
-        return f"{text} : {verdict_text(inner(data[_VERDICT]))}"
-    return f"{text} : {value_text(value, bytes(data[_VALUE]))}"
+def _comment(element: _Element) -> str:
+    return f' comment "{element.comment}"' if element.comment else ""
 
 
-def _rank(key: DataType, value: bytes) -> int:
+def _verdict(element: _Element) -> str:
+    return verdict_text(inner(inner(element.data)[_VERDICT]))
+
+
+def _value_printer(type_: DataType) -> Callable[[_Element], str]:
+    text = _printer(type_)
+    return lambda element: text(bytes(element.data[4:]))  # behind the header of the value
+
+
+@lru_cache(maxsize=256)
+def _printer(type_: DataType) -> Callable[[bytes], str]:
+    """Return what prints values of a type: there are many values, and few types."""
+    parts: list[tuple[Callable[[bytes], str], int, int]] = []
+    position = 0
+    for number, length in zip(_numbers(type_), type_.lengths, strict=True):
+        part = address_text if number in _ADDRESSES else partial(_number_text, number)
+        parts.append((part, position, position + length))
+        position += length + -length % 4
+
+    def text(value: bytes) -> str:
+        return " . ".join([text_of_part(value[start:end]) for text_of_part, start, end in parts])
+
+    return text
+
+
+def _rank(key: DataType) -> Callable[[bytes], int]:
     """Return what nft sorts by: a number, or the parts of a concatenation as if they were one in
     the byte order of the host.
     """
-    parts = b"".join(_parts(key, value))
-    if len(key.lengths) == 1 and key.number != INTEGER.number:
-        return int.from_bytes(parts, "big")
-    return int.from_bytes(parts, sys.byteorder)
+    alone = len(key.lengths) == 1 and key.number != INTEGER.number
+    order: Literal["big", "little"] = "big" if alone else sys.byteorder
+    if all(length % 4 == 0 for length in key.lengths):
+        return lambda value: int.from_bytes(value, order)
+    return lambda value: int.from_bytes(b"".join(_parts(key, value)), order)
 
 
 def _numbers(type_: DataType) -> Iterator[int]:
@@ -143,6 +179,11 @@ def _parts(type_: DataType, value: bytes) -> Iterator[bytes]:
     for length in type_.lengths:
         yield value[position : position + length]
         position += length + -length % 4
+
+
+@lru_cache(maxsize=1 << 12)  # ports, protocols, slots: few values, many times
+def _number_text(number: int, value: bytes) -> str:
+    return _part_text(number, value)
 
 
 def _part_text(number: int, value: bytes) -> str:

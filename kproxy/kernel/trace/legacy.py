@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel import sysctl
+from kproxy.kernel.guardian import restored_at_the_end
 from kproxy.kernel.netlink import Request, attribute, attributes
 from kproxy.kernel.process import run
 from kproxy.kernel.trace.listener import FAMILY_NAMES, Listener, text
@@ -37,12 +38,18 @@ _SETTINGS = ("net/netfilter/nf_log/2", "net/netfilter/nf_log/10")  # by protocol
 _HOOKS = ("PREROUTING", "OUTPUT")
 _COMMANDS = {"ip": "iptables-legacy-save", "ip6": "ip6tables-legacy-save"}
 _RULE = "-m comment --comment kproxy-trace -j TRACE"
+_OURS = re.compile(r"--comment kproxy-trace(-\d+)? -j TRACE$")  # also those of `LegacyMarks`
 
 
 class LegacyTrace:
     """A trace of legacy iptables. Its methods must be called in the namespace it was made in."""
 
-    def __init__(self, families: Collection[Family], buffer_bytes: int) -> None:
+    def __init__(
+        self, families: Collection[Family], buffer_bytes: int, *, marking: bool = True
+    ) -> None:
+        """`marking`: mark all packets. Else `Marks` or `LegacyMarks` do so, as these tables also
+        report what nf_tables has marked; settings are restored if this process is killed, too.
+        """
         self._order = 0
         self._saved: dict[str, dict[str, SavedTable]] = {}
         self._places: dict[tuple[str, bytes], TraceStep | None] = {}
@@ -51,10 +58,13 @@ class LegacyTrace:
             undo.callback(self._listener.close)
             try:
                 _listen(self._listener)
+                if not marking:
+                    undo.callback(restored_at_the_end(_SETTINGS))
                 for setting in _SETTINGS:
-                    undo.callback(sysctl.write, setting, sysctl.read(setting))
+                    if marking:
+                        undo.callback(sysctl.write, setting, sysctl.read(setting))
                     sysctl.write(setting, _LOGGER)
-                for family in families:
+                for family in families if marking else ():
                     Xtables(family, "legacy").restore(_lines(f"-I {hook} 1" for hook in _HOOKS))
                     undo.callback(_remove, family)
             except KernelRefused as error:
@@ -81,6 +91,14 @@ class LegacyTrace:
             return f"-P {step.chain} {chain.policy}"
         rules = [rule for rule in chain.rules if not _is_ours(rule)]
         return rules[step.rule - 1] if 0 < step.rule <= len(rules) else ""
+
+    def hooks(self) -> dict[tuple[str, str, str], str]:
+        return {
+            (family, table, chain): chain.lower()
+            for family in _COMMANDS
+            for table in ("raw", "mangle", "nat", "filter", "security")
+            for chain in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
+        }
 
     def close(self) -> None:
         self._undo.close()
@@ -170,9 +188,9 @@ def _remove(family: Family) -> None:
     """Delete our rules, as far as they still exist."""
     command = _COMMANDS["ip" if family is Family.IPV4 else "ip6"]
     raw = parse_saved(run([command, "-t", "raw"])).get("raw", {})
-    edits = [f"-D {hook}" for hook in _HOOKS for rule in raw[hook].rules if _is_ours(rule)]
+    edits = [f"-D {hook}" for hook in _HOOKS for rule in raw[hook].rules if rule.endswith(_RULE)]
     Xtables(family, "legacy").restore(_lines(edits))
 
 
 def _is_ours(rule: str) -> bool:
-    return rule.endswith(_RULE)
+    return _OURS.search(rule) is not None

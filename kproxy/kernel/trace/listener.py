@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from kproxy.errors import KernelRefused, Unsupported
@@ -29,11 +29,12 @@ class Listener(Netlink):
         with suppress(PermissionError):  # root of a user namespace has only the default
             self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, buffer_bytes)
 
-    def join(self, group: int) -> None:
-        """Receive the messages of this multicast group. Raises Unsupported."""
+    def join(self, *groups: int) -> None:
+        """Receive the messages of these multicast groups. To be called once. Raises Unsupported."""
         try:
             self._socket.bind((0, 0))  # the kernel skips a socket without a port number
-            self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+            for group in groups:
+                self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         except OSError as error:
             raise Unsupported(
                 f"cannot listen to netfilter: {error.strerror}",
@@ -45,10 +46,14 @@ class Listener(Netlink):
 
         Raises KernelRefused if there were more than the buffer could hold; then all are dropped.
         """
+        return (body for _, body in self.heard_of((kind,)))
+
+    def heard_of(self, kinds: Collection[int]) -> Iterator[tuple[int, memoryview]]:
+        """Do the same as `heard` for several kinds, and yield also the kind of each."""
         self._names.clear()
         try:
             while True:
-                yield from _bodies(self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT), kind)
+                yield from _bodies(self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT), kinds)
         except BlockingIOError:
             return
         except OSError as error:
@@ -82,13 +87,13 @@ class Listener(Netlink):
         return self._names[number]
 
 
-def _bodies(data: bytes, kind: int) -> Iterator[memoryview]:
+def _bodies(data: bytes, kinds: Collection[int]) -> Iterator[tuple[int, memoryview]]:
     view = memoryview(data)
     position = 0
     while position + _HEADER.size <= len(view):
         length, found, *_ = _HEADER.unpack_from(view, position)
-        if found == kind:
-            yield view[position + _HEADER.size : position + length]
+        if found in kinds:
+            yield found, view[position + _HEADER.size : position + length]
         position += max(_HEADER.size, (length + 3) & ~3)
 
 

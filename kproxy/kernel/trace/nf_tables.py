@@ -12,8 +12,16 @@ from typing import NamedTuple
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel.netlink import Request, attribute, attributes
-from kproxy.kernel.nftables.expressions import LIST_ELEM, NESTED, immediate
-from kproxy.kernel.nftables.objects import GET_RULE, NFPROTO, SUBSYSTEM, Hook, Rule, Table
+from kproxy.kernel.nftables.expressions import report_steps
+from kproxy.kernel.nftables.objects import (
+    GET_CHAIN,
+    GET_RULE,
+    NFPROTO,
+    SUBSYSTEM,
+    Hook,
+    Rule,
+    Table,
+)
 from kproxy.kernel.nftables.session import Session
 from kproxy.kernel.process import run
 from kproxy.kernel.trace.listener import FAMILY_NAMES, Listener, text
@@ -26,12 +34,14 @@ _GROUP, _MESSAGE = 9, SUBSYSTEM | 17  # NFNLGRP_NFTRACE, NFT_MSG_TRACE
 _HEADER_BYTES = 4  # nfgenmsg
 _HOOKS = {"prerouting": 0, "output": 3}
 _PRIORITY = -450  # before fragments are put together, so before all tables
-_NFTRACE = 12  # NFT_META_NFTRACE
 _KINDS: dict[int, Kind] = {1: "policy", 2: "return", 3: "rule"}  # NFT_TRACETYPE_
 _VERDICTS = {0: "drop", 1: "accept", 2: "stolen", 3: "queue", -1: "continue", -5: "return"}
 _CHAIN_VERDICTS = {-3: "jump", -4: "goto"}
 _OF_IPTABLES = {"ip": "iptables-nft-save", "ip6": "ip6tables-nft-save"}
 _IPTABLES_TABLES = {"raw", "mangle", "nat", "filter", "security"}
+
+_HOOK_NAMES = ("prerouting", "input", "forward", "output", "postrouting")  # NF_INET_
+_C_TABLE, _C_NAME, _C_HOOK, _HOOK_NUMBER = 1, 3, 4, 1  # NFTA_CHAIN_, NFTA_HOOK_HOOKNUM
 
 # NFTA_TRACE_
 _A_TABLE, _A_CHAIN, _A_RULE, _A_TYPE, _A_VERDICT, _A_ID = 1, 2, 3, 4, 5, 6
@@ -52,15 +62,19 @@ _NOTHING = _Seen(b"", "", "")
 class NfTablesTrace:
     """A trace of nf_tables. Its methods must be called in the namespace it was made in."""
 
-    def __init__(self, families: Collection[Family], buffer_bytes: int) -> None:
-        self._tables = [Table(family, TABLE) for family in families]
+    def __init__(
+        self, families: Collection[Family], buffer_bytes: int, *, marking: bool = True
+    ) -> None:
+        """`marking`: mark all packets. Else others do so, as `Marks` does, whose steps are told."""
+        self._tables = [Table(family, TABLE) for family in families] if marking else []
         self._listener = Listener(buffer_bytes)
         self._seen: dict[int, _Seen] = {}
         self._order = 0
         self._texts: dict[tuple[str, str], dict[str, dict[int, str]]] = {}
         try:
             self._listener.join(_GROUP)
-            _mark_all_packets(self._tables)
+            if marking:
+                _mark_all_packets(self._tables)
         except BaseException:
             self._listener.close()
             raise
@@ -68,7 +82,7 @@ class NfTablesTrace:
     def read(self) -> list[TraceStep]:
         self._texts.clear()
         steps = (self._step(message) for message in self._listener.heard(_MESSAGE))
-        return [step for step in steps if step.table != TABLE]
+        return [step for step in steps if not self._tables or step.table != TABLE]
 
     def discard(self) -> None:
         self._listener.discard()
@@ -84,8 +98,24 @@ class NfTablesTrace:
             self._texts[table] = _rules(*table)
         return self._texts[table].get(step.chain, {}).get(step.rule, "")
 
+    def hooks(self) -> dict[tuple[str, str, str], str]:
+        found: dict[tuple[str, str, str], str] = {}
+        request = Request(GET_CHAIN, struct.pack(">BBH", 0, 0, 0), ("list chains",))
+        with Session() as session:
+            for answer in session.dump(request):
+                chain = dict(attributes(answer[_HEADER_BYTES:]))
+                if _C_HOOK not in chain or text(chain[_C_TABLE]).startswith(TABLE):
+                    continue
+                hook = int.from_bytes(dict(attributes(chain[_C_HOOK]))[_HOOK_NUMBER], "big")
+                family = FAMILY_NAMES.get(answer[0], str(answer[0]))
+                if hook < len(_HOOK_NAMES):
+                    found[family, text(chain[_C_TABLE]), text(chain[_C_NAME])] = _HOOK_NAMES[hook]
+        return found
+
     def close(self) -> None:
         try:
+            if not self._tables:
+                return
             with Session() as session:
                 # Created first: deleting a table that has been deleted already would fail.
                 session.commit(
@@ -133,10 +163,7 @@ class NfTablesTrace:
 
 
 def _mark_all_packets(tables: Iterable[Table]) -> None:
-    number = _NFTRACE.to_bytes(4, "big")
-    set_nftrace = attribute(2, number) + attribute(3, (1).to_bytes(4, "big"))
-    meta = attribute(LIST_ELEM, attribute(1, b"meta\0") + attribute(2 | NESTED, set_nftrace))
-    rule = Rule((immediate(b"\1", 1), meta))
+    rule = Rule((report_steps(),))
     requests: list[Request] = []
     for table in tables:
         # This deletes a table that an earlier trace has left.

@@ -43,10 +43,24 @@ class Trace:
         `buffer_bytes`: room for steps that were not read yet, up to 1500 bytes each.
         Raises Unsupported if this kernel or the privilege does not allow it.
         """
+        return cls._start(variant, families, buffer_bytes, marking=True)
+
+    @classmethod
+    def listen(cls, variant: Variant, *, buffer_bytes: int = BUFFER_BYTES) -> Self:
+        """Do the same as `start`, without marking packets: only those that `Marks` has marked, in
+        this namespace, are traced. The first steps of each are those in its table, which begins
+        with `TABLE`. Raises Unsupported.
+        """
+        return cls._start(variant, tuple(Family), buffer_bytes, marking=False)
+
+    @classmethod
+    def _start(
+        cls, variant: Variant, families: Collection[Family], buffer_bytes: int, *, marking: bool
+    ) -> Self:
         namespace = Namespace.current()
         try:
             kind = NfTablesTrace if variant == "nft" else LegacyTrace
-            way = kind(families, buffer_bytes)
+            way = kind(families, buffer_bytes, marking=marking)
         except BaseException:
             namespace.close()
             raise
@@ -75,6 +89,13 @@ class Trace:
         """
         with self._namespace.entered():
             return "" if step.kind == "return" else self._way.describe(step)
+
+    def hooks(self) -> dict[tuple[str, str, str], str]:
+        """Return the hook of each base chain, by family (as in `TraceStep`), table and chain:
+        prerouting, input, forward, output or postrouting.
+        """
+        with self._namespace.entered():
+            return self._way.hooks()
 
     def close(self) -> None:
         """Remove all that `start` has made. An empty legacy table `raw` cannot be removed."""

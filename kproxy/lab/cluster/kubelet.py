@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kproxy.api.types import Container, Pod, PodCondition, PodIP, PodStatus, Probe
+from kproxy.controlplane import pod_events
 from kproxy.controlplane.cluster import Cluster
 from kproxy.dns.resolv import resolv_conf
 from kproxy.errors import BadInput, KproxyError, NamespaceBusy, Unsupported
@@ -93,6 +94,10 @@ class Kubelet:
         """The running pods by host name; usable by any thread, without the lock."""
         return {name: sandbox.pod for name, sandbox in self._sandboxes.copy().items()}
 
+    @property
+    def runtime(self) -> PodRuntime:
+        return self._runtime
+
     def is_ready(self, name: str) -> bool:
         """Tell whether a pod is ready.
 
@@ -109,8 +114,11 @@ class Kubelet:
         for key in [each for each in self._refused if self._cluster.object(each) is None]:
             self._refused.remove(key)
             self._problems.pop(key, None)
+        held = {each.key for each in self._sandboxes.values()}  # by Pods that were replaced
         waiting = [
-            pod for pod in self._cluster.pods_to_run() if object_key(pod) not in self._refused
+            pod
+            for pod in self._cluster.pods_to_run()
+            if object_key(pod) not in self._refused and object_key(pod) not in held
         ]
         if not waiting:
             return False
@@ -132,6 +140,8 @@ class Kubelet:
         for sandbox in started:
             sandbox.ready = answers.get(sandbox.pod.name, sandbox.probe is None)
             self._tell(sandbox)
+            if running := self._pod(sandbox):
+                self._cluster.tell(pod_events.started(running))
         return True
 
     def open_ports(self, changed: Update) -> None:
@@ -152,13 +162,15 @@ class Kubelet:
         now = time.monotonic()
         ended = []
         for sandbox in list(self._sandboxes.values()):
-            pod = self._cluster.object(sandbox.key)
-            if isinstance(pod, Pod) and pod.metadata.deletion_timestamp is None:
+            pod = self._pod(sandbox)
+            if pod and pod.metadata.deletion_timestamp is None:
                 continue
             if not sandbox.terminating:
                 sandbox.terminating = True
-                sandbox.serves_until = now + (_sleep_s(pod) if isinstance(pod, Pod) else 0)
-                sandbox.killed_at = now + (_grace_s(pod) if isinstance(pod, Pod) else 0)
+                sandbox.serves_until = now + (_sleep_s(pod) if pod else 0)
+                sandbox.killed_at = now + (self._cluster.grace_s(pod) if pod else 0)
+            if not pod:
+                sandbox.serves_until = sandbox.killed_at = now
             if now < min(sandbox.serves_until, sandbox.killed_at):
                 continue
             name = sandbox.pod.name
@@ -168,11 +180,12 @@ class Kubelet:
                 self._runtime.stop_accepting(name)
             if now >= sandbox.killed_at or not self._runtime.open_connections(name):
                 ended.append(sandbox)
+        there = [each.key for each in ended if self._pod(each)]
         try:
             self._remove(ended)
         finally:
-            for sandbox in ended:
-                self._cluster.pod_stopped(sandbox.key)
+            for key in there:
+                self._cluster.pod_stopped(key)
         return bool(ended)
 
     def due(self) -> float:
@@ -292,6 +305,7 @@ class Kubelet:
         """Leave a Pod pending until it, or another one, is removed."""
         self._refused.add(key)
         self._problems[key] = str(error)
+        self._cluster.tell(pod_events.not_started(key, str(error)))
 
     def _sandbox(self, pod: Pod, host: LabPod) -> _Sandbox:
         key = object_key(pod)
@@ -326,9 +340,19 @@ class Kubelet:
                 self._port_problems.pop(sandbox.key, None)
 
     def _set_ready(self, sandbox: _Sandbox, ready: bool) -> None:
-        if sandbox.ready != ready:
+        if sandbox.ready != ready and self._pod(sandbox):
             sandbox.ready = ready
             self._tell(sandbox)
+            if not ready and (pod := self._pod(sandbox)):
+                why = self._probes.problem(sandbox.pod.name) or "not ready"
+                self._cluster.tell(pod_events.unhealthy(pod, why))
+
+    def _pod(self, sandbox: _Sandbox) -> Pod | None:
+        """Return the Pod that runs in a sandbox; None if it was deleted at once, also if another
+        Pod has its name by now: that has no address yet.
+        """
+        found = self._cluster.object(sandbox.key)
+        return found if isinstance(found, Pod) and found.status.pod_ip else None
 
     def _tell(self, sandbox: _Sandbox) -> None:
         ips = tuple(sandbox.pod.addresses.values())
@@ -362,7 +386,3 @@ def _sleep_s(pod: Pod) -> int:
     """Return the seconds of the longest preStop hook: containers' hooks run in parallel."""
     hooks = (each.lifecycle.pre_stop for each in pod.spec.containers if each.lifecycle)
     return max((hook.sleep.seconds for hook in hooks if hook and hook.sleep), default=0)
-
-
-def _grace_s(pod: Pod) -> int:
-    return pod.spec.termination_grace_period_seconds

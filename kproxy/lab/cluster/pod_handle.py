@@ -62,6 +62,11 @@ class PodHandle:
     def ready(self) -> bool:
         return self._plane.is_ready(self.host.name)
 
+    @property
+    def resolv_conf(self) -> str:
+        """The text of its /etc/resolv.conf."""
+        return self._plane.resolv_conf(self.host.spec.namespace)
+
     def fail_readiness(self) -> SyncReports:
         """Fail the readiness probe from now on; it runs at once, until the outcome is decided.
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 from random import Random
 
 from kproxy.api.types import Container, ContainerPort, Metadata, Pod
 from kproxy.api.types import PodSpec as PodManifestSpec
-from kproxy.controlplane.cluster import Cloud, Cluster
+from kproxy.controlplane.cluster import Cloud
 from kproxy.lab.cluster.announcer import Announcer, Routes
 from kproxy.lab.cluster.control_plane import ControlPlane
 from kproxy.lab.cluster.dns import ClusterDns, dns_addresses, dns_objects
 from kproxy.lab.cluster.kubelet import Kubelet
+from kproxy.lab.cluster.node_facts import with_facts
 from kproxy.lab.cluster.readiness import ReadinessProbes
+from kproxy.lab.cluster.shared_cluster import SharedCluster
 from kproxy.lab.following import Followers
 from kproxy.lab.inventory import Inventory
 from kproxy.lab.layout import by_family
 from kproxy.lab.pods.runtime import PodRuntime
 from kproxy.lab.publishing import Publisher
 from kproxy.lab.spec import LabSpec, PodSpec
+from kproxy.versions import NEWEST_RELEASED
 
 
 def set_up_control_plane(
@@ -42,7 +46,7 @@ def set_up_control_plane(
     """
     first, last = spec.node_port_range
     cidrs = _cidrs(spec, spec.service_cidrs)
-    cluster = Cluster(
+    cluster = SharedCluster(
         cidrs,
         random=Random(spec.name),  # so that the same lab gets the same addresses again
         node_ports=range(first, last + 1),
@@ -56,7 +60,9 @@ def set_up_control_plane(
     nameservers = dns_addresses(cidrs)
     kubelet = Kubelet(cluster, runtime, probes, dns, inventory.nodes, publisher, nameservers)
     all_followers = followers.then(dns, Announcer(spec, router))
-    plane = ControlPlane(cluster, kubelet, all_followers, nameservers)
+    version = f"v{spec.emulate or NEWEST_RELEASED}".partition("-")[0] + ".0"
+    facts = partial(with_facts, version=version)
+    plane = ControlPlane(cluster, kubelet, all_followers, nameservers, facts)
     undo.callback(plane.close)
     plane.start([*inventory.objects(), *_pod_manifests(spec), *dns_objects(cidrs)])
     return plane

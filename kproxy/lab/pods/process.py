@@ -140,16 +140,36 @@ def hosts_file(pod: LabPod) -> str:
     return _HOSTS + "".join(f"{address}\t{name}\n" for address in pod.addresses.values())
 
 
+def leave_the_machine(name: str, files: Mapping[str, str]) -> None:
+    """Let the calling thread have a host name and mounts of its own, which it cannot leave.
+
+    It is in the network namespace of a lab's host, whose interfaces /sys shows from now on. /etc
+    has the `files` of a pod, if there are any. Raises Unsupported without the privilege.
+    """
+    _unshare()
+    if files:
+        _mount_files(files)
+    socket.sethostname(name)
+    _mount("sysfs", Path("/sys"), kind="sysfs")
+
+
+def name_service_switch() -> dict[str, str]:
+    """Return path and text of the machine's nsswitch.conf, if it has one, so changed that names of
+    hosts are looked up in /etc/hosts and by DNS only.
+    """
+    path = Path("/etc/nsswitch.conf")
+    return (
+        {str(path): _HOSTS_LINE.sub("hosts: files dns", path.read_text())} if path.exists() else {}
+    )
+
+
 def _start_and_stay(
     started: Future[Popen[str]], pod: LabPod, command: Sequence[str], resolv_conf: str
 ) -> None:
     """Start the program and wait for it, in a thread of its own: it cannot leave the namespaces."""
     try:
-        _unshare()
-        _mount_files({"resolv.conf": resolv_conf, "hosts": hosts_file(pod)})
-        socket.sethostname(hostname(pod))
         with pod.namespace.entered():
-            _mount("sysfs", Path("/sys"), kind="sysfs")
+            leave_the_machine(hostname(pod), {"resolv.conf": resolv_conf, "hosts": hosts_file(pod)})
             environment = _environment(pod)
             only = ("env", "-i", *(f"{name}={value}" for name, value in environment.items()))
             process = Popen(
@@ -177,8 +197,7 @@ def _environment(pod: LabPod) -> dict[str, str]:
 
 def _mount_files(files: Mapping[str, str]) -> None:
     """Let /etc have these files, in the calling thread's own mount namespace."""
-    if (switch := Path("/etc/nsswitch.conf")).exists():
-        files = {**files, switch.name: _HOSTS_LINE.sub("hosts: files dns", switch.read_text())}
+    files = {**files, **{Path(path).name: text for path, text in name_service_switch().items()}}
     if _NSCD.is_dir():
         _mount("tmpfs", _NSCD, kind="tmpfs")
     _mount("tmpfs", _STAGE, kind="tmpfs", data="mode=755")

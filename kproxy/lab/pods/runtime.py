@@ -21,6 +21,7 @@ from kproxy.lab.hosts import LabPod
 from kproxy.lab.layout import Layout, PodAddresses
 from kproxy.lab.models import MODELS
 from kproxy.lab.names import RESERVED, ROUTER, free_interface, interface
+from kproxy.lab.pods.commands import CommandHosts
 from kproxy.lab.pods.server import PodServer
 from kproxy.lab.spec import LabSpec, PodSpec, PortSpec
 from kproxy.lab.topology.cables import Cable, await_ready
@@ -49,7 +50,10 @@ class _Sandbox:
 
 
 class PodRuntime:
-    """The runtime of pods on the nodes of a lab that is up. Used by one thread at a time."""
+    """The runtime of pods on the nodes of a lab that is up. Used by one thread at a time.
+
+    Any thread may use `commands`, those that run in its pods, and `server`, which answers for them.
+    """
 
     def __init__(
         self,
@@ -69,7 +73,8 @@ class PodRuntime:
         self._network = PodNetwork(spec=spec, model=MODELS[spec.network], layout=layout)
         self._namespaces = namespaces
         self._variant = variant
-        self._server = server
+        self.server = server
+        self.commands = CommandHosts()
         self._pods: dict[str, LabPod] = {}
         self._sandboxes: dict[str, _Sandbox] = {}
         self._hosts = {*layout.addresses, *RESERVED}
@@ -100,11 +105,11 @@ class PodRuntime:
 
     def stop_accepting(self, name: str) -> None:
         """Close a pod's ports, as SIGTERM does; open connections may continue to their end."""
-        self._server.stop_accepting(name)
+        self.server.stop_accepting(name)
 
     def open_connections(self, name: str) -> int:
         """Return the number of clients of a pod that have no answer yet."""
-        return self._server.open_connections(name)
+        return self.server.open_connections(name)
 
     def set_ports(self, name: str, ports: tuple[PortSpec, ...]) -> LabPod:
         """Let a pod serve these ports from now on, and no others; return it with them.
@@ -113,7 +118,7 @@ class PodRuntime:
         """
         pod = self._pods[name]
         changed = replace(pod, spec=replace(pod.spec, ports=ports))
-        self._server.set_ports(changed)
+        self.server.set_ports(changed)
         self._pods[name] = changed
         return changed
 
@@ -126,14 +131,15 @@ class PodRuntime:
         pod = self._pods[name]
         asked = question(probe, next(iter(pod.addresses.values())), pod.spec.ports)
         if probe.http_get:
-            self._server.set_path(name, asked.port, asked.path, fails=not healthy)
+            self.server.set_path(name, asked.port, asked.path, fails=not healthy)
         else:
-            self._server.set_port(name, asked.port, closed=not healthy)
+            self.server.set_port(name, asked.port, closed=not healthy)
 
     def close(self) -> None:
         """End all pods, when the nodes end too: their links are removed with the namespaces."""
+        self.commands.close()
         for name in self._pods:
-            self._server.unlisten(name)
+            self.server.unlisten(name)
         for sandbox in self._sandboxes.values():
             sandbox.pod.namespace.close()
         self._pods.clear()
@@ -149,17 +155,18 @@ class PodRuntime:
             own = {each.pod.name: each.pod for each in sandboxes}
             pods = [own.get(pod.name) or self._on_host(pod, node) for pod, node in wanted]
             for pod in pods:
-                self._server.listen(pod)
-                undo.callback(self._server.unlisten, pod.name)
+                self.server.listen(pod)
+                undo.callback(self.server.unlisten, pod.name)
             undo.pop_all()
         self._sandboxes |= {each.pod.name: each for each in sandboxes}
         self._pods |= {pod.name: pod for pod in pods}
         return pods
 
     def _stop(self, names: Sequence[str]) -> None:
+        self.commands.end(*names)
         for name in names:
             del self._pods[name]
-            self._server.unlisten(name)
+            self.server.unlisten(name)
         sandboxes = [self._sandboxes.pop(name) for name in names if name in self._sandboxes]
         with ExitStack() as steps:
             steps.callback(self._release, sandboxes)

@@ -22,6 +22,8 @@ from kproxy.api.types import Protocol
 from kproxy.errors import BadInput, Unsupported
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.pods.http import answer_http, is_http
+from kproxy.lab.pods.log import Listener as LogListener
+from kproxy.lab.pods.log import LogLine, PodLog
 from kproxy.lab.spec import PortSpec
 from kproxy.loop.reactor import Connection, Connections, Listener, Reactor, Watched
 from kproxy.probe.datagrams import reply_prefix
@@ -78,6 +80,27 @@ class PodServer:
         """Return how many clients have no answer yet, whether they have asked or not."""
         return len(self._served[name].connections)
 
+    def log(self, name: str) -> list[LogLine]:
+        """Return the last lines of a pod's log; none if it is not served."""
+        served = self._served.get(name)
+        return self._reactor.call(served.log.lines) if served else []
+
+    def follow_log(self, name: str, listener: LogListener) -> list[LogLine]:
+        """Return the last lines, and call `listener` with each later one, in the server's thread,
+        until `leave_log`; with None when the pod ends, at once if it is not served. It must not
+        wait.
+        """
+        served = self._served.get(name)
+        if served is None:
+            listener(None)
+            return []
+        return self._reactor.call(partial(served.log.follow, listener))
+
+    def leave_log(self, name: str, listener: LogListener) -> None:
+        """Undo `follow_log`. Harmless if the pod is not served any more."""
+        if served := self._served.get(name):
+            self._reactor.call(partial(served.log.leave, listener))
+
     def set_path(self, name: str, port: int, path: str, *, fails: bool) -> None:
         """Answer HTTP requests for `path` (with its query) with 503 from now on, or as usual."""
         failing = self._served[name].failing
@@ -104,6 +127,7 @@ class _Served:
 
     def __init__(self, reactor: Reactor, pod: LabPod) -> None:
         self.failing: set[tuple[int, str]] = set()
+        self.log = PodLog()
         self.connections = Connections()
         self._reactor = reactor
         self._pod = pod
@@ -156,6 +180,7 @@ class _Served:
         for watched in chain.from_iterable(self._ports.values()):
             watched.close()
         self.connections.close()
+        self.log.close()
 
     def _serve(self, port: PortSpec, sock: socket.socket) -> Watched:
         if port.protocol == "UDP":
@@ -173,10 +198,16 @@ class _Served:
 
     def _start(self, port: PortSpec, connection: Connection, client: tuple[str, int]) -> None:
         answer = _answer(self._pod.name, client, port.port)
-        connection.when_readable(partial(self._answer_line, connection, bytearray(), answer))
+        asked = partial(self._answer_line, port, client, connection, bytearray(), answer)
+        connection.when_readable(asked)
 
     def _answer_line(
-        self, connection: Connection, received: bytearray, answer: dict[str, object]
+        self,
+        port: PortSpec,
+        client: tuple[str, int],
+        connection: Connection,
+        received: bytearray,
+        answer: dict[str, object],
     ) -> None:
         data = connection.receive(_LINE_MAX_BYTES)
         if data is None:
@@ -188,6 +219,8 @@ class _Served:
         # It is far smaller than an empty send buffer.
         connection.send(_line(answer) if reply is None else reply)
         connection.close()
+        asked = (bytes(received), reply[9:12]) if reply and reply.startswith(b"HTTP/") else ()
+        self.log.answered(client, port.protocol, port.port, *asked)
 
     def _answer_datagrams(self, sock: socket.socket) -> None:
         while True:
@@ -195,9 +228,11 @@ class _Served:
                 data, client = sock.recvfrom(_LINE_MAX_BYTES)
             except BlockingIOError:
                 return
-            answer = _answer(self._pod.name, client, sock.getsockname()[1])
+            port = sock.getsockname()[1]
+            answer = _answer(self._pod.name, client, port)
             with suppress(OSError):  # the client cannot be reached, or a probe forged its address
                 sock.sendto(reply_prefix(data) + _line(answer), client)
+            self.log.answered(client, "UDP", port)
 
 
 def _answer(pod: str, client: tuple[str, int], port: int) -> dict[str, object]:

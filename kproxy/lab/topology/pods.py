@@ -60,6 +60,7 @@ class PodNetwork:
 
     def hang_on_node(self, links: Links, node: str, cables: Iterable[Cable]) -> None:
         """Create cables to pods in the node's namespace, where the bridge exists, if it has one."""
+        cables = list(cables)
         match self.model.attachment:
             case Attachment.VETH:
                 lead_to(links, cables, self.layout.gateways[node])
@@ -70,6 +71,9 @@ class PodNetwork:
                 for cable in cables:
                     plug(links, cable, UPLINK, _mac(cable.addresses))
                     links.set_port(cable.name, POD_BRIDGE, hairpin=hairpin)
+        if self.model.transport is Transport.VXLAN:  # else pods would lose what the node sends
+            for cable in cables:
+                links.set_mtu(cable.name, tunnel_mtu(self.spec))
 
     def hang_on_router(self, links: Links, cables: Iterable[Cable]) -> None:
         """Create cables to pods in the router's namespace, if they have ports of the VPC."""

@@ -108,7 +108,14 @@ class Bench:
     def proxy(self, store: Store, backends: Mapping[Family, Backend]) -> NodeProxy:
         """Return kproxy's own caller of backends."""
         mode = self.subject.mode
-        return NodeProxy(store, self._config, backends, mode=mode.config, options=self.options)
+        return NodeProxy(
+            store,
+            self._config,
+            backends,
+            mode=mode.config,
+            options=self.options,
+            in_parts=mode.in_parts,
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,131 @@
+"""Which connections there are: not too many, and none that only waits."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+import ssl
+from asyncio import Task, Transport
+from asyncio.sslproto import SSLProtocol
+from typing import Any
+
+from aiohttp import web
+
+MOST_CONNECTIONS = 1000
+FIRST_REQUEST_S = 10.0  # until a new connection has sent its first request's headers
+NEXT_REQUEST_S = 120.0  # until it has sent those of the next one
+_HANDSHAKE_S = 10.0
+_TLS_BUFFER_BYTES = 32 << 10
+_LOOK_EACH_S = 1.0
+_BACKLOG = 512
+_PAUSE_S = 0.1  # until more connections are accepted, if there can be no more now
+_CLOSE_S = 2.0
+
+
+class Connections:
+    """Accepts connections, and cuts those that ask for nothing; belongs to an event loop.
+
+    If there are too many, the one that has been silent for longest is cut for a new one.
+    """
+
+    def __init__(self, server: web.Server, tls: ssl.SSLContext | None, most: int = 0) -> None:
+        """`most` 0: as many as half of the process's file descriptors, but 1,000."""
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._server = server
+        self._tls = tls
+        self._most = most or min(MOST_CONNECTIONS, descriptors // 2)
+        self._loop = asyncio.get_running_loop()
+        # asyncio has 256 KiB for each connection of TLS, which sends records of 16 KiB.
+        SSLProtocol.max_size = _TLS_BUFFER_BYTES
+        self._waiting: dict[web.RequestHandler, float] = {}  # when each is to be cut, in order
+        self._accepting: list[Task[None]] = []
+        self._beginning: dict[Task[None], None] = {}  # in their handshakes
+        self._looking = self._loop.create_task(self._look())
+
+    def listen(self, bound: socket.socket) -> None:
+        """Accept connections of a bound socket, which is closed at the end."""
+        bound.listen(_BACKLOG)
+        bound.setblocking(False)
+        self._accepting.append(self._loop.create_task(self._accept(bound)))
+
+    def busy(self, protocol: web.RequestHandler) -> None:
+        """Note that a request came."""
+        self._waiting.pop(protocol, None)
+
+    def idle(self, protocol: web.RequestHandler) -> None:
+        """Note that a request was answered."""
+        if protocol.transport is not None:
+            self._waiting[protocol] = self._loop.time() + NEXT_REQUEST_S
+
+    async def close(self) -> None:
+        """Accept no more, and return when all connections have ended."""
+        tasks = [self._looking, *self._accepting, *self._beginning]
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        there = self._server.connections
+        transports = [each.transport for each in there]
+        self._server.pre_shutdown()  # those that wait for a request end at once
+        await self._server.shutdown(_CLOSE_S)
+        for transport in transports:
+            if isinstance(transport, Transport):
+                transport.abort()
+        await self._told_of_their_end()
+
+    async def _accept(self, listening: socket.socket) -> None:
+        with listening:
+            while True:
+                try:
+                    accepted, _ = await self._loop.sock_accept(listening)
+                except OSError:  # no file descriptor is left, or the client has gone
+                    await asyncio.sleep(_PAUSE_S)
+                    continue
+                if len(self._server.connections) + len(self._beginning) >= self._most:
+                    await asyncio.sleep(0)  # so that every handshake has begun
+                    if not self._cut_one():
+                        accepted.close()
+                        continue
+                task = self._loop.create_task(self._begin(accepted))
+                self._beginning[task] = None
+                task.add_done_callback(self._ended)
+
+    async def _begin(self, accepted: socket.socket) -> None:
+        timeouts: dict[str, Any] = {"ssl_handshake_timeout": _HANDSHAKE_S} if self._tls else {}
+        try:
+            _, protocol = await self._loop.connect_accepted_socket(
+                self._server, accepted, ssl=self._tls, **timeouts
+            )
+        except OSError:  # no TLS, or not in time
+            return
+        self._waiting[protocol] = self._loop.time() + FIRST_REQUEST_S
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_EACH_S)
+            now = self._loop.time()
+            for protocol in [each for each, when in self._waiting.items() if when < now]:
+                self._cut(protocol)
+
+    def _cut_one(self) -> bool:
+        """End the connection that has been silent for longest, if any is."""
+        if len(self._beginning) > len(self._waiting):
+            next(iter(self._beginning)).cancel()
+        elif self._waiting:
+            self._cut(next(iter(self._waiting)))
+        else:
+            return False
+        return True
+
+    def _ended(self, handshake: Task[None]) -> None:
+        self._beginning.pop(handshake, None)
+
+    def _cut(self, protocol: web.RequestHandler) -> None:
+        del self._waiting[protocol]
+        if isinstance(protocol.transport, Transport):
+            protocol.transport.abort()
+
+    async def _told_of_their_end(self) -> None:
+        """Let the loop tell the protocols of connections that they are lost."""
+        for _ in range(3):
+            await asyncio.sleep(0)

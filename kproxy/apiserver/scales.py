@@ -1,0 +1,50 @@
+"""The subresource scale: how many replicas there are to be, for every workload alike.
+
+Source: Kubernetes, pkg/registry/apps/deployment/storage (scaleFromDeployment)
+"""
+
+from __future__ import annotations
+
+from kproxy.apiserver.status import bad_request
+from kproxy.controlplane.plane import Cause, Json, Refused
+
+_TOLD = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+
+
+def scale_of(document: Json) -> Json:
+    """Return the Scale of a workload."""
+    metadata = document["metadata"]
+    replicas = document.get("spec", {}).get("replicas")
+    selector = document.get("spec", {}).get("selector") or {}
+    status: Json = {"replicas": document.get("status", {}).get("replicas", 0)}
+    labels = selector.get("matchLabels") or {}
+    if labels:
+        status["selector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": {key: metadata[key] for key in _TOLD if key in metadata},
+        "spec": {"replicas": 1 if replicas is None else replicas},
+        "status": status,
+    }
+
+
+def scaled(document: Json, scale: Json) -> Json:
+    """Return a workload with the replicas of a Scale. Raises Refused (400, 422)."""
+    spec = scale.get("spec") or {}
+    replicas = spec.get("replicas", 0) if isinstance(spec, dict) else None
+    if not isinstance(replicas, int) or isinstance(replicas, bool):
+        raise bad_request("Scale.spec.replicas is not a number")
+    if replicas < 0:
+        name = document["metadata"]["name"]
+        words = f"Invalid value: {replicas}: must be greater than or equal to 0"
+        raise Refused(
+            f'Scale.autoscaling "{name}" is invalid: spec.replicas: {words}',
+            status=422,
+            reason="Invalid",
+            group="autoscaling",
+            kind="Scale",
+            name=name,
+            causes=(Cause("FieldValueInvalid", "spec.replicas", words),),
+        )
+    return {**document, "spec": {**document.get("spec", {}), "replicas": replicas}}

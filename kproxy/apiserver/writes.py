@@ -1,0 +1,354 @@
+"""The verbs that write: create, update, patch, delete. They run one after the other.
+
+Source: apiserver, pkg/endpoints/handlers and pkg/registry/generic/registry/store.go
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from msgspec.json import encode
+
+from kproxy.apiserver.bodies import body_document, completed, content_type, without_nulls
+from kproxy.apiserver.conversion import stored, told
+from kproxy.apiserver.managed_fields import updated
+from kproxy.apiserver.negotiation import JSON
+from kproxy.apiserver.patches import patch_of
+from kproxy.apiserver.read_model import Entry
+from kproxy.apiserver.reads import rendering_of
+from kproxy.apiserver.rendering import Rendering
+from kproxy.apiserver.request import Answer, Request
+from kproxy.apiserver.routes import Route
+from kproxy.apiserver.scales import scale_of, scaled
+from kproxy.apiserver.server_side_apply import applied
+from kproxy.apiserver.status import bad_request, not_found, success
+from kproxy.apiserver.strategic_merge import go_text
+from kproxy.apiserver.validation import (
+    WriteOptions,
+    checked,
+    dry_run,
+    force_without_apply,
+    no_manager,
+    refuse_patched,
+    write_options,
+)
+from kproxy.apiserver.warning_headers import warning_headers
+from kproxy.controlplane.document_defaults import decoded
+from kproxy.controlplane.plane import DeleteOptions, Json, Plane, Refused
+from kproxy.store import ObjectKey
+
+_TRIES = 5  # of a patch that others overtake
+_RETURNED = ("Namespace", "Node", "Pod", "Service", "ServiceAccount")  # told when deleted
+_EVICTIONS = (None, "", "policy/v1", "policy/v1beta1")  # their API versions
+_PROPAGATIONS = ("Background", "Foreground", "Orphan")
+
+
+class Stored(NamedTuple):
+    """A document as a write has stored it, with warnings; `status` is the code of HTTP."""
+
+    document: Json
+    warnings: tuple[str, ...] = ()
+    status: int = 200
+
+
+class Writer:
+    """Carries out writes; one at a time, so that they are stored in the order they came."""
+
+    def __init__(self, plane: Plane, clock: Callable[[], datetime]) -> None:
+        self._plane = plane
+        self._clock = clock
+
+    def create(self, request: Request, route: Route) -> Answer:
+        """Store a new object. Raises Refused, as all verbs do."""
+        rendering = rendering_of(request, route.resource)
+        options = write_options(request)
+        document, warnings = self._received(request, route, options)
+        return self._told(rendering, self._create(document, options, warnings, route))
+
+    def update(self, request: Request, route: Route) -> Answer:
+        """Replace an object, its status or its scale."""
+        rendering = rendering_of(request, route.resource)
+        options = write_options(request)
+        if is_scale(route):
+            scale = body_document(request)
+            return self._scale(request, route, options, lambda _former: scale)
+        document, warnings = self._received(request, route, options)
+        former = self._former(route)
+        version = document["metadata"].get("resourceVersion") or ""
+        document = self._managed(former, document, options, route)
+        changed = self._update(document, options, warnings, route, version)
+        return self._told(rendering, changed)
+
+    def patch(self, request: Request, route: Route) -> Answer:
+        """Change a part of an object, its status or its scale; an apply creates it if need be."""
+        rendering = rendering_of(request, route.resource)
+        options = write_options(request)
+        patch = patch_of(request, _kind(route))
+        if is_scale(route):
+            return self._scale(request, route, options, patch.change)
+        if patch.applied is None and request.parameter("force"):
+            raise force_without_apply()
+        if patch.applied is not None:
+            return self._told(rendering, self._apply(request, route, patch.applied, options))
+
+        def change(former: Json) -> tuple[Json, str]:
+            view = told(former, route.resource)
+            made = patch.change(view)
+            shown = encode(made).decode() if patch.shown is None else go_text(patch.shown)
+            refuse_patched(made, shown, options, route.resource)
+            return made, _insisted(made, view)
+
+        return self._told(rendering, self._retried(route, options, change, self._managed))
+
+    def delete(self, request: Request, route: Route) -> Answer:
+        """Delete an object."""
+        resource = route.resource
+        rendering = rendering_of(request, resource)
+        options = delete_options(request)
+        key = (resource.kind, route.namespace, route.name)
+        gone = self._plane.delete(key, options)
+        metadata = gone["metadata"]
+        if "deletionTimestamp" in metadata or resource.kind in _RETURNED:
+            return self._told(rendering, Stored(gone))
+        uid = metadata.get("uid", "")
+        said = success(resource.plural, resource.group, route.name, uid)
+        return Answer(200, encode(said))
+
+    def delete_many(self, request: Request, route: Route, entries: Sequence[Entry]) -> Answer:
+        """Delete these objects of a collection; the answer is a list of them."""
+        resource = route.resource
+        rendering = rendering_of(request, resource)
+        options = delete_options(request)
+        gone = []
+        for entry in entries:
+            try:
+                document = self._plane.delete(entry.key, options)
+            except Refused as refused:
+                if refused.status != 404:  # somebody else was faster
+                    raise
+                continue
+            gone.append(Entry(entry.key, document, entry.revision))
+        body = rendering.many(gone, {}, self._clock())
+        return Answer(200, body, rendering.media.content_type)
+
+    def evict(self, request: Request, route: Route) -> Answer:
+        """Delete a Pod by its subresource eviction; there are no budgets to respect."""
+        eviction = body_document(request)
+        named = eviction.get("kind") or "Eviction"
+        if named != "Eviction" or eviction.get("apiVersion") not in _EVICTIONS:
+            raise bad_request(f"not a Eviction object: {eviction.get('apiVersion')} {named}")
+        metadata, deletion = eviction.get("metadata"), eviction.get("deleteOptions")
+        if not isinstance(metadata, dict) or not isinstance(deletion, dict | None):
+            raise bad_request("invalid Eviction: metadata and deleteOptions are objects")
+        if metadata.get("name") != route.name:
+            raise bad_request("name in URL does not match name in Eviction object")
+        options = _deletion(deletion or {}, request)
+        self._plane.delete((route.resource.kind, route.namespace, route.name), options)
+        status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+        return Answer(201, encode({**status, "code": 201}))
+
+    def _received(
+        self, request: Request, route: Route, options: WriteOptions
+    ) -> tuple[Json, tuple[str, ...]]:
+        given = body_document(request)
+        # Text that is as short as the object's own has no field twice, and need not be read again.
+        is_short = content_type(request) != JSON or _ink(encode(given)) == _ink(request.body)
+        text = b"" if is_short else request.body
+        if b"null" in request.body or content_type(request) != JSON:
+            given = without_nulls(given)
+        return checked(completed(given, route), options, route.resource, text)
+
+    def _create(
+        self, document: Json, options: WriteOptions, warnings: tuple[str, ...], route: Route
+    ) -> Stored:
+        made = self._managed(None, document, options, route)
+        kept, more = self._plane.create(stored(made), dry_run=options.dry_run)
+        return Stored(kept, warnings + more, 201)
+
+    def _update(
+        self,
+        document: Json,
+        options: WriteOptions,
+        warnings: tuple[str, ...],
+        route: Route,
+        version: str,
+    ) -> Stored:
+        kept, more = self._plane.update(
+            stored(document),
+            version=version,
+            subresource="status" if _part(route) == "status" else "",
+            dry_run=options.dry_run,
+        )
+        return Stored(kept, warnings + more)
+
+    def _retried(
+        self,
+        route: Route,
+        options: WriteOptions,
+        change: Callable[[Json], tuple[Json, str]],
+        managed: Callable[[Json | None, Json, WriteOptions, Route], Json],
+    ) -> Stored:
+        """Update an object with what `change` makes of it, again if somebody is faster.
+
+        Its second value is a version that a client insists on, or "". `managed` notes who did it.
+        """
+        for attempt in range(_TRIES):
+            former = self._former(route)
+            changed, insisted = change(former)
+            document, warnings = checked(
+                completed(without_nulls(changed), route), options, route.resource
+            )
+            document = managed(former, document, options, route)
+            version = insisted or former["metadata"]["resourceVersion"]
+            try:
+                return self._update(document, options, warnings, route, version)
+            except Refused as refused:
+                if refused.reason != "Conflict" or insisted or attempt + 1 == _TRIES:
+                    raise
+        raise AssertionError("a try returns or raises")
+
+    def _apply(self, request: Request, route: Route, wanted: Json, options: WriteOptions) -> Stored:
+        if not request.parameter("fieldManager"):
+            raise no_manager()
+        document = completed(wanted, route)
+
+        def change(former: Json | None) -> Json:
+            return applied(
+                former and told(former, route.resource),
+                document,
+                manager=options.manager,
+                force=options.force,
+                now=self._plane.now(),
+                subresource=_part(route),
+            )
+
+        if self._plane.get((route.resource.kind, route.namespace, route.name)) is None:
+            if route.subresource:
+                raise not_found(route.resource.group, route.resource.plural, route.name)
+            kept, warnings = self._plane.create(stored(change(None)), dry_run=options.dry_run)
+            return Stored(kept, warnings, 201)
+        insisted = document["metadata"].get("resourceVersion") or ""
+        return self._retried(route, options, lambda former: (change(former), insisted), _as_it_is)
+
+    def _scale(
+        self,
+        request: Request,
+        route: Route,
+        options: WriteOptions,
+        change: Callable[[Json], Json],
+    ) -> Answer:
+        def changed(former: Json) -> tuple[Json, str]:
+            scale = scale_of(former)
+            made = change(scale)
+            return scaled(former, made), _insisted(made, scale)
+
+        kept = self._retried(route, options, changed, self._managed)
+        rendering = rendering_of(request, route.resource)
+        body = rendering.document(scale_of(kept.document), self._clock())
+        return Answer(200, body, rendering.media.content_type)
+
+    def _former(self, route: Route) -> Json:
+        resource = route.resource
+        key: ObjectKey = (resource.kind, route.namespace, route.name)
+        former = self._plane.get(key)
+        if former is None:
+            raise not_found(resource.group, resource.plural, route.name)
+        return former
+
+    def _managed(
+        self, former: Json | None, document: Json, options: WriteOptions, route: Route
+    ) -> Json:
+        """Return a document that says who has changed which of its fields, and when. The defaults
+        of what somebody has left out are theirs, too.
+        """
+        found = updated(
+            former and told(former, route.resource),
+            decoded(document),
+            manager=options.manager,
+            now=self._plane.now(),
+            subresource=_part(route),
+        )
+        return {**document, "metadata": found["metadata"]}
+
+    def _told(self, rendering: Rendering, kept: Stored) -> Answer:
+        document = told(kept.document, rendering.resource)
+        body = rendering.document(document, self._clock())
+        headers = warning_headers(kept.warnings)
+        return Answer(kept.status, body, rendering.media.content_type, headers)
+
+
+def _ink(text: bytes) -> int:
+    """Return the length of a text without white space."""
+    return len(text.translate(None, b" \t\r\n"))
+
+
+def _insisted(made: Json, former: Json) -> str:
+    """Return the version that a changed object states, "" if none or that of the former one."""
+    asked = (made.get("metadata") or {}).get("resourceVersion") or ""
+    return "" if asked == former["metadata"].get("resourceVersion") else str(asked)
+
+
+def _kind(route: Route) -> tuple[str, str, str]:
+    """Return group, version and kind of what a route is about."""
+    part, resource = route.subresource, route.resource
+    if part is not None and part.kind:
+        return part.group, part.version, part.kind
+    return resource.group, resource.version, resource.kind
+
+
+def _as_it_is(_former: Json | None, document: Json, _options: WriteOptions, _route: Route) -> Json:
+    return document
+
+
+def _part(route: Route) -> str:
+    return route.subresource.name if route.subresource else ""
+
+
+def is_scale(route: Route) -> bool:
+    return _part(route) == "scale"
+
+
+def delete_options(request: Request) -> DeleteOptions:
+    """Read how to delete from the body or, without one, the query. Raises Refused (400, 422)."""
+    return _deletion(body_document(request) if request.body else {}, request)
+
+
+def _deletion(body: Json, request: Request) -> DeleteOptions:
+    if problem := _options_problem(body):
+        raise bad_request(f"invalid DeleteOptions: {problem}")
+    conditions = body.get("preconditions") or {}
+    propagation = body.get("propagationPolicy") or request.parameter("propagationPolicy")
+    orphan = body.get("orphanDependents", request.flag("orphanDependents"))
+    propagation = propagation or ("Orphan" if orphan else "Background")
+    if propagation not in _PROPAGATIONS:
+        raise bad_request(f"invalid DeleteOptions: propagationPolicy: {propagation!r}")
+    grace = body.get("gracePeriodSeconds")
+    if grace is None and (text := request.parameter("gracePeriodSeconds")):
+        grace = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    if grace is not None and (not isinstance(grace, int) or grace < 0):
+        raise bad_request("invalid DeleteOptions: gracePeriodSeconds must not be negative")
+    dry = dry_run(request, "DeleteOptions", body.get("dryRun") or ())
+    return DeleteOptions(
+        propagation=propagation,
+        grace_s=grace,
+        uid=conditions.get("uid") or "",
+        version=conditions.get("resourceVersion") or "",
+        dry_run=dry,
+    )
+
+
+def _options_problem(body: Json) -> str:
+    """Return what of DeleteOptions is of another type than it should be, or ""."""
+    conditions, dry = body.get("preconditions") or {}, body.get("dryRun") or []
+    if not isinstance(conditions, dict):
+        return "preconditions is no object"
+    for field in ("uid", "resourceVersion"):
+        if not isinstance(conditions.get(field), str | None):
+            return f"preconditions.{field} is no string"
+    if not isinstance(body.get("propagationPolicy"), str | None):
+        return "propagationPolicy is no string"
+    if not isinstance(dry, list) or not all(isinstance(each, str) for each in dry):
+        return "dryRun is no list of strings"
+    return ""

@@ -1,0 +1,102 @@
+"""Documents from typed objects: what a type knows is laid over what it does not.
+
+    typed object ---------------+
+    document as last submitted -+-> the document to show
+
+A field that the type has wins; all others stay. A field that has its default is shown only if the
+document states it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import fields
+
+from kproxy.controlplane.plane import Json
+
+_MERGE_KEYS = ("name", "type", "ip", "containerPort", "port", "uid")
+
+
+def overlaid(value: Struct, document: Json) -> Json:
+    """Return a document with the values of a typed object; `document` stays as it is."""
+    found = dict(document)
+    values, fields = _fields(type(value))
+    for own, (key, default) in zip(values(value), fields, strict=True):
+        if own is default or own == default:
+            if key in found:
+                _keep_default(found, key, own)
+            continue
+        found[key] = _laid(own, found.get(key))
+    return found
+
+
+def _keep_default(found: Json, key: str, own: Any) -> None:
+    """Keep what a document states if it means the default, or has what the type does not know."""
+    stated = found[key]
+    if isinstance(own, Struct) and isinstance(stated, dict):
+        found[key] = overlaid(own, stated)
+    elif stated != (list(own) if isinstance(own, tuple) else own):
+        del found[key]
+
+
+def _laid(own: Any, stated: Any) -> Any:
+    if isinstance(own, Struct):
+        return overlaid(own, stated if isinstance(stated, dict) else {})
+    if isinstance(own, tuple):
+        return _items(own, stated if isinstance(stated, list) else [])
+    return own
+
+
+def _items(own: tuple[Any, ...], stated: list[Any]) -> list[Any]:
+    """Lay list items over those that have their key; without keys, over those of their place."""
+    if not isinstance(own[0], Struct):
+        return list(own)
+    if not stated:
+        return [overlaid(each, {}) for each in own]
+    fresh = [overlaid(each, {}) for each in own]
+    for key in _MERGE_KEYS:
+        by_key = {each.get(key): each for each in stated if isinstance(each, dict)}
+        if None not in by_key and len(by_key) == len(stated) and all(key in each for each in fresh):
+            return [
+                overlaid(each, by_key.get(new[key], {}))
+                for each, new in zip(own, fresh, strict=True)
+            ]
+    if len(own) == len(stated):
+        return [
+            overlaid(each, old if isinstance(old, dict) else {})
+            for each, old in zip(own, stated, strict=True)
+        ]
+    return fresh
+
+
+@cache
+def _fields(
+    kind: type[Struct],
+) -> tuple[Callable[[Struct], Iterable[Any]], tuple[tuple[str, Any], ...]]:
+    """Return what gives the attributes of a value, their names in documents, and defaults; required
+    ones have none.
+    """
+    shown = [
+        each
+        for each in fields(kind)
+        if each.default is not NODEFAULT or each.required or callable(each.default_factory)
+    ]
+    names = [each.name for each in shown]
+    return _values(names), tuple(
+        (
+            each.encode_name,
+            each.default_factory() if callable(each.default_factory) else each.default,
+        )
+        for each in shown
+    )
+
+
+def _values(names: list[str]) -> Callable[[Struct], Iterable[Any]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: [getattr(value, each) for each in names]

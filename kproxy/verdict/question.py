@@ -1,0 +1,201 @@
+"""A question about a packet and its answer: objects, configuration and node give the plan. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kproxy.address import Family, family_of, host_port, split_host_port
+from kproxy.api.addresses import parse_ip
+from kproxy.api.types import KubernetesObject, Metadata, Node, NodeAddress, Service
+from kproxy.backend.configuration import Configuration
+from kproxy.backend.registry import rules_of
+from kproxy.config import node_settings
+from kproxy.config.node import node_addresses
+from kproxy.errors import BadInput
+from kproxy.forwarding.network import Host, HostKind
+from kproxy.forwarding.plan import Plan
+from kproxy.forwarding.planner import Planner
+from kproxy.forwarding.rules import Passage, Rules
+from kproxy.forwarding.service_ports import PROXY_NAME_LABEL, is_proxied
+from kproxy.store import Store
+from kproxy.verdict.decision import Action, Verdict, decide
+from kproxy.verdict.senders import Sender, Senders
+
+PROTOCOLS = ("TCP", "UDP", "SCTP")
+_PORT = re.compile(r"[0-9]{1,5}")
+_ANY = "0.0.0.0"
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """An address that is asked: `ADDRESS:PORT/PROTOCOL`."""
+
+    address: str
+    port: int
+    protocol: str
+
+    def __str__(self) -> str:
+        return f"{host_port(self.address, self.port)}/{self.protocol}"
+
+
+def parse_place(text: str) -> Place:
+    """Return the place in `IP:PORT` or `IP:PORT/PROTOCOL`, TCP if it has none. Raises ValueError.
+
+    An IPv6 address may be in brackets, as it must be in URLs.
+    """
+    rest, _, protocol = text.partition("/")
+    protocol = protocol.upper() if "/" in text else "TCP"
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"{protocol!r} is not one of {', '.join(PROTOCOLS)}")
+    host, port = split_host_port(rest) or rest.rpartition(":")[::2]
+    address = parse_ip(host)
+    if address is None and parse_ip(rest):
+        raise ValueError(f"{rest} has no port; expected IP:PORT/PROTOCOL")
+    if address is None:
+        raise ValueError(f"{host!r} is not an IP address; expected IP:PORT/PROTOCOL")
+    if not _PORT.fullmatch(port) or not 0 < int(port) <= 65535:
+        raise ValueError(f"{port!r} is not a port, 1 to 65535")
+    return Place(address=str(address), port=int(port), protocol=protocol)
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """The verdict of a node's proxy on the packet of a sender."""
+
+    node: str
+    mode: str
+    sender: Sender
+    place: Place
+    verdict: Verdict
+
+
+class NodeProxy:
+    """The proxy of one node with a configuration, over the objects of a cluster."""
+
+    def __init__(
+        self,
+        objects: Sequence[KubernetesObject],
+        configuration: Configuration,
+        node: str = "",
+        node_ips: Sequence[str] = (),
+    ) -> None:
+        """`node` is its name; "" is that of the configuration, or of the only Node.
+
+        `node_ips`: addresses of the node besides those of its Node object. Raises BadInput, and
+        NoOracle if the mode cannot be predicted.
+        """
+        self._objects = objects
+        self._configuration = configuration
+        self._rules: Rules = rules_of(configuration.mode.name)
+        self._plans: dict[Family, Plan] = {}  # of the families that were asked about
+        self._store = Store()
+        self._store.replace(objects)
+        self.name = _name(node or configuration.config.hostname_override, objects)
+        config = replace(configuration.config, hostname_override=self.name)
+        if configuration.config.hostname_override not in ("", self.name):
+            config = replace(config, bind_address=_ANY)  # it is another node's
+        own = _with_addresses(self._store.node(self.name), self.name, node_ips)
+        self._settings = node_settings(
+            config,
+            own,
+            self._store.service_cidrs(),
+            mode=configuration.mode.config,
+            options=configuration.options,
+        )
+        known = node_addresses(config, own).values()
+        listed = [ip for each in own.status.addresses if (ip := parse_ip(each.address))]
+        addresses = [str(ip) for ip in (*known, *listed) if not ip.is_loopback]
+        self._host = Host(
+            name=self.name, kind=HostKind.NODE, addresses=tuple(dict.fromkeys(addresses))
+        )
+
+    def answer(self, sender: str, place: Place) -> Answer:
+        """Return the verdict on a packet from `sender` (see `Senders.find`). Raises BadInput."""
+        plan = self.plan(family_of(place.address))
+        node = replace(self._host, bound=self.bound(family_of(place.address)))
+        senders = Senders(self._objects, node, self._configuration.config.cluster_cidrs)
+        found = senders.find(sender, place.address)
+        passage = Passage(
+            node=self._host,
+            arrival=found.arrival,
+            source=found.address,
+            address=place.address,
+            port=place.port,
+            protocol=place.protocol,
+        )
+        verdict = decide(plan, self._rules, passage)
+        told = (found.why, *verdict.reasons)
+        if verdict.action is Action.PASS:
+            told = (*told, *self._left_alone(place), *self._unknown(place))
+        return Answer(
+            node=self.name,
+            mode=self._configuration.mode.name,
+            sender=found,
+            place=place,
+            verdict=replace(verdict, reasons=told),
+        )
+
+    def plan(self, family: Family) -> Plan:
+        """Return the node's plan in a family."""
+        if family not in self._plans:
+            planner = Planner(self._settings[family])
+            planner.replan(self._store)
+            self._plans[family] = planner.plan
+        return self._plans[family]
+
+    def bound(self, family: Family) -> tuple[str, ...]:
+        """Return the addresses of Services that the mode makes the node's own."""
+        return self._rules.bound(self.plan(family), self._host)
+
+    def _unknown(self, place: Place) -> list[str]:
+        """Tell that node ports cannot be judged, if no address of the node is known."""
+        family = family_of(place.address)
+        if any(family_of(each) is family for each in self._host.addresses):
+            return []
+        where = "so nor is where its node ports answer: give its Node object, or --node-ip"
+        return [f"no {family.value} address of {self.name} is known, {where}"]
+
+    def _left_alone(self, place: Place) -> list[str]:
+        """Tell of Services with the address that are not this proxy's."""
+        found = []
+        for each in self._objects:
+            if not isinstance(each, Service):
+                continue
+            spec = each.spec
+            ingress = each.status.load_balancer.ingress
+            own = {spec.cluster_ip, *spec.cluster_ips, *spec.external_ips}
+            name = f"{place.address} is that of {each.metadata.namespace}/{each.metadata.name}"
+            if not is_proxied(each) and place.address in own | {one.ip for one in ingress}:
+                found.append(f"{name}, {_why_not_proxied(each)}")
+            elif any(one.ip == place.address and one.ip_mode == "Proxy" for one in ingress):
+                found.append(f"{name} with ipMode Proxy, which leaves it to the load balancer")
+        return found
+
+
+def _why_not_proxied(service: Service) -> str:
+    if PROXY_NAME_LABEL in service.metadata.labels:
+        other = service.metadata.labels[PROXY_NAME_LABEL]
+        return f"which the label {PROXY_NAME_LABEL} leaves to the proxy {other!r}"
+    if service.spec.type == "ExternalName":
+        return "which is of type ExternalName, a mere DNS name"
+    return "which has no cluster IP"
+
+
+def _name(given: str, objects: Sequence[KubernetesObject]) -> str:
+    if name := given.strip().lower():
+        return name
+    nodes = [each.metadata.name for each in objects if isinstance(each, Node)]
+    if len(nodes) == 1:
+        return nodes[0]
+    there = f"one of {', '.join(sorted(nodes))}" if nodes else "there is no Node object"
+    raise BadInput([f"--node: of which node is the proxy? ({there})"])
+
+
+def _with_addresses(node: Node | None, name: str, addresses: Sequence[str]) -> Node:
+    """Return the Node, or a new one, with additional internal addresses."""
+    node = node or Node(metadata=Metadata(name=name))
+    added = tuple(NodeAddress(type="InternalIP", address=each) for each in addresses)
+    status = replace(node.status, addresses=(*node.status.addresses, *added))
+    return replace(node, status=status)

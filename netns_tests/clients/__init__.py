@@ -1,0 +1,1 @@
+"""Programs of others at the API of a lab: client libraries, controllers, service proxies."""

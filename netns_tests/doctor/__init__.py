@@ -1,0 +1,1 @@
+"""`kproxy doctor`: faults in real labs, each found, and nothing else."""

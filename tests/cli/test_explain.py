@@ -1,0 +1,144 @@
+"""`kproxy explain` and `kproxy compare` as commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kproxy.cli import main
+
+CASE = Path(__file__).parents[2] / "netns_tests/conformance/cases/loadbalancer-source-ranges"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXPLAIN = (
+    "explain",
+    f"--config={CASE / 'config.yaml'}",
+    f"--manifests={CASE / 'objects.yaml'}",
+    "--node=node-0",
+)
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return int(ended.value.code or 0)
+
+
+def test_json_has_exactly_the_keys_that_are_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*EXPLAIN, "--from=203.0.113.9", "--to=203.0.113.10:80/TCP", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert {*answer} == {"verdict", "endpoints", "masquerade", "reason"}
+    assert answer["verdict"] == "forward"
+    assert answer["endpoints"] == ["10.244.0.5:8080", "10.244.1.5:8080"]
+    assert answer["masquerade"] is True
+    assert len(answer["reason"]) == 2
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_text_fits_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert run(*EXPLAIN, "--from=external", "--to=203.0.113.10:80/TCP") == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= width
+    assert "drop: the packet is gone" in text
+    assert "loadBalancerSourceRanges" in text
+
+
+@pytest.mark.parametrize(
+    ("mode", "how"), [("iptables", "ICMP port unreachable"), ("userspace", "a reset")]
+)
+def test_how_a_mode_refuses(capsys: pytest.CaptureFixture[str], mode: str, how: str) -> None:
+    """As packets show it: netns_tests/trace/test_demo_rows.py."""
+    closed = ("--node=node-a", "--from=external", "--to=10.96.0.60:80/TCP", f"--mode={mode}")
+    assert run("explain", f"--manifests={EXAMPLES}", *closed) == 0
+    told = capsys.readouterr().out
+    assert f"reject: the client is told that nobody is there ({how})" in " ".join(told.split())
+
+
+REFUSED = [  # arguments -> part of the message
+    (("--from=node", "--to=web:80"), "--to: 'web' is not an IP address"),
+    (("--from=nobody", "--to=10.96.0.10:80"), "--from: no Node or Pod 'nobody'"),
+    (("--from=node", "--to=10.96.0.10:80", "--node-ip=x"), "--node-ip: 'x' is not an IP address"),
+    (("--from=node", "--to=10.96.0.10:80", "--lab=x"), "--manifests and --lab: give one of"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED)
+def test_bad_input_says_what_and_where(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    assert run(*EXPLAIN, *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_objects_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("explain", "--node=a", "--from=node", "--to=10.96.0.10:80") == 2
+    assert "no objects: give one of --manifests, --kubeconfig, --lab" in capsys.readouterr().err
+
+
+def compared(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    status = run("compare", str(CASE / "objects.yaml"), *arguments)
+    assert status == 0
+    return capsys.readouterr().out
+
+
+def test_modes_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    modes = ("--mode=iptables", "--mode=nftables")
+    found = json.loads(compared(capsys, *modes, "--emulate=1.36", "--json"))
+    assert (found["version"], found["modes"]) == ("1.36", ["iptables", "nftables"])
+    assert found["differing"] == sum(row["differs"] for row in found["rows"]) > 0
+    clients = {row["client"] for row in found["rows"]}
+    nodes = ("a pod on node-0", "a process on node-0", "a pod on node-2", "a process on node-2")
+    assert clients.issuperset({*nodes, "a client outside"})
+    (row,) = (
+        row
+        for row in found["rows"]
+        if (row["client"], row["asks"]) == ("a process on node-0", "node port on 127.0.0.1")
+    )
+    answers = {mode: answer["outcome"] for mode, answer in row["answers"].items()}
+    assert answers == {"iptables": "delivered", "nftables": "refused"}
+
+
+def test_a_second_node_is_asked_also_if_all_have_endpoints(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    case = CASE.parent / "clusterip" / "objects.yaml"
+    assert run("compare", str(case), "--mode=iptables", "--mode=ipvs", "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    pods = {row["client"] for row in rows if row["client"].startswith("a pod on")}
+    assert len(pods) == 2
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_comparison_fits_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = compared(capsys, "--mode=iptables", "--mode=ipvs", "--mode=nftables")
+    assert max(map(len, text.splitlines())) <= width
+    assert "answers differ, as kube-proxy 1.37" in " ".join(text.split())
+    assert "  1 " in text
+
+
+def test_one_mode_cannot_be_compared(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run("compare", str(CASE / "objects.yaml"), "--mode=ipvs", "--mode=ipvs") == 2
+    assert "at least two modes" in capsys.readouterr().err
+
+
+def test_a_service_without_an_address_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    written = tmp_path / "written.yaml"
+    written.write_text(
+        "{apiVersion: v1, kind: Service, metadata: {name: new}, spec: {ports: [{port: 80}]}}"
+    )
+    assert run("compare", str(written)) == 2
+    assert "Service default/new: it has no cluster IP" in capsys.readouterr().err
+    assert run("compare", str(CASE / "objects.yaml"), str(written), "--json") == 0
+    (left_out,) = json.loads(capsys.readouterr().out)["left_out"]
+    assert left_out.startswith("Service default/new: it has no cluster IP")

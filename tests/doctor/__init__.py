@@ -1,0 +1,1 @@
+"""The checks of `kproxy doctor`, on facts without any kernel."""

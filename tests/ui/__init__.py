@@ -1,0 +1,1 @@
+"""The page of a lab, without a lab and without a browser."""
