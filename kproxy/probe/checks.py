@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
+from itertools import zip_longest
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -33,6 +34,10 @@ from kproxy.probe.prober import Probed, Prober
 
 CONNECTIONS = 300
 _EXPIRY_MARGIN_S = 0.1  # xt_recent and nf_tables count in jiffies, of 1 to 10 ms
+# A host without a route tells each IPv4 client so five times, then once a second, whatever limits
+# of ICMP are set: the packet and the connection of a question can be told again after this time.
+# Source: net/ipv4/route.c (ip_error)
+_TOLD_AGAIN_S = 2.1
 
 
 class Checked(Probed, Protocol):
@@ -124,7 +129,38 @@ def _with_defaults_of_iptables_mode(settings: NodeSettings) -> NodeSettings:
 
 
 def examine(checked: Checked, prober: Prober, questions: Sequence[Question]) -> list[Finding]:
-    """Send a packet and make a real connection for each question, and compare with the oracle."""
+    """Send a packet and make a real connection for each question, and compare with the oracle.
+
+    A client that should have been refused and was not is asked once more after a pause.
+    """
+    findings = _examined(checked, prober, questions)
+    for places in _to_ask_again(checked, questions, findings):
+        time.sleep(_TOLD_AGAIN_S)
+        again = _examined(checked, prober, [questions[place] for place in places])
+        for place, finding in zip(places, again, strict=True):
+            findings[place] = finding
+    return findings
+
+
+def _to_ask_again(
+    checked: Checked, questions: Sequence[Question], findings: Sequence[Finding]
+) -> list[list[int]]:
+    """Return the places of questions whose refusal may have been left unsaid (`_TOLD_AGAIN_S`), in
+    rounds of at most one of each client.
+    """
+    unheard: dict[str, list[int]] = {}
+    for place, (question, finding) in enumerate(zip(questions, findings, strict=True)):
+        packet = question.packet
+        if finding.ok or family_of(packet.address) is Family.IPV6:
+            continue
+        predicted = prediction_for(checked, packet)
+        if predicted and predicted.outcome is Outcome.REFUSED:
+            unheard.setdefault(packet.client, []).append(place)
+    rounds = zip_longest(*unheard.values())
+    return [[place for place in each if place is not None] for each in rounds]
+
+
+def _examined(checked: Checked, prober: Prober, questions: Sequence[Question]) -> list[Finding]:
     packets = [question.packet for question in questions]
     predictions = [prediction_for(checked, packet) for packet in packets]
     with Followed(checked, prober, [*map(greeting, packets)]) as connections:

@@ -97,9 +97,9 @@ def measure(lab: Lab) -> Iterator[dict[str, Any]]:
     """Yield JSON values: first what will be asked, `{"rows", "clients"}`, then the cells of each
     row, `{"row", "cells"}`, as they are measured.
 
-    A client outside that the router refuses gets one such answer for all: Linux answers a client
-    without a route five times, then once a second (ip_error in net/ipv4/route.c). In networks that
-    the oracle does not know, nothing is predicted, and what is lost takes longer.
+    A client outside that the router refuses gets one such answer for all: Linux tells each client
+    once a second that there is no route, so asking for each takes seconds (`examine`). In networks
+    that the oracle does not know, nothing is predicted, and what is lost takes longer.
     """
     lab.catch_up()
     nodes = {

@@ -12,7 +12,7 @@ from kproxy.address import Family
 from kproxy.forwarding.network import Packet
 from kproxy.kernel.process import run
 from kproxy.outcome import Connection, How, Observation, Outcome
-from kproxy.probe import Prober, connect_many, probe_many
+from kproxy.probe import Prober, Question, connect_many, examine, probe_many
 from kproxy.probe.packets import Role
 from kproxy.probe.taps import Tap
 from kproxy.testing import LabFactory, ProbedLab
@@ -97,6 +97,14 @@ def test_parallel_probes_do_not_mix(lab: ProbedLab) -> None:
         assert targets[seen.pod] == targets[connection.pod] == packet.address
         assert seen.source == connection.source
         assert seen.answered
+
+
+def test_a_refusal_that_linux_left_unsaid_is_asked_for_again(lab: ProbedLab) -> None:
+    """A host without a route says so five times: enough for two packets with connections."""
+    packet = Packet(client="pod-b", address=NOWHERE[Family.IPV4], port=80)
+    questions = [Question(check="no route", packet=packet)] * 4
+    findings = examine(lab, lab.prober, questions)
+    assert [(each.answered, each.problems) for each in findings] == [("refused by router", ())] * 4
 
 
 ON_NODE_A = Observation.dropped("node-a")
