@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Self
 
@@ -63,8 +62,7 @@ class How(Enum):
     OTHER = "another ICMP error"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(Struct, frozen=True, kw_only=True):
     """The observed outcome of one packet. Made by `delivered`, `refused` and `dropped`."""
 
     outcome: Outcome
@@ -76,7 +74,7 @@ class Observation:
     """The answer reached the client's stack, from the very address and port it had sent to."""
     how: How | None = None
     """None unless refused."""
-    hops: tuple[str, ...] = field(default=(), compare=False)
+    hops: tuple[str, ...] = ()
     """The hosts that saw the packet, in order and beginning with the client; the router appears as
     often as it was crossed. Not compared: two packets with the same end are equal.
     """
@@ -94,6 +92,15 @@ class Observation:
     @classmethod
     def dropped(cls, at: str, *, hops: tuple[str, ...] = ()) -> Self:
         return cls(outcome=Outcome.DROPPED, at=at, hops=hops)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Observation) and self._end() == other._end()
+
+    def __hash__(self) -> int:
+        return hash(self._end())
+
+    def _end(self) -> tuple[object, ...]:
+        return self.outcome, self.at, self.source, self.answered, self.how
 
     @property
     def pod(self) -> str:
@@ -115,8 +122,7 @@ UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAV
 """Error numbers of connect() for a destination that no route leads to."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
+class Connection(Struct, frozen=True, kw_only=True):
     """The outcome of a connection as its client saw it, without the host where it failed."""
 
     outcome: Outcome
@@ -124,13 +130,22 @@ class Connection:
     pod: str = ""
     """The pod that answered, "" if it failed; `source` and `source_port` are those it saw."""
     source: str = ""
-    source_port: int = field(default=0, compare=False)
-    errno: int = field(default=0, compare=False)
+    source_port: int = 0
+    errno: int = 0
     """The kernel's error, 0 for a timeout. Not compared, nor are the port and the next two."""
-    connected: bool = field(default=False, compare=False)
+    connected: bool = False
     """It failed after the handshake: somebody has accepted it."""
-    said: bytes = field(default=b"", compare=False)
+    said: bytes = b""
     """The beginning of what the unknown program said."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Connection) and self._end() == other._end()
+
+    def __hash__(self) -> int:
+        return hash(self._end())
+
+    def _end(self) -> tuple[object, ...]:
+        return self.outcome, self.pod, self.source
 
     @property
     def success(self) -> bool:
@@ -196,8 +211,7 @@ class Prediction(Struct, frozen=True, kw_only=True):
                 return f"dropped at {self.at}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
+class Expectation(Struct, frozen=True, kw_only=True):
     """The outcome that a test or scenario expects; empty fields may be anything."""
 
     outcome: Outcome

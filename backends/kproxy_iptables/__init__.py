@@ -14,8 +14,7 @@ options      the options of this mode (pure)
 mode         the `Mode`
 """
 
-from kproxy_iptables.backend import IptablesBackend
 from kproxy_iptables.mode import MODE
 from kproxy_iptables.options import IptablesOptions
 
-__all__ = ["MODE", "IptablesBackend", "IptablesOptions"]
+__all__ = ["MODE", "IptablesOptions"]

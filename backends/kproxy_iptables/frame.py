@@ -12,7 +12,7 @@ from msgspec import Struct
 from kproxy.address import Family
 from kproxy.backend import masquerade
 from kproxy.forwarding.plan import NodeSettings
-from kproxy.kernel.xtables import Jump
+from kproxy.kernel.iptables_save import Jump
 from kproxy_iptables.names import KUBELET_FIREWALL
 
 INVALID_COUNTER = "ct_state_invalid_dropped_pkts"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from kproxy.backend import Mode, ModeConfig, Ruleset
+from kproxy.address import Family
+from kproxy.backend import Backend, Mode, ModeConfig, Ruleset
 from kproxy_iptables import oracle
-from kproxy_iptables.backend import IptablesBackend
 from kproxy_iptables.names import CHAIN_PURPOSES, DISPATCH_CHAINS
 from kproxy_iptables.options import IptablesOptions
 from kproxy_iptables.rendering import inputs, render
@@ -40,9 +40,16 @@ def services(ruleset: Ruleset) -> int:
     return len(set(named))
 
 
+def backend(family: Family, options: IptablesOptions) -> Backend:
+    """Return a new backend. Questions on paper do not pay for the import of what it needs."""
+    from kproxy_iptables.backend import IptablesBackend
+
+    return IptablesBackend(family, options)
+
+
 MODE = Mode(
-    name=IptablesBackend.name,
-    backend=IptablesBackend,
+    name="iptables",
+    backend=backend,
     description="NAT chains of iptables, in either variant; kube-proxy's default.",
     options=IptablesOptions,
     config=ModeConfig(localhost_node_ports=True, service_cidrs=False),

@@ -11,8 +11,8 @@ from itertools import chain
 
 from kproxy.backend import HostFacts, Plan, ProgramInput, Ruleset
 from kproxy.kernel import saved_rules
-from kproxy.kernel.addresses import within
 from kproxy.kernel.iptables_save import TABLES, kube_chains, restore_command
+from kproxy.kernel.node_addresses import within
 from kproxy_iptables.frame import INVALID_COUNTER, FrameOptions
 from kproxy_iptables.options import IptablesOptions
 from kproxy_iptables.rules import LOCALHOST_COUNTER, Context, node_port_ips, node_port_jumps

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from kproxy.backend import masquerade
 from kproxy.forwarding.plan import Plan, ServicePlan, ServicePortName
-from kproxy.kernel.xtables import Jump
+from kproxy.kernel.iptables_save import Jump
 from kproxy_iptables.frame import (
     JUMPS,
     FrameOptions,

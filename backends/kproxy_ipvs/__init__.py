@@ -18,8 +18,7 @@ options          the options of this mode (pure)
 mode             the `Mode`
 """
 
-from kproxy_ipvs.backend import IpvsBackend
 from kproxy_ipvs.mode import MODE
 from kproxy_ipvs.options import IpvsOptions
 
-__all__ = ["MODE", "IpvsBackend", "IpvsOptions"]
+__all__ = ["MODE", "IpvsOptions"]

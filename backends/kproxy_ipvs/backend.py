@@ -18,10 +18,10 @@ from kproxy.backend.held import Held
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import addresses, ipset
-from kproxy.kernel.iptables_save import Table
+from kproxy.kernel.iptables_save import Jump, Table
 from kproxy.kernel.ipvs import Batch, Ipvs, Settings, VirtualServer, has_ipvs
 from kproxy.kernel.leading import target
-from kproxy.kernel.xtables import Jump, Xtables, open_xtables
+from kproxy.kernel.xtables import Xtables, open_xtables
 from kproxy_ipvs import cleanup, damage, kernel_settings, leaving, reading, rules
 from kproxy_ipvs.desired import Desired, Difference, difference
 from kproxy_ipvs.names import (

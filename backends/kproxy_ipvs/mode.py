@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from kproxy.address import Family
-from kproxy.backend import Mode, ModeConfig, Ruleset
+from kproxy.backend import Backend, Mode, ModeConfig, Ruleset
 from kproxy_ipvs import oracle
-from kproxy_ipvs.backend import IpvsBackend
 from kproxy_ipvs.names import set_name
 from kproxy_ipvs.options import IpvsOptions
 from kproxy_ipvs.rendering import inputs, render
@@ -19,9 +18,16 @@ def services(ruleset: Ruleset) -> int:
     return len({entry.partition(",")[0] for name in names for entry in sets.get(name, ())})
 
 
+def backend(family: Family, options: IpvsOptions) -> Backend:
+    """Return a new backend. Questions on paper do not pay for the import of what it needs."""
+    from kproxy_ipvs.backend import IpvsBackend
+
+    return IpvsBackend(family, options)
+
+
 MODE = Mode(
-    name=IpvsBackend.name,
-    backend=IpvsBackend,
+    name="ipvs",
+    backend=backend,
     description="Virtual servers of IPVS; on user-mode Linux where the kernel has none.",
     options=IpvsOptions,
     config=ModeConfig(

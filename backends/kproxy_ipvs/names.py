@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 from kproxy.address import Family
 from kproxy.kernel.ipset_attributes import Shape
-from kproxy.kernel.iptables_save import Table
-from kproxy.kernel.xtables import Jump
+from kproxy.kernel.iptables_save import Jump, Table
 
 DEVICE = "kube-ipvs0"  # holds the addresses of Services; never brought up
 

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterator
 
 from kproxy.backend import Family, HostFacts, Plan, ProgramInput, Ruleset
 from kproxy.kernel import saved_rules
-from kproxy.kernel.addresses import of_node
 from kproxy.kernel.ipset_attributes import creation_text
 from kproxy.kernel.iptables_save import Table, kube_chains, restore_command
+from kproxy.kernel.node_addresses import of_node
 from kproxy_ipvs import rules
 from kproxy_ipvs.desired import Desired
 from kproxy_ipvs.names import DEVICE, SETS, set_name, shape_of

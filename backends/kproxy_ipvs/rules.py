@@ -12,8 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from kproxy.address import Family
 from kproxy.backend import masquerade
 from kproxy.forwarding.plan import NodeSettings
-from kproxy.kernel.iptables_save import Table
-from kproxy.kernel.xtables import Jump
+from kproxy.kernel.iptables_save import Jump, Table
 from kproxy_ipvs.names import CHAINS, JUMPS, SETS, set_name
 
 

@@ -22,8 +22,7 @@ options              the options of this mode (pure)
 mode                 the `Mode`
 """
 
-from kproxy_nftables.backend import NftablesBackend
 from kproxy_nftables.mode import MODE
 from kproxy_nftables.options import NftablesOptions
 
-__all__ = ["MODE", "NftablesBackend", "NftablesOptions"]
+__all__ = ["MODE", "NftablesOptions"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from kproxy.backend import Mode, ModeConfig, Ruleset
+from kproxy.address import Family
+from kproxy.backend import Backend, Mode, ModeConfig, Ruleset
 from kproxy.config.types import PRIMARY
 from kproxy_nftables import oracle
-from kproxy_nftables.backend import NftablesBackend
 from kproxy_nftables.names import CHAIN_PURPOSES, CLUSTER_IPS, TABLE
 from kproxy_nftables.options import NftablesOptions
 from kproxy_nftables.rendering import inputs, render
@@ -55,9 +55,16 @@ def services(ruleset: Ruleset) -> int:
     return len(ruleset.get(TABLE, {}).get(f"set {CLUSTER_IPS}", ()))
 
 
+def backend(family: Family, options: NftablesOptions) -> Backend:
+    """Return a new backend. Questions on paper do not pay for the import of what it needs."""
+    from kproxy_nftables.backend import NftablesBackend
+
+    return NftablesBackend(family, options)
+
+
 MODE = Mode(
-    name=NftablesBackend.name,
-    backend=NftablesBackend,
+    name="nftables",
+    backend=backend,
     description="Maps of nftables, in kube-proxy's layout or a flat one.",
     options=NftablesOptions,
     config=ModeConfig(

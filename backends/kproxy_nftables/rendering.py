@@ -10,11 +10,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from kproxy.backend import Family, HostFacts, NodeSettings, Plan, ProgramInput, Ruleset
-from kproxy.kernel.addresses import within
 from kproxy.kernel.nftables.file import TableText, replacing
 from kproxy.kernel.nftables.objects import Set
 from kproxy.kernel.nftables.text import RuleTexts
 from kproxy.kernel.nftables.values import elements_text
+from kproxy.kernel.node_addresses import within
 from kproxy_nftables import flat_layout, kube_proxy_layout
 from kproxy_nftables.contents import Changes, Contents
 from kproxy_nftables.frame import BASE_CHAINS, REJECT_COMMENT, TABLE_COMMENT, Chains

@@ -18,8 +18,7 @@ Nothing of kproxy is imported here but `kproxy.backend`, and `kproxy.relay`, whi
 endpoint for a client and copies bytes.
 """
 
-from kproxy_userspace.backend import UserspaceBackend
 from kproxy_userspace.mode import MODE
 from kproxy_userspace.options import UserspaceOptions
 
-__all__ = ["MODE", "UserspaceBackend", "UserspaceOptions"]
+__all__ = ["MODE", "UserspaceOptions"]

@@ -6,8 +6,7 @@ Source: https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.36/
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -64,15 +63,21 @@ def is_of_others(api_version: Any, expected: str) -> bool:
     if _is_own(api_version):
         return False
     group, ours = (each.rpartition("/")[0] for each in (str(api_version), expected))
-    return not ours or not difflib.get_close_matches(group, [ours], 1, _SIMILAR)
+    return not ours or not _close(group, [ours])
 
 
 @lru_cache(maxsize=1024)
 def _meant(kind: str) -> str:
     if kind in _KNOWN.values():
         return ""
-    near = difflib.get_close_matches(kind.lower(), _KNOWN, 1, _SIMILAR)
+    near = _close(kind.lower(), _KNOWN)
     return _KNOWN[near[0]] if near else ""
+
+
+def _close(word: str, known: Iterable[str]) -> list[str]:
+    import difflib  # for what is wrong only
+
+    return difflib.get_close_matches(word, [*known], 1, _SIMILAR)
 
 
 def _is_own(api_version: Any) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 from math import ceil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 _FORM = re.compile(r"(\d+\.?\d*|\.\d+)(?:([KMGTPE]i|[numkMGTPE])|[eE]([+-]?\d{1,2}))?", re.ASCII)
-_SCALES = (
-    {"n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 10**3)}
-    | {suffix: Fraction(1000) ** i for i, suffix in enumerate("kMGTPE", start=1)}
-    | {f"{suffix}i": Fraction(1024) ** i for i, suffix in enumerate("KMGTPE", start=1)}
-)
-SUFFIXES = frozenset({"", *_SCALES})
+_THOUSANDS = {suffix: power for power, suffix in enumerate("num", start=-3)} | {
+    suffix: power for power, suffix in enumerate("kMGTPE", start=1)
+}
+_KIBIS = {f"{suffix}i": power for power, suffix in enumerate("KMGTPE", start=1)}
+SUFFIXES = frozenset({"", *_THOUSANDS, *_KIBIS})
 
 
 def milli_units(quantity: float | str) -> int | None:
@@ -43,5 +45,10 @@ def _amount(quantity: float | str) -> Fraction | None:
     found = _FORM.fullmatch(str(quantity))
     if not found:
         return None
+    from fractions import Fraction
+
     digits, suffix, exponent = found.groups()
-    return Fraction(digits) * (_SCALES[suffix] if suffix else Fraction(10) ** int(exponent or 0))
+    if suffix in _KIBIS:
+        return Fraction(digits) * Fraction(1024) ** _KIBIS[suffix]
+    scale = 3 * _THOUSANDS[suffix] if suffix else int(exponent or 0)
+    return Fraction(digits) * Fraction(10) ** scale

@@ -32,7 +32,7 @@ from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
-from kproxy.kernel.xtables import Jump
+from kproxy.kernel.iptables_save import Jump
 
 CONTRACT_VERSION = 1
 """Increased whenever a backend that was written for the former version would no longer work."""

@@ -7,7 +7,6 @@ KubeProxyConfiguration has as well (`ModeConfig.section`) takes its value from t
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_origin
 
@@ -123,6 +122,8 @@ def _convert(value: Any, info: FieldInfo) -> Any:
 
 
 def _unknown(mode: Mode, name: str, known: Iterable[str]) -> str:
+    import difflib
+
     names = sorted(known)
     if not names:
         return f"{name!r}: {mode.name} mode has no options of its own"

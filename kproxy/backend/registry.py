@@ -6,7 +6,6 @@ fails only the request for that backend.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -38,8 +37,6 @@ _OWN_MODES = {
     "userspace": "kproxy_userspace",
 }
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-
-log = logging.getLogger("kproxy")
 
 
 def modes() -> list[str]:
@@ -209,4 +206,6 @@ def _plugin(entry: EntryPoint) -> Plugin:
 
 @cache
 def _warn_once(text: str) -> None:
-    log.warning("%s", text)
+    import logging  # takes three milliseconds
+
+    logging.getLogger("kproxy").warning("%s", text)

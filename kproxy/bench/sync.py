@@ -30,10 +30,10 @@ from kproxy.bench.cluster import (
 )
 from kproxy.bench.results import SyncResult, SyncSize, p99
 from kproxy.bench.subject import new_proxy
+from kproxy.garbage import keep_for_good
 from kproxy.kernel.measurement import answer
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.running import on_uml
-from kproxy.proxy.garbage import keep_for_good
 
 
 def measure(size: SyncSize) -> SyncResult:

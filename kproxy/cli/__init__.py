@@ -13,6 +13,7 @@ import click
 
 from kproxy import errors
 from kproxy.cli.output import guarded_output
+from kproxy.garbage import collect_rarely
 from kproxy.report.width import fitting, wrapped
 
 COMMANDS = {
@@ -109,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 bad input (nothing was changed), 130 ended
     by Ctrl-C.
     """
+    collect_rarely()
     try:
         with guarded_output():
             status = cli.main(args=arguments, prog_name="kproxy", standalone_mode=False)

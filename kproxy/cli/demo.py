@@ -25,7 +25,8 @@ from kproxy.cli.keeping import keep
 from kproxy.cli.mode_choice import ModeChoice
 from kproxy.cli.mode_options import mode_options, take
 from kproxy.cli.paper import of_lab
-from kproxy.cli.progress import say, say_warnings
+from kproxy.cli.progress import say
+from kproxy.cli.warnings import say_warnings
 from kproxy.report.width import fitting
 from kproxy.tour import catalog
 from kproxy.tour.catalog import Example

@@ -39,6 +39,7 @@ from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file, write_text
 from kproxy.config.warnings import start_warnings
 from kproxy.errors import BadInput, KernelRefused
+from kproxy.garbage import give_back_memory, keep_for_good
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.ownership import claim_namespace
 from kproxy.kernel.privilege import require_net_admin
@@ -47,7 +48,6 @@ from kproxy.proxy import NodeProxy
 from kproxy.proxy.control_loop import ControlLoop, no_service, summary
 from kproxy.proxy.events import SourceLost, Stop
 from kproxy.proxy.frequency import FULL_INTERVAL_S, BoundedFrequency
-from kproxy.proxy.garbage import give_back_memory, keep_for_good
 from kproxy.proxy.in_force import services_in_force
 from kproxy.proxy.leftovers import Leftovers
 from kproxy.proxy.node_watch import NodeWatch

@@ -102,7 +102,7 @@ def explain(
       2  bad input
     """
     from kproxy.cli.objects import in_lab, read_api, read_manifests
-    from kproxy.proxy.garbage import uncollected
+    from kproxy.garbage import uncollected
     from kproxy.verdict.question import NodeProxy, parse_place
     from kproxy.verdict.report import lines, values
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def read_manifests(paths: Sequence[str]) -> Sequence[KubernetesObject]:
     """Return the objects of manifests, as a proxy reads them. Raises BadInput."""
     from kproxy.api.manifests import load
-    from kproxy.proxy.garbage import uncollected
+    from kproxy.garbage import uncollected
 
     with uncollected():
         decoded = load(paths, stored=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kproxy.cli.systemd import ServiceManager
 from kproxy.errors import ConfigurationChanged
-from kproxy.proxy.garbage import give_back_memory
+from kproxy.garbage import give_back_memory
 
 LOOK_INTERVAL_S = 1.0
 GIVE_BACK_INTERVAL_S = 60.0

@@ -1,8 +1,7 @@
-"""Progress and warnings on standard error: standard output is for the result."""
+"""Progress on standard error: standard output is for the result."""
 
 from __future__ import annotations
 
-import logging
 import sys
 
 import click
@@ -13,20 +12,3 @@ from kproxy.report.width import fitting
 def say(text: str) -> None:
     """Print progress, in lines that fit the terminal."""
     click.echo(fitting(text, sys.stderr), err=True)
-
-
-class _Said(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        say(f"{record.levelname.lower()}: {record.getMessage()}")
-
-
-def say_warnings(*, of_objects: bool = True) -> None:
-    """Print kproxy's warnings like progress, from now on.
-
-    `of_objects`: also those in `Lab.warnings`, which some reports show themselves.
-    """
-    log = logging.getLogger("kproxy")
-    if not any(isinstance(each, _Said) for each in log.handlers):
-        said = _Said(level=logging.WARNING)
-        said.addFilter(lambda record: of_objects or record.name != "kproxy.warnings")
-        log.addHandler(said)

@@ -62,7 +62,7 @@ def render(**parameters: Any) -> None:
         options=take(parameters),
         **{name: parameters[name] for name in ("config", "mode", "emulate")},
     )
-    from kproxy.proxy.garbage import uncollected
+    from kproxy.garbage import uncollected
     from kproxy.rules.paper import node_on_paper
 
     with uncollected():

@@ -19,7 +19,8 @@ from kproxy.cli import proxy_command as other_proxy
 from kproxy.cli.emulate import emulate_option
 from kproxy.cli.interrupts import removing_the_lab
 from kproxy.cli.page_file import html_option, write_page
-from kproxy.cli.progress import say, say_warnings
+from kproxy.cli.progress import say
+from kproxy.cli.warnings import say_warnings
 from kproxy.errors import BadInput
 from kproxy.report.width import fitting
 from kproxy.versions import Version

@@ -17,10 +17,10 @@ from msgspec import Struct
 from kproxy.api.manifests import api_version
 from kproxy.backend import Mode
 from kproxy.config import ProxyConfig, node_name
+from kproxy.garbage import uncollected
 from kproxy.kubernetes import events
 from kproxy.kubernetes.stream import Rejection
 from kproxy.proxy.events import Event
-from kproxy.proxy.garbage import uncollected
 from kproxy.store import Store
 
 if TYPE_CHECKING:

@@ -272,7 +272,8 @@ def _in_lab_of_its_own(
 
     from kproxy.backend import DEFAULT_MODE, load
     from kproxy.cli.interrupts import removing_the_lab
-    from kproxy.cli.progress import say, say_warnings
+    from kproxy.cli.progress import say
+    from kproxy.cli.warnings import say_warnings
 
     chosen = load(mode or DEFAULT_MODE)
     options = take(parameters).options(chosen)

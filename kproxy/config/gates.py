@@ -6,7 +6,6 @@ in `kproxy.versions`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 
 from msgspec import Struct
@@ -105,4 +104,6 @@ def _of_other_versions(gate: Gate, version: Version) -> str:
 
 
 def _near(name: str, known: Collection[str]) -> str:
+    import difflib
+
     return next(iter(difflib.get_close_matches(name, known, 1, 0.85)), "")

@@ -22,6 +22,7 @@ from kproxy.kernel.netlink import (
     attribute,
     attributes,
 )
+from kproxy.kernel.node_addresses import of_node, within
 from kproxy.kernel.route_lookup import route_of
 from kproxy.kernel.rtnetlink import (
     ADDRESS,
@@ -54,38 +55,12 @@ def local_addresses(family: Family, cidrs: Iterable[str]) -> list[str]:
     return within(cidrs, _addresses(family, socket.if_nameindex()))
 
 
-def within(cidrs: Iterable[str], addresses: Iterable[str]) -> list[str]:
-    """Return those of `addresses` that `local_addresses` would, if they were the interfaces'. Pure.
-
-    Those of the other family than the CIDRs' are left out.
-    """
-    networks = [ipaddress.ip_network(cidr) for cidr in cidrs]
-    return [
-        address
-        for address in _in_order(addresses)
-        if any(ipaddress.ip_address(address) in network for network in networks)
-    ]
-
-
 def node_addresses(family: Family, *, but: str) -> list[str]:
     """Return the addresses of all interfaces except `but`, sorted, without loopback and IPv6
     link-local ones. The addresses of `but` are not read, so their number costs nothing.
     """
     links = [(index, name) for index, name in socket.if_nameindex() if name != but]
     return of_node(family, _addresses(family, links))
-
-
-def of_node(family: Family, addresses: Iterable[str]) -> list[str]:
-    """Return those of `addresses` that `node_addresses` would, if they were the interfaces'. Pure.
-
-    Those of the other family are left out.
-    """
-    return [
-        address
-        for address in _in_order(each for each in addresses if family_of(each) is family)
-        if not (parsed := ipaddress.ip_address(address)).is_loopback
-        and not (family is Family.IPV6 and parsed.is_link_local)
-    ]
 
 
 def addresses_of(link: str, family: Family) -> set[str]:
@@ -227,10 +202,6 @@ def _addresses(family: Family, links: Iterable[tuple[int, str]]) -> Iterator[str
                 fields = dict(attributes(answer[ADDRESS.size :]))
                 packed = bytes(fields.get(IFA_LOCAL, fields[IFA_ADDRESS]))
                 yield str(ipaddress.ip_address(packed))
-
-
-def _in_order(addresses: Iterable[str]) -> list[str]:
-    return sorted(set(addresses), key=lambda address: int(ipaddress.ip_address(address)))
 
 
 def _change(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal, get_args
 
+from msgspec import Struct
+
 from kproxy.address import Family
 
 Table = Literal["mangle", "nat", "filter"]
@@ -14,6 +16,14 @@ Chains = dict[str, list[str]]
 
 _COUNTED = re.compile(r"\[(\d+):\d+\] -A (\S+) ?(.*)")
 _QUOTED_OR_BLANKS = re.compile(r'("(?:\\.|[^"\\])*")|\s+')
+
+
+class Jump(Struct, frozen=True):
+    """A rule in a built-in chain. `rule` is written exactly as iptables-save prints it."""
+
+    table: Table
+    chain: str
+    rule: str
 
 
 def kube_chains(chains: Chains) -> dict[str, tuple[str, ...]]:

@@ -13,14 +13,12 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, get_args
 
-from msgspec import Struct
-
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel import iptables_programs as programs
 from kproxy.kernel import iptables_save, legacy_tables
 from kproxy.kernel.iptables_programs import Variant
-from kproxy.kernel.iptables_save import TABLES, Chains, Table, parse_save, single_blanks
+from kproxy.kernel.iptables_save import TABLES, Chains, Jump, Table, parse_save, single_blanks
 from kproxy.kernel.lacking import lacking, require_nf_tables
 from kproxy.kernel.leading import for_shell, leading_to, target
 from kproxy.kernel.mixed_tables import delete_jumps, is_closed, not_printed, read_mixed
@@ -31,14 +29,6 @@ from kproxy.kernel.process import run
 if TYPE_CHECKING:
     from kproxy.kernel.iptables_legacy import SmallTables
     from kproxy.kernel.iptables_nft import Writer
-
-
-class Jump(Struct, frozen=True):
-    """A rule in a built-in chain. `rule` is written exactly as iptables-save prints it."""
-
-    table: Table
-    chain: str
-    rule: str
 
 
 # 1.6.2 added --random-fully and iptables-restore --wait; kube-proxy still has ways around them.

@@ -212,7 +212,7 @@ class Watched:
             self._loop.remove_writer(self.sock)
         self.sock.close()
         # It may belong to an object that refers to this one: such a cycle would keep all that was
-        # received and sent until Python looks for cycles, which is rare (`kproxy.proxy.garbage`).
+        # received and sent until Python looks for cycles, which is rare (`kproxy.garbage`).
         self._ready = None
 
     def _resume(self) -> None:

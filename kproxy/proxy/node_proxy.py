@@ -18,7 +18,7 @@ from kproxy.forwarding.plan import (
 )
 from kproxy.forwarding.planner import Planner
 from kproxy.forwarding.stale_flows import Serving, UdpEndpoints, removed_ports
-from kproxy.proxy.garbage import uncollected
+from kproxy.garbage import uncollected
 from kproxy.proxy.health import ProxyHealth
 from kproxy.proxy.observer import Observer
 from kproxy.store import Changes, Store

@@ -18,8 +18,8 @@ from secrets import token_hex
 from typing import Any, NoReturn
 
 from kproxy.errors import BadInput, KproxyError
+from kproxy.garbage import keep_for_good
 from kproxy.proxy.control_loop import DRIFT_INTERVAL_S
-from kproxy.proxy.garbage import keep_for_good
 from kproxy.resident.logs import LOG, last_lines, open_log
 from kproxy.resident.orders import Order
 from kproxy.resident.places import Claim

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from kproxy_iptables import IptablesBackend, IptablesOptions
+from kproxy_iptables import IptablesOptions
+from kproxy_iptables.backend import IptablesBackend
 from kproxy_iptables.frame import INVALID_COUNTER, ROUTE_LOCALNET
 from kproxy_iptables.names import service_hash
 

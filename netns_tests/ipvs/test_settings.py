@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from kproxy_ipvs import IpvsBackend, IpvsOptions
+from kproxy_ipvs import IpvsOptions
+from kproxy_ipvs.backend import IpvsBackend
 
 from kproxy.address import Family
 from kproxy.config.types import IpvsSection, Seconds

@@ -13,7 +13,8 @@ from itertools import product
 from typing import Literal
 
 import pytest
-from kproxy_nftables import NftablesBackend, NftablesOptions
+from kproxy_nftables import NftablesOptions
+from kproxy_nftables.backend import NftablesBackend
 from kproxy_nftables.localhost_listeners import ADDRESS
 from msgspec import structs
 from scapy.layers.sctp import SCTP, SCTPChunkInit

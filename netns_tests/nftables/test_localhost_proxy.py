@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from kproxy_nftables import NftablesBackend
+from kproxy_nftables.backend import NftablesBackend
 
 from kproxy.address import Family
 from kproxy.api.types import (

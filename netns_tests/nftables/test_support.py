@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from kproxy_nftables import NftablesBackend, NftablesOptions
+from kproxy_nftables import NftablesOptions
+from kproxy_nftables.backend import NftablesBackend
 
 from kproxy.address import Family
 from kproxy.backend import Support
@@ -15,7 +16,7 @@ from kproxy.kernel.nftables.session import Session
 from kproxy.kernel.process import run
 
 ASK = """
-from kproxy_nftables import NftablesBackend
+from kproxy_nftables.backend import NftablesBackend
 from kproxy_nftables import NftablesOptions
 from kproxy.address import Family
 for family in Family:

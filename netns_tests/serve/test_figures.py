@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
-from kproxy_nftables import NftablesBackend, NftablesOptions, metrics
+from kproxy_nftables import NftablesOptions, metrics
+from kproxy_nftables.backend import NftablesBackend
 from kproxy_nftables.localhost_listeners import ADDRESS
 
 from kproxy.address import Family

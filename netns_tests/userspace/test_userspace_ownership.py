@@ -13,7 +13,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from kproxy_userspace import UserspaceBackend, UserspaceOptions
+from kproxy_userspace import UserspaceOptions
+from kproxy_userspace.backend import UserspaceBackend
 from msgspec import structs
 
 from kproxy.address import Family

@@ -8,6 +8,7 @@ import kproxy_iptables.metrics
 import kproxy_ipvs
 import kproxy_nftables.metrics
 import pytest
+from kproxy_ipvs.backend import IpvsBackend
 from msgspec.structs import replace
 
 from kproxy.address import Family
@@ -106,7 +107,7 @@ def test_ipvs_mode_has_its_own() -> None:
     mode = kproxy_ipvs.MODE
     rig = Rig(partial_syncs=mode.partial_syncs, by_service=mode.policies_by_service)
     rig.sync()
-    figures = kproxy_ipvs.IpvsBackend(Family.IPV4, kproxy_ipvs.IpvsOptions()).figures()
+    figures = IpvsBackend(Family.IPV4, kproxy_ipvs.IpvsOptions()).figures()
     text = text_of([*rig.measured.samples(), *(Sample(*figure) for figure in figures)])
     assert scraped(text.decode()) == expected("all", "ipvs")
 

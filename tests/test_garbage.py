@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import gc
-from kproxy.proxy.garbage import keep_for_good
+from kproxy.garbage import keep_for_good
 
 keep_for_good()
 collections = []

@@ -7,7 +7,6 @@ and makes a later change wait for some milliseconds.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +34,11 @@ def keep_for_good() -> None:
     100,000 Services that took 33 ms, after each 140 changes.
     """
     gc.freeze()
+    collect_rarely()
+
+
+def collect_rarely() -> None:
+    """Let many more objects be made between two collections. Only for our own process."""
     gc.set_threshold(_OBJECTS_BETWEEN, *gc.get_threshold()[1:])
 
 
@@ -44,6 +48,8 @@ def give_back_memory() -> None:
     After a start with 10,000 Services from an API server this was 5 of 121 MiB, after 20,000
     changes at once 12 of 171. It took 0.2 to 6 ms.
     """
+    import ctypes  # takes two milliseconds
+
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)
