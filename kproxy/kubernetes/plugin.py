@@ -71,10 +71,10 @@ def run_plugin(found: Kubeconfig) -> Given:
         if reason.startswith(f"exit status {_KILLED}"):
             reason = f"it was still running after {_WAIT_S} s, or {reason}"
         raise _failed(found, plugin, reason)
-    if answer.error in ("TypeError", "ValueError", "KeyError", "AttributeError"):
-        raise _failed(found, plugin, "its output is not an ExecCredential")
-    if answer.error:
+    if answer.words:
         raise _failed(found, plugin, f"it cannot be started: {answer.words}")
+    if answer.error:  # as of text that is none, or JSON of another shape
+        raise _failed(found, plugin, "its output is not an ExecCredential")
     try:
         given = msgspec.convert(answer.status, Given)
     except msgspec.ValidationError as error:
