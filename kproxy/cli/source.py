@@ -136,14 +136,15 @@ def open_api_server(config: ProxyConfig, mode: Mode, *, master: str, wait: bool)
 
     Nothing is asked of it yet. It will wait for as long as the API server is away, and for this
     node's Node; without `wait`, `watch` raises BadInput if there is none. Raises BadInput if there
-    is no access.
+    is no access. SIGTERM and SIGINT end the process meanwhile.
     """
     from kproxy.kubernetes.connection import Connection
     from kproxy.kubernetes.recorder import SEND_S, Recorder
     from kproxy.sources.api_server import ApiServer
 
     name = node_name(config)
-    connection = Connection(config.client_connection.kubeconfig, master=master)
+    with _ending_at_once():  # a credential plug-in may take a minute
+        connection = Connection(config.client_connection.kubeconfig, master=master)
     recorder = Recorder(partial(connection.post, timeout_s=SEND_S), socket.gethostname())
 
     def reject(rejection: Rejection) -> None:
@@ -190,7 +191,7 @@ class _Collections:
 def read_now(opened: Opened, store: Store) -> None:
     """Fill a store with what an API server has now; it is not watched. Raises as `watch` does.
 
-    SIGTERM and SIGINT end the process meanwhile, as nothing is begun yet.
+    SIGTERM and SIGINT end the process meanwhile.
     """
     stopped = Flag()
 
@@ -220,7 +221,7 @@ def _regarding(rejection: Rejection) -> events.Regarding:
 
 @contextmanager
 def _ending_at_once() -> Iterator[None]:
-    """End the process by SIGTERM or SIGINT in the block.
+    """End the process by SIGTERM or SIGINT in the block: nothing is begun yet.
 
     As the first process of a container it would otherwise ignore the first one.
     """

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from kproxy.errors import AccessRefused
 from kproxy.kubernetes.kubeconfig import Exec, Kubeconfig, one_line, spelled
-from kproxy.kubernetes.library import CONFIG_ERROR, RunPlugin, ask_library
+from kproxy.kubernetes.library import CONFIG_ERROR, ENDING_WITH_US, RunPlugin, ask_library
 
 _WAIT_S = 60  # client-go waits for ever, and without credentials there is no news of Services
 _KILLED = 124  # exit status of timeout(1)
@@ -63,7 +63,7 @@ def run_plugin(found: Kubeconfig) -> Given:
             cluster=_cluster_info(found),
             folder=str(found.folder),
             # The library would wait for it without end.
-            before=["timeout", "-k", "5", str(_WAIT_S)],
+            before=[*ENDING_WITH_US, "timeout", "-k", "5", str(_WAIT_S)],
         )
     )
     if answer.error == CONFIG_ERROR:

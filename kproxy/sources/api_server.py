@@ -48,7 +48,7 @@ class ApiServer:
         self._connection = connection
         self._on_rejected = on_rejected
         self._clock = clock
-        self._contact = Contact(connection.url, clock)
+        self._contact = Contact(lambda: connection.url, clock)
         self._followers: list[_Follower] = []
         self._changed = threading.Condition()  # protects the rest
         self._node: Node | None = None  # the last one received

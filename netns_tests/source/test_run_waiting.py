@@ -190,6 +190,57 @@ def test_a_write_to_the_configuration_ends_a_proxy_that_waits(here: Place, made:
     assert f"the configuration file {config} was written" in running.log
 
 
+def test_a_kubeconfig_is_corrected_while_a_proxy_waits(here: Place, made: Cluster) -> None:
+    kubeconfig = Path(made.kubeconfig)
+    good = kubeconfig.read_text()
+    url = made.served.url
+    kubeconfig.write_text(good.replace(url, "https://127.0.0.1:1"))
+    running = here.start_without_waiting("--kubeconfig", str(kubeconfig))
+    running.says("cannot read nodes of https://127.0.0.1:1, ")
+    kubeconfig.write_text("{[")
+    running.says(f"the former credentials stay in use: {kubeconfig}: is not valid YAML")
+    kubeconfig.write_text(good)
+    running.says(f"{url} can be read again, after ")
+    running.says("ready: ")
+    assert running.stop() == 0
+
+
+HANGS = """#!/bin/sh
+cd "$(dirname "$0")" || exit
+if [ -e asked ]; then echo $$ >pid; exec sleep 3600; fi
+echo asked >asked
+echo '{}'
+"""
+EXPIRED = {
+    "apiVersion": "client.authentication.k8s.io/v1",
+    "kind": "ExecCredential",
+    "status": {"token": "hush-hush-token", "expirationTimestamp": "2026-01-01T00:00:00Z"},
+}
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_plug_in_that_hangs_does_not_keep_a_proxy_and_ends_with_it(
+    here: Place, made: Cluster, asked: bool
+) -> None:
+    """When it is asked for the first time, and when credentials are renewed."""
+    plugin, pid = here.folder / "plug-in", here.folder / "pid"
+    plugin.write_text(HANGS.replace("{}", json.dumps(EXPIRED)))
+    plugin.chmod(0o755)
+    if not asked:
+        (here.folder / "asked").touch()
+    kubeconfig = Path(made.kubeconfig)
+    content = json.loads(kubeconfig.read_text())
+    how = {"apiVersion": EXPIRED["apiVersion"], "command": str(plugin), "interactiveMode": "Never"}
+    content["users"][0]["user"] = {"exec": how}
+    kubeconfig.write_text(json.dumps(content))
+    running = here.start_without_waiting("--kubeconfig", str(kubeconfig))
+    until("it hangs", lambda: pid.exists() and pid.read_text().endswith("\n"))
+    process = Path("/proc", pid.read_text().strip())
+    assert process.exists()
+    assert running.stop() == 0
+    until("its end", lambda: not process.exists())
+
+
 @pytest.fixture
 def taken(here: Place) -> Iterator[socket.socket]:
     """Let another process have the port of the metrics server."""
