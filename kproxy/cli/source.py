@@ -197,7 +197,7 @@ def read_now(opened: Opened, store: Store) -> None:
 
     def take(event: Event) -> None:
         match event:
-            case Changed(update):
+            case Changed(update) if not stopped.is_set():
                 store.apply(update)
             case Rejected(problems):
                 log.error("left out, as it cannot be accepted: %s", "; ".join(problems))

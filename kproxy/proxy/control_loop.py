@@ -125,11 +125,14 @@ class ControlLoop:
             self._warn_of_none(self._in_force)
         elif self._complete:
             self._request()
-        while True:
-            wake_at = self.step()
-            if self._stopped:
-                return
-            self._receive(wake_at)
+        try:
+            while True:
+                wake_at = self.step()
+                if self._stopped:
+                    return
+                self._receive(wake_at)
+        finally:
+            self._end()
 
     def step(self) -> float:
         """Take all waiting events, do what is due, and return when the next step is due."""
@@ -186,8 +189,11 @@ class ControlLoop:
             case SourceLost(error):
                 raise error
             case Stop():
-                self._stopped = True
-                self._room.release()
+                self._end()
+
+    def _end(self) -> None:
+        self._stopped = True
+        self._room.release()
 
     def _take_update(self, update: Update) -> None:
         self._store.apply(update)

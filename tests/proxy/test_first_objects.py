@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
+
+from kproxy.proxy.events import Changed, SourceLost
+from kproxy.store import Update
 from tests.proxy.objects import DNS, WEB, node
 from tests.proxy.playbook import AllSent, At, Begun, Change, Expect, Healthy, loop_of, play
 
@@ -29,3 +35,16 @@ def test_nothing_is_synced_before_all_is_known() -> None:
 def test_a_cluster_without_services_is_synced_as_well() -> None:
     script = [At(0.0, Change(node())), At(1.0, AllSent()), At(1.0, Expect("full"))]
     play(loop_of(complete=False), script)
+
+
+def test_nobody_waits_for_a_loop_that_an_error_has_ended() -> None:
+    loop = loop_of(complete=False).loop
+    loop.send(SourceLost(OSError("inotify")))
+    change = Changed(Update(upserts=(WEB,)))
+    senders = [threading.Thread(target=loop.send, args=(change,)) for _ in range(1003)]
+    for sender in senders:
+        sender.start()
+    with pytest.raises(OSError, match="inotify"):
+        loop.run()
+    for sender in senders:
+        sender.join()
