@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import logging
-import signal
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -33,33 +29,31 @@ from kproxy.cli.flags import from_flags
 from kproxy.cli.log import log_to_stderr, set_verbosity
 from kproxy.cli.mode_options import Given
 from kproxy.cli.process import ConfigurationFile, Life
-from kproxy.cli.source import Opened, Source, read_api_server, source_problems
+from kproxy.cli.running import OwnNode, frequency, serve, settle
+from kproxy.cli.source import Opened, Watcher, open_api_server, read_now, source_problems
 from kproxy.cli.systemd import ServiceManager
 from kproxy.config import ProxyConfig, node_name, node_settings
 from kproxy.config.file import read_file, write_text
-from kproxy.config.warnings import start_warnings
 from kproxy.errors import BadInput, KernelRefused
-from kproxy.garbage import give_back_memory, keep_for_good
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.ownership import claim_namespace
 from kproxy.kernel.privilege import require_net_admin
-from kproxy.kubernetes import events
 from kproxy.proxy import NodeProxy
 from kproxy.proxy.control_loop import ControlLoop, no_service, summary
-from kproxy.proxy.events import SourceLost, Stop
-from kproxy.proxy.frequency import FULL_INTERVAL_S, BoundedFrequency
 from kproxy.proxy.in_force import services_in_force
 from kproxy.proxy.leftovers import Leftovers
-from kproxy.proxy.node_watch import NodeWatch
-from kproxy.proxy.setup import cleanup, close, make_backends, set_conntrack, set_oom_score
+from kproxy.proxy.setup import (
+    cleanup,
+    close,
+    make_backends,
+    require_families,
+    set_conntrack,
+    set_oom_score,
+)
 from kproxy.proxy.udp_flows import cut_stale_flows
-from kproxy.serve import HttpServer, ServiceHealth
 from kproxy.sources.files import Manifests
-from kproxy.store import ServiceKey, Store
+from kproxy.store import Store
 from kproxy.versions import Version
-
-if TYPE_CHECKING:
-    from kproxy.metrics.measurements import Measurements
 
 LOG_FLAGS = {"v": "verbosity", "log-format": "format"}  # and what each sets
 
@@ -137,21 +131,26 @@ def execute(request: Request, manager: ServiceManager) -> None:
         _warn((*setup.notices, *setup.at_start))
         if problems:
             raise BadInput(problems)
-        opened = read_api_server(
-            config, setup.mode, store, master=request.master, wait=not request.once
-        )
+        wait = not request.once
+        opened = open_api_server(config, setup.mode, master=request.master, wait=wait)
     # An API server is believed that it has no Services; a folder may have been emptied by mistake.
     allow_empty = request.allow_empty or not request.manifests
-    with closing(opened), _owning(request.netns), ExitStack() as used:
+    complete = request.once or bool(request.manifests)
+    with ExitStack() as used:
+        used.enter_context(closing(opened))
+        if request.once and not request.manifests:
+            read_now(opened, store)
+        watcher = used.enter_context(Watcher(opened))
+        used.enter_context(_owning(request.netns))
         kept = 0 if allow_empty or store.services() else services_in_force(config)
         if kept and request.once:
             raise BadInput([f"--manifests: {no_service(kept)}"])
-        node = store.node(node_name(config))
-        backends = make_backends(setup.mode, config, node, setup.options)
+        backends, missing = make_backends(setup.mode, setup.options)
         for backend in backends.values():
             used.callback(close, backend)
-        for warning in start_warnings(config, node, tuple(backends), setup.mode.config):
-            log.warning("%s", warning)
+        own_node = OwnNode(config, setup.mode, store, missing)
+        if complete or not backends:
+            own_node.check()
         proxy = NodeProxy(
             store,
             config,
@@ -174,7 +173,16 @@ def execute(request: Request, manager: ServiceManager) -> None:
             leftovers.remove()
         else:
             set_oom_score(config.oom_score_adj)
-            loop = _loop(setup, store, proxy, leftovers, allow_empty=allow_empty, kept=kept)
+            loop = ControlLoop(
+                store,
+                proxy,
+                frequency(config, setup.mode),
+                remove_leftovers=partial(settle, leftovers),
+                on_objects=own_node.check,
+                complete=complete,
+                allow_empty=allow_empty,
+                in_force=kept,
+            )
             from kproxy.cli.servers import Shown, flag_values, node_servers
 
             flags = flag_values(request.flags, _own_flags(request))
@@ -193,7 +201,9 @@ def execute(request: Request, manager: ServiceManager) -> None:
             )
             loop.on_step = Life(manager, file, lambda: loop.status).step
             used.callback(manager.tell, "STOPPING=1")
-            _serve(setup, loop, proxy, opened, servers)
+            serve(loop, proxy, node_name(config), opened, watcher, servers)
+            forwarding = setup.mode.forwards_itself
+            log.info("stopped; %s", "forwarding has ended" if forwarding else "the rules stay")
 
 
 def _read_manifests(
@@ -313,107 +323,14 @@ def _owning(netns: str) -> Iterator[None]:
         yield
 
 
-def _loop(
-    setup: _Setup,
-    store: Store,
-    proxy: NodeProxy,
-    leftovers: Leftovers,
-    *,
-    allow_empty: bool,
-    kept: int,
-) -> ControlLoop:
-    timing = setup.mode.config.timing_of(setup.config)
-    often = setup.mode.config.full_sync_each_period
-
-    def settle() -> float:
-        keep_for_good()
-        give_back_memory()
-        return leftovers.remove()
-
-    name = node_name(setup.config)
-    watch = NodeWatch(
-        store.node(name),
-        setup.config.emulate,
-        pod_cidrs_count=setup.config.detect_local_mode == "NodeCIDR",
-    )
-    return ControlLoop(
-        store,
-        proxy,
-        BoundedFrequency(
-            min_interval_s=timing.min_sync_period,
-            retry_limit_s=timing.sync_period,
-            full_interval_s=timing.sync_period if often else FULL_INTERVAL_S,
-        ),
-        remove_leftovers=settle,
-        on_objects=lambda: watch.check(store.node(name)),
-        allow_empty=allow_empty,
-        in_force=kept,
-    )
-
-
-def _serve(
-    setup: _Setup,
-    loop: ControlLoop,
-    proxy: NodeProxy,
-    opened: Opened,
-    servers: Callable[[HttpServer], AbstractContextManager[Measurements]],
-) -> None:
-    stopped = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(opened.source, loop, stopped), daemon=True)
-    node = node_name(setup.config)
-
-    def not_listening(service: ServiceKey, port: int, error: str) -> None:
-        opened.record(events.service_health_server_failed(node, *service, port, error))
-
-    with _stopped_by_signals(loop), closing(HttpServer()) as server, servers(server) as measured:
-        opened.count_requests(measured.api_request)
-        health = ServiceHealth(server, lambda: proxy.health.healthy, not_listening)
-        proxy.on_synced = health.update
-        watcher.start()
-        try:
-            loop.run()
-        finally:
-            stopped.set()
-            watcher.join()
-    if setup.mode.forwards_itself:
-        log.info("stopped; forwarding has ended")
-    else:
-        log.info("stopped; the rules stay")
-
-
-def _watch(source: Source, loop: ControlLoop, stopped: threading.Event) -> None:
-    try:
-        source.watch(loop.send, stopped)
-    except BaseException as error:  # no caller of this thread would see it
-        loop.send(SourceLost(error))
-
-
-@contextmanager
-def _stopped_by_signals(loop: ControlLoop) -> Iterator[None]:
-    """End the loop, after a running sync, at a first SIGTERM or SIGINT; the process at a second."""
-    former = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-        loop.send(Stop())
-
-    for number in former:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
 def _initialise(setup: _Setup) -> None:
     """Write the kernel settings, which need privileges once. Writes no rules."""
     config, mode = setup.config, setup.mode
-    backends = make_backends(mode, config, None, setup.options)
+    backends, missing = make_backends(mode, setup.options)
     with ExitStack() as opened:
         for backend in backends.values():
             opened.callback(close, backend)
+        require_families(mode, config, None, missing)
         if not mode.forwards_itself:
             set_conntrack(config.conntrack, config.emulate)
         # The detector of local pods does not matter here, and NodeCIDR would need the Node.

@@ -114,7 +114,8 @@ def node_servers(
         servers = [_metrics_server(shown, mode, config, scrape, set_verbosity)]
         if config.healthz_bind_address:
             servers.insert(0, _health_server(config, proxy, own, measurements))
-            own.warn_if_unknown()
+            if api_server_away_s is None:  # an API server is waited for, and asked for its Node
+                own.warn_if_unknown()
         with NodeServers(http, servers, hard_fail=config.bind_address_hard_fail, on_event=on_event):
             yield measurements
 

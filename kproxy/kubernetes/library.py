@@ -17,6 +17,8 @@ from msgspec import Struct
 from kproxy.errors import KernelRefused
 
 _PATIENCE_S = 120.0  # longer than a credential plug-in may take
+# The kernel ends what is started so with the thread that waits for it: nothing outlives a proxy.
+ENDING_WITH_US = ("setpriv", "--pdeathsig", "TERM", "--")
 CONFIG_ERROR = "ConfigException"  # whose words are the library's own
 
 
@@ -101,7 +103,7 @@ def _process(request: bytes) -> bytes:
     """Return what a process of the library writes."""
     return subprocess.run(
         # -P: nothing of the present folder is imported.
-        [sys.executable, "-P", "-m", "kproxy.kubernetes.library"],
+        [*ENDING_WITH_US, sys.executable, "-P", "-m", "kproxy.kubernetes.library"],
         input=request,
         capture_output=True,
         timeout=_PATIENCE_S,

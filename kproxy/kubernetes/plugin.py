@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from kproxy.errors import AccessRefused
 from kproxy.kubernetes.kubeconfig import Exec, Kubeconfig, one_line, spelled
-from kproxy.kubernetes.library import CONFIG_ERROR, RunPlugin, ask_library
+from kproxy.kubernetes.library import CONFIG_ERROR, ENDING_WITH_US, RunPlugin, ask_library
 
 _WAIT_S = 60  # client-go waits for ever, and without credentials there is no news of Services
 _KILLED = 124  # exit status of timeout(1)
@@ -63,7 +63,7 @@ def run_plugin(found: Kubeconfig) -> Given:
             cluster=_cluster_info(found),
             folder=str(found.folder),
             # The library would wait for it without end.
-            before=["timeout", "-k", "5", str(_WAIT_S)],
+            before=[*ENDING_WITH_US, "timeout", "-k", "5", str(_WAIT_S)],
         )
     )
     if answer.error == CONFIG_ERROR:
@@ -71,10 +71,10 @@ def run_plugin(found: Kubeconfig) -> Given:
         if reason.startswith(f"exit status {_KILLED}"):
             reason = f"it was still running after {_WAIT_S} s, or {reason}"
         raise _failed(found, plugin, reason)
-    if answer.error in ("TypeError", "ValueError", "KeyError", "AttributeError"):
-        raise _failed(found, plugin, "its output is not an ExecCredential")
-    if answer.error:
+    if answer.words:
         raise _failed(found, plugin, f"it cannot be started: {answer.words}")
+    if answer.error:  # as of text that is none, or JSON of another shape
+        raise _failed(found, plugin, "its output is not an ExecCredential")
     try:
         given = msgspec.convert(answer.status, Given)
     except msgspec.ValidationError as error:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from kproxy.api.types import KubernetesObject, Service
 from kproxy.backend import SyncReport
 from kproxy.errors import BadInput, KernelRefused
-from kproxy.proxy.events import Changed, Event, Objects, Rejected, SourceLost, Stop
+from kproxy.proxy.events import Changed, Complete, Event, Objects, Rejected, SourceLost, Stop
 from kproxy.proxy.frequency import BoundedFrequency, Due
 from kproxy.proxy.node_proxy import NodeProxy, SyncFailed
 from kproxy.store import Store, Update
@@ -53,6 +53,7 @@ class ControlLoop:
         *,
         remove_leftovers: Callable[[], float] = lambda: 0,
         on_objects: Callable[[], None] = lambda: None,
+        complete: bool = True,
         allow_empty: bool = True,
         in_force: int = 0,
         clock: Callable[[], float] = time.monotonic,
@@ -61,12 +62,16 @@ class ControlLoop:
         after which to call it again, 0 for never. If it raises KernelRefused, it is called again
         later. `on_objects` is called when the store has taken other objects.
 
+        Unless the store is `complete`, nothing is synced before the event `Complete`, and syncs
+        count as begun once the store has taken any object: those of a source come after its Node.
+
         Without `allow_empty` the last Services stay in force when the sources hold none any more.
         `in_force`: of so many Services there are rules already, and the store has none: nothing is
         synced before it has one.
         """
         self.on_step: Callable[[float], float] = lambda _now: float("inf")
         self._on_objects = on_objects
+        self._complete = complete
         self._allow_empty = allow_empty
         self._in_force = in_force
         self._warned = False  # that the sources hold no Service
@@ -114,16 +119,20 @@ class ControlLoop:
 
         Raises BadInput if this node has no settings at the start, and the error of a lost source.
         """
-        self._proxy.health.started()
+        if self._complete:
+            self._proxy.health.started()
         if self._in_force:
             self._warn_of_none(self._in_force)
-        else:
+        elif self._complete:
             self._request()
-        while True:
-            wake_at = self.step()
-            if self._stopped:
-                return
-            self._receive(wake_at)
+        try:
+            while True:
+                wake_at = self.step()
+                if self._stopped:
+                    return
+                self._receive(wake_at)
+        finally:
+            self._end()
 
     def step(self) -> float:
         """Take all waiting events, do what is due, and return when the next step is due."""
@@ -172,18 +181,26 @@ class ControlLoop:
             case Changed(update):
                 self._room.release()
                 self._take_update(update)
+            case Complete():
+                self._complete = True
+                self._request()
             case Rejected(problems):
                 self._reject(problems)
             case SourceLost(error):
                 raise error
             case Stop():
-                self._stopped = True
-                self._room.release()
+                self._end()
+
+    def _end(self) -> None:
+        self._stopped = True
+        self._room.release()
 
     def _take_update(self, update: Update) -> None:
         self._store.apply(update)
         self._on_objects()
-        if self._store.has_changes:
+        if not self._complete:
+            self._proxy.health.started()
+        elif self._store.has_changes:
             self._request()
 
     def _must_stay(self, objects: tuple[KubernetesObject, ...]) -> bool:

@@ -20,6 +20,10 @@ class Changed(Struct, frozen=True):
     update: Update
 
 
+class Complete(Struct, frozen=True):
+    """All that a source had when it was first read has been sent, by `Changed`."""
+
+
 class Rejected(Struct, frozen=True):
     """The sources hold something invalid. The former valid objects remain in force."""
 
@@ -36,4 +40,4 @@ class Stop(Struct, frozen=True):
     """A request to end the loop, after a sync that may be running."""
 
 
-Event = Objects | Changed | Rejected | SourceLost | Stop
+Event = Objects | Changed | Complete | Rejected | SourceLost | Stop

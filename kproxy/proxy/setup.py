@@ -36,15 +36,14 @@ log = logging.getLogger("kproxy")
 
 
 def make_backends(
-    mode: Mode, config: ProxyConfig, node: Node | None, options: BackendOptions
-) -> dict[Family, Backend]:
-    """Return a backend for each family that works here: at least for the node's primary one.
+    mode: Mode, options: BackendOptions
+) -> tuple[dict[Family, Backend], dict[Family, Support]]:
+    """Return a backend for each family that works here, and why the others do not.
 
-    `options` must be complete. The caller closes the backends. Raises BadInput if all cluster CIDRs
-    are of the wrong family; Unsupported if the primary family does not work; BackendFault.
+    `options` must be complete. The caller closes the backends. Raises BackendFault.
     """
-    primary = primary_family(config, node)
     usable: dict[Family, Backend] = {}
+    missing: dict[Family, Support] = {}
     with ExitStack() as undo:
         for family in Family:
             backend = mode.backend(family, options)
@@ -52,20 +51,28 @@ def make_backends(
             support = family_support(family, backend)
             if support.ok:
                 usable[family] = backend
-            elif family is primary:
-                raise Unsupported(
-                    f"{mode.name} mode cannot run here, {family.value}: {support.missing}",
-                    remedy=support.remedy,
-                )
             else:
-                log.warning("no %s: %s", family.value, support.missing)
-        _require_usable(config, primary, usable)
+                missing[family] = support
         undo.pop_all()
-    return usable
+    return usable, missing
 
 
-def _require_usable(config: ProxyConfig, primary: Family, usable: Mapping[Family, Backend]) -> None:
-    if len(usable) == 1 and config.detect_local_mode == "ClusterCIDR":
+def require_families(
+    mode: Mode, config: ProxyConfig, node: Node | None, missing: Mapping[Family, Support]
+) -> None:
+    """Check that a node can do without the families that do not work there, and name them.
+
+    Raises Unsupported if one is its primary family, BadInput if all cluster CIDRs are of one.
+    """
+    primary = primary_family(config, node)
+    for family, support in missing.items():
+        if family is primary:
+            raise Unsupported(
+                f"{mode.name} mode cannot run here, {family.value}: {support.missing}",
+                remedy=support.remedy,
+            )
+        log.warning("no %s: %s", family.value, support.missing)
+    if missing and config.detect_local_mode == "ClusterCIDR":
         _require_cluster_cidr(config, primary)
 
 

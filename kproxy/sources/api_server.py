@@ -19,7 +19,7 @@ from kproxy.kubernetes.connection import Connection, Stream
 from kproxy.kubernetes.reflector import NOTHING, Ask, Received, Reflector
 from kproxy.kubernetes.resources import Resource, own_node
 from kproxy.kubernetes.stream import Rejection
-from kproxy.proxy.events import Changed, Event, Rejected, SourceLost
+from kproxy.proxy.events import Changed, Complete, Event, Rejected, SourceLost
 from kproxy.sources.contact import Contact
 from kproxy.store import Update
 
@@ -33,7 +33,8 @@ log = logging.getLogger("kproxy")
 class ApiServer:
     """Reads and watches collections of one API server.
 
-    Call `node`, `read`, and then `watch`, which sends what changes from then on.
+    Call `follow`, which sends all that there is and then what changes; or `node`, `read`, and then
+    `watch`, if nothing can be done before all is there.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class ApiServer:
         self._connection = connection
         self._on_rejected = on_rejected
         self._clock = clock
-        self._contact = Contact(connection.url, clock)
+        self._contact = Contact(lambda: connection.url, clock)
         self._followers: list[_Follower] = []
-        self._changed = threading.Condition()  # protects the next three
+        self._changed = threading.Condition()  # protects the rest
+        self._node: Node | None = None  # the last one received
         self._early: list[Update | Rejected] = []  # before `watch` is called
         self._send: Callable[[Event], None] | None = None
         self._lost: BaseException | None = None
+        self._stopped = Flag()
 
     @property
     def away_s(self) -> float:
@@ -65,20 +68,14 @@ class ApiServer:
         Without `wait` raises BadInput if there is none. Raises AccessRefused if the API server
         and kproxy do not accept each other.
         """
-        self._follow([own_node(name)])
-        found: list[Node] = []
-
-        def look() -> bool:
-            found.extend(_nodes(self._early))
-            return bool(found) or (not wait and self._synced)
-
-        self._wait(look, f"Node {name}")
-        if not found:
+        self._start([own_node(name)])
+        self._wait(lambda: bool(self._node) or (not wait and self._synced), f"Node {name}")
+        if self._node is None:
             raise BadInput(
                 [f"{self._connection.url} has no Node {name}"],
                 remedy="name this machine's Node with --hostname-override",
             )
-        return found[-1]
+        return self._node
 
     def read(self, resources: Sequence[Resource]) -> list[Update]:
         """Read collections, and watch them from now on; return what the API server has.
@@ -86,23 +83,50 @@ class ApiServer:
         Waits for as long as it takes. Raises AccessRefused as `node` does.
         """
         for resource in resources:  # one by one: threads that decode get into each other's way
-            self._follow([resource])
+            self._start([resource])
             self._wait(lambda: self._synced, resource.plural)
         with self._changed:
             updates = [each for each in self._early if isinstance(each, Update)]
             self._early = [each for each in self._early if isinstance(each, Rejected)]
         return updates
 
+    def follow(
+        self,
+        name: str,
+        resources: Sequence[Resource],
+        send: Callable[[Event], None],
+        stopped: Flag,
+        *,
+        wait: bool = True,
+        on_node: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Send all that there is as soon as it is known, `Complete`, and then as `watch` does.
+
+        The Node of this name comes first, as of `node`; then `on_node` is called. After `stopped`
+        is set, `wake` ends the wait for any of it. Raises as `node` and `read` do.
+        """
+        self._send_to(send)
+        self._stopped = stopped
+        try:
+            self.node(name, wait=wait)
+            on_node()
+            self.read(resources)
+            send(Complete())
+            self.watch(send, stopped)
+        except _Stopped:
+            self.close()
+
     def watch(self, send: Callable[[Event], None], stopped: Flag) -> None:
         """Send every change as soon as it is known, until `stopped` is set."""
-        with self._changed:
-            for early in self._early:
-                send(Changed(early) if isinstance(early, Update) else early)
-            self._early.clear()
-            self._send = send
+        self._send_to(send)
         while not stopped.wait(self._contact.remind()):
             pass
         self.close()
+
+    def wake(self) -> None:
+        """Have `follow` notice that it was stopped."""
+        with self._changed:
+            self._changed.notify_all()
 
     def close(self) -> None:
         """End all threads. Harmless when repeated.
@@ -119,7 +143,7 @@ class ApiServer:
     def _synced(self) -> bool:
         return all(each.reflector.synced for each in self._followers)
 
-    def _follow(self, resources: Sequence[Resource]) -> None:
+    def _start(self, resources: Sequence[Resource]) -> None:
         for resource in resources:
             follower = _Follower(resource, self._connection, self._contact, self, self._clock)
             self._followers.append(follower)
@@ -131,6 +155,8 @@ class ApiServer:
             while not done():
                 if self._lost:
                     raise self._lost
+                if self._stopped.is_set():
+                    raise _Stopped
                 self._changed.wait(max(0.01, say_at - self._clock()))
                 if self._clock() >= say_at:
                     say_at = self._clock() + _SAY_AGAIN_S
@@ -144,17 +170,25 @@ class ApiServer:
             f"{each.name}: {problem}" for each in received.rejected for problem in each.problems
         )
         with self._changed:
-            if self._send:
-                if received.update:
-                    self._send(Changed(received.update))
-                if problems:
-                    self._send(Rejected(problems))
-                return
             if received.update:
-                self._early.append(received.update)
+                self._pass_on(received.update)
+                self._node = next(iter(_nodes(received.update)), self._node)
             if problems:
-                self._early.append(Rejected(problems))
+                self._pass_on(Rejected(problems))
             self._changed.notify_all()
+
+    def _pass_on(self, early: Update | Rejected) -> None:
+        if self._send is None:
+            self._early.append(early)
+        else:
+            self._send(Changed(early) if isinstance(early, Update) else early)
+
+    def _send_to(self, send: Callable[[Event], None]) -> None:
+        with self._changed:
+            self._send = send
+            for early in self._early:
+                self._pass_on(early)
+            self._early.clear()
 
     def lost(self, error: BaseException) -> None:
         """Note that a thread has ended by an error, for the thread that waits."""
@@ -262,11 +296,9 @@ class _Follower(threading.Thread):
         self._deliver(NOTHING)
 
 
-def _nodes(updates: Sequence[Update | Rejected]) -> list[Node]:
-    return [
-        obj
-        for update in updates
-        if isinstance(update, Update)
-        for obj in update.upserts
-        if isinstance(obj, Node)
-    ]
+def _nodes(update: Update) -> list[Node]:
+    return [obj for obj in update.upserts if isinstance(obj, Node)]
+
+
+class _Stopped(Exception):
+    pass

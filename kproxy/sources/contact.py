@@ -14,7 +14,8 @@ log = logging.getLogger("kproxy")
 class Contact:
     """The contact to one API server, of several threads that read from it."""
 
-    def __init__(self, url: str, clock: Callable[[], float]) -> None:
+    def __init__(self, url: Callable[[], str], clock: Callable[[], float]) -> None:
+        """`url` returns where it is: another kubeconfig may name another one."""
         self._url = url
         self._clock = clock
         self._lock = threading.Lock()  # protects the rest
@@ -42,14 +43,14 @@ class Contact:
                     log.warning(
                         "cannot read %s of %s, the rules stay in force: %s",
                         collection,
-                        self._url,
+                        self._url(),
                         problem,
                     )
             elif self._problems.pop(collection, None) and not self._problems:
                 away_s, self._since = self.away_s, None
                 self._said.clear()
                 self._remind_at = float("inf")
-                log.info("%s can be read again, after %.1f s", self._url, away_s)
+                log.info("%s can be read again, after %.1f s", self._url(), away_s)
 
     def remind(self) -> float:
         """Say that the API server is still away, if it is time. Returns the seconds until the next
@@ -61,7 +62,7 @@ class Contact:
                 self._remind_at = now + _REMIND_S
                 log.warning(
                     "%s has been away for %.0f s, the rules stay in force: %s",
-                    self._url,
+                    self._url(),
                     self.away_s,
                     "; ".join(dict.fromkeys(self._problems.values())),
                 )

@@ -237,6 +237,18 @@ def test_once(place: Place, service: Text, made: Cluster) -> None:
     assert "10.96.0.1" in place.rules()
 
 
+def test_once_names_what_it_leaves_out(place: Place, service: Text, made: Cluster) -> None:
+    made.put_text(service("web", "10.96.0.1"))
+    broken = yaml.safe_load(service("odd", "10.96.0.2").partition("---")[0])
+    broken["spec"]["sessionAffinity"] = "Sometimes"
+    made.put(broken)
+    done = place.once("--kubeconfig", made.kubeconfig, "--once")
+    assert done.returncode == 0
+    assert "left out, as it cannot be accepted: Service odd: spec.sessionAffinity: " in done.stderr
+    assert "10.96.0.1" in place.rules()
+    assert "10.96.0.2" not in place.rules()
+
+
 def test_a_node_that_the_cluster_does_not_have(place: Place, made: Cluster) -> None:
     made.served.delete("Node", "", "node-a")
     done = place.once("--kubeconfig", made.kubeconfig, "--once")
@@ -292,10 +304,13 @@ def test_what_is_refused_at_the_start(place: Place, name: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_token_that_is_not_accepted_ends_a_start(place: Place, made: Cluster) -> None:
+@pytest.mark.parametrize("flags", [("--once",), ()], ids=str)
+def test_a_token_that_is_not_accepted_ends_a_start(
+    place: Place, made: Cluster, flags: tuple[str, ...]
+) -> None:
     kubeconfig = Path(made.kubeconfig)
     kubeconfig.write_text(kubeconfig.read_text().replace("hush-hush-token", "hush-hush-other"))
-    done = place.once("--kubeconfig", str(kubeconfig), "--once")
+    done = place.once("--kubeconfig", str(kubeconfig), *flags)
     assert done.returncode == 2
     assert "401 Unauthorized" in done.stderr
     assert "try: " in done.stderr

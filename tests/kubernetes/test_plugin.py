@@ -139,6 +139,7 @@ FAILING = {  # script -> the reason
     "exit 4": "exit status 4",
     f"echo {SECRET}": "failed to decode process output: Expecting value: line 1 column 1 (char 0)",
     "echo 7": "its output is not an ExecCredential",
+    "printf '\\377'": "its output is not an ExecCredential",
     "echo '{}'": "malformed response. missing key 'apiVersion'",
     f"echo '{credential('v1beta1', token=TOKEN)}'": (
         f"plugin api version {API}v1beta1 does not match {API}v1"

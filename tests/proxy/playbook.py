@@ -22,10 +22,10 @@ from kproxy.config import ModeConfig, ProxyConfig
 from kproxy.errors import KernelRefused
 from kproxy.forwarding.plan import Delta
 from kproxy.proxy.control_loop import ControlLoop
-from kproxy.proxy.events import Objects, Rejected
+from kproxy.proxy.events import Changed, Complete, Objects, Rejected
 from kproxy.proxy.frequency import BoundedFrequency
 from kproxy.proxy.node_proxy import NodeProxy
-from kproxy.store import ObjectKey, Store, object_key
+from kproxy.store import ObjectKey, Store, Update, object_key
 from tests.proxy.watched import REFUSAL, Watched
 
 
@@ -39,6 +39,7 @@ class Stage:
         *,
         sync_takes_s: float,
         full_interval_s: float,
+        complete: bool,
         allow_empty: bool,
         in_force: int,
     ) -> None:
@@ -59,6 +60,7 @@ class Stage:
                 full_interval_s=full_interval_s,
             ),
             remove_leftovers=self._remove_leftovers,
+            complete=complete,
             allow_empty=allow_empty,
             in_force=in_force,
             clock=self._clock,
@@ -93,6 +95,7 @@ def loop_of(
     leftovers: Iterable[float | KernelRefused] = (),
     sync_takes_s: float = 0.0,
     full_interval_s: float = 3600.0,
+    complete: bool = True,
     allow_empty: bool = True,
     in_force: int = 0,
 ) -> Stage:
@@ -102,6 +105,7 @@ def loop_of(
         leftovers,
         sync_takes_s=sync_takes_s,
         full_interval_s=full_interval_s,
+        complete=complete,
         allow_empty=allow_empty,
         in_force=in_force,
     )
@@ -121,6 +125,22 @@ class Delete(Struct, frozen=True):
     def __call__(self, stage: Stage) -> None:
         del stage.objects[object_key(self.obj)]
         stage.loop.send(Objects(tuple(stage.objects.values())))
+
+
+class Change(Struct, frozen=True):
+    """A source that sends what changes says that this object did."""
+
+    obj: KubernetesObject
+
+    def __call__(self, stage: Stage) -> None:
+        stage.loop.send(Changed(Update(upserts=(self.obj,))))
+
+
+class AllSent(Struct, frozen=True):
+    """It has sent all that it had at first."""
+
+    def __call__(self, stage: Stage) -> None:
+        stage.loop.send(Complete())
 
 
 class Invalid(Struct, frozen=True):
@@ -171,9 +191,30 @@ class Healthy(Struct, frozen=True):
         assert stage.proxy.health.healthy is self.expected, f"at {stage.now:g} s"
 
 
+class Begun(Struct, frozen=True):
+    """Health checks tell of each family: syncs have begun."""
+
+    expected: bool
+
+    def __call__(self, stage: Stage) -> None:
+        assert bool(stage.proxy.health.families) is self.expected, f"at {stage.now:g} s"
+
+
 class At(Struct, frozen=True):
     moment: float
-    act: Upsert | Delete | Invalid | Refuse | ComeAgain | Flush | Healthy | Expect
+    act: (
+        Upsert
+        | Delete
+        | Change
+        | AllSent
+        | Invalid
+        | Refuse
+        | ComeAgain
+        | Flush
+        | Healthy
+        | Begun
+        | Expect
+    )
 
 
 def play(stage: Stage, script: Sequence[At]) -> None:
