@@ -40,6 +40,7 @@ APPLY = (
     Asked("apply -f custom.yaml", "this cluster serves no custom resources", status=1),
     Asked("apply -f job.yaml", r"MethodNotAllowed\).*: this cluster serves no jobs: ", status=1),
     Asked("apply -f job.yaml", "this cluster serves no disruption budgets: no evict", status=1),
+    Asked("autoscale deploy web --max 3", "this cluster serves no autoscalers: noth", status=1),
     # An older one asks for kinds that Kubernetes 1.25 has no more.
     Asked("apply --prune -l part=folder -f folder/one.yaml", "^configmap/two pruned$", since=25),
     Asked("apply -f folder", "^configmap/two (created|configured|unchanged)$"),
