@@ -222,7 +222,9 @@ class Residence:
         return str(self._order.spec.emulate or self._order.config.emulate)
 
     def _node(self, node: LabNode) -> dict[str, Any]:
-        values: dict[str, Any] = {"name": node.name, "addresses": [*node.addresses.values()]}
+        deleted = bool(self._api) and not self._lab.plane.get(("Node", "", node.name))
+        addresses = [*node.addresses.values()]
+        values: dict[str, Any] = {"name": node.name, "addresses": addresses, "deleted": deleted}
         if node.zone:
             values["zone"] = node.zone
         if syncs := self._syncs.get(node.name):
