@@ -34,10 +34,18 @@ def check_node(node: Node, report: Report) -> Node:
 def _allocatable(status: NodeStatus, report: Report) -> ResourceList:
     """Return the node's allocatable resources, which default to its capacity."""
     for field in ("capacity", "allocatable"):
-        cpu = getattr(status, field).cpu
-        if cpu != "" and milli_units(cpu) is None:
-            report.add(f"status.{field}.cpu", f"{shown(cpu)} is not a quantity such as 4 or 3920m")
-    return status.capacity if status.allocatable.cpu == "" else status.allocatable
+        for name, example in (("cpu", "4 or 3920m"), ("pods", "110")):
+            value = getattr(getattr(status, field), name)
+            if value != "" and milli_units(value) is None:
+                report.add(
+                    f"status.{field}.{name}", f"{shown(value)} is not a quantity such as {example}"
+                )
+    capacity, found = status.capacity, status.allocatable
+    return altered(
+        found,
+        cpu=capacity.cpu if found.cpu == "" else found.cpu,
+        pods=capacity.pods if found.pods == "" else found.pods,
+    )
 
 
 def _node_spec(spec: NodeSpec, report: Report) -> NodeSpec:

@@ -328,6 +328,7 @@ class NodeCondition(Base, frozen=True, kw_only=True):
 
 class ResourceList(Base, frozen=True, kw_only=True):
     cpu: int | float | str = ""  # a quantity such as 4, 0.5 or "3920m"; "" if it is not known
+    pods: int | float | str = ""  # how many; "" for any number
 
 
 class NodeStatus(Base, frozen=True, kw_only=True):

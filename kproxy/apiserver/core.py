@@ -19,7 +19,7 @@ from kproxy.apiserver.resources import RESOURCES
 from kproxy.apiserver.routes import Route, route, segments_of
 from kproxy.apiserver.scales import scale_of
 from kproxy.apiserver.status import UNAUTHORIZED, no_resource, not_allowed, not_found, refusal
-from kproxy.apiserver.warning_headers import of_resource, warning_headers
+from kproxy.apiserver.warning_headers import of_refusal, of_resource, warning_headers
 from kproxy.apiserver.writes import Writer, is_scale
 from kproxy.controlplane.plane import Plane, Refused
 
@@ -119,7 +119,8 @@ class ApiServer:
         resource, part = found.resource, found.subresource
         verb = _verb(request, found)
         if resource.absent and verb in _WRITES:
-            raise Refused(resource.absent, status=405, reason="MethodNotAllowed")
+            refused = Refused(resource.absent, status=405, reason="MethodNotAllowed")
+            return refusal(refused)._replace(headers=warning_headers(of_refusal(resource)))
         if verb not in (part.verbs if part else resource.verbs):
             raise not_allowed()
         if resource.kind in reviews.KINDS:

@@ -294,6 +294,17 @@ RESOURCES = (
         categories=("all",),
         why="replication controllers: use a ReplicaSet, or a Deployment",
     ),
+    *(
+        _absent(
+            f"autoscaling/{version}",
+            "HorizontalPodAutoscaler",
+            "horizontalpodautoscalers",
+            ("hpa",),
+            categories=("all",),
+            why="autoscalers: nothing measures the load of pods; use `kubectl scale`",
+        )
+        for version in ("v2", "v1")
+    ),
     _absent("batch/v1", "CronJob", "cronjobs", ("cj",), categories=("all",), why=_NO_JOBS),
     _absent("batch/v1", "Job", "jobs", categories=("all",), why=_NO_JOBS),
     _absent(

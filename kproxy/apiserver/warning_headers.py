@@ -13,6 +13,8 @@ _OF_KINDS = {
     "SelfSubjectAccessReview": NOT_ENFORCED,
     "SelfSubjectRulesReview": NOT_ENFORCED,
 }
+# kubectl autoscale tries another version when it is refused, and tells of that alone.
+_UNTOLD = ("HorizontalPodAutoscaler",)
 
 
 def warning_headers(texts: Iterable[str]) -> tuple[tuple[str, str], ...]:
@@ -24,6 +26,11 @@ def of_resource(resource: Resource) -> tuple[str, ...]:
     """Return the warnings that every request for a resource is answered with."""
     found = _OF_KINDS.get(resource.kind)
     return (found,) if found else ()
+
+
+def of_refusal(resource: Resource) -> tuple[str, ...]:
+    """Return the warnings that the refusal of an absent resource comes with."""
+    return (resource.absent,) if resource.kind in _UNTOLD else ()
 
 
 def _escaped(text: str) -> str:

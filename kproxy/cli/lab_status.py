@@ -42,7 +42,7 @@ def listing(all_of_them: Iterable[Status]) -> str:
                 status["name"],
                 status["state"],
                 status["mode"] or "-",
-                str(len(status["nodes"])),
+                str(len(_nodes(status))),
                 f"{status['podsReady']}/{len(status['pods'])}",
                 status["api"] or "-",
                 age(status["ageSeconds"]),
@@ -71,14 +71,15 @@ def details(status: Status) -> str:
         ("memory", f"{status['memoryMiB']} MiB"),
     ]
     nodes = [("NODE", "ADDRESSES", "PROXY")]
-    nodes += [
-        (each["name"], ", ".join(each["addresses"]), _proxy(each)) for each in status["nodes"]
-    ]
+    nodes += [(each["name"], ", ".join(each["addresses"]), _proxy(each)) for each in _nodes(status)]
     pods = [("POD", "NODE", "READY", "ADDRESSES")]
     pods += [
         (each["name"], each["node"], "yes" if each["ready"] else "no", ", ".join(each["addresses"]))
         for each in status["pods"]
     ]
+    gone = [each["name"] for each in status["nodes"] if each.get("deleted")]
+    if gone:
+        facts.append(("deleted", f"{', '.join(gone)}: the host is there, and its Node is not"))
     blocks = [fitting_lines(facts), fitting_lines(nodes), fitting_lines(pods)]
     return "\n\n".join("\n".join(lines) for lines in blocks)
 
@@ -111,7 +112,7 @@ def age(seconds: float) -> str:
 def _summary(status: Status) -> str:
     mode = f"{status['mode']} mode" if status["mode"] else "no proxy of kproxy"
     return (
-        f"{mode}, {_count(len(status['nodes']), 'node')}, "
+        f"{mode}, {_count(len(_nodes(status)), 'node')}, "
         f"{status['podsReady']} of {_count(len(status['pods']), 'pod')} ready"
     )
 
@@ -122,6 +123,11 @@ def _options(status: Status) -> Iterator[tuple[str, str]]:
     if unused := status["unusedOptions"]:
         names = ", ".join(f"{name}={value}" for name, value in unused.items())
         yield "unused", f"{names}: {status['mode']} mode has no such option"
+
+
+def _nodes(status: Status) -> list[Mapping[str, Any]]:
+    """Return the hosts of nodes that have a Node."""
+    return [each for each in status["nodes"] if not each.get("deleted")]
 
 
 def _count(number: int, what: str) -> str:

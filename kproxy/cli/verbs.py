@@ -86,6 +86,7 @@ def connected(lab: str | None) -> Iterator[ApiClient]:
     type=click.Choice(["wide", "json", "yaml", "name"]),
     help="wide: more columns; json, yaml: whole objects.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as with -o json.")
 def get(
     what: tuple[str, ...],
     lab: str | None,
@@ -94,6 +95,7 @@ def get(
     selector: str,
     watch: bool,
     output: str | None,
+    as_json: bool,
 ) -> None:
     """Show objects of a lab, as `kubectl get` does.
 
@@ -102,8 +104,13 @@ def get(
       kproxy get pods -A
       kproxy get svc,endpointslices
       kproxy get deploy/web -o yaml
+      kproxy get svc web --json
       kproxy get pods -w
     """
+    if as_json:
+        if output not in (None, "json"):
+            raise BadInput([f"--json: -o {output} is another form; give only one of them"])
+        output = "json"
     with connected(lab) as client:
         wanted = [*_wanted(kinds_of(client), what)]
         query = {"labelSelector": selector} if selector else {}

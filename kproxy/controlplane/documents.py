@@ -58,20 +58,31 @@ def _items(own: tuple[Any, ...], stated: list[Any]) -> list[Any]:
         return list(own)
     if not stated:
         return [overlaid(each, {}) for each in own]
-    fresh = [overlaid(each, {}) for each in own]
     for key in _MERGE_KEYS:
         by_key = {each.get(key): each for each in stated if isinstance(each, dict)}
-        if None not in by_key and len(by_key) == len(stated) and all(key in each for each in fresh):
+        if None in by_key or len(by_key) < len(stated):
+            continue
+        own_keys = [_shown(each, key) for each in own]
+        if None not in own_keys:
             return [
-                overlaid(each, by_key.get(new[key], {}))
-                for each, new in zip(own, fresh, strict=True)
+                overlaid(each, by_key.get(its_key, {}))
+                for each, its_key in zip(own, own_keys, strict=True)
             ]
     if len(own) == len(stated):
         return [
             overlaid(each, old if isinstance(old, dict) else {})
             for each, old in zip(own, stated, strict=True)
         ]
-    return fresh
+    return [overlaid(each, {}) for each in own]
+
+
+def _shown(value: Struct, key: str) -> Any:
+    """Return a field as a document shows it if it does not state it: None for a default."""
+    values, fields = _fields(type(value))
+    for own, (name, default) in zip(values(value), fields, strict=True):
+        if name == key:
+            return None if own is default or own == default else own
+    return None
 
 
 @cache

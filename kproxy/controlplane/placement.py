@@ -51,7 +51,7 @@ class Placement:
         if not homeless:
             return
         placed = [pod for pod in self._registry.all(Pod) if pod.spec.node_name]
-        scheduler = Scheduler(self._registry.all(Node), placed)
+        scheduler = Scheduler(self._registry.all(Node), placed, self._writes.elsewhere)
         for pod in homeless:
             if name := scheduler.place(pod):
                 self._writes.write(replace(pod, spec=replace(pod.spec, node_name=name)))

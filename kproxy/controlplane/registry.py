@@ -102,6 +102,11 @@ class Registry:
         self.documents.wrote(key, pod)
         return True
 
+    @property
+    def has_unscheduled(self) -> bool:
+        """True if a Pod waits for a Node that takes it."""
+        return bool(self._unscheduled)
+
     # --- finding ---------------------------------------------------------------------------------
 
     def get(self, key: ObjectKey) -> KubernetesObject | None:

@@ -2,23 +2,26 @@
 
 Of the Nodes that a Pod may run on, it gets the one with the fewest Pods of its owner, then the one
 in the zone with the fewest of them, then the one with the fewest Pods, then the first. Pods that
-terminate or have ended do not count. kube-scheduler considers more than that, mostly requests of
-resources; its default spread constraints have the same aim.
+terminate or have ended do not count. A Node takes as many Pods as its status says, until they have
+ended. kube-scheduler considers more than that, mostly requests of resources; its default spread
+constraints have the same aim.
 Source: k8s.io/kubernetes pkg/scheduler/framework/plugins (nodeaffinity, tainttoleration,
-podtopologyspread) and framework/types.go (FitError), v1.36
+noderesources, podtopologyspread) and framework/types.go (FitError), v1.36
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
+from math import inf
 
 from kproxy.api.checks import ZONE_LABEL
 from kproxy.api.pod_parts import Toleration
+from kproxy.api.quantities import milli_units
 from kproxy.api.types import Node, Pod, Taint
 from kproxy.controlplane import members
 from kproxy.controlplane.registry import workload_of
-from kproxy.store import ObjectKey
+from kproxy.store import ObjectKey, object_key
 
 EVICTING = ("NoExecute",)
 _REPELLING = ("NoSchedule", "NoExecute")
@@ -28,19 +31,29 @@ _UNSCHEDULABLE = Taint(key="node.kubernetes.io/unschedulable", effect="NoSchedul
 class Scheduler:
     """Places Pods one after another beside those that have a Node already."""
 
-    def __init__(self, nodes: Sequence[Node], pods: Iterable[Pod]) -> None:
+    def __init__(
+        self, nodes: Sequence[Node], pods: Iterable[Pod], elsewhere: Container[ObjectKey] = ()
+    ) -> None:
+        """Take all Nodes, and the Pods that have one. Those `elsewhere`, which other programs
+        run, take no place of others.
+        """
         self._nodes = nodes
+        self._places = {each.metadata.name: _places(each) for each in nodes}  # that are free
         self._zones = {each.metadata.name: each.metadata.labels.get(ZONE_LABEL) for each in nodes}
         self._pods: Counter[str] = Counter()  # by Node
         self._on_node: Counter[tuple[ObjectKey, str]] = Counter()
         self._in_zone: Counter[tuple[ObjectKey, str]] = Counter()
         for pod in pods:
-            if not members.is_terminal(pod) and not members.is_terminating(pod):
+            if members.is_terminal(pod):
+                continue
+            if object_key(pod) not in elsewhere:
+                self._take_place(pod.spec.node_name)
+            if not members.is_terminating(pod):
                 self._count(pod, pod.spec.node_name)
 
     def place(self, pod: Pod) -> str:
         """Return the name of the Pod's Node from now on; "" if it fits none."""
-        found = [each for each in self._nodes if not _obstacle(pod, each)]
+        found = [each for each in self._nodes if not self._obstacle(pod, each)]
         if not found:
             return ""
         owner = workload_of(pod)
@@ -55,6 +68,7 @@ class Scheduler:
             )
 
         name = min(found, key=load).metadata.name
+        self._take_place(name)
         self._count(pod, name)
         return name
 
@@ -62,9 +76,18 @@ class Scheduler:
         """Return why the Pod fits no Node, in kube-scheduler's words."""
         if not self._nodes:
             return "no nodes available to schedule pods"
-        counts = Counter(filter(None, (_obstacle(pod, each) for each in self._nodes)))
+        counts = Counter(filter(None, (self._obstacle(pod, each) for each in self._nodes)))
         reasons = ", ".join(sorted(f"{count} {told}" for told, count in counts.items()))
         return f"0/{len(self._nodes)} nodes are available: {reasons}."
+
+    def _obstacle(self, pod: Pod, node: Node) -> str:
+        if why := _obstacle(pod, node):
+            return why
+        return "" if self._places[node.metadata.name] > 0 else "Too many pods"
+
+    def _take_place(self, name: str) -> None:
+        if name in self._places:
+            self._places[name] -= 1
 
     def _count(self, pod: Pod, name: str) -> None:
         self._pods[name] += 1
@@ -91,6 +114,12 @@ def repelling(pod: Pod, node: Node, effects: Sequence[str] = _REPELLING) -> list
 def evicts(node: Node) -> bool:
     """Tell whether the Node has a taint for which Pods have to leave it."""
     return any(each.effect in EVICTING for each in node.spec.taints)
+
+
+def _places(node: Node) -> float:
+    """Return how many Pods a Node takes."""
+    pods = milli_units(node.status.allocatable.pods)
+    return inf if pods is None else pods // 1000
 
 
 def _obstacle(pod: Pod, node: Node) -> str:

@@ -116,6 +116,8 @@ class Writes:
         if former := self.registry.remove(key):
             self._cidrs.follow(former, None)
             self._note(former)
+            if isinstance(former, Pod):  # it makes room
+                self.scheduling_due |= self.registry.has_unscheduled
         else:
             document = documents.get(key)
             documents.removed(key)
@@ -181,7 +183,9 @@ class Writes:
                 self.services_due.update(self.registry.selecting(obj))
                 if owner := owner_of(obj):
                     self.workloads_due.update((owner, workload_of(obj) or owner))
-                self.scheduling_due |= not obj.status.pod_ips
+                # One that has ended makes room for one that waits.
+                frees = members.is_terminal(obj) and self.registry.has_unscheduled
+                self.scheduling_due |= not obj.status.pod_ips or frees
             case Service():
                 self.services_due.add((meta.namespace, meta.name))
                 self.balancers_due.add((meta.namespace, meta.name))

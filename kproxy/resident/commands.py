@@ -22,13 +22,14 @@ from msgspec import Struct
 
 from kproxy.config import ProxyConfig
 from kproxy.config.decode import to_values
-from kproxy.errors import BadInput, Unsupported
+from kproxy.errors import BadInput, KproxyError, Unsupported
 from kproxy.kernel.process import ending_with_us
 from kproxy.lab.hosts import LabNode
-from kproxy.resident.logs import open_log
+from kproxy.resident.logs import last_lines, open_log
 from kproxy.resident.places import write_private
 
 _GRACE_S = 5.0
+_LAST_WORDS = 12  # lines
 
 
 class NodeCommand(Struct, frozen=True):
@@ -103,6 +104,7 @@ class NodeCommands:
         Raises Unsupported if it cannot be started.
         """
         words = tuple(words)
+        self._place = place
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         with ExitStack() as undo:
             undo.callback(self.close)
@@ -120,6 +122,29 @@ class NodeCommands:
             node: NodeCommand(process.pid, _status(process.pid))
             for node, process in self._running.items()
         }
+
+    def check_start(self, within_s: float) -> None:
+        """Return if all commands still run after so many seconds. Raises KproxyError with the last
+        words of one that has ended.
+        """
+        with ExitStack() as undo:
+            ends = []
+            for process in self._running.values():
+                ends.append(os.pidfd_open(process.pid))
+                undo.callback(os.close, ends[-1])
+            select.select(ends, [], [], within_s)
+        self.check()
+
+    def check(self) -> None:
+        """Raise KproxyError with the last words of a command that has ended, if one has."""
+        for node, command in self.all.items():
+            if command.status is not None:
+                said = last_lines(self._place / log_name(node), _LAST_WORDS)[0]
+                words = said.decode(errors="replace").rstrip()
+                raise KproxyError(
+                    f"{node}: the command has ended, status {command.status}\n{words}".rstrip(),
+                    remedy="a --proxy-command that runs in the foreground until it is stopped",
+                )
 
     def close(self) -> None:
         """End all commands, and what they have started in their sessions."""

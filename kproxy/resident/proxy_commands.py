@@ -20,15 +20,14 @@ from itertools import count
 
 from kproxy.address import Family
 from kproxy.controlplane.plane import Json, Plane
-from kproxy.errors import KproxyError, TimedOut
+from kproxy.errors import TimedOut
 from kproxy.lab import Lab, LabNode
 from kproxy.lab.layout import by_family
 from kproxy.lab.names import ROUTER
 from kproxy.resident.access import PORT_INSIDE
 from kproxy.resident.api import LabApi
-from kproxy.resident.commands import NodeCommands, log_name, write_configs
+from kproxy.resident.commands import NodeCommands, write_configs
 from kproxy.resident.document_plane import DocumentPlane
-from kproxy.resident.logs import last_lines
 from kproxy.resident.records import INSIDE, MARK
 from kproxy.resident.runs import claim_for_run
 from kproxy.store import SERVICE_NAME_LABEL, ObjectKey, Update, object_key
@@ -39,7 +38,6 @@ _FIRST_PORT = 20_000
 _IN_FORCE_S = 60.0
 _CONNECT_S = 0.5
 _AGAIN_S = 0.02
-_LAST_WORDS = 12  # lines
 
 
 class ProxyCommand:
@@ -73,24 +71,15 @@ class ProxyCommand:
         )
         undo.callback(commands.close)
 
-        def ended() -> None:
-            for node, command in commands.all.items():
-                if command.status is not None:
-                    said = last_lines(place.path / log_name(node), _LAST_WORDS)[0]
-                    words = said.decode(errors="replace").rstrip()
-                    raise KproxyError(
-                        f"{node}: the command has ended, status {command.status}\n{words}"
-                    )
-
         def follow(update: Update) -> None:
             keys = {*map(object_key, update.upserts), *update.deletes}
             if keys <= beacon.keys:
                 return
             if documents:
                 documents.follow_update(update)
-            beacon.await_answer(ended)
+            beacon.await_answer(commands.check)
 
-        beacon.await_answer(ended)
+        beacon.await_answer(commands.check)
         return follow
 
 

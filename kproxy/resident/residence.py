@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from kproxy.resident.api import LabApi
 
 _API = "kproxy.resident.api"
+_STAYS_S = 0.5  # a command that runs for so long has understood its arguments
 _REPAIRED = "%s: %s rules were changed by another process; wrote all again"
 
 log = logging.getLogger("kproxy")
@@ -110,6 +111,7 @@ class Residence:
                     environment={**os.environ, **self._variables()},
                 )
                 undo.callback(self._commands.close)
+                self._commands.check_start(_STAYS_S)
             handlers: dict[str, Handler] = {
                 "status": lambda _: Reply(self.status()),
                 "host": self._host,
@@ -220,7 +222,9 @@ class Residence:
         return str(self._order.spec.emulate or self._order.config.emulate)
 
     def _node(self, node: LabNode) -> dict[str, Any]:
-        values: dict[str, Any] = {"name": node.name, "addresses": [*node.addresses.values()]}
+        deleted = bool(self._api) and not self._lab.plane.get(("Node", "", node.name))
+        addresses = [*node.addresses.values()]
+        values: dict[str, Any] = {"name": node.name, "addresses": addresses, "deleted": deleted}
         if node.zone:
             values["zone"] = node.zone
         if syncs := self._syncs.get(node.name):

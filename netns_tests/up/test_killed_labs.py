@@ -110,8 +110,29 @@ def test_commands_end_with_their_lab(machine: Machine) -> None:
     ended(command)
 
 
-def test_a_command_that_ends_is_named(machine: Machine) -> None:
-    machine.ok("up", "--nodes", "1", "--proxy-command", "sh -c 'echo {node} {kubeconfig}; exit 3'")
+ENDING = [  # commands that end at once, what is said
+    ("sh -c 'echo no flag -x in {node}; exit 3'", "status 3\n  no flag -x in node-a\n"),
+    ("true", "node-a: the command has ended, status 0\n"),
+    ("sh -c 'kill -9 $$'", "node-a: the command has ended, status -9\n"),
+]
+
+
+@pytest.mark.parametrize(("command", "said"), ENDING, ids=lambda each: str(each)[:20])
+def test_with_a_command_that_ends_at_once_no_lab_is_up(
+    machine: Machine, command: str, said: str
+) -> None:
+    done = machine.kproxy("up", "--nodes", "1", "--proxy-command", command)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+    assert "try: a --proxy-command that runs in the foreground" in done.stderr
+    assert machine.values("ls") == []
+
+
+def test_a_command_that_ends_is_named(machine: Machine, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "end")
+    ends_when_told = f"sh -c 'echo {{node}} {{kubeconfig}}; read _ < {tmp_path}/end; exit 3'"
+    machine.ok("up", "--nodes", "1", "--proxy-command", ends_when_told)
+    (tmp_path / "end").write_text("now\n")
     with subprocess.Popen(
         machine.argv(*KPROXY, "logs", "--follow"), stdout=subprocess.PIPE, text=True
     ) as log:

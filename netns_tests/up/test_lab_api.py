@@ -121,6 +121,9 @@ def test_objects_by_kproxys_own_commands(machine: Machine, tmp_path: Path) -> No
     ]
     assert machine.ok("scale", "deploy/web", "--replicas", "3") == "deployment.apps/web scaled\n"
     assert json.loads(machine.ok("get", "deploy", "web", "-o", "json"))["spec"]["replicas"] == 3
+    assert machine.values("get", "deploy", "web")["spec"]["replicas"] == 3
+    twice = machine.kproxy("get", "deploy", "web", "-o", "yaml", "--json")
+    assert (twice.returncode, "give only one of them" in twice.stderr) == (2, True)
     assert answers(machine, "web")
     assert machine.ok("delete", "svc", "web") == 'service "web" deleted from default namespace\n'
     gone = machine.kproxy("get", "svc", "web")

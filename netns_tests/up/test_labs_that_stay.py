@@ -97,6 +97,18 @@ def test_a_lab_of_a_file_has_its_name(machine: Machine) -> None:
     assert "database" in [pod["name"] for pod in said["pods"]]
 
 
+def test_a_node_that_was_deleted_is_no_longer_told_of(machine: Machine) -> None:
+    machine.ok("up", "--nodes", "2")
+    machine.ok("delete", "node", "node-b")
+    assert [node["deleted"] for node in machine.values("status")["nodes"]] == [False, True]
+    said = machine.ok("status")
+    assert "node-b: the host is there, and its Node is not" in said
+    assert not any(line.startswith("node-b") for line in said.splitlines())
+    (row,) = machine.ok("ls").splitlines()[1:]
+    assert row.split()[3] == "1"
+    assert machine.ok("shell", "node-b", "--", "hostname") == "node-b\n"
+
+
 def test_a_shell_is_on_its_host(machine: Machine) -> None:
     machine.ok("up", "--nodes", "1")
     assert machine.ok("shell", "node-a", "--", "hostname") == "node-a\n"

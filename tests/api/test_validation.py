@@ -151,6 +151,7 @@ INVALID: list[tuple[Manifest, str, object, str]] = [  # object, path, value -> w
         "4 cores",
         "'4 cores' is not a quantity such as 4 or 3920m",
     ),
+    (NODE, "status.allocatable.pods", "many", "'many' is not a quantity such as 110"),
     (NODE, "status.capacity.cpu", [4], "expected a number or a string, got a list"),
     (POD, "spec.hostname", "a.b", f"'a.b' {NOT_A_LABEL}"),
     (POD, "status.podIP", "10.244.0.6", "'10.244.0.6' is not the first of status.podIPs"),
@@ -198,6 +199,7 @@ VALID: list[tuple[Manifest, str, object]] = [
     (NODE, "metadata.namespace", "Not Read"),
     (NODE, "status", ABSENT),
     (NODE, "status.capacity.cpu", "3920m"),
+    (NODE, "status.allocatable.pods", 110),
     (POD, "status", {"phase": "Pending"}),
 ]
 

@@ -12,7 +12,7 @@ from kproxy.apiserver.resources import GROUP_VERSIONS, RESOURCES
 from kproxy.apiserver.schema_data import data, data_bytes, schema_of
 from kproxy.apiserver.schemas import openapi_v3, openapi_v3_index
 
-UNKNOWN_GROUPS = {"apiextensions.k8s.io/v1", "batch/v1"}
+UNKNOWN_GROUPS = {"apiextensions.k8s.io/v1", "autoscaling/v1", "autoscaling/v2", "batch/v1"}
 MOST_BYTES = 1_500_000
 TYPE_META = {"apiVersion", "kind"}
 

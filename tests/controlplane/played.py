@@ -39,7 +39,13 @@ HTTP = {"name": "http", "port": 80, "targetPort": 8080}
 
 
 def node(
-    name: str, zone: str = "", *, ready: bool = True, taints: tuple[str, ...] = (), **labels: str
+    name: str,
+    zone: str = "",
+    *,
+    ready: bool = True,
+    taints: tuple[str, ...] = (),
+    pods: str = "",
+    **labels: str,
 ) -> Node:
     zones = {"topology.kubernetes.io/zone": zone} if zone else {}
     own = {"kubernetes.io/hostname": name} | zones | labels
@@ -48,7 +54,7 @@ def node(
         spec=NodeSpec(taints=tuple(Taint(key=each, effect="NoSchedule") for each in taints)),
         status=NodeStatus(
             conditions=(NodeCondition(type="Ready", status=str(ready)),),
-            allocatable=ResourceList(cpu="4"),
+            allocatable=ResourceList(cpu="4", pods=pods),
         ),
     )
 

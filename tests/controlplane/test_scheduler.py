@@ -8,9 +8,11 @@ import pytest
 
 from kproxy.api.types import Metadata, Node, OwnerReference, Pod, PodSpec, PodStatus
 from kproxy.controlplane.scheduler import Scheduler
+from kproxy.store import object_key
 from tests.controlplane.played import Played, deployment, node, pod
 
 A, B, C = node("a", "zone-1"), node("b", "zone-1"), node("c", "zone-2")
+ONE, TWO = node("a", pods="1"), node("b", pods="2")  # Pods that they take
 SSD, TAINTED, DOWN = node("d", disk="ssd"), node("t", taints=("gpu",)), node("n", ready=False)
 
 
@@ -44,10 +46,16 @@ PLACES: list[tuple[Sequence[Node], list[Pod], Pod, str]] = [
     ([TAINTED, DOWN, A], [owned("a")], owned(), "a"),
     ([TAINTED, DOWN], [], owned(), ""),
     ([A], [], pod("bare", nodeSelector={"disk": "ssd"}), ""),
+    ([ONE, TWO], [owned("b")], owned(), "a"),
+    ([ONE, TWO], [owned("a"), owned("b")], pod("bare"), "b"),
+    ([ONE, TWO], [owned("a", terminating=True), owned("b")], pod("bare"), "b"),  # it is there yet
+    ([ONE], [owned("a", phase="Succeeded")], owned(), "a"),
+    ([ONE, TWO], [owned("a"), owned("b"), owned("b")], owned(), ""),
     ([], [], pod("bare"), ""),
 ]
 
 REPELLED = "1 node(s) had untolerated taint(s) {gpu}"
+FULL = "0/2 nodes are available: 2 Too many pods."
 NO_MATCH = "2 node(s) didn't match Pod's node affinity/selector"
 REASONS = [
     ([], "no nodes available to schedule pods"),
@@ -56,6 +64,7 @@ REASONS = [
         [TAINTED, DOWN, A, B],
         f"0/4 nodes are available: {REPELLED}, 1 node(s) were not ready, {NO_MATCH}.",
     ),
+    ([node("a", pods="0", disk="ssd"), node("b", pods="0", disk="ssd")], FULL),
 ]
 
 
@@ -83,6 +92,37 @@ def test_a_warning_ends_when_a_node_is_added() -> None:
     played.apply(A)
     assert played.cluster.warnings == {}
     assert len(played.cluster.pods_to_run()) == 3
+
+
+def test_pods_elsewhere_take_no_place() -> None:
+    there = owned("a")
+    assert Scheduler([ONE], [there], {object_key(there)}).place(owned()) == "a"
+
+
+def test_a_pod_that_waits_for_room_gets_it() -> None:
+    played = Played(node("a", pods="2"), deployment(replicas=2))
+    played.apply(pod("bare"))
+    why = "0/1 nodes are available: 1 Too many pods."
+    assert played.told("Pod", "bare") == (why,)
+    played.cluster.scale("default", "web", 1)
+    played.settle()
+    assert played.cluster.warnings == {}
+    assert _on(played, "bare") == "a"
+
+
+def test_a_pod_that_has_ended_makes_room() -> None:
+    played = Played(node("a", pods="1"), pod("first"))
+    played.apply(pod("second"))
+    assert _on(played, "second") == ""
+    played.cluster.set_pod_status(("Pod", "default", "first"), PodStatus(phase="Succeeded"))
+    played.settle()
+    assert _on(played, "second") == "a"
+
+
+def _on(played: Played, name: str) -> str:
+    found = played.cluster.object(("Pod", "default", name))
+    assert isinstance(found, Pod)
+    return found.spec.node_name
 
 
 def test_a_warning_ends_with_the_pod() -> None:
