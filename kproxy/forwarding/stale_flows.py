@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeVar
 
-from kproxy.api.types import EndpointSlice, Service
-from kproxy.forwarding.endpoints import HEADLESS_LABEL, endpoints_of
+from kproxy.api.types import HEADLESS_LABEL, EndpointSlice, Service
+from kproxy.forwarding.endpoints import endpoints_of
 from kproxy.forwarding.plan import (
     FrontendKind,
     NodeSettings,
