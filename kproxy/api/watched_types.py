@@ -42,6 +42,8 @@ def _unread_texts(name: str) -> Any:
 
 
 def _read(texts: dict[str, str], names: Iterable[str]) -> dict[str, str]:
+    if not texts:
+        return _NONE
     # Made anew, with our own keys: a decoded one would keep its copy of each.
     return {name: texts[name] for name in names if name in texts} or _NONE
 
