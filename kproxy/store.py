@@ -68,7 +68,7 @@ class Store:
 
     def __init__(self) -> None:
         self._objects: dict[ObjectKey, KubernetesObject] = {}
-        self._slices: dict[ServiceKey, dict[str, EndpointSlice]] = {}
+        self._slices: dict[ServiceKey, tuple[EndpointSlice, ...]] = {}  # by name; nearly all: one
         self._services_changed: set[ServiceKey] = set()
         self._nodes_changed: set[str] = set()
         self._service_cidrs_changed = False
@@ -93,7 +93,10 @@ class Store:
             self._forget(former)
         self._objects[key] = obj
         if isinstance(obj, EndpointSlice) and (service := service_of(obj)):
-            self._slices.setdefault(service, {})[obj.metadata.name] = obj
+            slices = (*self._slices.get(service, ()), obj)
+            if len(slices) > 1:
+                slices = tuple(sorted(slices, key=lambda each: each.metadata.name))
+            self._slices[service] = slices
         self._note(obj)
         self._tell(obj, False)
 
@@ -147,7 +150,7 @@ class Store:
         """Return a Service's slices by name; without any, its Endpoints object read as slices."""
         slices = self._slices.get(key)
         if slices:
-            return [slices[name] for name in sorted(slices)]
+            return [*slices]
         endpoints = self._objects.get(("Endpoints", *key))
         return mirror(endpoints) if isinstance(endpoints, Endpoints) else []
 
@@ -183,9 +186,11 @@ class Store:
 
     def _forget(self, obj: KubernetesObject) -> None:
         if isinstance(obj, EndpointSlice) and (service := service_of(obj)):
-            slices = self._slices[service]
-            del slices[obj.metadata.name]
-            if not slices:
+            name = obj.metadata.name
+            slices = tuple(each for each in self._slices[service] if each.metadata.name != name)
+            if slices:
+                self._slices[service] = slices
+            else:
                 del self._slices[service]
         self._note(obj)
 

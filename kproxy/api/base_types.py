@@ -8,6 +8,10 @@ from msgspec import Struct
 
 Protocol = Literal["TCP", "UDP", "SCTP"]
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"  # on a slice: the Service it belongs to
+HEADLESS_LABEL = "service.kubernetes.io/headless"  # on a slice: its Service has no cluster IP
+PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"  # on a Service: the proxy it is for
+# An annotation of a slice: when what caused its last change happened.
+TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
 
 
 class Base(Struct, frozen=True, kw_only=True, rename="camel", gc=False):

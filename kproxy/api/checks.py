@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from sys import intern
 from typing import TypeVar
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import force_setattr, replace
 
 from kproxy.api.addresses import canonical_cidr, canonical_ip
 from kproxy.api.names import (
@@ -45,9 +46,12 @@ def check_metadata(
 ) -> Metadata:
     """Check and return the metadata of a namespaced object; its namespace is `default` if empty."""
     check_name(report, "metadata.name", metadata.name, problem_of)
-    namespace = metadata.namespace or "default"
+    namespace = intern(metadata.namespace or "default")
     check_name(report, "metadata.namespace", namespace, service_name_problem)
-    return altered(metadata, namespace=namespace)
+    found = altered(metadata, namespace=namespace)
+    # An equal string, but one for all objects of the namespace: saves 1 MiB for 20,000 of them.
+    force_setattr(found, "namespace", namespace)
+    return found
 
 
 def in_namespace(obj: _S) -> _S:

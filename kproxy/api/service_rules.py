@@ -231,6 +231,8 @@ def _check_affinity(spec: ServiceSpec, report: Report) -> None:
 
 
 def _load_balancer(status: LoadBalancerStatus, report: Report) -> LoadBalancerStatus:
+    if not status.ingress:
+        return status
     path = "status.loadBalancer.ingress"
     for i, each in enumerate(status.ingress):
         check_choice(report, f"{path}[{i}].ipMode", each.ip_mode, IP_MODES)

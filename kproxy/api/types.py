@@ -15,7 +15,16 @@ from typing import Literal
 from msgspec import field
 
 from kproxy.api.base_types import (
+    HEADLESS_LABEL as HEADLESS_LABEL,
+)
+from kproxy.api.base_types import (
+    PROXY_NAME_LABEL as PROXY_NAME_LABEL,
+)
+from kproxy.api.base_types import (
     SERVICE_NAME_LABEL as SERVICE_NAME_LABEL,
+)
+from kproxy.api.base_types import (
+    TRIGGER_TIME as TRIGGER_TIME,
 )
 from kproxy.api.base_types import (
     Base,

@@ -27,7 +27,8 @@ class Claims(Generic[_K, _V]):
     """The claims of all service ports, and the changes since `take_changes` was last called."""
 
     def __init__(self) -> None:
-        # Nearly every key has a single claim, which is stored without a mapping of its own.
+        # Nearly every key has a single claim, which is stored without a mapping of its own. What is
+        # here of a key with several is one that it had.
         self._single: dict[_K, tuple[ServicePortName, _V]] = {}
         self._several: dict[_K, dict[ServicePortName, _V]] = {}
         self._before: dict[_K, _V | None] = {}  # of keys touched since `take_changes`
@@ -53,21 +54,27 @@ class Claims(Generic[_K, _V]):
         ]
 
     def get(self, key: _K) -> _V | None:
-        if several := self._several.get(key):
-            return several[min(several)]
         single = self._single.get(key)
-        return single[1] if single else None
+        if single is None:
+            return None
+        if self._several and (several := self._several.get(key)):
+            return several[min(several)]
+        return single[1]
 
     def keys(self) -> KeysView[_K]:
         return self._single.keys()
 
     def _claim(self, key: _K, name: ServicePortName, value: _V) -> None:
-        self._before.setdefault(key, self.get(key))
         single = self._single.get(key)
+        if single is None:  # the usual case at a start: to hash a key takes longer than the rest
+            self._before.setdefault(key, None)
+            self._single[key] = (name, value)
+            return
+        self._before.setdefault(key, self.get(key))
         several = self._several.get(key)
         if several is not None:
             several[name] = value
-        elif single is None or single[0] == name:
+        elif single[0] == name:
             self._single[key] = (name, value)
         else:
             self._several[key] = {single[0]: single[1], name: value}

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from kproxy.address import Family
 from kproxy.api.checks import ZONE_LABEL
 from kproxy.api.types import (
+    HEADLESS_LABEL,
     SERVICE_NAME_LABEL,
     Endpoint,
     EndpointConditions,
@@ -182,7 +183,7 @@ def _blank(service: Service, family: Family) -> EndpointSlice:
         key: value for key, value in service.metadata.labels.items() if key not in RESERVED_LABELS
     }
     if members.is_headless(service):
-        labels[members.HEADLESS_LABEL] = ""
+        labels[HEADLESS_LABEL] = ""
     labels[SERVICE_NAME_LABEL] = service.metadata.name
     labels[MANAGED_BY_LABEL] = CONTROLLER
     metadata = Metadata(name="", namespace=service.metadata.namespace, labels=labels)

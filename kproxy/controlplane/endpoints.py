@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from kproxy.api.repack import Offers, packed
 from kproxy.api.types import (
+    HEADLESS_LABEL,
     EndpointAddress,
     EndpointPort,
     Endpoints,
@@ -41,9 +42,9 @@ def endpoints_for(
     subsets = packed(_offers(service, members.selected(service, pods)))
     kept = _truncated(subsets, most)
     labels = service.metadata.labels | {MANAGED_BY_LABEL: CONTROLLER}
-    labels.pop(members.HEADLESS_LABEL, None)
+    labels.pop(HEADLESS_LABEL, None)
     if members.is_headless(service):
-        labels[members.HEADLESS_LABEL] = ""
+        labels[HEADLESS_LABEL] = ""
     return Endpoints(
         metadata=Metadata(
             name=service.metadata.name,

@@ -17,7 +17,6 @@ from kproxy.api.types import (
     ServicePort,
 )
 
-HEADLESS_LABEL = "service.kubernetes.io/headless"
 _TERMINAL = ("Failed", "Succeeded")
 
 

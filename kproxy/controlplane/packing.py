@@ -12,8 +12,13 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from kproxy.api.types import SERVICE_NAME_LABEL, Endpoint, EndpointSlice, ObjectReference
-from kproxy.controlplane.members import HEADLESS_LABEL
+from kproxy.api.types import (
+    HEADLESS_LABEL,
+    SERVICE_NAME_LABEL,
+    Endpoint,
+    EndpointSlice,
+    ObjectReference,
+)
 
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 RESERVED_LABELS = frozenset({SERVICE_NAME_LABEL, MANAGED_BY_LABEL, HEADLESS_LABEL})

@@ -12,11 +12,9 @@ from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.api.checks import MAX_PORT
+from kproxy.api.types import HEADLESS_LABEL, EndpointSlice
 from kproxy.api.types import Endpoint as SliceEndpoint
-from kproxy.api.types import EndpointSlice
 from kproxy.forwarding.plan import Endpoint, NodeSettings
-
-HEADLESS_LABEL = "service.kubernetes.io/headless"
 
 
 class Pools(Struct, frozen=True, gc=False):

@@ -11,7 +11,7 @@ import ipaddress
 from msgspec import Struct
 
 from kproxy.address import Family, family_of
-from kproxy.api.types import Service, ServicePort
+from kproxy.api.types import PROXY_NAME_LABEL, Service, ServicePort
 from kproxy.forwarding.plan import (
     Frontend,
     FrontendKind,
@@ -21,8 +21,6 @@ from kproxy.forwarding.plan import (
     Pool,
     ServicePortName,
 )
-
-PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 
 
 class ServicePolicy(Struct, frozen=True, gc=False, kw_only=True):

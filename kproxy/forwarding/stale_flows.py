@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeVar
 
-from kproxy.api.types import EndpointSlice, Service
-from kproxy.forwarding.endpoints import HEADLESS_LABEL, endpoints_of
+from kproxy.api.types import HEADLESS_LABEL, EndpointSlice, Service, ServiceSpec
+from kproxy.forwarding.endpoints import endpoints_of
 from kproxy.forwarding.plan import (
     FrontendKind,
     NodeSettings,
@@ -60,14 +60,16 @@ class UdpEndpoints:
         of the Service itself does not count.
         """
         changed = False
+        cuts = settings.emulate.has(CUTS_UNSERVED_UDP)
         for key in services:
             slices = _with_udp(store.slices(key), settings)
+            found = _unserved(store.service(key)) if cuts else {}
+            if not (slices or found or key in self._ports or key in self._slices):
+                continue  # the usual case
             changed = changed or slices != self._slices.get(key, [])
             for name in self._ports.pop(key, ()):
                 del self.serving[name]
             self._slices.pop(key, None)
-            cuts = settings.emulate.has(CUTS_UNSERVED_UDP)
-            found = _unserved(store.service(key)) if cuts else {}
             if slices:
                 self._slices[key] = slices
                 found |= _serving(key, slices, settings)
@@ -122,8 +124,8 @@ def stale(
 
 def _with_udp(slices: list[EndpointSlice], settings: NodeSettings) -> list[EndpointSlice]:
     """Return a Service's slices of the family if any of them has a UDP endpoint, else none."""
-    if not any(port.protocol == "UDP" for each in slices for port in each.ports):
-        return []  # the usual case, quickly: all Services are asked at the start
+    if not _has_udp(slices):
+        return []
     own = [
         each
         for each in slices
@@ -137,9 +139,17 @@ def _with_udp(slices: list[EndpointSlice], settings: NodeSettings) -> list[Endpo
     return own if udp else []
 
 
+def _has_udp(objects: Iterable[EndpointSlice | ServiceSpec]) -> bool:
+    for each in objects:  # no generator: all Services are asked at the start
+        for port in each.ports:
+            if port.protocol == "UDP":
+                return True
+    return False
+
+
 def _unserved(service: Service | None) -> dict[ServicePortName, frozenset[Place]]:
     """Return the UDP ports of a Service, without endpoints."""
-    if service is None:
+    if service is None or not _has_udp((service.spec,)):
         return {}
     key = service.metadata.namespace, service.metadata.name
     return {

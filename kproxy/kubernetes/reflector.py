@@ -16,6 +16,7 @@ from __future__ import annotations
 import enum
 import random
 from collections.abc import Callable, Mapping
+from sys import intern
 
 import msgspec
 from msgspec import Raw, Struct
@@ -89,11 +90,11 @@ class Reflector:
         self._continue = ""
         self._whole = False  # the list is asked for without pages
         self._pause_s = self._wait_s = 0.0
-        self._known: set[ObjectKey] = set()  # all objects, accepted or rejected
         # To tell what comes late: of known objects everything up to the floor has come, from a
         # list, the watch before, or as a bookmark says. Later versions are kept one by one.
         self._floor = ""
-        self._versions: dict[ObjectKey, str] = {}
+        # All objects, accepted or rejected, with their version, "" for one up to the floor.
+        self._known: dict[ObjectKey, str] = {}
         self._deleted: dict[ObjectKey, str] = {}  # the last ones
         self._reported: dict[ObjectKey, str] = {}  # the versions of rejected objects
         self._began_at = 0.0
@@ -248,21 +249,20 @@ class Reflector:
         if not _is_older(version, self._version):
             self._version = version or self._version
         if event.type == "DELETED":
-            self._known.discard(key)
-            self._versions.pop(key, None)
+            self._known.pop(key, None)
             self._deleted[key] = version
             if len(self._deleted) > _DELETED_MOST:
                 del self._deleted[next(iter(self._deleted))]
             batch.delete(key)
             return
-        self._known.add(key)
-        self._versions[key] = version
         self._deleted.pop(key, None)
         obj = stream.decode(self.resource.kind, event.object, metadata)
         if isinstance(obj, Rejection):
             self._report(key, obj, batch)
         else:
+            key = self._key(metadata, obj.metadata.name)
             batch.objects[key] = obj
+        self._known[key] = version
 
     def _bookmark(self, data: Raw, batch: _Batch) -> None:
         """Take a bookmark; note the differences if it ends a watch list."""
@@ -281,12 +281,13 @@ class Reflector:
         version = metadata.resource_version
         if _is_older(version, self._seen.get(key, "")):
             return
-        self._seen[key] = version
         obj = stream.decode(self.resource.kind, data, metadata)
         if isinstance(obj, Rejection):
             self._report(key, obj, batch)
         else:
+            key = self._key(metadata, obj.metadata.name)
             self._objects[key] = obj
+        self._seen[key] = version
 
     def _report(self, key: ObjectKey, rejection: Rejection, batch: _Batch) -> None:
         """Report a rejection, but a version only once."""
@@ -297,20 +298,21 @@ class Reflector:
 
     def _last_version(self, key: ObjectKey) -> str:
         """Return the version that is known of an object; "" if it was never there."""
-        if key in self._known:
-            return self._versions.get(key, self._floor)
-        return self._deleted.get(key, "")
+        version = self._known.get(key)
+        return self._deleted.get(key, "") if version is None else version or self._floor
 
     def _raise_floor(self) -> None:
         """Note that everything up to the present version has come."""
         self._floor = self._version
-        self._versions.clear()
+        for key, version in self._known.items():
+            if version:
+                self._known[key] = ""
 
     def _complete(self, batch: _Batch) -> None:
         """Note all objects, and the deletion of those that are gone. Go on to watch."""
         batch.objects |= self._objects
         batch.deletes |= {key: None for key in self._known if key not in self._seen}
-        self._known, self._seen, self._objects = set(self._seen), {}, {}
+        self._known, self._seen, self._objects = self._seen, {}, {}
         self._reported = {key: self._reported[key] for key in self._reported if key in self._known}
         self._raise_floor()
         self._phase, self._continue, self._whole = Phase.WATCH, "", False
@@ -372,8 +374,9 @@ class Reflector:
         self._pause_s = min(self._pause_s * 2 or FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._wait_s = self._pause_s * (1 + self._chance())
 
-    def _key(self, metadata: Metadata) -> ObjectKey:
-        return (self.resource.kind, metadata.namespace, metadata.name)
+    def _key(self, metadata: Metadata, name: str = "") -> ObjectKey:
+        """Return an object's key. `name`: the object's own text of it, which then is kept once."""
+        return (self.resource.kind, intern(metadata.namespace), name or metadata.name)
 
 
 class _Batch:

@@ -17,16 +17,20 @@ from threading import Lock
 from typing import NamedTuple
 
 from kproxy.address import Family
-from kproxy.api.types import EndpointSlice, KubernetesObject, Service
+from kproxy.api.types import (
+    HEADLESS_LABEL,
+    PROXY_NAME_LABEL,
+    TRIGGER_TIME,
+    EndpointSlice,
+    KubernetesObject,
+    Service,
+)
 from kproxy.backend import Metric
-from kproxy.forwarding.endpoints import HEADLESS_LABEL
 from kproxy.forwarding.plan import Delta, Plan, ServicePlan, ServicePortName
-from kproxy.forwarding.service_ports import PROXY_NAME_LABEL
 from kproxy.metrics import definitions as define
 from kproxy.proxy.observer import Observer
 from kproxy.store import ServiceKey, service_of
 
-TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
 CODES = (200, 503)
 
 

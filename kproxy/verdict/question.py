@@ -10,7 +10,14 @@ from msgspec.structs import replace
 
 from kproxy.address import Family, family_of, host_port, split_host_port
 from kproxy.api.addresses import parse_ip
-from kproxy.api.types import KubernetesObject, Metadata, Node, NodeAddress, Service
+from kproxy.api.types import (
+    PROXY_NAME_LABEL,
+    KubernetesObject,
+    Metadata,
+    Node,
+    NodeAddress,
+    Service,
+)
 from kproxy.backend.configuration import Configuration
 from kproxy.backend.registry import rules_of
 from kproxy.config import node_settings
@@ -20,7 +27,7 @@ from kproxy.forwarding.network import Host, HostKind
 from kproxy.forwarding.plan import Plan
 from kproxy.forwarding.planner import Planner
 from kproxy.forwarding.rules import Passage, Rules
-from kproxy.forwarding.service_ports import PROXY_NAME_LABEL, is_proxied
+from kproxy.forwarding.service_ports import is_proxied
 from kproxy.store import Store
 from kproxy.verdict.decision import Action, Verdict, decide
 from kproxy.verdict.senders import Sender, Senders

@@ -12,14 +12,14 @@ from kproxy_ipvs.backend import IpvsBackend
 from msgspec.structs import replace
 
 from kproxy.address import Family
-from kproxy.api.types import EndpointSlice, Metadata, Service
+from kproxy.api.types import TRIGGER_TIME, EndpointSlice, Metadata, Service
 from kproxy.backend import Metric, SyncReport
 from kproxy.config import ProxyConfig
 from kproxy.forwarding.plan import Delta, Plan
 from kproxy.metrics import Measurements, Sample
 from kproxy.metrics import definitions as define
 from kproxy.metrics.exposition import text_of
-from kproxy.metrics.measurements import TRIGGER_TIME, Histogram
+from kproxy.metrics.measurements import Histogram
 from kproxy.proxy import NodeProxy, SyncFailed
 from kproxy.store import Store, object_key
 from kproxy.testing import MemoryBackend

@@ -1,0 +1,52 @@
+"""Objects of an API server: what no proxy reads of them takes no memory, and is no change."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from msgspec import Raw
+
+from kproxy.api.manifests import stored
+from kproxy.api.types import KubernetesObject
+
+NAME = "kubernetes.io/service-name"
+TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
+
+
+def slice_(labels: dict[str, str], annotations: dict[str, str]) -> KubernetesObject:
+    metadata = {"labels": labels, "annotations": annotations}
+    return _read({"kind": "EndpointSlice", "addressType": "IPv4"}, metadata)
+
+
+def service(labels: dict[str, str], annotations: dict[str, str]) -> KubernetesObject:
+    spec = {"clusterIP": "10.96.0.10", "ports": [{"port": 80}], "selector": {"app": "web"}}
+    return _read({"kind": "Service", "spec": spec}, {"labels": labels, "annotations": annotations})
+
+
+def _read(obj: dict[str, Any], metadata: dict[str, Any]) -> KubernetesObject:
+    named = {"name": "web", "namespace": "shop", **metadata}
+    found, problems = stored(obj["kind"], Raw(json.dumps({**obj, "metadata": named}).encode()))
+    assert not problems
+    return found
+
+
+def test_labels_and_annotations_that_are_read_are_kept() -> None:
+    read = {NAME: "web", "service.kubernetes.io/headless": ""}
+    found = slice_({**read, "app": "web"}, {TRIGGER_TIME: "2027-01-15T08:00:00Z", "note": "long"})
+    assert found.metadata.labels == read
+    assert found.metadata.annotations == {TRIGGER_TIME: "2027-01-15T08:00:00Z"}
+    other_proxy = {"service.kubernetes.io/service-proxy-name": "mesh"}
+    assert service({**other_proxy, "app": "web"}, {}).metadata.labels == other_proxy
+
+
+def test_a_change_of_what_nobody_reads_is_none() -> None:
+    assert slice_({NAME: "web", "app": "a"}, {}) == slice_({NAME: "web", "app": "b"}, {"x": "y"})
+    assert service({"app": "a"}, {"x": "y"}) == service({"app": "b"}, {})
+
+
+def test_what_most_objects_have_is_there_once() -> None:
+    first, second = service({"app": "a"}, {}), service({}, {"x": "y"})
+    assert first.metadata.labels is second.metadata.labels
+    assert first.metadata.annotations is second.metadata.annotations
+    assert first.metadata.namespace is slice_({}, {}).metadata.namespace
