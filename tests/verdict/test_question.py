@@ -163,3 +163,38 @@ def test_a_node_without_an_object_has_the_addresses_that_are_given() -> None:
     unknown = asked(())
     assert unknown.action is PASS
     assert "no IPv4 address of node-c is known" in unknown.reasons[-1]
+
+
+AT_A_NODE = """
+apiVersion: v1
+kind: Service
+metadata: {name: edge, namespace: shop}
+spec:
+  type: LoadBalancer
+  clusterIP: 10.96.0.20
+  loadBalancerSourceRanges: [10.244.0.0/16]
+  ports: [{port: 80}]
+status: {loadBalancer: {ingress: [{ip: 192.168.10.12}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: edge-1, namespace: shop, labels: {kubernetes.io/service-name: edge}}
+addressType: IPv4
+ports: [{port: 80}]
+endpoints:
+- {addresses: [10.244.2.5], nodeName: node-b}
+- {addresses: [192.168.10.12], nodeName: node-b}
+"""
+POD_ONLY, BOTH = ("10.244.2.5:80",), ("10.244.2.5:80", "192.168.10.12:80")
+
+
+@pytest.mark.parametrize("place", ["10.96.0.20:80", "192.168.10.12:80"])
+@pytest.mark.parametrize(
+    ("mode", "endpoints"), [("iptables", POD_ONLY), ("nftables", BOTH), ("ipvs", BOTH)]
+)
+def test_an_endpoint_at_a_restricted_address_of_a_load_balancer(
+    mode: str, endpoints: tuple[str, ...], place: str
+) -> None:
+    """KUBE-PROXY-FIREWALL looks at packets after translation, and not at their source."""
+    verdict = ask("10.244.2.9", place, "node-a", NODES, AT_A_NODE, mode=mode)
+    assert (verdict.action, verdict.endpoints) == (FORWARD, endpoints)
