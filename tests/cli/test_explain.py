@@ -197,3 +197,16 @@ def test_what_a_configuration_says_in_vain_is_told_once(
     config.write_text(f"{(CASE / 'config.yaml').read_text()}\nmasqueradeAll: true\n")
     assert run(*command, str(CASE / "objects.yaml"), f"--config={config}") == 0
     assert capsys.readouterr().err.count("masqueradeAll: unknown field, ignored") == 1
+
+
+def test_a_file_that_is_all_wrong_is_told_on_some_screens(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("---\nkind: Service\n" * 250)
+    status = run("explain", f"--manifests={wrong}", "--from=pod", "--to=10.96.0.10:80", "--node=a")
+    lines = capsys.readouterr().err.splitlines()
+    assert status == 2
+    assert lines[0] == "kproxy: 250 problems, nothing was changed:"
+    assert lines[-1] == "  ... and 150 more"
+    assert len(lines) == 102
