@@ -277,3 +277,29 @@ def test_a_misspelled_node_is_told() -> None:
     assert ask("pod", "10.96.0.10:80", "node-x", ips=("192.168.10.13",)).action is FORWARD
     named_by_an_endpoint = ask("pod", "10.96.0.10:80", "node-b", ONE_NODE, SERVICES)
     assert named_by_an_endpoint.action is FORWARD
+
+
+ITS_OWN = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.96.0.40, externalIPs: [10.96.0.40], ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{port: 80}]
+endpoints: [{addresses: [10.244.2.5], nodeName: node-b}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "masquerade"), [("iptables", False), ("nftables", True), ("ipvs", True)]
+)
+def test_a_cluster_ip_that_is_an_external_ip_of_the_same_service(
+    mode: str, masquerade: bool
+) -> None:
+    """The first rule, the last element and every set decide, in that order of the modes."""
+    verdict = ask("10.244.2.9", "10.96.0.40:80", "node-a", NODES, ITS_OWN, mode=mode)
+    assert (verdict.action, verdict.masquerade) == (FORWARD, masquerade)
