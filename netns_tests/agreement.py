@@ -27,7 +27,8 @@ from kproxy.kernel.addresses import all_addresses
 from kproxy.lab import Lab
 from kproxy.outcome import Connection, How, Outcome
 from kproxy.verdict.decision import Action, Verdict
-from kproxy.verdict.question import Answer, NodeProxy, Place
+from kproxy.verdict.places import Place
+from kproxy.verdict.question import Answer, NodeProxy
 
 _NOT_LET_IN = "strict reverse path filter"
 """Words of the reason why routing drops a packet: after rules that translate, but before IPVS and

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kproxy.forwarding.nat_rules import Hook, from_loopback, hooks, no_endpoints, treat
 from kproxy.forwarding.network import Host
-from kproxy.forwarding.plan import FrontendKind, NodeSettings, Plan
+from kproxy.forwarding.plan import Frontend, FrontendKind, NodeSettings, Plan, ServicePlan
 from kproxy.forwarding.routing import contains, is_loopback, is_own
 from kproxy.forwarding.rules import (
     Passage,
@@ -15,6 +15,7 @@ from kproxy.forwarding.rules import (
     Translation,
     admits,
     asked,
+    named,
     not_allowed,
     selected_for_node_ports,
 )
@@ -65,6 +66,20 @@ def refuse(plan: Plan, passage: Passage, to_node: bool) -> Refusal | None:
     for service, frontend in found:
         if not service.serves(frontend) and passed & _EMPTY_IS_REFUSED_IN[frontend.kind]:
             return no_endpoints(service, frontend)
+    return _still_for_vip(found)
+
+
+def _still_for_vip(found: list[tuple[ServicePlan, Frontend]]) -> Refusal | None:
+    """Return the refusal by KUBE-PROXY-FIREWALL of what is for a load balancer's address even after
+    translation: its rules do not look at the source, and an endpoint may have the same address.
+    """
+    for service, frontend in found:
+        if service.has_endpoints and frontend.source_ranges:
+            return Refusal(
+                outcome=Outcome.DROPPED,
+                why=f"{named(service, frontend)} has loadBalancerSourceRanges, and nothing may "
+                "still be addressed to it after translation (KUBE-PROXY-FIREWALL)",
+            )
     return None
 
 

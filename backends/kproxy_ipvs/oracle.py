@@ -9,6 +9,8 @@ Linux net/netfilter/ipvs/ip_vs_core.c, ip_vs_ops4.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kproxy.forwarding.network import Host
 from kproxy.forwarding.plan import Frontend, FrontendKind, Masquerade, Plan, ServicePlan
 from kproxy.forwarding.routing import is_loopback, is_own
@@ -29,6 +31,13 @@ from kproxy.forwarding.rules import (
 from kproxy.outcome import Outcome
 from kproxy_ipvs.options import real_servers
 
+_IN_ORDER = (
+    FrontendKind.LOAD_BALANCER,
+    FrontendKind.CLUSTER_IP,
+    FrontendKind.EXTERNAL_IP,
+    FrontendKind.NODE_PORT,
+)
+
 
 def bound(plan: Plan, node: Host) -> tuple[str, ...]:
     """Return the addresses on kube-ipvs0: each address of a Service that no other interface has."""
@@ -43,13 +52,14 @@ def bound(plan: Plan, node: Host) -> tuple[str, ...]:
 
 def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
     """Return the translation by the virtual server, or the refusal before it; None if neither."""
-    virtual_server = _virtual_server(plan, passage)
-    if virtual_server is None:
+    found = _found(plan, passage)
+    if not found:
         return _returned_to_endpoint(plan, passage) or _no_virtual_server(plan, passage)
-    service, frontend = virtual_server
+    service, frontend = min(found, key=lambda each: each[0].name)  # one place, one virtual server
     from_elsewhere = passage.arrival is not Arrival.PROCESS
-    if from_elsewhere and not admits(frontend, passage.source):
-        return not_allowed(service, frontend, passage)
+    restricted = [each for each in found if each[1].source_ranges]
+    if from_elsewhere and restricted and not any(admits(f, passage.source) for _, f in restricted):
+        return not_allowed(*restricted[0], passage)
     endpoints = real_servers(service, frontend, plan.settings)
     if not endpoints:
         return Refusal(
@@ -58,8 +68,10 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
             f"and {policy_of(frontend)}",
         )
     # KUBE-IPVS-OUT-FILTER matches the source of a process: the same address as its destination.
-    if not from_elsewhere and passage.source == frontend.address and not _lets_node_in(frontend):
-        return not_allowed(service, frontend, passage)
+    for rival, closed in restricted:
+        own = not from_elsewhere and passage.source == closed.address
+        if own and closed.address not in closed.source_ranges:
+            return not_allowed(rival, closed, passage)
     chosen, lost = endpoints, ""
     if is_loopback(passage.source):
         chosen = tuple(each for each in endpoints if is_own(passage.node, each.address))
@@ -68,7 +80,7 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
             why = f"{named(service, frontend)} leads to other hosts, and {lost}"
             return Refusal(outcome=Outcome.DROPPED, why=why)
         lost = "" if chosen == endpoints else f"; but {lost}, so those of other hosts get none"
-    masquerade = _is_masqueraded(plan, passage, frontend)
+    masquerade = _is_masqueraded(plan, passage, [frontend for _, frontend in found])
     return Translation(
         endpoints=chosen,
         masquerade=masquerade,
@@ -84,14 +96,13 @@ def refuse(_plan: Plan, _passage: Passage, _to_node: bool) -> Refusal | None:
     return None
 
 
-def _virtual_server(plan: Plan, passage: Passage) -> tuple[ServicePlan, Frontend] | None:
-    """Return the virtual server that the packet is for, the first Service's by name if several
-    claim it.
+def _found(plan: Plan, passage: Passage) -> list[tuple[ServicePlan, Frontend]]:
+    """Return the frontends that the packet is for. The sets of the rules have those of all Services
+    that claim one place; its virtual server is the first Service's by name.
 
     Each address of an interface has virtual servers for node ports, but not those of lo.
     """
-    found = asked(plan, passage, node_ports=selected_for_node_ports(plan.settings, passage))
-    return min(found, key=lambda each: each[0].name, default=None)
+    return asked(plan, passage, node_ports=selected_for_node_ports(plan.settings, passage))
 
 
 def _returned_to_endpoint(plan: Plan, passage: Passage) -> Translation | None:
@@ -123,23 +134,26 @@ def _no_virtual_server(plan: Plan, passage: Passage) -> Refusal | None:
     )
 
 
-def _lets_node_in(frontend: Frontend) -> bool:
-    return not frontend.source_ranges or frontend.address in frontend.source_ranges
-
-
-def _is_masqueraded(plan: Plan, passage: Passage, frontend: Frontend) -> bool:
+def _is_masqueraded(plan: Plan, passage: Passage, found: Sequence[Frontend]) -> bool:
+    """Tell whether the chains mark the packet, in their order: load balancers, cluster IPs,
+    external IPs, and node ports for what no external IP has accepted.
+    """
     if is_loopback(passage.source):
         return False
-    external_ip = frontend.kind is FrontendKind.EXTERNAL_IP
-    match frontend.masquerade:
-        case Masquerade.ALWAYS:
-            return True
-        case _ if not external_ip and _passes_for_node_port(plan, passage):
-            return True
-        case Masquerade.OFF_CLUSTER:
-            return not is_local_pod(plan.settings, passage)
-        case Masquerade.NEVER:
-            return _is_from_cluster_ip(plan, passage)
+    balancers, cluster_ips, external_ips, node_ports = (
+        [each.masquerade for each in found if each.kind is kind] for kind in _IN_ORDER
+    )
+    if balancers and Masquerade.NEVER not in balancers:
+        return True
+    if Masquerade.ALWAYS in (*cluster_ips, *external_ips):
+        return True
+    if Masquerade.OFF_CLUSTER in cluster_ips and not is_local_pod(plan.settings, passage):
+        return True
+    if _is_from_cluster_ip(plan, passage):
+        return True
+    if external_ips:
+        return False
+    return Masquerade.ALWAYS in node_ports or _passes_for_node_port(plan, passage)
 
 
 def _is_from_cluster_ip(plan: Plan, passage: Passage) -> bool:

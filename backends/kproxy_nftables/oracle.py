@@ -14,7 +14,7 @@ from msgspec import structs
 
 from kproxy.forwarding.nat_rules import Hook, from_loopback, hooks, no_endpoints, treat
 from kproxy.forwarding.network import Host
-from kproxy.forwarding.plan import Frontend, FrontendKind, Plan, ServicePlan
+from kproxy.forwarding.plan import Frontend, FrontendKind, Plan, ServicePlan, ServicePortName
 from kproxy.forwarding.routing import contains, is_loopback
 from kproxy.forwarding.rules import (
     Arrival,
@@ -51,6 +51,8 @@ def translate(plan: Plan, passage: Passage) -> Translation | Refusal | None:
             if not admits(frontend, passage.source):
                 return not_allowed(service, frontend, passage)
             break
+    # Its cluster IP may be an external IP of the same Service: the later element replaces it.
+    found.sort(key=_replaced)
     for service, frontend in found:
         if _is_dispatched(service, frontend):  # services
             translation = treat(service, frontend, plan.settings, passage)
@@ -118,6 +120,12 @@ def _cluster_ips_check(plan: Plan, passage: Passage) -> Refusal | None:
                 "Service (DROP)",
             )
     return None
+
+
+def _replaced(each: tuple[ServicePlan, Frontend]) -> tuple[bool, ServicePortName, bool]:
+    service, frontend = each
+    node_port = frontend.kind is FrontendKind.NODE_PORT
+    return (node_port, service.name, frontend.kind is FrontendKind.CLUSTER_IP)
 
 
 def _is_dispatched(service: ServicePlan, frontend: Frontend) -> bool:

@@ -53,6 +53,7 @@ _MODULES = {
 }
 
 _LAB_OPTIONS = ("--lab", "--name")  # what names a lab in some commands
+_MOST_PROBLEMS = 100  # that are printed: a wrong file may have one for each line
 
 
 class _Formatter(click.HelpFormatter):
@@ -121,7 +122,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(error.exit_code)
     except errors.BadInput as error:
         count = len(error.problems)
-        lines = [f"{count} problem{'s' * (count != 1)}, nothing was changed:", *error.problems]
+        first = error.problems[:_MOST_PROBLEMS]
+        lines = [f"{count} problem{'s' * (count != 1)}, nothing was changed:", *first]
+        if more := count - len(first):
+            lines.append(f"... and {more} more")
         _complain("\n  ".join(lines), error.remedy)
         sys.exit(2)
     except errors.KproxyError as error:

@@ -8,6 +8,7 @@ from kproxy.backend import load
 from kproxy.bench.cluster import MOST_CHANGES, require_addresses
 from kproxy.cli import kernel as kernel_choice
 from kproxy.cli.bench_common import print_results, subject_options
+from kproxy.cli.finite import FiniteRange
 from kproxy.versions import NEWEST_RELEASED, Version
 
 
@@ -30,7 +31,7 @@ from kproxy.versions import NEWEST_RELEASED, Version
 @click.option(
     "--idle",
     "idle_s",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     metavar="SECONDS",
     default=20,
     show_default=True,
@@ -39,7 +40,7 @@ from kproxy.versions import NEWEST_RELEASED, Version
 @click.option(
     "--soak",
     "soak_s",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     metavar="SECONDS",
     default=0,
     help="Then 20 changes a second for so long.",

@@ -9,6 +9,7 @@ import click
 from kproxy.cli.emulate import emulate_option
 from kproxy.cli.mode_choice import ModeChoice
 from kproxy.cli.page_file import html_option, write_page
+from kproxy.cli.progress import say
 from kproxy.errors import BadInput
 from kproxy.versions import NEWEST_RELEASED, Version
 
@@ -73,6 +74,8 @@ def compare(
     ]
     if problems:
         raise BadInput(problems)
+    for notice in dict.fromkeys(each for side in sides for each in side.read.notices):
+        say(notice.at(config))
     found = side_by_side(objects, sides)
     if not found.rows:
         raise BadInput([*found.left_out] or ["there is no Service in FILE..."])

@@ -12,6 +12,7 @@ import click
 from kproxy.backend.configuration import checked_configuration
 from kproxy.cli.emulate import emulate_option
 from kproxy.cli.mode_choice import ModeChoice
+from kproxy.cli.progress import say
 from kproxy.errors import BadInput
 from kproxy.report.width import width_of
 from kproxy.versions import Version
@@ -50,7 +51,12 @@ from kproxy.versions import Version
     "pod on it, or `external`.",
 )
 @click.option(
-    "--to", "place", metavar="IP:PORT/PROTO", required=True, help="The address that is asked."
+    "--to",
+    "place",
+    metavar="IP:PORT/PROTO",
+    required=True,
+    help="The address that is asked, or svc/NAME.NAMESPACE:PORT for a cluster IP. A port may be "
+    "given by its name.",
 )
 @click.option(
     "--mode",
@@ -89,7 +95,7 @@ def explain(
       kproxy explain --config kube-proxy.yaml --manifests cluster.yaml \\
           --node node-a --from external --to 192.168.10.11:30080/TCP --json
       kproxy explain --lab demo --node node-a --from node \\
-          --to 10.96.0.10:53/UDP
+          --to svc/kube-dns.kube-system:dns
 
     \b
     JSON: {"verdict": "forward", "endpoints": ["10.244.1.5:8080"],
@@ -103,13 +109,10 @@ def explain(
     """
     from kproxy.cli.objects import in_lab, read_api, read_manifests
     from kproxy.garbage import uncollected
-    from kproxy.verdict.question import NodeProxy, parse_place
+    from kproxy.verdict.places import find_place
+    from kproxy.verdict.question import NodeProxy
     from kproxy.verdict.report import lines, values
 
-    try:
-        asked = parse_place(place)
-    except ValueError as error:
-        raise BadInput([f"--to: {error}"]) from None
     _check_ips(node_ips)
     given: dict[str, Any] = {"mode": mode, "emulate": emulate}
     overrides = {name: value for name, value in given.items() if value}
@@ -119,7 +122,10 @@ def explain(
         config = config or (configs[0] if len(configs) == 1 else "")
     with uncollected():
         configuration = checked_configuration(config or None, overrides)
+        for notice in configuration.read.notices:
+            say(notice.at(config))
         objects = read_manifests(manifests) if manifests else read_api(kubeconfig)
+        asked = find_place(place, objects, sender)
         answer = NodeProxy(objects, configuration, node, node_ips).answer(sender, asked)
     if as_json:
         click.echo(json.dumps(values(answer.verdict)))

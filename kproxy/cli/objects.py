@@ -10,6 +10,7 @@ from kproxy.cli.progress import say
 from kproxy.errors import BadInput
 
 if TYPE_CHECKING:
+    from kproxy.api.manifests import Decoded
     from kproxy.api.types import KubernetesObject
 
 
@@ -20,8 +21,17 @@ def read_manifests(paths: Sequence[str]) -> Sequence[KubernetesObject]:
 
     with uncollected():
         decoded = load(paths, stored=True)
+    return told(decoded, paths)
+
+
+def told(decoded: Decoded, paths: Sequence[str]) -> tuple[KubernetesObject, ...]:
+    """Return the objects of manifests, and print their notices. Raises BadInput for problems, and
+    if there is no object: a question about nothing is a slip.
+    """
     if decoded.problems:
         raise BadInput(list(decoded.problems))
+    if not decoded.objects:
+        raise BadInput([*decoded.notices] or [f"{', '.join(paths)}: there is no object"])
     for notice in decoded.notices:
         say(notice)
     return decoded.objects

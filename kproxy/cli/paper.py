@@ -155,11 +155,7 @@ def facts(addresses: tuple[str, ...], *, nfacct: bool, tcp_be_liberal: bool) -> 
 
 def read_objects(paths: tuple[str, ...]) -> tuple[KubernetesObject, ...]:
     """Return the objects of manifests. Raises BadInput."""
+    from kproxy.cli.objects import told
     from kproxy.sources.files import Manifests
 
-    decoded = Manifests(paths).read()
-    if decoded.problems:
-        raise BadInput(list(decoded.problems))
-    for notice in decoded.notices:
-        say(notice)
-    return decoded.objects
+    return told(Manifests(paths).read(), paths)

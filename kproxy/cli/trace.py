@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from kproxy.cli.completing import complete_lab
 from kproxy.cli.emulate import emulate_option
+from kproxy.cli.finite import FiniteRange
 from kproxy.cli.kernel import is_needed, rerun
 from kproxy.cli.kernel import option as kernel_option
 from kproxy.cli.labs import living_lab
@@ -109,7 +110,7 @@ _ON_A_NODE["kubeconfig"] = "--kubeconfig"
 @click.option(
     "--time",
     "time_s",
-    type=click.FloatRange(0.1, 86_400),
+    type=FiniteRange(0.1, 86_400),
     default=30,
     metavar="SECONDS",
     help="For --node: end after so long. Default: 30.",

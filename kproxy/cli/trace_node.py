@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import click
 
 from kproxy.address import Family, family_of, host_port, split_host_port
+from kproxy.api.addresses import parse_ip
 from kproxy.cli.itinerary_text import lines_of, text_width
 from kproxy.cli.progress import say
 from kproxy.errors import BadInput, TimedOut, Unsupported
@@ -183,9 +183,9 @@ def _end(text: str, names: Names | None) -> tuple[list[str], int]:
 
 
 def _address(text: str) -> str:
-    if "%" in text:
+    if (parsed := parse_ip(text)) is None:
         raise ValueError(text)
-    return str(ip_address(text))
+    return str(parsed)
 
 
 def _words(wanted: PacketFilter) -> str:

@@ -103,8 +103,14 @@ def diagnose(
     """Return what all checks say of the facts, worst first.
 
     Of findings about one Service, only those of a `namespace`, or of one `service`, if given; those
-    about nodes and DNS concern all. Raises BadInput if there is no such Service.
+    about nodes and DNS concern all. Raises BadInput if there is no such Service, or none in the
+    namespace.
     """
+    if namespace and not service and facts.knows(Part.OBJECTS):
+        names = sorted({each for each, _ in facts.store.services()})
+        if names and namespace not in names:
+            listed = ", ".join(names[:8])
+            raise BadInput([f"no Service is in namespace {namespace}; there are some in: {listed}"])
     if service and facts.store.service(service) is None and facts.knows(Part.OBJECTS):
         there = [each for each in facts.store.services() if not namespace or each[0] == namespace]
         known = ", ".join("/".join(each) for each in sorted(there)[:8]) or "none"

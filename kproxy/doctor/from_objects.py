@@ -77,6 +77,8 @@ def from_manifests(paths: Sequence[str]) -> Facts:
         raise BadInput(list(decoded.problems))
     found = [*templates(map(_document, decoded.objects))]
     found += templates({**each.whole, "kind": each.kind} for each in decoded.skipped)
+    if not decoded.objects and not found:
+        raise BadInput([*decoded.notices] or [f"{', '.join(paths)}: there is no object"])
     store = store_of(decoded.objects)
     missing = without_kernels("only --lab and --node look at kernels")
     missing.append(Missing(Part.WHOLE_CLUSTER, "manifests may be a part of what there is"))

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from ipaddress import ip_address
 
 from msgspec import Struct
 
 from kproxy.address import Family, family_of, split_host_port
+from kproxy.api.addresses import parse_ip
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Host, HostKind, Network, Packet
 
@@ -78,8 +78,8 @@ def meant(
         raise BadInput([f"{wanted.target}: a port is given twice, {text} and {wanted.port}"])
     port = str(wanted.port) if wanted.port is not None else text
     order = [wanted.family] if wanted.family else families
-    if _is_address(name):
-        address = str(ip_address(name))
+    if parsed := parse_ip(name):
+        address = str(parsed)
         if wanted.family and family_of(address) is not wanted.family:
             raise BadInput([f"{address} is no {wanted.family} address"])
         owner = next(iter(network.owners.get(address, ())), None)
@@ -113,18 +113,10 @@ def meant(
 
 def _parted(target: str) -> tuple[str, str]:
     """Return a target without its port, and the port, "" if there is none."""
-    if _is_address(target):
+    if parse_ip(target):
         return target, ""
     parts = split_host_port(target)
     return parts if parts else (target, "")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return "%" not in text
 
 
 def _host(text: str, network: Network, among: Collection[str], *, what: str = "host") -> str:

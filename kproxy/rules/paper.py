@@ -12,6 +12,7 @@ from kproxy.api.addresses import parse_ip
 from kproxy.api.types import KubernetesObject, Node
 from kproxy.backend import BackendOptions, HostFacts, Mode, Plan
 from kproxy.config import ProxyConfig, node_settings
+from kproxy.config.known_nodes import check_known
 from kproxy.errors import BadInput
 from kproxy.forwarding.planner import Planner
 from kproxy.store import Store
@@ -53,6 +54,8 @@ def node_on_paper(
     store.replace(objects)
     name = name.strip().lower() or paper.config.hostname_override.strip().lower()
     name = name or _only(nodes_of(objects))
+    if not facts.addresses:
+        check_known(name, objects, "name one of these, or give its Node object")
     node = store.node(name)
     settings = node_settings(
         replace(paper.config, hostname_override=name),

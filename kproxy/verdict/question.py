@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kproxy.address import Family, family_of, host_port, split_host_port
+from kproxy.address import Family, family_of
 from kproxy.api.addresses import parse_ip
 from kproxy.api.types import (
     PROXY_NAME_LABEL,
@@ -21,6 +20,7 @@ from kproxy.api.types import (
 from kproxy.backend.configuration import Configuration
 from kproxy.backend.registry import rules_of
 from kproxy.config import node_settings
+from kproxy.config.known_nodes import check_known
 from kproxy.config.node import node_addresses
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Host, HostKind
@@ -30,42 +30,10 @@ from kproxy.forwarding.rules import Passage, Rules
 from kproxy.forwarding.service_ports import is_proxied
 from kproxy.store import Store
 from kproxy.verdict.decision import Action, Verdict, decide
+from kproxy.verdict.places import Place
 from kproxy.verdict.senders import Sender, Senders
 
-PROTOCOLS = ("TCP", "UDP", "SCTP")
-_PORT = re.compile(r"[0-9]{1,5}")
 _ANY = "0.0.0.0"
-
-
-class Place(Struct, frozen=True, kw_only=True):
-    """An address that is asked: `ADDRESS:PORT/PROTOCOL`."""
-
-    address: str
-    port: int
-    protocol: str
-
-    def __str__(self) -> str:
-        return f"{host_port(self.address, self.port)}/{self.protocol}"
-
-
-def parse_place(text: str) -> Place:
-    """Return the place in `IP:PORT` or `IP:PORT/PROTOCOL`, TCP if it has none. Raises ValueError.
-
-    An IPv6 address may be in brackets, as it must be in URLs.
-    """
-    rest, _, protocol = text.partition("/")
-    protocol = protocol.upper() if "/" in text else "TCP"
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"{protocol!r} is not one of {', '.join(PROTOCOLS)}")
-    host, port = split_host_port(rest) or rest.rpartition(":")[::2]
-    address = parse_ip(host)
-    if address is None and parse_ip(rest):
-        raise ValueError(f"{rest} has no port; expected IP:PORT/PROTOCOL")
-    if address is None:
-        raise ValueError(f"{host!r} is not an IP address; expected IP:PORT/PROTOCOL")
-    if not _PORT.fullmatch(port) or not 0 < int(port) <= 65535:
-        raise ValueError(f"{port!r} is not a port, 1 to 65535")
-    return Place(address=str(address), port=int(port), protocol=protocol)
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -100,6 +68,8 @@ class NodeProxy:
         self._store = Store()
         self._store.replace(objects)
         self.name = _name(node or configuration.config.hostname_override, objects)
+        if not node_ips:
+            check_known(self.name, objects, "name one of these, or give --node-ip")
         config = replace(configuration.config, hostname_override=self.name)
         if configuration.config.hostname_override not in ("", self.name):
             config = replace(config, bind_address=_ANY)  # it is another node's

@@ -142,3 +142,71 @@ def test_a_service_without_an_address_is_named(
     assert run("compare", str(CASE / "objects.yaml"), str(written), "--json") == 0
     (left_out,) = json.loads(capsys.readouterr().out)["left_out"]
     assert left_out.startswith("Service default/new: it has no cluster IP")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("explain", "--node=a", "--from=node", "--to=10.96.0.10:80", "--manifests"),
+        ("render", "--node=a", "--manifests"),
+        ("rules", "svc/web", "--manifests"),
+        ("compare",),
+        ("doctor", "--manifests"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_nothing_to_read_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    """An answer about no object would be taken for one about the objects that were meant."""
+    (tmp_path / "empty.yaml").write_text("---\n")
+    (tmp_path / "folder").mkdir()
+    assert run(*command, str(tmp_path / "empty.yaml")) == 2
+    assert "empty.yaml: there is no object" in capsys.readouterr().err
+    assert run(*command, str(tmp_path / "folder")) == 2
+    told = capsys.readouterr()
+    assert f"{tmp_path / 'folder'}: no " in told.err
+    assert " in this folder" in told.err
+    assert told.out == ""
+
+
+@pytest.mark.parametrize(
+    "command", [EXPLAIN[:-1], ("render", EXPLAIN[2])], ids=lambda each: each[0]
+)
+def test_a_node_that_is_not_there_is_told(
+    capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    question = ("--from=external", "--to=203.0.113.10:80") if command[0] == "explain" else ()
+    assert run(*command, "--node=node-9", *question) == 2
+    assert "there is no Node node-9; there are: node-0, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("explain", "--from=external", "--to=203.0.113.10:80", "--node=node-0", "--manifests"),
+        ("compare", "--mode=iptables", "--mode=nftables"),
+        ("render", "--node=node-0", "--manifests"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_what_a_configuration_says_in_vain_is_told_once(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    config = tmp_path / "proxy.yaml"
+    config.write_text(f"{(CASE / 'config.yaml').read_text()}\nmasqueradeAll: true\n")
+    assert run(*command, str(CASE / "objects.yaml"), f"--config={config}") == 0
+    assert capsys.readouterr().err.count("masqueradeAll: unknown field, ignored") == 1
+
+
+def test_a_file_that_is_all_wrong_is_told_on_some_screens(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("---\nkind: Service\n" * 250)
+    status = run("explain", f"--manifests={wrong}", "--from=pod", "--to=10.96.0.10:80", "--node=a")
+    lines = capsys.readouterr().err.splitlines()
+    assert status == 2
+    assert lines[0] == "kproxy: 250 problems, nothing was changed:"
+    assert lines[-1] == "  ... and 150 more"
+    assert len(lines) == 102

@@ -15,6 +15,7 @@ from tests.explain.named_objects import pod, service
 GOOD = [  # FROM, TO, protocol -> source, its port, destination, its port, families
     (None, "10.96.0.10:80", None, ("", 0, "10.96.0.10", 80), [Family.IPV4]),
     (None, ":53", "udp", ("", 0, "", 53), list(Family)),
+    ("::ffff:10.244.1.11", None, None, ("10.244.1.11", 0, "", 0), [Family.IPV4]),
     ("10.244.1.11", None, None, ("10.244.1.11", 0, "", 0), [Family.IPV4]),
     ("fd00:0::1", "[fd00::2]:80", "tcp", ("fd00::1", 0, "fd00::2", 80), [Family.IPV6]),
     ("10.0.0.1:1024", "10.0.0.2", None, ("10.0.0.1", 1024, "10.0.0.2", 0), [Family.IPV4]),

@@ -275,6 +275,8 @@ def test_one_service_or_one_namespace(tmp_path: Path) -> None:
     assert one.object == "Service default/web"
     with pytest.raises(BadInput, match="there is no Service prod/other; there are: prod/web"):
         examined(tmp_path, *texts, namespace="prod", service=("prod", "other"))
+    with pytest.raises(BadInput, match=r"no Service is in namespace prdo; .* default, prod"):
+        examined(tmp_path, *texts, namespace="prdo")
 
 
 def test_bad_manifests(tmp_path: Path) -> None:

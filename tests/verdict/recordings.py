@@ -12,7 +12,8 @@ from kproxy.address import Family, family_of
 from kproxy.api import manifests
 from kproxy.api.types import EndpointSlice, KubernetesObject, Service
 from kproxy.backend.configuration import checked_configuration
-from kproxy.verdict.question import NodeProxy, Place
+from kproxy.verdict.places import Place
+from kproxy.verdict.question import NodeProxy
 from tests.verdict.walking import Fate, Node, Packet
 
 CASES = sorted(

@@ -12,7 +12,8 @@ from kproxy.api.types import KubernetesObject
 from kproxy.backend.configuration import checked_configuration
 from kproxy.errors import BadInput
 from kproxy.verdict.decision import Action, Verdict
-from kproxy.verdict.question import NodeProxy, Place, parse_place
+from kproxy.verdict.places import Place, find_place, parse_place
+from kproxy.verdict.question import NodeProxy
 
 PLACES = [  # text -> address, port, protocol
     ("10.96.0.10:80/TCP", "10.96.0.10", 80, "TCP"),
@@ -163,3 +164,142 @@ def test_a_node_without_an_object_has_the_addresses_that_are_given() -> None:
     unknown = asked(())
     assert unknown.action is PASS
     assert "no IPv4 address of node-c is known" in unknown.reasons[-1]
+
+
+AT_A_NODE = """
+apiVersion: v1
+kind: Service
+metadata: {name: edge, namespace: shop}
+spec:
+  type: LoadBalancer
+  clusterIP: 10.96.0.20
+  loadBalancerSourceRanges: [10.244.0.0/16]
+  ports: [{port: 80}]
+status: {loadBalancer: {ingress: [{ip: 192.168.10.12}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: edge-1, namespace: shop, labels: {kubernetes.io/service-name: edge}}
+addressType: IPv4
+ports: [{port: 80}]
+endpoints:
+- {addresses: [10.244.2.5], nodeName: node-b}
+- {addresses: [192.168.10.12], nodeName: node-b}
+"""
+POD_ONLY, BOTH = ("10.244.2.5:80",), ("10.244.2.5:80", "192.168.10.12:80")
+
+
+@pytest.mark.parametrize("place", ["10.96.0.20:80", "192.168.10.12:80"])
+@pytest.mark.parametrize(
+    ("mode", "endpoints"), [("iptables", POD_ONLY), ("nftables", BOTH), ("ipvs", BOTH)]
+)
+def test_an_endpoint_at_a_restricted_address_of_a_load_balancer(
+    mode: str, endpoints: tuple[str, ...], place: str
+) -> None:
+    """KUBE-PROXY-FIREWALL looks at packets after translation, and not at their source."""
+    verdict = ask("10.244.2.9", place, "node-a", NODES, AT_A_NODE, mode=mode)
+    assert (verdict.action, verdict.endpoints) == (FORWARD, endpoints)
+
+
+NAMED = """
+apiVersion: v1
+kind: Service
+metadata: {name: dns, namespace: shop}
+spec:
+  clusterIP: 10.96.0.30
+  clusterIPs: [10.96.0.30, "fd00:96::30"]
+  ipFamilies: [IPv4, IPv6]
+  externalIPs: [198.51.100.30]
+  ports:
+  - {name: dns, port: 53, protocol: UDP}
+  - {name: dns-tcp, port: 53, protocol: TCP}
+  - {name: metrics, port: 9153}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: plain}
+spec: {clusterIP: 10.96.0.31, ports: [{port: 36, protocol: SCTP}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: pods}
+spec: {clusterIP: None, ports: [{port: 80}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "sender", "place"),
+    [
+        ("svc/dns.shop:metrics", "pod", "10.96.0.30:9153/TCP"),
+        ("svc/dns.shop:dns", "pod", "10.96.0.30:53/UDP"),
+        ("service/dns.shop:53", "pod", "10.96.0.30:53/TCP"),
+        ("svc/dns.shop:53/udp", "pod", "10.96.0.30:53/UDP"),
+        ("svc/dns.shop:54/UDP", "pod", "10.96.0.30:54/UDP"),
+        ("svc/dns.shop:metrics", "fd00:1::9", "[fd00:96::30]:9153/TCP"),
+        ("svc/plain", "fd00:1::9", "10.96.0.31:36/SCTP"),
+        ("svc/plain:36", "pod", "10.96.0.31:36/SCTP"),
+        ("198.51.100.30:metrics", "external", "198.51.100.30:9153/TCP"),
+        ("[fd00:96::30]:dns/UDP", "pod", "[fd00:96::30]:53/UDP"),
+        ("10.9.9.9:80", "pod", "10.9.9.9:80/TCP"),
+    ],
+)
+def test_a_place_is_that_of_a_service(text: str, sender: str, place: str) -> None:
+    assert str(find_place(text, objects(NAMED), sender)) == place
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("svc/dns:53", "no Service default/dns; there are: svc/dns.shop, svc/plain.default"),
+        ("svc/dns.shop", "which port? it has 53/UDP (dns), 53/TCP (dns-tcp), 9153/TCP (metrics)"),
+        ("svc/dns.shop:http", "no port is called 'http'"),
+        ("svc/dns.shop:metrics/UDP", "no port is called 'metrics'"),
+        ("svc/dns.shop:0", "no port is called '0'"),
+        ("svc/plain/ICMP", "'ICMP' is not one of TCP, UDP, SCTP"),
+        ("svc/pods:80", "Service default/pods has no cluster IP"),
+        ("198.51.100.30:http", "no port is called 'http'"),
+        ("10.9.9.9:http", "'http' is not a port"),
+        ("198.51.100.30:65536", "'65536' is not a port"),
+        (
+            "shop/dns:53",
+            "'dns:53' is not one of TCP, UDP, SCTP; expected IP:PORT/PROTOCOL, or svc/",
+        ),
+    ],
+)
+def test_what_is_no_place_is_told(text: str, problem: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(problem)):
+        find_place(text, objects(NAMED))
+
+
+def test_a_misspelled_node_is_told() -> None:
+    with pytest.raises(BadInput, match="there is no Node node-x; there are: node-a, node-b"):
+        ask("pod", "10.96.0.10:80", "node-x")
+    assert ask("pod", "10.96.0.10:80", "node-x", ips=("192.168.10.13",)).action is FORWARD
+    named_by_an_endpoint = ask("pod", "10.96.0.10:80", "node-b", ONE_NODE, SERVICES)
+    assert named_by_an_endpoint.action is FORWARD
+
+
+ITS_OWN = """
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {clusterIP: 10.96.0.40, externalIPs: [10.96.0.40], ports: [{port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{port: 80}]
+endpoints: [{addresses: [10.244.2.5], nodeName: node-b}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "masquerade"), [("iptables", False), ("nftables", True), ("ipvs", True)]
+)
+def test_a_cluster_ip_that_is_an_external_ip_of_the_same_service(
+    mode: str, masquerade: bool
+) -> None:
+    """The first rule, the last element and every set decide, in that order of the modes."""
+    verdict = ask("10.244.2.9", "10.96.0.40:80", "node-a", NODES, ITS_OWN, mode=mode)
+    assert (verdict.action, verdict.masquerade) == (FORWARD, masquerade)

@@ -7,7 +7,7 @@ nothing of plans.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -15,17 +15,20 @@ import pytest
 from msgspec.structs import replace
 
 from kproxy.address import Family, family_of
-from kproxy.api.types import KubernetesObject, Node
+from kproxy.api.types import KubernetesObject, LoadBalancerIngress, Node, Service
 from kproxy.backend.configuration import Configuration, checked_configuration
 from kproxy.testing.random_cluster import RandomCluster
-from kproxy.verdict.question import NodeProxy, Place
+from kproxy.verdict.places import Place
+from kproxy.verdict.question import NodeProxy
 from tests.verdict import iptables_walk, ipvs_walk, nft_walk
 from tests.verdict.recordings import GATEWAY, NODE, OWN, questions, seen
 from tests.verdict.walking import Fate, Packet
 from tests.verdict.walking import Node as At
 
 SEEDS = range(8)
+RIVALS = range(3)
 EDITS = 30
+CLAIMED = ("198.51.100.77", "10.96.0.1", "10.96.0.2", "10.96.0.3", "fd00:203::77", "fd00:10:96::1")
 ANSWERING = (*OWN, "127.0.0.1", "::1")
 OTHERS = 200  # questions about no Service, by chance
 POD_INTERFACE = "veth7"
@@ -97,6 +100,21 @@ def with_pods(obj: KubernetesObject) -> KubernetesObject:
     return replace(obj, spec=replace(obj.spec, pod_cidrs=cidrs))
 
 
+def with_rivals(obj: KubernetesObject, random: Random) -> KubernetesObject:
+    """Return a Service with addresses that others have, too, in random order; others as they are.
+
+    It may claim cluster IPs, its own among them.
+    """
+    if not isinstance(obj, Service):
+        return obj
+    balancer = replace(
+        obj.status.load_balancer,
+        ingress=tuple(LoadBalancerIngress(ip=each) for each in random.sample(CLAIMED, 2)),
+    )
+    spec = replace(obj.spec, external_ips=tuple(random.sample(CLAIMED, 3)))
+    return replace(obj, spec=spec, status=replace(obj.status, load_balancer=balancer))
+
+
 def places_of_services(proxy: NodeProxy) -> set[Place]:
     """Return all places of Services, among them node ports on the addresses of the node."""
     return {
@@ -114,7 +132,24 @@ def test_the_verdict_is_what_the_rules_do(seed: int, mode: Callable[[Ruleset], W
     cluster = RandomCluster(seed)
     for _ in range(EDITS):
         cluster.edit()
-    objects = tuple(map(with_pods, cluster.objects.values()))
+    assert_as_rendered(seed, mode, tuple(map(with_pods, cluster.objects.values())))
+
+
+@pytest.mark.parametrize("mode", [iptables, nftables, ipvs], ids=lambda mode: mode.__name__)
+@pytest.mark.parametrize("seed", RIVALS)
+def test_the_verdict_is_what_the_rules_do_for_addresses_of_several_services(
+    seed: int, mode: Callable[[Ruleset], Walk]
+) -> None:
+    cluster, random = RandomCluster(seed), Random(seed)
+    for _ in range(EDITS):
+        cluster.edit()
+    objects = (with_rivals(with_pods(each), random) for each in cluster.objects.values())
+    assert_as_rendered(seed, mode, tuple(objects))
+
+
+def assert_as_rendered(
+    seed: int, mode: Callable[[Ruleset], Walk], objects: Sequence[KubernetesObject]
+) -> None:
     given = {
         **SETTINGS[seed // 2 % len(SETTINGS)],
         "mode": mode.__name__,
