@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 
 from kproxy.kernel.ipvs import has_ipvs
-from tests.conftest import pytest_collection, pytest_unconfigure
+from tests.conftest import pytest_collection, pytest_runtest_teardown, pytest_unconfigure
 
-__all__ = ["pytest_collection", "pytest_unconfigure"]  # hooks also where these tests run alone
+__all__ = [
+    "pytest_collection",
+    "pytest_runtest_teardown",
+    "pytest_unconfigure",
+]  # hooks also where these tests run alone
 
 # What the tests of a file take on user-mode Linux, by measurement. Others take a second, or have
 # none for it.

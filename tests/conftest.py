@@ -8,7 +8,10 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.left_open import pytest_runtest_teardown
 from tests.warm_kproxy import end_forking
+
+__all__ = ["pytest_runtest_teardown"]
 
 # How long an example may take says nothing but how busy the machine is.
 settings.register_profile("any machine", deadline=None)

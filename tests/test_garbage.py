@@ -14,7 +14,7 @@ collections = []
 gc.callbacks.append(lambda phase, info: collections.append(info["collected"]))
 kept = [[number] for number in range(40_000)]
 print(len(collections))
-for number in range(60_000):
+for number in range(80_000):
     cycle = []
     cycle.append(cycle)
 print(sum(collections) > 10_000)

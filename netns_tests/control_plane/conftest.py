@@ -10,19 +10,19 @@ from netns_tests.control_plane.plane_lab import PlaneLab, cleared
 from netns_tests.modes import MODES, Mode
 
 
-@pytest.fixture(scope="session", params=MODES, ids=str)
+@pytest.fixture(scope="package", params=MODES, ids=str)
 def mode(request: pytest.FixtureRequest) -> Mode:
     found: Mode = request.param
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared(mode: Mode) -> Iterator[PlaneLab]:
     with PlaneLab(mode) as up:
         yield up
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def unproxied() -> Iterator[PlaneLab]:
     with PlaneLab(None) as up:
         yield up

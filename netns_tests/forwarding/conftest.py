@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from kproxy.testing import LabFactory
@@ -11,14 +9,14 @@ from netns_tests.forwarding.survey import Case, Survey, build_lab
 from netns_tests.modes import MODES
 
 
-@pytest.fixture(scope="session", params=MODES, ids=str)
-def survey(request: pytest.FixtureRequest) -> Iterator[Survey]:
-    """Yield the answers to all rows of this run."""
+@pytest.fixture(scope="package", params=MODES, ids=str)
+def survey(request: pytest.FixtureRequest) -> Survey:
+    """Return the answers to all rows of this run; the lab is gone then."""
     params = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     given = [each["case"] for each in params if "case" in each]
     cases = list(dict.fromkeys(case for case in given if isinstance(case, Case)))
     with LabFactory() as factory:
-        yield Survey(build_lab(factory, request.param), cases)
+        return Survey(build_lab(factory, request.param), cases)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -26,7 +26,7 @@ class Surveyed(NamedTuple):
 Surveys = Callable[[Setting], Surveyed]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def surveys() -> Surveys:
     """Return a function for the cells of a setting. Each setting is measured once."""
 
@@ -38,6 +38,6 @@ def surveys() -> Surveys:
     return surveyed
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def measured(surveys: Surveys) -> Measured:
     return lambda setting: surveys(setting).cells

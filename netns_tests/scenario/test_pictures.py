@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from kproxy.scenario.files import load, names
-from netns_tests.scenario.pictures import EXAMPLES, FOLDER, PAGE, chosen, make, page
+from kproxy.scenario.files import load
+from netns_tests.scenario.pictures import FOLDER, PAGE, chosen, make, page
+from tests.scenario.examples import EXAMPLES, SCENARIOS
 
-SCENARIOS = [load(EXAMPLES / name) for name in names(EXAMPLES)]
 _EPHEMERAL = re.compile(r":\d{5}\b")
 
 

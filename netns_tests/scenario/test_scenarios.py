@@ -33,10 +33,9 @@ from netns_tests.agreement import Asked, Explained
 from netns_tests.findings import require_none
 from netns_tests.through_api import not_by_requests
 from tests.report.pages import Page
+from tests.scenario.examples import EXAMPLES, SCENARIOS
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "scenarios"
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "scenarios.md"
-SCENARIOS = [load(EXAMPLES / name) for name in names(EXAMPLES)]
 ONE_NETWORK = ("ipvs", "userspace")
 """Modes that run in a scenario's usual network only: ipvs mode takes long, and userspace mode ends
 each connection on the node, so that networks differ only in the node's address that servers see.

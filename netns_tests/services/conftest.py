@@ -14,13 +14,13 @@ from netns_tests.services.service_lab import service_lab
 THROUGH_API = [Mode("nftables"), Mode("iptables", "legacy"), Mode("ipvs", "legacy")]
 
 
-@pytest.fixture(scope="session", params=MODES, ids=str)
+@pytest.fixture(scope="package", params=MODES, ids=str)
 def mode(request: pytest.FixtureRequest) -> Mode:
     found: Mode = request.param
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def lab(mode: Mode) -> Iterator[ProbedLab]:
     """In some modes objects come by requests to the API, and go to the proxies by watches:
     everything else is the same.

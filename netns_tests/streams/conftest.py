@@ -9,7 +9,7 @@ import pytest
 from netns_tests.streams.served_lab import SPDY, ServedLab, served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedLab]:
     with served(tmp_path_factory.mktemp("streams")) as up:
         yield up

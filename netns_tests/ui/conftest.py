@@ -41,7 +41,7 @@ def served() -> Iterator[Served]:
             yield found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     with running() as found:
         yield found

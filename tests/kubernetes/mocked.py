@@ -36,7 +36,9 @@ class Loop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self.loop.run_forever, name="loop of mocks", daemon=True
+        )
         self._thread.start()
 
     def run(self, task: Coroutine[Any, Any, _T]) -> _T:

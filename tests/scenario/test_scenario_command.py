@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from kproxy.cli.scenario import scenario as scenario_command
-from kproxy.scenario.files import Scenario, load, names
+from kproxy.scenario.files import Scenario, names
+from tests.scenario.examples import EXAMPLES, SCENARIOS
 from tests.warm_kproxy import run_kproxy
-
-EXAMPLES = Path(__file__).parents[2] / "examples" / "scenarios"
-SCENARIOS = [load(EXAMPLES / name) for name in names(EXAMPLES)]
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
