@@ -10,8 +10,10 @@ tables are asked at once, so that all drops together cost one time-out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from kproxy.address import Family
 from kproxy.api.types import KubernetesObject, Protocol, ServicePort

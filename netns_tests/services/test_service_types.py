@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
 from kproxy.address import Family
 from kproxy.testing import Answer, Expectation, ProbedLab, delivered, dropped, refused
