@@ -29,16 +29,18 @@ from kproxy.testing.node import new_node
 from netns_tests.iptables.written import (
     ADDRESSES,
     NOT_OURS,
+    RULES_OF_IPVS,
     as_text,
     counted,
     create_objects,
     rules_of,
 )
-from netns_tests.modes import IPTABLES
+from netns_tests.modes import IPTABLES, Mode
 from netns_tests.node import bench, random_cluster
 
 (LEGACY,) = (mode for mode in IPTABLES if mode.variant == "legacy")
-WRITTEN: tuple[Table, ...] = ("filter", "nat")
+WRITTEN = ("filter", "nat", "raw")
+PARSED: tuple[Table, ...] = ("filter", "nat")
 STEPS = (  # in every table; each is written after the former ones
     ":B - [0:0]\n:A - [0:0]\n:C-1 - [0:0]\n-A A -j B\n-A B\n-A OUTPUT -j A\n",
     "-I OUTPUT -m comment --comment first -j C-1\n-I A -j RETURN\n-A C-1 -s {net} -j ACCEPT\n",
@@ -106,13 +108,48 @@ def test_every_rule_is_the_same_byte_for_byte(family: Family) -> None:
 @pytest.mark.parametrize("family", Family)
 @pytest.mark.usefixtures("reasons")
 def test_every_rule_is_read_as_it_is_printed(family: Family) -> None:
-    for table in WRITTEN:
+    for table in PARSED:
         with new_node():
             create_objects(family)
             run([f"{command(family)}-restore"], as_text(table, rules_of(family, table)))
             printed = parse_save(run([f"{command(family)}-save", "-t", table]))[table]
             assert SmallTables(family).save(table) == printed
             assert len(printed["RULES"]) > 40
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.usefixtures("reasons")
+def test_whole_tables_are_the_same_text(family: Family) -> None:
+    """With policies, and also the table that rules for a trace are in."""
+    with new_node():
+        create_objects(family)
+        for table in WRITTEN:
+            run([f"{command(family)}-restore"], as_text(table, rules_of(family, table)))
+        run([command(family), "-t", "raw", "-P", "OUTPUT", "DROP"])
+        printed = uncounted(run([f"{command(family)}-save"]))
+        assert uncounted(Xtables(family, "legacy").save_text()) == printed
+        assert {"*raw", ":OUTPUT DROP", "-A RULES -j TRACE"}.issubset(printed)
+
+
+@pytest.mark.ipvs
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.usefixtures("reasons")
+def test_rules_about_virtual_servers_are_written_read_and_deleted(family: Family) -> None:
+    rules = [rule.format(**ADDRESSES[family]) for rule in RULES_OF_IPVS]
+    deletions = "".join(f"-D RULES {rule}\n" for rule in reversed(rules))
+    text = as_text("filter", rules)
+    with new_node():
+        run([f"{command(family)}-restore", "--noflush"], text)
+        wanted = contents(family, "filter")
+        printed = parse_save(run([f"{command(family)}-save", "-t", "filter"]))["filter"]
+    with new_node():
+        tables = SmallTables(family)
+        assert tables.restore(text) == ""
+        assert contents(family, "filter") == wanted
+        assert tables.save("filter") == printed
+        assert len(printed["RULES"]) == len(rules)
+        assert tables.restore(f"*filter\n{deletions}COMMIT\n") == ""
+        assert tables.save("filter") == {**printed, "RULES": []}
 
 
 @pytest.mark.parametrize("family", Family)
@@ -249,13 +286,16 @@ def test_an_unknown_version_is_left_to_the_program(
     assert started[-2:] == ["iptables-legacy-restore", "iptables-legacy-save"]
 
 
+@pytest.mark.parametrize(
+    "mode", [LEGACY, pytest.param(Mode("ipvs", "legacy"), marks=pytest.mark.ipvs)], ids=str
+)
 @pytest.mark.usefixtures("reasons")
-def test_a_proxy_starts_no_program(started: list[str]) -> None:
+def test_a_proxy_starts_no_program(mode: Mode, started: list[str]) -> None:
     """Neither for its rules, nor to see which variant is used, nor to remove all of them."""
     for family in Family:
         Xtables(family, "legacy").version()
     started.clear()
-    with bench(LEGACY) as node:
+    with bench(mode) as node:
         cluster = random_cluster()
         node.sync(cluster.objects.values())
         for _ in range(20):
@@ -275,6 +315,11 @@ def test_both_families_are_one_program_of_one_version(
     monkeypatch.setattr(iptables_programs, "_versions", {})
     assert len({Xtables(family, "legacy").version() for family in Family}) == 1
     assert started == ["iptables-legacy"]
+
+
+def uncounted(text: str) -> list[str]:
+    """Return the lines of iptables-save, but for comments, without counts of policies."""
+    return [line.partition(" [")[0] for line in text.splitlines() if line[0] != "#"]
 
 
 def left_to_the_program(text: str) -> None:

@@ -22,6 +22,7 @@ RULES = (  # at least every match and target that a part of kproxy writes, and e
     "-m comment --comment short -j LEAF",
     '-m comment --comment "ns/name:port -j DROP; several words" -j LEAF',
     '-m comment --comment "no target at all"',
+    "-m comment --comment \"as kube-proxy's ipvs mode: type 'hash ip:port'\" -j LEAF",
     f"-m comment --comment {'x' * 255}",
     "-s {one} -j LEAF",
     "! -s {one} -j LEAF",
@@ -63,6 +64,13 @@ RULES = (  # at least every match and target that a part of kproxy writes, and e
     "-m recent --name LIST --rcheck --seconds 1 -j LEAF",
     "-m comment --comment c -m recent --name LIST --set -m tcp -p tcp -j RETURN",
 )
+RULES_OF_IPVS = (  # for a kernel that has it
+    *(
+        f"-s {{one}} -m ipvs --vaddr {{one}} --vproto {protocol} --vport 443 -j LEAF"
+        for protocol in ("tcp", "udp", "sctp", "17")
+    ),
+    "-m comment --comment c -m ipvs --vaddr {one} --vproto tcp --vport 65535",
+)
 FILTER_RULES = ("-j REJECT", "-m tcp -p tcp --dport 80 -j REJECT")
 NAT_RULES = (
     "-j MARK --or-mark 0x00004000",
@@ -73,6 +81,7 @@ NAT_RULES = (
     "-m comment --comment c -m udp -p udp -j DNAT --to-destination {endpoint}",
     "-m recent --name LIST --set -m sctp -p sctp -j DNAT --to-destination {endpoint}",
 )
+RAW_RULES = ("-j TRACE", "-m comment --comment kproxy-trace -j TRACE")
 NOT_OURS = (  # matches, targets and words that others use, or that iptables refuses
     *("-j LOG", "-j SNAT", "-g LEAF", "! -j LEAF", "-j LEAF -j DROP", "-s {one} -j LEAF -j DROP"),
     *("-s {one} -s {one}", "-s {octets}.0", "-s {one}/255.0.0.0", "-s {one}/33", "-s name"),
@@ -99,8 +108,8 @@ def create_objects(family: Family) -> None:
 
 def rules_of(family: Family, table: str) -> list[str]:
     # The program refuses to drop anything in nat.
-    common = [rule for rule in RULES if table == "filter" or not rule.endswith("-j DROP")]
-    rules = (*common, *(FILTER_RULES if table == "filter" else NAT_RULES))
+    common = [rule for rule in RULES if table != "nat" or not rule.endswith("-j DROP")]
+    rules = (*common, *{"filter": FILTER_RULES, "nat": NAT_RULES, "raw": RAW_RULES}[table])
     return [rule.format(endpoint=ENDPOINT[family], **ADDRESSES[family]) for rule in rules]
 
 
