@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -32,9 +35,6 @@ class Environment:
             *("--quiet", *map(str, projects)),
         )
 
-    def uninstall(self, distribution: str) -> None:
-        _pip(self.python, "uninstall", "--yes", "--quiet", distribution)
-
     def run(self, *argv: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a program of the environment, such as `kproxy`, and wait for its end."""
         return subprocess.run(
@@ -56,8 +56,21 @@ class Environment:
 def make(folder: Path, wheel: Path) -> Environment:
     """Make an environment that has the wheel and the other packages of the test's environment.
 
-    Dependencies are linked, not installed again: it takes a second, and no network.
+    The first one is made for all workers of a test run, and copied: pip takes a second.
     """
+    with _alone(wheel.parent):
+        first = wheel.parent / "environment"
+        if not first.exists():
+            _make(first, wheel)
+    shutil.copytree(first, folder, symlinks=True)
+    for script in (folder / "bin").iterdir():
+        if not script.is_symlink():
+            script.write_text(script.read_text().replace(str(first), str(folder)))
+    return Environment(folder)
+
+
+def _make(folder: Path, wheel: Path) -> None:
+    """Dependencies are linked, not installed again: it takes a second, and no network."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     environment = Environment(folder)
     (there,) = folder.glob("lib/python*/site-packages")
@@ -71,13 +84,11 @@ def make(folder: Path, wheel: Path) -> Environment:
             script.write_text(f'#!/bin/sh\nexec "{environment.python}" -m {module} "$@"\n')
             script.chmod(0o755)
     environment.install(wheel)
-    return environment
 
 
 def build_wheel(shared: Path) -> Path:
     """Build the wheel of this checkout into `shared`, once for all workers of a test run."""
-    with (shared / "wheel.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone(shared):
         folder = shared / "wheel"
         if not folder.exists():
             _pip(
@@ -87,6 +98,14 @@ def build_wheel(shared: Path) -> Path:
             )
         (wheel,) = folder.glob("kproxy-*.whl")
         return wheel
+
+
+@contextmanager
+def _alone(shared: Path) -> Iterator[None]:
+    """Keep the other workers of the test run out of the block."""
+    with (shared / "installed.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _pip(python: str | Path, *arguments: str) -> None:

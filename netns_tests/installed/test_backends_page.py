@@ -33,13 +33,13 @@ class Author:
         self._module = self._folder / "kproxy_minimal.py"
         self._sound = self._module.read_text()
         environment.install(self._folder)
+        (self._installed,) = environment.folder.glob(f"lib/*/site-packages/{self._module.name}")
 
     def breaks(self, former: str, fresh: str) -> None:
-        """Install the example with a text of the module replaced."""
+        """Replace a text of the module, also where it is installed."""
         assert former in self._sound
-        self._module.write_text(self._sound.replace(former, fresh))
-        self._environment.uninstall("kproxy-minimal")
-        self._environment.install(self._folder)
+        for each in (self._module, self._installed):
+            each.write_text(self._sound.replace(former, fresh))
 
     def runs(self, command: str) -> str:
         """Return all that a command prints."""
