@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from kubernetes.client import CoreV1Api
+from kubernetes import client
 
 from kproxy.errors import BadInput
 from kproxy.resident import places
@@ -35,7 +35,7 @@ def kproxy(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_clients_reach_the_api_of_a_lab(lab: ProbedLab) -> None:
-    pods = CoreV1Api(lab.client()).list_namespaced_pod("default").items
+    pods = client.CoreV1Api(lab.client()).list_namespaced_pod("default").items
     assert [each.metadata.name for each in pods] == ["visitor"]
     kubectl = Path(sys.executable).with_name("kubectl")
     argv = [str(kubectl), "--kubeconfig", str(lab.kubeconfig), "get", "pods", "-o", "name"]
@@ -48,7 +48,8 @@ def test_questions_wait_for_what_was_written_through_the_api(lab: ProbedLab) -> 
         "metadata": {"name": "visited"},
         "spec": {"selector": {"app": "visitor"}, "ports": [{"port": 80, "targetPort": 8080}]},
     }
-    address = CoreV1Api(lab.client()).create_namespaced_service("default", body).spec.cluster_ip
+    core = client.CoreV1Api(lab.client())
+    address = core.create_namespaced_service("default", body).spec.cluster_ip
     assert lab.ask("node-a", address, 80) == delivered("visitor")
 
 
