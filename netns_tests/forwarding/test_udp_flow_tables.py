@@ -113,6 +113,22 @@ def test_an_entry_that_was_removed_already_is_no_failure(caplog: pytest.LogCaptu
     assert caplog.messages == ["IPv4: cut 1 UDP flows to removed endpoints"]
 
 
+class ListedError(Exception):
+    pass
+
+
+def test_a_namespace_without_entries_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def listing(*_: object) -> None:
+        raise ListedError
+
+    with Namespace.create() as other:
+        other.run(lambda: write([CASES[0][0]]))
+        monkeypatch.setattr(conntrack, "Netlink", listing)
+        assert conntrack.flows(Family.IPV4) == []
+        with pytest.raises(ListedError):
+            other.run(lambda: conntrack.flows(Family.IPV4))
+
+
 UNPRIVILEGED = """
 import logging, os
 from kproxy.address import Family
@@ -125,6 +141,7 @@ cut_stale_flows(Plan(settings=NodeSettings(family=Family.IPV4, node_name=""), se
 
 
 def test_a_failure_is_logged_and_no_more() -> None:
+    write([CASES[0][0]])  # else nothing is asked
     argv = [sys.executable, "-c", UNPRIVILEGED]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert done.stderr == (
