@@ -46,6 +46,7 @@ _SECONDS = {
     "forwarding/test_saved_rules.py": 3,
     "forwarding/test_sctp.py": 4,
     "forwarding/test_udp_flows.py": 6,
+    "iptables/test_legacy_writer.py": 1,
     "ipvs/test_draining.py": 5,
     "ipvs/test_leaving.py": 22,
     "ipvs/test_local_fallback.py": 8,

@@ -29,6 +29,7 @@ from kproxy.testing.node import new_node
 from netns_tests.iptables.written import (
     ADDRESSES,
     NOT_OURS,
+    RULES_OF_IPVS,
     as_text,
     counted,
     create_objects,
@@ -113,6 +114,27 @@ def test_every_rule_is_read_as_it_is_printed(family: Family) -> None:
             printed = parse_save(run([f"{command(family)}-save", "-t", table]))[table]
             assert SmallTables(family).save(table) == printed
             assert len(printed["RULES"]) > 40
+
+
+@pytest.mark.ipvs
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.usefixtures("reasons")
+def test_rules_about_virtual_servers_are_written_read_and_deleted(family: Family) -> None:
+    rules = [rule.format(**ADDRESSES[family]) for rule in RULES_OF_IPVS]
+    deletions = "".join(f"-D RULES {rule}\n" for rule in reversed(rules))
+    text = as_text("filter", rules)
+    with new_node():
+        run([f"{command(family)}-restore", "--noflush"], text)
+        wanted = contents(family, "filter")
+        printed = parse_save(run([f"{command(family)}-save", "-t", "filter"]))["filter"]
+    with new_node():
+        tables = SmallTables(family)
+        assert tables.restore(text) == ""
+        assert contents(family, "filter") == wanted
+        assert tables.save("filter") == printed
+        assert len(printed["RULES"]) == len(rules)
+        assert tables.restore(f"*filter\n{deletions}COMMIT\n") == ""
+        assert tables.save("filter") == {**printed, "RULES": []}
 
 
 @pytest.mark.parametrize("family", Family)

@@ -22,6 +22,7 @@ RULES = (  # at least every match and target that a part of kproxy writes, and e
     "-m comment --comment short -j LEAF",
     '-m comment --comment "ns/name:port -j DROP; several words" -j LEAF',
     '-m comment --comment "no target at all"',
+    "-m comment --comment \"as kube-proxy's ipvs mode: type 'hash ip:port'\" -j LEAF",
     f"-m comment --comment {'x' * 255}",
     "-s {one} -j LEAF",
     "! -s {one} -j LEAF",
@@ -62,6 +63,13 @@ RULES = (  # at least every match and target that a part of kproxy writes, and e
     "-m recent --name LIST --rcheck --seconds 10800 --reap -j LEAF",
     "-m recent --name LIST --rcheck --seconds 1 -j LEAF",
     "-m comment --comment c -m recent --name LIST --set -m tcp -p tcp -j RETURN",
+)
+RULES_OF_IPVS = (  # for a kernel that has it
+    *(
+        f"-s {{one}} -m ipvs --vaddr {{one}} --vproto {protocol} --vport 443 -j LEAF"
+        for protocol in ("tcp", "udp", "sctp", "17")
+    ),
+    "-m comment --comment c -m ipvs --vaddr {one} --vproto tcp --vport 65535",
 )
 FILTER_RULES = ("-j REJECT", "-m tcp -p tcp --dport 80 -j REJECT")
 NAT_RULES = (

@@ -25,6 +25,7 @@ INVERT = {"-i": 0x01, "-o": 0x02, "-s": 0x08, "-d": 0x10}  # IPT_INV_*, IP6T_INV
 _PROTOCOL_GIVEN = 0x01  # IP6T_F_PROTO
 _INVERT_DESTINATION_PORT = {"tcp": 0x02, "udp": 0x02}  # XT_TCP_INV_DSTPT, XT_UDP_INV_DSTPT
 _ANY = (0, 0xFFFF)
+_NUMBERED = PROTOCOLS | {str(number): number for number in PROTOCOLS.values()}
 # What iptables-save prints of what kproxy leaves out.
 REJECTED = {Family.IPV4: "icmp-port-unreachable", Family.IPV6: "icmp6-port-unreachable"}
 WHOLE = {Family.IPV4: "255.255.255.255", Family.IPV6: ":".join(["ffff"] * 8)}  # masks
@@ -237,6 +238,19 @@ def _set(reader: _Reader) -> bytes:
     return _of_nf_tables(nft.set_match(index, reader.value(), equal))
 
 
+def _virtual_server(reader: _Reader) -> bytes:
+    before = reader.value() if reader.takes("--vaddr") else ""  # iptables-save prints it behind
+    number = _NUMBERED[reader.needs("--vproto")]
+    host = before or reader.needs("--vaddr")
+    if "/" in host:
+        raise Unknown("more than one address")
+    address, _ = _address(reader.layout.family, host)
+    port = nft.port(reader.needs("--vport")).to_bytes(2)
+    # xt_ipvs: address, mask, port, protocol; method and control port; inverted, what is compared.
+    info = struct.pack("=16s16s2sBBHBB", address, b"\xff" * 16, port, number, 0, 0, 0, 0x0F)
+    return extension("ipvs", 0, info)
+
+
 def _set_mark(reader: _Reader) -> bytes:
     operation = reader.value()
     if operation != "--set-xmark":
@@ -309,6 +323,7 @@ _MATCHES: dict[str, Callable[[_Reader], bytes]] = {
     "nfacct": _packet_counter,
     "physdev": _physical_device,
     "set": _set,
+    "ipvs": _virtual_server,
 }
 _TARGETS: dict[str, Callable[[_Reader], bytes]] = {
     "MARK": _set_mark,

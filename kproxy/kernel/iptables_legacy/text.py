@@ -19,7 +19,7 @@ from kproxy.kernel.iptables_nft.extensions import CT_STATES, PROTOCOLS, Unknown
 
 _PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 _BARE = re.compile(r"[\w-]+", re.ASCII)
-_PLAIN = re.compile(r"[ !#-&(-\[\]-~]*")  # iptables-save puts a backslash before ", \ and '
+_PLAIN = re.compile(r"[ !#-\[\]-~]*")  # iptables-save puts a backslash before " and \, too
 _STATES = ("INVALID", "NEW", "RELATED", "ESTABLISHED", "SNAT", "DNAT")  # as they are printed
 
 
@@ -95,7 +95,10 @@ def _comment(_: Family, info: bytes) -> str:
     text = _text(info)
     if not _PLAIN.fullmatch(text):
         raise Unknown(f"the comment {text!r}")
-    return f" --comment {text}" if _BARE.fullmatch(text) else f' --comment "{text}"'
+    if _BARE.fullmatch(text):
+        return f" --comment {text}"
+    escaped = text.replace("'", "\\'")  # as iptables-save does
+    return f' --comment "{escaped}"'
 
 
 def _tcp(_: Family, info: bytes) -> str:
@@ -161,6 +164,12 @@ def _set(_: Family, info: bytes) -> str:
     return f"{_not(flags & 1)} --match-set {index} {directions}"
 
 
+def _virtual_server(family: Family, info: bytes) -> str:
+    width = 4 if family is Family.IPV4 else 16
+    host = socket.inet_ntop(family.socket_family, info[:width])
+    return f" --vproto {info[34]} --vaddr {host} --vport {int.from_bytes(info[32:34])}"
+
+
 def _set_mark(_: Family, info: bytes) -> str:
     value, mask = struct.unpack_from("=LL", info)
     return f" --set-xmark {value:#x}/{mask:#x}"
@@ -186,6 +195,7 @@ _MATCHES: dict[str, Callable[[Family, bytes], str]] = {
     "addrtype": _address_type,
     "comment": _comment,
     "conntrack": _conntrack,
+    "ipvs": _virtual_server,
     "mark": _mark,
     "nfacct": _packet_counter,
     "physdev": _physical_device,

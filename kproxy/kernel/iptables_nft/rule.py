@@ -55,11 +55,14 @@ class _Reader(Words):
 
 
 def split(text: str) -> list[str]:
-    """Split a line as iptables-restore does. Raises Unknown for a backslash in quotes."""
+    """Split a line as iptables-restore does. Raises Unknown for a backslash in a line with quotes,
+    except before an apostrophe in them, where iptables-save puts one.
+    """
     if '"' not in text:
         return text.split()
     parts = text.split('"')
-    if "\\" in text or len(parts) % 2 == 0:
+    parts[1::2] = [part.replace("\\'", "'") for part in parts[1::2]]
+    if any("\\" in part for part in parts) or len(parts) % 2 == 0:
         raise Unknown("a backslash, or quotes without an end")
     found: list[str] = []
     for number, part in enumerate(parts):

@@ -14,7 +14,7 @@ from kproxy.kernel.netns import Namespace
 from kproxy.lab.layout import Addresses
 from kproxy.lab.names import UPLINK, interface
 
-_READY_TIMEOUT_S = 5.0
+_READY_TIMEOUT_S = 30.0  # a guest among many busy processes did not make it in 5
 FIRST_INDEX = 100  # of upper ends; never 2, the index of an `eth0`: see Links.add_veth
 ANYWHERE = {Family.IPV4: "0.0.0.0/0", Family.IPV6: "::/0"}
 _SINGLE = {Family.IPV4: 32, Family.IPV6: 128}
