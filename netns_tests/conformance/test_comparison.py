@@ -12,6 +12,7 @@ from kproxy.kernel import nfacct, sysctl
 from kproxy.kernel.iptables_programs import Variant
 from kproxy.kernel.process import run
 from kproxy.testing.node import new_node
+from netns_tests import ipset_program
 from netns_tests.conformance import dump
 from netns_tests.conformance.comparison import differences
 
@@ -181,3 +182,16 @@ def restorable(tables: str) -> str:
     text = re.sub(r"^:(KUBE-\S+)$", r":\1 - [0:0]", tables, flags=re.MULTILINE)
     text = re.sub(r"^:(\w+)$", r":\1 ACCEPT [0:0]", text, flags=re.MULTILINE)
     return "".join(f"*{table}COMMIT\n" for table in text.split("*")[1:])
+
+
+@pytest.mark.parametrize("names", [("KPROXY-A", "KPROXY-B"), ("KPROXY-B", "KPROXY-A")])
+def test_a_dump_tells_sets_of_the_same_number_apart(names: tuple[str, str]) -> None:
+    with new_node():
+        ipset_program.restore(f"create {name} hash:ip" for name in names)
+        run(["iptables-legacy", "-A", "OUTPUT", "-m", "set", "--match-set", names[0], "dst"])
+        for _ in range(2):
+            assert f"-A OUTPUT -m set --match-set {names[0]} dst\n" in dump.iptables(
+                "legacy", names
+            )
+        run(["iptables-legacy", "-F", "OUTPUT"])
+        assert "-A OUTPUT" not in dump.iptables("legacy", names)

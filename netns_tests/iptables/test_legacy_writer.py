@@ -35,7 +35,7 @@ from netns_tests.iptables.written import (
     create_objects,
     rules_of,
 )
-from netns_tests.modes import IPTABLES
+from netns_tests.modes import IPTABLES, Mode
 from netns_tests.node import bench, random_cluster
 
 (LEGACY,) = (mode for mode in IPTABLES if mode.variant == "legacy")
@@ -271,13 +271,16 @@ def test_an_unknown_version_is_left_to_the_program(
     assert started[-2:] == ["iptables-legacy-restore", "iptables-legacy-save"]
 
 
+@pytest.mark.parametrize(
+    "mode", [LEGACY, pytest.param(Mode("ipvs", "legacy"), marks=pytest.mark.ipvs)], ids=str
+)
 @pytest.mark.usefixtures("reasons")
-def test_a_proxy_starts_no_program(started: list[str]) -> None:
+def test_a_proxy_starts_no_program(mode: Mode, started: list[str]) -> None:
     """Neither for its rules, nor to see which variant is used, nor to remove all of them."""
     for family in Family:
         Xtables(family, "legacy").version()
     started.clear()
-    with bench(LEGACY) as node:
+    with bench(mode) as node:
         cluster = random_cluster()
         node.sync(cluster.objects.values())
         for _ in range(20):
