@@ -161,6 +161,16 @@ class Xtables:
             found[table] = chains
         return found
 
+    def save_text(self) -> str:
+        """Return the tables that were used here as the program prints them, but perhaps without
+        counts.
+        """
+        if self._small:
+            texts = [self._small.text(table) for table in legacy_tables.names(self.family)]
+            if None not in texts:
+                return "".join(filter(None, texts))
+        return run([f"{self._command}-save"])
+
     def _save_any(self, jumps: Iterable[Jump] = ()) -> dict[Table, Chains]:
         text = run([f"{self._command}-save"])
         tables = parse_save(text)

@@ -39,7 +39,8 @@ from netns_tests.modes import IPTABLES, Mode
 from netns_tests.node import bench, random_cluster
 
 (LEGACY,) = (mode for mode in IPTABLES if mode.variant == "legacy")
-WRITTEN: tuple[Table, ...] = ("filter", "nat")
+WRITTEN = ("filter", "nat", "raw")
+PARSED: tuple[Table, ...] = ("filter", "nat")
 STEPS = (  # in every table; each is written after the former ones
     ":B - [0:0]\n:A - [0:0]\n:C-1 - [0:0]\n-A A -j B\n-A B\n-A OUTPUT -j A\n",
     "-I OUTPUT -m comment --comment first -j C-1\n-I A -j RETURN\n-A C-1 -s {net} -j ACCEPT\n",
@@ -107,13 +108,27 @@ def test_every_rule_is_the_same_byte_for_byte(family: Family) -> None:
 @pytest.mark.parametrize("family", Family)
 @pytest.mark.usefixtures("reasons")
 def test_every_rule_is_read_as_it_is_printed(family: Family) -> None:
-    for table in WRITTEN:
+    for table in PARSED:
         with new_node():
             create_objects(family)
             run([f"{command(family)}-restore"], as_text(table, rules_of(family, table)))
             printed = parse_save(run([f"{command(family)}-save", "-t", table]))[table]
             assert SmallTables(family).save(table) == printed
             assert len(printed["RULES"]) > 40
+
+
+@pytest.mark.parametrize("family", Family)
+@pytest.mark.usefixtures("reasons")
+def test_whole_tables_are_the_same_text(family: Family) -> None:
+    """With policies, and also the table that rules for a trace are in."""
+    with new_node():
+        create_objects(family)
+        for table in WRITTEN:
+            run([f"{command(family)}-restore"], as_text(table, rules_of(family, table)))
+        run([command(family), "-t", "raw", "-P", "OUTPUT", "DROP"])
+        printed = uncounted(run([f"{command(family)}-save"]))
+        assert uncounted(Xtables(family, "legacy").save_text()) == printed
+        assert {"*raw", ":OUTPUT DROP", "-A RULES -j TRACE"}.issubset(printed)
 
 
 @pytest.mark.ipvs
@@ -300,6 +315,11 @@ def test_both_families_are_one_program_of_one_version(
     monkeypatch.setattr(iptables_programs, "_versions", {})
     assert len({Xtables(family, "legacy").version() for family in Family}) == 1
     assert started == ["iptables-legacy"]
+
+
+def uncounted(text: str) -> list[str]:
+    """Return the lines of iptables-save, but for comments, without counts of policies."""
+    return [line.partition(" [")[0] for line in text.splitlines() if line[0] != "#"]
 
 
 def left_to_the_program(text: str) -> None:

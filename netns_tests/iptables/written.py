@@ -81,6 +81,7 @@ NAT_RULES = (
     "-m comment --comment c -m udp -p udp -j DNAT --to-destination {endpoint}",
     "-m recent --name LIST --set -m sctp -p sctp -j DNAT --to-destination {endpoint}",
 )
+RAW_RULES = ("-j TRACE", "-m comment --comment kproxy-trace -j TRACE")
 NOT_OURS = (  # matches, targets and words that others use, or that iptables refuses
     *("-j LOG", "-j SNAT", "-g LEAF", "! -j LEAF", "-j LEAF -j DROP", "-s {one} -j LEAF -j DROP"),
     *("-s {one} -s {one}", "-s {octets}.0", "-s {one}/255.0.0.0", "-s {one}/33", "-s name"),
@@ -107,8 +108,8 @@ def create_objects(family: Family) -> None:
 
 def rules_of(family: Family, table: str) -> list[str]:
     # The program refuses to drop anything in nat.
-    common = [rule for rule in RULES if table == "filter" or not rule.endswith("-j DROP")]
-    rules = (*common, *(FILTER_RULES if table == "filter" else NAT_RULES))
+    common = [rule for rule in RULES if table != "nat" or not rule.endswith("-j DROP")]
+    rules = (*common, *{"filter": FILTER_RULES, "nat": NAT_RULES, "raw": RAW_RULES}[table])
     return [rule.format(endpoint=ENDPOINT[family], **ADDRESSES[family]) for rule in rules]
 
 

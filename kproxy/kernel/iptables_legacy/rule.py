@@ -330,4 +330,5 @@ _TARGETS: dict[str, Callable[[_Reader], bytes]] = {
     "MASQUERADE": _masquerade,
     "DNAT": _translate,
     "REJECT": _reject,
+    "TRACE": lambda _: extension("TRACE", 0, b""),
 }

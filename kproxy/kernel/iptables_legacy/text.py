@@ -211,4 +211,5 @@ _TARGETS: dict[str, Callable[[Family, bytes], str]] = {
     "MARK": _set_mark,
     "MASQUERADE": _masquerade,
     "REJECT": _reject,
+    "TRACE": lambda *_: "",
 }

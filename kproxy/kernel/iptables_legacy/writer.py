@@ -73,18 +73,39 @@ class SmallTables:
         """Return the rules by chain of a table, which is created if it does not exist; None if only
         the program can read them.
         """
+        found = self._read(name)
+        return None if found is None else {chain: rules for chain, _, rules in found}
+
+    def text(self, name: str) -> str | None:
+        """Return a table as iptables-save prints it, but for its comments and with no counts. See
+        `save`.
+        """
+        found = self._read(name)
+        if found is None:
+            return None
+        lines = [f"*{name}", *(f":{chain} {policy} [0:0]" for chain, policy, _ in found)]
+        lines += (f"-A {chain} {rule}".rstrip() for chain, _, rules in found for rule in rules)
+        return "".join(f"{line}\n" for line in (*lines, "COMMIT"))
+
+    def _read(self, name: str) -> list[tuple[str, str, list[str]]] | None:
+        """Return each chain of a table with its policy, which is "-" for most, and its rules."""
         layout = LAYOUTS[self._family]
         try:
             raw = legacy_tables.whole(self._family, name)
             if len(raw.entries) > _MOST_BYTES:
                 raise NotUnderstood("a large table")
             with Indexes() as indexes:
-                return {
-                    chain.name: [
-                        indexes.out_of_rule(decode(self._family, line.rule)) for line in chain.lines
-                    ]
+                return [
+                    (
+                        chain.name,
+                        chain.policy.rule.jump if chain.policy else "-",
+                        [
+                            indexes.out_of_rule(decode(self._family, line.rule))
+                            for line in chain.lines
+                        ],
+                    )
                     for chain in table.read(layout, raw)
-                }
+                ]
         except _NOT_HERE as reason:
             log.debug("%s: the program has to read %s: %s", self._family.value, name, reason)
             return None

@@ -19,7 +19,6 @@ from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel import sysctl
 from kproxy.kernel.guardian import restored_at_the_end
 from kproxy.kernel.netlink import Request, attribute, attributes
-from kproxy.kernel.process import run
 from kproxy.kernel.trace.listener import FAMILY_NAMES, Listener, text
 from kproxy.kernel.trace.listing import SavedChain, SavedTable, parse_saved, verdict_of
 from kproxy.kernel.trace.steps import Kind, TraceStep
@@ -36,7 +35,7 @@ _PREFIX = re.compile(r"TRACE: (\S+?):(\S+):(rule|return|policy):(\d+) ?")
 _LOGGER = "nfnetlink_log"
 _SETTINGS = ("net/netfilter/nf_log/2", "net/netfilter/nf_log/10")  # by protocol family
 _HOOKS = ("PREROUTING", "OUTPUT")
-_COMMANDS = {"ip": "iptables-legacy-save", "ip6": "ip6tables-legacy-save"}
+_FAMILIES = {"ip": Family.IPV4, "ip6": Family.IPV6}
 _RULE = "-m comment --comment kproxy-trace -j TRACE"
 _OURS = re.compile(r"--comment kproxy-trace(-\d+)? -j TRACE$")  # also those of `LegacyMarks`
 
@@ -65,7 +64,7 @@ class LegacyTrace:
                         undo.callback(sysctl.write, setting, sysctl.read(setting))
                     sysctl.write(setting, _LOGGER)
                 for family in families if marking else ():
-                    Xtables(family, "legacy").restore(_lines(f"-I {hook} 1" for hook in _HOOKS))
+                    Xtables(family, "legacy").restore(_lines(f"-I {hook}" for hook in _HOOKS))
                     undo.callback(_remove, family)
             except KernelRefused as error:
                 raise Unsupported(
@@ -95,7 +94,7 @@ class LegacyTrace:
     def hooks(self) -> dict[tuple[str, str, str], str]:
         return {
             (family, table, chain): chain.lower()
-            for family in _COMMANDS
+            for family in _FAMILIES
             for table in ("raw", "mangle", "nat", "filter", "security")
             for chain in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
         }
@@ -157,7 +156,7 @@ class LegacyTrace:
 
     def _tables(self, family: str) -> dict[str, SavedTable]:
         if family not in self._saved:
-            self._saved[family] = parse_saved(run([_COMMANDS[family]]))
+            self._saved[family] = parse_saved(Xtables(_FAMILIES[family], "legacy").save_text())
         return self._saved[family]
 
 
@@ -186,10 +185,10 @@ def _lines(edits: Iterable[str]) -> list[str]:
 
 def _remove(family: Family) -> None:
     """Delete our rules, as far as they still exist."""
-    command = _COMMANDS["ip" if family is Family.IPV4 else "ip6"]
-    raw = parse_saved(run([command, "-t", "raw"])).get("raw", {})
+    tables = Xtables(family, "legacy")
+    raw = parse_saved(tables.save_text()).get("raw", {})
     edits = [f"-D {hook}" for hook in _HOOKS for rule in raw[hook].rules if rule.endswith(_RULE)]
-    Xtables(family, "legacy").restore(_lines(edits))
+    tables.restore(_lines(edits))
 
 
 def _is_ours(rule: str) -> bool:
