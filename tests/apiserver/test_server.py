@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import logging
 import socket
@@ -10,6 +11,7 @@ from contextlib import ExitStack
 from http.client import HTTPConnection
 
 import pytest
+from aiohttp.web import RequestHandler
 from msgspec.json import decode, encode
 
 from kproxy.apiserver import watch
@@ -330,3 +332,22 @@ def cut(client: socket.socket | ssl.SSLSocket) -> bool:
     except (ConnectionError, ssl.SSLError):
         pass
     return True
+
+
+def test_nor_one_that_it_has_closed_and_the_client_has_not(served: Served) -> None:
+    client = served.socket()
+    client.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert client.recv(1 << 16)
+    (connection,) = served.server._exchange.connections._server.connections
+    told = asyncio.run_coroutine_threadsafe(_closed(connection), served.server._loop)
+    its_socket = told.result(PATIENCE_S)
+    served.server.close()
+    assert its_socket.fileno() < 0
+
+
+async def _closed(connection: RequestHandler) -> socket.socket:
+    """Close a connection as at the end of its time; the client has not answered yet."""
+    assert connection.transport
+    its_socket: socket.socket = connection.transport.get_extra_info("socket")
+    connection.force_close()
+    return its_socket

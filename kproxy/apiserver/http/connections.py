@@ -9,6 +9,7 @@ import ssl
 from asyncio import Task, Transport
 from asyncio.sslproto import SSLProtocol
 from typing import Any
+from weakref import WeakSet
 
 from aiohttp import web
 
@@ -41,6 +42,8 @@ class Connections:
         self._waiting: dict[web.RequestHandler, float] = {}  # when each is to be cut, in order
         self._accepting: list[Task[None]] = []
         self._beginning: dict[Task[None], None] = {}  # in their handshakes
+        # A protocol forgets its transport when it closes that, long before the client has answered.
+        self._transports: WeakSet[Transport] = WeakSet()
         self._looking = self._loop.create_task(self._look())
 
     def listen(self, bound: socket.socket) -> None:
@@ -64,13 +67,12 @@ class Connections:
         for each in tasks:
             each.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        there = self._server.connections
-        transports = [each.transport for each in there]
+        begun = (each.transport for each in self._server.connections)
+        transports = [*self._transports, *(each for each in begun if isinstance(each, Transport))]
         self._server.pre_shutdown()  # those that wait for a request end at once
         await self._server.shutdown(_CLOSE_S)
         for transport in transports:
-            if isinstance(transport, Transport):
-                transport.abort()
+            transport.abort()
         await self._told_of_their_end()
 
     async def _accept(self, listening: socket.socket) -> None:
@@ -93,11 +95,12 @@ class Connections:
     async def _begin(self, accepted: socket.socket) -> None:
         timeouts: dict[str, Any] = {"ssl_handshake_timeout": _HANDSHAKE_S} if self._tls else {}
         try:
-            _, protocol = await self._loop.connect_accepted_socket(
+            transport, protocol = await self._loop.connect_accepted_socket(
                 self._server, accepted, ssl=self._tls, **timeouts
             )
         except OSError:  # no TLS, or not in time
             return
+        self._transports.add(transport)
         self._waiting[protocol] = self._loop.time() + FIRST_REQUEST_S
 
     async def _look(self) -> None:
