@@ -16,6 +16,7 @@ from msgspec import Raw, Struct
 from kproxy.api.depth import is_deep
 from kproxy.api.places import Place
 from kproxy.api.problems import Problem, shown
+from kproxy.typed import decoder
 
 RawObject = dict[str, Any] | Raw
 
@@ -58,8 +59,8 @@ class _RawHead(Struct, rename="camel"):
     items: Raw = Raw(b"null")
 
 
-_RAW_HEAD = msgspec.json.Decoder(_RawHead)
-_RAW_LIST = msgspec.json.Decoder(list[Raw])
+_RAW_HEAD = decoder(_RawHead)
+_RAW_LIST = decoder(list[Raw])
 
 
 def text_of(data: str | bytes, file: str) -> tuple[str, Item | None]:

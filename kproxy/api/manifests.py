@@ -57,6 +57,7 @@ from kproxy.api.types import (
     Service,
     ServiceCIDR,
 )
+from kproxy.typed import converted, decoder
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -102,7 +103,7 @@ class _Kind(NamedTuple):
 
 @cache  # made when JSON of the kind is read: making all of them takes some milliseconds
 def _decoder(kind: _Kind) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind.type)
+    return decoder(kind.type)
 
 
 _KINDS = {
@@ -189,7 +190,7 @@ def checked(value: dict[str, Any], kind: str) -> tuple[KubernetesObject, list[Pr
     Those that a control plane judges are not among them. Raises msgspec.ValidationError if a value
     is of another type, KeyError for an unknown kind.
     """
-    obj = msgspec.convert(value, _KINDS[kind].type)
+    obj = converted(value, _KINDS[kind].type)
     if kind in _ADMITTED:
         admitted: KubernetesObject = in_namespace(obj)
         return admitted, []
@@ -425,6 +426,6 @@ def _decode(value: dict[str, Any] | Raw, kind: _Kind) -> tuple[Any, list[Problem
     try:
         if isinstance(value, Raw):
             return _decoder(kind).decode(value), []
-        return msgspec.convert(value, kind.type), []
+        return converted(value, kind.type), []
     except msgspec.ValidationError:
         return build(plain(value), kind.type)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import time
 
-import msgspec
 from msgspec import Struct
 
 from kproxy.bench.lab import await_taken_down
@@ -25,6 +24,7 @@ from kproxy.kernel.measurement import answer
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
 from kproxy.kernel.running import on_uml
+from kproxy.typed import decoded
 
 NOT_INSTALLED = "mininet is not measured beside: it is not installed (Debian package mininet)"
 
@@ -96,7 +96,7 @@ def measure(size: MininetSize) -> MininetResult:
     with Namespace.create("bench") as here, here.entered():
         argv = [_PYTHON, "-", str(size.pods), str(size.nodes)]
         printed = run(argv, _PROGRAM, timeout_s=_TIMEOUT_S)
-        moments = msgspec.json.decode(printed, type=_Moments)
+        moments = decoded(printed, _Moments)
         await_taken_down()
         down = time.monotonic()
     return MininetResult(

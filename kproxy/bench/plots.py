@@ -17,9 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from kproxy.bench.results import LatencyResult, ReferenceResult, SyncResult
+from kproxy.typed import decoded
 
 Result = SyncResult | LatencyResult | ReferenceResult
 Points = Mapping[int, float]  # number of Services -> value
@@ -52,11 +51,7 @@ _METADATA = {"Date": None, "Creator": None}
 
 def read(files: Iterable[Path]) -> list[Result]:
     """Return all results in the files. Raises msgspec.ValidationError for any other line."""
-    return [
-        msgspec.json.decode(line, type=Result)
-        for file in files
-        for line in file.read_bytes().splitlines()
-    ]
+    return [decoded(line, Result) for file in files for line in file.read_bytes().splitlines()]
 
 
 def line_name(result: SyncResult | LatencyResult) -> str:

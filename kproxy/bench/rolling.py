@@ -23,6 +23,7 @@ from kproxy.bench.api_server import managed_fields
 from kproxy.bench.results import ProxySize
 from kproxy.bench.subject import new_proxy
 from kproxy.kernel.netns import Namespace
+from kproxy.typed import decoder
 
 A_SLICE = 100  # endpoints, as the EndpointSlice controller has it
 CHANGES, DECODED = 60, 2000
@@ -122,13 +123,13 @@ def _cpu_ms(what: Callable[[], object]) -> float:
 
 
 def main(pods: int = 5000) -> None:
-    encode, decoder = msgspec.json.encode, msgspec.json.Decoder(_Event)
+    encode, events = msgspec.json.encode, decoder(_Event)
     event = encode({"type": "MODIFIED", "object": _slice(1)})
     managed = len(encode(_slice(1)["metadata"]["managedFields"]))
     print(f"an event of {A_SLICE} endpoints: {len(event)} bytes, {managed} of managedFields")
 
     def decode() -> KubernetesObject:
-        return _object("EndpointSlice", bytes(decoder.decode(event).object))
+        return _object("EndpointSlice", bytes(events.decode(event).object))
 
     times = [_cpu_ms(decode) for _ in range(DECODED)]
     print(f"decoded and checked in {statistics.fmean(times):.2f} ms of CPU time")

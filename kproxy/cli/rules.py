@@ -20,6 +20,7 @@ from kproxy.cli.mode_options import Given, take
 from kproxy.cli.objects import in_lab, read_api
 from kproxy.cli.paper import Wanted, families, paper_options, read_objects
 from kproxy.report.width import columns, wrapped
+from kproxy.typed import converted
 
 if TYPE_CHECKING:
     from kproxy.rules.difference import Effect
@@ -264,7 +265,6 @@ def _variant(wanted: Wanted, text: str) -> Wanted:
 
 
 def _from_lab(asked: _Asked, parameters: dict[str, Any]) -> list[Block]:
-    import msgspec
 
     from kproxy.resident.control import ask
 
@@ -283,7 +283,7 @@ def _from_lab(asked: _Asked, parameters: dict[str, Any]) -> list[Block]:
             of=f"{found['node']} of lab {place.name}",
             mode=found["mode"],
             family=each["family"],
-            rules=msgspec.convert(each["rules"], tuple[RuleLine, ...]),
+            rules=converted(each["rules"], tuple[RuleLine, ...]),
             in_force=True,
         )
         for each in found["families"]

@@ -17,6 +17,7 @@ from kproxy.cli.completing import complete_lab
 from kproxy.cli.labs import living_lab
 from kproxy.errors import BadInput
 from kproxy.report.width import fitting
+from kproxy.typed import decoded
 
 _TIMEOUT_S = 60.0  # of a question
 
@@ -85,7 +86,7 @@ def _listening(place: Path, port: int) -> tuple[list[socket], str]:
     from kproxy.resident.records import PAGE
 
     try:
-        kept = msgspec.json.decode((place / PAGE).read_bytes(), type=_Kept)
+        kept = decoded((place / PAGE).read_bytes(), _Kept)
     except (OSError, msgspec.DecodeError):
         kept = _Kept()
     try:

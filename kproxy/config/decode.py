@@ -15,6 +15,7 @@ from msgspec import Struct
 from kproxy.api.problems import Problem
 from kproxy.config.durations import format_duration, parse_duration
 from kproxy.config.types import API_VERSION, KIND, ProxyConfig, Seconds
+from kproxy.typed import converted
 from kproxy.versions import NEWEST_RELEASED, Version, parse_version
 
 _S = TypeVar("_S", bound=Struct)
@@ -88,7 +89,7 @@ def convert(value: Any, kind: Any, *, strict: bool = True) -> Any:
     """
     if kind is Version:  # as YAML has it without quotes, it is a number
         return parse_version(str(value))
-    return msgspec.convert(_by_value(value), kind, strict=strict, dec_hook=decode_duration)
+    return converted(_by_value(value), kind, strict=strict, dec_hook=decode_duration)
 
 
 def _by_value(value: Any) -> Any:

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct, convert, to_builtins
+from msgspec import Struct, to_builtins
 from msgspec.structs import fields
 
 from kproxy.api.types import Service
 from kproxy.controlplane.plane import Json
+from kproxy.typed import converted
 
 Values = dict[str, Any]
 
@@ -26,7 +27,7 @@ Values = dict[str, Any]
 def merged(stored: Service, last: Service | None, wanted: Service) -> Service:
     """Return the Service to update to; `last` is what was applied before, if anything was."""
     values = _merge(_stated(stored), _stated(last) if last else {}, _stated(wanted))
-    return convert(values, Service)
+    return converted(values, Service)
 
 
 def merged_document(stored: Json, last: Json, wanted: Json) -> Json:

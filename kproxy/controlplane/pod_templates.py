@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from msgspec import convert
 from msgspec.structs import replace
 
 from kproxy.api.checks import altered
@@ -14,6 +13,7 @@ from kproxy.api.types import Metadata, OwnerReference, Pod, PodSpec, PodStatus, 
 from kproxy.controlplane.plane import Json
 from kproxy.controlplane.stored_documents import placeholder
 from kproxy.store import ObjectKey
+from kproxy.typed import converted
 
 _DNS_POLICY, _SCHEDULER = "ClusterFirst", "default-scheduler"
 
@@ -30,7 +30,7 @@ def new_pod(
     about = {key: value for key, value in (template.get("metadata") or {}).items() if value}
     about["labels"] = {**about.get("labels", {}), **(labels or {})}
     base = {"metadata": about, "spec": {**template["spec"], **(spec or {})}}
-    typed = convert(base, PodTemplateSpec)
+    typed = converted(base, PodTemplateSpec)
     namespace = owner["metadata"]["namespace"]
     metadata = Metadata(
         name=name,

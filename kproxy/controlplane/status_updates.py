@@ -13,6 +13,7 @@ from kproxy.controlplane.field_errors import refusal
 from kproxy.controlplane.plane import Json
 from kproxy.controlplane.refusals import bad_request
 from kproxy.controlplane.service_validation import status_problems
+from kproxy.typed import converted
 
 
 def with_status(obj: KubernetesObject, document: Json) -> KubernetesObject:
@@ -22,7 +23,7 @@ def with_status(obj: KubernetesObject, document: Json) -> KubernetesObject:
     """
     kind = document["kind"]
     try:
-        wanted = msgspec.convert(document, TYPES[kind])
+        wanted = converted(document, TYPES[kind])
     except msgspec.ValidationError as error:
         told = f'{kind} in version "{kind_of(kind).api_version}" cannot be handled as a {kind}'
         raise bad_request(f"{told}: {error}") from None

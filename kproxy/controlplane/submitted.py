@@ -34,6 +34,7 @@ from kproxy.controlplane.replica_sets import selects
 from kproxy.controlplane.stored_documents import Documents, owner_key, placeholder
 from kproxy.controlplane.value_problems import label_problems
 from kproxy.controlplane.workload_specs import WorkloadSpec
+from kproxy.typed import converted
 
 _TEMPLATED = ("ReplicaSet", "StatefulSet", "DaemonSet")
 _NOT_ENFORCED = "nothing in this cluster enforces a NetworkPolicy"
@@ -129,7 +130,7 @@ def warnings(document: Json) -> tuple[str, ...]:
 def _stand_in(document: Json, *, namespaced: bool) -> KubernetesObject:
     """Return an object of a type that has the metadata of the document."""
     try:
-        metadata = msgspec.convert(_without_nulls(document["metadata"]), Metadata)
+        metadata = converted(_without_nulls(document["metadata"]), Metadata)
     except msgspec.ValidationError as error:
         raise bad_request(f"metadata: {error}") from None
     if namespaced:
@@ -187,7 +188,7 @@ def workload_spec(kind: str, spec: Mapping[str, Any]) -> WorkloadSpec:
     Raises Refused if there is one.
     """
     try:
-        return msgspec.convert(_without_nulls(spec), WorkloadSpec)
+        return converted(_without_nulls(spec), WorkloadSpec)
     except msgspec.ValidationError as error:
         raise bad_request(f"{kind}: spec: {error}") from None
 

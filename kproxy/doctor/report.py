@@ -10,6 +10,7 @@ import msgspec
 
 from kproxy.doctor.finding import Diagnosis, Finding, LeftOut, Severity
 from kproxy.report.terminal import Paper
+from kproxy.typed import converted
 
 _STYLES = {
     Severity.ERROR: "bold red",
@@ -32,7 +33,7 @@ def values(diagnosis: Diagnosis) -> dict[str, Any]:
 
 def diagnosis_of(document: dict[str, Any]) -> Diagnosis:
     """Return the diagnosis that these JSON values are of."""
-    return msgspec.convert(
+    return converted(
         {
             "findings": document["findings"],
             "symptoms": document["symptoms"],

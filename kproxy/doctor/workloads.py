@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from kproxy.api.types import Metadata, OwnerReference, Pod, PodTemplateSpec
 from kproxy.doctor.facts import Template
+from kproxy.typed import converted
 
 _UNCOUNTED = ("Job", "CronJob")  # how many Pods they have at a time, their document does not say
 
@@ -45,7 +46,7 @@ def _template(
 def _converted(found: Mapping[str, Any]) -> PodTemplateSpec:
     """Return a template; only its labels, if its Pods have something that has no type here."""
     try:
-        return msgspec.convert(found, PodTemplateSpec)
+        return converted(found, PodTemplateSpec)
     except msgspec.ValidationError:
         labels = _mapping(_mapping(found, "metadata"), "labels")
         texts = {key: value for key, value in labels.items() if isinstance(value, str)}

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct, field
 
 from kproxy.address import host_port
+from kproxy.typed import converted
 
 VERSION = 1
 """The version of the JSON. It grows when a field changes its meaning or goes, not with new ones."""
@@ -207,4 +208,4 @@ def place(address: str, port: int) -> str:
 
 def from_values(values: object) -> Itinerary:
     """Return the itinerary with these JSON values. Raises msgspec.ValidationError."""
-    return msgspec.convert(values, Itinerary)
+    return converted(values, Itinerary)

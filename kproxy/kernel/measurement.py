@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from kproxy.errors import KproxyError
 from kproxy.kernel.process import ending_with_us, run
+from kproxy.typed import decoded
 
 # Put before a command, this has malloc (mallopt(3)) give no memory back: a page that user-mode
 # Linux has to provide again costs as much as many system calls.
@@ -39,13 +40,13 @@ def measure_apart(
     there = [*python, "kproxy.kernel.uml", *KEEPING_MEMORY] if on_uml else []
     # It is terminated however this process ends: this thread waits in `run`.
     argv = [*ending_with_us("TERM"), *there, *python, module, msgspec.json.encode(request).decode()]
-    return msgspec.json.decode(run(argv, timeout_s=timeout_s), type=result)
+    return decoded(run(argv, timeout_s=timeout_s), result)
 
 
 def answer(measure: Callable[[_Request], object], request: type[_Request]) -> None:
     """Act as the measuring process: read the request, write the result to standard output."""
     try:
-        result = measure(msgspec.json.decode(sys.argv[1], type=request))
+        result = measure(decoded(sys.argv[1], request))
     except KproxyError as error:
         sys.exit(f"{error}\n{error.remedy}".strip())
     sys.stdout.write(msgspec.json.encode(result).decode())

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from kproxy.errors import BadInput
+from kproxy.typed import converted
 
 _CREATE = "create it, or name another file with --kubeconfig"
 _CORRECT = "correct the file; `kubectl config view --kubeconfig FILE` shows it without secrets"
@@ -88,11 +89,6 @@ class _File(Struct, rename="kebab"):
     contexts: list[_NamedContext] | None = None
     clusters: list[_NamedCluster] | None = None
     users: list[_NamedUser] | None = None
-
-
-# msgspec reads a type when it is first used; a thread that uses it meanwhile, as another node's
-# proxy may, would crash the process. So it is read while the module is loaded.
-msgspec.json.Decoder(_File)
 
 
 class Kubeconfig(Struct, frozen=True):
@@ -220,7 +216,7 @@ def _document(path: Path) -> dict[str, Any]:
 
 def _converted(path: Path, document: dict[str, Any]) -> _File:
     try:
-        return msgspec.convert(document, _File)
+        return converted(document, _File)
     except msgspec.ValidationError as error:
         text, _, place = str(error).partition(" - at ")
         field = place.strip("`").removeprefix("$.") or "the file"

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from kproxy.errors import KernelRefused
+from kproxy.typed import decoded
 
 _PATIENCE_S = 120.0  # longer than a credential plug-in may take
 # The kernel ends what is started so with the thread that waits for it: nothing outlives a proxy.
@@ -91,7 +92,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 def ask_library(request: Request) -> Answer:
     """Return the library's answer. Raises KernelRefused if its process cannot do its work."""
     try:
-        return msgspec.json.decode(_process(msgspec.json.encode(request)), type=Answer)
+        return decoded(_process(msgspec.json.encode(request)), Answer)
     except (OSError, subprocess.TimeoutExpired, msgspec.DecodeError) as error:
         raise KernelRefused(
             f"the client library kubernetes cannot be run: {type(error).__name__}",
@@ -113,7 +114,7 @@ def _process(request: bytes) -> bytes:
 
 def answered(request: bytes) -> bytes:
     """Return the answer to a request, both as JSON: the work of the process."""
-    return msgspec.json.encode(_answer(msgspec.json.decode(request, type=Request)))
+    return msgspec.json.encode(_answer(decoded(request, Request)))
 
 
 def _answer(request: Request) -> Answer:

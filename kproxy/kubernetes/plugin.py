@@ -18,6 +18,7 @@ from msgspec import Struct
 from kproxy.errors import AccessRefused
 from kproxy.kubernetes.kubeconfig import Exec, Kubeconfig, one_line, spelled
 from kproxy.kubernetes.library import CONFIG_ERROR, ENDING_WITH_US, RunPlugin, ask_library
+from kproxy.typed import converted
 
 _WAIT_S = 60  # client-go waits for ever, and without credentials there is no news of Services
 _KILLED = 124  # exit status of timeout(1)
@@ -76,7 +77,7 @@ def run_plugin(found: Kubeconfig) -> Given:
     if answer.error:  # as of text that is none, or JSON of another shape
         raise _failed(found, plugin, "its output is not an ExecCredential")
     try:
-        given = msgspec.convert(answer.status, Given)
+        given = converted(answer.status, Given)
     except msgspec.ValidationError as error:
         raise _failed(found, plugin, f"its status is wrong: {one_line(error)}") from None
     if given.token is None and not (given.client_certificate_data and given.client_key_data):

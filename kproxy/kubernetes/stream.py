@@ -15,6 +15,7 @@ from msgspec import Raw, Struct, field
 from kproxy.api.conflicts import object_name
 from kproxy.api.manifests import stored
 from kproxy.api.types import KubernetesObject
+from kproxy.typed import decoder
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"  # annotation of the bookmark after the last one
 _SHOWN_CHARACTERS = 300
@@ -92,10 +93,10 @@ class Rejection(Struct, frozen=True, kw_only=True):
         return object_name(self.kind, self.metadata.namespace, self.metadata.name)
 
 
-_EVENT = msgspec.json.Decoder(Event)
-_HEAD = msgspec.json.Decoder(Head)
-_PAGE = msgspec.json.Decoder(Page)
-_STATUS = msgspec.json.Decoder(Status)
+_EVENT = decoder(Event)
+_HEAD = decoder(Head)
+_PAGE = decoder(Page)
+_STATUS = decoder(Status)
 
 
 class Lines:

@@ -20,6 +20,7 @@ from kproxy.errors import BadInput
 from kproxy.kernel import netns
 from kproxy.kernel.netns import Namespace
 from kproxy.lab import netns_files
+from kproxy.typed import decoded
 
 RECORDS = Path("/run/kproxy/labs")
 
@@ -108,7 +109,7 @@ def _dead() -> Iterator[tuple[Path, Record]]:
         try:
             if path.stat().st_uid != os.geteuid():  # of a user whose names are not ours to remove
                 continue
-            found = msgspec_json.decode(path.read_bytes(), type=Record)
+            found = decoded(path.read_bytes(), Record)
         except FileNotFoundError:  # another process was quicker
             continue
         except DecodeError:  # not written by us

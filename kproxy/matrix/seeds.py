@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 import yaml
-from msgspec import Struct, convert, field
+from msgspec import Struct, field
 
 from kproxy.backend import load
 from kproxy.matrix.places import Client, Kind, Question, Target
 from kproxy.matrix.setting import Setting
+from kproxy.typed import converted
 
 SILENT = "-"
 
@@ -69,7 +70,7 @@ def node_level_affinity() -> list[Revision]:
     newest first.
     """
     text = files("kproxy.matrix.tables").joinpath("cce.yaml").read_text(encoding="utf-8")
-    table = convert(yaml.safe_load(text), _Table)
+    table = converted(yaml.safe_load(text), _Table)
     return [_revision(table, name, each) for name, each in table.revisions.items()]
 
 

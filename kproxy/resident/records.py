@@ -12,6 +12,7 @@ from msgspec import json as msgspec_json
 from kproxy.lab.leftovers import started_at
 from kproxy.resident.orders import Order
 from kproxy.resident.places import write_private
+from kproxy.typed import decoded
 
 RECORD = "lab.json"
 SOCKET = "socket"
@@ -61,7 +62,7 @@ def write_record(place: Path, record: Record) -> None:
 def read_record(place: Path) -> Record | None:
     """Return the record of a place; None if there is none that can be read."""
     try:
-        return msgspec_json.decode((place / RECORD).read_bytes(), type=Record)
+        return decoded((place / RECORD).read_bytes(), Record)
     except (OSError, DecodeError):
         return None
 

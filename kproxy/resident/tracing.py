@@ -16,6 +16,7 @@ from kproxy.explain.itinerary import Itinerary, from_values
 from kproxy.explain.pcapng import Packet
 from kproxy.explain.targets import Wanted
 from kproxy.resident.control import Reply, ask
+from kproxy.typed import converted
 
 if TYPE_CHECKING:
     from kproxy.explain.tracing import Traced
@@ -61,7 +62,7 @@ class Tracing:
         """Answer a request of another command. Raises what `trace` raises."""
         try:
             values = {key: value for key, value in request.items() if key != "do"}
-            asked = msgspec.convert(values, Asked)
+            asked = converted(values, Asked)
         except msgspec.ValidationError as error:
             raise BadInput([f"the request of a trace: {error}"]) from None
         found = self.trace(asked)
@@ -96,8 +97,7 @@ def ask_for_trace(place: Path, asked: Asked) -> tuple[list[Itinerary], list[Pack
     request = {"do": "trace", **msgspec.to_builtins(asked)}
     values = ask(place, request, timeout_s=_TIMEOUT_S).values
     packets = [
-        msgspec.convert({**each, "data": b64decode(each["data"])}, Packet)
-        for each in values["packets"]
+        converted({**each, "data": b64decode(each["data"])}, Packet) for each in values["packets"]
     ]
     return [from_values(each) for each in values["itineraries"]], packets
 

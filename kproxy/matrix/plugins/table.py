@@ -6,7 +6,9 @@ from enum import StrEnum
 from importlib.resources import files
 
 import yaml
-from msgspec import Struct, convert, field
+from msgspec import Struct, field
+
+from kproxy.typed import converted
 
 
 class Row(StrEnum):
@@ -63,7 +65,7 @@ def documented() -> list[PluginStatement]:
         PluginStatement(
             plugin=plugin, row=row.row, policy=policy, says=cell.says, expect=cell.expect
         )
-        for plugin, rows in convert(yaml.safe_load(text), _Table).plugins.items()
+        for plugin, rows in converted(yaml.safe_load(text), _Table).plugins.items()
         for row in rows
         for policy, cell in (("Local", row.local), ("Cluster", row.cluster))
         if cell
