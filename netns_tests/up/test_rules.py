@@ -135,9 +135,12 @@ def test_a_namespace(machine: Machine, mode: str) -> None:
 def test_without_a_kernel_nothing_is_needed(machine: Machine, tmp_path: Path) -> None:
     found = machine.values("rules", "svc/shop", "--manifests", STORED)
     assert {each["packets"] for each in rules(found)} == {None}
-    done = machine.kproxy("rules", "svc/web", "--manifests", str(tmp_path))
+    done = machine.kproxy("rules", "svc/nobody", "--manifests", STORED)
     assert done.returncode == 2
-    assert "there is no Service default/web" in done.stderr
+    assert "there is no Service default/nobody" in done.stderr
+    done = machine.kproxy("rules", "svc/shop", "--manifests", str(tmp_path))
+    assert done.returncode == 2
+    assert "no manifest in this folder" in done.stderr
 
 
 def test_a_mode_that_forwards_itself(machine: Machine) -> None:
