@@ -98,9 +98,10 @@ class Ways:
 
     def through(
         self, question: Question, made: Made, relays: RelaysOf, facts: Facts, traces: Traces
-    ) -> tuple[Itinerary, list[Captured]]:
+    ) -> tuple[Itinerary, list[Captured], bool]:
         """Return the way of a connection that a relay has accepted, with that of the relay's own,
-        and the packets of both in every place.
+        and the packets of both in every place; and whether there was nothing else that could have
+        been the relay's own.
         """
         lab, tracked = self._lab, self._read()
         way = way_of(made.key, Seen(made.caught, made.met, tracked), relays.at, made.told)
@@ -113,7 +114,7 @@ class Ways:
             describe=traces.describe,
             completed=lambda hop: completed(hop, question.protocol, lab.hosts[hop.host]),
         )
-        return itinerary_through(question, way, made, hosts)
+        return *itinerary_through(question, way, made, hosts), not way.candidates
 
     def _read(self) -> dict[str, list[Entry]]:
         return {host: events.read() for host, events in (self._tracked or {}).items()}

@@ -6,8 +6,10 @@ import json
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby, pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +17,9 @@ from kproxy.address import Family
 from kproxy.api.types import ServicePort
 from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput
-from kproxy.explain import Itinerary, trace
+from kproxy.explain import Itinerary, trace, tracing
 from kproxy.explain.itinerary import Hop
+from kproxy.explain.relaying import Made, connect
 from kproxy.explain.targets import Wanted
 from kproxy.explain.tracing import Tracer
 from kproxy.kernel.process import run
@@ -172,6 +175,30 @@ def test_a_server_that_does_not_tell_whose_connection_it_is(lab: ProbedLab) -> N
     assert found.at == found.endpoints[-1].host
     (unseen,) = found.unseen
     assert unseen.startswith("whose connection it is: node-a began no other one")
+
+
+def test_somebody_else_asks_the_proxy_meanwhile(
+    lab: ProbedLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it may be either's connection that the proxy makes, so the question is asked again."""
+    attempts: list[Made] = []
+
+    def disturbed(*arguments: Any) -> Made:
+        if attempts:
+            attempts.append(connect(*arguments))
+            return attempts[-1]
+        with ThreadPoolExecutor() as pool:
+            made = pool.submit(connect, *arguments)
+            with lab.nodes["node-a"].namespace.entered():
+                for _ in range(20):
+                    socket.create_connection((CLUSTER_IPS[V4], SILENT)).close()
+            attempts.append(made.result())
+        return attempts[-1]
+
+    monkeypatch.setattr(tracing, "connect", disturbed)
+    found = lab.trace("visitor", "web", port="silent")
+    assert len(attempts) == 2
+    assert [role for role, _ in parts(found)][2:] == ["onward request", "onward reply"]
 
 
 def test_a_port_of_the_node_itself_is_no_relay(lab: ProbedLab) -> None:
