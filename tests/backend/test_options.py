@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Never
 
 import pytest
 
@@ -33,12 +33,12 @@ class Options(BackendOptions, frozen=True, kw_only=True):
             raise ValueError(f"fast with {self.workers} workers; at most 8")
 
 
-def nobody(*_: object) -> object:
+def nobody(*_: object) -> Never:
     raise AssertionError("no backend is made here")
 
 
-MODE = Mode(name="mine", backend=nobody, options=Options, config=ModeConfig(section="ipvs"))  # type: ignore[arg-type]
-PLAIN = Mode(name="plain", backend=nobody)  # type: ignore[arg-type]
+MODE = Mode(name="mine", backend=nobody, options=Options, config=ModeConfig(section="ipvs"))
+PLAIN = Mode(name="plain", backend=nobody)
 
 DECODED = [  # as a text of the command line, as a value of a file -> attribute, value
     ({"workers": "7"}, {"workers": 7}, "workers", 7),
@@ -139,7 +139,7 @@ class Other(BackendOptions, frozen=True, kw_only=True):
             raise ValueError("fast with hosts")
 
 
-OTHER = Mode(name="other", backend=nobody, options=Other)  # type: ignore[arg-type]
+OTHER = Mode(name="other", backend=nobody, options=Other)
 
 CHOSEN = [  # options, what is kept, what is not
     (Options(), Other(), {}),
