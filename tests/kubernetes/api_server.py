@@ -237,10 +237,10 @@ def _copy(source: socket.socket, target: socket.socket) -> None:
 
 def _linger(tls: ssl.SSLSocket) -> None:
     """Let the client read why it was refused: closing at once might overtake that."""
-    socket.socket.shutdown(tls, socket.SHUT_WR)
-    while socket.socket.recv(tls, 65536):
-        pass
-    tls.close()
+    with tls:
+        socket.socket.shutdown(tls, socket.SHUT_WR)
+        while socket.socket.recv(tls, 65536):
+            pass
 
 
 def _shut(each: socket.socket) -> None:
