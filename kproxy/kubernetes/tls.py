@@ -73,7 +73,10 @@ def context(material: Material) -> SSLContext:
     """
     import ssl
 
+    from kproxy.kubernetes.tls_socket import TlsSocket  # with ssl
+
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.sslsocket_class = TlsSocket
     made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     made.hostname_checks_common_name = False
     if not material.verify:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kproxy.errors import BadInput
+from kproxy.kubernetes.tls_socket import TlsSocket
 
 
 class Access(NamedTuple):
@@ -53,5 +54,6 @@ def read_access(path: Path) -> Access:
 def tls_context(access: Access) -> ssl.SSLContext:
     """Return a context that trusts only the lab's authority."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = TlsSocket
     context.load_verify_locations(cadata=access.authority)
     return context
