@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from kproxy.backend import Listing, Purpose, RuleLine, Sought, purposes
+from kproxy.backend.masquerade import HOOK, MARKED, MASQUERADE_PURPOSES
 from kproxy.backend.saved_walk import SavedWalk
 from kproxy.kernel.iptables_save import Table
 from kproxy_iptables.names import (
@@ -26,16 +27,12 @@ _HOOKS: tuple[tuple[Table, str], ...] = (
 _SHARED = {name for _, name in (*DISPATCH_CHAINS, *FIXED_CHAINS)} | {KUBELET_FIREWALL}
 _NAMED = re.compile(r'--comment "?([a-z0-9.-]+/[a-z0-9.:-]+)')  # namespace/name[:port]
 
-_HOOK = "PREROUTING|OUTPUT|INPUT|FORWARD|POSTROUTING"
-_MARKED = "leaves with this node's address"
 PURPOSES = (
-    Purpose(_HOOK, "-j KUBE-SERVICES$", "looks whether the packet is for a Service"),
-    Purpose(_HOOK, "-j KUBE-EXTERNAL-SERVICES", "looks for addresses that have no endpoint"),
-    Purpose(_HOOK, "-j KUBE-NODEPORTS", "lets health checks of load balancers in"),
-    Purpose(_HOOK, "-j KUBE-PROXY-FIREWALL", "looks whether source ranges forbid the packet"),
-    Purpose(_HOOK, "-j KUBE-FORWARD", "lets packets of Services be forwarded"),
-    Purpose(_HOOK, "-j KUBE-FIREWALL", "protects what listens on the loopback address only"),
-    Purpose(_HOOK, "-j KUBE-POSTROUTING", "gives marked packets this node's address"),
+    Purpose(HOOK, "-j KUBE-SERVICES$", "looks whether the packet is for a Service"),
+    Purpose(HOOK, "-j KUBE-EXTERNAL-SERVICES", "looks for addresses that have no endpoint"),
+    Purpose(HOOK, "-j KUBE-NODEPORTS", "lets health checks of load balancers in"),
+    Purpose(HOOK, "-j KUBE-PROXY-FIREWALL", "looks whether source ranges forbid the packet"),
+    Purpose(HOOK, "-j KUBE-FIREWALL", "protects what listens on the loopback address only"),
     Purpose("KUBE-SERVICES", "no endpoints", "refuses: the Service has no endpoint"),
     Purpose("KUBE-SERVICES", "no local endpoints", "drops: no endpoint is on this node"),
     Purpose("KUBE-SERVICES", "-j KUBE-NODEPORTS", "tries node ports, if the address is the node's"),
@@ -50,29 +47,23 @@ PURPOSES = (
     Purpose("KUBE-NODEPORTS", "", "takes packets to the node port"),
     Purpose("KUBE-FW-.*", "-j KUBE-EXT-", "lets a source range pass"),
     Purpose("KUBE-FW-.*", "", "only counts: all other sources, which are dropped later"),
-    Purpose("KUBE-EXT-.*", "masquerade traffic for", _MARKED + ": the policy is Cluster"),
+    Purpose("KUBE-EXT-.*", "masquerade traffic for", MARKED + ": the policy is Cluster"),
     Purpose("KUBE-EXT-.*", "pod traffic for", "pods of this node may use all endpoints"),
-    Purpose("KUBE-EXT-.*", "masquerade LOCAL", "what this node itself sends " + _MARKED),
+    Purpose("KUBE-EXT-.*", "masquerade LOCAL", "what this node itself sends " + MARKED),
     Purpose("KUBE-EXT-.*", "route LOCAL", "this node itself may use all endpoints"),
     Purpose("KUBE-EXT-.*", "-j KUBE-SVL-", "clients outside get an endpoint of this node"),
     Purpose("KUBE-EXT-.*", "-j KUBE-SVC-", "chooses among all endpoints"),
-    Purpose("KUBE-SV[CL]-.*", "-j KUBE-MARK-MASQ", _MARKED + ": not from a pod of the cluster"),
+    Purpose("KUBE-SV[CL]-.*", "-j KUBE-MARK-MASQ", MARKED + ": not from a pod of the cluster"),
     Purpose("KUBE-SV[CL]-.*", "-m recent", "a known client goes back to its endpoint"),
     Purpose("KUBE-SV[CL]-.*", "-m statistic", "this endpoint takes its share at random"),
     Purpose("KUBE-SV[CL]-.*", "-j KUBE-SEP-", "the last endpoint, or the only one, takes the rest"),
-    Purpose("KUBE-SEP-.*", "-j KUBE-MARK-MASQ", "an endpoint that reaches itself " + _MARKED),
+    Purpose("KUBE-SEP-.*", "-j KUBE-MARK-MASQ", "an endpoint that reaches itself " + MARKED),
     Purpose("KUBE-SEP-.*", "-m recent", "remembers the client and sends it to the endpoint"),
     Purpose("KUBE-SEP-.*", "-j DNAT", "sends the connection to the endpoint"),
-    Purpose("KUBE-MARK-MASQ", "", "sets the masquerade mark"),
-    Purpose("KUBE-POSTROUTING", "-j RETURN", "leaves packets without the mark as they are"),
-    Purpose("KUBE-POSTROUTING", "-j MARK", "takes the mark away: once is enough"),
-    Purpose("KUBE-POSTROUTING", "-j MASQUERADE", "gives the packet this node's address"),
     Purpose("KUBE-FORWARD", "INVALID", "drops what conntrack cannot translate back"),
-    Purpose("KUBE-FORWARD", "-m mark", "forwards marked packets"),
-    Purpose("KUBE-FORWARD", "RELATED,ESTABLISHED", "forwards packets of known connections"),
     Purpose("KUBE-FIREWALL", "", "drops packets from outside to 127.0.0.0/8"),
 )
-_purpose = purposes(PURPOSES)
+_purpose = purposes((*PURPOSES, *MASQUERADE_PURPOSES))
 
 
 def service_rules(listing: Listing, sought: Sought) -> list[RuleLine]:

@@ -17,6 +17,7 @@ from kproxy.backend import (
     host_port,
     purposes,
 )
+from kproxy.backend.masquerade import HOOK, MARKED, MASQUERADE_PURPOSES
 from kproxy.backend.saved_walk import SavedWalk
 from kproxy.kernel.iptables_save import Table
 from kproxy_ipvs.names import CHAINS, DEVICE, SETS, set_name, spare_name
@@ -34,29 +35,24 @@ _OURS = {name for _, name in CHAINS}
 _MATCHED = re.compile(r"--match-set (\S+)")
 _FROM_VIP = re.compile(r"--vaddr (\S+) --vport (\d+)")
 
-_HOOK = "PREROUTING|OUTPUT|INPUT|FORWARD|POSTROUTING"
-_MARKED = "leaves with this node's address"
 PURPOSES = (
-    Purpose(_HOOK, "-j KUBE-SERVICES", "looks whether the packet is for a Service"),
-    Purpose(_HOOK, "-j KUBE-POSTROUTING", "gives marked packets this node's address"),
-    Purpose(_HOOK, "-j KUBE-FORWARD", "lets packets of Services be forwarded"),
-    Purpose(_HOOK, "-j KUBE-NODE-PORT", "lets health checks of load balancers in"),
-    Purpose(_HOOK, "-j KUBE-PROXY-FIREWALL", "looks whether source ranges forbid the packet"),
-    Purpose(_HOOK, "-j KUBE-IPVS-FILTER", "protects other ports of the node at these addresses"),
-    Purpose(_HOOK, "-j KUBE-IPVS-OUT-FILTER", "looks at answers of the node to itself"),
+    Purpose(HOOK, "-j KUBE-SERVICES", "looks whether the packet is for a Service"),
+    Purpose(HOOK, "-j KUBE-NODE-PORT", "lets health checks of load balancers in"),
+    Purpose(HOOK, "-j KUBE-PROXY-FIREWALL", "looks whether source ranges forbid the packet"),
+    Purpose(HOOK, "-j KUBE-IPVS-FILTER", "protects other ports of the node at these addresses"),
+    Purpose(HOOK, "-j KUBE-IPVS-OUT-FILTER", "looks at answers of the node to itself"),
     Purpose("KUBE-SERVICES", "-j RETURN", "leaves loopback traffic alone"),
     Purpose("KUBE-SERVICES", "-j KUBE-LOAD-BALANCER", "takes packets to load balancer addresses"),
-    Purpose("KUBE-SERVICES", "CLUSTER-IP.*-j KUBE-MARK-MASQ", _MARKED + ": not from a local pod"),
-    Purpose("KUBE-SERVICES", "EXTERNAL-IP.*-j KUBE-MARK-MASQ", _MARKED + ": an external IP"),
+    Purpose("KUBE-SERVICES", "CLUSTER-IP.*-j KUBE-MARK-MASQ", MARKED + ": not from a local pod"),
+    Purpose("KUBE-SERVICES", "EXTERNAL-IP.*-j KUBE-MARK-MASQ", MARKED + ": an external IP"),
     Purpose("KUBE-SERVICES", "EXTERNAL-IP.*-j ACCEPT", "lets packets to an external IP pass"),
     Purpose("KUBE-SERVICES", "-j KUBE-NODE-PORT", "tries node ports, if the address is the node's"),
     Purpose("KUBE-SERVICES", "-j ACCEPT", "done here: IPVS takes the packet"),
     Purpose("KUBE-LOAD-BALANCER", "-j RETURN", "keeps the source: the policy is Local"),
-    Purpose("KUBE-LOAD-BALANCER", "", _MARKED + ": the policy is Cluster"),
+    Purpose("KUBE-LOAD-BALANCER", "", MARKED + ": the policy is Cluster"),
     Purpose("KUBE-NODE-PORT", "-j RETURN", "keeps the source: the policy is Local"),
     Purpose("KUBE-NODE-PORT", "-j ACCEPT", "lets the health checks of this Service in"),
-    Purpose("KUBE-NODE-PORT", "", _MARKED + ": the policy is Cluster"),
-    Purpose("KUBE-MARK-MASQ", "", "sets the masquerade mark"),
+    Purpose("KUBE-NODE-PORT", "", MARKED + ": the policy is Cluster"),
     Purpose("KUBE-PROXY-FIREWALL", "", "finds addresses with source ranges"),
     Purpose("KUBE-SOURCE-RANGES-FIREWALL", "-j RETURN", "lets a source range pass"),
     Purpose("KUBE-SOURCE-RANGES-FIREWALL", "", "drops all other sources"),
@@ -64,11 +60,6 @@ PURPOSES = (
     Purpose("KUBE-IPVS-FILTER", "-j REJECT", "refuses other ports of these addresses"),
     Purpose("KUBE-IPVS-OUT-FILTER", "", "drops what the node sends itself against source ranges"),
     Purpose("KUBE-POSTROUTING", "LOOP-BACK", "an endpoint that reaches itself gets another source"),
-    Purpose("KUBE-POSTROUTING", "-j RETURN", "leaves packets without the mark as they are"),
-    Purpose("KUBE-POSTROUTING", "-j MARK", "takes the mark away: once is enough"),
-    Purpose("KUBE-POSTROUTING", "-j MASQUERADE", "gives the packet this node's address"),
-    Purpose("KUBE-FORWARD", "-m mark", "forwards marked packets"),
-    Purpose("KUBE-FORWARD", "", "forwards packets of known connections"),
 )
 ENTRIES = (
     Purpose(".*LOOP-BACK", "", "an endpoint on this node, reached by itself"),
@@ -76,7 +67,8 @@ ENTRIES = (
     Purpose(".*NODE-PORT.*", "", "the Service's node port"),
     Purpose(".*", "", "the Service's entry"),
 )
-_purpose, _entry_purpose = purposes(PURPOSES), purposes(ENTRIES)
+_purpose = purposes((*PURPOSES, *MASQUERADE_PURPOSES))
+_entry_purpose = purposes(ENTRIES)
 
 
 def service_rules(listing: Listing, sought: Sought) -> list[RuleLine]:

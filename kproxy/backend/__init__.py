@@ -1,4 +1,4 @@
-"""All that the author of a backend needs; kproxy's own backends use nothing else of the core.
+"""All that the author of a backend needs.
 
 contract     `Backend`, and every rule of who calls what, when
 mode         `Mode`: what an entry point of the group `kproxy.backends` gives
@@ -12,7 +12,7 @@ claims       things that several service ports may claim, for backends that need
 held         objects that others hold on to: named once in the log, and tried again
 listing      the rules of one Service, in the order in which packets meet them
 saved_walk   the same in chains of iptables, for modes that write some
-masquerade   the iptables rules behind the masquerade mark
+masquerade   the iptables rules behind the masquerade mark, and their purposes
 
 The nouns of the plan (`ServicePlan`, `Frontend` ...) and the words for the oracle's rules (`Rules`,
 `Passage`, `Translation` ...) are exported here as well, and of the configuration what a mode's own

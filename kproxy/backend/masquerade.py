@@ -1,4 +1,5 @@
-"""The iptables rules behind the masquerade mark, the same in iptables mode and ipvs mode. Pure.
+"""The iptables rules behind the masquerade mark, the same in iptables mode and ipvs mode, and
+their purposes. Pure.
 
 A packet that must get this node's address is marked on its way in (KUBE-MARK-MASQ) and masqueraded
 on its way out (KUBE-POSTROUTING). Source: kube-proxy v1.36, syncProxyRules of both modes.
@@ -8,7 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kproxy.backend.listing import Purpose
 from kproxy.forwarding.plan import DetectLocal, LocalDetector, NodeSettings
+
+HOOK = "PREROUTING|OUTPUT|INPUT|FORWARD|POSTROUTING"
+MARKED = "leaves with this node's address"
+MASQUERADE_PURPOSES = (
+    Purpose(HOOK, "-j KUBE-POSTROUTING", "gives marked packets this node's address"),
+    Purpose(HOOK, "-j KUBE-FORWARD", "lets packets of Services be forwarded"),
+    Purpose("KUBE-MARK-MASQ", "", "sets the masquerade mark"),
+    Purpose("KUBE-POSTROUTING", "-j RETURN", "leaves packets without the mark as they are"),
+    Purpose("KUBE-POSTROUTING", "-j MARK", "takes the mark away: once is enough"),
+    Purpose("KUBE-POSTROUTING", "-j MASQUERADE", "gives the packet this node's address"),
+    Purpose("KUBE-FORWARD", "-m mark", "forwards marked packets"),
+    Purpose("KUBE-FORWARD", "RELATED,ESTABLISHED", "forwards packets of known connections"),
+)
 
 
 def mark_text(settings: NodeSettings) -> str:
