@@ -127,19 +127,13 @@ class _Contained:
         return self._call("intact", bool)
 
     def read(self) -> Ruleset:
-        found: Ruleset = self._call("read", Mapping)  # type: ignore[type-abstract]
-        if not all(isinstance(chains, Mapping) for chains in found.values()):
-            raise BackendFault(f"{self._plugin}: read() returned tables that are not mappings")
-        return found
+        return self._tables("read")
 
     def listing(self) -> Listing:
         """Return what `read` does, with counters where the backend has some."""
         if not isinstance(self._backend, Lister):
             return uncounted(self.read())
-        found = self._call("listing", object)
-        if not isinstance(found, Mapping):
-            raise BackendFault(f"{self._plugin}: listing() returned something else than tables")
-        return found
+        return self._tables("listing")
 
     def cleanup(self) -> None:
         self._call("cleanup", object)
@@ -153,6 +147,15 @@ class _Contained:
         found = self._call("figures", tuple)
         if not all(isinstance(each, Figure) for each in found):
             raise BackendFault(f"{self._plugin}: figures() returned something else than figures")
+        return found
+
+    def _tables(self, method: str) -> Mapping[str, Mapping[str, Any]]:
+        found = self._call(method, object)
+        if not isinstance(found, Mapping):
+            name = type(found).__name__
+            raise BackendFault(f"{self._plugin}: {method}() returned {name}, not Mapping")
+        if not all(isinstance(chains, Mapping) for chains in found.values()):
+            raise BackendFault(f"{self._plugin}: {method}() returned tables that are not mappings")
         return found
 
     def _call(self, method: str, kind: type[_T], *arguments: Any) -> _T:

@@ -27,6 +27,7 @@ from kproxy.backend import (
     SyncReport,
     Unsupported,
     Uses,
+    listing_of,
 )
 from kproxy.backend.containment import METHODS, Plugin, contained, lacking, takes
 
@@ -147,6 +148,8 @@ RETURNED: list[tuple[str, object, str]] = [
     ("intact", 1, "intact() returned int, not bool"),
     ("read", [], "read() returned list, not Mapping"),
     ("read", {"nat": []}, "read() returned tables that are not mappings"),
+    ("listing", [], "listing() returned list, not Mapping"),
+    ("listing", {"nat": []}, "listing() returned tables that are not mappings"),
 ]
 
 
@@ -154,7 +157,7 @@ RETURNED: list[tuple[str, object, str]] = [
 def test_what_is_returned_is_looked_at(method: str, value: object, told: str) -> None:
     backend = make(doing(method, lambda: value))
     with pytest.raises(BackendFault) as found:
-        CALLS[method](backend)
+        {**CALLS, "listing": listing_of}[method](backend)
     assert str(found.value) == f"{NAMED}: {told}"
 
 
