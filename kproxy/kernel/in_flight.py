@@ -7,7 +7,6 @@ neighbour, only a new packet of a host, such as a retransmission, can make somet
 
 from __future__ import annotations
 
-import struct
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import NamedTuple
 
 from kproxy.kernel.netlink import NETLINK_ROUTE, Netlink, Request, attributes
 from kproxy.kernel.netns import Namespace
+from kproxy.kernel.rtnetlink import NEIGHBOUR
 
 _QUEUES = Path("/proc/thread-self/net/softnet_stat")
 # Of a line, which is a processor's: packets dropped because its queue was full, and the length of
 # the queue (since Linux 5.10). Source: net/core/net-procfs.c, softnet_seq_show.
 _DROPPED, _LENGTH = 1, 11
 _GET_NEIGHBOURS = 30  # RTM_GETNEIGH
-_NEIGHBOUR = struct.Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
 _INCOMPLETE = 0x01  # NUD_INCOMPLETE: asked for, and packets wait for the answer
 _GET_DISCIPLINES = 38  # RTM_GETQDISC
 _DISCIPLINE_BYTES = 20  # tcmsg
@@ -52,10 +51,10 @@ def holds_packets(namespace: Namespace) -> bool:
     """Tell whether packets wait in a namespace: in the queue of a link (such as netem's), or for
     the link address of a neighbour.
     """
-    neighbours = Request(_GET_NEIGHBOURS, _NEIGHBOUR.pack(0, 0, 0, 0, 0), ("list neighbours",))
+    neighbours = Request(_GET_NEIGHBOURS, NEIGHBOUR.pack(0, 0, 0, 0, 0), ("list neighbours",))
     disciplines = Request(_GET_DISCIPLINES, bytes(_DISCIPLINE_BYTES), ("list queues of links",))
     with namespace.entered(), Netlink(NETLINK_ROUTE) as netlink:
-        if any(_NEIGHBOUR.unpack_from(each)[2] & _INCOMPLETE for each in netlink.dump(neighbours)):
+        if any(NEIGHBOUR.unpack_from(each)[2] & _INCOMPLETE for each in netlink.dump(neighbours)):
             return True
         return any(map(_length, netlink.dump(disciplines)))
 

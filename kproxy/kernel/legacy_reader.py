@@ -24,6 +24,7 @@ from typing import Any
 from msgspec import Struct
 
 from kproxy.errors import KernelRefused
+from kproxy.kernel.iptables_legacy.layout import HEAD
 
 # libxtables keeps its state in global variables of the process.
 _library = threading.Lock()
@@ -45,7 +46,6 @@ _TARGETS = {"", "DNAT", "MARK", "MASQUERADE", "REJECT"}  # "": a verdict, or a c
 _PROTOCOLS = {0, 1, 6, 17, 132}  # iptables-save takes the names of others from a file
 # Of struct ipt_entry (ip_tables.h): both masks, protocol, flags, inversions, offset of the target.
 _ENTRY = struct.Struct("=8x4s4s64xHBB4xH22x")
-_HEAD = struct.Struct("=H29sB")  # xt_entry_match and xt_entry_target: size, name, revision
 _INVERTED_SOURCE, _INVERTED_DESTINATION = 0x08, 0x10  # IPT_INV_SRCIP, IPT_INV_DSTIP
 _PLAIN = re.compile(r"[\w.:/,+-]*", re.ASCII)
 _PLAIN_COMMENT = re.compile(r"[A-Za-z0-9][\w.:/,; -]*", re.ASCII)
@@ -120,10 +120,10 @@ def parts_of(entry: bytes) -> list[Part]:
     parts = []
     position = _ENTRY.size
     while position < offset:
-        size, name, revision = _HEAD.unpack_from(entry, position)
+        size, name, revision = HEAD.unpack_from(entry, position)
         parts.append(Part(True, _name(name), revision))
         position += size
-    _, name, revision = _HEAD.unpack_from(entry, offset)
+    _, name, revision = HEAD.unpack_from(entry, offset)
     parts.append(Part(False, _name(name), revision))
     *names, target = (part.name for part in parts)
     if target not in _TARGETS or not _MATCHES.issuperset(names) or len({*names}) < len(names):

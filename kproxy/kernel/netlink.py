@@ -23,8 +23,8 @@ CREATE, EXCL = 0x400, 0x200  # NLM_F_
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 _DUMP_INTERRUPTED = 0x10
 _ERROR, _DONE = 2, 3  # NLMSG_
-_SNDBUFFORCE, _RCVBUFFORCE = 32, 33  # of SOL_SOCKET, beyond net.core.wmem_max, rmem_max
-_SOL_NETLINK, _CAP_ACK, _EXT_ACK, _GET_STRICT_CHK = 270, 10, 11, 12
+_SNDBUFFORCE, RCVBUFFORCE = 32, 33  # of SOL_SOCKET, beyond net.core.wmem_max, rmem_max
+SOL_NETLINK, _CAP_ACK, _EXT_ACK, _GET_STRICT_CHK = 270, 10, 11, 12
 _EXT_ACK_MESSAGE = 1  # NLMSGERR_ATTR_MSG
 
 _HEADER = struct.Struct("=LHHLL")
@@ -32,7 +32,7 @@ _ATTRIBUTE = struct.Struct("=HH")
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
 _CHUNK_BYTES = 1 << 16
 _BUFFER_BYTES = 1 << 22
-_RECEIVE_BYTES = 1 << 16
+RECEIVE_BYTES = 1 << 16
 _DUMP_ATTEMPTS = 10
 
 _NEEDS_ROOT = "run as root; in a container with --privileged, or with the capability CAP_NET_ADMIN"
@@ -74,15 +74,15 @@ class Netlink:
         self._sequence = 0
         self._send_room = 1 << 17
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
-        self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)  # errors without the whole request
-        self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)  # but with the kernel's own words
+        self._socket.setsockopt(SOL_NETLINK, _CAP_ACK, 1)  # errors without the whole request
+        self._socket.setsockopt(SOL_NETLINK, _EXT_ACK, 1)  # but with the kernel's own words
         # Room for the errors of a whole chunk: all of them wait before the first one is read.
         with suppress(PermissionError):  # root of a user namespace has only the default
-            self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _BUFFER_BYTES)
+            self._socket.setsockopt(socket.SOL_SOCKET, RCVBUFFORCE, _BUFFER_BYTES)
 
     def be_strict(self) -> None:
         """Make dumps honour the filter in the request. NETLINK_ROUTE only."""
-        self._socket.setsockopt(_SOL_NETLINK, _GET_STRICT_CHK, 1)
+        self._socket.setsockopt(SOL_NETLINK, _GET_STRICT_CHK, 1)
 
     def send(self, requests: Iterable[Request]) -> None:
         """Have all requests carried out, in order. A failure does not stop those after it.
@@ -136,8 +136,8 @@ class Netlink:
         failures: list[str] = []
         with suppress(BlockingIOError):
             while True:
-                for _, _, sequence, body in _messages(
-                    self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+                for _, _, sequence, body in messages(
+                    self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
                 ):
                     if 0 <= sequence - first < len(names) and (code := _code(body)):
                         what, remedy = names[sequence - first]
@@ -195,7 +195,7 @@ class Netlink:
                 # kernel would silently drop the next answers.
                 with suppress(BlockingIOError):
                     while True:
-                        self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+                        self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
                 return [*failures, f"{_words(asked[0])} ...: so many errors that some were lost"]
             for _, _, sequence, body in answers:
                 request = asked[sequence - self._sequence - 1]
@@ -225,7 +225,7 @@ class Netlink:
         Others may wait, if an error was raised before all answers were read; they are dropped.
         """
         first = self._sequence - requests + 1
-        received = _messages(self._socket.recv(_RECEIVE_BYTES))
+        received = messages(self._socket.recv(RECEIVE_BYTES))
         return [message for message in received if message[2] >= first]
 
     def _complaint(self, request: Request, code: int, body: memoryview) -> str:
@@ -269,7 +269,7 @@ def _message(request: Request, sequence: int, flags: int) -> bytes:
     return _HEADER.pack(length, request.kind, flags, sequence, 0) + request.body
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
+def messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
     """Yield kind, flags, sequence number and body of each message."""
     view = memoryview(data)
     position = 0
@@ -277,7 +277,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
         length, kind, flags, sequence, _ = _HEADER.unpack_from(view, position)
         body = view[position + _HEADER.size : position + length]
         yield kind, flags, sequence, body
-        position += (length + 3) & ~3
+        position += max(_HEADER.size, (length + 3) & ~3)
 
 
 def _code(body: memoryview) -> int:

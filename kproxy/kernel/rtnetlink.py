@@ -18,7 +18,7 @@ from kproxy.kernel.netlink import CREATE, EXCL, Netlink, Request, attribute, att
 LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
 ADDRESS = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix, flags, scope, index
 ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg: family, dst, src, tos, table, proto, scope, type, ...
-_NEIGHBOUR = struct.Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
+NEIGHBOUR = struct.Struct("=BxxxiHBB")  # ndmsg: family, index, state, flags, type
 _U32 = struct.Struct("=I")
 _NOTHING = memoryview(b"")
 
@@ -146,7 +146,7 @@ def add_blackhole(destination: str) -> Request:
 
 def add_neighbour(index: int, name: str, address: str, mac: str) -> Request:
     """Return the request for a permanent neighbour, which replaces one with that address."""
-    body = _NEIGHBOUR.pack(socket_family(address), index, _PERMANENT, 0, 0)
+    body = NEIGHBOUR.pack(socket_family(address), index, _PERMANENT, 0, 0)
     body += attribute(_NDA_DST, ip_address(address).packed)
     body += attribute(_NDA_LLADDR, _packed_mac(mac))
     what = ("cannot add neighbour", address, "to", name)
@@ -155,7 +155,7 @@ def add_neighbour(index: int, name: str, address: str, mac: str) -> Request:
 
 def add_forwarding(index: int, name: str, mac: str, address: str) -> Request:
     """Return the request that makes a VXLAN device send frames for `mac` to `address`."""
-    body = _NEIGHBOUR.pack(socket.AF_BRIDGE, index, _PERMANENT, _SELF, 0)
+    body = NEIGHBOUR.pack(socket.AF_BRIDGE, index, _PERMANENT, _SELF, 0)
     body += attribute(_NDA_LLADDR, _packed_mac(mac))
     body += attribute(_NDA_DST, ip_address(address).packed)
     what = ("cannot send", mac, "on", name, "to", address)

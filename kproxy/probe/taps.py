@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from kproxy.kernel.netlink import RCVBUFFORCE
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.privilege import require_net_raw
 from kproxy.probe.packets import ETH_P_IP, ETH_P_IPV6
 from kproxy.probe.tap_filter import program
 
 _ETH_P_ALL = 3
-_SO_RCVBUFFORCE = 33
 _SO_TIMESTAMPNS = 35
 _TIMESPEC = struct.Struct("@ll")
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
@@ -68,7 +68,7 @@ class Tap:
                 socket.htons(_ETH_P_ALL),
             )
         _attach_filter(self.socket, program(datagrams=datagrams))
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        self.socket.setsockopt(socket.SOL_SOCKET, RCVBUFFORCE, _BUFFER_BYTES)
         self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
 
     def fileno(self) -> int:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.kernel.netlink import NETLINK_NETFILTER, Netlink
+from kproxy.kernel.netlink import (
+    NETLINK_NETFILTER,
+    RCVBUFFORCE,
+    RECEIVE_BYTES,
+    SOL_NETLINK,
+    Netlink,
+    messages,
+)
 
 FAMILY_NAMES = {1: "inet", 2: "ip", 10: "ip6"}  # NFPROTO_, as nft names them
 
-_RCVBUFFORCE = 33  # of SOL_SOCKET, beyond net.core.rmem_max
-_SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
-_RECEIVE_BYTES = 1 << 16
-_HEADER = struct.Struct("=LHHLL")
+_ADD_MEMBERSHIP = 1
 
 
 class Listener(Netlink):
@@ -27,14 +30,14 @@ class Listener(Netlink):
         self._buffer_bytes = buffer_bytes
         self._names: dict[int, str] = {}
         with suppress(PermissionError):  # root of a user namespace has only the default
-            self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, buffer_bytes)
+            self._socket.setsockopt(socket.SOL_SOCKET, RCVBUFFORCE, buffer_bytes)
 
     def join(self, *groups: int) -> None:
         """Receive the messages of these multicast groups. To be called once. Raises Unsupported."""
         try:
             self._socket.bind((0, 0))  # the kernel skips a socket without a port number
             for group in groups:
-                self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+                self._socket.setsockopt(SOL_NETLINK, _ADD_MEMBERSHIP, group)
         except OSError as error:
             raise Unsupported(
                 f"cannot listen to netfilter: {error.strerror}",
@@ -53,7 +56,10 @@ class Listener(Netlink):
         self._names.clear()
         try:
             while True:
-                yield from _bodies(self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT), kinds)
+                received = self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+                yield from (
+                    (kind, body) for kind, _, _, body in messages(received) if kind in kinds
+                )
         except BlockingIOError:
             return
         except OSError as error:
@@ -69,7 +75,7 @@ class Listener(Netlink):
         """Discard all messages that have been received, or have not fitted into the buffer."""
         while True:
             try:
-                self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+                self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -85,16 +91,6 @@ class Listener(Netlink):
             except OSError:
                 self._names[number] = ""
         return self._names[number]
-
-
-def _bodies(data: bytes, kinds: Collection[int]) -> Iterator[tuple[int, memoryview]]:
-    view = memoryview(data)
-    position = 0
-    while position + _HEADER.size <= len(view):
-        length, found, *_ = _HEADER.unpack_from(view, position)
-        if found in kinds:
-            yield found, view[position + _HEADER.size : position + length]
-        position += max(_HEADER.size, (length + 3) & ~3)
 
 
 def text(value: memoryview) -> str:
