@@ -32,10 +32,10 @@ from kproxy.errors import KernelRefused, TimedOut
 from kproxy.kernel.measurement import answer
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
-from kproxy.kernel.running import on_uml
+from kproxy.kernel.running import on_uml, resident_mib
 from kproxy.resident.control import ask
 from kproxy.resident.orders import POD
-from kproxy.resident.records import KUBECONFIG, resident_mib
+from kproxy.resident.records import KUBECONFIG
 
 _SERVICES = "/api/v1/namespaces/default/services"
 _SLICES = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"

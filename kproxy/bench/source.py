@@ -18,7 +18,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
 import socket
 import statistics
 import subprocess
@@ -44,16 +43,16 @@ from kproxy.config import ProxyConfig
 from kproxy.errors import BadInput, KernelRefused
 from kproxy.kernel.links import Links
 from kproxy.kernel.measurement import answer
-from kproxy.kernel.netlink import NETLINK_NETFILTER
+from kproxy.kernel.netlink import NETLINK_NETFILTER, RCVBUFFORCE, messages
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
+from kproxy.kernel.running import resident_mib
 
 SOAK_CHANGES_A_S = 20
 PATIENCE_S = 600.0
 _PAUSE_S = 1.1  # minSyncPeriod is 1 s: after it a change is written at once
 _GROUP, _NEW_GENERATION = 7, 0x0A00 | 15  # NFNLGRP_NFTABLES, NFT_MSG_NEWGEN
 _BUFFER_BYTES = 2**20
-_SO_RCVBUFFORCE = 33  # which Python does not name
 _TOKEN = "benchmark"
 _SETTLED_S = 3.0  # after which what a start needed is given back
 _ANOTHER_NODE = "node-7"
@@ -74,7 +73,7 @@ def measure(size: SourceSize) -> SourceResult:
             if not commits.forget():
                 raise BadInput([f"{size.label}: it does not write to nf_tables, which is watched"])
             time.sleep(_SETTLED_S)
-            ready_mib = proxy.resident_mib
+            ready_mib = resident_mib(proxy.process.pid)
             changes_s = [_change(served, size, i, commits) for i in range(size.changes)]
             idle = proxy.idle_share(size.idle_s)
             _pour(served, size)
@@ -88,7 +87,7 @@ def measure(size: SourceSize) -> SourceResult:
                 change_p99_s=p99(changes_s),
                 idle_share=idle,
                 ready_mib=ready_mib,
-                resident_mib=proxy.resident_mib,
+                resident_mib=resident_mib(proxy.process.pid),
                 peak_mib=proxy.peak_mib,
                 equal=_rules(size) == _fresh_rules(size, served),
             )
@@ -101,7 +100,7 @@ class _Commits:
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
-        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 * _BUFFER_BYTES)
+        self._socket.setsockopt(socket.SOL_SOCKET, RCVBUFFORCE, 64 * _BUFFER_BYTES)
         self._socket.bind((0, 1 << (_GROUP - 1)))
 
     def __enter__(self) -> _Commits:
@@ -124,13 +123,8 @@ class _Commits:
     def wait(self) -> None:
         """Return after the next commit."""
         self._socket.settimeout(PATIENCE_S)
-        while True:
-            messages = self._receive()
-            while messages:
-                length = int.from_bytes(messages[:4], sys.byteorder)
-                if int.from_bytes(messages[4:6], sys.byteorder) == _NEW_GENERATION:
-                    return
-                messages = messages[(length + 3) & ~3 :]
+        while all(kind != _NEW_GENERATION for kind, *_ in messages(self._receive())):
+            pass
 
     def _receive(self) -> bytes:
         """Return messages. If the kernel had to drop some, there were more than fit."""
@@ -176,11 +170,6 @@ class _Proxy:
     def cpu_s(self) -> float:
         fields = (self._proc / "stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    @property
-    def resident_mib(self) -> float:
-        pages = int((self._proc / "statm").read_text().split()[1])
-        return pages * resource.getpagesize() / 2**20
 
     @property
     def peak_mib(self) -> float:

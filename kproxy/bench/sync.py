@@ -14,11 +14,11 @@ table may matter.
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import statistics
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from kproxy.api.types import EndpointSlice
 from kproxy.bench.cluster import (
@@ -33,7 +33,7 @@ from kproxy.bench.subject import new_proxy
 from kproxy.garbage import keep_for_good
 from kproxy.kernel.measurement import answer
 from kproxy.kernel.netns import Namespace
-from kproxy.kernel.running import on_uml
+from kproxy.kernel.running import on_uml, resident_mib
 
 
 def measure(size: SyncSize) -> SyncResult:
@@ -64,8 +64,9 @@ def measure(size: SyncSize) -> SyncResult:
         scale_median_s=statistics.median(scale_s),
         scale_p99_s=p99(scale_s),
         scale_max_s=max(scale_s),
-        resident_mib=(resident_mib := _resident_mib()),
-        peak_mib=max(resident_mib, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        resident_mib=(resident := resident_mib(os.getpid())),
+        # The kernel's record of the peak lags by some pages.
+        peak_mib=max(resident, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     )
 
 
@@ -93,12 +94,6 @@ def additions_and_removals(
 
 def _spread(size: SyncSize) -> list[int]:
     return [number * size.services // size.changes for number in range(size.changes)]
-
-
-def _resident_mib() -> float:
-    # More precise than the kernel's record of the peak, which lags by some pages.
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Namespaces, processes and the machine
   process        `run`: a program run for its output
   starter        the helper process that starts programs on user-mode Linux
   measurement    a measurement in a process of its own: JSON in, JSON out
-  running        whether this is user-mode Linux
+  running        whether this is user-mode Linux; the memory of a process
   uml            one command on user-mode Linux, where this kernel has no IPVS
   modules        loading kernel modules
   sysctl         /proc/sys

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -65,9 +64,3 @@ def read_record(place: Path) -> Record | None:
         return decoded((place / RECORD).read_bytes(), Record)
     except (OSError, DecodeError):
         return None
-
-
-def resident_mib(pid: int) -> float:
-    """Return the resident memory of a process in MiB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)

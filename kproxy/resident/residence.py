@@ -20,7 +20,7 @@ from kproxy.api.types import Service
 from kproxy.backend import load, modes
 from kproxy.backend.options import chosen_values, fitting_options
 from kproxy.errors import BadInput, KproxyError
-from kproxy.kernel.running import on_uml
+from kproxy.kernel.running import on_uml, resident_mib
 from kproxy.lab import Lab, LabNode, LabPod
 from kproxy.lab.cluster.pod_handle import PodHandle
 from kproxy.lab.hosts import LabHost
@@ -33,7 +33,7 @@ from kproxy.resident.control import ControlServer, Handler, Reply
 from kproxy.resident.orders import API, DIRECT, Order
 from kproxy.resident.page_orders import PageOrders
 from kproxy.resident.places import Claim
-from kproxy.resident.records import INSIDE, KUBECONFIG, MARK, Record, resident_mib
+from kproxy.resident.records import INSIDE, KUBECONFIG, MARK, Record
 from kproxy.resident.tracing import Tracing
 
 if TYPE_CHECKING:

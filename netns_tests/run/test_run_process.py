@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from kproxy.kernel.running import resident_mib
 from netns_tests.run.running import Place, Running, until
 
 CONFIG = """
@@ -243,13 +244,6 @@ def _descriptors(running: Running) -> int:
     return len(os.listdir(f"/proc/{running.process.pid}/fd"))
 
 
-def _resident_kib(running: Running) -> int:
-    for line in Path(f"/proc/{running.process.pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    raise AssertionError("a process without memory")
-
-
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
 def test_changes_and_hangups_leave_nothing_in_the_process(
     place: Place, service: Callable[..., str], mode: str
@@ -270,9 +264,9 @@ def test_changes_and_hangups_leave_nothing_in_the_process(
 
     for number in range(1, 21):
         change(number)
-    descriptors, resident = _descriptors(running), _resident_kib(running)
+    descriptors, resident = _descriptors(running), resident_mib(running.process.pid)
     for number in range(21, 81):
         change(number)
     until("no more descriptors", lambda: _descriptors(running) <= descriptors)
-    assert _resident_kib(running) <= 1.05 * resident
+    assert resident_mib(running.process.pid) <= 1.05 * resident
     assert running.stop() == 0
