@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kproxy.backend import load
 from kproxy.bench.cluster import MOST_CHANGES, require_addresses
-from kproxy.cli import kernel as kernel_choice
 from kproxy.cli.bench_api import api
-from kproxy.cli.bench_common import print_results, subject_options
+from kproxy.cli.bench_common import print_results, subject_options, subjects
 from kproxy.cli.bench_source import source
 from kproxy.versions import NEWEST_RELEASED, Version
 
@@ -79,10 +77,8 @@ def sync(
     """
     for each in sizes:
         require_addresses(each, endpoints)
-    if kernel_choice.is_needed(kernel, load(mode)):
-        kernel_choice.rerun(kernel)
+    wanted = subjects(mode, kernel, chosen, sizes, runs)
     from kproxy.bench.results import SyncResult, SyncSize
-    from kproxy.bench.subject import variants
     from kproxy.bench.tables import SYNC_HEADING, sync_row
     from kproxy.kernel.measurement import measure_apart
 
@@ -95,9 +91,7 @@ def sync(
             endpoints=endpoints,
             changes=changes,
         )
-        for variant in variants(mode, chosen)
-        for each in sizes
-        for _ in range(runs)
+        for variant, each in wanted
     ]
     measure = partial(measure_apart, "kproxy.bench.sync", result=SyncResult)
     print_results(all_sizes, measure, SYNC_HEADING, sync_row, as_json=as_json)
@@ -150,10 +144,8 @@ def latency(
     """
     for each in sizes:
         require_addresses(each, endpoints)
-    if kernel_choice.is_needed(kernel, load(mode)):
-        kernel_choice.rerun(kernel)
+    wanted = subjects(mode, kernel, chosen, sizes, runs)
     from kproxy.bench.results import LatencyResult, LatencySize
-    from kproxy.bench.subject import variants
     from kproxy.bench.tables import LATENCY_HEADING, latency_row
     from kproxy.kernel.measurement import measure_apart
 
@@ -167,9 +159,7 @@ def latency(
             connections=connections,
             asked=asked,
         )
-        for variant in variants(mode, chosen)
-        for each in sizes
-        for _ in range(runs)
+        for variant, each in wanted
     ]
     measure = partial(measure_apart, "kproxy.bench.latency", result=LatencyResult)
     print_results(all_sizes, measure, LATENCY_HEADING, latency_row, as_json=as_json)
@@ -214,10 +204,8 @@ def control_plane(
       kproxy bench control-plane --mode nftables --variant flat --flips 100
       kproxy bench control-plane --mode ipvs --json
     """
-    if kernel_choice.is_needed(kernel, load(mode)):
-        kernel_choice.rerun(kernel)
+    wanted = subjects(mode, kernel, chosen, sizes, runs)
     from kproxy.bench.results import ControlPlaneResult, ControlPlaneSize
-    from kproxy.bench.subject import variants
     from kproxy.bench.tables import CONTROL_PLANE_HEADING, control_plane_row
     from kproxy.kernel.measurement import measure_apart
 
@@ -232,9 +220,7 @@ def control_plane(
             dual_stack=dual_stack,
             flips=flips,
         )
-        for variant in variants(mode, chosen)
-        for each in sizes
-        for _ in range(runs)
+        for variant, each in wanted
     ]
     measure = partial(measure_apart, "kproxy.bench.control_plane", result=ControlPlaneResult)
     print_results(all_sizes, measure, CONTROL_PLANE_HEADING, control_plane_row, as_json=as_json)

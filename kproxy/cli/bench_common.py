@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import click
 
-from kproxy.backend import DEFAULT_MODE
+from kproxy.backend import DEFAULT_MODE, load
 from kproxy.bench.cluster import MOST_ENDPOINTS, MOST_SERVICES
 from kproxy.cli import kernel as kernel_choice
 from kproxy.cli.emulate import emulate_option
@@ -79,6 +79,25 @@ def subject_options(
         return command
 
     return decorate
+
+
+def subjects(
+    mode: str, kernel: str, chosen: Iterable[str], sizes: Iterable[int], runs: int
+) -> list[tuple[str, int]]:
+    """Return each variant with each number of Services, as often as it is to be measured.
+
+    If the mode needs another kernel, the command runs there instead. Raises BadInput.
+    """
+    if kernel_choice.is_needed(kernel, load(mode)):
+        kernel_choice.rerun(kernel)
+    from kproxy.bench.subject import variants
+
+    return [
+        (variant, services)
+        for variant in variants(mode, chosen)
+        for services in sizes
+        for _ in range(runs)
+    ]
 
 
 def print_results(

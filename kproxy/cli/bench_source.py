@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import click
 
-from kproxy.backend import load
 from kproxy.bench.cluster import MOST_CHANGES, require_addresses
-from kproxy.cli import kernel as kernel_choice
-from kproxy.cli.bench_common import print_results, subject_options
+from kproxy.cli.bench_common import print_results, subject_options, subjects
 from kproxy.cli.finite import FiniteRange
 from kproxy.versions import NEWEST_RELEASED, Version
 
@@ -83,10 +81,8 @@ def source(
     """
     for each in sizes:
         require_addresses(each, endpoints)
-    if kernel_choice.is_needed(kernel, load(mode)):
-        kernel_choice.rerun(kernel)
+    wanted = subjects(mode, kernel, chosen, sizes, runs)
     from kproxy.bench.results import SourceResult, SourceSize
-    from kproxy.bench.subject import variants
     from kproxy.bench.tables import SOURCE_HEADING, source_row
     from kproxy.errors import KernelRefused
     from kproxy.kernel.measurement import measure_apart
@@ -104,9 +100,7 @@ def source(
             soak_s=soak_s,
             watch_lists=watch_lists,
         )
-        for variant in variants(mode, chosen)
-        for each in sizes
-        for _ in range(runs)
+        for variant, each in wanted
     ]
     different = []
 
