@@ -79,11 +79,6 @@ def elements_text(
     return tuple(f"{key_text(each.key)}{_comment(each)} : {data_text(each)}" for each in unpacked)
 
 
-def value_text(type_: DataType, value: bytes) -> str:
-    """Return a value; the parts of a concatenation stand in registers of four bytes."""
-    return _printer(type_)(value)
-
-
 def address_text(packed: bytes) -> str:
     return socket.inet_ntop(_SOCKET_FAMILIES[len(packed)], packed)
 
