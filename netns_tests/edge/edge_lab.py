@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +25,6 @@ ELB = "kubernetes.io/elb."
 ALIBABA = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-"
 PORTS = (PortSpec(port=8080), PortSpec(port=8080, protocol="UDP"))
 INTERVAL_S = 0.2
-_PATIENCE_S = 30.0
 _TIMEOUT_S = 3.0
 
 
@@ -100,14 +98,6 @@ def listener(lab: Lab, protocol: str = "TCP", family: Family = V4) -> ListenerSt
         if (each.listener.key.protocol, each.listener.key.family) == (protocol, family)
     )
     return found
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Wait until another thread has made `condition` true."""
-    deadline = time.monotonic() + _PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "this never came true"
-        time.sleep(0.01)
 
 
 def sources(lab: Lab, packets: list[Packet]) -> list[str]:

@@ -24,9 +24,9 @@ from netns_tests.edge.edge_lab import (
     pods,
     running,
     spec,
-    until,
     web,
 )
+from netns_tests.run.running import until
 
 PODS = {
     "node-a": (pod("web-a", "web"),),
@@ -68,7 +68,7 @@ def test_a_dead_node_is_taken_out(
         for _ in range(len(everyone)):
             held.open("outside", address)
         fail(lab)
-        until(lambda: listener(lab).healthy == everyone[1:])
+        until("one is out of service", lambda: listener(lab).healthy == everyone[1:])
         assert listener(lab, "UDP").healthy == (everyone[1:] if policy == "Local" else everyone)
         reason = listener(lab).backends[0].reason
         assert reason == ("Connection refused" if how == "refuses" else "no answer in time")
@@ -77,7 +77,7 @@ def test_a_dead_node_is_taken_out(
             assert answer(held.sockets[1]) == "web-b"  # a connection from before
         repair(lab)
         if how == "refuses":
-            until(lambda: listener(lab).healthy == everyone)
+            until("all serve again", lambda: listener(lab).healthy == everyone)
             assert answer(held.sockets[0]) == "web-a"  # the node kept its rules
 
 
@@ -85,7 +85,7 @@ def test_without_a_healthy_backend_it_refuses(lab: Lab) -> None:
     apply(lab, web())
     for node in ("node-a", "node-b"):
         lab.stop_proxy(node)
-    until(lambda: not any(each.healthy for each in lab.balancer_state()))
+    until("none is healthy", lambda: not any(each.healthy for each in lab.balancer_state()))
     balancer = lab.balancers["lb"]
     packets = [
         Packet(client=client, address=address, port=80, protocol=protocol)
@@ -95,7 +95,7 @@ def test_without_a_healthy_backend_it_refuses(lab: Lab) -> None:
     ]
     assert [str(seen) for seen in connect_many(lab, packets)] == ["refused"] * len(packets)
     lab.start_proxy("node-b")
-    until(lambda: all(each.healthy for each in lab.balancer_state()))
+    until("all are healthy", lambda: all(each.healthy for each in lab.balancer_state()))
     assert pods(lab, "outside", balancer.public[V6], 2) == ["web-b"] * 2
 
 
@@ -129,7 +129,7 @@ def test_a_drain_has_an_end() -> None:
         address = lab.balancers["lb"].public[V4]
         first, second = (held.open("outside", address) for _ in range(2))
         lab.apply(slices_for(made, [lab.pods["web-b"]]))
-        until(lambda: listener(lab).draining == ())
+        until("nothing drains", lambda: listener(lab).draining == ())
         assert [answer(first), answer(second)] == ["", "web-b"]
 
 

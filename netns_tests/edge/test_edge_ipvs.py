@@ -17,10 +17,10 @@ from netns_tests.edge.edge_lab import (
     running,
     sources,
     spec,
-    until,
     web,
 )
 from netns_tests.modes import Mode
+from netns_tests.run.running import until
 
 PODS = {"node-a": (pod("web-a", "web"),), "node-b": (pod("web-b", "web"), pod("shell"))}
 
@@ -41,11 +41,11 @@ def test_ipvs() -> None:
             lab.nodes["node-b"].public[V4],
         ]
         lab.stop_proxy("node-a")
-        until(lambda: listener(lab).healthy == ("node-b",))
+        until("one node is healthy", lambda: listener(lab).healthy == ("node-b",))
         assert pods(lab, "outside", address, 2) == ["web-b"] * 2
         lab.start_proxy("node-a")
         apply(lab, web(families=(V4,), annotations={f"{ALIBABA}persistence-timeout": "60"}))
-        until(lambda: listener(lab).healthy == ("node-a", "node-b"))
+        until("both nodes are healthy", lambda: listener(lab).healthy == ("node-a", "node-b"))
         assert len(set(pods(lab, "outside", address, 4))) == 1
         least = {f"{ELB}lb-algorithm": "LEAST_CONNECTIONS"}
         apply(lab, web(families=(V4,), annotations=least))
@@ -55,10 +55,10 @@ def test_ipvs() -> None:
                 return [each.connections for each in listener(lab).backends]
 
             held.open("outside", address)
-            until(lambda: loads() == [1, 0])
+            until("the load is known", lambda: loads() == [1, 0])
             held.open("outside", address)
-            until(lambda: loads() == [1, 1])
+            until("the load is known", lambda: loads() == [1, 1])
             held.sockets[0].close()
-            until(lambda: loads() == [0, 1])
+            until("the load is known", lambda: loads() == [0, 1])
             held.open("outside", address)
-            until(lambda: loads() == [1, 1])
+            until("the load is known", lambda: loads() == [1, 1])

@@ -23,9 +23,9 @@ from netns_tests.edge.edge_lab import (
     pods,
     running,
     spec,
-    until,
     web,
 )
+from netns_tests.run.running import until
 
 PODS = {
     "node-a": (pod("web-a", "web"), pod("shop-1", "shop"), pod("shop-2", "shop")),
@@ -98,13 +98,13 @@ def test_least_connections(lab: Lab) -> None:
 
         def hold(expected: list[int]) -> None:
             held.open("outside", address)
-            until(lambda: loads() == expected)
+            until("the load is known", lambda: loads() == expected)
 
         for expected in ([1, 0], [1, 1], [2, 1], [2, 2]):
             hold(expected)
         for sock in held.sockets[::2]:
             assert answer(sock).startswith("shop-")
             sock.close()
-        until(lambda: loads() == [0, 2])
+        until("the load is known", lambda: loads() == [0, 2])
         for expected in ([1, 2], [2, 2]):
             hold(expected)

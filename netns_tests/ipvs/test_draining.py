@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -19,6 +18,7 @@ from kproxy.kernel import addresses, sysctl
 from kproxy.kernel.ipvs import Ipvs, RealServer, Settings, VirtualServer
 from kproxy.kernel.links import Links
 from kproxy.kernel.netns import Namespace
+from netns_tests.run.running import until
 
 pytestmark = pytest.mark.ipvs
 
@@ -173,10 +173,9 @@ def test_a_successor_goes_on_draining() -> None:
 
 def _until_idle(site: Site, address: str) -> None:
     """Wait until IPVS forgets a connection that was reset, after ten seconds."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def is_idle() -> bool:
         load = site.ipvs.real_servers(TCP)[RealServer(address, 8080)]
-        if not load.active + load.inactive:
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"{address} is never idle")
+        return not load.active + load.inactive
+
+    until(f"{address} is idle", is_idle, pause_s=0.2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -22,6 +21,7 @@ from kproxy.testing.node import CONFIG
 from netns_tests.ipvs.test_draining import reset, speaks
 from netns_tests.modes import Mode
 from netns_tests.node import Bench, bench
+from netns_tests.run.running import until
 from tests.proxy.objects import DNS, endpoints, service
 
 pytestmark = pytest.mark.ipvs
@@ -113,11 +113,10 @@ def test_a_chain_in_use_by_others_is_reported_and_all_else_is_removed() -> None:
 
 def _until_idle() -> None:
     """Wait until IPVS forgets a connection that was reset, after ten seconds."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def is_idle() -> bool:
         with Ipvs() as ipvs:
             loads = [load for key in virtual_servers() for load in ipvs.real_servers(key).values()]
-        if not any(load.active + load.inactive for load in loads):
-            return
-        time.sleep(0.2)
-    raise AssertionError("connections are never forgotten")
+        return not any(load.active + load.inactive for load in loads)
+
+    until("connections are forgotten", is_idle, pause_s=0.2)

@@ -13,7 +13,7 @@ import pytest
 from kproxy.errors import BadInput
 from kproxy.kernel.namespaces import Found, all_namespaces, this_and
 from kproxy.kernel.netns import Namespace
-from netns_tests.edge.edge_lab import until
+from netns_tests.run.running import until
 
 PUBLISHED = f"kproxy-found-{os.getpid()}"
 
@@ -36,7 +36,7 @@ def process_in(namespace: Namespace, hostname: str = "") -> Iterator[int]:
     with namespace.entered():
         process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, env=environment)
     with process:
-        until(lambda: is_running(process.pid))
+        until("it runs", lambda: is_running(process.pid))
         yield process.pid
         assert process.stdin
         process.stdin.close()

@@ -30,6 +30,7 @@ import pytest
 
 import kproxy
 from kproxy.kernel.running import on_uml
+from netns_tests.run.running import until
 
 LAUNCHER = (sys.executable, "-m", "kproxy.kernel.uml", "--kernel", "uml")
 PATIENCE_S = 60.0
@@ -276,15 +277,6 @@ def kernel(groups: Sequence[int]) -> int:
     return next(group for group in groups if b"linux" in contents(Path(f"/proc/{group}/comm")))
 
 
-def comes_true(question: Any) -> bool:
-    deadline = time.monotonic() + PATIENCE_S
-    while not question():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 # Not `wait`: a shell may begin it just after it has looked for signals.
 TRAP = "trap 'echo told; exit 3' {0}; sleep 1000 & echo ready; while :; do :; done"
 STUBBORN = "trap '' INT TERM HUP; echo ready; while :; do sleep 0.1; done"
@@ -317,7 +309,7 @@ def test_nothing_is_left_of_a_killed_launcher(tmp_path: Path) -> None:
         assert shared  # its memory, a file that has no name any more
         assert all(name.endswith("(deleted)") for name in shared)
         launcher.kill()
-        assert comes_true(lambda: alive(groups) == [])
+        until("nothing is left", lambda: not alive(groups))
     assert list(tmp_path.iterdir()) == []  # no ~/.uml either
 
 
@@ -327,7 +319,7 @@ def test_a_guest_that_dies() -> None:
         _, errors = launcher.communicate(timeout=PATIENCE_S)
         assert b"ipvs-kernel: the user-mode kernel died" in errors
         assert launcher.returncode == 125
-        assert comes_true(lambda: alive(groups) == [])
+        until("nothing is left", lambda: not alive(groups))
 
 
 def test_a_kernel_panic_is_told() -> None:
@@ -346,11 +338,11 @@ def test_a_terminal() -> None:
     try:
         termios.tcsetwinsize(terminal, (33, 77))
         before = termios.tcgetattr(terminal)
-        shown = until(terminal, "33 77\r\n")
+        shown = output_until(terminal, "33 77\r\n")
         os.write(terminal, b"a line\r")
-        shown += until(terminal, "waiting\r\n")
+        shown += output_until(terminal, "waiting\r\n")
         os.write(terminal, b"\x03")
-        shown += until(terminal, "")
+        shown += output_until(terminal, "")
         assert shown.startswith("/dev/pts/0\r\n")
         assert "got a line\r\n" in shown
         assert "no\r\n" not in shown
@@ -366,14 +358,14 @@ def test_a_terminal_that_is_closed() -> None:
     if launcher == 0:
         os.execv(LAUNCHER[0], [*LAUNCHER, "bash", "-c", TRAP.format("HUP")])
     try:
-        until(terminal, "ready\r\n")
+        output_until(terminal, "ready\r\n")
     finally:
         os.close(terminal)
         _, status = os.waitpid(launcher, 0)
     assert os.waitstatus_to_exitcode(status) == 3
 
 
-def until(terminal: int, text: str) -> str:
+def output_until(terminal: int, text: str) -> str:
     """Return the output on the terminal up to `text`; "" is its end."""
     shown = b""
     deadline = time.monotonic() + PATIENCE_S

@@ -6,19 +6,13 @@ import json
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 from xml.etree import ElementTree
 
 import pytest
 
+from netns_tests.run.running import until
 from tests.report.pages import Page
-
-_T = TypeVar("_T")
-
-PATIENCE_S = 90.0  # only a failing test waits that long
 
 SMALL = ("--service", "nodeport", "--protocol", "TCP")
 
@@ -136,21 +130,14 @@ def test_a_measurement_elsewhere_ends_with_the_one_who_waits_for_it() -> None:
     )
     waiting = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     try:
-        child = _await(lambda: _children(waiting.pid))[0]
-        _await(lambda: "endless" in Path(f"/proc/{child}/cmdline").read_text())
+        until("it has a child", lambda: _children(waiting.pid))
+        child = _children(waiting.pid)[0]
+        until("the child measures", lambda: "endless" in Path(f"/proc/{child}/cmdline").read_text())
     finally:
         waiting.kill()
         waiting.wait()
-    _await(lambda: not Path(f"/proc/{child}").exists())
+    until("the child has ended", lambda: not Path(f"/proc/{child}").exists())
 
 
 def _children(pid: int) -> list[int]:
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _await(condition: Callable[[], _T]) -> _T:
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found

@@ -24,7 +24,7 @@ PATIENCE_S = 90.0
 FLAGS = ("--hostname-override=node-a",)
 
 
-def until(what: str, condition: Callable[[], bool], *, pause_s: float = 0.02) -> None:
+def until(what: str, condition: Callable[[], object], *, pause_s: float = 0.02) -> None:
     """Wait for the condition, which is checked again after each pause."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():

@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 
 from kproxy.testing import ProbedLab, delivered, refused
-from netns_tests.edge.edge_lab import listener, pods, running, spec, until
+from netns_tests.edge.edge_lab import listener, pods, running, spec
 from netns_tests.modes import IPTABLES, NFTABLES, Mode
+from netns_tests.run.running import until
 from netns_tests.services.service_lab import (
     BOTH,
     V4,
@@ -108,10 +109,13 @@ def test_a_cloud_assigns_its_own(mode: Mode) -> None:
         assert {*balancer_ips(lab, "web")} == addresses
         public = balancer.public[V4]
         serving = sorted(lab.pod(name).node for name in ("web-1", "web-2"))
-        until(lambda: sorted(listener(lab).healthy) == serving)
+        until("the serving nodes are healthy", lambda: sorted(listener(lab).healthy) == serving)
         assert {*pods(lab, "outside", public, 4)} == {"web-1", "web-2"}
         lab.pod("web-1").fail_readiness()
-        until(lambda: listener(lab).healthy == (lab.pod("web-2").node,))
+        until(
+            "the node of the last pod is healthy",
+            lambda: listener(lab).healthy == (lab.pod("web-2").node,),
+        )
         assert {*pods(lab, "outside", public, 4)} == {"web-2"}
         lab.delete([("Service", "default", "web")])
         assert lab.balancer_state() == ()

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from kproxy.address import Family
 from kproxy.explain import Itinerary, trace
 from kproxy.lab import Lab
-from netns_tests.edge.edge_lab import apply, listener, until, web
+from netns_tests.edge.edge_lab import apply, listener, web
+from netns_tests.run.running import until
 
 
 def through_the_load_balancer(lab: Lab) -> Iterator[Itinerary]:
     """Yield one of each family, which has been answered by way of a gateway and a node."""
     apply(lab, web("Cluster"))
-    until(lambda: len(listener(lab).healthy) == 2)
+    until("both backends are healthy", lambda: len(listener(lab).healthy) == 2)
     for family in Family:
         address = lab.balancers["lb"].public[family]
         found = trace(lab, "outside", address, port=80, family=family)

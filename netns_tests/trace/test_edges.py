@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from kproxy.address import Family
-from kproxy.explain import Itinerary, trace
+from kproxy.explain import trace
 from kproxy.lab import Lab, load_spec
 from netns_tests.edge.edge_lab import apply, pod, running, spec, web
 from netns_tests.modes import Mode
 from netns_tests.trace.balanced import through_the_load_balancer
+from netns_tests.trace.test_traces import check_ends
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 V4, V6 = Family.IPV4, Family.IPV6
 PODS = {"node-a": (pod("web-a", "web"),), "node-b": (pod("shell"),)}
-
-
-def check_ends(found: Itinerary) -> None:
-    for role in ("request", "reply"):
-        for here, there in pairwise(hop for hop in found.hops if hop.role == role):
-            assert here.after == there.before, (here, there)
-    assert found.hops[-1].after == found.hops[0].before.turned
 
 
 @pytest.mark.parametrize("mode", [Mode("iptables"), Mode("nftables")], ids=str)

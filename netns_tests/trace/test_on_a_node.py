@@ -18,8 +18,8 @@ from kproxy.forwarding.network import Packet
 from kproxy.kernel.process import run
 from kproxy.lab import LabHost
 from kproxy.testing import LabFactory
-from netns_tests.edge.edge_lab import until
 from netns_tests.modes import PACKET_FILTERS
+from netns_tests.run.running import until
 from netns_tests.trace.test_traces import CLUSTER_IPS, OTHER_IPS, V4, V6, built
 from netns_tests.trace.watched import (
     NODE,
@@ -267,8 +267,11 @@ def test_nothing_is_left_if_it_is_killed(node: Node, end: signal.Signals) -> Non
         assert bool(children) == guarded
         process.send_signal(end)
         process.wait()
-        until(lambda: node.left() == before)
-        until(lambda: not any(Path(f"/proc/{each}").exists() for each in children))
+        until("nothing is left", lambda: node.left() == before)
+        until(
+            "its processes have ended",
+            lambda: not any(Path(f"/proc/{each}").exists() for each in children),
+        )
 
 
 def children_of(process: int) -> list[str]:

@@ -15,8 +15,8 @@ from kproxy.address import Family, host_port
 from kproxy.backend import load
 from kproxy.kernel import legacy_tables, sysctl
 from kproxy.testing import LabFactory
-from netns_tests.edge.edge_lab import until
 from netns_tests.modes import Mode
+from netns_tests.run.running import until
 from netns_tests.trace.test_traces import CLUSTER_IPS, OTHER_IPS, V4, V6, built
 from netns_tests.trace.watched import (
     NODE,
@@ -114,4 +114,4 @@ def test_nothing_is_left_if_it_is_killed(node: Node) -> None:
         assert "nfnetlink_log" in there
         process.kill()
         process.wait()
-        until(lambda: left(node) == before)
+        until("nothing is left", lambda: left(node) == before)

@@ -13,7 +13,7 @@ import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.utils import RawPcapNgReader
 
-from netns_tests.edge.edge_lab import until
+from netns_tests.run.running import until
 from netns_tests.trace.captures import shown
 from netns_tests.up.machine import KPROXY, Machine, private_machine
 from tests.explain.trace_schema import schema_problems
@@ -168,13 +168,13 @@ def test_nothing_is_left_behind_by_a_command_that_is_killed(machine: Machine) ->
         argv = machine.argv(*KPROXY, "trace", "shell", "node/node-a:7", "--proto", "udp")
         with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as killed:
             waits = Path(f"/proc/{killed.pid}/wchan")
-            until(lambda: "poll" in waits.read_text())  # for the answer
+            until("it waits for the answer", lambda: "poll" in waits.read_text())
             killed.kill()
     finally:
         os.kill(lab, signal.SIGCONT)
     tracked = ("shell", "node-a", "--", "conntrack", "-L", "-p", "udp", "--dport", "7")
-    until(lambda: "dport=7" in machine.kproxy(*tracked).stdout)
-    until(lambda: not traces(machine))
+    until("the connection is tracked", lambda: "dport=7" in machine.kproxy(*tracked).stdout)
+    until("nobody traces", lambda: not traces(machine))
     assert machine.ok("trace", "shell", "shop")
 
 
