@@ -146,32 +146,26 @@ def test_a_deployment_is_scaled_and_its_pods_follow(api: Any, core: Any, namespa
     until("no pod is left", lambda: not core.list_namespaced_pod(namespace).items)
 
 
-def test_exec_in_a_pod(core: Any) -> None:
-    said = stream.stream(
+def executed(core: Any, script: str, *, stdin: bool) -> Any:
+    return stream.stream(
         core.connect_get_namespaced_pod_exec,
         "shell",
         "default",
-        command=["sh", "-c", "hostname; echo careful >&2; cat; exit 3"],
-        stdin=True,
+        command=["sh", "-c", script],
+        stdin=stdin,
         stdout=True,
         stderr=True,
         tty=False,
         _preload_content=False,
     )
+
+
+def test_exec_in_a_pod(core: Any) -> None:
+    said = executed(core, "hostname; echo careful >&2; cat; exit 3", stdin=True)
     said.write_stdin("typed\n")
     until("the answer", lambda: "typed" in said.peek_stdout(timeout=1))
     said.close()
-    short = stream.stream(
-        core.connect_get_namespaced_pod_exec,
-        "shell",
-        "default",
-        command=["sh", "-c", "echo out; echo err >&2; exit 3"],
-        stdin=False,
-        stdout=True,
-        stderr=True,
-        tty=False,
-        _preload_content=False,
-    )
+    short = executed(core, "echo out; echo err >&2; exit 3", stdin=False)
     short.run_forever(timeout=TIMEOUT_S)
     assert (short.read_stdout(), short.read_stderr()) == ("out\n", "err\n")
     assert short.returncode == 3
