@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -290,8 +292,9 @@ def test_an_update_is_a_value() -> None:
     assert Update(upserts=(service(),))
     assert Update(deletes=(object_key(service()),))
     assert Update(upserts=(service(),)) == Update(upserts=(service(),))
+    update: Any = Update()
     with pytest.raises(AttributeError):
-        Update().upserts = (service(),)  # type: ignore[misc]
+        update.upserts = (service(),)
 
 
 REPLACEMENTS: list[tuple[list[KubernetesObject], Update]] = [  # of web and node-0, by -> the update

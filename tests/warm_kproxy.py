@@ -52,7 +52,8 @@ def fork_with(*modules: str) -> None:
 
 def end_forking() -> None:
     """End the process that has it imported, and wait, so that its CPU time is part of ours."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    server: Any = forkserver._forkserver
+    server._stop()
 
 
 class Kproxy:

@@ -230,10 +230,7 @@ class Records:
             address = _address(hit.address)
             glue.setdefault((target, address.rdtype), {})[hit.address] = address
         return _Found(
-            rdatas=[
-                SRV(_IN, RdataType.SRV, 0, weight, port, target)  # type: ignore[no-untyped-call]
-                for target, port in targets
-            ],
+            rdatas=[SRV(_IN, RdataType.SRV, 0, weight, port, target) for target, port in targets],
             glue=tuple(_rrset(name, [*each.values()]) for (name, _), each in glue.items()),
         )
 
@@ -269,9 +266,7 @@ class Records:
         """Return CoreDNS's SOA. Its last number is how long negative answers may be cached."""
         server = Name([b"ns", b"dns", *self._domain.labels])
         mailbox = Name([b"hostmaster", *self._domain.labels])
-        return SOA(  # type: ignore[no-untyped-call]
-            _IN, RdataType.SOA, server, mailbox, self._serial, 7200, 1800, 86400, TTL_S
-        )
+        return SOA(_IN, RdataType.SOA, server, mailbox, self._serial, 7200, 1800, 86400, TTL_S)
 
 
 def _external(name: str) -> _Found | None:
@@ -345,16 +340,16 @@ def _of_type(rdtype: RdataType, rdatas: Iterable[Rdata]) -> _Found:
 
 def _address(text: str) -> Rdata:
     if family_of(text) is Family.IPV6:
-        return AAAA(_IN, RdataType.AAAA, text)  # type: ignore[no-untyped-call]
-    return A(_IN, RdataType.A, text)  # type: ignore[no-untyped-call]
+        return AAAA(_IN, RdataType.AAAA, text)
+    return A(_IN, RdataType.A, text)
 
 
 def _cname(target: Name) -> Rdata:
-    return CNAME(_IN, RdataType.CNAME, target)  # type: ignore[no-untyped-call]
+    return CNAME(_IN, RdataType.CNAME, target)
 
 
 def _ptr(target: Name) -> Rdata:
-    return PTR(_IN, RdataType.PTR, target)  # type: ignore[no-untyped-call]
+    return PTR(_IN, RdataType.PTR, target)
 
 
 def _rrset(name: Name, rdatas: Sequence[Rdata], ttl_s: int = TTL_S) -> RRset:

@@ -107,17 +107,17 @@ def _exchange(process: _Process, pieces: Iterator[bytes], deadline: float) -> tu
     outputs: dict[IO[bytes], list[bytes]] = {process.stdout: [], process.stderr: []}
     with selectors.DefaultSelector() as selector:
         for stream in outputs:
-            selector.register(stream, selectors.EVENT_READ)
+            selector.register(stream, selectors.EVENT_READ, stream)
         if process.stdin:
             os.set_blocking(process.stdin.fileno(), False)
-            selector.register(process.stdin, selectors.EVENT_WRITE)
+            selector.register(process.stdin, selectors.EVENT_WRITE, process.stdin)
         pending = memoryview(b"")
         while selector.get_map():
             ready = selector.select(max(0.0, deadline - time.monotonic()))
             if time.monotonic() >= deadline:
                 raise TimeoutError
             for key, _ in ready:
-                stream = key.fileobj  # type: ignore[assignment]
+                stream = key.data
                 if stream is process.stdin:
                     if not pending:
                         pending = memoryview(next(pieces, b""))

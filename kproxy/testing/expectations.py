@@ -39,7 +39,9 @@ def dropped(at: str = "") -> Expectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answer:
-    """A lab's result for one packet. Equal to each expectation that it meets."""
+    """A lab's result for one packet. Equal to each expectation that it meets; these differ, so it
+    has no hash.
+    """
 
     packet: Packet
     found: Observation | Connection | Prediction
@@ -62,8 +64,6 @@ class Answer:
 
     def __eq__(self, other: object) -> bool:
         return self.meets(other) if isinstance(other, Expectation) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]  # equal to many expectations, which differ
 
     def __str__(self) -> str:
         return f"{self.packet.client} -> {asked(self.packet)}: {_text(self.found)}"

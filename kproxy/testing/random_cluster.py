@@ -178,11 +178,7 @@ class RandomCluster:
             (o.metadata.namespace for o in self.objects.values() if o.metadata.name == service),
             "default",
         )
-        family: Literal["IPv4", "IPv6"] = (
-            former.address_type  # type: ignore[assignment]  # never FQDN here
-            if former
-            else self._random.choice(("IPv4", "IPv6"))
-        )
+        family = former.address_type if former else self._random.choice(("IPv4", "IPv6"))
         hinted = self._maybe(0.3)
         return EndpointSlice(
             metadata=former.metadata

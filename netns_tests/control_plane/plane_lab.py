@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from kproxy.address import Family
 from kproxy.api import decode
@@ -101,12 +102,6 @@ class PlaneLab(ProbedLab):
     def stopped(self, *pods: str) -> bool:
         """Tell whether none of these pods runs."""
         return not self.pods.keys() & {*pods}
-
-    def settled(self, name: str, *pods: str) -> bool:
-        """Tell whether a Deployment has just these Pods, all ready."""
-        return {each.metadata.name for each in self.pods_of(name)} == {*pods} and all(
-            pod in self.pods and self.pod(pod).ready for pod in pods
-        )
 
 
 @contextmanager
@@ -240,7 +235,7 @@ def everything(lab: PlaneLab) -> dict[str, object]:
         found[f"links of {name}"] = namespace.run(socket.if_nameindex)
         for family in (4, 6):
             command = f"ip -{family} route show table all".split()
-            text = namespace.run(lambda command=command: run(command))  # type: ignore[misc]
+            text = namespace.run(partial(run, command))
             found[f"routes {family} of {name}"] = sorted(
                 re.sub(r" expires \S+", "", line) for line in text.splitlines()
             )

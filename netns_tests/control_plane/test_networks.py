@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kproxy.api.types import Service
 from kproxy.lab import ClientSpec, LabSpec, NodeSpec
 from kproxy.lab.models import MODELS
 from kproxy.testing import delivered
@@ -49,7 +50,8 @@ def test_a_service_is_reached_by_name_and_from_outside(
         manifests=[manifest],
     )
     service = lab.get("Service", "web")
-    vips = [each.ip for each in service.status.load_balancer.ingress]  # type: ignore[union-attr]
+    assert isinstance(service, Service)
+    vips = [each.ip for each in service.status.load_balancer.ingress]
     assert len(vips) == 2
     for vip in vips:
         assert lab.connect("outside", vip, 80) == delivered("web-1", "web-2")

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from kproxy.address import Family, family_of
 from kproxy.api.types import (
@@ -60,7 +61,7 @@ def spec(families: tuple[Family, ...] = BOTH) -> LabSpec:
     )
 
 
-def headless(name: str, families: tuple[Family, ...], **spec: object) -> Service:
+def headless(name: str, families: tuple[Family, ...], **spec: Any) -> Service:
     return Service(
         metadata=Metadata(name=name),
         spec=ServiceSpec(
@@ -68,7 +69,7 @@ def headless(name: str, families: tuple[Family, ...], **spec: object) -> Service
             cluster_ips=("None",),
             ip_families=families,
             ports=HTTP,
-            **spec,  # type: ignore[arg-type]
+            **spec,
         ),
     )
 

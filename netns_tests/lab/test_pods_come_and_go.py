@@ -8,6 +8,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -123,7 +124,7 @@ def state(lab: Lab) -> dict[tuple[str, str], list[str]]:
         if name in lab.pods:
             continue
         for command in STATE:
-            text = host.namespace.run(lambda command=command: run(command.split()))  # type: ignore[misc]
+            text = host.namespace.run(partial(run, command.split()))
             if command.startswith("ip "):
                 lines = [json.dumps(each, sort_keys=True) for each in json.loads(text) if each]
                 lines = [line for line in lines if not LINK_LOCAL.search(line)]

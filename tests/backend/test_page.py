@@ -41,7 +41,7 @@ def test_the_options_are_decoded_and_refused() -> None:
     exec(OPTIONS, names)
     mode = names["MODE"]
     options, problems = decode_options(mode, {"priority": "-90"}, "--backend-option")
-    assert (options.priority, problems) == (-90, [])  # type: ignore[attr-defined]
+    assert (options, problems) == (names["MinimalOptions"](priority=-90), [])
     _, problems = decode_options(mode, {"priority": "7"}, "--backend-option")
     assert "must be before the filter chains" in str(problems)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -38,7 +38,7 @@ def _lines(module: ModuleType) -> Iterator[str]:
 
 
 def _described(name: str, value: object) -> Iterator[str]:
-    if inspect.isfunction(inspect.unwrap(value) if callable(value) else value):
+    if callable(value) and inspect.isfunction(inspect.unwrap(value)):
         yield f"{name}{_signature(value)}"
     elif not inspect.isclass(value):
         yield f"{name} = {value!r}"
@@ -56,8 +56,8 @@ def _members(kind: type) -> Iterator[str]:
     yield from getattr(kind, "_fields", ())  # of a tuple
     for name in sorted(dir(kind)):
         member = inspect.getattr_static(kind, name)
-        if isinstance(member, property):
-            yield f"{name} -> {inspect.signature(member.fget).return_annotation}"  # type: ignore[arg-type]
+        if isinstance(member, property) and member.fget:
+            yield f"{name} -> {inspect.signature(member.fget).return_annotation}"
         elif inspect.isfunction(member) and _is_public(kind, name):
             yield name if name.startswith("test_") else f"{name}{_signature(member)}"
 
@@ -78,8 +78,8 @@ def _has(kind: type, field: str) -> bool:
     return field in vars(kind).get("__annotations__", {})
 
 
-def _signature(function: object) -> str:
-    signature = str(inspect.signature(function))  # type: ignore[arg-type]
+def _signature(function: Callable[..., object]) -> str:
+    signature = str(inspect.signature(function))
     return re.sub(r"(?<=[:>] )'([^']+)'", r"\1", signature)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from kproxy_userspace import MODE, UserspaceOptions
 from kproxy_userspace.wanted import Changes, Place, Wanted
@@ -28,13 +30,13 @@ def places(changes: Changes) -> set[str]:
 
 CLUSTER, VIP, EXTERNAL = "10.96.0.10:80/TCP", "198.51.100.9:80/TCP", "198.51.100.7:80/TCP"
 NODE_PORT = "192.168.0.11:30080/TCP"
-LOCAL = {"external": "Local", "internal": "Local"}
+LOCAL: dict[str, Any] = {"external": "Local", "internal": "Local"}
 LISTENS = [  # a service port -> its listeners, and those of them that accept no client
     (Web(), {CLUSTER, VIP, EXTERNAL, NODE_PORT}, set()),
     (Web(on=()), set(), set()),  # the kernel refuses
     (Web(external="Local"), {CLUSTER, VIP, EXTERNAL, NODE_PORT}, {VIP, EXTERNAL, NODE_PORT}),
     (Web(internal="Local"), {CLUSTER, VIP, EXTERNAL, NODE_PORT}, {CLUSTER}),
-    (Web(on=("pod-a",), **LOCAL), {CLUSTER, VIP, EXTERNAL, NODE_PORT}, set()),  # type: ignore[arg-type]
+    (Web(on=("pod-a",), **LOCAL), {CLUSTER, VIP, EXTERNAL, NODE_PORT}, set()),
     (Web(protocol="SCTP"), set(), set()),
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import accumulate, pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -158,9 +159,7 @@ STATES = st.lists(st.dictionaries(st.integers(0, 14), POD, max_size=15), min_siz
 
 
 @given(STATES, st.sampled_from([1, 2, 3, 5, 100]), st.booleans())
-def test_after_any_history(
-    states: list[dict[int, dict[str, object]]], most: int, hint: bool
-) -> None:
+def test_after_any_history(states: list[dict[int, dict[str, Any]]], most: int, hint: bool) -> None:
     """Every endpoint is there once, no slice is too full, one flip is one update per family."""
     of = service(
         NAMED,
@@ -169,7 +168,7 @@ def test_after_any_history(
     )
     cluster = Cluster(most)
     for state in states:
-        pods = [pod(f"web-{i}", *ips_of(i), **how) for i, how in state.items()]  # type: ignore[arg-type]
+        pods = [pod(f"web-{i}", *ips_of(i), **how) for i, how in state.items()]
         cluster.sync(of, pods)
         assert cluster.sync(of, pods).update == ()
         held = [
@@ -192,7 +191,7 @@ def test_after_any_history(
         assert max(cluster.sizes(), default=0) <= most
     if pods:
         first, how = next(iter(states[-1].items()))
-        flipped = pod(f"web-{first}", *ips_of(first), **how | {"ready": not how["ready"]})  # type: ignore[arg-type]
+        flipped = pod(f"web-{first}", *ips_of(first), **how | {"ready": not how["ready"]})
         changes = cluster.sync(of, [flipped, *pods[1:]], NODES)
         assert counts(changes) == (0, 2, 0)
         assert {each.address_type for each in changes.update} == {"IPv4", "IPv6"}

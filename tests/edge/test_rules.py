@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kproxy.address import Family
@@ -14,8 +16,8 @@ UDP_PORTS = tuple(type(port)(name="dns", protocol="UDP", port=53, node_port=1) f
 PERSISTENCE = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-persistence-timeout"
 
 
-def listener(family: Family = V4, **special: object) -> Listener:
-    (found,) = listeners_of(service(families=(family,), **special), [], edge())  # type: ignore[arg-type]
+def listener(family: Family = V4, **special: Any) -> Listener:
+    (found,) = listeners_of(service(families=(family,), **special), [], edge())
     return found
 
 

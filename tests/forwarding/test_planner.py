@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,10 +89,10 @@ def endpoint_slice(*endpoints: Endpoint, name: str = "web-1", port: int = 8080) 
     )
 
 
-def web(**spec: object) -> Service:
+def web(**spec: Any) -> Service:
     ports = (ServicePort(name="http", port=80, node_port=30080 if spec.get("type") else 0),)
     fields = {"cluster_ip": "10.96.0.1", "cluster_ips": ("10.96.0.1",), "ports": ports} | spec
-    return Service(metadata=Metadata(name="web"), spec=ServiceSpec(**fields))  # type: ignore[arg-type]
+    return Service(metadata=Metadata(name="web"), spec=ServiceSpec(**fields))
 
 
 def plan_of(

@@ -1,5 +1,7 @@
 """The check of a lab spec: every problem with its place."""
 
+from typing import Any
+
 import pytest
 
 from kproxy.address import Family
@@ -17,17 +19,18 @@ from kproxy.lab.spec import (
 from kproxy.lab.validation import problems
 
 A = NodeSpec(name="a")
+ICMP: Any = "ICMP"  # no protocol that a port may have
 LONG_NAMES = ("long-names-110-of-pods", "long-names-116-of-pods")
 BOTH = "would both have the"
 LONG = "interface long-names-8cc9"
 LABEL_RULE = "is not a DNS label (a-z, 0-9, '-', at most 63 characters)"
 
 
-def pod(**fields: object) -> tuple[NodeSpec, ...]:
-    return (NodeSpec(name="a", pods=(PodSpec(**({"name": "p"} | fields)),)),)  # type: ignore[arg-type]
+def pod(**fields: Any) -> tuple[NodeSpec, ...]:
+    return (NodeSpec(name="a", pods=(PodSpec(**({"name": "p"} | fields)),)),)
 
 
-def clients(*addresses: str) -> dict[str, object]:
+def clients(*addresses: str) -> dict[str, Any]:
     return {"nodes": (A,), "clients": (ClientSpec(name="c", addresses=addresses),)}
 
 
@@ -39,9 +42,9 @@ def agent(name: str, port: int = 80) -> PodSpec:
     return PodSpec(name=name, ports=(PortSpec(port=port),), host_network=True)
 
 
-def edge(*names: str, **fields: object) -> dict[str, object]:
+def edge(*names: str, **fields: Any) -> dict[str, Any]:
     balancers = tuple(BalancerSpec(name=name) for name in names)
-    return {"nodes": (A,), "edge": EdgeSpec(balancers=balancers, **fields)}  # type: ignore[arg-type]
+    return {"nodes": (A,), "edge": EdgeSpec(balancers=balancers, **fields)}
 
 
 NETWORKS = "routed, vpc, tunnel, flannel-vxlan, flannel-host-gw, eni, eni-shared"
@@ -91,7 +94,7 @@ WRONG = [  # fields of the spec, its problems
             "nodes": pod(
                 ports=(
                     PortSpec(port=0),
-                    PortSpec(port=80, protocol="ICMP"),  # type: ignore[arg-type]
+                    PortSpec(port=80, protocol=ICMP),
                     PortSpec(port=81, name="web"),
                     PortSpec(port=81, name="web"),
                     PortSpec(port=81, protocol="UDP", name="Web"),
@@ -289,8 +292,8 @@ WRONG = [  # fields of the spec, its problems
 
 
 @pytest.mark.parametrize(("fields", "expected"), WRONG)
-def test_wrong_contents(fields: dict[str, object], expected: list[str]) -> None:
-    assert problems(LabSpec(**fields)) == expected  # type: ignore[arg-type]
+def test_wrong_contents(fields: dict[str, Any], expected: list[str]) -> None:
+    assert problems(LabSpec(**fields)) == expected
 
 
 RIGHT = [
@@ -318,5 +321,5 @@ RIGHT = [
 
 
 @pytest.mark.parametrize("fields", RIGHT)
-def test_right_contents(fields: dict[str, object]) -> None:
-    assert problems(LabSpec(**fields)) == []  # type: ignore[arg-type]
+def test_right_contents(fields: dict[str, Any]) -> None:
+    assert problems(LabSpec(**fields)) == []

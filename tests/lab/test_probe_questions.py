@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kproxy.api.types import HTTPGetAction, Probe, TCPSocketAction
@@ -13,8 +15,8 @@ IP = "10.244.1.11"
 PORTS = (PortSpec(port=53), PortSpec(port=8080, name="http"), PortSpec(port=9090, name="metrics"))
 
 
-def http(port: int | str = 8080, path: str = "/", **more: str) -> Probe:
-    return Probe(http_get=HTTPGetAction(port=port, path=path, **more))  # type: ignore[arg-type]
+def http(port: int | str = 8080, path: str = "/", **more: Any) -> Probe:
+    return Probe(http_get=HTTPGetAction(port=port, path=path, **more))
 
 
 def tcp(port: int | str, host: str = "") -> Probe:

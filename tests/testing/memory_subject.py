@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
+from typing import Any
 
 from kproxy.address import Family
 from kproxy.backend import BackendOptions, Mode, Plan
@@ -28,13 +29,13 @@ def memory_subject(make: Make = MemoryBackend, **mode: object) -> Subject:
         kernel.refuse(family)
         yield
 
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "name": "memory",
         "backend": lambda family, options: make(family, options, kernel),
         "render": render,
     }
     return Subject(
-        mode=Mode(**{**fields, **mode}),  # type: ignore[arg-type]
+        mode=Mode(**{**fields, **mode}),
         place=kernel.unshared,
         look=lambda: deepcopy(kernel.tables),
         foreign=foreign,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kproxy.address import Family
@@ -37,11 +39,11 @@ SLICE = EndpointSlice(
 )
 
 
-def service(*addresses: str, node_port: int = 0, more: bool = False, **spec: object) -> Service:
+def service(*addresses: str, node_port: int = 0, more: bool = False, **spec: Any) -> Service:
     ports = [ServicePort(port=80, node_port=node_port)]
     ports += [ServicePort(name="dns", port=53, protocol="UDP")] if more else []
     fields = {"cluster_ip": addresses[0], "cluster_ips": addresses, "ports": tuple(ports), **spec}
-    return Service(metadata=Metadata(name="web"), spec=ServiceSpec(**fields))  # type: ignore[arg-type]
+    return Service(metadata=Metadata(name="web"), spec=ServiceSpec(**fields))
 
 
 CLUSTER_IP = ["shell 10.96.0.9:80", "node-a 10.96.0.9:80", "outside 10.96.0.9:80"]
