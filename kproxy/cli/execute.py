@@ -101,29 +101,10 @@ def execute(request: Request, manager: ServiceManager) -> None:
     """
     file = ConfigurationFile(request.config)
     setup = _setup(request)
-    config, problems = setup.config, [*setup.problems]
     if request.write_config_to or request.cleanup or request.init_only:
-        _warn(setup.notices)
-        if problems:
-            raise BadInput(problems)
-        if request.write_config_to:
-            _write(config, request.write_config_to)
-            return
-        with _owning(request.netns):
-            if request.cleanup:
-                _clean(setup)
-            else:
-                _initialise(setup)
+        _do_without_objects(request, setup)
         return
-    if request.once and setup.mode.forwards_itself:
-        problems.append(
-            f"--once: {config.mode} mode forwards in this process, which would end; omit --once"
-        )
-    if request.kernel == "uml" and not request.manifests:
-        problems.append("--kernel uml: needs --manifests, because that kernel has no network")
-    if request.kernel == "uml" and not request.once:
-        problems.append("--kernel uml: needs --once, because the rules end with that kernel")
-    problems += source_problems(config, request.manifests, request.master)
+    config, problems = setup.config, _problems(request, setup)
     store = Store()
     if request.manifests:
         opened = Opened(_read_manifests(request, setup, problems, store))
@@ -204,6 +185,36 @@ def execute(request: Request, manager: ServiceManager) -> None:
             serve(loop, proxy, node_name(config), opened, watcher, servers)
             forwarding = setup.mode.forwards_itself
             log.info("stopped; %s", "forwarding has ended" if forwarding else "the rules stay")
+
+
+def _do_without_objects(request: Request, setup: _Setup) -> None:
+    """Write the configuration, remove all rules, or set the machine up. Raises BadInput."""
+    _warn(setup.notices)
+    if setup.problems:
+        raise BadInput([*setup.problems])
+    if request.write_config_to:
+        _write(setup.config, request.write_config_to)
+        return
+    with _owning(request.netns):
+        if request.cleanup:
+            _clean(setup)
+        else:
+            _initialise(setup)
+
+
+def _problems(request: Request, setup: _Setup) -> list[str]:
+    """Return what is wrong with the configuration, and what the request asks of it in vain."""
+    problems = [*setup.problems]
+    if request.once and setup.mode.forwards_itself:
+        mode = setup.config.mode
+        problems.append(
+            f"--once: {mode} mode forwards in this process, which would end; omit --once"
+        )
+    if request.kernel == "uml" and not request.manifests:
+        problems.append("--kernel uml: needs --manifests, because that kernel has no network")
+    if request.kernel == "uml" and not request.once:
+        problems.append("--kernel uml: needs --once, because the rules end with that kernel")
+    return [*problems, *source_problems(setup.config, request.manifests, request.master)]
 
 
 def _read_manifests(
