@@ -23,7 +23,6 @@ from urllib.parse import parse_qs, urlsplit
 Json = dict[str, Any]
 
 BOOKMARK_EACH_S = 60.0
-_CHUNK_BYTES = 65536
 
 
 class Collection:

@@ -25,7 +25,6 @@ from kproxy.resident.orders import Order
 from kproxy.resident.places import Claim
 from kproxy.resident.records import new_record, write_record
 
-_CHUNK = 1 << 16
 _LAST_WORDS = 12  # lines
 # Threads of a lab take turns: a request should not wait 5 ms, Python's default, for each of the
 # proxies that plan at the same time.

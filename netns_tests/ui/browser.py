@@ -178,16 +178,11 @@ class Page:
                 clickCount=1,
             )
 
-    def press(self, *keys: str, shift: bool = False) -> None:
+    def press(self, *keys: str) -> None:
         """Press keys, one after the other."""
         for key in keys:
             code, number, text = _KEYS[key]
-            about = {
-                "key": key,
-                "code": code,
-                "windowsVirtualKeyCode": number,
-                "modifiers": 8 if shift else 0,
-            }
+            about = {"key": key, "code": code, "windowsVirtualKeyCode": number}
             kind = "keyDown" if text else "rawKeyDown"
             self.call("Input.dispatchKeyEvent", type=kind, text=text, **about)
             self.call("Input.dispatchKeyEvent", type="keyUp", **about)

@@ -33,7 +33,6 @@ from kproxy.kernel.netns import Namespace
 from kproxy.lab.pods import first_process
 
 _CLONE_NEWPID = 0x20000000  # linux/sched.h
-_KILLED = 128 + 9
 _END_S = 10
 
 _libc = ctypes.CDLL(None, use_errno=True)
