@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from netns_tests.run.running import until
 from tests.report.pages import Page
+from tests.warm_kproxy import run_kproxy
 
 SMALL = ("--service", "nodeport", "--protocol", "TCP")
 
@@ -114,7 +116,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG)
 def test_wrong_arguments(arguments: tuple[str, ...], message: str) -> None:
-    done = matrix(*arguments)
+    done = run_kproxy(["matrix", *arguments], env=os.environ)
     assert done.returncode == 2
     assert message in done.stderr
     assert "measuring" not in done.stderr
