@@ -208,11 +208,12 @@ class Senders:
         for each in self._of(EndpointSlice):
             for endpoint in each.endpoints:
                 target = endpoint.target_ref
-                if target is None or not endpoint.addresses or target.kind not in ("", "Pod"):
-                    continue
+                first = next(iter(endpoint.addresses), "")
+                if target is None or not parse_ip(first) or target.kind not in ("", "Pod"):
+                    continue  # in a slice of type FQDN it is a name
                 full = f"{each.metadata.namespace}/{target.name}"
                 if name in (full, target.name):
-                    found.setdefault(full, []).append(endpoint.addresses[0])
+                    found.setdefault(full, []).append(first)
         return found
 
     def _mentioned(self) -> Iterator[str]:

@@ -46,6 +46,15 @@ ports: [{port: 8080}]
 endpoints:
 - {addresses: [10.8.0.1], nodeName: node-a}
 - {addresses: [10.8.0.2], nodeName: node-b, targetRef: {kind: Pod, name: web-2, namespace: shop}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-2, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: FQDN
+ports: [{port: 8080}]
+endpoints:
+- {addresses: [web.example.com], targetRef: {kind: Pod, name: web-2, namespace: shop}}
+- {addresses: [other.example.com], targetRef: {kind: Pod, name: web-3, namespace: shop}}
 """
     },
     manifests.KINDS,
@@ -178,6 +187,7 @@ def test_there_is_a_client_outside_whatever_the_source_ranges(
 
 REFUSED = [  # text, address that is asked -> part of the problem
     ("shop/web-9", FOUR, "no Node or Pod 'shop/web-9'"),
+    ("shop/web-3", FOUR, "no Node or Pod 'shop/web-3'"),  # its endpoint has a name only
     ("10.9.0.1", SIX, "of different families"),
     ("shop/web-2", SIX, "no Node or Pod 'shop/web-2'"),
     ("node", SIX, "no known address of the family"),
