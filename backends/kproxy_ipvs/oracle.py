@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
+from kproxy.address import family_of
 from kproxy.forwarding.network import Host
 from kproxy.forwarding.plan import Frontend, FrontendKind, Masquerade, Plan, ServicePlan
 from kproxy.forwarding.routing import is_loopback, is_own
@@ -122,15 +125,29 @@ def _returned_to_endpoint(plan: Plan, passage: Passage) -> Translation | None:
 
 def _no_virtual_server(plan: Plan, passage: Passage) -> Refusal | None:
     """Return the refusal of a packet for an address of a Service that has not this port."""
-    services = plan.services.values()
-    if passage.address not in passage.node.bound or any(
-        service.health_check_node_port == passage.port for service in services
-    ):
+    if passage.address not in passage.node.bound or _is_for_health_checks(plan, passage):
         return None
     return Refusal(
         outcome=Outcome.REFUSED,
         why=f"{passage.address} is on kube-ipvs0, and no Service has port "
         f"{passage.port}/{passage.protocol} there (REJECT)",
+    )
+
+
+def _is_for_health_checks(plan: Plan, passage: Passage) -> bool:
+    """Tell whether the set of health check node ports has the port. It matches no SCTP, and lacks
+    the ports of a Service with node ports if no address of the node answers those.
+    """
+    ports = [each for each in plan.services.values() if each.health_check_node_port == passage.port]
+    if not ports or passage.protocol == "SCTP":
+        return False
+    node = passage.node.addresses
+    own = (
+        structs.replace(passage, address=each) for each in node if family_of(each) is plan.family
+    )
+    return any(selected_for_node_ports(plan.settings, each) for each in own) or any(
+        all(frontend.kind is not FrontendKind.NODE_PORT for frontend in service.frontends)
+        for service in ports
     )
 
 

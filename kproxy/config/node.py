@@ -9,6 +9,8 @@ from collections.abc import Collection
 from ipaddress import ip_network
 from itertools import chain
 
+from msgspec.structs import replace
+
 from kproxy.address import Family, family_of_parsed
 from kproxy.api.addresses import Address, Network, parse_cidr, parse_ip
 from kproxy.api.types import Node
@@ -26,6 +28,7 @@ from kproxy.forwarding.plan import (
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 _LOOPBACK_NETWORK = ip_network("127.0.0.0/8")
+_ANY_ADDRESS = ProxyConfig().bind_address
 _ANY_MODE = ModeConfig()
 _NO_OPTIONS = BackendOptions()
 
@@ -73,6 +76,16 @@ def node_settings(
             emulate=config.emulate,
         )
     return settings
+
+
+def of_node(config: ProxyConfig, name: str) -> ProxyConfig:
+    """Return the configuration for the node of this name. If it names another node, its bindAddress
+    is that one's, and is left out.
+    """
+    own = replace(config, hostname_override=name)
+    if config.hostname_override.strip().lower() in ("", name):
+        return own
+    return replace(own, bind_address=_ANY_ADDRESS)
 
 
 def node_name(config: ProxyConfig) -> str:

@@ -119,7 +119,9 @@ class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
     usable somewhere in the cluster, even if neither pool has one. `affinity_timeout_s` is 0 without
     session affinity.
     `cached_endpoints` counts all known endpoints in any condition (it decides large-cluster mode);
-    `cached_local` are those on this node (the hairpin set of ipvs mode).
+    `cached_local` are those on this node (the hairpin set of ipvs mode). A health check node port
+    answers with `local_addresses`: the number of addresses of ready endpoints on this node, at any
+    port of the EndpointSlices, whether the Service has it or not.
     Source: kube-proxy topology.go, CategorizeEndpoints.
     """
 
@@ -137,6 +139,7 @@ class ServicePlan(Struct, frozen=True, gc=False, kw_only=True):
     externally_accessible: bool = False
     affinity_timeout_s: int = 0
     health_check_node_port: int = 0
+    local_addresses: int = 0  # 0 without a health check node port
 
     @property
     def protocol(self) -> str:

@@ -14,12 +14,14 @@ is proportional to the change. Nothing here depends on the order in which object
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 
 from kproxy.api.types import EndpointSlice, Service
 from kproxy.forwarding.endpoints import categorize, endpoints_of
 from kproxy.forwarding.plan import (
     Delta,
+    Endpoint,
     NodeSettings,
     OnEmpty,
     Plan,
@@ -46,6 +48,7 @@ def plan_service(
     if policy is None:
         return {}
     endpoints = endpoints_of(slices, settings)
+    local_addresses = _local_addresses(endpoints) if policy.health_check_node_port else 0
     plans: dict[ServicePortName, ServicePlan] = {}
     for port in service.spec.ports:
         name = port_name(service, port)
@@ -73,6 +76,7 @@ def plan_service(
             externally_accessible=accessible,
             affinity_timeout_s=policy.affinity_timeout_s,
             health_check_node_port=policy.health_check_node_port,
+            local_addresses=local_addresses,
         )
     return plans
 
@@ -150,6 +154,15 @@ class Planner:
         if self._shown() is not None:
             self._services = self._services.copy()
         self._shown = _nothing
+
+
+def _local_addresses(endpoints: Mapping[tuple[str, str], list[Endpoint]]) -> int:
+    """Return the number of addresses of ready endpoints on the node, of any port.
+
+    Source: kube-proxy endpointschangetracker.go, LocalReadyEndpoints.
+    """
+    members = chain.from_iterable(endpoints.values())
+    return len({each.address for each in members if each.local and each.ready})
 
 
 def _nothing() -> None:

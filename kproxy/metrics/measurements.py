@@ -26,7 +26,7 @@ from kproxy.api.types import (
     Service,
 )
 from kproxy.backend import Metric
-from kproxy.forwarding.plan import Delta, Plan, ServicePlan, ServicePortName
+from kproxy.forwarding.plan import Delta, Plan, Pool, ServicePlan, ServicePortName
 from kproxy.metrics import definitions as define
 from kproxy.proxy.observer import Observer
 from kproxy.store import ServiceKey, service_of
@@ -63,47 +63,47 @@ class Sample(NamedTuple):
 
 
 class _NoLocal:
-    """The service ports of one family with a traffic policy Local, endpoints, and none here."""
+    """The service ports of one family with a traffic policy Local, endpoints, and none here.
 
-    def __init__(self) -> None:
+    One that nobody can reach from outside, as a load balancer without an address and a node port,
+    counts as well; but not `by_service`: there an address must lead to endpoints of this node only.
+    Source: kube-proxy iptables/proxier.go, nftables/proxier.go (syncProxyRules), ipvs/proxier.go
+    (syncEndpoint).
+    """
+
+    def __init__(self, *, by_service: bool) -> None:
+        self._by_service = by_service
         self.ports: dict[str, set[ServicePortName]] = {"internal": set(), "external": set()}
 
     def follow(self, plan: Plan, delta: Delta) -> None:
         if delta.full:
             self.ports = {
-                policy: {name for name, service in plan.services.items() if lacks(service)}
-                for policy, lacks in _LACKS.items()
+                policy: {
+                    name for name, service in plan.services.items() if self._lacks(policy, service)
+                }
+                for policy in self.ports
             }
             return
         for name in delta.before:
             service = plan.services.get(name)
-            for policy, lacks in _LACKS.items():
-                if service is not None and lacks(service):
-                    self.ports[policy].add(name)
+            for policy, names in self.ports.items():
+                if service is not None and self._lacks(policy, service):
+                    names.add(name)
                 else:
-                    self.ports[policy].discard(name)
+                    names.discard(name)
 
-
-def _lacks_internal(service: ServicePlan) -> bool:
-    return service.internal_local and service.has_endpoints and not service.local
-
-
-def _lacks_external(service: ServicePlan) -> bool:
-    return (
-        service.external_local
-        and service.externally_accessible
-        and service.has_endpoints
-        and not service.local
-    )
-
-
-_LACKS = {"internal": _lacks_internal, "external": _lacks_external}
+    def _lacks(self, policy: str, service: ServicePlan) -> bool:
+        """Tell whether the policy is Local and finds no endpoint here, though there are some."""
+        local = service.internal_local if policy == "internal" else service.external_local
+        if not local or service.local or not service.has_endpoints:
+            return False
+        return not self._by_service or any(each.pool is Pool.LOCAL for each in service.frontends)
 
 
 class _OfFamily:
     """The measurements of one family."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_service: bool) -> None:
         self.syncs = Histogram(define.LATENCY_BUCKETS_S)
         self.full_syncs = Histogram(define.LATENCY_BUCKETS_S)
         self.partial_syncs = Histogram(define.LATENCY_BUCKETS_S)
@@ -111,7 +111,7 @@ class _OfFamily:
         self.conntrack = Histogram(define.LATENCY_BUCKETS_S)
         self.flows_cut = 0
         self.synced_at: float | None = None
-        self.no_local = _NoLocal()
+        self.no_local = _NoLocal(by_service=by_service)
         self.triggered: dict[ServiceKey, list[float]] = {}  # by changes not yet in force
 
 
@@ -135,7 +135,7 @@ class Measurements(Observer):
         self._by_service = by_service
         self._clock = clock
         self._started_at = clock()
-        self._families = {family: _OfFamily() for family in families}
+        self._families = {family: _OfFamily(by_service=by_service) for family in families}
         self._queued_at: float | None = None
         self._slices_pending = self._slices_changed = 0
         self._services_pending: set[ServiceKey] = set()

@@ -13,6 +13,7 @@ from kproxy.api.types import KubernetesObject, Node
 from kproxy.backend import BackendOptions, HostFacts, Mode, Plan
 from kproxy.config import ProxyConfig, node_settings
 from kproxy.config.known_nodes import check_known
+from kproxy.config.node import of_node
 from kproxy.errors import BadInput
 from kproxy.forwarding.planner import Planner
 from kproxy.store import Store
@@ -58,7 +59,7 @@ def node_on_paper(
         check_known(name, objects, "name one of these, or give its Node object")
     node = store.node(name)
     settings = node_settings(
-        replace(paper.config, hostname_override=name),
+        of_node(paper.config, name),
         node,
         store.service_cidrs(),
         mode=paper.mode.config,

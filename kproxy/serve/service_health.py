@@ -60,10 +60,9 @@ class HealthChecks:
         if not plans:
             del self._checked[service], self.ports[service], self.counts[service]
             return
-        self.ports[service] = next(iter(plans)).health_check_node_port
-        self.counts[service] = len(
-            {each.address for plan in plans for each in plan.cached_local if each.ready}
-        )
+        any_port = next(iter(plans))
+        self.ports[service] = any_port.health_check_node_port
+        self.counts[service] = any_port.local_addresses
 
 
 class _Place(NamedTuple):

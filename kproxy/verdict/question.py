@@ -21,7 +21,7 @@ from kproxy.backend.configuration import Configuration
 from kproxy.backend.registry import rules_of
 from kproxy.config import node_settings
 from kproxy.config.known_nodes import check_known
-from kproxy.config.node import node_addresses
+from kproxy.config.node import node_addresses, of_node
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Host, HostKind
 from kproxy.forwarding.plan import Plan
@@ -32,8 +32,6 @@ from kproxy.store import Store
 from kproxy.verdict.decision import Action, Verdict, decide
 from kproxy.verdict.places import Place
 from kproxy.verdict.senders import Sender, Senders
-
-_ANY = "0.0.0.0"
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -70,9 +68,7 @@ class NodeProxy:
         self.name = _name(node or configuration.config.hostname_override, objects)
         if not node_ips:
             check_known(self.name, objects, "name one of these, or give --node-ip")
-        config = replace(configuration.config, hostname_override=self.name)
-        if configuration.config.hostname_override not in ("", self.name):
-            config = replace(config, bind_address=_ANY)  # it is another node's
+        config = of_node(configuration.config, self.name)
         own = _with_addresses(self._store.node(self.name), self.name, node_ips)
         self._settings = node_settings(
             config,

@@ -21,10 +21,11 @@ from kproxy.forwarding.rules import Arrival
 EXTERNAL, NODE, POD = "external", "node", "pod"
 _Kind = TypeVar("_Kind")
 _ROUTER = Host(name="router", kind=HostKind.ROUTER, addresses=())
-# For documentation, so nobody has them; the last addresses of each, which fewer examples use.
+# For documentation and for benchmarks, so nobody has them; the last addresses of each, which fewer
+# examples use.
 _OUTSIDE = {
-    Family.IPV4: ("203.0.113.0/24", "198.51.100.0/24", "192.0.2.0/24"),
-    Family.IPV6: ("2001:db8::/32",),
+    Family.IPV4: ("203.0.113.0/24", "198.51.100.0/24", "192.0.2.0/24", "198.18.0.0/15"),
+    Family.IPV6: ("2001:db8::/32", "3fff::/20", "2001:2::/48"),
 }
 _TRIED = 250  # addresses of each
 # Where no object tells of pods' networks; no rule depends on the address then.
@@ -92,17 +93,20 @@ class Senders:
         return Sender(address=address, arrival=Arrival.PROCESS, why=why)
 
     def _external(self, family: Family) -> Sender:
-        """Return an address outside that no object mentions and no source range has."""
+        """Return an address outside that no object mentions.
+
+        No source range has it either, unless they have all, as 0.0.0.0/0 does.
+        """
         taken = {*self._cluster_cidrs, *self._node.addresses, *self._mentioned()}
-        cidrs = [each for each in taken if "/" in each]
-        free = _free(_OUTSIDE[family], taken)
-        found = next((one for one in free if not any(contains(each, one) for each in cidrs)), "")
-        if not found:
-            raise BadInput(
-                ["--from external: the objects leave no address for an example"],
-                remedy="give an address",
-            )
-        return self._outside(found)
+        for avoided in ({*taken, *self._source_ranges()}, taken):
+            cidrs = [each for each in avoided if "/" in each]
+            for address in _free(_OUTSIDE[family], avoided):
+                if not any(contains(each, address) for each in cidrs):
+                    return self._outside(address)
+        raise BadInput(
+            ["--from external: the objects leave no address for an example"],
+            remedy="give an address",
+        )
 
     def _pod(self, family: Family) -> Sender:
         """Return an address for a pod of the node that no object mentions."""
@@ -204,18 +208,20 @@ class Senders:
         for each in self._of(EndpointSlice):
             for endpoint in each.endpoints:
                 target = endpoint.target_ref
-                if target is None or not endpoint.addresses or target.kind not in ("", "Pod"):
-                    continue
+                first = next(iter(endpoint.addresses), "")
+                if target is None or not parse_ip(first) or target.kind not in ("", "Pod"):
+                    continue  # in a slice of type FQDN it is a name
                 full = f"{each.metadata.namespace}/{target.name}"
                 if name in (full, target.name):
-                    found.setdefault(full, []).append(endpoint.addresses[0])
+                    found.setdefault(full, []).append(first)
         return found
 
     def _mentioned(self) -> Iterator[str]:
-        """Yield all addresses and CIDRs of the objects, and "": they are canonical already."""
+        """Yield all addresses and CIDRs of the objects but source ranges, and "": they are
+        canonical already.
+        """
         for service in self._of(Service):
             spec = service.spec
-            yield from spec.load_balancer_source_ranges
             ingress = (each.ip for each in service.status.load_balancer.ingress)
             yield from (spec.cluster_ip, *spec.cluster_ips, *spec.external_ips, *ingress)
         for node in self._of(Node):
@@ -224,6 +230,10 @@ class Senders:
         for each in self._of(EndpointSlice):
             for endpoint in each.endpoints:
                 yield from endpoint.addresses[:1]
+
+    def _source_ranges(self) -> Iterator[str]:
+        for service in self._of(Service):
+            yield from service.spec.load_balancer_source_ranges
 
     def _of(self, kind: type[_Kind]) -> Iterator[_Kind]:
         return (each for each in self._objects if isinstance(each, kind))

@@ -161,3 +161,16 @@ def test_of_several_nodes_one_must_be_named(manifest: Path) -> None:
     assert done.returncode == 2
     assert "--node: name one of the nodes: node-1, node-2" in done.stderr
     assert rendered(manifest.parent, "--node", "node-2").startswith("# nfacct")
+
+
+def test_a_configuration_of_another_node_does_not_tell_the_address(
+    manifest: Path, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+        "mode: nftables\nhostnameOverride: node-2\nbindAddress: 192.0.2.12\n"
+    )
+    text = rendered(manifest, "--config", str(config), "--node", "node-1", "--family", "4")
+    answering = text.partition("set nodeport-ips {")[2].partition("map ")[0]
+    assert "elements = { 192.0.2.11 }" in answering

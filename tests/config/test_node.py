@@ -11,7 +11,7 @@ from kproxy.address import Family
 from kproxy.api.types import Metadata, Node, NodeAddress, NodeSpec, NodeStatus
 from kproxy.backend import ModeConfigs
 from kproxy.config.file import read_text
-from kproxy.config.node import host_ips, node_name, node_settings, primary_family
+from kproxy.config.node import host_ips, node_name, node_settings, of_node, primary_family
 from kproxy.config.types import ProxyConfig
 from kproxy.errors import BadInput
 from kproxy.forwarding.plan import (
@@ -291,3 +291,17 @@ def test_the_node_name_is_trimmed_and_lower_cased() -> None:
     assert node_name(ProxyConfig(hostname_override="  Node-A ")) == "node-a"
     with pytest.raises(BadInput, match="has no name"):
         node_name(ProxyConfig())
+
+
+@pytest.mark.parametrize(
+    ("named", "bind"),
+    [
+        ("", "192.0.2.1"),
+        ("node-a", "192.0.2.1"),
+        (" Node-A", "192.0.2.1"),
+        ("node-b", "0.0.0.0"),
+    ],
+)
+def test_a_bind_address_is_that_of_the_node_that_is_named(named: str, bind: str) -> None:
+    config = of_node(ProxyConfig(hostname_override=named, bind_address="192.0.2.1"), "node-a")
+    assert (config.hostname_override, config.bind_address) == ("node-a", bind)

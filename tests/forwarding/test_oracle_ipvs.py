@@ -10,7 +10,7 @@ from msgspec import structs
 
 from kproxy.backend import rules_of
 from kproxy.forwarding.oracle import predict
-from kproxy.forwarding.plan import Plan
+from kproxy.forwarding.plan import FrontendKind, Plan
 from tests.forwarding.plans import NETWORK, NODES, Web, plan, plans_for, settings
 from tests.forwarding.wording import ask, packet
 
@@ -111,6 +111,37 @@ def test_a_health_check_port_may_be_asked_on_the_address_of_a_service() -> None:
     kept_out = predict(NETWORK, plans, packet("outside", "vip:32001"), rules_of("ipvs"))
     assert "no process there listens" in let_in.why
     assert "198.51.100.9 is on kube-ipvs0, and no Service has port 32001/TCP" in kept_out.why
+
+
+HEALTH_CHECKS = [  # protocol, nodePortAddresses, whether the Service has a node port -> passed
+    ("TCP", (), True, True),
+    ("UDP", (), True, True),
+    ("SCTP", (), True, False),
+    ("TCP", ("10.77.0.0/16",), True, False),
+    ("TCP", ("10.77.0.0/16",), False, True),
+    ("TCP", ("192.168.0.0/24",), True, True),
+]
+
+
+@pytest.mark.parametrize(("protocol", "cidrs", "node_port", "passed"), HEALTH_CHECKS)
+def test_the_set_of_health_check_ports(
+    protocol: str, cidrs: tuple[str, ...], node_port: bool, passed: bool
+) -> None:
+    for_web = {node: plan([Web()], settings(node, node_port_addresses=cidrs)) for node in NODES}
+    plans = with_health_check(for_web)
+    if not node_port:
+        plans = {node: without_node_ports(each) for node, each in plans.items()}
+    asked = structs.replace(packet("outside", "vip:32000"), protocol=protocol)
+    why = predict(NETWORK, plans, asked, rules_of("ipvs")).why
+    assert ("is on kube-ipvs0, and no Service has port 32000" in why) is not passed
+
+
+def without_node_ports(former: Plan) -> Plan:
+    services = {}
+    for name, service in former.services.items():
+        left = tuple(each for each in service.frontends if each.kind is not FrontendKind.NODE_PORT)
+        services[name] = structs.replace(service, frontends=left)
+    return structs.replace(former, services=services)
 
 
 SOURCE_RANGES = [  # ranges, client, its source, endpoints -> outcome

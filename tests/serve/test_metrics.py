@@ -295,6 +295,35 @@ def test_service_ports_without_local_endpoints_follow_each_change(
     assert counted() == [0, 0]
 
 
+@pytest.mark.parametrize(
+    ("by_service", "internal", "counts"),
+    [
+        (False, "Cluster", (0, 1)),
+        (True, "Cluster", (0, 0)),  # no virtual server has the policy
+        (False, "Local", (1, 1)),
+        (True, "Local", (1, 1)),
+    ],
+)
+def test_a_load_balancer_without_an_address_may_lack_local_endpoints(
+    internal: str, by_service: bool, counts: tuple[int, int]
+) -> None:
+    rig = Rig(by_service=by_service)
+    pending = replace(
+        WEB.spec,
+        type="LoadBalancer",
+        external_traffic_policy="Local",
+        internal_traffic_policy=internal,
+        ports=(replace(WEB.spec.ports[0], node_port=0),),
+    )
+    rig.store.upsert(replace(WEB, spec=pending))
+    rig.store.upsert(WEB_SLICE)
+    rig.sync()
+    assert counts == tuple(
+        rig.value(f"{SYNC}no_local_endpoints_total", ip_family="IPv4", traffic_policy=each)
+        for each in ("internal", "external")
+    )
+
+
 def test_flows_that_were_cut() -> None:
     rig = Rig()
     dns = replace(WEB_SLICE, ports=(replace(WEB_SLICE.ports[0], protocol="UDP"),))

@@ -102,6 +102,14 @@ def test_endpoints_of_one_port_only_count_too() -> None:
     assert rig.table() == {SHOP: (32000, 1)}
 
 
+def test_endpoints_of_a_port_that_the_service_does_not_have_count_too() -> None:
+    rig = Rig()
+    rig.put(service(), slice_of(endpoint("10.0.0.1"), ports="admin"))
+    assert rig.table() == {SHOP: (32000, 1)}
+    rig.put(slice_of(endpoint("10.0.0.1"), endpoint("10.0.0.2"), ports="admin"))
+    assert rig.table() == {SHOP: (32000, 2)}
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -129,6 +137,8 @@ def test_changes_are_followed() -> None:
     assert rig.put(service(port=32009))
     one_port = replace(service(port=32009).spec, ports=(ServicePort(name="new", port=1),))
     assert not rig.put(replace(service(), spec=one_port))
+    assert rig.table() == {SHOP: (32009, 1), ("default", "other"): (32001, 0)}
+    assert not rig.put(slice_of())
     assert rig.table() == {SHOP: (32009, 0), ("default", "other"): (32001, 0)}
     rig.store.delete(("Service", "default", "other"))
     assert rig.follow()

@@ -159,7 +159,7 @@ class _Walk:
             case ["dst"], "IPVS-IPS":
                 return packet.address in members
             case ["dst"], _:
-                return str(packet.port) in members
+                return packet.protocol != "sctp" and str(packet.port) in members  # a bitmap
             case [first, "dst"], _:
                 one = packet.address if first == "dst" else packet.source
                 return f"{one},{with_port}" in members

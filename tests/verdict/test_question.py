@@ -153,6 +153,8 @@ def test_the_node_is_the_one_of_the_configuration_or_the_only_one() -> None:
 def test_a_bind_address_is_that_of_the_node_that_the_configuration_names() -> None:
     own: dict[str, Any] = {"hostnameOverride": "node-a", "bindAddress": "192.168.77.1"}
     assert "192.168.77.1" in ask("node", "10.96.0.10:80", "node-a", **own).reasons[0]
+    capitals = own | {"hostnameOverride": "Node-A"}
+    assert "192.168.77.1" in ask("node", "10.96.0.10:80", "node-a", **capitals).reasons[0]
     assert "192.168.10.12" in ask("node", "10.96.0.10:80", "node-b", **own).reasons[0]
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from kproxy.address import Family, family_of
+from kproxy.verdict.places import Place
+from kproxy.verdict.senders import EXTERNAL, NODE, POD
 from tests.verdict import iptables_walk, ipvs_walk, nft_walk
 from tests.verdict.recordings import (
     CASES,
@@ -65,3 +67,12 @@ def test_the_verdict_is_what_the_recorded_rules_do(
         if (found := seen(ours, packet, place)) != expected:
             wrong.append(f"{packet}: the rules {expected}, kproxy {found}")
     assert not wrong, f"{len(wrong)} differ\n" + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_there_is_a_sender_for_each_word_in_every_case(case: Path) -> None:
+    ours = proxy(case, "iptables")
+    for address in ("10.96.0.10", "fd00:10:96::a"):
+        place = Place(address=address, port=80, protocol="TCP")
+        for word in (EXTERNAL, NODE, POD):
+            assert ours.answer(word, place).sender.address

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kproxy.api import manifests
+from kproxy.api.types import Metadata, Service, ServiceSpec
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Host, HostKind
 from kproxy.forwarding.rules import Arrival
@@ -45,6 +46,15 @@ ports: [{port: 8080}]
 endpoints:
 - {addresses: [10.8.0.1], nodeName: node-a}
 - {addresses: [10.8.0.2], nodeName: node-b, targetRef: {kind: Pod, name: web-2, namespace: shop}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-2, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: FQDN
+ports: [{port: 8080}]
+endpoints:
+- {addresses: [web.example.com], targetRef: {kind: Pod, name: web-2, namespace: shop}}
+- {addresses: [other.example.com], targetRef: {kind: Pod, name: web-3, namespace: shop}}
 """
     },
     manifests.KINDS,
@@ -156,8 +166,28 @@ def test_a_pod_has_an_address_also_if_nothing_tells_of_any(asked: str, address: 
     assert "neither its podCIDRs nor clusterCIDR are known" in found.why
 
 
+RANGES = [  # address that is asked, source ranges of a Service -> a client outside
+    (FOUR, ["0.0.0.0/0"], "203.0.113.250"),  # leaves nobody out
+    (FOUR, ["0.0.0.0/1", "128.0.0.0/1"], "203.0.113.250"),
+    (FOUR, ["203.0.113.0/24", "198.51.100.0/24", "192.0.2.0/24"], "198.18.0.250"),
+    (SIX, ["2001:db8::/32"], "3fff::fa"),
+    (SIX, ["0.0.0.0/0"], "2001:db8::fa"),
+]
+
+
+@pytest.mark.parametrize(("asked", "ranges", "address"), RANGES)
+def test_there_is_a_client_outside_whatever_the_source_ranges(
+    asked: str, ranges: list[str], address: str
+) -> None:
+    spec = ServiceSpec(cluster_ip=FOUR, load_balancer_source_ranges=tuple(ranges))
+    service = Service(metadata=Metadata(name="web"), spec=spec)
+    found = Senders([service], NODE_A).find("external", asked)
+    assert (found.address, found.arrival) == (address, ELSEWHERE)
+
+
 REFUSED = [  # text, address that is asked -> part of the problem
     ("shop/web-9", FOUR, "no Node or Pod 'shop/web-9'"),
+    ("shop/web-3", FOUR, "no Node or Pod 'shop/web-3'"),  # its endpoint has a name only
     ("10.9.0.1", SIX, "of different families"),
     ("shop/web-2", SIX, "no Node or Pod 'shop/web-2'"),
     ("node", SIX, "no known address of the family"),
