@@ -19,19 +19,24 @@ from msgspec.structs import fields
 
 from kproxy.controlplane.plane import Json
 
+_PLAIN = frozenset({str, bool, int, dict})  # types of values that documents have as they are
 _MERGE_KEYS = ("name", "type", "ip", "containerPort", "port", "uid")
 
 
 def overlaid(value: Struct, document: Json) -> Json:
     """Return a document with the values of a typed object; `document` stays as it is."""
+    values, fields, defaults = _fields(type(value))
+    shown = {
+        key: own
+        for own, (key, default) in zip(values(value), fields, strict=True)
+        if own is not default and own != default
+    }
     found = dict(document)
-    values, fields = _fields(type(value))
-    for own, (key, default) in zip(values(value), fields, strict=True):
-        if own is default or own == default:
-            if key in found:
-                _keep_default(found, key, own)
-            continue
-        found[key] = _laid(own, found.get(key))
+    for key in document:
+        if key in defaults and key not in shown:
+            _keep_default(found, key, defaults[key])
+    for key, own in shown.items():
+        found[key] = own if type(own) in _PLAIN else _laid(own, found.get(key))
     return found
 
 
@@ -78,7 +83,7 @@ def _items(own: tuple[Any, ...], stated: list[Any]) -> list[Any]:
 
 def _shown(value: Struct, key: str) -> Any:
     """Return a field as a document shows it if it does not state it: None for a default."""
-    values, fields = _fields(type(value))
+    values, fields, _ = _fields(type(value))
     for own, (name, default) in zip(values(value), fields, strict=True):
         if name == key:
             return None if own is default or own == default else own
@@ -88,9 +93,9 @@ def _shown(value: Struct, key: str) -> Any:
 @cache
 def _fields(
     kind: type[Struct],
-) -> tuple[Callable[[Struct], Iterable[Any]], tuple[tuple[str, Any], ...]]:
-    """Return what gives the attributes of a value, their names in documents, and defaults; required
-    ones have none.
+) -> tuple[Callable[[Struct], Iterable[Any]], tuple[tuple[str, Any], ...], dict[str, Any]]:
+    """Return what gives the attributes of a value, their names in documents with defaults, and
+    these as a dictionary; required ones have none.
     """
     shown = [
         each
@@ -98,13 +103,14 @@ def _fields(
         if each.default is not NODEFAULT or each.required or callable(each.default_factory)
     ]
     names = [each.name for each in shown]
-    return _values(names), tuple(
+    named = tuple(
         (
             each.encode_name,
             each.default_factory() if callable(each.default_factory) else each.default,
         )
         for each in shown
     )
+    return _values(names), named, dict(named)
 
 
 def _values(names: list[str]) -> Callable[[Struct], Iterable[Any]]:
