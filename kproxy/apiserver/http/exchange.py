@@ -204,6 +204,7 @@ class Exchange:
                 except TimeoutError:
                     if loop.time() >= mark:
                         mark += _BOOKMARK_EACH_S
+                        self._core.catch_up()
                         watcher.mark(self._core.revision)
             await response.write_eof()
         except TimeoutError:
