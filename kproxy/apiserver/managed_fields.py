@@ -30,10 +30,11 @@ _SERVER_METADATA = (
     *("name", "namespace", "creationTimestamp", "selfLink", "uid"),
     *("generation", "managedFields", "resourceVersion"),
 )
+_SERVERS = frozenset(f"f:{name}" for name in _SERVER_METADATA)
 NOBODYS: Fields = frozenset(
     {
         *(("f:apiVersion",), ("f:kind",), ("f:metadata",)),
-        *(("f:metadata", f"f:{name}") for name in _SERVER_METADATA),
+        *(("f:metadata", each) for each in _SERVERS),
     }
 )
 
@@ -140,21 +141,20 @@ def _with_creator(document: Json, own: Manager, now: str) -> Json:
     except NotTyped:  # a list with a wrong item: its validation will refuse it
         return _with_entries(document, [])
     metadata = tree.get("f:metadata", {})
-    for name in _SERVER_METADATA:
-        _disown(metadata, f"f:{name}")
+    for name in metadata.keys() & _SERVERS:
+        _disown(metadata, name)
     for name in ("f:apiVersion", "f:kind", "f:metadata"):
-        _disown(tree, name)
+        if name in tree:
+            _disown(tree, name)
     tree.pop(_reset_by(own.subresource), None)
     return _with_entries(document, [_entry(own, now, _shared(encode(tree)))] if tree else [])
 
 
 def _disown(above: Json, name: str) -> None:
     """Let nobody own a field, but for what is in it."""
-    node = above.get(name)
-    if node is not None:
-        node.pop(".", None)
-        if not node:
-            del above[name]
+    above[name].pop(".", None)
+    if not above[name]:
+        del above[name]
 
 
 @lru_cache(maxsize=1024)  # objects of one kind mostly have the same fields, and then share it

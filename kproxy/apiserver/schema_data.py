@@ -6,7 +6,7 @@ A definition is a schema in the form of OpenAPI v3 with Kubernetes' extensions, 
 
 from __future__ import annotations
 
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from gzip import decompress
 from importlib.resources import files
 from typing import Any
@@ -156,6 +156,7 @@ def _named(name: str) -> Schema:
     return Schema(definition(name) or {}, name)
 
 
+@lru_cache(maxsize=256)  # clients may ask for any kind
 def schema_of(group: str, version: str, kind: str) -> Schema:
     """Return the schema of a kind, or `UNKNOWN`."""
     name = definition_name(group, version, kind)
