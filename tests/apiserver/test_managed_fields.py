@@ -185,7 +185,9 @@ def test_a_list_without_keys_of_an_unknown_kind_is_one_field() -> None:
     assert entry["fieldsV1"] == {"f:spec": {".": {}, "f:list": {}}}
 
 
-ODD = st.sampled_from([None, "", "x", 0, 80, False, {}, [], {"x": {}}, [{}]])
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [None, "", "x", 0, 80, False, {}, [], {"x": {}}, [{}]]
+)
 NAMES = (
     *("apiVersion", "kind", "metadata", "name", "labels", "finalizers", "ownerReferences", "uid"),
     *("creationTimestamp", "spec", "ports", "port", "protocol", "containerPort", "selector"),
