@@ -83,7 +83,7 @@ def reconcile(
     for family in families:
         old = [each for each in own if each.address_type == family]
         if not pods and not old and not mode_is_auto(service):
-            packings.append(Packing(create=(_blank(service, family),)))  # as of all the rest below
+            packings.append(Packing(create=(_blank(service, family),)))  # as by the rest
             continue
         packing, problem = hinted(
             _packing(service, pods, by_name, old, family, most), service, by_name.values()
