@@ -5,9 +5,11 @@ Source: apimachinery, pkg/util/managedfields/internal.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec import DecodeError
+from msgspec.json import decode, encode
 
 from kproxy.apiserver.field_sets import (
     NONE,
@@ -15,6 +17,7 @@ from kproxy.apiserver.field_sets import (
     NotTyped,
     compared,
     from_fields_v1,
+    new_fields_v1,
     to_fields_v1,
 )
 from kproxy.apiserver.schema_data import Schema, schema_of
@@ -27,10 +30,11 @@ _SERVER_METADATA = (
     *("name", "namespace", "creationTimestamp", "selfLink", "uid"),
     *("generation", "managedFields", "resourceVersion"),
 )
+_SERVERS = frozenset(f"f:{name}" for name in _SERVER_METADATA)
 NOBODYS: Fields = frozenset(
     {
         *(("f:apiVersion",), ("f:kind",), ("f:metadata",)),
-        *(("f:metadata", f"f:{name}") for name in _SERVER_METADATA),
+        *(("f:metadata", each) for each in _SERVERS),
     }
 )
 
@@ -79,24 +83,33 @@ def _entries(document: Json | None) -> list[Json]:
 def with_managers(document: Json, managers: Managers) -> Json:
     """Return the document with these managers: appliers first, then by time and name."""
     entries = [
-        {
-            "manager": manager.name,
-            "operation": manager.operation,
-            "apiVersion": manager.api_version,
-            "time": owned.time,
-            "fieldsType": "FieldsV1",
-            "fieldsV1": to_fields_v1(owned.fields),
-            **({"subresource": manager.subresource} if manager.subresource else {}),
-        }
+        _entry(manager, owned.time, to_fields_v1(owned.fields))
         for manager, owned in sorted(
             managers.items(), key=lambda each: (each[0].operation, each[1].time, each[0])
         )
         if owned.fields
     ]
-    metadata = {
-        key: value for key, value in document.get("metadata", {}).items() if key != "managedFields"
+    return _with_entries(document, entries)
+
+
+def _entry(manager: Manager, time: str, fields_v1: Json) -> Json:
+    return {
+        "manager": manager.name,
+        "operation": manager.operation,
+        "apiVersion": manager.api_version,
+        "time": time,
+        "fieldsType": "FieldsV1",
+        "fieldsV1": fields_v1,
+        **({"subresource": manager.subresource} if manager.subresource else {}),
     }
-    return {**document, "metadata": {**metadata, **({"managedFields": entries} if entries else {})}}
+
+
+def _with_entries(document: Json, entries: list[Json]) -> Json:
+    metadata = {**document.get("metadata", {})}
+    metadata.pop("managedFields", None)
+    if entries:
+        metadata["managedFields"] = entries
+    return {**document, "metadata": metadata}
 
 
 def updated(
@@ -108,15 +121,46 @@ def updated(
     from it, and all others lose them. Managers that the wanted document states are taken instead of
     the stored ones; a list of one empty entry removes them all, none at all does not.
     """
+    own = Manager(manager, "Update", str(wanted.get("apiVersion", "")), subresource)
     managers = managers_of(former)
     if not subresource:
         entries = _entries(wanted)
         managers = {} if entries == [{}] else managers_of(wanted) or managers
-    if former is not None and not managers:  # not tracked until somebody applies
-        return with_managers(wanted, {})
-    schema, api_version = schema_of_document(wanted), str(wanted.get("apiVersion", ""))
-    own = Manager(manager, "Update", api_version, subresource)
+    if not managers:
+        if former is not None:  # not tracked until somebody applies
+            return with_managers(wanted, {})
+        return _with_creator(wanted, own, now)
+    schema = schema_of_document(wanted)
     return with_managers(wanted, _after_update(former or {}, wanted, managers, own, now, schema))
+
+
+def _with_creator(document: Json, own: Manager, now: str) -> Json:
+    """Return a new document that says who has made it, as `_after_update` would have it."""
+    try:
+        tree = new_fields_v1(document, schema_of_document(document))
+    except NotTyped:  # a list with a wrong item: its validation will refuse it
+        return _with_entries(document, [])
+    metadata = tree.get("f:metadata", {})
+    for name in metadata.keys() & _SERVERS:
+        _disown(metadata, name)
+    for name in ("f:apiVersion", "f:kind", "f:metadata"):
+        if name in tree:
+            _disown(tree, name)
+    tree.pop(_reset_by(own.subresource), None)
+    return _with_entries(document, [_entry(own, now, _shared(encode(tree)))] if tree else [])
+
+
+def _disown(above: Json, name: str) -> None:
+    """Let nobody own a field, but for what is in it."""
+    above[name].pop(".", None)
+    if not above[name]:
+        del above[name]
+
+
+@lru_cache(maxsize=1024)  # objects of one kind mostly have the same fields, and then share it
+def _shared(fields_v1: bytes) -> Json:
+    tree: Json = decode(fields_v1)
+    return tree
 
 
 def _after_update(
@@ -159,8 +203,12 @@ def _capped(managers: Managers) -> Managers:
 
 def without(fields: Fields, subresource: str) -> Fields:
     """Return the fields that a write can own: none of the server's own, none that it resets."""
-    reset = "f:spec" if subresource == "status" else "f:status" if not subresource else ""
+    reset = _reset_by(subresource)
     return frozenset(path for path in fields - NOBODYS if path[0] != reset)
+
+
+def _reset_by(subresource: str) -> str:
+    return "f:spec" if subresource == "status" else "f:status" if not subresource else ""
 
 
 def before_first_apply(former: Json, now: str) -> Managers:

@@ -17,6 +17,7 @@ from kproxy.controlplane.plane import Json, Plane, Write
 from kproxy.store import ObjectKey
 
 MOST_WRITES = 4096  # of one kind that a watch can begin with; from half as many on
+MOST_KEPT = 256  # writes that nobody waits for
 MOST_RENEWALS = 512  # of Leases, which are written all day, whether anybody looks or not
 
 
@@ -117,7 +118,7 @@ class ReadModel:
     """Every collection, kept up to date by the writes of a control plane."""
 
     def __init__(self, plane: Plane, wake: Callable[[], None] = lambda: None) -> None:
-        """`wake` is called, in any thread, when there is something to take in."""
+        """`wake` is called, in any thread, when something should be taken in."""
         self._written: deque[Write] = deque()
         self._wake = wake
         self._closed = False
@@ -131,9 +132,14 @@ class ReadModel:
             self.collection(key[0]).add(Entry(key, document, version))
 
     def note(self, write: Write) -> None:
-        """Keep a write until the owner's thread takes it in."""
-        if not self._closed:
-            self._written.append(write)
+        """Keep a write until the owner's thread takes it in, which it is woken for if somebody
+        watches that kind, or if many are kept.
+        """
+        if self._closed:
+            return
+        self._written.append(write)
+        found = self._collections.get(write.key[0])
+        if (found and found.listeners) or len(self._written) >= MOST_KEPT:
             self._wake()
 
     def close(self) -> None:

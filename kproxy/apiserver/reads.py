@@ -136,6 +136,7 @@ class Reader:
                 watcher.follow(collection, collection.in_order())
         except Refused as refused:
             watcher.fail(refused)
+        self._model.catch_up()  # what was written just before somebody watched has woken nobody
         return Watch(watcher, rendering.media.content_type, timeout_s)
 
     def _entries(

@@ -39,7 +39,10 @@ class Request(Struct, frozen=True, kw_only=True):
 
     def parameter(self, name: str, default: str = "") -> str:
         """Return the first value of a parameter of the query."""
-        return next((value for key, value in self.query if key == name), default)
+        for key, value in self.query:
+            if key == name:
+                return value
+        return default
 
     def flag(self, name: str) -> bool:
         """Tell whether a parameter is true as Go's conversion reads it: not "0" or "false"."""
@@ -92,4 +95,4 @@ Outcome = Answer | Work | Watch | Upgrade
 
 def query_of(text: str) -> tuple[tuple[str, str], ...]:
     """Decode a query; a parameter without a value has an empty one."""
-    return tuple(parse_qsl(text, keep_blank_values=True))
+    return tuple(parse_qsl(text, keep_blank_values=True)) if text else ()

@@ -6,7 +6,7 @@ A definition is a schema in the form of OpenAPI v3 with Kubernetes' extensions, 
 
 from __future__ import annotations
 
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from gzip import decompress
 from importlib.resources import files
 from typing import Any
@@ -76,6 +76,11 @@ class Schema:
         return str(self._json.get("format", ""))
 
     @cached_property
+    def takes_text(self) -> bool:
+        """Say whether any text is a value."""
+        return (self.type == "string" and not self.format) or self.type == "int-or-string"
+
+    @cached_property
     def fields(self) -> dict[str, Schema]:
         """Return the schemas of the fields that are known; a map or a scalar has none."""
         properties = self._json.get("properties", {})
@@ -101,17 +106,17 @@ class Schema:
         """Say whether an object may have any field: a map, or JSON of someone else."""
         return not self.fields
 
-    @property
+    @cached_property
     def list_type(self) -> str:
         """Return how server-side apply takes a list: "atomic", "set" or "map"."""
         return str(self._json.get("x-kubernetes-list-type", "atomic"))
 
-    @property
+    @cached_property
     def list_keys(self) -> list[str]:
         """Return the fields that tell the items of a list of type "map" apart."""
         return list(self._json.get("x-kubernetes-list-map-keys", ()))
 
-    @property
+    @cached_property
     def atomic_map(self) -> bool:
         """Say whether server-side apply takes an object as one value."""
         return self._json.get("x-kubernetes-map-type") == "atomic"
@@ -151,6 +156,7 @@ def _named(name: str) -> Schema:
     return Schema(definition(name) or {}, name)
 
 
+@lru_cache(maxsize=256)  # clients may ask for any kind
 def schema_of(group: str, version: str, kind: str) -> Schema:
     """Return the schema of a kind, or `UNKNOWN`."""
     name = definition_name(group, version, kind)

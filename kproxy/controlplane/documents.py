@@ -9,9 +9,10 @@ document states it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import cache
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, is_not
 from typing import Any
 
 from msgspec import NODEFAULT, Struct
@@ -19,19 +20,25 @@ from msgspec.structs import fields
 
 from kproxy.controlplane.plane import Json
 
+_PLAIN = frozenset({str, bool, int, dict})  # types of values that documents have as they are
 _MERGE_KEYS = ("name", "type", "ip", "containerPort", "port", "uid")
 
 
 def overlaid(value: Struct, document: Json) -> Json:
     """Return a document with the values of a typed object; `document` stays as it is."""
+    values, defaults = _fields(type(value))
+    all_own = values(value)
+    # Most are the very object of the default: these are sorted out without a step of Python each.
+    others = compress(
+        zip(all_own, defaults.items(), strict=True), map(is_not, all_own, defaults.values())
+    )
+    shown = {key: own for own, (key, default) in others if own != default}
     found = dict(document)
-    values, fields = _fields(type(value))
-    for own, (key, default) in zip(values(value), fields, strict=True):
-        if own is default or own == default:
-            if key in found:
-                _keep_default(found, key, own)
-            continue
-        found[key] = _laid(own, found.get(key))
+    for key in document:
+        if key in defaults and key not in shown:
+            _keep_default(found, key, defaults[key])
+    for key, own in shown.items():
+        found[key] = own if type(own) in _PLAIN else _laid(own, found.get(key))
     return found
 
 
@@ -78,8 +85,8 @@ def _items(own: tuple[Any, ...], stated: list[Any]) -> list[Any]:
 
 def _shown(value: Struct, key: str) -> Any:
     """Return a field as a document shows it if it does not state it: None for a default."""
-    values, fields = _fields(type(value))
-    for own, (name, default) in zip(values(value), fields, strict=True):
+    values, defaults = _fields(type(value))
+    for own, (name, default) in zip(values(value), defaults.items(), strict=True):
         if name == key:
             return None if own is default or own == default else own
     return None
@@ -88,9 +95,9 @@ def _shown(value: Struct, key: str) -> Any:
 @cache
 def _fields(
     kind: type[Struct],
-) -> tuple[Callable[[Struct], Iterable[Any]], tuple[tuple[str, Any], ...]]:
-    """Return what gives the attributes of a value, their names in documents, and defaults; required
-    ones have none.
+) -> tuple[Callable[[Struct], Sequence[Any]], dict[str, Any]]:
+    """Return what gives the attributes of a value, and their defaults by names in documents;
+    required ones have none.
     """
     shown = [
         each
@@ -98,16 +105,15 @@ def _fields(
         if each.default is not NODEFAULT or each.required or callable(each.default_factory)
     ]
     names = [each.name for each in shown]
-    return _values(names), tuple(
-        (
-            each.encode_name,
-            each.default_factory() if callable(each.default_factory) else each.default,
+    return _values(names), {
+        each.encode_name: (
+            each.default_factory() if callable(each.default_factory) else each.default
         )
         for each in shown
-    )
+    }
 
 
-def _values(names: list[str]) -> Callable[[Struct], Iterable[Any]]:
+def _values(names: list[str]) -> Callable[[Struct], Sequence[Any]]:
     if len(names) > 1:
         return attrgetter(*names)
     return lambda value: [getattr(value, each) for each in names]

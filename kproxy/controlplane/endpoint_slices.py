@@ -28,7 +28,7 @@ from kproxy.api.types import (
     Service,
 )
 from kproxy.controlplane import members
-from kproxy.controlplane.hints import hinted
+from kproxy.controlplane.hints import hinted, mode_is_auto
 from kproxy.controlplane.packing import (
     MANAGED_BY_LABEL,
     RESERVED_LABELS,
@@ -82,6 +82,9 @@ def reconcile(
     packings, warnings = [], _warnings(service, pods, by_name)
     for family in families:
         old = [each for each in own if each.address_type == family]
+        if not pods and not old and not mode_is_auto(service):
+            packings.append(Packing(create=(_blank(service, family),)))  # as by the rest
+            continue
         packing, problem = hinted(
             _packing(service, pods, by_name, old, family, most), service, by_name.values()
         )

@@ -124,7 +124,8 @@ def _spec(service: Service, former: Service | None) -> Iterator[str]:
             if port.node_port:
                 only = "may not be used when `type` is 'ClusterIP'"
                 yield forbidden(f"spec.ports[{i}].nodePort", only)
-    yield from _repeated_ports(spec.ports)
+    if len(spec.ports) > 1:
+        yield from _repeated_ports(spec.ports)
     yield from _source_ranges(service, former)
     if spec.allocate_load_balancer_node_ports is not None and spec.type != "LoadBalancer":
         yield forbidden("spec.allocateLoadBalancerNodePorts", _ONLY_BALANCERS)

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.json import encode
 
-from kproxy.apiserver.field_sets import from_fields_v1, path_text, to_fields_v1
-from kproxy.apiserver.managed_fields import managers_of, updated
+from kproxy.apiserver.field_sets import NotTyped, compared, from_fields_v1, path_text, to_fields_v1
+from kproxy.apiserver.managed_fields import managers_of, schema_of_document, updated, without
+from kproxy.apiserver.schema_data import Schema, schema_of
 from kproxy.controlplane.plane import Json
 
 NOW, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"
@@ -181,6 +183,75 @@ def test_a_list_without_keys_of_an_unknown_kind_is_one_field() -> None:
     toy = {"apiVersion": "example.com/v1", "kind": "Toy", "spec": {"list": [{"a": 1}]}}
     (entry,) = entries(updated(None, {**toy, "metadata": {"name": "t"}}, manager="a", now=NOW))
     assert entry["fieldsV1"] == {"f:spec": {".": {}, "f:list": {}}}
+
+
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [None, "", "x", 0, 80, False, {}, [], {"x": {}}, [{}]]
+)
+NAMES = (
+    *("apiVersion", "kind", "metadata", "name", "labels", "finalizers", "ownerReferences", "uid"),
+    *("creationTimestamp", "spec", "ports", "port", "protocol", "containerPort", "selector"),
+    *("template", "containers", "strategy", "rollingUpdate", "resources", "status"),
+    *("loadBalancer", "replicas", "data"),
+)
+
+
+def values(schema: Schema, depth: int) -> st.SearchStrategy[Any]:
+    """Values that mostly fit a schema, of few of its fields."""
+    if not depth:
+        return ODD
+    names = [name for name in NAMES if name in schema.fields] or ["x", "y"]
+    inner = {name: later(schema.field(name), depth - 1) for name in names}
+    items = later(schema.items, depth - 1)
+    match schema.type:
+        case "object":
+            return st.fixed_dictionaries({}, optional=inner) | ODD
+        case "array":
+            return st.lists(items, max_size=3) | ODD
+    return ODD
+
+
+def later(schema: Schema, depth: int) -> st.SearchStrategy[Any]:
+    return st.deferred(lambda: values(schema, depth))
+
+
+def documents(api_version: str, kind: str) -> st.SearchStrategy[Json]:
+    group, _, version = api_version.rpartition("/")
+    schema = schema_of(group, version, kind)
+    about = {"apiVersion": st.just(api_version), "kind": st.just(kind)}
+    parts = {
+        name: values(schema.field(name), 6)
+        for name in ("spec", "status", "data")
+        if name in schema.fields
+    }
+    metadata = st.fixed_dictionaries(
+        {"name": st.just("x")},
+        optional={
+            name: values(schema.field("metadata").field(name), 3)
+            for name in ("labels", "finalizers", "ownerReferences", "uid", "creationTimestamp")
+        },
+    )
+    return st.fixed_dictionaries({**about, "metadata": metadata}, optional=parts)
+
+
+@given(
+    documents("v1", "Service")
+    | documents("v1", "ConfigMap")
+    | documents("v1", "Pod")
+    | documents("apps/v1", "Deployment")
+    | documents("example.com/v1", "Toy"),
+    st.sampled_from(["", "status", "scale"]),
+)
+def test_who_creates_an_object_owns_all_that_was_not_there(document: Json, part: str) -> None:
+    created = updated(None, document, manager="a", now=NOW, subresource=part)
+    try:
+        difference = compared({}, document, schema_of_document(document))
+    except NotTyped:
+        assert entries(created) == []
+        return
+    fields = without(difference.added | difference.modified, part)
+    told = [each["fieldsV1"] for each in entries(created)]
+    assert encode(told) == encode([to_fields_v1(fields)] if fields else [])
 
 
 PATHS = st.lists(

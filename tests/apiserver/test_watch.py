@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from kproxy.apiserver import read_model, watch
+from kproxy.apiserver.core import ApiServer
 from kproxy.apiserver.rendering import Rendering
-from tests.apiserver.asking import PARTIAL, SERVICES, TABLE, Api, labelled, service, services
+from kproxy.apiserver.request import Request, Watch
+from tests.apiserver.asking import PARTIAL, SERVICES, TABLE, USER, Api, labelled, service, services
+from tests.apiserver.memory_plane import MemoryPlane
 
 NOT_OLDER = {"resourceVersionMatch": "NotOlderThan"}
 INITIAL = {"sendInitialEvents": "true", **NOT_OLDER}
@@ -211,3 +214,37 @@ def test_a_large_beginning_comes_in_pieces() -> None:
         pieces.append(len(piece))
     assert len(pieces) > 2
     assert max(pieces) < 150_000
+
+
+def test_a_write_wakes_the_server_only_if_somebody_waits_for_it() -> None:
+    woken: list[None] = []
+    plane = MemoryPlane()
+    core = ApiServer(plane, clock=plane.clock, wake=lambda: woken.append(None))
+    plane.create(service("a"))
+    assert not woken
+    query = (("watch", "true"),)
+    watching = core.handle(Request(method="GET", path=SERVICES, query=query, user=USER))
+    assert isinstance(watching, Watch)
+    plane.create(service("b"))
+    assert len(woken) == 1
+    core.catch_up()
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap"}
+    for number in range(read_model.MOST_KEPT - 1):
+        plane.create({**config_map, "metadata": {"name": f"c-{number}"}})
+    assert len(woken) == 1
+    plane.create({**config_map, "metadata": {"name": "last"}})
+    assert len(woken) == 2
+
+
+def test_what_is_written_while_a_watch_begins_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = Api(service("a"))
+    begin = watch.Watcher.follow
+
+    def write_and_follow(*arguments: Any) -> None:
+        api.plane.create(service("b"))  # by another thread: nobody watches yet
+        begin(*arguments)
+
+    monkeypatch.setattr(watch.Watcher, "follow", write_and_follow)
+    watching = api.watch(SERVICES)
+    text = b"".join(iter(watching.watcher.take, b""))
+    assert [b'"name":"b"' in line for line in text.splitlines()] == [False, True]

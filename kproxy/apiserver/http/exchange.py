@@ -170,7 +170,7 @@ class Exchange:
                     await request.writer.drain()
             except TimeoutError:
                 _cut(request)
-        return _Sent(request, answer.status)
+        return _SENT[request.keep_alive]
 
     async def _watch(self, request: web.BaseRequest, watch: Watch) -> web.StreamResponse:
         headers = CIMultiDict(watch.headers)
@@ -204,6 +204,7 @@ class Exchange:
                 except TimeoutError:
                     if loop.time() >= mark:
                         mark += _BOOKMARK_EACH_S
+                        self._core.catch_up()
                         watcher.mark(self._core.revision)
             await response.write_eof()
         except TimeoutError:
@@ -234,15 +235,19 @@ class _Sent(web.StreamResponse):
     Its own answers take three times as long to make and to send as these few lines.
     """
 
-    def __init__(self, request: web.BaseRequest, status: int) -> None:
-        super().__init__(status=status)
-        self._keep_alive = request.keep_alive
+    def __init__(self, *, keep_alive: bool) -> None:
+        super().__init__()
+        self._keep_alive = keep_alive
 
     async def prepare(self, request: web.BaseRequest) -> None:
         pass
 
     async def write_eof(self, data: bytes = b"") -> None:
         pass
+
+
+# Nothing is noted in them: all requests share these two.
+_SENT = (_Sent(keep_alive=False), _Sent(keep_alive=True))
 
 
 async def _compressed(answer: Answer) -> Answer:

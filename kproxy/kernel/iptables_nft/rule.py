@@ -93,6 +93,13 @@ def encode(dialect: Dialect, text: str) -> bytes:
             return _attribute(
                 before + extensions.translate_destination(dialect.family, last), after
             )
+    return _whole(dialect, text)
+
+
+# The nodes of a lab have most rules alike, and write them one after the other: those of a second of
+# writes. What refuses packets to a Service without endpoints is soon deleted by its text, too.
+@lru_cache(2048)
+def _whole(dialect: Dialect, text: str) -> bytes:
     reader = _read(dialect, split(text))
     return _attribute(reader.expressions(), _protocol_attribute(reader.protocol))
 
