@@ -32,8 +32,14 @@ from kproxy.kernel.netns import Namespace
 CONTEXT = multiprocessing.get_context("forkserver")
 _imported = [
     __name__,
+    "multiprocessing.popen_forkserver",
+    "click._textwrap",
+    "difflib",
     "kproxy.cli.run",
     "kproxy.cli.execute",
+    "kproxy.cli.servers",
+    "watchfiles",
+    "h11",
     "kproxy.api.yaml_documents",
     "kproxy.kernel.iptables_nft.writer",
     "importlib.metadata",

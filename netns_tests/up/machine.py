@@ -13,8 +13,15 @@ from typing import Any
 from tests.warm_kproxy import fork_with, run_kproxy
 
 fork_with(
-    *(f"kproxy.cli.{each}" for each in ("labs", "rules", "trace", "up", "verbs")),
-    "kproxy.resident.residence",
+    *(f"kproxy.cli.{each}" for each in ("doctor", "exec", "labs", "rules", "trace", "up", "verbs")),
+    *(f"kproxy.resident.{each}" for each in ("background", "guest", "residence")),
+    # What a lab imports once it is being built, and a command once it has something to tell.
+    *(f"kproxy.lab.{each}" for each in ("building", "cluster.setup", "pods.ingress", "validation")),
+    "kproxy.cli.lab_status",
+    "kproxy.resident.api",
+    "kproxy.doctor.from_lab",
+    "kproxy.doctor.page",
+    "urllib3",
 )
 
 # Holds the mount namespace until its standard input ends, so it does not outlive the tests.

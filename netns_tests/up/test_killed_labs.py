@@ -76,10 +76,10 @@ def test_without_up_nobody_knows_of_the_lab_so_it_ends(
     with subprocess.Popen(
         machine.argv(*KPROXY, "up"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as up:
-        record = machine.argv("sh", "-c", "until cat /run/kproxy/lab/lab.json; do :; done")
+        record = machine.argv("sh", "-c", "until cat /run/kproxy/lab/lab.json; do sleep 0.01; done")
         subprocess.run(record, check=True, capture_output=True, timeout=60)
         up.send_signal(number)
-    gone = machine.argv("sh", "-c", "while [ -e /run/kproxy ]; do :; done")
+    gone = machine.argv("sh", "-c", "while [ -e /run/kproxy ]; do sleep 0.01; done")
     subprocess.run(gone, check=True, timeout=60)
     assert machine.values("ls") == []
 

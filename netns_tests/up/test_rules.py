@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from netns_tests.run.running import until
-from netns_tests.up.machine import KPROXY, Machine
+from netns_tests.up.machine import KPROXY, Machine, private_machine
 
 EXAMPLE = "examples/services/node-port.yaml"
 CLUSTER_IP = "10.96.0.20"
 SYSTEM = ("-n", "kube-system")
 STORED = "examples/node-port-cluster.yaml"  # with EndpointSlices
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[Machine]:
+    """Yield a machine whose lab has one node."""
+    with private_machine() as found:
+        found.ok("up", "--nodes", "1", "--mode", "nftables")
+        yield found
 
 
 def rules(values: Any, family: str = "IPv4") -> list[dict[str, Any]]:
@@ -54,16 +63,14 @@ def test_a_packet_in_a_lab_is_counted(machine: Machine) -> None:
         (("svc/kubernetes", "--lab", "other"), "no lab other is up"),
     ],
 )
-def test_what_a_lab_has_not(machine: Machine, arguments: tuple[str, ...], told: str) -> None:
-    machine.ok("up", "--nodes", "1", "--mode", "nftables")
-    done = machine.kproxy("rules", *arguments)
+def test_what_a_lab_has_not(small: Machine, arguments: tuple[str, ...], told: str) -> None:
+    done = small.kproxy("rules", *arguments)
     assert done.returncode == 2
     assert told in done.stderr
 
 
-def test_a_mode_that_counts_nothing_says_so_once(machine: Machine) -> None:
-    machine.ok("up", "--nodes", "1", "--mode", "nftables")
-    text = machine.ok("rules", "svc/kube-dns", "-n", "kube-system")
+def test_a_mode_that_counts_nothing_says_so_once(small: Machine) -> None:
+    text = small.ok("rules", "svc/kube-dns", "-n", "kube-system")
     assert text.count("IPv4") == text.count("IPv6") == 1
     assert text.count("these rules of nftables mode do not count any") == 1
 
