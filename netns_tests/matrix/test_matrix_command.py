@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.report.pages import Page
+from tests.warm_kproxy import run_kproxy
 
 _T = TypeVar("_T")
 
@@ -120,7 +122,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG)
 def test_wrong_arguments(arguments: tuple[str, ...], message: str) -> None:
-    done = matrix(*arguments)
+    done = run_kproxy(["matrix", *arguments], env=os.environ)
     assert done.returncode == 2
     assert message in done.stderr
     assert "measuring" not in done.stderr

@@ -103,8 +103,7 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.call(f"{domain}.enable")
         page.resize(width, height)
-        features = [{"name": name, "value": value} for name, value in (media or {}).items()]
-        page.call("Emulation.setEmulatedMedia", features=features)
+        page.prefer(media or {})
         page.call("Page.navigate", url=address)
         page.until("document.readyState === 'complete'")
         return page
@@ -135,6 +134,11 @@ class Page:
             deviceScaleFactor=1,
             mobile=False,
         )
+
+    def prefer(self, media: Mapping[str, str]) -> None:
+        """Set features such as prefers-color-scheme."""
+        features = [{"name": name, "value": value} for name, value in media.items()]
+        self.call("Emulation.setEmulatedMedia", features=features)
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of an expression, awaited if it is a promise."""

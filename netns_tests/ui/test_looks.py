@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -39,6 +40,9 @@ SPECS: dict[str, dict[str, Any]] = {
     "ports": WEB | {"type": "NodePort", "ports": PORTS},
 } | {f"nobody-{i}": WEB | {"selector": {"app": "nobody"}} for i in range(24)}
 SHOWN = of(f"service/default/{LONG}")
+WIDTHS = (1280, 640, 320)  # 640 and 320: zoomed to 200 and 400 %
+SCHEMES = ("light", "dark")
+CONTROLS = ("button", "combobox", "textbox", "tab", "tabpanel", "progressbar")
 MEASURED = "document.getElementById('measure').textContent === 'Measure again'"
 
 # Returns each text whose contrast to what is behind it is less than WCAG's 4.5 to 1.
@@ -125,41 +129,83 @@ def everything(page: Page) -> Iterator[str]:
     yield "events"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out(browser: Browser, ugly: Served, scheme: str) -> None:
-    page = open_live(browser, ugly, prefers_color_scheme=scheme)
-    for shown in everything(page):
-        assert (shown, page.evaluate(FAINT)) == (shown, [])
-    assert page.faults() == []
+class Look(NamedTuple):
+    """The page at one moment. `faint` has texts, by colour scheme."""
+
+    faint: Mapping[str, Any]
+    controls: list[dict[str, Any]]
+    width: int
+    cut: list[str]
 
 
-def test_every_control_has_a_name(browser: Browser, ugly: Served) -> None:
-    page = open_live(browser, ugly)
+class Walk(NamedTuple):
+    """All that the page has shown in a window of one width, and where its first title was."""
+
+    looks: Mapping[str, Look]
+    title: float
+    faults: list[str]
+
+
+def look(page: Page) -> Look:
+    faint = {}
+    for scheme in SCHEMES:
+        page.prefer({"prefers-color-scheme": scheme})
+        faint[scheme] = page.evaluate(FAINT)
+    return Look(
+        faint,
+        [
+            node
+            for node in page.call("Accessibility.getFullAXTree")["nodes"]
+            if node.get("role", {}).get("value") in CONTROLS
+        ],
+        page.evaluate("document.documentElement.scrollWidth"),
+        page.evaluate(
+            "[...document.querySelectorAll('.picture [data-entity]')]"
+            ".filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def walks(chromium: Browser, ugly: Served) -> Callable[[int], Walk]:
+    """Return a function that leads the page through everything, once for each width."""
+
+    @cache
+    def walked(width: int) -> Walk:
+        page = open_live(chromium, ugly, width=width)
+        looks = {shown: look(page) for shown in everything(page)}
+        top = "parseFloat(getComputedStyle(document.getElementById('tier-clients'),'::before').top)"
+        title = page.evaluate(f"document.getElementById('tier-clients').offsetTop + {top}")
+        faults = page.faults()
+        chromium.close_pages()
+        return Walk(looks, title, faults)
+
+    return walked
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_text_stands_out(walks: Callable[[int], Walk], scheme: str) -> None:
+    walk = walks(WIDTHS[0])
+    for shown, each in walk.looks.items():
+        assert (shown, each.faint[scheme]) == (shown, [])
+    assert walk.faults == []
+
+
+def test_every_control_has_a_name(walks: Callable[[int], Walk]) -> None:
     named = 0
-    for shown in everything(page):
-        for node in page.call("Accessibility.getFullAXTree")["nodes"]:
-            role = node.get("role", {}).get("value")
-            if role in ("button", "combobox", "textbox", "tab", "tabpanel", "progressbar"):
-                name = node.get("name", {}).get("value", "")
-                assert name.strip(), (shown, node)
-                named += 1
+    for shown, each in walks(WIDTHS[0]).looks.items():
+        for node in each.controls:
+            assert node.get("name", {}).get("value", "").strip(), (shown, node)
+            named += 1
     assert named > 200
 
 
-@pytest.mark.parametrize("width", [1280, 640, 320])  # 640 and 320: zoomed to 200 and 400 %
-def test_names_are_wrapped_and_nothing_is_cut_off(
-    browser: Browser, ugly: Served, width: int
-) -> None:
-    page = open_live(browser, ugly, width=width)
-    for shown in everything(page):
-        assert (shown, page.evaluate("document.documentElement.scrollWidth")) == (shown, width)
-        cut = page.evaluate(
-            "[...document.querySelectorAll('.picture [data-entity]')]"
-            ".filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"
-        )
-        assert (shown, cut) == (shown, [])
-    title = "parseFloat(getComputedStyle(document.getElementById('tier-clients'), '::before').top)"
-    assert page.evaluate(f"document.getElementById('tier-clients').offsetTop + {title}") >= 0
+@pytest.mark.parametrize("width", WIDTHS)
+def test_names_are_wrapped_and_nothing_is_cut_off(walks: Callable[[int], Walk], width: int) -> None:
+    walk = walks(width)
+    for shown, each in walk.looks.items():
+        assert (shown, each.width, each.cut) == (shown, width, [])
+    assert walk.title >= 0
 
 
 def test_a_service_says_why_it_cannot_be_asked(browser: Browser, ugly: Served) -> None:
