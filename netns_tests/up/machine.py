@@ -10,19 +10,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from kproxy.kernel.running import on_uml
 from tests.warm_kproxy import fork_with, run_kproxy
 
-fork_with(
-    *(f"kproxy.cli.{each}" for each in ("doctor", "exec", "labs", "rules", "trace", "up", "verbs")),
-    *(f"kproxy.resident.{each}" for each in ("background", "guest", "residence")),
-    # What a lab imports once it is being built, and a command once it has something to tell.
-    *(f"kproxy.lab.{each}" for each in ("building", "cluster.setup", "pods.ingress", "validation")),
-    "kproxy.cli.lab_status",
-    "kproxy.resident.api",
-    "kproxy.doctor.from_lab",
-    "kproxy.doctor.page",
-    "urllib3",
-)
+# By room, what commands about labs import, also what a lab does once it is being built.
+_IMPORTED = {
+    "cli": ("doctor", "exec", "lab_status", "labs", "rules", "trace", "up", "verbs"),
+    "doctor": ("from_lab", "page"),
+    "lab": ("building", "cluster.setup", "pods.ingress", "validation"),
+    "resident": ("api", "background", "guest", "residence"),
+}
+if not on_uml():  # where imports are dear, and no test has such a machine
+    fork_with(
+        "urllib3", *(f"kproxy.{room}.{name}" for room, found in _IMPORTED.items() for name in found)
+    )
 
 # Holds the mount namespace until its standard input ends, so it does not outlive the tests.
 _HOLDER = ("unshare", "--mount", "sh", "-c", "mount -t tmpfs tmpfs /run && echo ready && exec cat")
