@@ -7,9 +7,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +35,9 @@ from netns_tests.findings import require_none
 from netns_tests.through_api import not_by_requests
 from tests.report.pages import Page
 from tests.scenario.examples import EXAMPLES, SCENARIOS
+from tests.warm_kproxy import fork_with, run_kproxy
+
+fork_with("kproxy.cli.scenario", "kproxy.scenario.run", "kproxy.scenario.report")
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "scenarios.md"
 ONE_NETWORK = ("ipvs", "userspace")
@@ -207,8 +211,14 @@ def test_it_goes_as_the_documents_say(
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_kproxy(["scenario", *arguments], env={**os.environ, "NO_COLOR": "1"})
+
+
+@pytest.fixture(scope="module")
+def started() -> subprocess.CompletedProcess[str]:
+    """Return what the command prints when Python is started for it."""
     return subprocess.run(
-        [sys.executable, "-m", "kproxy", "scenario", *arguments],
+        [sys.executable, "-m", "kproxy", "scenario", "run", "lb-local-from-same-node"],
         capture_output=True,
         text=True,
         check=False,
@@ -216,8 +226,8 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_command_prints_80_columns() -> None:
-    done = command("run", "lb-local-from-same-node")
+def test_the_command_prints_80_columns(started: subprocess.CompletedProcess[str]) -> None:
+    done = started
     assert done.returncode == 0, done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "an address of its own (martian source)" in " ".join(done.stdout.split())
@@ -225,9 +235,10 @@ def test_the_command_prints_80_columns() -> None:
     assert done.stdout.splitlines()[-1] == "7 of 7 as expected"
 
 
-def test_the_documentation_shows_what_is_printed() -> None:
-    printed = command("run", "lb-local-from-same-node").stdout.strip()
-    assert f"\n{printed}\n" in DOCUMENTATION.read_text()
+def test_the_documentation_shows_what_is_printed(
+    started: subprocess.CompletedProcess[str],
+) -> None:
+    assert f"\n{started.stdout.strip()}\n" in DOCUMENTATION.read_text()
 
 
 def test_the_documentation_names_them_all() -> None:
@@ -254,14 +265,36 @@ def test_the_command_prints_json() -> None:
     assert [each["found"] for each in values["attached"]] == [["node-a", "node-b", "node-c"]]
 
 
+class Written(NamedTuple):
+    """All that a run has printed and written."""
+
+    values: Any
+    page: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Written]:
+    """Return a function that runs a scenario in a mode, once."""
+
+    @cache
+    def ran(name: str, mode: str) -> Written:
+        place = tmp_path_factory.mktemp("written")
+        page, folder = place / "page.html", place / "pictures"
+        to = (f"--html={page}", f"--svg={folder}")
+        done = command("run", name, f"--mode={mode}", "--json", *to)
+        assert done.returncode == 0, done.stderr
+        return Written(json.loads(done.stdout), page.read_text(), folder)
+
+    return ran
+
+
 @pytest.mark.parametrize("mode", ["iptables", "nftables", "userspace"])
-def test_a_page_has_what_json_has_and_a_picture_of_each_question(mode: str, tmp_path: Path) -> None:
-    page, folder = tmp_path / "page.html", tmp_path / "pictures"
-    to = (f"--html={page}", f"--svg={folder}")
-    done = command("run", "lb-local-from-same-node", f"--mode={mode}", "--json", *to)
-    assert done.returncode == 0, done.stderr
-    values = json.loads(done.stdout)
-    found = Page(page.read_text())
+def test_a_page_has_what_json_has_and_a_picture_of_each_question(
+    written: Callable[[str, str], Written], mode: str
+) -> None:
+    values, page, folder = written("lb-local-from-same-node", mode)
+    found = Page(page)
     rounds = [values, *values["remedies"]]
     asked = [each for round_ in rounds for each in round_["questions"]]
     assert found.pictures == len(asked) == 6
@@ -291,7 +324,7 @@ def test_a_page_has_what_json_has_and_a_picture_of_each_question(mode: str, tmp_
         "3-1-switch-to-the-policy-cluster--node-a-asks-balancer-lb-80.svg",
         "4-1-pass-through--node-a-asks-balancer-lb-80.svg",
     ]
-    assert all(each.read_text().strip() in page.read_text() for each in files)
+    assert all(each.read_text().strip() in page for each in files)
     assert found.headings[1] == ("h2", "Without a remedy")
     for text in (values["explanation"], *(each["explanation"] for each in values["remedies"])):
         assert found.has(text)
@@ -315,12 +348,10 @@ def test_a_picture_of_a_flow_has_its_own_packet(tmp_path: Path) -> None:
     ],
 )
 def test_a_picture_has_the_own_connection_of_what_accepts(
-    name: str, mode: str, own: set[str], tmp_path: Path
+    written: Callable[[str, str], Written], name: str, mode: str, own: set[str]
 ) -> None:
     """Only questions that are answered, and that something on the way accepts, have one."""
-    done = command("run", name, f"--mode={mode}", f"--svg={tmp_path}")
-    assert done.returncode == 0, done.stderr
-    found = {each.name[:3]: each.read_text() for each in tmp_path.iterdir()}
+    found = {each.name[:3]: each.read_text() for each in written(name, mode).folder.iterdir()}
     assert {place for place, drawn in found.items() if ">a connection of its own<" in drawn} == own
 
 
