@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from kproxy.garbage import give_back_memory
+
 # Those of kr8s, and that of tests/kubernetes/mocked.py: started once, they end with the process.
 _TO_THE_END = ("Kr8sSyncRunnerThread", "AnyIO worker thread", "loop of mocks")
 _PATIENCE_S = 60.0
@@ -23,8 +25,10 @@ _known = {*threading.enumerate()}
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
     yield
-    kept = item.config.getoption("--kproxy-keep")  # labs of a test that failed stay up
-    if not kept and (nextitem is None or nextitem.path.parent != item.path.parent):
+    if nextitem is not None and nextitem.path.parent == item.path.parent:
+        return
+    give_back_memory()
+    if not item.config.getoption("--kproxy-keep"):  # labs of a test that failed stay up
         left = [*_threads(), *_namespaces()]
         if left:
             pytest.fail(
