@@ -130,7 +130,7 @@ def everything(page: Page) -> Iterator[str]:
 
 
 class Look(NamedTuple):
-    """What is to be seen at one moment. `faint` has texts, by colour scheme."""
+    """The page at one moment. `faint` has texts, by colour scheme."""
 
     faint: Mapping[str, Any]
     controls: list[dict[str, Any]]
