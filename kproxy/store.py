@@ -29,6 +29,8 @@ from kproxy.api.types import (
 ServiceKey = tuple[str, str]  # namespace, name
 ObjectKey = tuple[str, str, str]  # kind, namespace ("" if it has none), name
 
+_CLUSTERWIDE = (Node, ServiceCIDR, IPAddress)
+
 
 class Changes(Struct, frozen=True):
     """The keys of services and names of nodes that changed since the last `Store.take_changes`.
@@ -58,8 +60,7 @@ class Update(Struct, frozen=True, kw_only=True):
 
 
 def object_key(obj: KubernetesObject) -> ObjectKey:
-    clusterwide = isinstance(obj, Node | ServiceCIDR | IPAddress)
-    namespace = "" if clusterwide else obj.metadata.namespace
+    namespace = "" if isinstance(obj, _CLUSTERWIDE) else obj.metadata.namespace
     return (type(obj).__name__, namespace, obj.metadata.name)
 
 

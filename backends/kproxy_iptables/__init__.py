@@ -1,6 +1,7 @@
 """The iptables mode: the rules of kube-proxy v1.36, in either variant of iptables.
 
-names        chain names, some of them hashes (pure)
+names        chain names (pure)
+hashed_names  those that contain a hash (pure)
 rules        the rules of one service port (pure)
 frame        the rules that belong to no service (pure)
 transaction  the text for iptables-restore, from a plan or the difference of two (pure)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from kproxy.address import Family
-from kproxy.backend import Backend, Mode, ModeConfig, Ruleset
+from kproxy.backend import (
+    Backend,
+    HostFacts,
+    Listing,
+    Mode,
+    ModeConfig,
+    Plan,
+    ProgramInput,
+    RuleLine,
+    Ruleset,
+    Sought,
+)
 from kproxy_iptables import oracle
 from kproxy_iptables.names import CHAIN_PURPOSES, DISPATCH_CHAINS
 from kproxy_iptables.options import IptablesOptions
-from kproxy_iptables.rendering import inputs, render
-from kproxy_iptables.service_rules import service_rules
 
 _SERVICE = re.compile(r'--comment "?([a-z0-9.-]+/[a-z0-9.-]+)')  # namespace/name
 
@@ -45,6 +55,27 @@ def backend(family: Family, options: IptablesOptions) -> Backend:
     from kproxy_iptables.backend import IptablesBackend
 
     return IptablesBackend(family, options)
+
+
+def render(plan: Plan, addresses: Collection[str]) -> Ruleset:
+    """Return what the kernel would hold. Imported when asked for, as `backend` is."""
+    from kproxy_iptables.rendering import render
+
+    return render(plan, addresses)
+
+
+def inputs(plan: Plan, facts: HostFacts) -> tuple[ProgramInput, ...]:
+    """Return the text that programs load."""
+    from kproxy_iptables.rendering import inputs
+
+    return inputs(plan, facts)
+
+
+def service_rules(listing: Listing, sought: Sought) -> list[RuleLine]:
+    """Return the rules of a Service, in the order in which packets meet them."""
+    from kproxy_iptables.service_rules import service_rules
+
+    return service_rules(listing, sought)
 
 
 MODE = Mode(

@@ -26,7 +26,7 @@ from kproxy.forwarding.plan import (
     ServicePlan,
 )
 from kproxy.forwarding.routing import is_loopback
-from kproxy_iptables.names import endpoint_chain, service_hash
+from kproxy_iptables.hashed_names import endpoint_chain, service_hash
 
 LOCALHOST_COUNTER = "localhost_nps_accepted_pkts"
 

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from kproxy.address import Family
-from kproxy.backend import Backend, Mode, ModeConfig, Ruleset
+from kproxy.backend import (
+    Backend,
+    HostFacts,
+    Listing,
+    Mode,
+    ModeConfig,
+    Plan,
+    ProgramInput,
+    RuleLine,
+    Ruleset,
+    Sought,
+)
 from kproxy_ipvs import oracle
-from kproxy_ipvs.names import set_name
 from kproxy_ipvs.options import IpvsOptions
-from kproxy_ipvs.rendering import inputs, render
-from kproxy_ipvs.service_rules import service_rules
 
 
 def services(ruleset: Ruleset) -> int:
     """Count the cluster IPs: a Service has one of each family."""
+    from kproxy_ipvs.names import set_name
+
     sets = ruleset.get("ipset", {})
     names = (set_name(family, "CLUSTER-IP") for family in Family)
     return len({entry.partition(",")[0] for name in names for entry in sets.get(name, ())})
@@ -23,6 +35,27 @@ def backend(family: Family, options: IpvsOptions) -> Backend:
     from kproxy_ipvs.backend import IpvsBackend
 
     return IpvsBackend(family, options)
+
+
+def render(plan: Plan, addresses: Collection[str]) -> Ruleset:
+    """Return what the kernel would hold. Imported when asked for, as `backend` is."""
+    from kproxy_ipvs.rendering import render
+
+    return render(plan, addresses)
+
+
+def inputs(plan: Plan, facts: HostFacts) -> tuple[ProgramInput, ...]:
+    """Return the text that programs load."""
+    from kproxy_ipvs.rendering import inputs
+
+    return inputs(plan, facts)
+
+
+def service_rules(listing: Listing, sought: Sought) -> list[RuleLine]:
+    """Return the rules of a Service, in the order in which packets meet them."""
+    from kproxy_ipvs.service_rules import service_rules
+
+    return service_rules(listing, sought)
 
 
 MODE = Mode(

@@ -33,6 +33,7 @@ from kproxy.kernel.nftables.objects import NEW_RULE, Table
 from kproxy.kernel.nftables.session import Session, TableReader
 from kproxy_nftables import damage, flat_layout, kube_proxy_layout, localhost, metrics
 from kproxy_nftables.contents import Contents
+from kproxy_nftables.localhost_rejected import PROTOCOLS
 from kproxy_nftables.localhost_serving import LocalhostServing
 from kproxy_nftables.names import TABLE
 from kproxy_nftables.options import NftablesOptions
@@ -154,7 +155,7 @@ class NftablesBackend:
         """
         with Session() as session:
             counted = TableReader(session, self.family, TABLE).counters()
-        found = {each: counted.get(localhost.counter(each)) for each in localhost.PROTOCOLS}
+        found = {each: counted.get(localhost.counter(each)) for each in PROTOCOLS}
         return {protocol: packets for protocol, packets in found.items() if packets is not None}
 
     def figures(self) -> tuple[Figure, ...]:

@@ -22,7 +22,8 @@ from kproxy.kernel.nftables.types import INTEGER, VERDICT, address
 from kproxy.versions import SINGLE_ENDPOINT_DNAT, Version
 from kproxy_nftables import words
 from kproxy_nftables.frame import Chains
-from kproxy_nftables.names import FIREWALL_IPS, endpoint_base, service_base
+from kproxy_nftables.hashed_names import endpoint_base, service_base
+from kproxy_nftables.names import FIREWALL_IPS
 from kproxy_nftables.wanted import (
     Element,
     ElementKey,

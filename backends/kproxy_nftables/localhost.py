@@ -9,30 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kproxy.forwarding.plan import (
-    Frontend,
-    FrontendKind,
-    LoopbackNodePorts,
-    NodeSettings,
-    ServicePlan,
-)
+from kproxy.forwarding.plan import NodeSettings
 from kproxy.kernel.nftables import expressions as expr
 from kproxy.kernel.nftables.objects import Rule, Set
 from kproxy.kernel.nftables.types import PORT, PROTOCOL, VERDICT, concatenation
 from kproxy_nftables import words
+from kproxy_nftables.localhost_rejected import rejected
 
-PROTOCOLS = ("TCP", "UDP", "SCTP")
 REJECT_PORTS = "localhost-nodeport-reject-ports"
-_REJECTED = {
-    LoopbackNodePorts.IGNORED: (),
-    LoopbackNodePorts.REJECTED: PROTOCOLS,
-    LoopbackNodePorts.SERVED: ("UDP", "SCTP"),
-}
-
-
-def rejected(settings: NodeSettings) -> tuple[str, ...]:
-    """Return the protocols that are rejected."""
-    return _REJECTED[settings.loopback_node_ports]
 
 
 def chain(protocol: str) -> str:
@@ -67,8 +51,3 @@ def checks(settings: NodeSettings) -> tuple[Rule, ...]:
         return ()
     to_port = words.protocol_and_port() + expr.lookup(REJECT_PORTS, 0)
     return (Rule((words.loopback(settings.family), to_port)),)
-
-
-def rejects(service: ServicePlan, frontend: Frontend, settings: NodeSettings) -> bool:
-    """Tell whether it is a node port that is rejected, whatever endpoints and policies it has."""
-    return frontend.kind is FrontendKind.NODE_PORT and service.protocol in rejected(settings)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from kproxy.address import Family
-from kproxy.backend import Backend, Mode, ModeConfig, Ruleset
+from kproxy.backend import (
+    Backend,
+    HostFacts,
+    Listing,
+    Mode,
+    ModeConfig,
+    Plan,
+    ProgramInput,
+    RuleLine,
+    Ruleset,
+    Sought,
+)
 from kproxy.config.types import PRIMARY
 from kproxy_nftables import oracle
 from kproxy_nftables.names import CHAIN_PURPOSES, CLUSTER_IPS, TABLE
 from kproxy_nftables.options import NftablesOptions
-from kproxy_nftables.rendering import inputs, render
-from kproxy_nftables.service_rules import service_rules
 
 _SLOTTED = re.compile(r"map (nodeport-)?(local-)?endpoints-(tcp|udp|sctp)")
 _SLOT = re.compile(r"(.+) \. (\d+) : (.+)")  # frontend, slot, endpoint
@@ -60,6 +70,27 @@ def backend(family: Family, options: NftablesOptions) -> Backend:
     from kproxy_nftables.backend import NftablesBackend
 
     return NftablesBackend(family, options)
+
+
+def render(plan: Plan, addresses: Collection[str]) -> Ruleset:
+    """Return what the kernel would hold. Imported when asked for, as `backend` is."""
+    from kproxy_nftables.rendering import render
+
+    return render(plan, addresses)
+
+
+def inputs(plan: Plan, facts: HostFacts) -> tuple[ProgramInput, ...]:
+    """Return the text that programs load."""
+    from kproxy_nftables.rendering import inputs
+
+    return inputs(plan, facts)
+
+
+def service_rules(listing: Listing, sought: Sought) -> list[RuleLine]:
+    """Return the rules of a Service, in the order in which packets meet them."""
+    from kproxy_nftables.service_rules import service_rules
+
+    return service_rules(listing, sought)
 
 
 MODE = Mode(

@@ -31,8 +31,8 @@ from kproxy.forwarding.rules import (
     selected_for_node_ports,
 )
 from kproxy.outcome import Outcome
-from kproxy_nftables import localhost
 from kproxy_nftables.localhost_listeners import serving
+from kproxy_nftables.localhost_rejected import rejects
 
 
 def bound(_plan: Plan, _node: Host) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ def _relayed(service: ServicePlan, passage: Passage) -> Translation:
 
 def _refused_on_loopback(plan: Plan, passage: Passage) -> Refusal | None:
     for service, frontend in asked(plan, passage, node_ports=True):
-        if localhost.rejects(service, frontend, plan.settings):
+        if rejects(service, frontend, plan.settings):
             return Refusal(
                 outcome=Outcome.REFUSED,
                 why=f"{named(service, frontend)} is not served on {passage.address} (REJECT)",

@@ -24,6 +24,7 @@ from kproxy.kernel.nftables.expressions import Verdict, verdict_data
 from kproxy.kernel.nftables.objects import Set
 from kproxy_nftables import localhost
 from kproxy_nftables.frame import Chains
+from kproxy_nftables.localhost_rejected import rejects
 from kproxy_nftables.names import (
     CLUSTER_IPS,
     HAIRPIN,
@@ -138,7 +139,7 @@ def common_elements(
             behind = frontend_bytes(endpoint.address, service.protocol, endpoint.port)
             yield ElementKey(HAIRPIN, address + behind), MEMBER
     for frontend in service.frontends:
-        if localhost.rejects(service, frontend, settings):
+        if rejects(service, frontend, settings):
             key = ElementKey(localhost.REJECT_PORTS, frontend_key(service, frontend))
             yield key, Element(goto(localhost.chain(service.protocol)))
         if not service.serves(frontend):

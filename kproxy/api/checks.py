@@ -134,6 +134,7 @@ def check_unique(
 def altered(obj: _S, **values: object) -> _S:
     """Return `obj` with these values; `obj` itself in the usual case that it has them already."""
     for name, value in values.items():
-        if getattr(obj, name) != value:
+        former = getattr(obj, name)
+        if former is not value and former != value:
             return replace(obj, **values)
     return obj

@@ -233,11 +233,11 @@ class Reflector:
             return  # of a later version of the protocol
         self._brought = True
         metadata = stream.head(event.object)
-        key = self._key(metadata)
         if self._phase is Phase.WATCH_LIST and event.type != "DELETED":
             self._succeed()
             self._collect(event.object, metadata, batch)
             return
+        key = self._key(metadata)
         if self._phase is Phase.WATCH_LIST:  # deleted while the objects were on their way
             self._seen.pop(key, None)
             self._objects.pop(key, None)
@@ -260,7 +260,7 @@ class Reflector:
         if isinstance(obj, Rejection):
             self._report(key, obj, batch)
         else:
-            key = self._key(metadata, obj.metadata.name)
+            key = (*key[:2], obj.metadata.name)
             batch.objects[key] = obj
         self._known[key] = version
 
@@ -285,7 +285,7 @@ class Reflector:
         if isinstance(obj, Rejection):
             self._report(key, obj, batch)
         else:
-            key = self._key(metadata, obj.metadata.name)
+            key = (*key[:2], obj.metadata.name)  # whose text is then kept once
             self._objects[key] = obj
         self._seen[key] = version
 
@@ -374,9 +374,8 @@ class Reflector:
         self._pause_s = min(self._pause_s * 2 or FIRST_PAUSE_S, LONGEST_PAUSE_S)
         self._wait_s = self._pause_s * (1 + self._chance())
 
-    def _key(self, metadata: Metadata, name: str = "") -> ObjectKey:
-        """Return an object's key. `name`: the object's own text of it, which then is kept once."""
-        return (self.resource.kind, intern(metadata.namespace), name or metadata.name)
+    def _key(self, metadata: Metadata) -> ObjectKey:
+        return (self.resource.kind, intern(metadata.namespace), metadata.name)
 
 
 class _Batch:

@@ -6,7 +6,7 @@ import pytest
 from kproxy_iptables import IptablesOptions
 from kproxy_iptables.backend import IptablesBackend
 from kproxy_iptables.frame import INVALID_COUNTER, ROUTE_LOCALNET
-from kproxy_iptables.names import service_hash
+from kproxy_iptables.hashed_names import service_hash
 
 from kproxy.address import Family
 from kproxy.errors import KernelRefused

@@ -8,15 +8,17 @@ from typing import Any
 from msgspec import Raw
 
 from kproxy.api.manifests import stored
-from kproxy.api.types import KubernetesObject
+from kproxy.api.types import EndpointSlice, KubernetesObject, Service
 
 NAME = "kubernetes.io/service-name"
 TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
 
 
-def slice_(labels: dict[str, str], annotations: dict[str, str]) -> KubernetesObject:
+def slice_(
+    labels: dict[str, str], annotations: dict[str, str], **fields: object
+) -> KubernetesObject:
     metadata = {"labels": labels, "annotations": annotations}
-    return _read({"kind": "EndpointSlice", "addressType": "IPv4"}, metadata)
+    return _read({"kind": "EndpointSlice", "addressType": "IPv4", **fields}, metadata)
 
 
 def service(labels: dict[str, str], annotations: dict[str, str]) -> KubernetesObject:
@@ -50,3 +52,15 @@ def test_what_most_objects_have_is_there_once() -> None:
     assert first.metadata.labels is second.metadata.labels
     assert first.metadata.annotations is second.metadata.annotations
     assert first.metadata.namespace is slice_({}, {}).metadata.namespace
+
+
+def test_equal_ports_are_there_once() -> None:
+    services = service({}, {}), service({}, {})
+    assert isinstance(services[0], Service)
+    assert isinstance(services[1], Service)
+    assert services[0].spec.ports is services[1].spec.ports
+    slices = slice_({}, {}, ports=[{"port": 80}]), slice_({}, {}, ports=[{"port": 80}])
+    assert isinstance(slices[0], EndpointSlice)
+    assert isinstance(slices[1], EndpointSlice)
+    assert slices[0].ports is slices[1].ports
+    assert slices[0].ports[0].port == 80

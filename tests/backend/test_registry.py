@@ -32,9 +32,22 @@ def test_own_modes_are_the_entry_points_of_kproxy() -> None:
 @pytest.mark.parametrize("mode", [*registry._OWN_MODES])
 def test_a_command_in_an_own_mode_looks_through_no_packages(mode: str) -> None:
     """That takes a sixth of the time of `kproxy explain`."""
+    loaded = _loaded_by_a_question(mode)
+    assert "kproxy.verdict.decision" in loaded
+    assert "importlib.metadata" not in loaded
+
+
+@pytest.mark.parametrize("mode", ["iptables", "ipvs", "nftables"])
+def test_a_question_loads_nothing_that_makes_or_lists_rules(mode: str) -> None:
+    package = registry._OWN_MODES[mode]
+    loaded = _loaded_by_a_question(mode)
+    assert f"{package}.oracle" in loaded
+    unneeded = {"hashlib", f"{package}.rendering", f"{package}.service_rules", f"{package}.backend"}
+    assert not unneeded & loaded
+
+
+def _loaded_by_a_question(mode: str) -> set[str]:
     asked = ["--from=external", "--to=10.96.0.10:80", f"--mode={mode}"]
     argv = [sys.executable, "-c", _PROGRAM, *EXPLAIN, *asked]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    loaded = done.stdout.splitlines()[-1].split()
-    assert "kproxy.verdict.decision" in loaded
-    assert "importlib.metadata" not in loaded
+    return {*done.stdout.splitlines()[-1].split()}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kproxy_iptables.frame import FrameOptions
-from kproxy_iptables.names import endpoint_chain, service_hash
+from kproxy_iptables.hashed_names import endpoint_chain, service_hash
 from kproxy_iptables.rules import Context, node_port_jumps, service_chain_names, service_chains
 from kproxy_iptables.transaction import Existing, Writer, edit, rewrite
 from msgspec.structs import replace

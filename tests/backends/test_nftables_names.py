@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from kproxy_nftables import flat_layout, kube_proxy_layout
-from kproxy_nftables.names import endpoint_base, service_base
+from kproxy_nftables.hashed_names import endpoint_base, service_base
 from kproxy_nftables.wanted import Wanted
 
 from kproxy.forwarding.plan import Endpoint, NodeSettings, ServicePlan, ServicePortName
