@@ -1,4 +1,4 @@
-"""What is running: the kind of kernel, and how much memory a process has."""
+"""The kind of kernel that is running, and how much memory a process has."""
 
 from __future__ import annotations
 
