@@ -41,6 +41,10 @@ class PageFault(AssertionError):
     """A script failed, or the browser refused something: a page must have no errors."""
 
 
+class Navigated(PageFault):
+    """The page has been left for another one meanwhile."""
+
+
 class Browser:
     """A running Chromium; a context manager through `running`."""
 
@@ -69,7 +73,8 @@ class Browser:
                 raise PageFault(f"no answer to {method}")
         answer = self._answers.pop(number)
         if "error" in answer:
-            raise PageFault(f"{method}: {answer['error']['message']}")
+            told = str(answer["error"]["message"])
+            raise (Navigated if "navigated" in told else PageFault)(f"{method}: {told}")
         return dict(answer["result"])
 
     def listen(self, timeout_s: float) -> None:
@@ -153,12 +158,19 @@ class Page:
         """Wait until an expression is true, and return its value."""
         end = time.monotonic() + timeout_s
         plain = f"(v => v instanceof Element || v)({expression})"
-        while not (value := self.evaluate(plain)):
+        while not (value := self._evaluated(plain)):
             if time.monotonic() > end:
                 shown = self.evaluate("document.body.innerText")
                 raise PageFault(f"{expression} has not come true; the page says:\n{shown}")
             self._browser.listen(_LOOK_AGAIN_S)
         return value
+
+    def _evaluated(self, expression: str) -> Any:
+        """Return the value of an expression, None if the page is left for the next one."""
+        try:
+            return self.evaluate(expression)
+        except Navigated:
+            return None
 
     def text(self, selector: str) -> str:
         return str(self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText"))

@@ -48,6 +48,7 @@ class Followed:
         self.written: list[str] = []  # names of Services that changed, in order
         self.problems: list[str] = []
         self._stopped = threading.Event()
+        self._taking = threading.Lock()
         for update in source.read([SERVICES, ENDPOINT_SLICES]):
             self.store.apply(update)
         self.store.take_changes()
@@ -61,7 +62,8 @@ class Followed:
 
     @property
     def ports(self) -> dict[str, int]:
-        found = (self.store.service(key) for key in self.store.services())
+        with self._taking:  # `written` has what they come from, too
+            found = [self.store.service(key) for key in self.store.services()]
         return {each.metadata.name: each.spec.ports[0].port for each in found if each}
 
     def becomes(self, ports: dict[str, int]) -> None:
@@ -70,8 +72,9 @@ class Followed:
     def _take(self, event: Event) -> None:
         match event:
             case Changed(update):
-                self.store.apply(update)
-                self.written += sorted(name for _, name in self.store.take_changes().services)
+                with self._taking:
+                    self.store.apply(update)
+                    self.written += sorted(name for _, name in self.store.take_changes().services)
             case Rejected(problems):
                 self.problems += problems
             case _:
