@@ -382,8 +382,14 @@ def _match() -> dict[str, str]:
 def test_a_later_version_of_an_object_costs_no_second_key() -> None:
     names = [f"svc-{number}" for number in range(1000)]
     reflector = watching(Served(*names)).reflector
-    fresh = lines(*({"type": "MODIFIED", "object": service(name, 5000, 81)} for name in names))
+
+    def later(version: int) -> bytes:
+        changed = (service(name, version, version) for name in names)
+        return lines(*({"type": "MODIFIED", "object": each} for each in changed))
+
     reflector.ask(0.0)
+    reflector.took(later(5000))  # Python keeps the memory of tuples for the next ones
+    fresh = later(5001)
     tracemalloc.start()
     try:
         reflector.took(fresh)
