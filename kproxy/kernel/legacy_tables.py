@@ -49,7 +49,7 @@ def require(family: Family, table: str) -> None:
     """Have the kernel make the table, unless it exists. Raises NoTable, or KernelRefused without
     the privilege.
     """
-    _info(family, table)
+    size(family, table)
 
 
 def names(family: Family) -> list[str]:
@@ -66,12 +66,14 @@ def sizes(family: Family, tables: Iterable[str]) -> tuple[int, ...]:
     present = names(family)
     found: list[int] = []
     for table in tables:
-        found += _info(family, table) if table in present else (0, 0)
+        found += size(family, table) if table in present else (0, 0)
     return tuple(found)
 
 
-def _info(family: Family, table: str) -> tuple[int, int]:
-    """Return the numbers of entries and bytes of one table."""
+def size(family: Family, table: str) -> tuple[int, int]:
+    """Return the numbers of entries and bytes of a table, which is created if it does not exist.
+    Raises KernelRefused.
+    """
     fields = _all_info(family, table)
     return fields[-2], fields[-1]
 
@@ -89,9 +91,9 @@ def entries(family: Family, table: str) -> bytes:
 
 def whole(family: Family, table: str) -> Raw:
     """Return a table, which is created if it does not exist. Raises KernelRefused."""
-    hooks, *offsets, number, size = _all_info(family, table)
-    head = _ENTRIES.pack(table.encode(), size)
-    answer = _answer(family, _SO_GET_ENTRIES, head, _ENTRIES.size + size)
+    hooks, *offsets, number, length = _all_info(family, table)
+    head = _ENTRIES.pack(table.encode(), length)
+    answer = _answer(family, _SO_GET_ENTRIES, head, _ENTRIES.size + length)
     return Raw(hooks, offsets[:5], offsets[5:], number, answer[_ENTRIES.size :])
 
 

@@ -91,9 +91,7 @@ class SmallTables:
         """Return each chain of a table with its policy, which is "-" for most, and its rules."""
         layout = LAYOUTS[self._family]
         try:
-            raw = legacy_tables.whole(self._family, name)
-            if len(raw.entries) > _MOST_BYTES:
-                raise NotUnderstood("a large table")
+            raw = _small(self._family, name)
             with Indexes() as indexes:
                 return [
                     (
@@ -111,13 +109,21 @@ class SmallTables:
             return None
 
 
+def _small(family: Family, name: str) -> legacy_tables.Raw:
+    """Return a table. Raises NotUnderstood for a large one before its entries are copied, which
+    takes half as long as the program does; KernelRefused.
+    """
+    _, size_bytes = legacy_tables.size(family, name)
+    if size_bytes > _MOST_BYTES:
+        raise NotUnderstood("a large table")
+    return legacy_tables.whole(family, name)
+
+
 def _write(family: Family, name: str, lines: list[str], indexes: Indexes) -> None:
     """Carry out the lines of one table. Raises Unknown, NotUnderstood, OSError, KernelRefused."""
     layout = LAYOUTS[family]
     with _lock():
-        raw = legacy_tables.whole(family, name)
-        if len(raw.entries) > _MOST_BYTES:
-            raise NotUnderstood("a large table")
+        raw = _small(family, name)
         chains = table.read(layout, raw)
         if not lines:
             return
