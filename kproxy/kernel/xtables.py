@@ -223,9 +223,10 @@ class Xtables:
     def restore(self, pieces: Iterable[str]) -> None:
         """Feed one transaction; what it does not mention stays as it is. Raises KernelRefused."""
         if self._small:
-            pieces = [self._small.restore("".join(pieces))]
-            if not pieces[0]:
+            left = self._small.restore_pieces(pieces)
+            if left is None:
                 return
+            pieces = left
         if self._writer:
             pieces = ["".join(pieces)]
             with self._session() as session:

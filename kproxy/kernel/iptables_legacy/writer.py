@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import itertools
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from kproxy.address import Family
@@ -45,6 +46,18 @@ class SmallTables:
 
     def __init__(self, family: Family) -> None:
         self._family = family
+
+    def restore_pieces(self, pieces: Iterable[str]) -> Iterable[str] | None:
+        """Carry out a text that comes in pieces, and return those of the rest, None for none. See
+        `restore`; of a large text only the beginning is kept.
+        """
+        start, rest = "", iter(pieces)
+        for piece in rest:
+            start += piece
+            if len(start) > _MOST_BYTES:
+                return itertools.chain([start], rest)
+        left = self.restore(start)
+        return [left] if left else None
 
     def restore(self, text: str) -> str:
         """Carry out a text, one transaction for each table, like iptables-restore --noflush.
