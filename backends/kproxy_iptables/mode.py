@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 
 from kproxy.address import Family
-from kproxy.backend import (
-    Backend,
-    HostFacts,
-    Listing,
-    Mode,
-    ModeConfig,
-    Plan,
-    ProgramInput,
-    RuleLine,
-    Ruleset,
-    Sought,
-)
+from kproxy.backend import Backend, Mode, ModeConfig, Ruleset
+from kproxy.backend.late import late
 from kproxy_iptables import oracle
 from kproxy_iptables.names import CHAIN_PURPOSES, DISPATCH_CHAINS
 from kproxy_iptables.options import IptablesOptions
@@ -57,27 +46,6 @@ def backend(family: Family, options: IptablesOptions) -> Backend:
     return IptablesBackend(family, options)
 
 
-def render(plan: Plan, addresses: Collection[str]) -> Ruleset:
-    """Return what the kernel would hold. Imported when asked for, as `backend` is."""
-    from kproxy_iptables.rendering import render
-
-    return render(plan, addresses)
-
-
-def inputs(plan: Plan, facts: HostFacts) -> tuple[ProgramInput, ...]:
-    """Return the text that programs load."""
-    from kproxy_iptables.rendering import inputs
-
-    return inputs(plan, facts)
-
-
-def service_rules(listing: Listing, sought: Sought) -> list[RuleLine]:
-    """Return the rules of a Service, in the order in which packets meet them."""
-    from kproxy_iptables.service_rules import service_rules
-
-    return service_rules(listing, sought)
-
-
 MODE = Mode(
     name="iptables",
     backend=backend,
@@ -86,9 +54,9 @@ MODE = Mode(
     config=ModeConfig(localhost_node_ports=True, service_cidrs=False),
     rules=oracle,
     comparable=comparable,
-    render=render,
-    inputs=inputs,
-    service_rules=service_rules,
+    render=late("kproxy_iptables.rendering", "render"),
+    inputs=late("kproxy_iptables.rendering", "inputs"),
+    service_rules=late("kproxy_iptables.service_rules", "service_rules"),
     services=services,
     variants=("nft", "legacy"),
     variant_option="iptables_variant",

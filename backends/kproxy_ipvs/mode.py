@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from kproxy.address import Family
-from kproxy.backend import (
-    Backend,
-    HostFacts,
-    Listing,
-    Mode,
-    ModeConfig,
-    Plan,
-    ProgramInput,
-    RuleLine,
-    Ruleset,
-    Sought,
-)
+from kproxy.backend import Backend, Mode, ModeConfig, Ruleset
+from kproxy.backend.late import late
 from kproxy_ipvs import oracle
 from kproxy_ipvs.options import IpvsOptions
 
@@ -37,27 +25,6 @@ def backend(family: Family, options: IpvsOptions) -> Backend:
     return IpvsBackend(family, options)
 
 
-def render(plan: Plan, addresses: Collection[str]) -> Ruleset:
-    """Return what the kernel would hold. Imported when asked for, as `backend` is."""
-    from kproxy_ipvs.rendering import render
-
-    return render(plan, addresses)
-
-
-def inputs(plan: Plan, facts: HostFacts) -> tuple[ProgramInput, ...]:
-    """Return the text that programs load."""
-    from kproxy_ipvs.rendering import inputs
-
-    return inputs(plan, facts)
-
-
-def service_rules(listing: Listing, sought: Sought) -> list[RuleLine]:
-    """Return the rules of a Service, in the order in which packets meet them."""
-    from kproxy_ipvs.service_rules import service_rules
-
-    return service_rules(listing, sought)
-
-
 MODE = Mode(
     name="ipvs",
     backend=backend,
@@ -72,9 +39,9 @@ MODE = Mode(
         warning="ipvs mode is deprecated in kube-proxy and may be removed; nftables replaces it",
     ),
     rules=oracle,
-    render=render,
-    inputs=inputs,
-    service_rules=service_rules,
+    render=late("kproxy_ipvs.rendering", "render"),
+    inputs=late("kproxy_ipvs.rendering", "inputs"),
+    service_rules=late("kproxy_ipvs.service_rules", "service_rules"),
     services=services,
     in_parts=True,
     needs_ip_vs=True,

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 
 from kproxy.address import Family
-from kproxy.backend import (
-    Backend,
-    HostFacts,
-    Listing,
-    Mode,
-    ModeConfig,
-    Plan,
-    ProgramInput,
-    RuleLine,
-    Ruleset,
-    Sought,
-)
+from kproxy.backend import Backend, Mode, ModeConfig, Ruleset
+from kproxy.backend.late import late
 from kproxy.config.types import PRIMARY
 from kproxy_nftables import oracle
 from kproxy_nftables.names import CHAIN_PURPOSES, CLUSTER_IPS, TABLE
@@ -72,27 +61,6 @@ def backend(family: Family, options: NftablesOptions) -> Backend:
     return NftablesBackend(family, options)
 
 
-def render(plan: Plan, addresses: Collection[str]) -> Ruleset:
-    """Return what the kernel would hold. Imported when asked for, as `backend` is."""
-    from kproxy_nftables.rendering import render
-
-    return render(plan, addresses)
-
-
-def inputs(plan: Plan, facts: HostFacts) -> tuple[ProgramInput, ...]:
-    """Return the text that programs load."""
-    from kproxy_nftables.rendering import inputs
-
-    return inputs(plan, facts)
-
-
-def service_rules(listing: Listing, sought: Sought) -> list[RuleLine]:
-    """Return the rules of a Service, in the order in which packets meet them."""
-    from kproxy_nftables.service_rules import service_rules
-
-    return service_rules(listing, sought)
-
-
 MODE = Mode(
     name="nftables",
     backend=backend,
@@ -106,9 +74,9 @@ MODE = Mode(
     ),
     rules=oracle,
     comparable=comparable,
-    render=render,
-    inputs=inputs,
-    service_rules=service_rules,
+    render=late("kproxy_nftables.rendering", "render"),
+    inputs=late("kproxy_nftables.rendering", "inputs"),
+    service_rules=late("kproxy_nftables.service_rules", "service_rules"),
     services=services,
     in_parts=True,
     variants=("kube-proxy", "flat"),

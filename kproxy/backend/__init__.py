@@ -12,6 +12,7 @@ claims       things that several service ports may claim, for backends that need
 held         objects that others hold on to: named once in the log, and tried again
 listing      the rules of one Service, in the order in which packets meet them
 saved_walk   the same in chains of iptables, for modes that write some
+late         functions of a mode that are imported when they are called first
 masquerade   the iptables rules behind the masquerade mark, and their purposes
 
 The nouns of the plan (`ServicePlan`, `Frontend` ...) and the words for the oracle's rules (`Rules`,
