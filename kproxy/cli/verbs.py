@@ -25,6 +25,7 @@ _TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _MANAGER = "kproxy"
+_BOOKKEEPING = {"resourceVersion", "managedFields"}
 _LOOK_AGAIN_S = 0.05
 _PAGE = "500"
 _MIXED = (
@@ -290,27 +291,36 @@ def _all(client: ApiClient, path: str, query: Mapping[str, str], accept: str) ->
 
 def _applied(client: ApiClient, path: str, document: Json) -> str:
     """Apply one object, and return what became of it."""
-    former = _version(client, path)
+    former = _found(client, path)
     query = {"fieldManager": _MANAGER, "force": "true", "fieldValidation": "Strict"}
     stored = client.ask("PATCH", path, query=query, body=document, content_type=_APPLY)
     if former is None:
         return "created"
-    return "unchanged" if stored["metadata"].get("resourceVersion") == former else "configured"
+    return "unchanged" if _wanted_of(stored) == _wanted_of(former) else "configured"
 
 
-def _version(client: ApiClient, path: str) -> str | None:
-    """Return the resourceVersion of an object; None if there is none."""
+def _found(client: ApiClient, path: str) -> Json | None:
+    """Return an object; None if there is none."""
     try:
-        stored = client.ask("GET", path)
+        return client.ask("GET", path)
     except Refusal as error:
         if error.status == 404:
             return None
         raise
-    return str(stored["metadata"].get("resourceVersion", ""))
 
 
 def _exists(client: ApiClient, path: str) -> bool:
-    return _version(client, path) is not None
+    return _found(client, path) is not None
+
+
+def _wanted_of(stored: Json) -> Json:
+    """Return an object without what controllers write, perhaps while it is being applied."""
+    metadata = {key: value for key, value in stored["metadata"].items() if key not in _BOOKKEEPING}
+    notes = metadata.get("annotations", {}).items()
+    metadata["annotations"] = {
+        key: value for key, value in notes if not key.startswith("deployment.kubernetes.io/")
+    }
+    return {**stored, "metadata": metadata, "status": None}
 
 
 def _place(kind: Kind, document: Json, namespace: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import tracemalloc
 from random import Random
@@ -388,11 +389,12 @@ def test_a_later_version_of_an_object_costs_no_second_key() -> None:
         return lines(*({"type": "MODIFIED", "object": each} for each in changed))
 
     reflector.ask(0.0)
-    reflector.took(later(5000))  # Python keeps the memory of tuples for the next ones
-    fresh = later(5001)
+    fresh = later(5000)
+    gc.collect()
     tracemalloc.start()
     try:
         reflector.took(fresh)
+        gc.collect()  # also frees what Python keeps for the next tuples
         taken_bytes, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
