@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -23,13 +24,22 @@ from kproxy.apiserver.http.spdy_session import (
 )
 from kproxy.controlplane.plane import Json, Refused
 
-STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
-_CLOSE = 255
 _V5, _V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
 _LONGEST_MESSAGE = 1 << 20  # kubectl's have 32 KiB
 _LONGEST_RESIZE = 4096
 _STREAMS_S = 30  # the kubelet's streamCreationTimeout
 _GOODBYE_S = 5
+
+
+class Channel(IntEnum):
+    """The numbers of the streams in messages of a WebSocket; CLOSE ends the one that it names."""
+
+    STDIN = 0
+    STDOUT = 1
+    STDERR = 2
+    ERROR = 3
+    RESIZE = 4
+    CLOSE = 255
 
 
 class Wanted(NamedTuple):
@@ -57,8 +67,8 @@ class Channels(Protocol):
     async def receive(self, sink: Sink) -> None:
         """Give `sink` all that the client sends, until it closes the connection. Raises OSError."""
 
-    async def send(self, channel: int, data: bytes) -> None:
-        """Send to STDOUT or STDERR. Raises OSError."""
+    async def send(self, channel: Channel, data: bytes) -> None:
+        """Send to stdout or stderr. Raises OSError."""
 
     async def finish(self, status: Json) -> None:
         """Send the ends of the streams and the status, and wait for the client to go."""
@@ -84,7 +94,8 @@ async def over_web_socket(
     await answer.prepare(request)
     channels = _WebSocketChannels(answer)
     # The kubelet tells clients in this way that all is set up.
-    await channels.send(STDOUT if wanted.stdout else STDERR if wanted.stderr else ERROR, b"")
+    output = Channel.STDOUT if wanted.stdout else Channel.STDERR if wanted.stderr else Channel.ERROR
+    await channels.send(output, b"")
     await serve(channels)
     return answer
 
@@ -168,19 +179,19 @@ class _WebSocketChannels:
             if data is None:
                 return
             match data[0] if data else -1:
-                case 0 if len(data) > 1:
+                case Channel.STDIN if len(data) > 1:
                     await sink.stdin(data[1:])
-                case 4:
+                case Channel.RESIZE:
                     resize(sink, data[1:])
-                case 255 if data[1:] == bytes([STDIN]):
+                case Channel.CLOSE if data[1:] == bytes([Channel.STDIN]):
                     await sink.end_of_stdin()
 
-    async def send(self, channel: int, data: bytes) -> None:
+    async def send(self, channel: Channel, data: bytes) -> None:
         await self._socket.send_bytes(bytes([channel]) + data)
 
     async def finish(self, status: Json) -> None:
         with suppress(OSError):
-            await self.send(ERROR, json.dumps(status).encode())
+            await self.send(Channel.ERROR, json.dumps(status).encode())
         await self._socket.close(code=WSCloseCode.OK)
 
 
@@ -205,8 +216,8 @@ class _SpdyChannels:
                 each.cancel()
             await asyncio.gather(stdin, sizes, return_exceptions=True)
 
-    async def send(self, channel: int, data: bytes) -> None:
-        await self._streams["stdout" if channel == STDOUT else "stderr"].write(data)
+    async def send(self, channel: Channel, data: bytes) -> None:
+        await self._streams["stdout" if channel == Channel.STDOUT else "stderr"].write(data)
 
     async def finish(self, status: Json) -> None:
         with suppress(OSError):

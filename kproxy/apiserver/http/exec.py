@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from kproxy.apiserver.http.access import Process
-from kproxy.apiserver.http.channels import STDERR, STDOUT, Channels
+from kproxy.apiserver.http.channels import Channel, Channels
 from kproxy.apiserver.http.descriptors import chunks, readable, write_all
 from kproxy.controlplane.plane import Json
 from kproxy.errors import KproxyError
@@ -34,8 +34,8 @@ async def run(
         return
     try:
         outputs = [
-            asyncio.ensure_future(_copy(process.stdout, STDOUT, channels)),
-            asyncio.ensure_future(_copy(process.stderr, STDERR, channels)),
+            asyncio.ensure_future(_copy(process.stdout, Channel.STDOUT, channels)),
+            asyncio.ensure_future(_copy(process.stderr, Channel.STDERR, channels)),
         ]
         inward = asyncio.ensure_future(channels.receive(_Sink(process, tty=tty)))
         done = asyncio.ensure_future(_ended(outputs, process))
@@ -70,7 +70,7 @@ def _close_if_started(starting: asyncio.Future[Process]) -> None:
         starting.result().close()
 
 
-async def _copy(descriptor: int, channel: int, channels: Channels) -> None:
+async def _copy(descriptor: int, channel: Channel, channels: Channels) -> None:
     if descriptor >= 0:
         async for data in chunks(descriptor):
             await channels.send(channel, data)
