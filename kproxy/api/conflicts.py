@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from kproxy.api.places import Place
 from kproxy.api.problems import Report, shown
@@ -12,7 +13,7 @@ from kproxy.api.types import KubernetesObject, Service
 Owner = tuple[str, Place]  # what it is for the object that holds it, and where that object is
 
 
-class Found(NamedTuple):
+class Found(Struct, frozen=True):
     """One item that was read. `obj` is None if it could not be decoded.
 
     `subject` names it in messages; it may be "" if there is an object without a fault of its own.
@@ -35,7 +36,8 @@ def report_conflicts(found: Iterable[Found], *, held: bool = True) -> None:
     objects: dict[tuple[str, str, str], Place] = {}
     ports: dict[tuple[str, int], Owner] = {}
     addresses: dict[str, Owner] = {}
-    for where, report, obj, _ in found:
+    for each in found:
+        where, report, obj = each.place, each.report, each.obj
         if obj is None:
             continue
         if not (report.doubts("metadata.name") or report.doubts("metadata.namespace")):

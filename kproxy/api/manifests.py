@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from kproxy.api import watched_types
 from kproxy.api.checks import in_namespace
@@ -62,7 +63,7 @@ from kproxy.typed import converted, decoder
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
-class Skipped(NamedTuple):
+class Skipped(Struct, frozen=True):
     """An object of a kind that was not asked for. `notice` is the one that names this kind.
 
     `document` is the whole object, if it is a submitted one of `DOCUMENT_KINDS` and has no problem.
@@ -95,15 +96,15 @@ class Decoded(Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
 
 
-class _Kind(NamedTuple):
+class _Kind(Struct, frozen=True):
     api_version: str
     type: type[Any]
     check: Callable[[Any, Report], KubernetesObject]
 
 
 @cache  # made when JSON of the kind is read: making all of them takes some milliseconds
-def _decoder(kind: _Kind) -> msgspec.json.Decoder[Any]:
-    return decoder(kind.type)
+def _decoder(type_: type[Any]) -> msgspec.json.Decoder[Any]:
+    return decoder(type_)
 
 
 _KINDS = {
@@ -323,7 +324,7 @@ class _Reader:
         as_it_is = whole if isinstance(whole, dict) else {}
         self._skipped.append(Skipped(kind, namespace, its_name, notice, document, as_it_is))
         if problems:
-            self._found.append(_broken(item._replace(problems=tuple(problems))))
+            self._found.append(_broken(replace(item, problems=tuple(problems))))
 
     def _document_problems(self, item: Item, key: tuple[str, str, str]) -> Iterator[Problem]:
         """Yield why a server does not decode a document, or that there was one of its name."""
@@ -425,7 +426,7 @@ def _kind_problem(item: Item) -> str:
 def _decode(value: dict[str, Any] | Raw, kind: _Kind) -> tuple[Any, list[Problem]]:
     try:
         if isinstance(value, Raw):
-            return _decoder(kind).decode(value), []
+            return _decoder(kind.type).decode(value), []
         return converted(value, kind.type), []
     except msgspec.ValidationError:
         return build(plain(value), kind.type)
