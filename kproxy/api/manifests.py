@@ -14,8 +14,8 @@ the object begins.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from copy import copy
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,8 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from kproxy.api import watched_types
 from kproxy.api.checks import in_namespace
 from kproxy.api.conflicts import Found, object_name, report_conflicts
-from kproxy.api.deployment_rules import check_deployment
 from kproxy.api.documents import (
     Item,
     ListKind,
@@ -36,16 +34,10 @@ from kproxy.api.documents import (
     wrong_version,
 )
 from kproxy.api.endpoint_rules import check_endpoint_slice, check_endpoints
-from kproxy.api.ingress_rules import check_ingress
 from kproxy.api.kinds import DOCUMENT_KINDS, is_of_others, misspelled
-from kproxy.api.node_rules import check_node
 from kproxy.api.places import Lines, Place
-from kproxy.api.pod_rules import check_pod
 from kproxy.api.problems import Problem, Report, shown
-from kproxy.api.service_cidr_rules import check_ip_address, check_service_cidr
 from kproxy.api.service_rules import check_service
-from kproxy.api.strict import parse, refusal
-from kproxy.api.structure import build
 from kproxy.api.types import (
     Deployment,
     Endpoints,
@@ -107,23 +99,30 @@ def _decoder(type_: type[Any]) -> msgspec.json.Decoder[Any]:
     return decoder(type_)
 
 
+def _late(module: str, name: str) -> Callable[[Any, Report], KubernetesObject]:
+    """Return a check that is imported with the first object of a kind: many manifests have none."""
+
+    def check(obj: Any, report: Report) -> KubernetesObject:
+        found: KubernetesObject = getattr(import_module(f"kproxy.api.{module}"), name)(obj, report)
+        return found
+
+    return check
+
+
 _KINDS = {
     "Service": _Kind("v1", Service, check_service),
     "EndpointSlice": _Kind("discovery.k8s.io/v1", EndpointSlice, check_endpoint_slice),
     "Endpoints": _Kind("v1", Endpoints, check_endpoints),
-    "ServiceCIDR": _Kind("networking.k8s.io/v1", ServiceCIDR, check_service_cidr),
-    "IPAddress": _Kind("networking.k8s.io/v1", IPAddress, check_ip_address),
-    "Ingress": _Kind("networking.k8s.io/v1", Ingress, check_ingress),
-    "Node": _Kind("v1", Node, check_node),
-    "Pod": _Kind("v1", Pod, check_pod),
-    "Deployment": _Kind("apps/v1", Deployment, check_deployment),
-}
-# As an API server sends them to a service proxy.
-_WATCHED = _KINDS | {
-    "Service": _Kind("v1", watched_types.Service, check_service),
-    "EndpointSlice": _Kind(
-        "discovery.k8s.io/v1", watched_types.EndpointSlice, check_endpoint_slice
+    "ServiceCIDR": _Kind(
+        "networking.k8s.io/v1", ServiceCIDR, _late("service_cidr_rules", "check_service_cidr")
     ),
+    "IPAddress": _Kind(
+        "networking.k8s.io/v1", IPAddress, _late("service_cidr_rules", "check_ip_address")
+    ),
+    "Ingress": _Kind("networking.k8s.io/v1", Ingress, _late("ingress_rules", "check_ingress")),
+    "Node": _Kind("v1", Node, _late("node_rules", "check_node")),
+    "Pod": _Kind("v1", Pod, _late("pod_rules", "check_pod")),
+    "Deployment": _Kind("apps/v1", Deployment, _late("deployment_rules", "check_deployment")),
 }
 KINDS = frozenset(_KINDS)
 TYPES: Mapping[str, type[KubernetesObject]] = {name: each.type for name, each in _KINDS.items()}
@@ -211,13 +210,22 @@ def stored(kind: str, data: Raw) -> tuple[KubernetesObject, list[Problem]]:
     It is of `kproxy.api.watched_types`, if its kind is there.
     The object is whole only if there are no problems. Raises KeyError for an unknown kind.
     """
-    found = _WATCHED[kind]
+    found = _watched()[kind]
     try:
         obj, malformed = _decode(data, found)
     except msgspec.DecodeError as error:  # not UTF-8, which JSON must be
         return found.type(), [Problem("", str(error))]
     report = Report(malformed)
     return found.check(obj, report), report.problems
+
+
+@cache
+def _watched() -> dict[str, _Kind]:
+    """Return the kinds as an API server sends them to a service proxy."""
+    from kproxy.api import watched_types  # which manifests are not read as
+
+    types = {"Service": watched_types.Service, "EndpointSlice": watched_types.EndpointSlice}
+    return _KINDS | {name: replace(_KINDS[name], type=type_) for name, type_ in types.items()}
 
 
 def manifest_files(folder: Path) -> list[Path]:
@@ -328,6 +336,8 @@ class _Reader:
 
     def _document_problems(self, item: Item, key: tuple[str, str, str]) -> Iterator[Problem]:
         """Yield why a server does not decode a document, or that there was one of its name."""
+        from kproxy.api.strict import parse, refusal
+
         value = parse(item.value) if isinstance(item.value, Raw) else item.value
         refused, path = refusal(_named(item, value), key[0], DOCUMENT_KINDS[key[0]])
         if refused:
@@ -342,6 +352,8 @@ def _named(item: Item, value: Any) -> Any:
     """Return an object with its kind and API version, which an item of a list need not state."""
     if not isinstance(value, dict):
         return value
+    from copy import copy  # looks for Java's, which takes half a millisecond
+
     named = copy(value)  # it may be of a class that knows more
     named.update(apiVersion=item.api_version, kind=item.kind)
     return named
@@ -376,6 +388,8 @@ def _judge(item: Item, value: dict[str, Any] | Raw, *, submitted: bool) -> Found
     if item.api_version != kind.api_version:
         return _refused(item, wrong_version(item.api_version, kind.api_version))
     if submitted:
+        from kproxy.api.strict import parse, refusal  # needs more than all else here
+
         if isinstance(value, Raw):
             value = parse(value)
         refused, path = refusal(value, str(item.kind), kind.api_version)
@@ -429,4 +443,6 @@ def _decode(value: dict[str, Any] | Raw, kind: _Kind) -> tuple[Any, list[Problem
             return _decoder(kind.type).decode(value), []
         return converted(value, kind.type), []
     except msgspec.ValidationError:
+        from kproxy.api.structure import build  # for what is wrong only
+
         return build(plain(value), kind.type)
