@@ -159,8 +159,10 @@ def _list_kind(head: _Head | _RawHead, lists: Mapping[str, ListKind]) -> ListKin
         return None
     if known := lists.get(head.kind):
         return known
+    if not head.kind.endswith("List"):
+        return None
     items = bytes(head.items)[:1] == b"[" if isinstance(head.items, Raw) else head.items
-    if head.kind.endswith("List") and (items is True or isinstance(items, list)):
+    if items is True or isinstance(items, list):
         return ListKind(head.api_version, head.kind.removesuffix("List"))
     return None
 

@@ -308,11 +308,13 @@ class _Reader:
     def _unused(self, item: Item) -> str:
         """Return what a kind without meaning here is called; "" for one that is to be decoded."""
         kind = _KINDS.get(item.kind)
-        if kind and is_of_others(item.api_version, kind.api_version):
+        if not kind:
+            return "" if misspelled(item.kind, item.api_version) else str(item.kind)
+        if item.api_version != kind.api_version and is_of_others(
+            item.api_version, kind.api_version
+        ):
             return f"{item.kind}.{item.api_version.rpartition('/')[0]}"
-        if item.kind in self._kinds or (not kind and misspelled(item.kind, item.api_version)):
-            return ""
-        return str(item.kind)
+        return "" if item.kind in self._kinds else str(item.kind)
 
     def _skip(self, item: Item, kind: str) -> None:
         """Skip an object of another kind with its faults, but report faults of the text itself."""

@@ -12,7 +12,9 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.kernel.netlink import attributes
@@ -48,13 +50,13 @@ _HEADER = struct.Struct("=HH")  # length and kind of an attribute
 Attributes = Mapping[int, memoryview]
 
 
-class _Element(NamedTuple):
+class _Element(Struct, gc=False):
     key: bytes
     data: memoryview
-    comment: str
-    last: bytes  # of an interval of a concatenation
-    is_end: bool  # the first key after an interval
-    is_endless: bool
+    comment: str = ""
+    last: bytes = b""  # of an interval of a concatenation
+    is_end: bool = False  # the first key after an interval
+    is_endless: bool = False
 
 
 def elements_text(
@@ -108,10 +110,10 @@ def _unpacked(element: memoryview) -> _Element:
     if kind & 0x3FFF == _KEY and not length % 4:  # true of all but boundaries
         key, rest = bytes(element[8:length]), element[length:]
         if not rest:
-            return _Element(key, rest, "", b"", is_end=False, is_endless=False)
+            return _Element(key, rest)
         data_length, kind = _HEADER.unpack_from(rest)
         if kind & 0x3FFF == _DATA and data_length == len(rest):
-            return _Element(key, rest[4:], "", b"", is_end=False, is_endless=False)
+            return _Element(key, rest[4:])
     found = inner(element)
     user_data = dict(entries(found[_USER_DATA])) if _USER_DATA in found else {}
     return _Element(
@@ -140,15 +142,15 @@ def _value_printer(type_: DataType) -> Callable[[_Element], str]:
 @lru_cache(maxsize=256)
 def _printer(type_: DataType) -> Callable[[bytes], str]:
     """Return what prints values of a type: there are many values, and few types."""
-    parts: list[tuple[Callable[[bytes], str], int, int]] = []
+    parts: list[tuple[Callable[[bytes], str], slice]] = []
     position = 0
     for number, length in zip(_numbers(type_), type_.lengths, strict=True):
         part = address_text if number in _ADDRESSES else partial(_number_text, number)
-        parts.append((part, position, position + length))
+        parts.append((part, slice(position, position + length)))
         position += length + -length % 4
 
     def text(value: bytes) -> str:
-        return " . ".join([text_of_part(value[start:end]) for text_of_part, start, end in parts])
+        return " . ".join([text_of_part(value[place]) for text_of_part, place in parts])
 
     return text
 
