@@ -88,15 +88,15 @@ class Decoded(Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
 
 
-class _Kind(Struct, frozen=True):
+class _Kind(Struct, frozen=True, cache_hash=True):
     api_version: str
     type: type[Any]
     check: Callable[[Any, Report], KubernetesObject]
 
 
 @cache  # made when JSON of the kind is read: making all of them takes some milliseconds
-def _decoder(type_: type[Any]) -> msgspec.json.Decoder[Any]:
-    return decoder(type_)
+def _decoder(kind: _Kind) -> msgspec.json.Decoder[Any]:
+    return decoder(kind.type)
 
 
 def _late(module: str, name: str) -> Callable[[Any, Report], KubernetesObject]:
@@ -442,7 +442,7 @@ def _kind_problem(item: Item) -> str:
 def _decode(value: dict[str, Any] | Raw, kind: _Kind) -> tuple[Any, list[Problem]]:
     try:
         if isinstance(value, Raw):
-            return _decoder(kind.type).decode(value), []
+            return _decoder(kind).decode(value), []
         return converted(value, kind.type), []
     except msgspec.ValidationError:
         from kproxy.api.structure import build  # for what is wrong only
