@@ -26,15 +26,13 @@ backend's name, and is tried again, in full; the proxy and the other family go o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
-
-if TYPE_CHECKING:
-    from kproxy.kernel.iptables_save import Jump
+from kproxy.kernel.iptables_save import Jump
 
 CONTRACT_VERSION = 1
 """Increased whenever a backend that was written for the former version would no longer work."""
