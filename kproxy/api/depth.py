@@ -19,7 +19,7 @@ _ONE_KIND = bytes.maketrans(b"[]", b"{}")
 
 def is_deep(text: str) -> bool:
     """Tell whether objects and lists of a JSON text are nested more than MAX_DEPTH levels."""
-    data = text.encode()
+    data = text.encode(errors="replace")
     if b"\\" in data:
         data = data.replace(rb"\\", b"").replace(rb"\"", b"")
     data = data.translate(_ONE_KIND, _DELETED)
