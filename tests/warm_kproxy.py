@@ -35,6 +35,7 @@ _imported = [
     "multiprocessing.popen_forkserver",
     "click._textwrap",
     "difflib",
+    "kproxy.cli.commands",
     "kproxy.cli.run",
     "kproxy.cli.execute",
     "kproxy.cli.servers",

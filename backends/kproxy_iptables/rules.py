@@ -66,47 +66,50 @@ _COMMENT = {
 
 def dispatch_rules(service: ServicePlan, context: Context) -> list[DispatchRule]:
     """Return the rules of one service port in the shared chains, in order of evaluation."""
-    rules: list[DispatchRule] = []
+    return [*filter_rules(service), *nat_rules(service, context)]
+
+
+def nat_rules(service: ServicePlan, context: Context) -> Iterator[DispatchRule]:
+    """Yield those that lead to its chains."""
     spn = str(service.name)
     digest = service_hash(service.name)
     proto = _protocol(service)
     for frontend in service.frontends:
         if frontend.kind is FrontendKind.NODE_PORT:
             if service.has_endpoints:
-                rules += _node_port_rules(frontend, spn, proto, digest, context)
+                yield from _node_port_rules(frontend, spn, proto, digest, context)
         elif service.serves(frontend) or (
             frontend.kind is not FrontendKind.CLUSTER_IP and service.has_endpoints
         ):
             target = _target(frontend) + digest
-            rules.append(
-                DispatchRule(
-                    "nat",
-                    "KUBE-SERVICES",
-                    f'-m comment --comment "{spn} {_COMMENT[frontend.kind]}" {proto}'
-                    f" -d {frontend.address} --dport {frontend.port} -j {target}",
-                )
+            yield DispatchRule(
+                "nat",
+                "KUBE-SERVICES",
+                f'-m comment --comment "{spn} {_COMMENT[frontend.kind]}" {proto}'
+                f" -d {frontend.address} --dport {frontend.port} -j {target}",
             )
+
+
+def filter_rules(service: ServicePlan) -> Iterator[DispatchRule]:
+    """Yield those that refuse packets, or let health checks in. Most service ports have none."""
+    for frontend in service.frontends:
         if frontend.source_ranges and service.has_endpoints:
-            rules.append(
-                DispatchRule(
-                    "filter",
-                    "KUBE-PROXY-FIREWALL",
-                    f'-m comment --comment "{spn} traffic not accepted by KUBE-FW-{digest}" {proto}'
-                    f" -d {frontend.address} --dport {frontend.port} -j DROP",
-                )
+            comment = f"{service.name} traffic not accepted by KUBE-FW-{service_hash(service.name)}"
+            yield DispatchRule(
+                "filter",
+                "KUBE-PROXY-FIREWALL",
+                f'-m comment --comment "{comment}" {_protocol(service)}'
+                f" -d {frontend.address} --dport {frontend.port} -j DROP",
             )
         if not service.serves(frontend):
-            rules.append(_unavailable(frontend, spn, proto))
+            yield _unavailable(frontend, str(service.name), _protocol(service))
     if service.health_check_node_port:
-        rules.append(
-            DispatchRule(
-                "filter",
-                "KUBE-NODEPORTS",
-                f'-m comment --comment "{spn} health check node port" -m tcp -p tcp'
-                f" --dport {service.health_check_node_port} -j ACCEPT",
-            )
+        yield DispatchRule(
+            "filter",
+            "KUBE-NODEPORTS",
+            f'-m comment --comment "{service.name} health check node port" -m tcp -p tcp'
+            f" --dport {service.health_check_node_port} -j ACCEPT",
         )
-    return rules
 
 
 def service_chains(service: ServicePlan, context: Context) -> list[Chain]:

@@ -35,6 +35,8 @@ from kproxy_iptables.rules import (
     Context,
     DispatchRule,
     dispatch_rules,
+    filter_rules,
+    nat_rules,
     service_chain_names,
     service_chains,
 )
@@ -222,8 +224,10 @@ def _write_dispatch(
     """
     for table, name in DISPATCH_CHAINS:
         writer.declare(table, [name])
-    for table in DISPATCH_TABLES:
-        writer.add(table, writer.dispatch("-A", _dispatch(services, context, table)))
+    refusing = chain.from_iterable(map(filter_rules, services))
+    leading = chain.from_iterable(nat_rules(each, context) for each in services)
+    writer.add("filter", writer.dispatch("-A", refusing))
+    writer.add("nat", writer.dispatch("-A", leading))
     writer.add("nat", writer.dispatch("-A", _at_the_end(node_port_rules)))
     for jump in JUMPS:
         if jump not in existing.jumps:
@@ -253,16 +257,6 @@ def _chains(services: Iterable[ServicePlan], context: Context) -> Iterator[str]:
         for one in chains:
             for rule in one.rules:
                 yield f"-A {one.name} {rule}"
-
-
-def _dispatch(
-    services: Iterable[ServicePlan], context: Context, table: str
-) -> Iterator[DispatchRule]:
-    """Yield the dispatch rules of these services in one table."""
-    for service in services:
-        for rule in dispatch_rules(service, context):
-            if rule.table == table:
-                yield rule
 
 
 def _at_the_end(node_port_rules: Iterable[str]) -> list[DispatchRule]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from kproxy.api.places import Place
 from kproxy.api.problems import Report, shown
 from kproxy.api.types import KubernetesObject, Service
 
-Owner = tuple[str, Place]  # what it is for the object that holds it, and where that object is
+Owner = tuple[str, Service, Place]  # what it is for the Service that holds it, and where that is
 
 
-class Found(NamedTuple):
+class Found(Struct, frozen=True):
     """One item that was read. `obj` is None if it could not be decoded.
 
     `subject` names it in messages; it may be "" if there is an object without a fault of its own.
@@ -35,13 +36,14 @@ def report_conflicts(found: Iterable[Found], *, held: bool = True) -> None:
     objects: dict[tuple[str, str, str], Place] = {}
     ports: dict[tuple[str, int], Owner] = {}
     addresses: dict[str, Owner] = {}
-    for where, report, obj, _ in found:
+    for each in found:
+        where, report, obj = each.place, each.report, each.obj
         if obj is None:
             continue
         if not (report.doubts("metadata.name") or report.doubts("metadata.namespace")):
             key = (type(obj).__name__, obj.metadata.namespace, obj.metadata.name)
             first = objects.setdefault(key, where)
-            if first != where:
+            if first is not where:
                 report.add("metadata.name", f"{_name(obj)} is defined already, at {first}")
                 continue  # its ports and addresses would conflict with its own
         if held and isinstance(obj, Service) and obj.spec.type != "ExternalName":
@@ -56,7 +58,7 @@ def _report_ports(
     wanted = [
         ("node port", f"spec.ports[{i}].nodePort", port.protocol, port.node_port)
         for i, port in enumerate(spec.ports)
-        if not report.doubts(f"spec.ports[{i}].protocol")
+        if port.node_port and not report.doubts(f"spec.ports[{i}].protocol")
     ]
     if spec.type == "LoadBalancer" and spec.external_traffic_policy == "Local":
         number = spec.health_check_node_port  # an HTTP server listens there
@@ -64,11 +66,11 @@ def _report_ports(
     for purpose, field, protocol, number in wanted:
         if not number or report.doubts(field):
             continue
-        owner = (f"the {purpose} of {_name(service)}", where)
-        first = owners.setdefault((protocol, number), owner)
+        taken, other, there = owners.setdefault((protocol, number), (purpose, service, where))
         # Two ports of one Service are compared where the Service is checked.
-        if first != owner:
-            report.add(field, f"{protocol} {number} is {first[0]} already, at {first[1]}")
+        if there is not where or taken != purpose:
+            told = f"is the {taken} of {_name(other)} already, at {there}"
+            report.add(field, f"{protocol} {number} {told}")
 
 
 def _report_addresses(
@@ -78,11 +80,10 @@ def _report_addresses(
     for i, address in enumerate(service.spec.cluster_ips):
         if address == "None":
             continue
-        owner = (f"the cluster IP of {_name(service)}", where)
-        first = owners.setdefault(address, owner)
-        if first != owner:
+        taken, other, there = owners.setdefault(address, ("cluster IP", service, where))
+        if there is not where:
             field = "spec.clusterIP" if single else f"spec.clusterIPs[{i}]"
-            report.add(field, f"{address} is {first[0]} already, at {first[1]}")
+            report.add(field, f"{address} is the {taken} of {_name(other)} already, at {there}")
 
 
 def object_name(kind: str, namespace: str, name: str) -> str:

@@ -19,13 +19,13 @@ _ONE_KIND = bytes.maketrans(b"[]", b"{}")
 
 def is_deep(text: str) -> bool:
     """Tell whether objects and lists of a JSON text are nested more than MAX_DEPTH levels."""
-    if text.count("{") + text.count("[") <= MAX_DEPTH:  # nearly all are such
-        return False
-    data = text.encode()
+    data = text.encode(errors="replace")
     if b"\\" in data:
         data = data.replace(rb"\\", b"").replace(rb"\"", b"")
-    data = data.translate(_ONE_KIND, _DELETED).replace(b'""', b"")
-    brackets = _STRING.sub(b"", data)
+    data = data.translate(_ONE_KIND, _DELETED)
+    if data.count(b"{") <= MAX_DEPTH:  # nearly all are such
+        return False
+    brackets = _STRING.sub(b"", data.replace(b'""', b""))
     for _ in range(MAX_DEPTH):
         if _TOO_MANY in brackets:  # soon the case of whatever is nested deeply
             return True

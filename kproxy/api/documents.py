@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from kproxy.api.depth import is_deep
 from kproxy.api.places import Place
@@ -27,7 +28,7 @@ _TELLING_BYTES = 200  # of a value are enough to find it: looking for megabytes 
 _LIST_ITEM = re.compile(r"(items\[\d+\])\.?")
 
 
-class Item(NamedTuple):
+class Item(Struct, frozen=True):
     """One object and the faults of its text. `value` is None if it could not be read.
 
     `kind` and `api_version` may be of any type.
@@ -40,7 +41,7 @@ class Item(NamedTuple):
     problems: tuple[Problem, ...] = ()
 
 
-class ListKind(NamedTuple):
+class ListKind(Struct, frozen=True):
     """A kind whose `items` are objects: of kind `item_kind`, or of any kind if that is ""."""
 
     api_version: str
@@ -116,11 +117,11 @@ def _yaml_items(text: str, file: str, lists: Mapping[str, ListKind]) -> Iterator
         if isinstance(document.value, dict):
             for each in _split(place, document.value, lists, document.item_lines):
                 found = faults.pop(each.place.path, ())
-                yield each._replace(problems=(*found, *each.problems))
+                yield replace(each, problems=(*found, *each.problems)) if found else each
         elif document.value is not None:
             yield _faulty(place, f"expected an object, got {shown(document.value)}")
         for path, rest in faults.items():
-            yield Item(place._replace(path=path), problems=tuple(rest))
+            yield Item(replace(place, path=path), problems=tuple(rest))
 
 
 def _split(
@@ -149,7 +150,7 @@ def _split(
         return
     for i, each in enumerate(items):
         line = lines[i] if i < len(lines) else 0
-        yield _item(place._replace(path=f"items[{i}]", line=line), each, list_kind, lists)
+        yield _item(replace(place, path=f"items[{i}]", line=line), each, list_kind, lists)
 
 
 def _list_kind(head: _Head | _RawHead, lists: Mapping[str, ListKind]) -> ListKind | None:
@@ -158,8 +159,10 @@ def _list_kind(head: _Head | _RawHead, lists: Mapping[str, ListKind]) -> ListKin
         return None
     if known := lists.get(head.kind):
         return known
+    if not head.kind.endswith("List"):
+        return None
     items = bytes(head.items)[:1] == b"[" if isinstance(head.items, Raw) else head.items
-    if head.kind.endswith("List") and (items is True or isinstance(items, list)):
+    if items is True or isinstance(items, list):
         return ListKind(head.api_version, head.kind.removesuffix("List"))
     return None
 

@@ -14,18 +14,17 @@ the object begins.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from copy import copy
 from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
-from kproxy.api import watched_types
 from kproxy.api.checks import in_namespace
 from kproxy.api.conflicts import Found, object_name, report_conflicts
-from kproxy.api.deployment_rules import check_deployment
 from kproxy.api.documents import (
     Item,
     ListKind,
@@ -35,16 +34,10 @@ from kproxy.api.documents import (
     wrong_version,
 )
 from kproxy.api.endpoint_rules import check_endpoint_slice, check_endpoints
-from kproxy.api.ingress_rules import check_ingress
 from kproxy.api.kinds import DOCUMENT_KINDS, is_of_others, misspelled
-from kproxy.api.node_rules import check_node
 from kproxy.api.places import Lines, Place
-from kproxy.api.pod_rules import check_pod
 from kproxy.api.problems import Problem, Report, shown
-from kproxy.api.service_cidr_rules import check_ip_address, check_service_cidr
 from kproxy.api.service_rules import check_service
-from kproxy.api.strict import parse, refusal
-from kproxy.api.structure import build
 from kproxy.api.types import (
     Deployment,
     Endpoints,
@@ -62,7 +55,7 @@ from kproxy.typed import converted, decoder
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
-class Skipped(NamedTuple):
+class Skipped(Struct, frozen=True):
     """An object of a kind that was not asked for. `notice` is the one that names this kind.
 
     `document` is the whole object, if it is a submitted one of `DOCUMENT_KINDS` and has no problem.
@@ -95,7 +88,7 @@ class Decoded(Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
 
 
-class _Kind(NamedTuple):
+class _Kind(Struct, frozen=True, cache_hash=True):
     api_version: str
     type: type[Any]
     check: Callable[[Any, Report], KubernetesObject]
@@ -106,23 +99,30 @@ def _decoder(kind: _Kind) -> msgspec.json.Decoder[Any]:
     return decoder(kind.type)
 
 
+def _late(module: str, name: str) -> Callable[[Any, Report], KubernetesObject]:
+    """Return a check that is imported with the first object of a kind: many manifests have none."""
+
+    def check(obj: Any, report: Report) -> KubernetesObject:
+        found: KubernetesObject = getattr(import_module(f"kproxy.api.{module}"), name)(obj, report)
+        return found
+
+    return check
+
+
 _KINDS = {
     "Service": _Kind("v1", Service, check_service),
     "EndpointSlice": _Kind("discovery.k8s.io/v1", EndpointSlice, check_endpoint_slice),
     "Endpoints": _Kind("v1", Endpoints, check_endpoints),
-    "ServiceCIDR": _Kind("networking.k8s.io/v1", ServiceCIDR, check_service_cidr),
-    "IPAddress": _Kind("networking.k8s.io/v1", IPAddress, check_ip_address),
-    "Ingress": _Kind("networking.k8s.io/v1", Ingress, check_ingress),
-    "Node": _Kind("v1", Node, check_node),
-    "Pod": _Kind("v1", Pod, check_pod),
-    "Deployment": _Kind("apps/v1", Deployment, check_deployment),
-}
-# As an API server sends them to a service proxy.
-_WATCHED = _KINDS | {
-    "Service": _Kind("v1", watched_types.Service, check_service),
-    "EndpointSlice": _Kind(
-        "discovery.k8s.io/v1", watched_types.EndpointSlice, check_endpoint_slice
+    "ServiceCIDR": _Kind(
+        "networking.k8s.io/v1", ServiceCIDR, _late("service_cidr_rules", "check_service_cidr")
     ),
+    "IPAddress": _Kind(
+        "networking.k8s.io/v1", IPAddress, _late("service_cidr_rules", "check_ip_address")
+    ),
+    "Ingress": _Kind("networking.k8s.io/v1", Ingress, _late("ingress_rules", "check_ingress")),
+    "Node": _Kind("v1", Node, _late("node_rules", "check_node")),
+    "Pod": _Kind("v1", Pod, _late("pod_rules", "check_pod")),
+    "Deployment": _Kind("apps/v1", Deployment, _late("deployment_rules", "check_deployment")),
 }
 KINDS = frozenset(_KINDS)
 TYPES: Mapping[str, type[KubernetesObject]] = {name: each.type for name, each in _KINDS.items()}
@@ -210,13 +210,22 @@ def stored(kind: str, data: Raw) -> tuple[KubernetesObject, list[Problem]]:
     It is of `kproxy.api.watched_types`, if its kind is there.
     The object is whole only if there are no problems. Raises KeyError for an unknown kind.
     """
-    found = _WATCHED[kind]
+    found = _watched()[kind]
     try:
         obj, malformed = _decode(data, found)
     except msgspec.DecodeError as error:  # not UTF-8, which JSON must be
         return found.type(), [Problem("", str(error))]
     report = Report(malformed)
     return found.check(obj, report), report.problems
+
+
+@cache
+def _watched() -> dict[str, _Kind]:
+    """Return the kinds as an API server sends them to a service proxy."""
+    from kproxy.api import watched_types  # which manifests are not read as
+
+    types = {"Service": watched_types.Service, "EndpointSlice": watched_types.EndpointSlice}
+    return _KINDS | {name: replace(_KINDS[name], type=type_) for name, type_ in types.items()}
 
 
 def manifest_files(folder: Path) -> list[Path]:
@@ -299,11 +308,13 @@ class _Reader:
     def _unused(self, item: Item) -> str:
         """Return what a kind without meaning here is called; "" for one that is to be decoded."""
         kind = _KINDS.get(item.kind)
-        if kind and is_of_others(item.api_version, kind.api_version):
+        if not kind:
+            return "" if misspelled(item.kind, item.api_version) else str(item.kind)
+        if item.api_version != kind.api_version and is_of_others(
+            item.api_version, kind.api_version
+        ):
             return f"{item.kind}.{item.api_version.rpartition('/')[0]}"
-        if item.kind in self._kinds or (not kind and misspelled(item.kind, item.api_version)):
-            return ""
-        return str(item.kind)
+        return "" if item.kind in self._kinds else str(item.kind)
 
     def _skip(self, item: Item, kind: str) -> None:
         """Skip an object of another kind with its faults, but report faults of the text itself."""
@@ -323,10 +334,12 @@ class _Reader:
         as_it_is = whole if isinstance(whole, dict) else {}
         self._skipped.append(Skipped(kind, namespace, its_name, notice, document, as_it_is))
         if problems:
-            self._found.append(_broken(item._replace(problems=tuple(problems))))
+            self._found.append(_broken(replace(item, problems=tuple(problems))))
 
     def _document_problems(self, item: Item, key: tuple[str, str, str]) -> Iterator[Problem]:
         """Yield why a server does not decode a document, or that there was one of its name."""
+        from kproxy.api.strict import parse, refusal
+
         value = parse(item.value) if isinstance(item.value, Raw) else item.value
         refused, path = refusal(_named(item, value), key[0], DOCUMENT_KINDS[key[0]])
         if refused:
@@ -341,6 +354,8 @@ def _named(item: Item, value: Any) -> Any:
     """Return an object with its kind and API version, which an item of a list need not state."""
     if not isinstance(value, dict):
         return value
+    from copy import copy  # looks for Java's, which takes half a millisecond
+
     named = copy(value)  # it may be of a class that knows more
     named.update(apiVersion=item.api_version, kind=item.kind)
     return named
@@ -375,6 +390,8 @@ def _judge(item: Item, value: dict[str, Any] | Raw, *, submitted: bool) -> Found
     if item.api_version != kind.api_version:
         return _refused(item, wrong_version(item.api_version, kind.api_version))
     if submitted:
+        from kproxy.api.strict import parse, refusal  # needs more than all else here
+
         if isinstance(value, Raw):
             value = parse(value)
         refused, path = refusal(value, str(item.kind), kind.api_version)
@@ -428,4 +445,6 @@ def _decode(value: dict[str, Any] | Raw, kind: _Kind) -> tuple[Any, list[Problem
             return _decoder(kind).decode(value), []
         return converted(value, kind.type), []
     except msgspec.ValidationError:
+        from kproxy.api.structure import build  # for what is wrong only
+
         return build(plain(value), kind.type)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from kproxy.api.problems import Problem
 
 
-class Place(NamedTuple):
+class Place(Struct, frozen=True, gc=False):
     """The place of an object in a file.
 
     `document` counts from 1; 0 is the file as a whole. `path` is "", or `items[3]` in a list.

@@ -14,9 +14,10 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import lru_cache
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
+from msgspec import Struct
 
 from kproxy.api.depth import MAX_DEPTH
 from kproxy.api.problems import Problem, shown, step
@@ -51,7 +52,7 @@ _SHOWN_STEPS = 5  # of the path to what is too deep
 _MAX_DIGITS = 400  # more cannot be finite
 
 
-class YamlDocument(NamedTuple):
+class YamlDocument(Struct, frozen=True):
     """One document; `number` counts from 1. With `problems`, `value` is incomplete or None.
 
     `repeated` are keys that a mapping has twice: the last one counts. `line` is where the value

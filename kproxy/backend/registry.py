@@ -36,7 +36,7 @@ _OWN_MODES = {
     "nftables": "kproxy_nftables",
     "userspace": "kproxy_userspace",
 }
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 
 
 def modes() -> list[str]:
@@ -141,7 +141,7 @@ def _load(name: str) -> Mode | BackendFault:
 
 def problem_of(name: str, mode: Mode) -> str:
     """Tell why a mode that an entry point of this name gives cannot be used, "" if it can."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(_NAME, name):
         return "has a name that is not made of lower-case letters, digits and hyphens"
     if mode.name != name:
         return f"calls its mode {mode.name!r}, unlike its entry point"

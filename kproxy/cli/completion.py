@@ -21,7 +21,7 @@ def completion(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from kproxy.cli import cli
+    from kproxy.cli.commands import cli
 
     chosen = get_completion_class(shell)
     if chosen is None:

@@ -19,14 +19,12 @@ from kproxy.cli.mode_options import Given, mode_options
 from kproxy.cli.progress import say
 from kproxy.config import ProxyConfig
 from kproxy.config.decode import Read
-from kproxy.config.file import read_file, read_text
-from kproxy.config.types import API_VERSION, KIND
+from kproxy.config.file import read_file, without_file
 from kproxy.errors import BadInput
 from kproxy.rules.paper import Paper
 from kproxy.versions import Version
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_NO_FILE = f"apiVersion: {API_VERSION}\nkind: {KIND}\n"
 _FAMILIES = {"4": Family.IPV4, "6": Family.IPV6}
 
 _OPTIONS = (
@@ -122,7 +120,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
             if not Path(self.config).is_file():
                 raise BadInput([f"--config: there is no file {self.config}"])
             return read_file(self.config, ModeConfigs(), overrides)
-        return read_text(_NO_FILE, ModeConfigs(), overrides)
+        return without_file(ModeConfigs(), overrides)
 
 
 def of_lab(config: str, mode: str | None, emulate: Version | None, options: Given) -> Paper:

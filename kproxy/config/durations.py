@@ -16,16 +16,17 @@ _UNITS_NS = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
-_WHOLE = re.compile(rf"([-+]?)((?:{_PART.pattern})+|0)")
+# Compiled when a duration is read: most configurations have none.
+_PART = r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)"
+_WHOLE = rf"([-+]?)((?:{_PART})+|0)"
 
 
 def parse_duration(text: str) -> Seconds:
     """Return the duration in `text`. Raises ValueError where Go's time.ParseDuration does."""
-    match = _WHOLE.fullmatch(text)
+    match = re.fullmatch(_WHOLE, text)
     if not match:
         raise ValueError(f"{text!r} is not a duration such as 30s or 1h0m0s")
-    parts: list[tuple[str, str]] = _PART.findall(match[2])
+    parts: list[tuple[str, str]] = re.findall(_PART, match[2])
     total_ns = sum(float(number) * _UNITS_NS[unit] for number, unit in parts)
     return Seconds((-total_ns if match[1] == "-" else total_ns) / 1e9)
 

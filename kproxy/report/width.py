@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TextIO
 
@@ -43,6 +42,8 @@ def wrapped(line: str, width: int) -> list[str]:
     """Return a line in lines of `width`, broken between words and continued with more indent."""
     if len(line) <= width:
         return [line]
+    import textwrap  # whose patterns take two milliseconds
+
     indent = line[: len(line) - len(line.lstrip())]
     return textwrap.wrap(
         line.strip(),

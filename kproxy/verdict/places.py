@@ -14,7 +14,7 @@ from kproxy.errors import BadInput
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 _PORT = re.compile(r"[0-9]{1,5}")
-_SERVICE = re.compile(
+_SERVICE = (  # compiled when a Service is named: most questions name an address
     r"(?:svc|service|services)/(?P<name>[^./:]+)(?:\.(?P<namespace>[^./:]+))?"
     r"(?::(?P<port>[^/:]+))?(?:/(?P<protocol>[^/]*))?"
 )
@@ -41,7 +41,7 @@ def find_place(text: str, objects: Iterable[KubernetesObject], sender: str = "")
     `:PORT` and `/PROTOCOL`, at its cluster IP. `sender` decides which one, if it is an address.
     """
     services = [each for each in objects if isinstance(each, Service)]
-    if parts := _SERVICE.fullmatch(text):
+    if text.startswith("s") and (parts := re.fullmatch(_SERVICE, text)):
         service = _service(services, parts["namespace"] or "default", parts["name"])
         port, protocol = parts["port"] or "", parts["protocol"]
         number, protocol = _port(text, port, _protocol(protocol), service.spec.ports)

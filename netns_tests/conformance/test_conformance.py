@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kproxy.address import host_port
-from kproxy.cli import cli
+from kproxy.cli.commands import cli
 from kproxy.testing.node import new_node
 from netns_tests.conformance import dump
 from netns_tests.conformance.comparison import differences

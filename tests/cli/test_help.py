@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from kproxy.cli import COMMANDS
+from kproxy.cli.commands import COMMANDS
 from tests.warm_kproxy import run_kproxy
 
 HEAVY = ("scapy", "rich", "watchfiles", "pyroute2", "yaml", "kproxy.lab", "kproxy.forwarding")

@@ -84,7 +84,7 @@ class RuleTexts:
     def __init__(self, family: Family, sets: Mapping[str, Set]) -> None:
         self._family = family
         self._sets = sets
-        self._around: dict[tuple[bytes | AnonymousSet, ...], tuple[str, ...]] = {}
+        self._around: dict[tuple[bytes | tuple[object, ...], ...], tuple[str, ...]] = {}
 
     def of(self, rule: Rule) -> str:
         """Return what `rule_text` does."""
@@ -92,11 +92,15 @@ class RuleTexts:
         if not own:
             return _commented(self._read(rule.expressions), rule.comment)
         key = tuple(
-            part if isinstance(part, bytes) else part._replace(elements=())
+            part if isinstance(part, bytes) else part[1:]  # without elements
             for part in rule.expressions
         )
         if key not in self._around:
-            self._around[key] = tuple(self._read(key).split(_ELEMENTS))
+            bare = [
+                part if isinstance(part, bytes) else part._replace(elements=())
+                for part in rule.expressions
+            ]
+            self._around[key] = tuple(self._read(bare).split(_ELEMENTS))
         around = self._around[key]
         text = around[0]
         for set_, rest in zip(own, around[1:], strict=True):

@@ -12,7 +12,9 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from msgspec import Struct
 
 from kproxy.address import Family
 from kproxy.kernel.netlink import attributes
@@ -48,13 +50,13 @@ _HEADER = struct.Struct("=HH")  # length and kind of an attribute
 Attributes = Mapping[int, memoryview]
 
 
-class _Element(NamedTuple):
+class _Element(Struct, gc=False):
     key: bytes
-    data: memoryview
-    comment: str
-    last: bytes  # of an interval of a concatenation
-    is_end: bool  # the first key after an interval
-    is_endless: bool
+    data: bytes
+    comment: str = ""
+    last: bytes = b""  # of an interval of a concatenation
+    is_end: bool = False  # the first key after an interval
+    is_endless: bool = False
 
 
 def elements_text(
@@ -64,7 +66,7 @@ def elements_text(
 
     Raises ValueError for a value of a type that kproxy does not use.
     """
-    unpacked = [_unpacked(each) for packed in elements for _, each in _lists(packed)]
+    unpacked = [_unpacked(each) for packed in elements for each in _single(packed)]
     if ranges:
         if len(key.lengths) > 1:  # as they were added
             return tuple(_box_text(key, each) for each in unpacked)
@@ -99,24 +101,27 @@ def inner(data: memoryview) -> dict[int, memoryview]:
     return dict(attributes(data))
 
 
-def _lists(packed: bytes) -> Iterator[tuple[int, memoryview]]:
-    return attributes(memoryview(packed))
+def _single(packed: bytes) -> Iterable[bytes]:
+    """Return the elements in what `objects` packs: nearly always one."""
+    if _HEADER.unpack_from(packed)[0] == len(packed):
+        return (packed[4:],)
+    return [bytes(each) for _, each in attributes(memoryview(packed))]
 
 
-def _unpacked(element: memoryview) -> _Element:
+def _unpacked(element: bytes) -> _Element:
     length, kind = _HEADER.unpack_from(element)
     if kind & 0x3FFF == _KEY and not length % 4:  # true of all but boundaries
-        key, rest = bytes(element[8:length]), element[length:]
+        key, rest = element[8:length], element[length:]
         if not rest:
-            return _Element(key, rest, "", b"", is_end=False, is_endless=False)
+            return _Element(key, rest)
         data_length, kind = _HEADER.unpack_from(rest)
         if kind & 0x3FFF == _DATA and data_length == len(rest):
-            return _Element(key, rest[4:], "", b"", is_end=False, is_endless=False)
-    found = inner(element)
+            return _Element(key, rest[4:])
+    found = inner(memoryview(element))
     user_data = dict(entries(found[_USER_DATA])) if _USER_DATA in found else {}
     return _Element(
         key=bytes(inner(found[_KEY])[_VALUE]),
-        data=found.get(_DATA, memoryview(b"")),
+        data=bytes(found.get(_DATA, b"")),
         comment=user_data.get(_COMMENT, b"").rstrip(b"\0").decode(),
         last=bytes(inner(found[_KEY_END])[_VALUE]) if _KEY_END in found else b"",
         is_end=_FLAGS in found,
@@ -129,26 +134,26 @@ def _comment(element: _Element) -> str:
 
 
 def _verdict(element: _Element) -> str:
-    return verdict_text(inner(inner(element.data)[_VERDICT]))
+    return verdict_text(inner(inner(memoryview(element.data))[_VERDICT]))
 
 
 def _value_printer(type_: DataType) -> Callable[[_Element], str]:
     text = _printer(type_)
-    return lambda element: text(bytes(element.data[4:]))  # behind the header of the value
+    return lambda element: text(element.data[4:])  # behind the header of the value
 
 
 @lru_cache(maxsize=256)
 def _printer(type_: DataType) -> Callable[[bytes], str]:
     """Return what prints values of a type: there are many values, and few types."""
-    parts: list[tuple[Callable[[bytes], str], int, int]] = []
+    parts: list[tuple[Callable[[bytes], str], slice]] = []
     position = 0
     for number, length in zip(_numbers(type_), type_.lengths, strict=True):
         part = address_text if number in _ADDRESSES else partial(_number_text, number)
-        parts.append((part, position, position + length))
+        parts.append((part, slice(position, position + length)))
         position += length + -length % 4
 
     def text(value: bytes) -> str:
-        return " . ".join([text_of_part(value[start:end]) for text_of_part, start, end in parts])
+        return " . ".join([text_of_part(value[place]) for text_of_part, place in parts])
 
     return text
 
