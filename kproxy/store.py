@@ -134,7 +134,10 @@ class Store:
         """
         changed = frozenset(islice(self._services_changed, most))
         changes = Changes(changed, frozenset(self._nodes_changed), self._service_cidrs_changed)
-        self._services_changed -= changed
+        if len(changed) < len(self._services_changed):
+            self._services_changed -= changed
+        else:  # a set that was large once stays so until it is cleared, and slow to look through
+            self._services_changed.clear()
         self._nodes_changed.clear()
         self._service_cidrs_changed = False
         return changes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -87,6 +88,21 @@ def test_changes_can_be_taken_some_at_a_time() -> None:
     ]
     assert len(frozenset[tuple[str, str]]().union(*(part.services for part in parts))) == 5
     assert not store.has_changes
+
+
+def test_no_later_change_is_looked_for_in_the_room_of_all_at_the_start() -> None:
+    store = filled()
+    tracemalloc.start()
+    try:
+        for number in range(5_000):
+            store.upsert(service(f"web-{number}"))
+        before_bytes, _ = tracemalloc.get_traced_memory()
+        changes = store.take_changes()
+        after_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(changes.services) == 5_000
+    assert after_bytes - before_bytes < 16 * 5_000  # they have a set of their own, the store none
 
 
 def ingress(name: str, namespace: str = "shop") -> Ingress:
