@@ -57,6 +57,7 @@ from kproxy.api.types import (
     Service,
     ServiceCIDR,
 )
+from kproxy.api.watched_types import Watched
 from kproxy.typed import converted, decoder
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -119,10 +120,7 @@ _KINDS = {
 }
 # As an API server sends them to a service proxy.
 _WATCHED = _KINDS | {
-    "Service": _Kind("v1", watched_types.Service, check_service),
-    "EndpointSlice": _Kind(
-        "discovery.k8s.io/v1", watched_types.EndpointSlice, check_endpoint_slice
-    ),
+    name: _KINDS[name]._replace(type=kind) for name, kind in watched_types.TYPES.items()
 }
 KINDS = frozenset(_KINDS)
 TYPES: Mapping[str, type[KubernetesObject]] = {name: each.type for name, each in _KINDS.items()}
@@ -204,19 +202,25 @@ def api_version(kind: str) -> str:
     return _KINDS[kind].api_version
 
 
-def stored(kind: str, data: Raw) -> tuple[KubernetesObject, list[Problem]]:
+def stored(kind: str, data: Raw | Watched) -> tuple[KubernetesObject, list[Problem]]:
     """Return an object of an API server as kube-proxy reads it, and what makes it unusable.
 
-    It is of `kproxy.api.watched_types`, if its kind is there.
+    It is of `kproxy.api.watched_types`, if its kind is there; `data` may be of them already.
     The object is whole only if there are no problems. Raises KeyError for an unknown kind.
     """
     found = _WATCHED[kind]
-    try:
-        obj, malformed = _decode(data, found)
-    except msgspec.DecodeError as error:  # not UTF-8, which JSON must be
-        return found.type(), [Problem("", str(error))]
+    obj: Any = data
+    malformed: list[Problem] = []
+    if isinstance(data, Raw):
+        try:
+            obj, malformed = _decode(data, found)
+        except msgspec.DecodeError as error:  # not UTF-8, which JSON must be
+            return found.type(), [Problem("", str(error))]
     report = Report(malformed)
-    return found.check(obj, report), report.problems
+    obj = found.check(obj, report)
+    if kind in watched_types.TYPES:
+        watched_types.forget_version(obj)
+    return obj, report.problems
 
 
 def manifest_files(folder: Path) -> list[Path]:
