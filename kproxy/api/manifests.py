@@ -204,17 +204,22 @@ def api_version(kind: str) -> str:
     return _KINDS[kind].api_version
 
 
-def stored(kind: str, data: Raw) -> tuple[KubernetesObject, list[Problem]]:
+def stored(
+    kind: str, data: Raw | Service | EndpointSlice
+) -> tuple[KubernetesObject, list[Problem]]:
     """Return an object of an API server as kube-proxy reads it, and what makes it unusable.
 
-    It is of `kproxy.api.watched_types`, if its kind is there.
+    It is of `kproxy.api.watched_types`, if its kind is there; `data` may be of them already.
     The object is whole only if there are no problems. Raises KeyError for an unknown kind.
     """
     found = _watched()[kind]
-    try:
-        obj, malformed = _decode(data, found)
-    except msgspec.DecodeError as error:  # not UTF-8, which JSON must be
-        return found.type(), [Problem("", str(error))]
+    obj: Any = data
+    malformed: list[Problem] = []
+    if isinstance(data, Raw):
+        try:
+            obj, malformed = _decode(data, found)
+        except msgspec.DecodeError as error:  # not UTF-8, which JSON must be
+            return found.type(), [Problem("", str(error))]
     report = Report(malformed)
     return found.check(obj, report), report.problems
 
@@ -224,8 +229,16 @@ def _watched() -> dict[str, _Kind]:
     """Return the kinds as an API server sends them to a service proxy."""
     from kproxy.api import watched_types  # which manifests are not read as
 
-    types = {"Service": watched_types.Service, "EndpointSlice": watched_types.EndpointSlice}
-    return _KINDS | {name: replace(_KINDS[name], type=type_) for name, type_ in types.items()}
+    def watched(kind: _Kind, type_: type[KubernetesObject]) -> _Kind:
+        def check(obj: Any, report: Report) -> KubernetesObject:
+            found = kind.check(obj, report)
+            watched_types.forget_version(found)
+            return found
+
+        return replace(kind, type=type_, check=check)
+
+    types = watched_types.TYPES.items()
+    return _KINDS | {name: watched(_KINDS[name], type_) for name, type_ in types}
 
 
 def manifest_files(folder: Path) -> list[Path]:

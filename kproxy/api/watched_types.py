@@ -4,12 +4,13 @@ An API server sends much that is for others: a slice names a Pod for each endpoi
 the labels of its Service, and an annotation repeats what `kubectl apply` was given. Such a field is
 never decoded here and has its default, and of labels and annotations only those that a proxy reads
 are kept, so that the rest takes no memory, nor is a change of it one. Everything else is as in
-`kproxy.api.types`.
+`kproxy.api.types`, but for the version and the UID, which a watch is kept by: they are there until
+`forget_version`, so that an object need not be read twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec import field
@@ -49,6 +50,9 @@ def _read(texts: dict[str, str], names: Iterable[str]) -> dict[str, str]:
 
 
 class SliceMetadata(types.Metadata, frozen=True, kw_only=True):
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
     generate_name: str = _unread("generateName", "")
     owner_references: tuple[OwnerReference, ...] = _unread("ownerReferences", ())
     finalizers: tuple[str, ...] = _unread("finalizers", ())
@@ -80,3 +84,14 @@ class Endpoint(types.Endpoint, frozen=True, kw_only=True):
 class EndpointSlice(types.EndpointSlice, frozen=True, kw_only=True):
     metadata: SliceMetadata = SliceMetadata()
     endpoints: tuple[Endpoint, ...] = ()
+
+
+Watched = Service | EndpointSlice
+TYPES: Mapping[str, type[Watched]] = {"Service": Service, "EndpointSlice": EndpointSlice}
+"""The types of the kinds that are here, by kind."""
+
+
+def forget_version(obj: types.KubernetesObject) -> None:
+    """Make an object equal to any other version of it that says the same."""
+    force_setattr(obj.metadata, "uid", "")
+    force_setattr(obj.metadata, "resource_version", "")

@@ -22,9 +22,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from kproxy.api.types import KubernetesObject
+from kproxy.api.watched_types import Watched
 from kproxy.kubernetes import stream
 from kproxy.kubernetes.resources import Resource
-from kproxy.kubernetes.stream import Event, Lines, Metadata, Rejection, Status, retry_after_s
+from kproxy.kubernetes.stream import Lines, Metadata, Rejection, Status, retry_after_s
 from kproxy.store import ObjectKey, Update
 
 PAGE_SIZE = 500
@@ -144,13 +145,14 @@ class Reflector:
         """Take a part of the answer to a watch; return what it changes."""
         batch = _Batch()
         try:
-            for event in stream.events(self._lines.take(chunk)):
-                if event.type == "ERROR":
-                    self._error(stream.status(event.object))
-                elif event.type == "BOOKMARK":
-                    self._bookmark(event.object, batch)
-                else:
-                    self._event(event, batch)
+            for event in stream.events(self.resource.kind, self._lines.take(chunk)):
+                data = event.object
+                if event.type in stream.CHANGES:
+                    self._change(event.type, data, batch)
+                elif event.type == "ERROR" and isinstance(data, Raw):
+                    self._error(stream.status(data))
+                elif event.type == "BOOKMARK" and isinstance(data, Raw):
+                    self._bookmark(data, batch)
                 if self._over:
                     break
         except msgspec.MsgspecError as error:
@@ -163,7 +165,8 @@ class Reflector:
         batch = _Batch()
         try:
             found = stream.page(body)
-            for item in found.items:
+            for data in found.items:
+                item = stream.item(self.resource.kind, data)
                 self._collect(item, stream.head(item), batch)
         except msgspec.MsgspecError as error:
             self._fail(f"the answer is not a list: {error}")
@@ -228,14 +231,12 @@ class Reflector:
             return query
         return {**query, "resourceVersion": "0"}  # what the API server has in memory will do
 
-    def _event(self, event: Event, batch: _Batch) -> None:
-        if event.type not in ("ADDED", "MODIFIED", "DELETED"):
-            return  # of a later version of the protocol
+    def _change(self, kind: str, data: Raw | Watched, batch: _Batch) -> None:
         self._brought = True
-        metadata = stream.head(event.object)
-        if self._phase is Phase.WATCH_LIST and event.type != "DELETED":
+        metadata = stream.head(data)
+        if self._phase is Phase.WATCH_LIST and kind != "DELETED":
             self._succeed()
-            self._collect(event.object, metadata, batch)
+            self._collect(data, metadata, batch)
             return
         key = self._key(metadata)
         if self._phase is Phase.WATCH_LIST:  # deleted while the objects were on their way
@@ -248,7 +249,7 @@ class Reflector:
             return  # a repeated event, or one that a newer one overtook
         if not _is_older(version, self._version):
             self._version = version or self._version
-        if event.type == "DELETED":
+        if kind == "DELETED":
             self._known.pop(key, None)
             self._deleted[key] = version
             if len(self._deleted) > _DELETED_MOST:
@@ -256,7 +257,7 @@ class Reflector:
             batch.delete(key)
             return
         self._deleted.pop(key, None)
-        obj = stream.decode(self.resource.kind, event.object, metadata)
+        obj = stream.decode(self.resource.kind, data, metadata)
         if isinstance(obj, Rejection):
             self._report(key, obj, batch)
         else:
@@ -275,7 +276,7 @@ class Reflector:
         if self._phase is Phase.WATCH_LIST and stream.INITIAL_EVENTS_END in metadata.annotations:
             self._complete(batch)
 
-    def _collect(self, data: Raw, metadata: Metadata, batch: _Batch) -> None:
+    def _collect(self, data: Raw | Watched, metadata: Metadata, batch: _Batch) -> None:
         """Keep an object until everything is read. A rejected one counts as present."""
         key = self._key(metadata)
         version = metadata.resource_version

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -15,17 +17,21 @@ from msgspec import Raw, Struct, field
 from kproxy.api.conflicts import object_name
 from kproxy.api.manifests import stored
 from kproxy.api.types import KubernetesObject
+from kproxy.api.watched_types import TYPES, Watched
 from kproxy.typed import decoder
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"  # annotation of the bookmark after the last one
+CHANGES = ("ADDED", "MODIFIED", "DELETED")
 _SHOWN_CHARACTERS = 300
 
+_O = TypeVar("_O")
 
-class Event(Struct, frozen=True):
-    """An event of a watch: ADDED, MODIFIED, DELETED, BOOKMARK or ERROR."""
+
+class Event(Struct, Generic[_O], frozen=True):
+    """An event of a watch: one of `CHANGES`, BOOKMARK or ERROR."""
 
     type: str
-    object: Raw
+    object: _O
 
 
 class Metadata(Struct, frozen=True, rename="camel", gc=False):
@@ -93,7 +99,7 @@ class Rejection(Struct, frozen=True, kw_only=True):
         return object_name(self.kind, self.metadata.namespace, self.metadata.name)
 
 
-_EVENT = decoder(Event)
+_EVENT = decoder(Event[Raw])
 _HEAD = decoder(Head)
 _PAGE = decoder(Page)
 _STATUS = decoder(Status)
@@ -111,14 +117,47 @@ class Lines:
         return [line for line in lines if line.strip()]
 
 
-def events(lines: list[bytes]) -> Iterator[Event]:
-    """Yield the events. Raises msgspec.MsgspecError at the first line that is none."""
+@cache
+def _watched(kind: str) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
+    """Return what decodes an event, and an object, of a kind at once. It refuses what is not
+    quite as it should be.
+    """
+    found: Any = TYPES.get(kind, Raw)
+    return decoder(Event[found]), decoder(found)
+
+
+def events(kind: str, lines: list[bytes]) -> Iterator[Event[Raw] | Event[Watched]]:
+    """Yield the events. Raises msgspec.MsgspecError at the first line that is none.
+
+    Most are read once, object and all; what is wrong with others is found part by part.
+    """
+    decode_event = _watched(kind)[0].decode
     for line in lines:
-        yield _EVENT.decode(line)
+        try:
+            event = decode_event(line)
+            usual = event.type in CHANGES
+        except msgspec.MsgspecError:
+            usual = False
+        yield event if usual else _EVENT.decode(line)
 
 
-def head(data: Raw | bytes) -> Metadata:
-    """Return the metadata of an object. Raises msgspec.MsgspecError if it has none."""
+def item(kind: str, data: Raw) -> Raw | Watched:
+    """Return an item of a list, decoded if that is possible at once."""
+    try:
+        found: Raw | Watched = _watched(kind)[1].decode(data)
+    except msgspec.MsgspecError:
+        return data
+    return found
+
+
+def head(data: Raw | bytes | Watched) -> Metadata:
+    """Return the metadata of an object. Raises msgspec.MsgspecError if it has none.
+
+    Without annotations if the object is decoded.
+    """
+    if isinstance(data, Watched):
+        found = data.metadata
+        return Metadata(found.name, found.namespace, found.uid, found.resource_version)
     return _HEAD.decode(data).metadata
 
 
@@ -139,7 +178,7 @@ def status(data: Raw | bytes, code: int = 0) -> Status:
     return found if found.code else msgspec.structs.replace(found, code=code)
 
 
-def decode(kind: str, data: Raw, metadata: Metadata) -> KubernetesObject | Rejection:
+def decode(kind: str, data: Raw | Watched, metadata: Metadata) -> KubernetesObject | Rejection:
     """Return an object as kube-proxy reads it, or why it cannot be accepted."""
     obj, problems = stored(kind, data)
     if problems:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
+import pytest
 from msgspec import Raw
 
 from kproxy.api.manifests import stored
 from kproxy.api.types import EndpointSlice, KubernetesObject, Service
+from kproxy.api.watched_types import TYPES
 
 NAME = "kubernetes.io/service-name"
 TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
@@ -64,3 +67,33 @@ def test_equal_ports_are_there_once() -> None:
     assert isinstance(slices[1], EndpointSlice)
     assert slices[0].ports is slices[1].ports
     assert slices[0].ports[0].port == 80
+
+
+def test_another_version_that_says_the_same_is_no_change() -> None:
+    def version(number: str) -> dict[str, Any]:
+        return {"labels": {}, "annotations": {}, "resourceVersion": number, "uid": f"u-{number}"}
+
+    for obj in (
+        {"kind": "Service", "spec": {"clusterIP": "10.96.0.10", "ports": [{"port": 80}]}},
+        {"kind": "EndpointSlice", "addressType": "IPv4"},
+    ):
+        assert _read(obj, version("1")) == _read(obj, version("2"))
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize(
+    "metadata",
+    [{"name": "web", "namespace": "shop"}, {"name": "web"}, {"name": "Web!"}, {}],
+    ids=["usual", "no namespace", "wrong name", "no name"],
+)
+def test_a_decoded_object_is_judged_as_its_json_is(kind: str, metadata: dict[str, str]) -> None:
+    data = json.dumps(
+        {
+            "metadata": {**metadata, "resourceVersion": "7", "uid": "u"},
+            "spec": {"clusterIP": "10.96.0.10", "ports": [{"port": 80}]},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["10.244.0.1"], "nodeName": "node-a"}],
+        }
+    ).encode()
+    decoded = msgspec.json.decode(data, type=TYPES[kind])
+    assert stored(kind, decoded) == stored(kind, Raw(data))

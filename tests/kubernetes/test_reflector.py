@@ -10,8 +10,11 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
+from kproxy.api.watched_types import Service
 from kproxy.kubernetes import reflector as module
+from kproxy.kubernetes import stream
 from kproxy.kubernetes.reflector import Phase, Received, Reflector
 from kproxy.kubernetes.resources import SERVICES
 from kproxy.kubernetes.stream import Rejection
@@ -247,6 +250,30 @@ def test_an_object_of_the_wrong_shape_is_rejected_alone(object_: Json) -> None:
     copy.bring({"type": "ADDED", "object": object_}, {"type": "ADDED", "object": service("b", 200)})
     assert copy.ports == {"a": 80, "b": 80}
     assert len(copy.rejected) == 1
+
+
+def test_an_event_is_read_once_unless_something_is_wrong_with_it() -> None:
+    usual = {"type": "ADDED", "object": service("a", 200)}
+    wrong = {"type": "ADDED", "object": service("b", 201, sessionAffinity=3)}
+    bookmark = Served().bookmark(note="kept")
+    given = lines(usual, wrong, bookmark).splitlines()
+    first, *others = (each.object for each in stream.events("Service", given))
+    assert isinstance(first, Service)
+    assert all(isinstance(each, Raw) for each in others)
+    assert stream.head(first).resource_version == "200"
+    assert isinstance(others[1], Raw)
+    assert stream.head(others[1]).annotations == {"note": "kept"}
+
+
+@pytest.mark.parametrize("affinity", ["Sometimes", 3], ids=["read at once", "read in parts"])
+def test_a_rejection_names_the_object_and_its_version(affinity: object) -> None:
+    copy = watching(Served("a"))
+    bad = service("bad", 200, sessionAffinity=affinity)
+    copy.bring({"type": "ADDED", "object": bad})
+    (rejected,) = copy.rejected
+    known = rejected.metadata
+    assert rejected.name == "Service shop/bad"
+    assert (known.uid, known.resource_version) == ("uid-bad", "200")
 
 
 def test_events_that_come_twice_or_late_change_nothing() -> None:
