@@ -23,6 +23,7 @@ import click
 
 from kproxy.cli.api_client import access_of, client_of, complain
 from kproxy.cli.completing import complete_lab, complete_namespace, complete_pod
+from kproxy.cli.words import RunsWords
 from kproxy.errors import BadInput, Unreachable
 from kproxy.resident.api_client import Json, Refusal, refusal
 from kproxy.resident.kubeconfig import Access, tls_context
@@ -35,7 +36,10 @@ _STDIN, _STDOUT, _STDERR, _STATUS, _RESIZE, _CLOSE = 0, 1, 2, 3, 4, 255
 _CHUNK = 1 << 15
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    cls=RunsWords,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @click.option("-c", "--container", default="", help="The container, if the pod has several.")
 @click.option("-i", "--stdin", "with_input", is_flag=True, help="Pass standard input on.")
 @click.option("-t", "--tty", is_flag=True, help="Give it a terminal; with -i.")

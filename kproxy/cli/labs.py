@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kproxy.cli.completing import complete_host, complete_lab, complete_node
+from kproxy.cli.words import RunsWords
 from kproxy.errors import BadInput, KproxyError, TimedOut, Unreachable
 
 if TYPE_CHECKING:
@@ -163,7 +164,10 @@ def logs(name: str | None, follow: bool, tail: int | None, node: str | None) -> 
         sys.stdout.flush()
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    cls=RunsWords,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
 @click.option(
     "--lab",
     "name",

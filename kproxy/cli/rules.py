@@ -53,7 +53,7 @@ class _Asked(Struct, frozen=True, kw_only=True):
 
 
 @click.command()
-@click.argument("service", metavar="svc/NAME[:PORT]")
+@click.argument("service", metavar="svc/NAME[.NAMESPACE][:PORT]")
 @click.option("-n", "--namespace", default="default", metavar="NAME", help="Its namespace.")
 @click.option("--lab", metavar="NAME", help="Read a node of this lab.", shell_complete=complete_lab)
 @click.option("--netns", metavar="NAME", default="", help="Read this network namespace.")
@@ -89,7 +89,7 @@ def rules(**parameters: Any) -> None:
     Examples:
       kproxy rules svc/web
       kproxy rules svc/web:http --lab shop --node node-b
-      kproxy rules svc/web -n shop --manifests cluster.yaml --mode nftables
+      kproxy rules svc/web.shop --manifests cluster.yaml --mode nftables
       kproxy rules svc/web --manifests cluster.yaml --diff iptables ipvs
       kproxy rules svc/web --manifests cluster.yaml --diff nftables nftables:flat
       kproxy rules svc/web --lab shop --diff iptables nftables
@@ -132,12 +132,15 @@ def rules(**parameters: Any) -> None:
 
 
 def _asked(text: str, namespace: str) -> _Asked:
-    """Return the Service of `svc/NAME[:PORT]`. Raises BadInput."""
+    """Return the Service of `svc/NAME[.NAMESPACE][:PORT]`. Raises BadInput."""
     kind, slash, rest = text.rpartition("/")
-    name, _, port = rest.partition(":")
-    if (slash and kind not in ("svc", "service", "services")) or not name:
+    full, _, port = rest.partition(":")
+    name, *place = full.split(".", 2)  # what follows, as in DNS, is `svc` and a domain
+    if (slash and kind not in ("svc", "service", "services")) or not all((name, *place)):
         raise BadInput([f"SERVICE: expected svc/NAME or svc/NAME:PORT, got {text!r}"])
-    return _Asked(namespace=namespace, name=name, port=port)
+    if place and namespace not in ("default", place[0]):
+        raise BadInput([f"{text} and --namespace {namespace}: give one namespace"])
+    return _Asked(namespace=place[0] if place else namespace, name=name, port=port)
 
 
 def _check_own(parameters: dict[str, Any]) -> None:

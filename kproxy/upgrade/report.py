@@ -90,9 +90,11 @@ def summary(report: Report, measured: Sequence[Measured] = ()) -> Iterator[str]:
     else:
         rules = sum(each.rules for each in affected)
         packets = sum(bool(each.packets) for each in affected)
+        others = sum(not (each.rules or each.packets) for each in affected)
         yield (
             f"{len(affected)} of {len(report.services)} Services affected: "
             f"other rules for {rules}, other ends of packets for {packets}"
+            + (f", only other behaviours for {others}" if others else "")
         )
     if measured:
         found = disagreements(report, measured)

@@ -15,7 +15,8 @@ from kproxy.errors import BadInput
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 _PORT = re.compile(r"[0-9]{1,5}")
 _SERVICE = (  # compiled when a Service is named: most questions name an address
-    r"(?:svc|service|services)/(?P<name>[^./:]+)(?:\.(?P<namespace>[^./:]+))?"
+    r"(?:svc|service|services)/(?P<name>[^./:]+)"
+    r"(?:\\.(?P<namespace>[^./:]+)(?:\\.svc(?:\\.[^/:]+)?)?)?"
     r"(?::(?P<port>[^/:]+))?(?:/(?P<protocol>[^/]*))?"
 )
 _EXPECTED = "expected IP:PORT/PROTOCOL, or svc/NAME.NAMESPACE:PORT"
@@ -38,7 +39,8 @@ def find_place(text: str, objects: Iterable[KubernetesObject], sender: str = "")
 
     It is `IP:PORT` or `IP:PORT/PROTOCOL`, TCP if it has none, where PORT may be the name of a port
     of the Services that have the address; or `svc/NAME`, `svc/NAME.NAMESPACE`, each also with
-    `:PORT` and `/PROTOCOL`, at its cluster IP. `sender` decides which one, if it is an address.
+    `:PORT` and `/PROTOCOL`, at its cluster IP; `.svc` and a domain may follow the namespace, as in
+    DNS. `sender` decides which one, if it is an address.
     """
     services = [each for each in objects if isinstance(each, Service)]
     if text.startswith("s") and (parts := re.fullmatch(_SERVICE, text)):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kproxy.address import Family, family_of, family_of_parsed
 from kproxy.api.addresses import Network, parse_cidr, parse_ip
@@ -138,9 +139,13 @@ class Senders:
         why = f"{address} is outside the cluster"
         return Sender(address=address, arrival=Arrival.UPLINK, why=why)
 
-    def _at(self, address: str) -> Sender:
-        """Return the sender that has an address."""
-        if is_own(self._node, address) or self._is_on_host_network(address):
+    def _at(self, address: str, *, named: bool = False) -> Sender:
+        """Return the sender that has an address; `named`: it is the Node's or Pod's that has it.
+
+        Such a one is no process of the node because a proxy has bound its address, too.
+        """
+        bound = () if named else self._node.bound
+        if is_own(replace(self._node, bound=bound), address) or self._is_on_host_network(address):
             return self._own(address)
         node, what = self._place(address)
         if not what:
@@ -149,7 +154,18 @@ class Senders:
             node = self._node.name
             what = f"in clusterCIDR, and no object tells of which node: taken for a pod of {node}"
         arrival = Arrival.POD_LINK if node == self._node.name else Arrival.UPLINK
-        return Sender(address=address, arrival=arrival, why=f"{address} is {what}")
+        why = f"{address} is {what}{self._martian(address)}"
+        return Sender(address=address, arrival=arrival, why=why)
+
+    def _martian(self, address: str) -> str:
+        """Tell that the proxy gets no packet from a host whose address it has bound itself."""
+        if address not in self._node.bound or family_of(address) is not Family.IPV4:
+            return ""
+        node = self._node.name
+        return (
+            f", but the proxy has made it an address of {node} as well: the kernel of {node} drops"
+            " what comes in from there (martian source), whatever the proxy does with it"
+        )
 
     def _is_on_host_network(self, address: str) -> bool:
         """Tell whether a Pod shows that the node has the address, though no Node object does."""
@@ -185,7 +201,7 @@ class Senders:
         for node in self._of(Node):
             if node.metadata.name == name:
                 own = [each for each in _addresses(node) if family_of(each) is family]
-                return self._at(own[0]) if own else None
+                return self._at(own[0], named=True) if own else None
         called = self._called(name)
         if len(called) > 1:
             raise BadInput(
@@ -194,7 +210,7 @@ class Senders:
             )
         for addresses in called.values():
             own = [each for each in addresses if family_of(each) is family]
-            return self._at(own[0]) if own else None
+            return self._at(own[0], named=True) if own else None
         return None
 
     def _called(self, name: str) -> dict[str, list[str]]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
 from kproxy.cli import main
 
 CASE = Path(__file__).parents[2] / "netns_tests/conformance/cases/loadbalancer-source-ranges"
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 EXPLAIN = (
     "explain",
     f"--config={CASE / 'config.yaml'}",
@@ -23,6 +27,30 @@ def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     return int(ended.value.code or 0)
+
+
+def shown_in_explain_md() -> Iterator[tuple[list[str], list[str]]]:
+    """Yield the words of each command of docs/explain.md, with the lines that are shown below."""
+    for block in re.findall(r"(?:^ {4}.*\n|^\n)+", (ROOT / "docs/explain.md").read_text(), re.M):
+        for part in dedent(block).split("\n$ kproxy ")[1:]:
+            command, *lines = part.rstrip("\n").split("\n")
+            yield command.split(), [each for each in lines if each != "..."]
+
+
+@pytest.mark.parametrize(("words", "lines"), [*shown_in_explain_md()])
+def test_the_document_shows_what_is_printed(
+    words: list[str],
+    lines: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "92")
+    monkeypatch.chdir(ROOT)
+    assert run(*words) == 0
+    printed = iter([each.rstrip() for each in capsys.readouterr().out.splitlines()])
+    assert lines
+    for line in lines:
+        assert line in printed  # in this order
 
 
 def squeezed(text: str) -> str:

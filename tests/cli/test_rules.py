@@ -35,6 +35,13 @@ def test_json(mode: str) -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["api.default", "api.default.svc.cluster.local"])
+def test_a_service_may_be_named_with_its_namespace(name: str) -> None:
+    done = kproxy("rules", f"svc/{name}:http", "--manifests", WEB, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["service"] == "default/api:http"
+
+
 def test_two_modes_and_what_differs() -> None:
     done = kproxy("rules", "svc/api", "--manifests", WEB, "--diff", "iptables:legacy", "nftables")
     assert done.returncode == 0, done.stderr
@@ -57,6 +64,12 @@ def test_two_layouts_do_the_same() -> None:
         (("pod/api", "--manifests", WEB), "expected svc/NAME"),
         (("svc/web", "--manifests", WEB), "there is no Service default/web in --manifests"),
         (("svc/api", "-n", "shop", "--manifests", WEB), "there is no Service shop/api"),
+        (("svc/api.shop", "--manifests", WEB), "there is no Service shop/api"),
+        (("svc/api.", "--manifests", WEB), "expected svc/NAME"),
+        (
+            ("svc/api.default", "-n", "shop", "--manifests", WEB),
+            "svc/api.default and --namespace shop: give one namespace",
+        ),
         (("svc/api:https", "--manifests", WEB), "has no port https; it has: http"),
         (("svc/api", "--here", "--netns", "x"), "--netns and --here: give one of them"),
         (("svc/api", "--lab", "x", "--manifests", WEB), "--lab and --manifests"),

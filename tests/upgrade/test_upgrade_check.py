@@ -26,7 +26,7 @@ from kproxy.sources.files import Manifests
 from kproxy.upgrade.check import Report, check
 from kproxy.upgrade.lasting import Event
 from kproxy.upgrade.questions import place
-from kproxy.upgrade.report import values
+from kproxy.upgrade.report import summary, values
 from kproxy.upgrade.side import configured, parse_side
 from tests.upgrade.objects import endpoints
 
@@ -138,6 +138,19 @@ def test_udp_clients() -> None:
     assert (ipvs.lasting, ipvs.affected) == ((), ())
     assert [each.event for each in compared(PLAIN, "1.37", "1.38-alpha").lasting] == [
         Event.SERVICE_GOES
+    ]
+
+
+def test_the_last_line_counts_each_service_that_is_affected() -> None:
+    """A Service whose UDP clients nobody asks about has no other rules and no other packets."""
+    local = replace(DNS, spec=replace(DNS.spec, internal_traffic_policy="Local"))
+    objects = [*PLAIN[:2], local, *endpoints(local, "one 10.1.0.6")]
+    report = compared(objects, "1.36", "1.38-alpha")
+    (line,) = summary(report)
+    assert line.startswith("1 of 1 Services affected: other rules for 0, ")
+    assert line.endswith(", other ends of packets for 0, only other behaviours for 1")
+    assert [*summary(compared(PLAIN, "1.36", "1.38-alpha"))] == [
+        "1 of 2 Services affected: other rules for 0, other ends of packets for 1"
     ]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from msgspec.structs import replace
 
 from kproxy.api import manifests
 from kproxy.api.types import Metadata, Service, ServiceSpec
@@ -131,6 +134,25 @@ MORE = [  # with more Pods: text -> address, arrival, in its description
 def senders() -> Senders:
     assert not OBJECTS.problems
     return Senders(OBJECTS.objects, NODE_A, ["10.240.0.0/12"])
+
+
+BOUND = [  # text, address -> arrival and words of who has an address that the proxy has bound
+    ("node-b", FOUR, ELSEWHERE, "the node node-b, but .* node-a drops .*martian source"),
+    ("shop/web-1", FOUR, POD, "the pod shop/web-1 on node-a, but .*martian source"),
+    ("shop/web-1", SIX, POD, "the pod shop/web-1 on node-a$"),  # IPv6 has no such check
+    ("192.168.10.12", FOUR, PROCESS, "node-a itself"),  # what asks an address bound has it
+]
+
+
+@pytest.mark.parametrize(("text", "asked", "arrival", "words"), BOUND)
+def test_who_has_a_name_is_no_process_of_the_node_that_bound_its_address(
+    text: str, asked: str, arrival: Arrival, words: str
+) -> None:
+    """An external IP may be the address of another node, or of a pod."""
+    node = replace(NODE_A, bound=("192.168.10.12", "10.9.0.1", "fd00:9::1"))
+    found = Senders(OBJECTS.objects, node).find(text, asked)
+    assert found.arrival is arrival
+    assert re.search(words, found.why)
 
 
 def with_more() -> Senders:
