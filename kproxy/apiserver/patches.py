@@ -25,8 +25,8 @@ _GO_NAMES = {str: "string", bool: "bool", list: "array"}
 class Patch(NamedTuple):
     """A change of an object. `applied`: the object of a server-side apply, else None.
 
-    A subresource that tracks no fields merges what is applied to it. Messages about what became of
-    the object show `shown`, a strategic merge patch, or else the object.
+    Messages about what became of the object show `shown`, a strategic merge patch, or else the
+    object.
     """
 
     change: Callable[[Json], Json]

@@ -21,7 +21,7 @@ from kproxy.apiserver.reads import rendering_of
 from kproxy.apiserver.rendering import Rendering
 from kproxy.apiserver.request import Answer, Request
 from kproxy.apiserver.routes import Route
-from kproxy.apiserver.scales import scale_of, scaled
+from kproxy.apiserver.scales import scale_of, scaled, workload_of
 from kproxy.apiserver.server_side_apply import applied
 from kproxy.apiserver.status import bad_request, not_found, success
 from kproxy.apiserver.strategic_merge import go_text
@@ -37,6 +37,7 @@ from kproxy.apiserver.validation import (
 from kproxy.apiserver.warning_headers import warning_headers
 from kproxy.controlplane.document_defaults import decoded
 from kproxy.controlplane.plane import DeleteOptions, Json, Plane, Refused
+from kproxy.controlplane.refusals import conflict
 from kproxy.store import ObjectKey
 
 _TRIES = 5  # of a patch that others overtake
@@ -86,10 +87,14 @@ class Writer:
         rendering = rendering_of(request, route.resource)
         options = write_options(request)
         patch = patch_of(request, _kind(route))
-        if is_scale(route):
-            return self._scale(request, route, options, patch.change)
         if patch.applied is None and request.parameter("force"):
             raise force_without_apply()
+        if is_scale(route):
+            if patch.applied is None:
+                return self._scale(request, route, options, patch.change)
+            wanted = workload_of(patch.applied, route.name)
+            kept = self._apply(request, route, wanted, options)
+            return self._told_scale(request, route, kept)
         if patch.applied is not None:
             return self._told(rendering, self._apply(request, route, patch.applied, options))
 
@@ -224,9 +229,13 @@ class Writer:
                 subresource=_part(route),
             )
 
-        if self._plane.get((route.resource.kind, route.namespace, route.name)) is None:
+        key: ObjectKey = (route.resource.kind, route.namespace, route.name)
+        if self._plane.get(key) is None:
             if route.subresource:
                 raise not_found(route.resource.group, route.resource.plural, route.name)
+            if uid := document["metadata"].get("uid"):
+                why = f"the provided object specified uid {uid}, and no existing object was found"
+                raise conflict(key, f"uid mismatch: {why}")
             kept, warnings = self._plane.create(stored(change(None)), dry_run=options.dry_run)
             return Stored(kept, warnings, 201)
         insisted = document["metadata"].get("resourceVersion") or ""
@@ -245,6 +254,9 @@ class Writer:
             return scaled(former, made), _insisted(made, scale)
 
         kept = self._retried(route, options, changed, self._managed)
+        return self._told_scale(request, route, kept)
+
+    def _told_scale(self, request: Request, route: Route, kept: Stored) -> Answer:
         rendering = rendering_of(request, route.resource)
         body = rendering.document(scale_of(kept.document), self._clock())
         return Answer(200, body, rendering.media.content_type)

@@ -312,6 +312,49 @@ def test_the_scale_of_a_workload() -> None:
         assert answered.status == status
 
 
+def test_an_applied_scale_meets_other_managers() -> None:
+    api = Api()
+    web, path = f"{DEPLOYMENTS}/web", f"{DEPLOYMENTS}/web/scale"
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}}
+    wanted = {**scale, "spec": {"replicas": 5}}
+
+    def applied(**query: str) -> tuple[int, Json]:
+        answer = api.answer("PATCH", path, wanted, content_type=APPLY, query=query)
+        return answer.status, answer.body
+
+    assert applied(fieldManager="scaler")[0] == 404
+    api.answer("PATCH", web, deployment(), content_type=APPLY, fieldManager="owner")
+    status, body = applied(fieldManager="scaler")
+    assert (status, body["reason"]) == (409, "Conflict")
+    [cause] = body["details"]["causes"]
+    assert (cause["field"], cause["message"]) == (".spec.replicas", 'conflict with "owner"')
+    assert applied()[0] == 422  # nobody applies without a name
+    status, body = applied(fieldManager="scaler", force="true")
+    assert (status, body["kind"], body["spec"]) == (200, "Scale", {"replicas": 5})
+    managers = api.get(web).body["metadata"]["managedFields"]
+    [entry] = [each for each in managers if each["manager"] == "scaler"]
+    assert (entry["operation"], entry["subresource"]) == ("Apply", "scale")
+    assert entry["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+    again = api.answer("PATCH", web, deployment(), content_type=APPLY, fieldManager="owner")
+    assert (again.status, again.body["reason"]) == (409, "Conflict")
+    wanted["kind"] = "Deployment"
+    assert applied(fieldManager="scaler")[0] == 400
+
+
+def test_an_apply_that_means_an_object_with_a_uid_creates_none() -> None:
+    wanted = service("web")
+    wanted["metadata"]["uid"] = "5"
+    api = Api()
+    query = {"fieldManager": "me"}
+    answer = api.answer("PATCH", f"{SERVICES}/web", wanted, content_type=APPLY, query=query)
+    assert (answer.status, answer.body["reason"]) == (409, "Conflict")
+    assert answer.body["message"] == (
+        'Operation cannot be fulfilled on services "web": uid mismatch: the provided object'
+        " specified uid 5, and no existing object was found"
+    )
+    assert api.get(f"{SERVICES}/web").status == 404
+
+
 def test_a_deleted_object_is_told_or_a_status_is() -> None:
     api = Api(service("a"), deployment())
     assert api.answer("DELETE", f"{SERVICES}/a").body["kind"] == "Service"
