@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from kproxy.apiserver.request import Request
 from kproxy.apiserver.resources import RESOURCES, Resource
+from kproxy.apiserver.writes import delete_options
 from kproxy.controlplane.plane import Json
 from tests.apiserver.asking import (
     DEPLOYMENTS,
@@ -94,8 +96,22 @@ BAD = [  # method, path, body -> status, a part of the message
     ("POST", f"{SERVICES}/web", service("a"), 405, "does not allow this method"),
     ("DELETE", "/api/v1/namespaces", None, 405, "does not allow this method"),
     ("DELETE", f"{SERVICES}/nope", None, 404, 'services "nope" not found'),
-    ("DELETE", f"{SERVICES}/web", {"propagationPolicy": "x"}, 400, "propagationPolicy"),
-    ("DELETE", f"{SERVICES}/web", {"gracePeriodSeconds": -1}, 400, "gracePeriodSeconds"),
+    (
+        "DELETE",
+        f"{SERVICES}/web",
+        {"propagationPolicy": "x"},
+        422,
+        'propagationPolicy: Unsupported value: "x": supported values: "Foreground", "Background",',
+    ),
+    (
+        "DELETE",
+        f"{SERVICES}/web?propagationPolicy=Orphan&orphanDependents=false",
+        b"",
+        422,
+        "orphanDependents and deletionPropagation cannot be both set",
+    ),
+    ("DELETE", f"{SERVICES}/web?gracePeriodSeconds=x", b"", 400, "gracePeriodSeconds"),
+    ("DELETE", f"{SERVICES}/web", {"gracePeriodSeconds": "x"}, 400, "gracePeriodSeconds"),
     ("DELETE", f"{SERVICES}/web", {"preconditions": {"uid": "x"}}, 409, "Precondition failed"),
     ("DELETE", f"{SERVICES}/web", {"preconditions": 5}, 400, "preconditions is no object"),
     ("DELETE", f"{SERVICES}/web", {"preconditions": {"uid": 5}}, 400, "uid is no string"),
@@ -165,6 +181,56 @@ def test_a_field_that_is_there_twice() -> None:
     path = "/api/v1/namespaces/default/configmaps"
     assert Api().answer("POST", path, body).warnings == ['299 - "duplicate field \\"data\\""']
     assert Api().answer("POST", path, body, fieldValidation="Strict").status == 400
+
+
+@pytest.mark.parametrize(
+    ("content_type", "patch", "told"),
+    [
+        (MERGE, b'{"data":{"a":"1","a":"2"}}', 'duplicate field "data.a"'),
+        (STRATEGIC, b'{"data":{"a":"1","a":"2"}}', 'duplicate field "data.a"'),
+        (
+            JSON_PATCH,
+            b'[{"op":"add","path":"/b","path":"/data","value":{"a":"2"}}]',
+            'json patch duplicate field "[0].path"',
+        ),
+    ],
+)
+def test_a_field_that_a_patch_has_twice(content_type: str, patch: bytes, told: str) -> None:
+    path = "/api/v1/namespaces/default/configmaps"
+    api = Api()
+    api.answer("POST", path, {"metadata": {"name": "a"}})
+    query = {"fieldValidation": "Strict"}
+    strict = api.answer("PATCH", f"{path}/a", patch, content_type=content_type, query=query)
+    assert (strict.status, strict.body["reason"]) == (422, "Invalid")
+    assert strict.body["message"].endswith(f": strict decoding error: {told}")
+    query = {"fieldValidation": "Ignore"}
+    ignored = api.answer("PATCH", f"{path}/a", patch, content_type=content_type, query=query)
+    assert (ignored.status, ignored.warnings) == (200, [])
+    warned = api.answer("PATCH", f"{path}/a", patch, content_type=content_type)
+    assert warned.body["data"] == {"a": "2"}
+    shown = told.replace('"', '\\"')
+    assert warned.warnings == [f'299 - "{shown}"']
+
+
+def test_a_new_object_has_no_version() -> None:
+    api = Api()
+    for version, status in (("5", 500), ("0", 201)):
+        body = labelled(service(f"v{version}"), x="y")
+        body["metadata"]["resourceVersion"] = version
+        answered = api.answer("POST", SERVICES, body)
+        assert answered.status == status
+    body["metadata"] |= {"name": "dry", "resourceVersion": "5"}
+    assert api.answer("POST", SERVICES, body, dryRun="All").status == 201
+    body["metadata"]["name"] = "new"
+    refused = api.answer("POST", SERVICES, body).body
+    assert refused["message"] == "resourceVersion should not be set on objects to be created"
+
+
+def test_a_negative_time_of_grace_is_a_second() -> None:
+    request = Request(method="DELETE", path="/", query=(("gracePeriodSeconds", "-5"),))
+    assert delete_options(request).grace_s == 1
+    body = b'{"gracePeriodSeconds":-1}'
+    assert delete_options(Request(method="DELETE", path="/", body=body)).grace_s == 1
 
 
 def test_an_update_of_another_version_is_a_conflict() -> None:
