@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kproxy.apiserver.request import Request
 from kproxy.apiserver.resources import RESOURCES, Resource
-from kproxy.apiserver.writes import delete_options
 from kproxy.controlplane.plane import Json
 from tests.apiserver.asking import (
     DEPLOYMENTS,
@@ -16,13 +14,19 @@ from tests.apiserver.asking import (
     Api,
     labelled,
     service,
-    services,
 )
 
 JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "p", "namespace": "default"},
+    "spec": {"containers": [{"name": "c", "image": "i"}]},
+}
 
 
 def deployment(replicas: int = 2) -> Json:
@@ -226,13 +230,6 @@ def test_a_new_object_has_no_version() -> None:
     assert refused["message"] == "resourceVersion should not be set on objects to be created"
 
 
-def test_a_negative_time_of_grace_is_a_second() -> None:
-    request = Request(method="DELETE", path="/", query=(("gracePeriodSeconds", "-5"),))
-    assert delete_options(request).grace_s == 1
-    body = b'{"gracePeriodSeconds":-1}'
-    assert delete_options(Request(method="DELETE", path="/", body=body)).grace_s == 1
-
-
 def test_an_update_of_another_version_is_a_conflict() -> None:
     api = Api(service("web"))
     body = labelled(service("web"), x="y")
@@ -419,60 +416,6 @@ def test_an_apply_that_means_an_object_with_a_uid_creates_none() -> None:
         " specified uid 5, and no existing object was found"
     )
     assert api.get(f"{SERVICES}/web").status == 404
-
-
-def test_a_deleted_object_is_told_or_a_status_is() -> None:
-    api = Api(service("a"), deployment())
-    assert api.answer("DELETE", f"{SERVICES}/a").body["kind"] == "Service"
-    status = api.answer("DELETE", f"{DEPLOYMENTS}/web").body
-    assert (status["kind"], status["status"]) == ("Status", "Success")
-    assert (status["details"]["name"], status["details"]["kind"]) == ("web", "deployments")
-
-
-POD = {
-    "apiVersion": "v1",
-    "kind": "Pod",
-    "metadata": {"name": "p", "namespace": "default"},
-    "spec": {"containers": [{"name": "c", "image": "i"}]},
-}
-DRY = {"dryRun": ["All"]}
-
-
-def test_a_collection_is_deleted_as_selected() -> None:
-    api = Api(*services(["a", "b"]), labelled(service("c"), x="y"))
-    gone = api.answer("DELETE", SERVICES, labelSelector="!x")
-    assert (gone.status, gone.names) == (200, ["a", "b"])
-    assert api.get(SERVICES).names == ["c"]
-
-
-@pytest.mark.parametrize("version", ["policy/v1", "policy/v1beta1"])
-def test_an_eviction_deletes(version: str) -> None:
-    api = Api(POD)
-    eviction = {"apiVersion": version, "kind": "Eviction", "metadata": {"name": "p"}}
-    tried = api.answer("POST", f"{PODS}/p/eviction", {**eviction, "deleteOptions": DRY})
-    assert (tried.status, api.get(f"{PODS}/p").status) == (201, 200)
-    assert api.answer("POST", f"{PODS}/p/eviction", eviction).status == 201
-    assert api.get(f"{PODS}/p").status == 404
-    assert api.answer("POST", f"{PODS}/p/eviction", eviction).status == 404
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"metadata": {"name": "other"}},
-        {"metadata": {}},
-        {"metadata": []},
-        {"kind": "Pod"},
-        {"apiVersion": "v1"},
-        {"deleteOptions": []},
-    ],
-    ids=str,
-)
-def test_what_is_no_eviction_of_the_pod_deletes_nothing(wrong: Json) -> None:
-    api = Api(POD)
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
-    assert api.answer("POST", f"{PODS}/p/eviction", eviction | wrong).status == 400
-    assert api.get(f"{PODS}/p").status == 200
 
 
 ABSENT = [each for each in RESOURCES if each.absent]
