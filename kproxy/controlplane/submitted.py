@@ -40,6 +40,8 @@ from kproxy.typed import converted
 _TEMPLATED = ("ReplicaSet", "StatefulSet", "DaemonSet")
 _NOT_ENFORCED = "nothing in this cluster enforces a NetworkPolicy"
 _EXPRESSIONS = "spec.selector.matchExpressions"  # which documents have, and types have not
+_MISSING = re.compile(r"Object missing required field `(?P<field>\w+)` - at `\$\.(?P<path>.+)`")
+_WHY = {"pathType": "pathType must be specified"}
 _PERCENTAGE = re.compile(r"[0-9]{1,9}%")
 _NEGATIVE = "must be greater than or equal to 0"
 _NO_PERCENTAGE = (
@@ -80,6 +82,11 @@ def typed(document: Json, documents: Documents, former: Json | None = None) -> K
         try:
             obj, problems = checked(_without_nulls(document), kind)
         except msgspec.ValidationError:
+            if missing := _MISSING.match(str(error)):
+                field, why = f"{missing['path']}.{missing['field']}", _WHY.get(missing["field"], "")
+                name = document["metadata"].get("name", "")
+                faults = [required(field, why)]
+                raise invalid_object(kind, kind_of(kind).group, name, faults) from None
             told, _ = refusal(document, kind, kind_of(kind).api_version)
             raise bad_request(told or str(error)) from None
     if kind == "Deployment":

@@ -191,3 +191,14 @@ def test_a_pod_may_not_change_but_for_some_fields() -> None:
     with pytest.raises(Refused) as error:
         api.edit("Pod", tolerations=[two])
     assert [each.field for each in error.value.causes] == ["spec.tolerations"]
+
+
+def test_a_field_that_is_missing_is_named() -> None:
+    path = {"path": "/", "backend": {"service": {"name": "web", "port": {"number": 80}}}}
+    ingress = {**document("Ingress"), "apiVersion": "networking.k8s.io/v1"}
+    with pytest.raises(Refused) as error:
+        Api().verbs.create({**ingress, "spec": {"rules": [{"http": {"paths": [path]}}]}})
+    assert (error.value.status, error.value.reason) == (422, "Invalid")
+    [cause] = error.value.causes
+    assert cause.field == "spec.rules[0].http.paths[0].pathType"
+    assert cause.message == "Required value: pathType must be specified"
