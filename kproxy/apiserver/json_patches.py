@@ -40,7 +40,8 @@ def json_patched(document: Json, patch: object) -> Json:
                 copied += len(encode(JsonPointer(operation["from"]).resolve(made)))
                 if copied > MOST_COPIED_BYTES:
                     raise _unprocessable()
-            made = one.apply(made, in_place=True)
+            if not _finds_nothing(operation, made):
+                made = one.apply(made, in_place=True)
         if not isinstance(made, dict) or is_deep(encode(made).decode()):
             raise _unprocessable()
     except (JsonPatchException, JsonPointerException, KeyError, TypeError) as error:
@@ -48,6 +49,15 @@ def json_patched(document: Json, patch: object) -> Json:
     except RecursionError as error:  # copies of copies
         raise _unprocessable() from error
     return made
+
+
+def _finds_nothing(operation: Json, document: Any) -> bool:
+    """Tell whether an operation tests that an object has no such field, as the server allows it."""
+    if operation["op"] != "test" or operation.get("value", ...) is not None:
+        return False
+    parts = JsonPointer(operation["path"]).parts
+    parent = JsonPointer.from_parts(parts[:-1]).resolve(document)
+    return bool(parts) and isinstance(parent, dict) and parts[-1] not in parent
 
 
 def merge_patched(document: Json, patch: object) -> Json:

@@ -13,6 +13,7 @@ from kproxy.apiserver.json_patches import json_patched, merge_patched
 from kproxy.apiserver.request import Request
 from kproxy.apiserver.status import bad_request
 from kproxy.apiserver.strategic_merge import merged
+from kproxy.apiserver.strict_fields import duplicates
 from kproxy.controlplane.plane import Json
 
 JSON_PATCH = "application/json-patch+json"
@@ -25,8 +26,8 @@ _GO_NAMES = {str: "string", bool: "bool", list: "array"}
 class Patch(NamedTuple):
     """A change of an object. `applied`: the object of a server-side apply, else None.
 
-    A subresource that tracks no fields merges what is applied to it. Messages about what became of
-    the object show `shown`, a strategic merge patch, or else the object.
+    Messages about what became of the object show `shown`, a strategic merge patch, or else the
+    object.
     """
 
     change: Callable[[Json], Json]
@@ -53,6 +54,13 @@ def patch_of(request: Request, kind: tuple[str, str, str]) -> Patch:
             applied = _object(yaml_value(request.body))
             return Patch(lambda document: merge_patched(document, applied), applied)
     raise unsupported((JSON_PATCH, MERGE_PATCH, STRATEGIC, APPLY))
+
+
+def fields_twice(request: Request) -> tuple[str, ...]:
+    """Return the server's words for fields that stand twice in a patch that is not applied."""
+    is_json_patch = content_type(request) == JSON_PATCH
+    found = duplicates(request.body)
+    return tuple(f"json patch {each}" if is_json_patch else each for each in found)
 
 
 def _object(value: object) -> Json:

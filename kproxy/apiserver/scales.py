@@ -8,6 +8,7 @@ from __future__ import annotations
 from kproxy.apiserver.status import bad_request
 from kproxy.controlplane.plane import Cause, Json, Refused
 
+_ABOUT = {"kind": "Scale", "apiVersion": "autoscaling/v1"}
 _TOLD = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
@@ -21,8 +22,7 @@ def scale_of(document: Json) -> Json:
     if labels:
         status["selector"] = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
     return {
-        "kind": "Scale",
-        "apiVersion": "autoscaling/v1",
+        **_ABOUT,
         "metadata": {key: metadata[key] for key in _TOLD if key in metadata},
         "spec": {"replicas": 1 if replicas is None else replicas},
         "status": status,
@@ -31,12 +31,34 @@ def scale_of(document: Json) -> Json:
 
 def scaled(document: Json, scale: Json) -> Json:
     """Return a workload with the replicas of a Scale. Raises Refused (400, 422)."""
+    replicas = _replicas(scale, document["metadata"]["name"])
+    return {**document, "spec": {**document.get("spec", {}), "replicas": replicas}}
+
+
+def workload_of(scale: Json, name: str) -> Json:
+    """Return what an applied Scale states of its workload, for the managers of that one's fields.
+
+    Raises Refused (400, 422).
+    """
+    kind, version = (scale.get(each) or _ABOUT[each] for each in ("kind", "apiVersion"))
+    if kind != _ABOUT["kind"] or version != _ABOUT["apiVersion"]:
+        raise bad_request(f"not a Scale object: {version} {kind}")
+    metadata = scale.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise bad_request("Scale.metadata is not an object")
+    kept = {key: metadata[key] for key in ("resourceVersion", "managedFields") if key in metadata}
+    return {
+        "metadata": {**kept, "name": metadata.get("name") or name},
+        "spec": {"replicas": _replicas(scale, name)},
+    }
+
+
+def _replicas(scale: Json, name: str) -> int:
     spec = scale.get("spec") or {}
     replicas = spec.get("replicas", 0) if isinstance(spec, dict) else None
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise bad_request("Scale.spec.replicas is not a number")
     if replicas < 0:
-        name = document["metadata"]["name"]
         words = f"Invalid value: {replicas}: must be greater than or equal to 0"
         raise Refused(
             f'Scale.autoscaling "{name}" is invalid: spec.replicas: {words}',
@@ -47,4 +69,4 @@ def scaled(document: Json, scale: Json) -> Json:
             name=name,
             causes=(Cause("FieldValueInvalid", "spec.replicas", words),),
         )
-    return {**document, "spec": {**document.get("spec", {}), "replicas": replicas}}
+    return replicas

@@ -21,6 +21,7 @@ from kproxy.apiserver.strict_fields import (
 from kproxy.controlplane.plane import Cause, Json, Refused
 
 _LONGEST_MANAGER = 128
+_PROPAGATIONS = ("Foreground", "Background", "Orphan")
 _VALIDATIONS = ("Strict", "Warn", "Ignore")
 
 
@@ -62,6 +63,21 @@ def dry_run(request: Request, kind: str, more: Iterable[str] = ()) -> bool:
     return bool(asked)
 
 
+def check_propagation(policy: str, orphan: bool | None) -> None:
+    """Judge who is to follow a deleted object. Raises Refused (422).
+
+    Source: apimachinery, pkg/apis/meta/v1/validation (ValidateDeleteOptions)
+    """
+    kind, field = "DeleteOptions", "propagationPolicy"
+    if policy and orphan is not None:
+        words = f"Invalid value: {quoted(policy)}: "
+        words += "orphanDependents and deletionPropagation cannot be both set"
+        raise _invalid(kind, field, "FieldValueInvalid", words)
+    if policy and policy not in _PROPAGATIONS:
+        words = _unsupported(policy, (*_PROPAGATIONS, "nil"))
+        raise _invalid(kind, field, "FieldValueNotSupported", words)
+
+
 def checked(
     document: Json, options: WriteOptions, resource: Resource, text: bytes = b""
 ) -> tuple[Json, tuple[str, ...]]:
@@ -92,15 +108,19 @@ def force_without_apply() -> Refused:
     return _invalid("PatchOptions", "force", "FieldValueForbidden", words)
 
 
-def refuse_patched(made: Json, shown: str, options: WriteOptions, resource: Resource) -> None:
+def refuse_patched(
+    made: Json, shown: str, options: WriteOptions, resource: Resource, twice: tuple[str, ...] = ()
+) -> None:
     """Raise Refused (422) for what a patch made of an object, if no such object may be stored.
 
-    `shown` is the patch or the object, as the message is to show it.
+    `shown` is the patch or the object, as the message is to show it. `twice`: the words for fields
+    that the patch has twice.
     """
     kind = (resource.group, resource.version, resource.kind)
     why = wrong_type(made, kind)
-    if why is None and options.validation == "Strict" and (found := problems(made, kind)):
-        why = strict_error(found)
+    if why is None and options.validation == "Strict":
+        found = [*twice, *problems(made, kind)]
+        why = strict_error(found) if found else None
     if why is not None:
         words = f"Invalid value: {quoted(shown)}: {why}"
         raise Refused(

@@ -5,6 +5,7 @@ Source: apiserver, pkg/endpoints/handlers and pkg/registry/generic/registry/stor
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -15,18 +16,19 @@ from kproxy.apiserver.bodies import body_document, completed, content_type, with
 from kproxy.apiserver.conversion import stored, told
 from kproxy.apiserver.managed_fields import updated
 from kproxy.apiserver.negotiation import JSON
-from kproxy.apiserver.patches import patch_of
+from kproxy.apiserver.patches import fields_twice, patch_of
 from kproxy.apiserver.read_model import Entry
 from kproxy.apiserver.reads import rendering_of
 from kproxy.apiserver.rendering import Rendering
 from kproxy.apiserver.request import Answer, Request
 from kproxy.apiserver.routes import Route
-from kproxy.apiserver.scales import scale_of, scaled
+from kproxy.apiserver.scales import scale_of, scaled, workload_of
 from kproxy.apiserver.server_side_apply import applied
 from kproxy.apiserver.status import bad_request, not_found, success
 from kproxy.apiserver.strategic_merge import go_text
 from kproxy.apiserver.validation import (
     WriteOptions,
+    check_propagation,
     checked,
     dry_run,
     force_without_apply,
@@ -37,12 +39,14 @@ from kproxy.apiserver.validation import (
 from kproxy.apiserver.warning_headers import warning_headers
 from kproxy.controlplane.document_defaults import decoded
 from kproxy.controlplane.plane import DeleteOptions, Json, Plane, Refused
+from kproxy.controlplane.refusals import conflict
 from kproxy.store import ObjectKey
 
 _TRIES = 5  # of a patch that others overtake
 _RETURNED = ("Namespace", "Node", "Pod", "Service", "ServiceAccount")  # told when deleted
 _EVICTIONS = (None, "", "policy/v1", "policy/v1beta1")  # their API versions
-_PROPAGATIONS = ("Background", "Foreground", "Orphan")
+_NUMBER = re.compile("-?[0-9]{1,9}")
+_HAS_A_VERSION = "resourceVersion should not be set on objects to be created"
 
 
 class Stored(NamedTuple):
@@ -65,6 +69,9 @@ class Writer:
         rendering = rendering_of(request, route.resource)
         options = write_options(request)
         document, warnings = self._received(request, route, options)
+        is_stored = not options.dry_run  # only then does a real server's storage look at it
+        if is_stored and document["metadata"].get("resourceVersion") not in (None, "", "0"):
+            raise Refused(_HAS_A_VERSION, status=500, reason="")
         return self._told(rendering, self._create(document, options, warnings, route))
 
     def update(self, request: Request, route: Route) -> Answer:
@@ -86,21 +93,28 @@ class Writer:
         rendering = rendering_of(request, route.resource)
         options = write_options(request)
         patch = patch_of(request, _kind(route))
-        if is_scale(route):
-            return self._scale(request, route, options, patch.change)
         if patch.applied is None and request.parameter("force"):
             raise force_without_apply()
+        if is_scale(route):
+            if patch.applied is None:
+                return self._scale(request, route, options, patch.change)
+            wanted = workload_of(patch.applied, route.name)
+            kept = self._apply(request, route, wanted, options)
+            return self._told_scale(request, route, kept)
         if patch.applied is not None:
             return self._told(rendering, self._apply(request, route, patch.applied, options))
+
+        twice = () if options.validation == "Ignore" else fields_twice(request)
 
         def change(former: Json) -> tuple[Json, str]:
             view = told(former, route.resource)
             made = patch.change(view)
             shown = encode(made).decode() if patch.shown is None else go_text(patch.shown)
-            refuse_patched(made, shown, options, route.resource)
+            refuse_patched(made, shown, options, route.resource, twice)
             return made, _insisted(made, view)
 
-        return self._told(rendering, self._retried(route, options, change, self._managed))
+        kept = self._retried(route, options, change, self._managed)
+        return self._told(rendering, kept._replace(warnings=twice + kept.warnings))
 
     def delete(self, request: Request, route: Route) -> Answer:
         """Delete an object."""
@@ -224,9 +238,13 @@ class Writer:
                 subresource=_part(route),
             )
 
-        if self._plane.get((route.resource.kind, route.namespace, route.name)) is None:
+        key: ObjectKey = (route.resource.kind, route.namespace, route.name)
+        if self._plane.get(key) is None:
             if route.subresource:
                 raise not_found(route.resource.group, route.resource.plural, route.name)
+            if uid := document["metadata"].get("uid"):
+                why = f"the provided object specified uid {uid}, and no existing object was found"
+                raise conflict(key, f"uid mismatch: {why}")
             kept, warnings = self._plane.create(stored(change(None)), dry_run=options.dry_run)
             return Stored(kept, warnings, 201)
         insisted = document["metadata"].get("resourceVersion") or ""
@@ -245,6 +263,9 @@ class Writer:
             return scaled(former, made), _insisted(made, scale)
 
         kept = self._retried(route, options, changed, self._managed)
+        return self._told_scale(request, route, kept)
+
+    def _told_scale(self, request: Request, route: Route, kept: Stored) -> Answer:
         rendering = rendering_of(request, route.resource)
         body = rendering.document(scale_of(kept.document), self._clock())
         return Answer(200, body, rendering.media.content_type)
@@ -319,20 +340,20 @@ def _deletion(body: Json, request: Request) -> DeleteOptions:
     if problem := _options_problem(body):
         raise bad_request(f"invalid DeleteOptions: {problem}")
     conditions = body.get("preconditions") or {}
-    propagation = body.get("propagationPolicy") or request.parameter("propagationPolicy")
-    orphan = body.get("orphanDependents", request.flag("orphanDependents"))
-    propagation = propagation or ("Orphan" if orphan else "Background")
-    if propagation not in _PROPAGATIONS:
-        raise bad_request(f"invalid DeleteOptions: propagationPolicy: {propagation!r}")
+    policy = body.get("propagationPolicy") or request.parameter("propagationPolicy")
+    orphan = body.get("orphanDependents")
+    if orphan is None and request.parameter("orphanDependents"):
+        orphan = request.flag("orphanDependents")
+    check_propagation(policy, orphan)
     grace = body.get("gracePeriodSeconds")
     if grace is None and (text := request.parameter("gracePeriodSeconds")):
-        grace = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-    if grace is not None and (not isinstance(grace, int) or grace < 0):
-        raise bad_request("invalid DeleteOptions: gracePeriodSeconds must not be negative")
+        grace = int(text) if _NUMBER.fullmatch(text) else text
+    if not isinstance(grace, int | None):
+        raise bad_request("invalid DeleteOptions: gracePeriodSeconds is no number")
     dry = dry_run(request, "DeleteOptions", body.get("dryRun") or ())
     return DeleteOptions(
-        propagation=propagation,
-        grace_s=grace,
+        propagation=policy or ("Orphan" if orphan else "Background"),
+        grace_s=1 if grace is not None and grace < 0 else grace,
         uid=conditions.get("uid") or "",
         version=conditions.get("resourceVersion") or "",
         dry_run=dry,

@@ -159,7 +159,7 @@ class Deletions:
             meta = replace(obj.metadata, deletion_timestamp=ended, finalizers=tuple(finalizers))
             self._writes.write(replace(obj, metadata=meta))
             return
-        metadata = {**metadata, "deletionTimestamp": ended, "deletionGracePeriodSeconds": 0}
+        metadata = {**metadata, "deletionTimestamp": ended}
         metadata["finalizers"] = list(finalizers)
         marked = {**document, "metadata": {key: each for key, each in metadata.items() if each}}
         if key[0] == "Namespace":

@@ -53,6 +53,11 @@ def _with(values: Json, **defaults: Any) -> Json:
     return {**values, **missing} if missing else values
 
 
+def _without_empty(values: Json, *fields: str) -> Json:
+    """Return values without those of these fields that have nothing in them."""
+    return {key: each for key, each in values.items() if each or key not in fields}
+
+
 def _service(document: Json) -> Json:
     spec = _with(document.get("spec") or {}, type="ClusterIP", sessionAffinity="None")
     if ports := spec.get("ports"):
@@ -208,14 +213,17 @@ def _namespace(document: Json) -> Json:
     return {**document, "metadata": metadata, "spec": spec, "status": status}
 
 
+def _config_map(document: Json) -> Json:
+    return _without_empty(document, "data", "binaryData")
+
+
 def _secret(document: Json) -> Json:
     """Return a Secret with its type, and what `stringData` says in `data`, as it is stored."""
     found = _with(document, type="Opaque")
     if texts := found.get("stringData"):
         data = {key: b64encode(str(text).encode()).decode() for key, text in texts.items()}
-        found = {**found, "data": {**(found.get("data") or {}), **data}}
-        del found["stringData"]
-    return found
+        found = {**found, "data": {**(found.get("data") or {}), **data}, "stringData": {}}
+    return _without_empty(found, "data", "stringData")
 
 
 def _node(document: Json) -> Json:
@@ -242,6 +250,7 @@ _DEFAULTS: Mapping[str, Callable[[Json], Json]] = {
     "ReplicaSet": _replica_set,
     "StatefulSet": _stateful_set,
     "DaemonSet": _daemon_set,
+    "ConfigMap": _config_map,
     "Secret": _secret,
     "Ingress": _ingress,
     "NetworkPolicy": _network_policy,

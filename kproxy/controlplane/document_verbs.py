@@ -127,7 +127,7 @@ class DocumentVerbs:
     ) -> tuple[Json, tuple[str, ...]]:
         try:
             if key[0] in TYPES:
-                obj = submitted.typed(document, self._documents)
+                obj = submitted.typed(document, self._documents, former)
                 found, told = self._cluster.submit(obj, document, dry_run=dry_run)
             else:
                 submitted.judge(document, former)

@@ -53,6 +53,11 @@ def duplicate(field: str, value: FieldValue) -> str:
     return f"{field}: Duplicate value: {_shown(value)}"
 
 
+def not_among(field: str, value: FieldValue) -> str:
+    """Return the text for a name of something that the object itself does not have."""
+    return f"{field}: Not found: {_shown(value)}"
+
+
 def unsupported(field: str, value: FieldValue, supported: Iterable[str]) -> str:
     told = ", ".join(f'"{each}"' for each in supported)
     return f"{field}: Unsupported value: {_shown(value)}: supported values: {told}"

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import to_builtins
 
 from kproxy.api.checks import CLUSTER_SCOPED, altered
+from kproxy.api.go import quoted
 from kproxy.api.types import (
     Deployment,
     EndpointSlice,
@@ -24,7 +25,7 @@ from kproxy.api.types import (
     Pod,
     Service,
 )
-from kproxy.controlplane.field_errors import invalid, required, too_long
+from kproxy.controlplane.field_errors import forbidden, invalid, required, too_long
 from kproxy.controlplane.value_problems import (
     ip_problems,
     label_problems,
@@ -55,9 +56,9 @@ def metadata_problems(
         if metadata.generation < 0 and not isinstance(obj, _NUMBERED):
             told = "must be greater than or equal to 0"
             yield invalid("metadata.generation", metadata.generation, told)
-    elif metadata.deletion_timestamp and not (
-        former.metadata.deletion_timestamp or isinstance(obj, Pod)  # which may run elsewhere
-    ):
+    elif former.metadata.deletion_timestamp:
+        yield from _new_finalizers(metadata.finalizers, former.metadata.finalizers)
+    elif metadata.deletion_timestamp and not isinstance(obj, Pod):  # which may run elsewhere
         yield invalid("metadata.deletionTimestamp", metadata.deletion_timestamp, FIXED)
     yield from label_map_problems("metadata.labels", metadata.labels)
     yield from _annotations(metadata.annotations)
@@ -150,6 +151,14 @@ def _finalizers(names: tuple[str, ...]) -> Iterator[str]:
     if _ORPHAN in names and _FOREGROUND in names:
         told = f"finalizer {_FOREGROUND} and {_ORPHAN} cannot be both set"
         yield invalid(field, names, told)
+
+
+def _new_finalizers(names: tuple[str, ...], former: tuple[str, ...]) -> Iterator[str]:
+    """Yield the problem of an object that is being deleted, if something new is to hold it."""
+    if new := sorted({*names} - {*former}):
+        told = ", ".join(map(quoted, new))
+        why = "no new finalizers can be added if the object is being deleted, found new finalizers"
+        yield forbidden("metadata.finalizers", f"{why} []string{{{told}}}")
 
 
 def stored_metadata(wanted: Metadata, former: Metadata | None) -> Metadata:

@@ -33,13 +33,10 @@ from kproxy.controlplane.deployments import replicas_of
 from kproxy.controlplane.endpoint_validation import endpoints_problems, slice_problems
 from kproxy.controlplane.field_errors import forbidden, invalid, refusal
 from kproxy.controlplane.metadata_validation import metadata_problems, stored_metadata
+from kproxy.controlplane.pod_spec_validation import POD_FIXED
 from kproxy.controlplane.service_cidrs import ip_address, service_cidr
 
 _T = TypeVar("_T", bound=KubernetesObject)
-_POD_FIXED = (
-    "pod updates may not change fields other than `spec.containers[*].image`, `metadata.labels`"
-    " and `metadata.annotations`"
-)
 
 
 def stored(
@@ -78,7 +75,7 @@ def pod(wanted: Pod, former: Pod | None, *, elsewhere: bool) -> Pod:
         return altered(wanted, metadata=metadata, status=status)
     spec = altered(wanted.spec, node_name=wanted.spec.node_name or former.spec.node_name)
     if found := _fixed(spec, former.spec):
-        raise refusal(wanted, [forbidden(each, _POD_FIXED) for each in found])
+        raise refusal(wanted, [forbidden(each, POD_FIXED) for each in found])
     said = elsewhere and bool(wanted.status.pod_ips)
     ended = (wanted if said else former).metadata.deletion_timestamp
     owners = wanted.metadata.owner_references or former.metadata.owner_references
@@ -145,7 +142,9 @@ def _check_metadata(wanted: KubernetesObject, former: KubernetesObject | None) -
 
 
 def _fixed(spec: PodSpec, former: PodSpec) -> list[str]:
-    """Return the immutable fields that differ."""
+    """Return the immutable fields that differ. Tolerations may be added."""
+    if {*former.tolerations} <= {*spec.tolerations}:
+        spec = altered(spec, tolerations=former.tolerations)
     if len(spec.containers) != len(former.containers):
         return ["spec.containers"]
     found = _differing("spec", altered(spec, containers=former.containers), former)

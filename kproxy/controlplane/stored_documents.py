@@ -19,6 +19,8 @@ from kproxy.controlplane.plane import Json, Write
 from kproxy.store import ObjectKey
 
 _COUNTED = ("spec", "endpoints", "ports")  # what a slice has in place of a spec, too
+_OMITTED = {"annotations", "finalizers", "labels", "ownerReferences"}  # if there are none
+_OWN_GRACE = ("Namespace", "Pod")  # which end in another way than by finalizers alone
 Complete = Callable[[ObjectKey, Json, Json], Json]
 
 
@@ -161,10 +163,15 @@ class Documents:
         }
         metadata.pop("namespace", None)
         metadata.pop("generation", None)
+        for each in _OMITTED & metadata.keys():
+            if not metadata[each]:
+                del metadata[each]
         if namespace:
             metadata["namespace"] = namespace
         if about.counted:
             metadata["generation"] = stored.generation
+        if metadata.get("deletionTimestamp") and kind not in _OWN_GRACE:
+            metadata["deletionGracePeriodSeconds"] = 0
         if owners := metadata.get("ownerReferences"):
             metadata["ownerReferences"] = [self._owner(namespace, each) for each in owners]
         head = {"apiVersion": about.api_version, "kind": kind, "metadata": metadata}
@@ -184,6 +191,8 @@ class Documents:
         """Tell whether a write changes what `metadata.generation` counts."""
         if not kind_of(key[0]).counted:
             return False
+        if _is_ending(obj, base) and not _is_ending(stored.obj, stored.base):
+            return True
         if base is None:
             return any(getattr(obj, each, 0) != getattr(stored.obj, each, 0) for each in _COUNTED)
         shown = self._document(key, stored)
@@ -253,6 +262,12 @@ def _owners(
         (owner_key(key[1], each.get("kind", ""), each.get("name", "")), each.get("uid", ""))
         for each in base.get("metadata", {}).get("ownerReferences") or ()
     ]
+
+
+def _is_ending(obj: KubernetesObject | None, base: Json | None) -> bool:
+    if obj is not None:
+        return bool(obj.metadata.deletion_timestamp)
+    return bool(base and base.get("metadata", {}).get("deletionTimestamp"))
 
 
 def _differ(one: Metadata, other: Metadata) -> bool:

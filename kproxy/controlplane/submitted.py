@@ -28,6 +28,7 @@ from kproxy.controlplane.document_defaults import decoded
 from kproxy.controlplane.field_errors import FieldValue, invalid, invalid_object, required
 from kproxy.controlplane.metadata_validation import metadata_problems
 from kproxy.controlplane.plane import Json
+from kproxy.controlplane.pod_spec_validation import unread_problems
 from kproxy.controlplane.pod_templates import plain_spec
 from kproxy.controlplane.refusals import bad_request
 from kproxy.controlplane.replica_sets import selects
@@ -39,7 +40,8 @@ from kproxy.typed import converted
 _TEMPLATED = ("ReplicaSet", "StatefulSet", "DaemonSet")
 _NOT_ENFORCED = "nothing in this cluster enforces a NetworkPolicy"
 _EXPRESSIONS = "spec.selector.matchExpressions"  # which documents have, and types have not
-_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+_MISSING = re.compile(r"Object missing required field `(?P<field>\w+)` - at `\$\.(?P<path>.+)`")
+_WHY = {"pathType": "pathType must be specified"}
 _PERCENTAGE = re.compile(r"[0-9]{1,9}%")
 _NEGATIVE = "must be greater than or equal to 0"
 _NO_PERCENTAGE = (
@@ -64,19 +66,27 @@ _FIXED_STATEFUL = (
 )
 
 
-def typed(document: Json, documents: Documents) -> KubernetesObject:
-    """Return the typed object of a document.
+def typed(document: Json, documents: Documents, former: Json | None = None) -> KubernetesObject:
+    """Return the typed object of a document, which replaces `former`.
 
     Raises Refused if it cannot be read, BadInput if it is invalid; the control plane judges the
     rest.
     """
     kind = document["kind"]
+    if faults := unread_problems(document, former):
+        name = document["metadata"].get("name", "")
+        raise invalid_object(kind, kind_of(kind).group, name, faults)
     try:
         obj, problems = checked(document, kind)
     except msgspec.ValidationError as error:
         try:
             obj, problems = checked(_without_nulls(document), kind)
         except msgspec.ValidationError:
+            if missing := _MISSING.match(str(error)):
+                field, why = f"{missing['path']}.{missing['field']}", _WHY.get(missing["field"], "")
+                name = document["metadata"].get("name", "")
+                faults = [required(field, why)]
+                raise invalid_object(kind, kind_of(kind).group, name, faults) from None
             told, _ = refusal(document, kind, kind_of(kind).api_version)
             raise bad_request(told or str(error)) from None
     if kind == "Deployment":
@@ -110,7 +120,7 @@ def judge(document: Json, former: Json | None) -> None:
     )
     faults = [*metadata_problems(stand_in, before, _NAMES.get(kind))] if stand_in else []
     if kind in _TEMPLATED:
-        faults += _workload_faults(document, former)
+        faults += unread_problems(document, former) or _workload_faults(document, former)
     faults += config_problems(decoded(document), former)
     if faults:
         raise invalid_object(kind, about.group, document["metadata"].get("name", ""), faults)
@@ -154,10 +164,6 @@ def _workload_faults(document: Json, former: Json | None) -> Iterator[str]:
     ):
         field = "spec.updateStrategy.rollingUpdate.maxUnavailable"
         yield invalid(field, rolling.max_unavailable, _NO_PERCENTAGE)
-    for i, wanted in enumerate(typed_spec.selector.match_expressions):
-        if wanted.operator not in _OPERATORS:
-            field = f"spec.selector.matchExpressions[{i}].operator"
-            yield invalid(field, wanted.operator, "not a valid selector operator")
     template = spec.get("template") or {}
     selector = spec.get("selector") or {}
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):

@@ -39,6 +39,17 @@ def test_operations_of_rfc_6902() -> None:
     assert document == {"spec": {"replicas": 3, "list": ["a", "c"]}}
 
 
+def test_null_is_found_where_there_is_no_field() -> None:
+    """Patches insist so on a field that nobody has set; the parent must be there."""
+    patch = [{"op": "test", "path": "/a/b", "value": None}, {"op": "add", "path": "/b", "value": 1}]
+    assert json_patched({"a": {}}, patch) == {"a": {}, "b": 1}
+    assert json_patched({"a": {"b": None}}, patch)["b"] == 1
+    for document in ({"a": {"b": 0}}, {"a": [1]}, {}):
+        with pytest.raises(Refused) as refused:
+            json_patched(document, patch)
+        assert refused.value.status == 422
+
+
 @pytest.mark.parametrize(
     ("patch", "status"),
     [

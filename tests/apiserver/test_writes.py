@@ -14,13 +14,19 @@ from tests.apiserver.asking import (
     Api,
     labelled,
     service,
-    services,
 )
 
 JSON_PATCH = "application/json-patch+json"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
+
+POD = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "p", "namespace": "default"},
+    "spec": {"containers": [{"name": "c", "image": "i"}]},
+}
 
 
 def deployment(replicas: int = 2) -> Json:
@@ -94,8 +100,22 @@ BAD = [  # method, path, body -> status, a part of the message
     ("POST", f"{SERVICES}/web", service("a"), 405, "does not allow this method"),
     ("DELETE", "/api/v1/namespaces", None, 405, "does not allow this method"),
     ("DELETE", f"{SERVICES}/nope", None, 404, 'services "nope" not found'),
-    ("DELETE", f"{SERVICES}/web", {"propagationPolicy": "x"}, 400, "propagationPolicy"),
-    ("DELETE", f"{SERVICES}/web", {"gracePeriodSeconds": -1}, 400, "gracePeriodSeconds"),
+    (
+        "DELETE",
+        f"{SERVICES}/web",
+        {"propagationPolicy": "x"},
+        422,
+        'propagationPolicy: Unsupported value: "x": supported values: "Foreground", "Background",',
+    ),
+    (
+        "DELETE",
+        f"{SERVICES}/web?propagationPolicy=Orphan&orphanDependents=false",
+        b"",
+        422,
+        "orphanDependents and deletionPropagation cannot be both set",
+    ),
+    ("DELETE", f"{SERVICES}/web?gracePeriodSeconds=x", b"", 400, "gracePeriodSeconds"),
+    ("DELETE", f"{SERVICES}/web", {"gracePeriodSeconds": "x"}, 400, "gracePeriodSeconds"),
     ("DELETE", f"{SERVICES}/web", {"preconditions": {"uid": "x"}}, 409, "Precondition failed"),
     ("DELETE", f"{SERVICES}/web", {"preconditions": 5}, 400, "preconditions is no object"),
     ("DELETE", f"{SERVICES}/web", {"preconditions": {"uid": 5}}, 400, "uid is no string"),
@@ -165,6 +185,49 @@ def test_a_field_that_is_there_twice() -> None:
     path = "/api/v1/namespaces/default/configmaps"
     assert Api().answer("POST", path, body).warnings == ['299 - "duplicate field \\"data\\""']
     assert Api().answer("POST", path, body, fieldValidation="Strict").status == 400
+
+
+@pytest.mark.parametrize(
+    ("content_type", "patch", "told"),
+    [
+        (MERGE, b'{"data":{"a":"1","a":"2"}}', 'duplicate field "data.a"'),
+        (STRATEGIC, b'{"data":{"a":"1","a":"2"}}', 'duplicate field "data.a"'),
+        (
+            JSON_PATCH,
+            b'[{"op":"add","path":"/b","path":"/data","value":{"a":"2"}}]',
+            'json patch duplicate field "[0].path"',
+        ),
+    ],
+)
+def test_a_field_that_a_patch_has_twice(content_type: str, patch: bytes, told: str) -> None:
+    path = "/api/v1/namespaces/default/configmaps"
+    api = Api()
+    api.answer("POST", path, {"metadata": {"name": "a"}})
+    query = {"fieldValidation": "Strict"}
+    strict = api.answer("PATCH", f"{path}/a", patch, content_type=content_type, query=query)
+    assert (strict.status, strict.body["reason"]) == (422, "Invalid")
+    assert strict.body["message"].endswith(f": strict decoding error: {told}")
+    query = {"fieldValidation": "Ignore"}
+    ignored = api.answer("PATCH", f"{path}/a", patch, content_type=content_type, query=query)
+    assert (ignored.status, ignored.warnings) == (200, [])
+    warned = api.answer("PATCH", f"{path}/a", patch, content_type=content_type)
+    assert warned.body["data"] == {"a": "2"}
+    shown = told.replace('"', '\\"')
+    assert warned.warnings == [f'299 - "{shown}"']
+
+
+def test_a_new_object_has_no_version() -> None:
+    api = Api()
+    for version, status in (("5", 500), ("0", 201)):
+        body = labelled(service(f"v{version}"), x="y")
+        body["metadata"]["resourceVersion"] = version
+        answered = api.answer("POST", SERVICES, body)
+        assert answered.status == status
+    body["metadata"] |= {"name": "dry", "resourceVersion": "5"}
+    assert api.answer("POST", SERVICES, body, dryRun="All").status == 201
+    body["metadata"]["name"] = "new"
+    refused = api.answer("POST", SERVICES, body).body
+    assert refused["message"] == "resourceVersion should not be set on objects to be created"
 
 
 def test_an_update_of_another_version_is_a_conflict() -> None:
@@ -312,58 +375,47 @@ def test_the_scale_of_a_workload() -> None:
         assert answered.status == status
 
 
-def test_a_deleted_object_is_told_or_a_status_is() -> None:
-    api = Api(service("a"), deployment())
-    assert api.answer("DELETE", f"{SERVICES}/a").body["kind"] == "Service"
-    status = api.answer("DELETE", f"{DEPLOYMENTS}/web").body
-    assert (status["kind"], status["status"]) == ("Status", "Success")
-    assert (status["details"]["name"], status["details"]["kind"]) == ("web", "deployments")
+def test_an_applied_scale_meets_other_managers() -> None:
+    api = Api()
+    web, path = f"{DEPLOYMENTS}/web", f"{DEPLOYMENTS}/web/scale"
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}}
+    wanted = {**scale, "spec": {"replicas": 5}}
+
+    def applied(**query: str) -> tuple[int, Json]:
+        answer = api.answer("PATCH", path, wanted, content_type=APPLY, query=query)
+        return answer.status, answer.body
+
+    assert applied(fieldManager="scaler")[0] == 404
+    api.answer("PATCH", web, deployment(), content_type=APPLY, fieldManager="owner")
+    status, body = applied(fieldManager="scaler")
+    assert (status, body["reason"]) == (409, "Conflict")
+    [cause] = body["details"]["causes"]
+    assert (cause["field"], cause["message"]) == (".spec.replicas", 'conflict with "owner"')
+    assert applied()[0] == 422  # nobody applies without a name
+    status, body = applied(fieldManager="scaler", force="true")
+    assert (status, body["kind"], body["spec"]) == (200, "Scale", {"replicas": 5})
+    managers = api.get(web).body["metadata"]["managedFields"]
+    [entry] = [each for each in managers if each["manager"] == "scaler"]
+    assert (entry["operation"], entry["subresource"]) == ("Apply", "scale")
+    assert entry["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+    again = api.answer("PATCH", web, deployment(), content_type=APPLY, fieldManager="owner")
+    assert (again.status, again.body["reason"]) == (409, "Conflict")
+    wanted["kind"] = "Deployment"
+    assert applied(fieldManager="scaler")[0] == 400
 
 
-POD = {
-    "apiVersion": "v1",
-    "kind": "Pod",
-    "metadata": {"name": "p", "namespace": "default"},
-    "spec": {"containers": [{"name": "c", "image": "i"}]},
-}
-DRY = {"dryRun": ["All"]}
-
-
-def test_a_collection_is_deleted_as_selected() -> None:
-    api = Api(*services(["a", "b"]), labelled(service("c"), x="y"))
-    gone = api.answer("DELETE", SERVICES, labelSelector="!x")
-    assert (gone.status, gone.names) == (200, ["a", "b"])
-    assert api.get(SERVICES).names == ["c"]
-
-
-@pytest.mark.parametrize("version", ["policy/v1", "policy/v1beta1"])
-def test_an_eviction_deletes(version: str) -> None:
-    api = Api(POD)
-    eviction = {"apiVersion": version, "kind": "Eviction", "metadata": {"name": "p"}}
-    tried = api.answer("POST", f"{PODS}/p/eviction", {**eviction, "deleteOptions": DRY})
-    assert (tried.status, api.get(f"{PODS}/p").status) == (201, 200)
-    assert api.answer("POST", f"{PODS}/p/eviction", eviction).status == 201
-    assert api.get(f"{PODS}/p").status == 404
-    assert api.answer("POST", f"{PODS}/p/eviction", eviction).status == 404
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"metadata": {"name": "other"}},
-        {"metadata": {}},
-        {"metadata": []},
-        {"kind": "Pod"},
-        {"apiVersion": "v1"},
-        {"deleteOptions": []},
-    ],
-    ids=str,
-)
-def test_what_is_no_eviction_of_the_pod_deletes_nothing(wrong: Json) -> None:
-    api = Api(POD)
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
-    assert api.answer("POST", f"{PODS}/p/eviction", eviction | wrong).status == 400
-    assert api.get(f"{PODS}/p").status == 200
+def test_an_apply_that_means_an_object_with_a_uid_creates_none() -> None:
+    wanted = service("web")
+    wanted["metadata"]["uid"] = "5"
+    api = Api()
+    query = {"fieldManager": "me"}
+    answer = api.answer("PATCH", f"{SERVICES}/web", wanted, content_type=APPLY, query=query)
+    assert (answer.status, answer.body["reason"]) == (409, "Conflict")
+    assert answer.body["message"] == (
+        'Operation cannot be fulfilled on services "web": uid mismatch: the provided object'
+        " specified uid 5, and no existing object was found"
+    )
+    assert api.get(f"{SERVICES}/web").status == 404
 
 
 ABSENT = [each for each in RESOURCES if each.absent]

@@ -49,6 +49,24 @@ def test_a_write_that_changes_nothing_is_none() -> None:
     assert len(api.writes) == seen
 
 
+@pytest.mark.parametrize("kind", ["ConfigMap", "Secret", "Service", "Deployment"])
+def test_what_is_empty_is_not_there(kind: str) -> None:
+    """As after `kubectl label web app-`, which leaves no label."""
+    empty: Json = {"annotations": {}, "finalizers": [], "labels": {}, "ownerReferences": []}
+    spec = {"Service": SERVICE, "Deployment": WORKLOAD}.get(kind)
+    parts: Json = {"spec": spec} if spec else {"data": {}}
+    if kind in ("ConfigMap", "Secret"):
+        parts["binaryData" if kind == "ConfigMap" else "stringData"] = {}
+    api = Api(document(kind, metadata=empty, **parts))
+    stored = api.get(kind)
+    labelled = {**stored["metadata"], "labels": {"a": "b"}}
+    api.verbs.update({**stored, "metadata": labelled})
+    api.verbs.update({**stored, "metadata": {**labelled, "labels": {}}})
+    found = api.get(kind)
+    assert not {*empty} - {"annotations"} & found["metadata"].keys()
+    assert not {"data", "binaryData", "stringData"} & found.keys()
+
+
 def test_dry_runs_store_and_hold_nothing() -> None:
     api = Api()
     wanted = document("Service", spec={**SERVICE, "clusterIP": "10.96.0.9"})

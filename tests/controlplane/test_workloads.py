@@ -143,6 +143,7 @@ def test_foreground_waits_for_dependents() -> None:
     metadata = api.get("Deployment")["metadata"]
     assert metadata["finalizers"] == ["foregroundDeletion"]
     assert metadata["deletionTimestamp"]
+    assert (metadata["deletionGracePeriodSeconds"], metadata["generation"]) == (0, 2)
     assert api.pods == ["web-1†"]
     api.settle()
     assert api.there("Deployment") == []
@@ -154,9 +155,21 @@ def test_finalizers_hold_an_object(kind: str) -> None:
     parts: dict[str, Any] = {"spec": spec} if spec else {}
     metadata = {"finalizers": ["example.org/held"]}
     api = Api(document(kind, metadata=metadata, **parts))
+    generation = api.get(kind)["metadata"].get("generation", 0)
     api.end((kind, "default", "web"))
     held = api.get(kind)
     assert held["metadata"]["deletionTimestamp"]
+    assert held["metadata"]["deletionGracePeriodSeconds"] == (30 if kind == "Pod" else 0)
+    assert held["metadata"].get("generation", 0) == generation + (generation > 0)
+    more = ["example.org/held", "example.org/b", "example.org/a"]
+    with pytest.raises(Refused) as refused:
+        api.verbs.update({**held, "metadata": {**held["metadata"], "finalizers": more}})
+    [cause] = refused.value.causes
+    assert (cause.reason, cause.field) == ("FieldValueForbidden", "metadata.finalizers")
+    assert cause.message.endswith(
+        "no new finalizers can be added if the object is being deleted, found new finalizers"
+        ' []string{"example.org/a", "example.org/b"}'
+    )
     api.verbs.update({**held, "metadata": {**held["metadata"], "finalizers": []}})
     api.settle()
     assert api.there(kind) == []
