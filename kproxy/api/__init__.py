@@ -12,7 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kproxy.api.manifests import Decoded, as_read, decode, decode_texts, load, manifest_files
+    from kproxy.api.manifests import Decoded, decode, decode_texts, load, manifest_files
+from kproxy.api.typed_kinds import as_read
 
 __all__ = ["Decoded", "as_read", "decode", "decode_texts", "load", "manifest_files"]
 

@@ -13,13 +13,10 @@ the object begins.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
-from importlib import import_module
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
@@ -33,24 +30,14 @@ from kproxy.api.documents import (
     text_of,
     wrong_version,
 )
-from kproxy.api.endpoint_rules import check_endpoint_slice, check_endpoints
 from kproxy.api.kinds import DOCUMENT_KINDS, is_of_others, misspelled
 from kproxy.api.places import Lines, Place
 from kproxy.api.problems import Problem, Report, shown
-from kproxy.api.service_rules import check_service
+from kproxy.api.typed_kinds import KINDS, TYPED, decoded
 from kproxy.api.types import (
-    Deployment,
-    Endpoints,
-    EndpointSlice,
-    Ingress,
-    IPAddress,
     KubernetesObject,
-    Node,
-    Pod,
-    Service,
-    ServiceCIDR,
 )
-from kproxy.typed import converted, decoder
+from kproxy.typed import converted
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -88,45 +75,6 @@ class Decoded(Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
 
 
-class _Kind(Struct, frozen=True, cache_hash=True):
-    api_version: str
-    type: type[Any]
-    check: Callable[[Any, Report], KubernetesObject]
-
-
-@cache  # made when JSON of the kind is read: making all of them takes some milliseconds
-def _decoder(kind: _Kind) -> msgspec.json.Decoder[Any]:
-    return decoder(kind.type)
-
-
-def _late(module: str, name: str) -> Callable[[Any, Report], KubernetesObject]:
-    """Return a check that is imported with the first object of a kind: many manifests have none."""
-
-    def check(obj: Any, report: Report) -> KubernetesObject:
-        found: KubernetesObject = getattr(import_module(f"kproxy.api.{module}"), name)(obj, report)
-        return found
-
-    return check
-
-
-_KINDS = {
-    "Service": _Kind("v1", Service, check_service),
-    "EndpointSlice": _Kind("discovery.k8s.io/v1", EndpointSlice, check_endpoint_slice),
-    "Endpoints": _Kind("v1", Endpoints, check_endpoints),
-    "ServiceCIDR": _Kind(
-        "networking.k8s.io/v1", ServiceCIDR, _late("service_cidr_rules", "check_service_cidr")
-    ),
-    "IPAddress": _Kind(
-        "networking.k8s.io/v1", IPAddress, _late("service_cidr_rules", "check_ip_address")
-    ),
-    "Ingress": _Kind("networking.k8s.io/v1", Ingress, _late("ingress_rules", "check_ingress")),
-    "Node": _Kind("v1", Node, _late("node_rules", "check_node")),
-    "Pod": _Kind("v1", Pod, _late("pod_rules", "check_pod")),
-    "Deployment": _Kind("apps/v1", Deployment, _late("deployment_rules", "check_deployment")),
-}
-KINDS = frozenset(_KINDS)
-TYPES: Mapping[str, type[KubernetesObject]] = {name: each.type for name, each in _KINDS.items()}
-"""The types of the kinds that are decoded, by kind."""
 # Wholly by the control plane.
 _ADMITTED = frozenset({"Service", "EndpointSlice", "Endpoints", "ServiceCIDR", "IPAddress"})
 PROXY_KINDS = KINDS - {
@@ -136,7 +84,7 @@ PROXY_KINDS = KINDS - {
     "IPAddress",
 }  # only labs have a use for these
 _LISTS = {"List": ListKind("v1")} | {
-    f"{name}List": ListKind(kind.api_version, name) for name, kind in _KINDS.items()
+    f"{name}List": ListKind(kind.api_version, name) for name, kind in TYPED.items()
 }
 
 
@@ -179,66 +127,19 @@ def load(paths: Iterable[str | Path], *, stored: bool = False) -> Decoded:
     return reader.decoded()
 
 
-def as_read(obj: KubernetesObject) -> KubernetesObject:
-    """Return a stored object, such as a control plane has admitted, as kube-proxy reads it."""
-    return _KINDS[type(obj).__name__].check(obj, Report())
-
-
 def checked(value: dict[str, Any], kind: str) -> tuple[KubernetesObject, list[Problem]]:
     """Return a submitted object of a kind in its namespace, and its problems.
 
     Those that a control plane judges are not among them. Raises msgspec.ValidationError if a value
     is of another type, KeyError for an unknown kind.
     """
-    obj = converted(value, _KINDS[kind].type)
+    obj = converted(value, TYPED[kind].type)
     if kind in _ADMITTED:
         admitted: KubernetesObject = in_namespace(obj)
         return admitted, []
     report = Report()
-    found = _KINDS[kind].check(obj, report)
+    found = TYPED[kind].check(obj, report)
     return found, [each for each in report.problems if not _is_admitted(each)]
-
-
-def api_version(kind: str) -> str:
-    """Return the version that objects of this kind have. Raises KeyError for an unknown kind."""
-    return _KINDS[kind].api_version
-
-
-def stored(
-    kind: str, data: Raw | Service | EndpointSlice
-) -> tuple[KubernetesObject, list[Problem]]:
-    """Return an object of an API server as kube-proxy reads it, and what makes it unusable.
-
-    It is of `kproxy.api.watched_types`, if its kind is there; `data` may be of them already.
-    The object is whole only if there are no problems. Raises KeyError for an unknown kind.
-    """
-    found = _watched()[kind]
-    obj: Any = data
-    malformed: list[Problem] = []
-    if isinstance(data, Raw):
-        try:
-            obj, malformed = _decode(data, found)
-        except msgspec.DecodeError as error:  # not UTF-8, which JSON must be
-            return found.type(), [Problem("", str(error))]
-    report = Report(malformed)
-    return found.check(obj, report), report.problems
-
-
-@cache
-def _watched() -> dict[str, _Kind]:
-    """Return the kinds as an API server sends them to a service proxy."""
-    from kproxy.api import watched_types  # which manifests are not read as
-
-    def watched(kind: _Kind, type_: type[KubernetesObject]) -> _Kind:
-        def check(obj: Any, report: Report) -> KubernetesObject:
-            found = kind.check(obj, report)
-            watched_types.forget_version(found)
-            return found
-
-        return replace(kind, type=type_, check=check)
-
-    types = watched_types.TYPES.items()
-    return _KINDS | {name: watched(_KINDS[name], type_) for name, type_ in types}
 
 
 def manifest_files(folder: Path) -> list[Path]:
@@ -320,7 +221,7 @@ class _Reader:
 
     def _unused(self, item: Item) -> str:
         """Return what a kind without meaning here is called; "" for one that is to be decoded."""
-        kind = _KINDS.get(item.kind)
+        kind = TYPED.get(item.kind)
         if not kind:
             return "" if misspelled(item.kind, item.api_version) else str(item.kind)
         if item.api_version != kind.api_version and is_of_others(
@@ -397,7 +298,7 @@ def _judge(item: Item, value: dict[str, Any] | Raw, *, submitted: bool) -> Found
 
     A kind that is unknown or missing is reported.
     """
-    kind = _KINDS.get(item.kind) if isinstance(item.kind, str) else None
+    kind = TYPED.get(item.kind) if isinstance(item.kind, str) else None
     if kind is None:
         return _refused(item, Problem("kind", _kind_problem(item)))
     if item.api_version != kind.api_version:
@@ -410,7 +311,7 @@ def _judge(item: Item, value: dict[str, Any] | Raw, *, submitted: bool) -> Found
         refused, path = refusal(value, str(item.kind), kind.api_version)
         if refused:
             return _refused(item, Problem("", refused, within=path))
-    obj, malformed = _decode(value, kind)
+    obj, malformed = decoded(value, kind)
     report = Report([*item.problems, *malformed])
     if submitted and item.kind in _ADMITTED:
         obj = in_namespace(obj)
@@ -450,14 +351,3 @@ def _kind_problem(item: Item) -> str:
     if not isinstance(item.kind, str):
         return f"expected a string, got {shown(item.kind)}"
     return f"unknown; did you mean {misspelled(item.kind, item.api_version)}?"
-
-
-def _decode(value: dict[str, Any] | Raw, kind: _Kind) -> tuple[Any, list[Problem]]:
-    try:
-        if isinstance(value, Raw):
-            return _decoder(kind).decode(value), []
-        return converted(value, kind.type), []
-    except msgspec.ValidationError:
-        from kproxy.api.structure import build  # for what is wrong only
-
-        return build(plain(value), kind.type)

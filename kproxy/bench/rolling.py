@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from kproxy.api.manifests import stored
+from kproxy.api.typed_kinds import stored
 from kproxy.api.types import KubernetesObject
 from kproxy.bench.api_server import managed_fields
 from kproxy.bench.results import ProxySize

@@ -32,7 +32,7 @@ import msgspec
 from msgspec import Raw
 
 from kproxy.address import Family
-from kproxy.api.manifests import stored
+from kproxy.api.typed_kinds import stored
 from kproxy.api.types import EndpointSlice, KubernetesObject
 from kproxy.backend import complete_options, load
 from kproxy.bench.api_server import Json, Served, managed_fields

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from msgspec import Struct
 
-from kproxy.api.manifests import api_version
+from kproxy.api.typed_kinds import api_version
 from kproxy.backend import Mode
 from kproxy.config import ProxyConfig, node_name
 from kproxy.garbage import collect_rarely, uncollected

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from kproxy.api.manifests import TYPES
+from kproxy.api.typed_kinds import TYPES
 from kproxy.controlplane import refusals, submitted
 from kproxy.controlplane.api_kinds import kind_of
 from kproxy.controlplane.events import as_core

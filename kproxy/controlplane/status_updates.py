@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from kproxy.api.manifests import TYPES
+from kproxy.api.typed_kinds import TYPES
 from kproxy.api.types import Deployment, KubernetesObject, Node, Pod, Service, ServiceCIDR
 from kproxy.controlplane.admission import with_ip_modes
 from kproxy.controlplane.api_kinds import kind_of

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from kproxy.api.manifests import as_read, checked, load
+from kproxy.api.manifests import checked, load
+from kproxy.api.typed_kinds import as_read
 from kproxy.api.types import Endpoints, EndpointSlice, KubernetesObject
 from kproxy.doctor.facts import Facts, Template
 from kproxy.doctor.finding import Missing, Part

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from kproxy.api.conflicts import object_name
-from kproxy.api.manifests import stored
+from kproxy.api.typed_kinds import stored
 from kproxy.api.types import KubernetesObject
 from kproxy.api.watched_types import TYPES, Watched
 from kproxy.typed import decoder

@@ -193,6 +193,6 @@ class PlainObjects(_WithoutControlPlane):
 
 
 def _as_read(objects: Iterable[KubernetesObject]) -> tuple[KubernetesObject, ...]:
-    from kproxy.api.manifests import as_read  # a lab whose objects have not come needs none of it
+    from kproxy.api.typed_kinds import as_read  # a lab whose objects have not come needs none of it
 
     return tuple(map(as_read, objects))

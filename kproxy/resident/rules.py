@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kproxy.address import Family
-from kproxy.api.manifests import as_read
+from kproxy.api.typed_kinds import as_read
 from kproxy.api.types import EndpointSlice, KubernetesObject, Node, Service, ServiceCIDR
 from kproxy.backend import HostFacts, Listing, Mode, Plan, load
 from kproxy.errors import BadInput

@@ -16,7 +16,7 @@ PROTOCOLS = ("TCP", "UDP", "SCTP")
 _PORT = re.compile(r"[0-9]{1,5}")
 _SERVICE = (  # compiled when a Service is named: most questions name an address
     r"(?:svc|service|services)/(?P<name>[^./:]+)"
-    r"(?:\\.(?P<namespace>[^./:]+)(?:\\.svc(?:\\.[^/:]+)?)?)?"
+    r"(?:\.(?P<namespace>[^./:]+)(?:\.svc(?:\.[^/:]+)?)?)?"
     r"(?::(?P<port>[^/:]+))?(?:/(?P<protocol>[^/]*))?"
 )
 _EXPECTED = "expected IP:PORT/PROTOCOL, or svc/NAME.NAMESPACE:PORT"

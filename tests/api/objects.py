@@ -9,7 +9,7 @@ from typing import Any
 
 from kproxy.api import Decoded, decode_texts
 from kproxy.api.conflicts import object_name
-from kproxy.api.manifests import KINDS
+from kproxy.api.typed_kinds import KINDS
 
 Manifest = dict[str, Any]
 ABSENT = object()

@@ -6,8 +6,8 @@ import pytest
 
 from kproxy.api import decode, decode_texts
 from kproxy.api.kinds import DOCUMENT_KINDS
-from kproxy.api.manifests import KINDS as TYPED
-from kproxy.api.manifests import TYPES
+from kproxy.api.typed_kinds import KINDS as TYPED
+from kproxy.api.typed_kinds import TYPES
 from kproxy.controlplane.api_kinds import KINDS
 
 MISSPELLED = [

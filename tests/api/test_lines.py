@@ -7,7 +7,7 @@ import json
 import pytest
 
 from kproxy.api import decode_texts
-from kproxy.api.manifests import KINDS
+from kproxy.api.typed_kinds import KINDS
 from tests.api.objects import DEPLOYMENT, NODE, SERVICE, edited, stored
 
 CHART = """\

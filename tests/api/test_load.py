@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kproxy.api import decode_texts, load, manifest_files
-from kproxy.api.manifests import KINDS
+from kproxy.api.typed_kinds import KINDS
 from tests.api.objects import ALL, DEPLOYMENT, NODE, POD, SERVICE, edited
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from kproxy.api.manifests import stored
+from kproxy.api.typed_kinds import stored
 from kproxy.api.types import EndpointSlice, KubernetesObject, Service
 from kproxy.api.watched_types import TYPES
 

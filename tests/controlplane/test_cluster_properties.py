@@ -13,7 +13,7 @@ from msgspec import convert
 from msgspec.structs import replace
 
 from kproxy.api import as_read
-from kproxy.api.manifests import TYPES
+from kproxy.api.typed_kinds import TYPES
 from kproxy.api.types import (
     Deployment,
     Endpoint,

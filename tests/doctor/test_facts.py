@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from kproxy.address import Family
 from kproxy.api import decode
-from kproxy.api.manifests import as_read
+from kproxy.api.typed_kinds import as_read
 from kproxy.doctor import CHECKS, Diagnosis, Severity, diagnose
 from kproxy.doctor.facts import (
     Conntrack,

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from kproxy.api import manifests
+from kproxy.api.typed_kinds import KINDS
 from kproxy.api.types import Metadata, Service, ServiceSpec
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Host, HostKind
@@ -60,7 +61,7 @@ endpoints:
 - {addresses: [other.example.com], targetRef: {kind: Pod, name: web-3, namespace: shop}}
 """
     },
-    manifests.KINDS,
+    KINDS,
 )
 PODS = manifests.decode_texts(
     {
@@ -89,7 +90,7 @@ metadata: {name: web-2, namespace: shop}
 spec: {nodeName: node-b, containers: [{name: web, image: web}]}
 """
     },
-    manifests.KINDS,
+    KINDS,
 )
 NODE_A = Host(name="node-a", kind=HostKind.NODE, addresses=("192.168.10.11", "10.244.1.1"))
 FOUR, SIX = "10.96.0.10", "fd00:96::a"

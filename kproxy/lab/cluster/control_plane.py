@@ -26,7 +26,7 @@ from math import inf
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from kproxy.api.manifests import TYPES, as_read
+from kproxy.api.typed_kinds import TYPES, as_read
 from kproxy.api.types import (
     EndpointSlice,
     Ingress,
