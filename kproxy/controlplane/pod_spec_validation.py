@@ -7,7 +7,7 @@ pkg/apis/apps/validation and apimachinery pkg/apis/meta/v1/validation of Kuberne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from kproxy.controlplane.field_errors import (
@@ -81,7 +81,7 @@ def _problems(document: Json) -> Iterator[str]:
             yield from _strategy(kind, spec)
             pods = _dict(_dict(spec.get("template")).get("spec"))
             if pods:
-                yield from _pod_spec(pods, "spec.template.spec")
+                yield from _pod_spec(pods, "spec.template.spec", _claimed(spec))
             policy = pods.get("restartPolicy")
             if policy in _POLICIES[1:]:
                 yield unsupported("spec.template.spec.restartPolicy", policy, _POLICIES[:1])
@@ -94,7 +94,13 @@ def _fixed(spec: Json, former: Json) -> Iterator[str]:
             yield forbidden(f"spec.{field}", POD_FIXED)
 
 
-def _pod_spec(spec: Json, path: str) -> Iterator[str]:
+def _claimed(spec: Json) -> set[str]:
+    """Return the volumes that each Pod of a StatefulSet gets besides those of its template."""
+    claims = _dicts(spec.get("volumeClaimTemplates"))
+    return {_text(_dict(each.get("metadata")), "name") for each in claims}
+
+
+def _pod_spec(spec: Json, path: str, claimed: Collection[str] = ()) -> Iterator[str]:
     volumes: set[str] = set()
     for i, volume in enumerate(_dicts(spec.get("volumes"))):
         yield from _name(f"{path}.volumes[{i}].name", volume, volumes)
@@ -105,7 +111,7 @@ def _pod_spec(spec: Json, path: str) -> Iterator[str]:
         for i, container in enumerate(_dicts(spec.get(field))):
             place = f"{path}.{field}[{i}]"
             yield from _name(f"{place}.name", container, names)
-            yield from _container(container, place, volumes)
+            yield from _container(container, place, volumes.union(claimed))
     yield from _choice(spec, path, "restartPolicy", _POLICIES)
     yield from _choice(spec, path, "dnsPolicy", _DNS_POLICIES)
     if spec.get("dnsPolicy") == "None":

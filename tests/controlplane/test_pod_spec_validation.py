@@ -105,6 +105,15 @@ def test_pods_and_their_templates(spec: Json, told: str) -> None:
         assert found == [f"spec.template.spec.{told}"]
 
 
+def test_a_stateful_set_mounts_what_its_pods_claim() -> None:
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    template = {**TEMPLATE, "spec": {**POD_SPEC, "containers": [{**MAIN, "volumeMounts": mounts}]}}
+    claims = [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]
+    spec = {**WORKLOAD, "serviceName": "db", "template": template, "volumeClaimTemplates": claims}
+    made, _ = Api().verbs.create(document("StatefulSet", spec=spec))
+    assert made["spec"]["volumeClaimTemplates"][0]["metadata"]["name"] == "data"
+
+
 @pytest.mark.parametrize("kind", WORKLOADS)
 def test_workloads(kind: str) -> None:
     api = Api()
