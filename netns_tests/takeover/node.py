@@ -16,7 +16,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 from kproxy.kernel import sysctl
 from kproxy.kernel.netns import Namespace
@@ -38,14 +39,32 @@ class _Echo(socketserver.BaseRequestHandler):
         try:
             while heard := self.request.recv(4096):
                 self.request.sendall(heard)
-        except ConnectionResetError:
+        except ConnectionError:
             return
 
 
 class _Server(socketserver.ThreadingTCPServer):
+    """Ends its connections when it is closed: a client's last packet may have been lost."""
+
     allow_reuse_address = True
-    daemon_threads = True
-    block_on_close = False
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self._open: set[Any] = set()
+        super().__init__(address, _Echo)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        for each in [*self._open]:
+            with suppress(OSError):  # it has ended meanwhile
+                each.shutdown(socket.SHUT_RDWR)
+        super().server_close()  # returns when all threads have ended
 
 
 class RecordedNode:
@@ -84,7 +103,7 @@ def recorded_node() -> Iterator[RecordedNode]:
         for pod in PODS:
             _attach(node, pod, "10.244.0.1/32", f"{pod}/32")
             with namespaces[pod].entered():
-                server = stack.enter_context(_Server((pod, 8080), _Echo))
+                server = stack.enter_context(_Server((pod, 8080)))
             threading.Thread(target=server.serve_forever, daemon=True).start()
             stack.callback(server.shutdown)
         yield node
