@@ -181,6 +181,22 @@ def test_a_policy_is_changed_and_its_effect_shown(page: Page) -> None:
     page.until(f"document.querySelector('{of(SHOP)}').innerText.includes('ext Local')")
 
 
+def test_a_change_draws_the_rules_once_when_they_have_come(page: Page) -> None:
+    page.click(of(SHOP))
+    page.until("document.querySelector('ol.rules')")
+    page.evaluate(
+        "window.drawn = 0; new MutationObserver((all) => { for (const each of all)"
+        " for (const one of each.addedNodes) window.drawn += one.matches?.('ol.rules') ? 1 : 0;"
+        "}).observe(document.getElementById('service'), { childList: true, subtree: true })"
+    )
+    choose(page, "#policy-sessionAffinity", "ClientIP")
+    page.until("document.querySelector('ol.rules').innerText.includes('--rsource')")
+    assert page.evaluate("window.drawn") == 1
+    choose(page, "#policy-sessionAffinity", "None")
+    page.until("!document.querySelector('ol.rules').innerText.includes('--rsource')")
+    assert page.evaluate("window.drawn") == 2
+
+
 def test_the_mode_is_changed_and_its_effect_shown(page: Page, served: Served) -> None:
     choose(page, "#mode", "nftables")
     page.click("#tab-events")

@@ -10,7 +10,9 @@ const POLICIES = {
   trafficDistribution: ["", "PreferSameZone", "PreferSameNode"],
 };
 
-const panel = $("service");
+// What is said of the Service, and its rules: these are many, and drawn again only when they differ.
+const [about, ruled] = [h("div"), h("div")];
+let drawn; // the rules that `ruled` shows
 let name = "";
 let family = "IPv4";
 let node = ""; // whose rules are shown; "": the first
@@ -20,6 +22,7 @@ let onPolicy = () => {};
 
 export function startDetails(asked, changed) {
   [onAsk, onPolicy] = [asked, changed];
+  $("service").append(about, ruled);
   const redraw = oncePerFrame(draw);
   onChange((names) => {
     if (!name) return;
@@ -57,14 +60,15 @@ async function askForRules() {
 
 function draw() {
   const service = entities.get(name);
+  ruled.hidden = !service;
   if (!service) {
-    panel.replaceChildren(h("p", { class: "hint" }, name ? "This Service is gone." : "Choose a Service in the picture."));
+    about.replaceChildren(h("p", { class: "hint" }, name ? "This Service is gone." : "Choose a Service in the picture."));
     return;
   }
   const focused = document.activeElement?.id;
   const ways = waysTo(service, family);
   const endpoints = endpointsOf(service).filter((each) => each.family === family);
-  panel.replaceChildren(
+  about.replaceChildren(
     h("h2", {}, shortName(service), " ", h("em", {}, service.type)),
     h("h3", {}, "Addresses"),
     ways.length ? h("ul", { class: "ways" }, ways.map((way) => h("li", {},
@@ -82,9 +86,10 @@ function draw() {
         values.map((value) => h("option", { value, selected: value === (service.policies[field] || values[0]) }, value || "(none)")))))),
     h("h3", {}, "Rules, in the order packets meet them"),
     h("label", { class: "on" }, "on ", h("select", { id: "rules-node", onchange: (event) => ((node = event.target.value), askForRules()) },
-      hosts("node").map((each) => h("option", { value: each.name, selected: each.name === node }, each.name)))),
-    shownRules());
-  if (focused && panel.querySelector(`#${CSS.escape(focused)}`)) $(focused).focus();
+      hosts("node").map((each) => h("option", { value: each.name, selected: each.name === node }, each.name)))));
+  if (focused && about.querySelector(`#${CSS.escape(focused)}`)) $(focused).focus();
+  if (drawn !== rules) ruled.replaceChildren(shownRules());
+  drawn = rules;
 }
 
 function shownRules() {
