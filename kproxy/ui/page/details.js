@@ -60,8 +60,9 @@ async function askForRules() {
 
 function draw() {
   const service = entities.get(name);
-  ruled.hidden = !service;
   if (!service) {
+    ruled.replaceChildren();
+    drawn = undefined;
     about.replaceChildren(h("p", { class: "hint" }, name ? "This Service is gone." : "Choose a Service in the picture."));
     return;
   }
