@@ -296,7 +296,11 @@ def _applied(client: ApiClient, path: str, document: Json) -> str:
     stored = client.ask("PATCH", path, query=query, body=document, content_type=_APPLY)
     if former is None:
         return "created"
-    return "unchanged" if _wanted_of(stored) == _wanted_of(former) else "configured"
+    return (
+        "unchanged"
+        if _without_bookkeeping(stored) == _without_bookkeeping(former)
+        else "configured"
+    )
 
 
 def _found(client: ApiClient, path: str) -> Json | None:
@@ -313,7 +317,7 @@ def _exists(client: ApiClient, path: str) -> bool:
     return _found(client, path) is not None
 
 
-def _wanted_of(stored: Json) -> Json:
+def _without_bookkeeping(stored: Json) -> Json:
     """Return an object without what controllers write, perhaps while it is being applied."""
     metadata = {key: value for key, value in stored["metadata"].items() if key not in _BOOKKEEPING}
     notes = metadata.get("annotations", {}).items()

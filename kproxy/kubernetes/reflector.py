@@ -231,10 +231,10 @@ class Reflector:
             return query
         return {**query, "resourceVersion": "0"}  # what the API server has in memory will do
 
-    def _change(self, kind: str, data: Raw | Watched, batch: _Batch) -> None:
+    def _change(self, event_type: str, data: Raw | Watched, batch: _Batch) -> None:
         self._brought = True
         metadata = stream.head(data)
-        if self._phase is Phase.WATCH_LIST and kind != "DELETED":
+        if self._phase is Phase.WATCH_LIST and event_type != "DELETED":
             self._succeed()
             self._collect(data, metadata, batch)
             return
@@ -249,7 +249,7 @@ class Reflector:
             return  # a repeated event, or one that a newer one overtook
         if not _is_older(version, self._version):
             self._version = version or self._version
-        if kind == "DELETED":
+        if event_type == "DELETED":
             self._known.pop(key, None)
             self._deleted[key] = version
             if len(self._deleted) > _DELETED_MOST:

@@ -13,6 +13,7 @@ from kproxy.cli.lab_status import age
 from kproxy.cli.watching import object_shown, one_watched, table_shown
 from kproxy.report.columns import column_lines
 from kproxy.resident.api_client import Refusal, refusal
+from tests.cli.kinds import DEPLOYMENTS, NODES, PODS
 
 AGES = [  # seconds -> as kubectl prints it
     (0, "0s"),
@@ -43,35 +44,6 @@ def test_columns_are_three_apart_and_fold() -> None:
     assert column_lines(rows, 20) == ["NAME", " ADDRESSES", "a-long-name", " 192.168.10.11"]
 
 
-PODS = Kind(
-    group="",
-    version="v1",
-    plural="pods",
-    singular="pod",
-    kind="Pod",
-    namespaced=True,
-    short_names=("po",),
-    categories=("all",),
-)
-DEPLOYMENTS = Kind(
-    group="apps",
-    version="v1",
-    plural="deployments",
-    singular="deployment",
-    kind="Deployment",
-    namespaced=True,
-    short_names=("deploy",),
-    categories=("all",),
-)
-NODES = Kind(
-    group="",
-    version="v1",
-    plural="nodes",
-    singular="node",
-    kind="Node",
-    namespaced=False,
-    short_names=("no",),
-)
 KINDS = [PODS, DEPLOYMENTS, NODES]
 
 WORDS = [

@@ -11,16 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from kproxy.cli import verbs
-from kproxy.cli.api_kinds import Kind
+from tests.cli.kinds import DEPLOYMENTS
 
-DEPLOYMENT = Kind(
-    group="apps",
-    version="v1",
-    plural="deployments",
-    singular="deployment",
-    kind="Deployment",
-    namespaced=True,
-)
 MANIFEST: dict[str, Any] = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
@@ -59,7 +51,7 @@ def test_what_controllers_write_meanwhile_is_no_change_by_apply(
     api = BusyApi({"replicas": replicas})
     monkeypatch.setattr(verbs, "access_of", lambda _lab: None)
     monkeypatch.setattr(verbs, "client_of", lambda _access: api)
-    monkeypatch.setattr(verbs, "kinds_of", lambda _client: [DEPLOYMENT])
+    monkeypatch.setattr(verbs, "kinds_of", lambda _client: [DEPLOYMENTS])
     (tmp_path / "web.json").write_text(json.dumps(MANIFEST))
     done = CliRunner().invoke(verbs.apply, ["-f", str(tmp_path / "web.json")])
     assert done.output == f"deployment.apps/web {told}\n"
