@@ -22,6 +22,9 @@ class Version(enum.Enum):
     V1_37 = "1.37"
     V1_38 = "1.38-alpha"
 
+    def __init__(self, _: str) -> None:
+        self._place = len(type(self).__members__)
+
     def has(self, behaviour: Behaviour) -> bool:
         """Tell whether this version behaves so."""
         return self.at_least(behaviour.since) and not (
@@ -30,16 +33,14 @@ class Version(enum.Enum):
 
     def at_least(self, other: Version) -> bool:
         """Tell whether this version is `other` or a later one. For tables; else ask `has`."""
-        return not self < other
+        return self._place >= other._place
 
     def __lt__(self, other: Version) -> bool:
-        return _ORDER[self] < _ORDER[other]
+        return self._place < other._place
 
     def __str__(self) -> str:
         return self.value
 
-
-_ORDER = {version: number for number, version in enumerate(Version)}
 
 NEWEST_RELEASED = Version.V1_37
 

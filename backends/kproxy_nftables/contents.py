@@ -46,6 +46,7 @@ class Contents:
         self._claims: Claims[ElementKey, Element] = Claims()
         self._slots: dict[ElementKey, tuple[bytes, ...]] = {}  # map, frontend -> endpoints by slot
         self._users: Counter[Balancer] = Counter()
+        self._had_users: dict[Balancer, bool] = {}  # of those whose users have changed
         self._changes = _no_changes()
 
     @property
@@ -76,14 +77,17 @@ class Contents:
 
     def take_changes(self) -> Changes:
         """Return the net effect of all changes since the last call."""
-        were_used = set(self._users)
         for change in self._claims.take_changes():
             self._replace(change.key, change.before, change.after)
-        used = {chain for chain, count in self._users.items() if count}
-        self._users = Counter({chain: self._users[chain] for chain in used})
         changes, self._changes = self._changes, _no_changes()
-        changes.balancers.extend(used - were_used)
-        changes.removed_chains.extend(chain.name for chain in were_used - used)
+        for chain, had_users in self._had_users.items():
+            if not self._users[chain]:
+                del self._users[chain]
+                if had_users:
+                    changes.removed_chains.append(chain.name)
+            elif not had_users:
+                changes.balancers.append(chain)
+        self._had_users.clear()
         return changes
 
     def _replace(self, key: ElementKey, before: Element | None, after: Element | None) -> None:
@@ -111,10 +115,10 @@ class Contents:
             for each, endpoints in wanted.items():
                 self._assign_slots(each, endpoints)
         if before.chains != after.chains:
-            for chain in before.chains:
-                self._users[chain] -= 1
-            for chain in after.chains:
-                self._users[chain] += 1
+            for chains, change in ((before.chains, -1), (after.chains, 1)):
+                for chain in chains:
+                    self._had_users.setdefault(chain, chain in self._users)
+                    self._users[chain] += change
 
     def _assign_slots(self, key: ElementKey, wanted: tuple[bytes, ...]) -> None:
         """Keep the slots 0 to N-1 filled, moving as few endpoints as possible to another one."""

@@ -275,9 +275,10 @@ def messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
     position = 0
     while position + _HEADER.size <= len(view):
         length, kind, flags, sequence, _ = _HEADER.unpack_from(view, position)
-        body = view[position + _HEADER.size : position + length]
-        yield kind, flags, sequence, body
-        position += max(_HEADER.size, (length + 3) & ~3)
+        if length < _HEADER.size:
+            return
+        yield kind, flags, sequence, view[position + _HEADER.size : position + length]
+        position += (length + 3) & ~3
 
 
 def _code(body: memoryview) -> int:

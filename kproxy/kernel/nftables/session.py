@@ -32,6 +32,7 @@ from kproxy.kernel.nftables.types import entries
 
 _BATCH_BEGIN = Request(0x10, struct.pack(">BBH", 0, 0, 10), ("begin transaction",))
 _BATCH_END = Request(0x11, struct.pack(">BBH", 0, 0, 10), ("end transaction",))
+_ASK_GENERATION = Request(GET_GENERATION, bytes(4), ("get generation of nf_tables",))
 _NO_SUCH_TABLE = frozenset({2})  # ENOENT
 _ANONYMOUS = 0x1
 _HEADER_BYTES = 4  # nfgenmsg
@@ -60,9 +61,8 @@ class Session(Netlink):
 
     def generation(self) -> int:
         """Return a number that changes with every transaction of any process."""
-        body = self.ask(Request(GET_GENERATION, bytes(4), ("get generation of nf_tables",)))
-        found = dict(attributes(body[_HEADER_BYTES:]))
-        return int.from_bytes(found[1], "big")
+        _, number = next(attributes(self.ask(_ASK_GENERATION)[_HEADER_BYTES:]))
+        return int.from_bytes(number, "big")
 
 
 class TableReader:
