@@ -108,7 +108,8 @@ def add_addresses(link: str, addresses: Iterable[str]) -> None:
     """
     added = list(addresses)
     _change(NEWADDR, CREATE | EXCL, link, added, ("add", "to"), errno.EEXIST)
-    _await_routes(link, [each for each in added if family_of(each) is Family.IPV6])
+    if of_ipv6 := [each for each in added if family_of(each) is Family.IPV6]:
+        _await_routes(link, of_ipv6)
 
 
 def remove_addresses(link: str, addresses: Iterable[str]) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import socket
 import struct
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import NamedTuple, Self
@@ -159,7 +160,7 @@ class Ipvs:
         for body in self._dump(_GET_SERVICE, b"", "list virtual servers"):
             for kind, payload in attributes(body[4:]):
                 if kind == _SERVICE and (parsed := parse_service(payload, family)):
-                    found[parsed[0]] = _incoming(payload)
+                    found[parsed[0]] = _incoming(dict(attributes(payload)))
         return found
 
     def count(self, family: Family) -> int:
@@ -334,15 +335,17 @@ def parse_dest(data: memoryview) -> tuple[RealServer, Load]:
         numbers[_D_INACT_CONNS],
         usual=(numbers[_D_FWD_METHOD], numbers[_D_U_THRESH], numbers[_D_L_THRESH])
         == (_MASQUERADE, 0, 0),
-        packets=_incoming(data),
+        packets=_incoming(found),
     )
     return real, load
 
 
-def _incoming(data: memoryview) -> int:
+def _incoming(found: Mapping[int, memoryview]) -> int:
     """Return the packets to a virtual or real server; 0 from a kernel before 4.1."""
-    statistics = dict(attributes(data)).get(_STATS64, memoryview(b""))
-    return int.from_bytes(dict(attributes(statistics)).get(_IN_PACKETS, b""), sys.byteorder)
+    for kind, payload in attributes(found.get(_STATS64, memoryview(b""))):
+        if kind == _IN_PACKETS:
+            return int.from_bytes(payload, sys.byteorder)
+    return 0
 
 
 def _text(address: memoryview, wide: bool) -> str:
