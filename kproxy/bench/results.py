@@ -125,7 +125,8 @@ class SourceSize(ProxySize, frozen=True, kw_only=True):
 class SourceResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag="source"):
     """Seconds and MiB of the process, and whether its rules are `equal` to those of a fresh start.
 
-    `idle_share`: of one CPU. `ready_mib`: with all rules; `resident_mib`: after all changes.
+    `idle_share`: of one CPU. `ready_mib`: with all rules; `unsoaked_mib`: after the `events`;
+    `resident_mib`: in the end.
     """
 
     size: SourceSize
@@ -135,6 +136,7 @@ class SourceResult(Struct, frozen=True, kw_only=True, tag_field="measured", tag=
     change_p99_s: float
     idle_share: float
     ready_mib: float
+    unsoaked_mib: float
     resident_mib: float
     peak_mib: float
     equal: bool

@@ -76,7 +76,10 @@ def measure(size: SourceSize) -> SourceResult:
             ready_mib = resident_mib(proxy.process.pid)
             changes_s = [_change(served, size, i, commits) for i in range(size.changes)]
             idle = proxy.idle_share(size.idle_s)
-            _pour(served, size)
+            if size.events:
+                _pour(served, size)
+                commits.settle()
+            unsoaked_mib = resident_mib(proxy.process.pid)
             _soak(served, size)
             commits.settle()
             result = SourceResult(
@@ -87,6 +90,7 @@ def measure(size: SourceSize) -> SourceResult:
                 change_p99_s=p99(changes_s),
                 idle_share=idle,
                 ready_mib=ready_mib,
+                unsoaked_mib=unsoaked_mib,
                 resident_mib=resident_mib(proxy.process.pid),
                 peak_mib=proxy.peak_mib,
                 equal=_rules(size) == _fresh_rules(size, served),

@@ -141,6 +141,7 @@ def test_source(mode: str, variant: str) -> None:
     assert result.ready_cpu_s > 0
     assert 0 < result.change_median_s <= result.change_p99_s
     assert 0 < result.ready_mib <= result.peak_mib
+    assert 0 < result.unsoaked_mib <= result.peak_mib
 
 
 def test_a_source_whose_commits_cannot_be_seen_is_refused() -> None:
