@@ -97,7 +97,7 @@ def stored(
     if isinstance(data, Raw):
         try:
             obj, malformed = decoded(data, found)
-        except msgspec.DecodeError as error:  # not UTF-8, which JSON must be
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:  # not UTF-8, which JSON must be
             return found.type(), [Problem("", str(error))]
     report = Report(malformed)
     return found.check(obj, report), report.problems

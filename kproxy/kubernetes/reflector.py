@@ -18,7 +18,6 @@ import random
 from collections.abc import Callable, Mapping
 from sys import intern
 
-import msgspec
 from msgspec import Raw, Struct
 
 from kproxy.api.types import KubernetesObject
@@ -155,7 +154,7 @@ class Reflector:
                     self._bookmark(data, batch)
                 if self._over:
                     break
-        except msgspec.MsgspecError as error:
+        except stream.MALFORMED as error:
             self._over = True
             self._garble(f"the answer is not what a watch brings: {error}")
         return batch.received()
@@ -168,14 +167,14 @@ class Reflector:
             for data in found.items:
                 item = stream.item(self.resource.kind, data)
                 self._collect(item, stream.head(item), batch)
-        except msgspec.MsgspecError as error:
+        except stream.MALFORMED as error:
             self._fail(f"the answer is not a list: {error}")
             self._continue = ""
             return NOTHING
         self._succeed()
-        self._continue = found.metadata.continue_
+        self._continue = found.next_page
         if not self._continue:
-            self._version = found.metadata.resource_version
+            self._version = found.version
             self._complete(batch)
         return batch.received()
 

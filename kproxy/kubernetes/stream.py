@@ -1,7 +1,8 @@
 """The JSON of an API server: lists, and the events of a watch. Pure.
 
 Objects are decoded straight into the types of `kproxy.api`, which leave out what a proxy does not
-read, such as `managedFields`.
+read, such as `managedFields`. As in Go, a null is an absent field: a list of nothing may have one
+in the place of its items.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from kproxy.typed import decoder
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"  # annotation of the bookmark after the last one
 CHANGES = ("ADDED", "MODIFIED", "DELETED")
 _SHOWN_CHARACTERS = 300
+# What decoding raises for what is no such JSON. One is for texts that are not UTF-8.
+MALFORMED = (msgspec.MsgspecError, UnicodeDecodeError)
+# Of the reasons that decide how to go on; client-go looks at the reason first.
+_CODES = {"Expired": 410, "Gone": 410, "InternalError": 500}
 
 _O = TypeVar("_O")
 
@@ -51,15 +56,22 @@ class Head(Struct, frozen=True, gc=False):
 
 
 class _ListMetadata(Struct, frozen=True, rename="camel"):
-    resource_version: str = ""
-    continue_: str = field(default="", name="continue")
+    resource_version: str | None = None
+    continue_: str | None = field(default=None, name="continue")
+
+
+class _Page(Struct, frozen=True):
+    kind: str | None = None
+    items: list[Raw] | None = None
+    metadata: _ListMetadata | None = None
 
 
 class Page(Struct, frozen=True):
-    """A list, or one part of it: `metadata.continue_` asks for the next one."""
+    """A list, or one part of it: `next_page` asks for the next one, "" if it is the last."""
 
-    items: list[Raw] = []
-    metadata: _ListMetadata = _ListMetadata()
+    items: list[Raw]
+    version: str
+    next_page: str
 
 
 class _Cause(Struct, frozen=True):
@@ -101,7 +113,7 @@ class Rejection(Struct, frozen=True, kw_only=True):
 
 _EVENT = decoder(Event[Raw])
 _HEAD = decoder(Head)
-_PAGE = decoder(Page)
+_PAGE = decoder(_Page)
 _STATUS = decoder(Status)
 
 
@@ -127,7 +139,7 @@ def _watched(kind: str) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder
 
 
 def events(kind: str, lines: list[bytes]) -> Iterator[Event[Raw] | Event[Watched]]:
-    """Yield the events. Raises msgspec.MsgspecError at the first line that is none.
+    """Yield the events. Raises one of `MALFORMED` at the first line that is none.
 
     Most are read once, object and all; what is wrong with others is found part by part.
     """
@@ -136,7 +148,7 @@ def events(kind: str, lines: list[bytes]) -> Iterator[Event[Raw] | Event[Watched
         try:
             event = decode_event(line)
             usual = event.type in CHANGES
-        except msgspec.MsgspecError:
+        except MALFORMED:
             usual = False
         yield event if usual else _EVENT.decode(line)
 
@@ -145,37 +157,43 @@ def item(kind: str, data: Raw) -> Raw | Watched:
     """Return an item of a list, decoded if that is possible at once."""
     try:
         found: Raw | Watched = _watched(kind)[1].decode(data)
-    except msgspec.MsgspecError:
+    except MALFORMED:
         return data
     return found
 
 
 def head(data: Raw | bytes | Watched) -> Metadata:
-    """Return the metadata of an object. Raises msgspec.MsgspecError if it has none.
+    """Return the metadata of an object. Raises one of `MALFORMED` if it has none.
 
     Without annotations if the object is decoded.
     """
     if isinstance(data, Watched):
         found = data.metadata
         return Metadata(found.name, found.namespace, found.uid, found.resource_version)
-    return _HEAD.decode(data).metadata
+    return _decoded(_HEAD, data).metadata
 
 
 def page(body: bytes) -> Page:
-    """Return a list. Raises msgspec.MsgspecError if it is none."""
-    return _PAGE.decode(body)
+    """Return a list. Raises one of `MALFORMED` if it is none."""
+    found = _PAGE.decode(body)
+    if not (found.kind or "").endswith("List"):  # which would else be taken for a list of nothing
+        raise msgspec.ValidationError(f"its kind is {found.kind or 'missing'}")
+    metadata = found.metadata or _ListMetadata()
+    return Page(found.items or [], metadata.resource_version or "", metadata.continue_ or "")
 
 
 def status(data: Raw | bytes, code: int = 0) -> Status:
-    """Return an answer that refuses; `code` is used if it does not say its own.
+    """Return an answer that refuses. If it does not say its code, that is `code`, or its reason's.
 
     A text that is no Status, such as that of a proxy on the way, becomes the message.
     """
     try:
-        found = _STATUS.decode(data)
-    except msgspec.MsgspecError:
-        found = Status(message=bytes(data[:_SHOWN_CHARACTERS]).decode("utf-8", "replace"))
-    return found if found.code else msgspec.structs.replace(found, code=code)
+        found = _decoded(_STATUS, data)
+    except MALFORMED:
+        found = Status(message=bytes(data)[:_SHOWN_CHARACTERS].decode("utf-8", "replace"))
+    if found.code:
+        return found
+    return msgspec.structs.replace(found, code=code or _CODES.get(found.reason, 0))
 
 
 def decode(kind: str, data: Raw | Watched, metadata: Metadata) -> KubernetesObject | Rejection:
@@ -198,6 +216,24 @@ def retry_after_s(text: str, now: datetime | None = None) -> float:
 
     try:
         at = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
+    if at.tzinfo is None:  # which HTTP does not allow, and its dates are of UTC
+        at = at.replace(tzinfo=UTC)
     return max(0.0, (at - (now or datetime.now(UTC))).total_seconds())
+
+
+def _decoded(decoder_: msgspec.json.Decoder[_O], data: Raw | bytes) -> _O:
+    """Return JSON as a type. Nulls are looked for only where something is wrong."""
+    try:
+        return decoder_.decode(data)
+    except msgspec.ValidationError:
+        return decoder_.decode(msgspec.json.encode(_without_nulls(msgspec.json.decode(data))))
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [_without_nulls(each) for each in value]
+    return value

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from kproxy.api.types import KubernetesObject
 from kproxy.errors import BadInput, Unreachable
 from kproxy.kubernetes import stream
@@ -50,8 +48,8 @@ def _objects(connection: Connection, resource: Resource) -> Iterator[KubernetesO
             page = stream.page(answer.body)
             for item in page.items:
                 yield stream.decode(resource.kind, item, stream.head(item))
-        except msgspec.MsgspecError as error:
+        except stream.MALFORMED as error:
             raise Unreachable(f"{connection.url}: {resource.plural}: no list: {error}") from None
-        if not page.metadata.continue_:
+        if not page.next_page:
             return
-        query["continue"] = page.metadata.continue_
+        query["continue"] = page.next_page
