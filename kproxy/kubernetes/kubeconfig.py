@@ -6,6 +6,7 @@ any exception. No text made here has a value of the file in it but the names of 
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any, cast
@@ -199,7 +200,7 @@ def _document(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise wrong(f"cannot be read: {error.strerror}") from None
     try:
-        document = yaml.safe_load(text)
+        document = _first(text)
     except yaml.MarkedYAMLError as error:
         # Not the error's own text: it quotes the line, which may be that of a token.
         mark = error.problem_mark
@@ -212,6 +213,19 @@ def _document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise wrong(f"holds no kubeconfig: a mapping is expected, not a {_kind(document)}")
     return document
+
+
+def _first(text: str) -> Any:
+    """Return what the first document holds, as client-go does; JSON may be indented by tabs.
+
+    Raises yaml.YAMLError, ValueError or RecursionError.
+    """
+    import yaml
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return next(yaml.safe_load_all(text), None)
 
 
 def _converted(path: Path, document: dict[str, Any]) -> _File:

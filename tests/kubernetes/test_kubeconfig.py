@@ -167,6 +167,17 @@ def test_a_folder(tmp_path: Path) -> None:
     assert said(caught.value) == f"{tmp_path}: is a folder, not a kubeconfig"
 
 
+def test_the_first_document_counts(tmp_path: Path) -> None:
+    first, other = (json.dumps(document(URL, USER, current_context=name)) for name in ("x", "y"))
+    path = write(tmp_path, f"---\n{first}\n---\n{other}\n--- [\n")
+    assert read_kubeconfig(Path(path)).context == "x"
+
+
+def test_json_may_be_indented_by_tabs(tmp_path: Path) -> None:
+    path = write(tmp_path, json.dumps(document(URL, USER), indent="\t"))
+    assert read_kubeconfig(Path(path)).cluster.server == URL["server"]
+
+
 def test_text_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BadInput) as caught:
