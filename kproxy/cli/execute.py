@@ -118,6 +118,7 @@ def execute(request: Request, manager: ServiceManager) -> None:
     allow_empty = request.allow_empty or not request.manifests
     complete = request.once or bool(request.manifests)
     with ExitStack() as used:
+        used.enter_context(manager)  # before another network namespace is entered
         used.enter_context(closing(opened))
         if request.once and not request.manifests:
             read_now(opened, store)

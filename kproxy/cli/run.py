@@ -116,5 +116,5 @@ def run(**parameters: Any) -> None:
         options=take(parameters),
         **{name: parameters[name] for name in Request.__struct_fields__ if name in parameters},
     )
-    with surviving_its_terminal(), ending_in_the_log(), take_manager() as manager:
-        execute(request, manager)
+    with surviving_its_terminal(), ending_in_the_log():
+        execute(request, take_manager())

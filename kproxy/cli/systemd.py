@@ -19,24 +19,19 @@ log = logging.getLogger("kproxy")
 
 
 class ServiceManager:
-    """The manager that has started this process, if it wants to hear from it. A context manager.
+    """The manager that has started this process, if it wants to hear from it. A context manager:
+    within it the manager is connected. Its beginning may log, so the log must have its form.
 
     `watchdog_s`: it expects a message of the watchdog at least that often; 0 if it expects none.
     """
 
-    def __init__(self, address: str = "", watchdog_s: float = 0.0) -> None:
-        """Connect to `address`: a path, or a name behind `@`; "" if nobody listens."""
+    def __init__(self, address: str = "", watchdog_s: float = 0.0, problem: str = "") -> None:
+        """`address`: a path, or a name behind `@`; "" if nobody listens. `problem` is logged."""
         self.watchdog_s = watchdog_s
-        self._address = f"\0{address[1:]}" if address[:1] == "@" else address
+        self._address = address
         self._socket: socket.socket | None = None
         self._connected = False
-        self._problem = ""  # that was reported last
-        if address[:1] in ("/", "@"):
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            self._socket.setblocking(False)  # one that does not read must not hold up a proxy
-            self.tell()
-        elif address:
-            log.warning("$%s: only Unix sockets are known, not %s", _SOCKET, address)
+        self._problem = problem  # that was reported last
 
     def tell(self, *lines: str) -> None:
         """Send lines such as `READY=1`. A failure is logged; the next message is tried again."""
@@ -44,7 +39,8 @@ class ServiceManager:
             return
         try:
             if not self._connected:
-                self._socket.connect(self._address)
+                abstract = self._address[:1] == "@"
+                self._socket.connect(f"\0{self._address[1:]}" if abstract else self._address)
                 self._connected = True
             if lines:
                 self._socket.send("\n".join(lines).encode())
@@ -54,16 +50,21 @@ class ServiceManager:
         else:
             self._problem = ""
 
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
     def __enter__(self) -> ServiceManager:
+        if self._problem:
+            log.warning("%s", self._problem)
+        if self._address[:1] in ("/", "@"):
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.setblocking(False)  # one that does not read must not hold up a proxy
+            self.tell()
+        elif self._address:
+            log.warning("$%s: only Unix sockets are known, not %s", _SOCKET, self._address)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _report(self, error: OSError) -> None:
         problem = error.strerror or str(error)
@@ -83,6 +84,6 @@ def take_manager(environment: MutableMapping[str, str] = os.environ) -> ServiceM
     try:
         watchdog_s = int(watchdog_us) / 1e6 if watchdog_us and meant else 0.0
     except ValueError:
-        log.warning("$%s: %r is not a number of microseconds", _WATCHDOG_S, watchdog_us)
-        watchdog_s = 0.0
+        problem = f"${_WATCHDOG_S}: {watchdog_us!r} is not a number of microseconds"
+        return ServiceManager(address, problem=problem)
     return ServiceManager(address, watchdog_s)

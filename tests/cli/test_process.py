@@ -163,6 +163,18 @@ def test_the_watchdog_is_this_process_s(variables: dict[str, str], watchdog_s: f
         assert told.watchdog_s == watchdog_s
 
 
+@pytest.mark.parametrize(
+    "variables", [{"NOTIFY_SOCKET": "/nowhere/notify"}, {"WATCHDOG_USEC": "soon"}]
+)
+def test_nothing_is_logged_before_the_log_has_its_form(
+    variables: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    told = take_manager({**variables})
+    assert not caplog.records
+    with told:
+        assert next(iter(variables)) in caplog.text
+
+
 def test_a_manager_that_is_gone_is_reported_once(
     manager: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
