@@ -17,7 +17,8 @@ class FlagCommand(click.Command):
     """Adds all of `kproxy.cli.flags` to a command's own options.
 
     `--masquerade-all` and `--masquerade-all=false` are switches, names may have `_` instead of
-    `-`, `-v`, `-v 4` and `--v=4` set the verbosity, and the last of repeated flags takes effect.
+    `-`, `-v`, `-v 4`, `-v4` and `--v=4` set the verbosity, and the last of repeated flags takes
+    effect.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -63,6 +64,8 @@ def _as_click_has_it(args: list[str]) -> Iterator[str]:
     waiting = deque(args)
     while waiting:
         name, equals, value = waiting.popleft().partition("=")
+        if name[:2] == "-v" and name[2:].isdigit():
+            name, equals, value = "--v", "=", name[2:]
         name = "--v" if name == "-v" else name
         if name.startswith("--"):
             name = name.replace("_", "-")

@@ -36,7 +36,7 @@ class Kind(enum.Enum):
 class Flag(Struct, frozen=True):
     """A flag. `fields` are paths in the file; `initial` is a default unlike the file's.
 
-    A flag without fields completes another one, see `_PORTS`.
+    A flag without fields completes another one, see `_PORTS`, or has no effect.
     """
 
     name: str
@@ -280,6 +280,20 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             Kind.NUMBER,
             ("oomScoreAdj",),
             "OOM score adjustment of this process, -1000..1000.",
+        ),
+        Flag(
+            "machine-id-file",
+            Kind.TEXT,
+            (),
+            "Without effect, as in kube-proxy.",
+            "/etc/machine-id,/var/lib/dbus/machine-id",
+        ),
+        Flag(
+            "boot-id-file",
+            Kind.TEXT,
+            (),
+            "Without effect, as in kube-proxy.",
+            "/proc/sys/kernel/random/boot_id",
         ),
         Flag("log-format", Kind.TEXT, ("logging.format",), "Log lines of text or of json."),
         Flag("v", Kind.NUMBER, ("logging.verbosity",), "Log more; also -v."),

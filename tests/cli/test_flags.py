@@ -78,10 +78,12 @@ FLAGS = [  # arguments -> path, value
     ("--profiling", "enable_profiling", True),
     ("--show-hidden-metrics-for-version 1.36", "show_hidden_metrics_for_version", "1.36"),
     ("--oom-score-adj=-5", "oom_score_adj", -5),
+    ("--machine-id-file=/etc/m --boot-id-file /etc/b", "mode", "iptables"),
     ("-v", "logging.verbosity", 1),
     ("-v 4", "logging.verbosity", 4),
     ("-v --masquerade-all", "logging.verbosity", 1),
     ("-v=4", "logging.verbosity", 4),
+    ("-v4", "logging.verbosity", 4),
     ("--v=4", "logging.verbosity", 4),
     ("--log-format json", "logging.format", "json"),
 ]  # fmt: skip
