@@ -83,6 +83,7 @@ class Reflector:
         self.resource = resource
         self.synced = False  # everything was read once
         self.problem = ""  # why the last request failed; "" if it has not
+        self.missing = ""  # why an optional collection counts as empty; "" if it does not
         self._chance = chance
         self._phase = Phase.WATCH_LIST
         self._watch_lists = True
@@ -181,9 +182,9 @@ class Reflector:
     def refused(self, code: int, headers: Mapping[str, str], body: bytes) -> None:
         """Take an answer other than 200. `headers`: by lower-case name."""
         status = stream.status(body, code)
-        if code == _NOT_FOUND and self.resource.optional and not self.synced:
-            self.synced = True
-            self._fail(f"the API server has no {self.resource.plural}")
+        nothing_to_keep = self.missing or not self.synced
+        if self.resource.optional and nothing_to_keep and code in (_NOT_FOUND, _FORBIDDEN):
+            self.synced, self.problem, self.missing = True, "", str(status)
             self._wait_s = LONGEST_PAUSE_S
             return
         self._judge(status)
@@ -316,7 +317,7 @@ class Reflector:
         self._reported = {key: self._reported[key] for key in self._reported if key in self._known}
         self._raise_floor()
         self._phase, self._continue, self._whole = Phase.WATCH, "", False
-        self.synced = True
+        self.synced, self.missing = True, ""
 
     def _error(self, status: Status) -> None:
         """Take an ERROR event, which ends a watch."""

@@ -13,7 +13,8 @@ from msgspec import Struct
 class Resource(Struct, frozen=True, kw_only=True):
     """A collection of an API server: the kind of its objects, its path, and its selectors.
 
-    `optional`: an API server may be too old to have it, and then has none of these objects.
+    `optional`: an API server may be too old to have it, or a role to allow it, and then there are
+    none of these objects.
     """
 
     kind: str

@@ -219,6 +219,7 @@ class _Follower(threading.Thread):
         self._stopped = Flag()
         self._opened = False  # the present watch is answered
         self._synced = False  # as others were told
+        self._missing = ""  # as was said
         self._lock = threading.Lock()  # protects the next one
         self._stream: Stream | None = None
 
@@ -292,7 +293,12 @@ class _Follower(threading.Thread):
             self._source.deliver(received)
 
     def _note(self) -> None:
-        self._contact.note(self.reflector.resource.plural, self.reflector.problem)
+        plural, missing = self.reflector.resource.plural, self.reflector.missing
+        if missing != self._missing:
+            self._missing = missing
+            told = f"cannot be read, and count as none: {missing}" if missing else "are there now"
+            log.warning("%s %s", plural, told)
+        self._contact.note(plural, self.reflector.problem)
         self._deliver(NOTHING)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 import kmock
 from aiohttp.test_utils import RawTestServer
 
-from kproxy.kubernetes.resources import ENDPOINT_SLICES, SERVICES, own_node
+from kproxy.kubernetes.resources import ENDPOINT_SLICES, SERVICE_CIDRS, SERVICES, own_node
 from tests.kubernetes.certificates import Pair
 from tests.kubernetes.served import Answer, Served, status
 
@@ -47,7 +47,8 @@ class Loop:
 
 
 class Mocked:
-    """An API server that has Services, and empty collections of all else, until the end of `with`.
+    """An API server that has Services, and empty collections of all else, until the end of `with`;
+    but ServiceCIDRs are forbidden.
 
     Watches end after each batch of events. `pair`: speaks TLS with it.
     """
@@ -98,6 +99,8 @@ class Mocked:
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
             return refused(401, "Unauthorized")
         path = request.url.path
+        if path == SERVICE_CIDRS.path:
+            return refused(403, "Forbidden")
         if other := self._others.get(path):
             waits = "watch" in query and "sendInitialEvents" not in query
             return streamed(b"\n", self._over.wait) if waits else reply_of(other.answer(query))

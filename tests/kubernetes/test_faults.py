@@ -18,7 +18,7 @@ from kproxy.kubernetes import connection, reflector
 from kproxy.kubernetes.connection import Connection, Stream
 from kproxy.kubernetes.credentials import Settings, from_kubeconfig
 from kproxy.kubernetes.kubeconfig import read_kubeconfig
-from kproxy.kubernetes.resources import ENDPOINT_SLICES, SERVICES
+from kproxy.kubernetes.resources import ENDPOINT_SLICES, SERVICE_CIDRS, SERVICES
 from kproxy.kubernetes.stream import Rejection
 from kproxy.proxy.events import Changed, Event, Rejected
 from kproxy.sources.api_server import ApiServer
@@ -355,6 +355,18 @@ def test_credentials_that_cannot_be_renewed_are_tried_again_while_running(
 def test_a_node_that_does_not_exist(place: Place) -> None:
     with place.mocked() as mocked, pytest.raises(BadInput, match="has no Node node-a"):
         place.source(mocked).node("node-a", wait=False)
+
+
+def test_a_collection_that_a_role_may_leave_out_holds_up_no_start(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    with place.mocked("a") as mocked:
+        source = place.source(mocked)
+        (update,) = source.read([SERVICES, SERVICE_CIDRS])
+        assert [each.metadata.name for each in update.upserts] == ["a"]
+        told = "servicecidrs cannot be read, and count as none: 403 Forbidden, on purpose"
+        until(lambda: told in caplog.messages, lambda: "it is not said")
+        assert source.away_s == 0
 
 
 def test_what_no_proxy_reads_is_not_kept(place: Place) -> None:

@@ -16,7 +16,7 @@ from kproxy.api.watched_types import Service
 from kproxy.kubernetes import reflector as module
 from kproxy.kubernetes import stream
 from kproxy.kubernetes.reflector import Phase, Reflector
-from kproxy.kubernetes.resources import SERVICES
+from kproxy.kubernetes.resources import SERVICE_CIDRS, SERVICES
 from tests.kubernetes.copies import Copy, watching
 from tests.kubernetes.served import Answer, Json, Served, expired, lines, service, status
 
@@ -275,17 +275,23 @@ def test_a_silent_watch_is_replaced_at_once_and_a_silent_watch_list_by_lists() -
     assert fresh.ports == {"a": 80}
 
 
-def test_of_an_optional_collection_that_is_missing_there_is_nothing() -> None:
-    from kproxy.kubernetes.resources import SERVICE_CIDRS
-
+@pytest.mark.parametrize("code", [403, 404])
+def test_of_an_optional_collection_that_is_missing_there_is_nothing(code: int) -> None:
     reflector = Reflector(SERVICE_CIDRS)
-    reflector.ask(0)
-    reflector.refused(404, {}, b"404 page not found")
-    assert reflector.synced
+    for _ in range(2):
+        reflector.ask(0)
+        reflector.refused(code, {}, b"not here")
+        assert reflector.synced
+        assert (reflector.problem, reflector.missing) == ("", f"{code} not here")
     assert reflector.ask(0).pause_s >= 30
+    reflector.took(lines(Served().bookmark(**{"k8s.io/initial-events-end": "true"})))
+    assert reflector.missing == ""
+    reflector.ask(0)
+    reflector.refused(code, {}, b"not here")
+    assert reflector.problem == f"refused: {code} not here"
     services = Reflector(SERVICES)
     services.ask(0)
-    services.refused(404, {}, b"404 page not found")
+    services.refused(code, {}, b"not here")
     assert not services.synced
 
 
