@@ -256,6 +256,12 @@ def unit() -> ConfigParser:
     return parser
 
 
+def test_the_unit_is_started_again_without_a_limit(unit: ConfigParser) -> None:
+    """By default a unit is given up after five starts in ten seconds."""
+    assert unit["Unit"]["StartLimitIntervalSec"] == "0"
+    assert unit["Service"]["Restart"] == "always"
+
+
 def test_the_unit_of_systemd(unit: ConfigParser) -> None:
     service = unit["Service"]
     assert service["Type"] == "notify"
