@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from kproxy.errors import BadInput, Unreachable
+from kproxy.errors import KproxyError
 from kproxy.kubernetes.connection import Answer
 from kproxy.kubernetes.events import Event, body, path
 
@@ -92,7 +92,7 @@ class Recorder:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 answer = self._post(path(event), encoded)
-            except (BadInput, Unreachable) as error:
+            except KproxyError as error:  # also too little memory to renew credentials
                 reason = str(error)
             else:
                 if answer.status < 300:

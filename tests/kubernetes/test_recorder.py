@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from kproxy.errors import AccessRefused, Unreachable
+from kproxy.errors import AccessRefused, KernelRefused, Unreachable
 from kproxy.kubernetes.connection import Answer
 from kproxy.kubernetes.events import Event, metrics_server_failed, starting
 from kproxy.kubernetes.recorder import (
@@ -114,6 +114,7 @@ RETRIED: list[Outcome] = [
     503,
     Unreachable("no answer"),
     AccessRefused(["no longer valid"]),
+    KernelRefused("no memory to renew credentials"),
 ]
 
 
