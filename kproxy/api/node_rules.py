@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kproxy.api.addresses import canonical_ip
 from kproxy.api.checks import altered, check_cidr, check_ip, check_labels, check_name
 from kproxy.api.names import subdomain_problem
 from kproxy.api.problems import Report, shown
@@ -17,7 +18,7 @@ def check_node(node: Node, report: Report) -> Node:
     check_labels(report, "metadata.labels", node.metadata.labels)
     addresses = tuple(
         altered(each, address=check_ip(report, f"status.addresses[{i}].address", each.address))
-        if each.type in _IP_TYPES
+        if each.type in _IP_TYPES and each.address  # clouds write "" where there is no external one
         else each
         for i, each in enumerate(node.status.addresses)
     )
@@ -29,6 +30,20 @@ def check_node(node: Node, report: Report) -> Node:
             node.status, addresses=addresses, allocatable=_allocatable(node.status, report)
         ),
     )
+
+
+def check_served_node(node: Node, report: Report) -> Node:
+    """Return a Node of an API server as `check_node` does, without addresses that are none.
+
+    A server takes any text there, and kube-proxy passes over what is no address.
+    Source: pkg/util/node, GetNodeHostIPs
+    """
+    usable = tuple(
+        each
+        for each in node.status.addresses
+        if each.type not in _IP_TYPES or canonical_ip(each.address)
+    )
+    return check_node(altered(node, status=altered(node.status, addresses=usable)), report)
 
 
 def _allocatable(status: NodeStatus, report: Report) -> ResourceList:

@@ -117,7 +117,8 @@ def _watched() -> dict[str, Kind]:
         return replace(kind, type=type_, check=check)
 
     types = watched_types.TYPES.items()
-    return TYPED | {name: watched(TYPED[name], type_) for name, type_ in types}
+    node = replace(TYPED["Node"], check=_late("node_rules", "check_served_node"))
+    return TYPED | {name: watched(TYPED[name], type_) for name, type_ in types} | {"Node": node}
 
 
 def decoded(value: dict[str, Any] | Raw, kind: Kind) -> tuple[Any, list[Problem]]:

@@ -198,6 +198,7 @@ VALID: list[tuple[Manifest, str, object]] = [
     (SERVICE_CIDR, "spec.cidrs", ["fd00:10:96::/112"]),
     (NODE, "metadata.namespace", "Not Read"),
     (NODE, "status", ABSENT),
+    (NODE, "status.addresses[0].address", ""),
     (NODE, "status.capacity.cpu", "3920m"),
     (NODE, "status.allocatable.pods", 110),
     (POD, "status", {"phase": "Pending"}),

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from kproxy.api.types import Node
 from kproxy.api.watched_types import Service
 from kproxy.kubernetes import reflector as module
 from kproxy.kubernetes import stream
 from kproxy.kubernetes.reflector import Phase, Reflector
-from kproxy.kubernetes.resources import SERVICE_CIDRS, SERVICES
+from kproxy.kubernetes.resources import SERVICE_CIDRS, SERVICES, own_node
 from tests.kubernetes.copies import Copy, watching
 from tests.kubernetes.served import Answer, Json, Served, expired, lines, service, status
 
@@ -293,6 +294,21 @@ def test_of_an_optional_collection_that_is_missing_there_is_nothing(code: int) -
     services.ask(0)
     services.refused(code, {}, b"not here")
     assert not services.synced
+
+
+def test_a_node_may_have_addresses_that_are_none() -> None:
+    """Clouds write an empty ExternalIP: a proxy must not wait for another Node."""
+    told = [("InternalIP", "node-a"), ("ExternalIP", ""), ("InternalIP", "192.0.2.1")]
+    addresses = [{"type": type_, "address": address} for type_, address in told]
+    node = {"metadata": {"name": "node-a"}, "status": {"addresses": addresses}}
+    end = Served().bookmark(**{"k8s.io/initial-events-end": "true"})
+    reflector = Reflector(own_node("node-a"))
+    reflector.ask(0)
+    received = reflector.took(lines({"type": "ADDED", "object": node}, end))
+    assert received.rejected == ()
+    (found,) = received.update.upserts
+    assert isinstance(found, Node)
+    assert [each.address for each in found.status.addresses] == ["192.0.2.1"]
 
 
 @given(st.integers(0, 2**32), st.sampled_from(["supported", "refused", "failing"]))
