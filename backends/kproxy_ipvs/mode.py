@@ -9,6 +9,17 @@ from kproxy_ipvs import oracle
 from kproxy_ipvs.options import IpvsOptions
 
 
+def comparable(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return the ruleset without real servers that only keep the connections which they have."""
+    return {
+        table: {
+            name: tuple(line for line in lines if table != "ipvs" or not line.endswith(" -w 0"))
+            for name, lines in objects.items()
+        }
+        for table, objects in ruleset.items()
+    }
+
+
 def services(ruleset: Ruleset) -> int:
     """Count the cluster IPs: a Service has one of each family."""
     from kproxy_ipvs.names import set_name
@@ -39,6 +50,7 @@ MODE = Mode(
         warning="ipvs mode is deprecated in kube-proxy and may be removed; nftables replaces it",
     ),
     rules=oracle,
+    comparable=comparable,
     render=late("kproxy_ipvs.rendering", "render"),
     inputs=late("kproxy_ipvs.rendering", "inputs"),
     service_rules=late("kproxy_ipvs.service_rules", "service_rules"),

@@ -18,10 +18,11 @@ _SLOT = re.compile(r"(.+) \. (\d+) : (.+)")  # frontend, slot, endpoint
 
 def comparable(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, ...]]]:
     """Return the ruleset with the elements of sets and maps in order, and the endpoints of each
-    frontend, whatever slots they have.
+    frontend, whatever slots they have; without the clients that session affinity remembers.
 
     Which element nft prints first depends on its version, and on history where keys are intervals.
     A packet is led to a random slot, so only that these are 0 to N-1 counts (flat layout).
+    Clients are written by the kernel, as they come.
     """
     return {
         table: {name: _comparable(name, lines) for name, lines in objects.items()}
@@ -32,6 +33,8 @@ def comparable(ruleset: Ruleset) -> dict[str, dict[str, tuple[str, ...]]]:
 def _comparable(name: str, lines: tuple[str, ...]) -> tuple[str, ...]:
     if name.startswith("chain "):
         return lines
+    if name.startswith("set affinity-"):
+        return ()
     return _in_order(lines) if _SLOTTED.fullmatch(name) else tuple(sorted(lines))
 
 

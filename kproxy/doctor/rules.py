@@ -95,8 +95,8 @@ def rules_differ(facts: Facts) -> Iterator[Finding]:
             host=host.name,
             evidence=(
                 (
-                    f"{len(host.differences)} chains, sets or maps differ from what a full sync of"
-                    " the present objects writes"
+                    "chains, sets or maps differ from what a full sync of the present objects"
+                    f" writes, {len(host.differences)} of them"
                 ),
                 *seen,
             ),

@@ -15,7 +15,7 @@ from kproxy.doctor.from_lab import diagnose_lab, from_lab
 from kproxy.kernel.ipvs import has_ipvs
 from kproxy.kernel.process import run
 from kproxy.lab import LabSpec, NodeSpec, PodSpec
-from netns_tests.control_plane.plane_lab import SPEC, PlaneLab
+from netns_tests.control_plane.plane_lab import SPEC, PlaneLab, deployment, service
 from netns_tests.doctor import faults
 from netns_tests.doctor.cases import IPVS, KERNELS, LOCAL_ONE, OBJECTS, Case
 from netns_tests.doctor.faults import HEALTHY, NODE
@@ -90,6 +90,15 @@ def test_a_healthy_lab(mode: Mode) -> None:
         assert (diagnosis.findings, diagnosis.symptoms) == ((), ())
         unmade = {each for left in diagnosis.left_out for each in left.checks}
         assert unmade == {"api-server"} | ({"rules-differ"} if mode == USERSPACE else set())
+
+
+@pytest.mark.parametrize("mode", [*MODES, USERSPACE], ids=str)
+def test_a_healthy_lab_whose_proxies_remember_clients(mode: Mode) -> None:
+    with PlaneLab(mode) as lab:
+        lab.apply([deployment(), service(more="type: LoadBalancer, sessionAffinity: ClientIP")])
+        (address, *_) = lab.service().spec.cluster_ips
+        assert lab.connect("shell", address, 80).sources
+        assert diagnose_lab(lab).findings == ()
 
 
 @pytest.mark.parametrize(
