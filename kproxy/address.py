@@ -47,6 +47,11 @@ def bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
+def unbracketed(text: str) -> str:
+    """Return the text without a pair of brackets around it, as an address has in a URL."""
+    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
+
+
 def host_port(address: str, port: int) -> str:
     """Return `10.0.0.1:80` or `[fd00::1]:80`."""
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

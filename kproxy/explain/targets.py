@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
-from kproxy.address import Family, family_of, split_host_port
+from kproxy.address import Family, bracketed, family_of, split_host_port, unbracketed
 from kproxy.api.addresses import parse_ip
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Host, HostKind, Network, Packet
@@ -98,12 +98,11 @@ def meant(
                     address, number = each.outside.get(usable[0], (address, number))
         return Packet(client=client, address=address, port=number, protocol=protocol)
     if _SERVICE.match(name):
-        there = sorted({f"{each.service}.{each.namespace}" for each in services})
         raise BadInput(
-            [f"no Service {_SERVICE.sub('', name)!r} has a cluster IP; {_list(there)}"],
+            [f"no Service {_SERVICE.sub('', name)!r} has a cluster IP; {_list(_names(services))}"],
             remedy="a Service without one is asked at the address of a pod",
         )
-    host = network.hosts[_host(name, network, network.hosts, what="host or Service")]
+    host = network.hosts[_host(name, network, network.hosts, services)]
     addresses = [each for family in order for each in host.addresses if family_of(each) is family]
     if not addresses:
         raise BadInput([f"{host.name} has no address of {order[0]}"])
@@ -113,25 +112,40 @@ def meant(
 
 def _parted(target: str) -> tuple[str, str]:
     """Return a target without its port, and the port, "" if there is none."""
-    if parse_ip(target):
-        return target, ""
+    if parse_ip(alone := unbracketed(target)):
+        return alone, ""
     parts = split_host_port(target)
     return parts if parts else (target, "")
 
 
-def _host(text: str, network: Network, among: Collection[str], *, what: str = "host") -> str:
-    """Return the name of the host that is meant. Raises BadInput."""
+def _host(
+    text: str,
+    network: Network,
+    among: Collection[str],
+    services: Iterable[NamedPort] | None = None,
+) -> str:
+    """Return the name of the host that is meant; `services` might have been. Raises BadInput."""
     kind, slash, name = text.partition("/")
     name = name if slash else text
     wanted = _OF_HOSTS.get(kind) if slash else None
     if slash and wanted is None:
         known = ", ".join(f"{each}/" for each in ("pod", "node", "client"))
-        raise BadInput([f"{text!r}: a name begins with {known} or svc/, or with none of them"])
+        raise BadInput(
+            [f"{text!r}: a name begins with {known} or svc/, or with none of them"],
+            remedy="" if _SERVICE.match(text) else f"a namespace is behind the name: {name}.{kind}",
+        )
     for each in (name, name.removesuffix(".default")):
         if each in among and (wanted is None or network.hosts[each].kind is wanted):
             return each
     there = [each for each in among if wanted is None or network.hosts[each].kind is wanted]
-    raise BadInput([f"no {wanted.value if wanted else what} is called {name!r}; {_list(there)}"])
+    what = wanted.value if wanted else "host"
+    if not slash and services is not None:
+        what, there = "host or Service", [*there, *_names(services)]
+    raise BadInput([f"no {what} is called {name!r}; {_list(there)}"])
+
+
+def _names(services: Iterable[NamedPort]) -> list[str]:
+    return sorted({f"svc/{each.service}.{each.namespace}" for each in services})
 
 
 def _list(names: Iterable[str]) -> str:
@@ -178,8 +192,11 @@ def _port(
         for (port, name), called in offered.items()
     )
     if text:
+        _, slash, given = text.rpartition("/")
         raise BadInput(
-            [f"{target}: no port is called {text!r}" + (f": {listed}" if listed else "")]
+            [f"{target}: no port is called {text!r}" + (f": {listed}" if listed else "")],
+            remedy=f"give the protocol apart: --proto {given.lower()}" if slash else "",
         )
     why = f"it has {listed}" if listed else "nothing is known of its ports"
-    raise BadInput([f"{target}: which port? {why}"], remedy=f"{target}:PORT")
+    shown = bracketed(target) if parse_ip(target) else target
+    raise BadInput([f"{target}: which port? {why}"], remedy=f"{shown}:PORT")

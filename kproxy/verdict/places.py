@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from kproxy.address import family_of, family_of_parsed, host_port, split_host_port
+from kproxy.address import family_of, family_of_parsed, host_port, split_host_port, unbracketed
 from kproxy.api.addresses import parse_ip
 from kproxy.api.types import KubernetesObject, Service, ServicePort
 from kproxy.errors import BadInput
@@ -70,7 +70,7 @@ def parse_place(text: str) -> Place:
         raise ValueError(f"{protocol!r} is not one of {', '.join(PROTOCOLS)}; {_EXPECTED}")
     host, port = split_host_port(rest) or rest.rpartition(":")[::2]
     address = parse_ip(host)
-    if address is None and parse_ip(rest):
+    if address is None and parse_ip(unbracketed(rest)):
         raise ValueError(f"{rest} has no port; {_EXPECTED}")
     if address is None:
         raise ValueError(f"{host!r} is not an IP address; {_EXPECTED}")

@@ -9,7 +9,7 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kproxy.address import Family, family_of, family_of_parsed
+from kproxy.address import Family, family_of, family_of_parsed, unbracketed
 from kproxy.api.addresses import Network, parse_cidr, parse_ip
 from kproxy.api.types import EndpointSlice, KubernetesObject, Node, Pod, Service
 from kproxy.config.node import pod_cidrs
@@ -57,11 +57,11 @@ class Senders:
         """Return the sender that `text` names, for a packet to `address`.
 
         It is an address, `node`, `pod` (one of the node, no endpoint), `external`, or the name of a
-        Node or a Pod (`NAMESPACE/NAME`).
+        Node or a Pod (`NAMESPACE/NAME`, or as for a trace: `pod/NAME.NAMESPACE`).
         Raises BadInput if there is none of that name, or it has no address of the family.
         """
         family = family_of(address)
-        if parsed := parse_ip(text):
+        if parsed := parse_ip(unbracketed(text)):
             if family_of_parsed(parsed) is not family:
                 raise BadInput([f"--from: {parsed} and {address} are of different families"])
             return self._at(str(parsed))
@@ -73,10 +73,27 @@ class Senders:
             return self._pod(family)
         if found := self._named(text, family):
             return found
+        if (same := self._as_named_here(text)) != text:
+            return self.find(same, address)
         raise BadInput(
             [f"--from: no Node or Pod {text!r} with an address of the family of {address}"],
             remedy="name a Pod as NAMESPACE/NAME, or give an address, `node`, `pod` or `external`",
         )
+
+    def _as_named_here(self, text: str) -> str:
+        """Return the name of a Pod or Node that is written as for a trace: `pod/NAME.NAMESPACE`,
+        each part only if need be, or `node/NAME`; anything else as it is.
+        """
+        kind, slash, name = text.partition("/")
+        if self._called(text):
+            return text
+        if kind == "node" and name in {self._node.name, *(n.metadata.name for n in self._of(Node))}:
+            return name
+        if slash and kind != "pod":
+            return text
+        name = name if slash else text
+        own, _, namespace = name.rpartition(".")
+        return next((each for each in (name, f"{namespace}/{own}") if self._called(each)), text)
 
     def _process(self, address: str) -> Sender:
         hosts = {self._node.name: self._node, _ROUTER.name: _ROUTER}

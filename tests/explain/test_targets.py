@@ -81,6 +81,7 @@ MEANT: list[tuple[str, dict[str, Any], tuple[str, int, str]]] = [
     ("dns", {"protocol": "UDP"}, ("10.96.0.13", 53, "UDP")),
     ("dns:udp", {}, ("10.96.0.13", 53, "UDP")),
     ("six", {}, ("fd96::16", 80, "SCTP")),
+    ("[fd96::16]", {}, ("fd96::16", 80, "SCTP")),
     ("node-a", {}, ("10.96.0.14", 1, "TCP")),  # the name of a Service first
     ("node/node-a:30080", {}, ("192.168.10.11", 30080, "TCP")),
     ("shell", {}, ("10.244.1.12", 8080, "TCP")),
@@ -126,7 +127,12 @@ BAD: list[tuple[str, str, dict[str, Any], str]] = [
     ("shell", "web", {}, "web: which port? it has 80/TCP (http), 7/UDP (echo)"),
     ("shell", "web:https", {}, "web:https: no port is called 'https': 80/TCP (http), 7/UDP"),
     ("shell", "web:http", {"port": 81}, "web:http: a port is given twice, http and 81"),
-    ("shell", "svc/nothing", {}, "no Service 'nothing' has a cluster IP; there are: dns.default"),
+    (
+        "shell",
+        "svc/nothing",
+        {},
+        "no Service 'nothing' has a cluster IP; there are: svc/dns.default",
+    ),
     ("shell", "nothing", {}, "no host or Service is called 'nothing'; there are: node-a"),
     ("shell", "outside", {}, "outside: which port? nothing is known of its ports"),
     ("shell", "10.0.0.1", {}, "10.0.0.1: which port? nothing is known of its ports"),
@@ -144,6 +150,28 @@ def test_what_cannot_be_meant(source: str, target: str, more: dict[str, Any], sa
     with pytest.raises(BadInput) as caught:
         meant(wanted, NETWORK, NETWORK.hosts, SERVICES, (V4, V6))
     assert caught.value.problems[0].startswith(said)
+
+
+TRIED = [  # FROM, TO -> what to try instead
+    ("prod/web-1", "web:http", "a namespace is behind the name: web-1.prod"),
+    ("svc/web", "web:http", ""),
+    ("shell", "fd96::7", "[fd96::7]:PORT"),
+    ("shell", "[fd96::7]", "[fd96::7]:PORT"),
+    ("shell", "10.96.0.13:53/UDP", "give the protocol apart: --proto udp"),
+    ("shell", "web:https", ""),
+]
+
+
+@pytest.mark.parametrize(("source", "target", "remedy"), TRIED)
+def test_what_to_try_instead(source: str, target: str, remedy: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        meant(Wanted(source=source, target=target), NETWORK, NETWORK.hosts, SERVICES, (V4, V6))
+    assert caught.value.remedy == remedy
+
+
+def test_a_misspelled_service_is_told_with_those_there_are() -> None:
+    with pytest.raises(BadInput, match=r"outside, svc/dns\.default, .*svc/web\.default"):
+        meant(Wanted(source="shell", target="wep"), NETWORK, NETWORK.hosts, SERVICES, (V4, V6))
 
 
 def test_a_lab_of_one_family() -> None:

@@ -34,6 +34,7 @@ def test_a_place_is_read(text: str, address: str, port: int, protocol: str) -> N
     [
         ("10.96.0.10", "10.96.0.10 has no port"),
         ("10.96.0.10/UDP", "10.96.0.10 has no port"),
+        ("[fd00:96::a]", "[fd00:96::a] has no port"),
         ("10.96.0.10:http", "'http' is not a port"),
         ("web:80/TCP", "'web' is not an IP address"),
         ("10.96.0.10:0/TCP", "'0' is not a port"),

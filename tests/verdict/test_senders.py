@@ -208,11 +208,32 @@ def test_there_is_a_client_outside_whatever_the_source_ranges(
     assert (found.address, found.arrival) == (address, ELSEWHERE)
 
 
+SAME = [  # as for a trace -> as here
+    ("web-1.shop", "shop/web-1"),
+    ("pod/web-1", "web-1"),
+    ("pod/web-1.shop", "shop/web-1"),
+    ("pod/shop/web-1", "shop/web-1"),
+    ("node/node-a", "node-a"),
+    ("node/node-b", "node-b"),
+]
+
+
+@pytest.mark.parametrize(("text", "same"), SAME)
+def test_a_name_may_be_written_as_for_a_trace(text: str, same: str) -> None:
+    assert senders().find(text, FOUR) == senders().find(same, FOUR)
+
+
+def test_an_address_may_be_in_brackets() -> None:
+    assert senders().find("[fd00:9::1]", SIX) == senders().find("fd00:9::1", SIX)
+
+
 REFUSED = [  # text, address that is asked -> part of the problem
     ("shop/web-9", FOUR, "no Node or Pod 'shop/web-9'"),
     ("shop/web-3", FOUR, "no Node or Pod 'shop/web-3'"),  # its endpoint has a name only
     ("10.9.0.1", SIX, "of different families"),
     ("shop/web-2", SIX, "no Node or Pod 'shop/web-2'"),
+    ("pod/web-9.shop", FOUR, "no Node or Pod 'pod/web-9.shop'"),
+    ("node/web-1", FOUR, "no Node or Pod 'node/web-1'"),
     ("node", SIX, "no known address of the family"),
 ]
 
