@@ -23,14 +23,16 @@ from kproxy.config import node_settings
 from kproxy.config.known_nodes import check_known
 from kproxy.config.node import node_addresses, of_node
 from kproxy.errors import BadInput
+from kproxy.forwarding.endpoints import endpoints_of
 from kproxy.forwarding.network import Host, HostKind
 from kproxy.forwarding.plan import Plan
 from kproxy.forwarding.planner import Planner
-from kproxy.forwarding.rules import Passage, Rules
+from kproxy.forwarding.rules import Passage, Rules, asked
 from kproxy.forwarding.service_ports import is_proxied
 from kproxy.store import Store
 from kproxy.verdict.decision import Action, Verdict, decide
 from kproxy.verdict.places import Place
+from kproxy.verdict.selection import selection
 from kproxy.verdict.senders import Sender, Senders
 
 
@@ -99,7 +101,7 @@ class NodeProxy:
             protocol=place.protocol,
         )
         verdict = decide(plan, self._rules, passage)
-        told = (found.why, *verdict.reasons)
+        told = (found.why, *verdict.reasons, *self._selected(plan, passage, verdict))
         if verdict.action is Action.PASS:
             told = (*told, *self._left_alone(place), *self._unknown(place))
         return Answer(
@@ -109,6 +111,19 @@ class NodeProxy:
             place=place,
             verdict=replace(verdict, reasons=told),
         )
+
+    def _selected(self, plan: Plan, passage: Passage, verdict: Verdict) -> list[str]:
+        """Tell how the endpoints of the Services that have the place came to be these."""
+        if verdict.action not in (Action.FORWARD, Action.REJECT):
+            return []
+        used = frozenset(verdict.endpoints)
+        found: list[str] = []
+        for service, frontend in asked(plan, passage, node_ports=True):
+            name = service.name
+            slices = self._store.slices(name.service)
+            known = endpoints_of(slices, plan.settings).get((name.port, name.protocol), [])
+            found += selection(service, frontend, known, plan.settings, used)
+        return [*dict.fromkeys(found)]
 
     def plan(self, family: Family) -> Plan:
         """Return the node's plan in a family."""

@@ -25,7 +25,7 @@ def of_ipvs(*reals: str) -> Ruleset:
 def test_clients_that_affinity_remembers() -> None:
     comparable = load("nftables").comparable
     assert comparable(of_nftables("10.244.1.11", "10.244.1.12")) == comparable(of_nftables())
-    missing = {"kube-proxy": {}}
+    missing: Ruleset = {"kube-proxy": {}}
     assert comparable(of_nftables()) != comparable(missing)
 
 
