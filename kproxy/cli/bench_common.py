@@ -12,7 +12,7 @@ import click
 from kproxy.backend import DEFAULT_MODE, load
 from kproxy.bench.cluster import MOST_ENDPOINTS, MOST_SERVICES
 from kproxy.cli import kernel as kernel_choice
-from kproxy.cli.emulate import emulate_option
+from kproxy.cli.emulate import emulate_without_config_option
 from kproxy.report.width import width_of
 
 
@@ -35,7 +35,7 @@ def subject_options(
     """Return a decorator that adds the options common to measurements: proxy and cluster size."""
     options = [
         click.option("--mode", default=DEFAULT_MODE, show_default=True, help="The proxy mode."),
-        emulate_option,
+        emulate_without_config_option,
         kernel_choice.option,
         click.option(
             "--variant",

@@ -11,7 +11,7 @@ from kproxy.cli.mode_choice import ModeChoice
 from kproxy.cli.page_file import html_option, write_page
 from kproxy.cli.progress import say
 from kproxy.errors import BadInput
-from kproxy.versions import NEWEST_RELEASED, Version
+from kproxy.versions import Version
 
 
 @click.command()
@@ -58,6 +58,7 @@ def compare(
       0  compared, whatever differs
       2  bad input
     """
+    from kproxy.backend.configuration import read_configuration
     from kproxy.cli.objects import read_manifests
     from kproxy.upgrade.side import Side, configured
     from kproxy.upgrade.side_by_side import side_by_side, values
@@ -67,7 +68,7 @@ def compare(
     if len(chosen) < 2:
         raise BadInput(["--mode: give at least two modes to compare"])
     objects = read_manifests(files)
-    version = emulate or NEWEST_RELEASED
+    version = emulate or read_configuration(config or None, {"mode": chosen[0]}).config.emulate
     sides = [configured(Side(version=version, mode=mode), config or None) for mode in chosen]
     problems = [
         problem.at(config) for problem in dict.fromkeys(p for s in sides for p in s.read.problems)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from kproxy.versions import NEWEST_RELEASED, Version, parse_version
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class VersionName(click.ParamType[Version]):
@@ -25,9 +28,14 @@ class VersionName(click.ParamType[Version]):
             self.fail(str(error), param, ctx)
 
 
-emulate_option = click.option(
-    "--emulate",
-    type=VersionName(),
-    metavar=f"[{'|'.join(map(str, Version))}]",
-    help=f"The kube-proxy to behave like. Default: {NEWEST_RELEASED}, or that of --config.",
-)
+def _option(otherwise: str = "") -> Callable[[F], F]:
+    return click.option(
+        "--emulate",
+        type=VersionName(),
+        metavar=f"[{'|'.join(map(str, Version))}]",
+        help=f"The kube-proxy to behave like. Default: {NEWEST_RELEASED}{otherwise}.",
+    )
+
+
+emulate_option = _option(", or that of --config")
+emulate_without_config_option = _option()

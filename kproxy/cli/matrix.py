@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from kproxy.backend import DEFAULT_MODE, load
 from kproxy.cli import proxy_command as other_proxy
-from kproxy.cli.emulate import emulate_option
+from kproxy.cli.emulate import emulate_without_config_option
 from kproxy.cli.interrupts import removing_the_lab
 from kproxy.cli.mode_choice import ModeChoice
 from kproxy.cli.page_file import html_option, write_page
@@ -104,7 +104,7 @@ _NETWORKS = [name for name in MODELS if name != "routed"]
     default=True,
     help="Without it ipvs mode is as before Kubernetes 1.25.",
 )
-@emulate_option
+@emulate_without_config_option
 @other_proxy.option
 @click.option("--seed", is_flag=True, help="Measure the documented tables and compare.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")

@@ -16,7 +16,7 @@ from kproxy.backend import load as load_mode
 from kproxy.cli import kernel as kernel_choice
 from kproxy.cli import object_source
 from kproxy.cli import proxy_command as other_proxy
-from kproxy.cli.emulate import emulate_option
+from kproxy.cli.emulate import emulate_without_config_option
 from kproxy.cli.interrupts import removing_the_lab
 from kproxy.cli.page_file import html_option, write_page
 from kproxy.cli.progress import say
@@ -89,7 +89,7 @@ def _checked_folder(
 @click.argument("name")
 @click.option("--mode", help="The proxy mode. Default: the first that the scenario lists.")
 @click.option("--network", help="The network model. Default: the first that it lists.")
-@emulate_option
+@emulate_without_config_option
 @kernel_choice.option
 @other_proxy.option
 @object_source.option

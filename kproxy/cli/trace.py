@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from kproxy.cli.completing import complete_lab
-from kproxy.cli.emulate import emulate_option
+from kproxy.cli.emulate import emulate_without_config_option
 from kproxy.cli.finite import FiniteRange
 from kproxy.cli.kernel import is_needed, rerun
 from kproxy.cli.kernel import option as kernel_option
@@ -115,7 +115,7 @@ _ON_A_NODE["kubeconfig"] = "--kubeconfig"
     metavar="SECONDS",
     help="For --node: end after so long. Default: 30.",
 )
-@emulate_option
+@emulate_without_config_option
 @kernel_option
 @mode_options
 @click.pass_context

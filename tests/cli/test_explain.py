@@ -135,6 +135,28 @@ def test_modes_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     assert answers == {"iptables": "delivered", "nftables": "refused"}
 
 
+def test_the_version_is_that_of_the_configuration(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "config.yaml"
+    kind = "apiVersion: kubeproxy.config.k8s.io/v1alpha1, kind: KubeProxyConfiguration"
+    config.write_text(f'{{{kind}, emulate: "1.36"}}')
+    assert json.loads(compared(capsys, f"--config={config}", "--json"))["version"] == "1.36"
+    chosen = compared(capsys, f"--config={config}", "--emulate=1.37", "--json")
+    assert json.loads(chosen)["version"] == "1.37"
+
+
+def test_the_json_of_a_comparison_is_as_documented(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs/explain.md").read_text().partition("## compare")[2]
+    _, _, sentences = page.partition("\n`--json` prints")
+    found = json.loads(compared(capsys, "--json"))
+    row = found["rows"][0]
+    keys = {*found, *row, *row["answers"]["iptables"]}
+    assert set(re.findall(r'"(\w+)"', sentences)) == keys
+    outcomes = {each["outcome"] for one in found["rows"] for each in one["answers"].values()}
+    assert outcomes <= set(re.findall(r"\w+", sentences))
+
+
 def test_a_second_node_is_asked_also_if_all_have_endpoints(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
