@@ -218,7 +218,7 @@ def _closed(
             continue
         deaf += 1
         offered |= {each.port for each in here}
-        others = listed(_ports(here)) or "nothing"
+        others = listed(_ports(here or [*host.listeners])) or "nothing"
         only = f"only {there[0].address} has it; " if there else ""
         seen.append(f"{pod_title(pod)}: {only}it listens on {others} (/proc/net of {host.name})")
     if not seen:

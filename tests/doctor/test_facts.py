@@ -171,6 +171,12 @@ def test_a_program_that_listens_on_loopback(address: str, only: str) -> None:
     assert all("only 127.0.0.1 has it" in each.evidence[1] for each in found)
 
 
+def test_a_program_that_listens_by_another_protocol() -> None:
+    pod = replace(DNS_POD, listeners=frozenset({Listener("TCP", "0.0.0.0", 53)}))
+    (found,) = diagnosed(facts(hosts=(NODE, pod))).findings
+    assert (found.id, "it listens on 53/TCP" in found.evidence[1]) == ("target-port-closed", True)
+
+
 def test_a_symptom_alone_is_a_finding() -> None:
     silent = Resolved(
         host="node-a", nameserver="10.96.0.10", name="x.", answers=None, problem="no answer"
