@@ -95,8 +95,8 @@ def rules_differ(facts: Facts) -> Iterator[Finding]:
             host=host.name,
             evidence=(
                 (
-                    "chains, sets or maps differ from what a full sync of the present objects"
-                    f" writes, {len(host.differences)} of them"
+                    "chains, sets or maps differ from what a full sync of the objects writes,"
+                    f" {len(host.differences)} of them"
                 ),
                 *seen,
             ),
