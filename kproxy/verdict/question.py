@@ -119,9 +119,7 @@ class NodeProxy:
         used = frozenset(verdict.endpoints)
         found: list[str] = []
         for service, frontend in asked(plan, passage, node_ports=True):
-            name = service.name
-            slices = self._store.slices(name.service)
-            known = endpoints_of(slices, plan.settings).get((name.port, name.protocol), [])
+            known = endpoints_of(self._store.slices(service.name.service), plan.settings)
             found += selection(service, frontend, known, plan.settings, used)
         return [*dict.fromkeys(found)]
 

@@ -5,7 +5,7 @@ The plan has only the result; this words how it came about.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kproxy.forwarding.endpoints import TopologyMode, topology_mode
 from kproxy.forwarding.plan import Endpoint, Frontend, NodeSettings, Pool, ServicePlan
@@ -14,14 +14,22 @@ from kproxy.forwarding.plan import Endpoint, Frontend, NodeSettings, Pool, Servi
 def selection(
     service: ServicePlan,
     frontend: Frontend,
-    known: Sequence[Endpoint],
+    by_port: Mapping[tuple[str, str], Sequence[Endpoint]],
     settings: NodeSettings,
     used: frozenset[str],
 ) -> Iterator[str]:
-    """Yield why a new client gets only `used` of the endpoints that are known, or none of them."""
+    """Yield why a new client gets only `used` of the endpoints that are known, or none of them.
+
+    `by_port`: those of the Service by port name and protocol, as EndpointSlices have them.
+    """
+    port = (service.name.port, service.protocol)
+    known = by_port.get(port, ())
     ready = [each for each in known if each.ready]
     chosen = [each for each in known if str(each) in used]
-    if known and not used and not service.has_endpoints:
+    if by_port and port not in by_port and not used:
+        others = ", ".join(map(_named, sorted(by_port)))
+        yield f"its EndpointSlices have the ports {others}, and not {_named(port)}"
+    elif known and not used and not service.has_endpoints:
         yield f"{service.name} has endpoints, {len(known)} of them, but none is ready"
     elif chosen and not any(each.ready for each in chosen):
         where = "" if used == _texts(service.cluster) else f" on {settings.node_name}"
@@ -35,6 +43,11 @@ def selection(
         }.get(topology_mode(ready, settings))
         if what:
             yield f"of {len(ready)} ready endpoints, only those that hints give to {what} are used"
+
+
+def _named(port: tuple[str, str]) -> str:
+    name, protocol = port
+    return f"{name or '(no name)'}/{protocol}"
 
 
 def _texts(endpoints: Sequence[Endpoint]) -> frozenset[str]:

@@ -63,8 +63,9 @@ NOT_TOLD = [
 ]
 
 
-def reasons(first: str, second: str, place: str, mode: str) -> tuple[str, ...]:
-    decoded = manifests.decode_texts({"cluster.yaml": CLUSTER.format(first, second)}, KINDS)
+def reasons(first: str, second: str, place: str, mode: str, *, port: str = "") -> tuple[str, ...]:
+    text = CLUSTER.format(first, second).replace('name: ""', f'name: "{port}"')
+    decoded = manifests.decode_texts({"cluster.yaml": text}, KINDS)
     assert not decoded.problems
     given: dict[str, Any] = {"mode": mode}
     proxy = NodeProxy(decoded.objects, checked_configuration(None, given), "node-a")
@@ -87,3 +88,17 @@ def test_nothing_is_told_of_what_has_no_effect(
     first: str, second: str, place: str, mode: str
 ) -> None:
     assert len(reasons(first, second, place, mode)) == 2
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables", "ipvs", "userspace"])
+def test_a_port_that_has_another_name(mode: str) -> None:
+    found = reasons(READY, READY, CLUSTER_IP, mode, port="http")
+    assert found[-1] == "its EndpointSlices have the ports http/TCP, and not (no name)/TCP"
+
+
+def test_slices_without_endpoints() -> None:
+    text = CLUSTER.partition("endpoints:")[0].format()
+    decoded = manifests.decode_texts({"cluster.yaml": text + "endpoints: []"}, KINDS)
+    proxy = NodeProxy(decoded.objects, checked_configuration(None), "node-a")
+    verdict = proxy.answer("external", parse_place(CLUSTER_IP)).verdict
+    assert "has no endpoints anywhere" in verdict.reasons[-1]
