@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from kproxy.api.go import quoted
-from kproxy.api.names import label_value_problem, qualified_name_problem
 from kproxy.apiserver.resources import METADATA_FIELDS, Resource
 from kproxy.apiserver.status import bad_request
 from kproxy.controlplane.plane import Json, Refused
+from kproxy.controlplane.value_problems import label_value_problems, qualified_name_problems
 
 _TOKEN = re.compile(r"\s*(?:(==|!=|[=!<>(),])|([^\s=!<>(),]+))")
+_NO_BEGINNING = ("", ",", "=", "==", "!=", "<", ">", "(", ")")  # tokens no requirement begins with
 _LONGEST_SELECTOR = 16384
 _DEFAULTS = {  # fields that objects may leave out, as they would be read then
     "spec.schedulerName": "default-scheduler",
@@ -116,13 +117,15 @@ class _Parser:
         self._at = 0
 
     def requirements(self) -> tuple[Requirement, ...]:
+        if (token := self._peek()) in _NO_BEGINNING:
+            raise bad_request(f"found '{token}', expected: !, identifier, or 'end of string'")
         found = [self._requirement()]
         while (token := self._next()) == ",":
-            if not self._peek():
-                raise _unparsed('found "", expected: identifier after ","')
+            if (token := self._peek()) in _NO_BEGINNING:
+                raise bad_request(f"found '{token}', expected: identifier after ','")
             found.append(self._requirement())
         if token:
-            raise _unparsed(f'found {quoted(token)}, expected: "," or "end of string"')
+            raise bad_request(f"found '{token}', expected: ',' or 'end of string'")
         return tuple(found)
 
     def _peek(self) -> str:
@@ -137,8 +140,10 @@ class _Parser:
         absent = self._peek() == "!"
         if absent:
             self._next()
-        key = self._next()
-        _check_key(key)
+        if (key := self._next()) in _NO_BEGINNING or key == "!":
+            raise _unparsed(f"found '{key}', expected: identifier")
+        if problems := qualified_name_problems(key):
+            raise _unparsed(f"<nil>: Invalid value: {quoted(key)}: {'; '.join(problems)}")
         if absent:
             return Requirement(key, "!")
         operator = self._peek()
@@ -146,47 +151,47 @@ class _Parser:
             return Requirement(key, "exists")
         self._next()
         if operator in ("in", "notin"):
-            return Requirement(key, operator, self._values())
+            return Requirement(key, operator, _checked(key, self._values()))
         if operator not in ("=", "==", "!=", ">", "<"):
-            raise _unparsed(f"found {quoted(operator)}, expected: in, notin, =, ==, !=, gt, lt")
+            raise _unparsed(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
         value = "" if self._peek() in ("", ",") else self._next()
         if operator in "<>":
             if not re.fullmatch(r"[-+]?\d{1,18}", value):
-                raise _unparsed("for 'Gt', 'Lt' operators, the value must be an integer")
+                told = "for 'Gt', 'Lt' operators, the value must be an integer"
+                raise _unparsed(f"values[0]: Invalid value: {quoted(value)}: {told}")
             return Requirement(key, operator, frozenset({value}))
-        _check_value(value)
-        return Requirement(key, "notin" if operator == "!=" else "in", frozenset({value}))
+        return Requirement(key, "notin" if operator == "!=" else "in", _checked(key, {value}))
 
-    def _values(self) -> frozenset[str]:
+    def _values(self) -> set[str]:
         if (token := self._next()) != "(":
-            raise _unparsed(f"found {quoted(token)}, expected: '('")
+            raise _unparsed(f"found '{token}' expected: '('")
         values, last = set(), ""
         while (token := self._next()) != ")":
             if token == ",":
                 values.add(last)
                 last = ""
             elif not token or last:
-                raise _unparsed(f"found {quoted(token)}, expected: ',' or ')'")
+                raise _unparsed(f"found '{token}', expected: ',' or ')'")
             else:
                 last = token
         values.add(last)
-        for each in values:
-            _check_value(each)
-        return frozenset(values)
+        return values
 
 
 def _unparsed(why: str) -> Refused:
     return bad_request(f"unable to parse requirement: {why}")
 
 
-def _check_key(key: str) -> None:
-    if problem := qualified_name_problem(key):
-        raise _unparsed(f"<nil>: Invalid value: {quoted(key)}: {problem}")
-
-
-def _check_value(value: str) -> None:
-    if problem := label_value_problem(value):
-        raise _unparsed(f"<nil>: Invalid value: {quoted(value)}: {problem}")
+def _checked(key: str, values: set[str]) -> frozenset[str]:
+    """Return values for a label. Raises Refused (400) if a label cannot have one of them."""
+    found = [
+        f"values[{place}][{key}]: Invalid value: {quoted(each)}: {'; '.join(problems)}"
+        for place, each in enumerate(sorted(values))
+        if (problems := label_value_problems(each))
+    ]
+    if found:
+        raise _unparsed(found[0] if len(found) == 1 else f"[{', '.join(found)}]")
+    return frozenset(values)
 
 
 def _fields(resource: Resource, text: str) -> tuple[FieldRequirement, ...]:

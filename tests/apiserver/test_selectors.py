@@ -7,6 +7,7 @@ import pytest
 from kproxy.apiserver.resources import BY_PATH
 from kproxy.apiserver.selectors import selection
 from kproxy.controlplane.plane import Json, Refused
+from kproxy.controlplane.value_problems import label_value_problems, qualified_name_problems
 from tests.apiserver.asking import labelled, service
 
 SERVICES = BY_PATH["v1", "services"]
@@ -44,13 +45,32 @@ def test_labels(text: str, labels: dict[str, str], meant: bool) -> None:
     assert selection(SERVICES, text, "").matches(document) is meant
 
 
-@pytest.mark.parametrize(
-    "text", ["app in web", "app in (web", "a=b,", "=b", "a=b c", "a b", "-a=b", "a=-", "a>x", "!"]
-)
-def test_a_label_selector_that_is_none(text: str) -> None:
-    with pytest.raises(Refused, match="unable to parse requirement") as refused:
+UNREAD = "unable to parse requirement: "
+NO_KEY = qualified_name_problems("-a")[0]
+NO_VALUE = label_value_problems("-")[0]
+NO_INTEGER = "for 'Gt', 'Lt' operators, the value must be an integer"
+BOTH = f'values[0][a]: Invalid value: "-": {NO_VALUE}, values[1][a]: Invalid value: "_": {NO_VALUE}'
+WRONG_LABELS = [  # selector -> the words of k8s.io/apimachinery/pkg/labels
+    ("app in web", UNREAD + "found 'web' expected: '('"),
+    ("app in (web", UNREAD + "found '', expected: ',' or ')'"),
+    ("a=b,", "found '', expected: identifier after ','"),
+    ("a=b,=c", "found '=', expected: identifier after ','"),
+    ("=b", "found '=', expected: !, identifier, or 'end of string'"),
+    ("a=b c", "found 'c', expected: ',' or 'end of string'"),
+    ("a b", UNREAD + "found 'b', expected: in, notin, =, ==, !=, gt, lt"),
+    ("!", UNREAD + "found '', expected: identifier"),
+    ("a>x", UNREAD + f'values[0]: Invalid value: "x": {NO_INTEGER}'),
+    ("-a=b", UNREAD + f'<nil>: Invalid value: "-a": {NO_KEY}'),
+    ("a=-", UNREAD + f'values[0][a]: Invalid value: "-": {NO_VALUE}'),
+    ("a in (-,b,_)", UNREAD + f"[{BOTH}]"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), WRONG_LABELS)
+def test_a_label_selector_that_is_none(text: str, told: str) -> None:
+    with pytest.raises(Refused) as refused:
         selection(SERVICES, text, "")
-    assert refused.value.status == 400
+    assert (refused.value.status, str(refused.value)) == (400, told)
 
 
 FIELDS = [  # selector -> is Service default/web meant?
