@@ -151,6 +151,9 @@ class Reader:
                 message = "resourceVersionMatch is forbidden when continue is provided"
                 raise invalid_options("resourceVersionMatch", message)
             token = _token(text, resource)
+            if version:
+                message = "specifying resource version is not allowed when using continue"
+                raise bad_request(message)
             if token.revision < 0:
                 return collection.in_order(), current, token
             try:

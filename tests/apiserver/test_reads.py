@@ -123,6 +123,18 @@ def test_a_token_that_is_none(token: str) -> None:
     assert answered.body["message"].startswith("continue key is not valid")
 
 
+def test_a_token_has_a_version_of_its_own() -> None:
+    """Clients may only say that any version will do."""
+    api = Api(*services(["a", "b"]))
+    query = {"continue": api.get(SERVICES, limit="1").body["metadata"]["continue"]}
+    assert api.get(SERVICES, query=query, resourceVersion="0").names == ["b"]
+    refused = api.get(SERVICES, query=query, resourceVersion="1")
+    assert (refused.status, refused.body["message"]) == (
+        400,
+        "specifying resource version is not allowed when using continue",
+    )
+
+
 def test_a_list_as_of_an_exact_version() -> None:
     api = Api(service("a"))
     version = api.get(SERVICES).version
