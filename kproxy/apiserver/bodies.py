@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec.json import decode
+from msgspec.json import decode, encode
 
 from kproxy.api.depth import is_deep
 from kproxy.api.go import quoted
@@ -87,6 +87,29 @@ def yaml_value(body: bytes) -> Any:
     return found[0].value
 
 
+def keys_set_twice(body: bytes) -> tuple[str, ...]:
+    """Return the words of the server's YAML decoder for keys that a mapping has twice."""
+    text = _text(body)
+    if text.lstrip().startswith("{") and not is_deep(text):
+        try:
+            if ink(encode(decode(text))) == ink(body):
+                return ()
+        except msgspec.DecodeError:
+            pass
+    found = [each for document in documents(text) for each in document.repeated]
+    return tuple(
+        f"line {each.line}: key {quoted(each.field.rpartition('.')[2])} already set in map"
+        for each in found
+    )
+
+
+def ink(text: bytes) -> int:
+    """Return the length of a text without white space: that of JSON whose fields are there once
+    is that of the value written again.
+    """
+    return len(text.translate(None, b" \t\r\n"))
+
+
 def _text(body: bytes) -> str:
     if len(body) > MOST_BYTES:
         raise too_large()
@@ -148,7 +171,10 @@ def _agreed_name(name: str, route: Route) -> str:
     if not route.name:
         return name
     if not name:
-        raise bad_request("name must be provided")
+        raise bad_request(
+            f"the name of the object ({route.name} based on URL) was undeterminable: name must be"
+            " provided"
+        )
     if name != route.name:
         raise bad_request(
             f"the name of the object ({name}) does not match the name on the URL ({route.name})"

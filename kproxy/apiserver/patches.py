@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kproxy.apiserver.bodies import content_type, json_value, unsupported, yaml_value
+from kproxy.apiserver.bodies import (
+    content_type,
+    json_value,
+    keys_set_twice,
+    unsupported,
+    yaml_value,
+)
 from kproxy.apiserver.json_patches import json_patched, merge_patched
 from kproxy.apiserver.request import Request
 from kproxy.apiserver.status import bad_request
 from kproxy.apiserver.strategic_merge import merged
 from kproxy.apiserver.strict_fields import duplicates
-from kproxy.controlplane.plane import Json
+from kproxy.controlplane.plane import Json, Refused
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -52,15 +58,42 @@ def patch_of(request: Request, kind: tuple[str, str, str]) -> Patch:
             return Patch(lambda document: merged(document, strategic, kind=kind), shown=strategic)
         case "application/apply-patch+yaml":
             applied = _object(yaml_value(request.body))
+            _check_type(applied, kind)
             return Patch(lambda document: merge_patched(document, applied), applied)
     raise unsupported((JSON_PATCH, MERGE_PATCH, STRATEGIC, APPLY))
 
 
 def fields_twice(request: Request) -> tuple[str, ...]:
-    """Return the server's words for fields that stand twice in a patch that is not applied."""
+    """Return the server's words for fields that stand twice in a patch."""
+    if content_type(request) == APPLY:
+        return keys_set_twice(request.body)
     is_json_patch = content_type(request) == JSON_PATCH
     found = duplicates(request.body)
     return tuple(f"json patch {each}" if is_json_patch else each for each in found)
+
+
+def keys_twice(told: tuple[str, ...]) -> Refused:
+    """Return the refusal of an apply whose text has keys twice, in these words."""
+    lines = "".join(f"\n  {each}" for each in told)
+    return bad_request(
+        f"error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:{lines}"
+    )
+
+
+def _check_type(applied: Json, kind: tuple[str, str, str]) -> None:
+    """Raise Refused (400) if what is applied does not state the type of its path.
+
+    Source: apimachinery, pkg/util/managedfields/internal/versioncheck.go
+    """
+    version, name = (
+        each if isinstance(each, str) else ""
+        for each in (applied.get("apiVersion"), applied.get("kind"))
+    )
+    group, number, expected = kind
+    if (version, name) != (f"{group}/{number}" if group else number, expected):
+        # Go shows the group of core, which has no name, with its slash.
+        told = version if "/" in version else f"/{version}"
+        raise bad_request(f"invalid object type: {told}, Kind={name}")
 
 
 def _object(value: object) -> Json:

@@ -40,9 +40,6 @@ def workload_of(scale: Json, name: str) -> Json:
 
     Raises Refused (400, 422).
     """
-    kind, version = (scale.get(each) or _ABOUT[each] for each in ("kind", "apiVersion"))
-    if kind != _ABOUT["kind"] or version != _ABOUT["apiVersion"]:
-        raise bad_request(f"not a Scale object: {version} {kind}")
     metadata = scale.get("metadata") or {}
     if not isinstance(metadata, dict):
         raise bad_request("Scale.metadata is not an object")

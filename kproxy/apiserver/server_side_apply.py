@@ -188,7 +188,7 @@ def _with_last_applied(document: Json, live: Json, wanted: Json) -> Json:
         if name != LAST_APPLIED
     }
     stated = {**metadata, **({"annotations": annotations} if "annotations" in metadata else {})}
-    text = encode({**wanted, "metadata": stated}).decode() + "\n"
+    text = encode({**wanted, "metadata": stated}, order="deterministic").decode() + "\n"
     metadata = document["metadata"]
     return {
         **document,

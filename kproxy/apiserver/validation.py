@@ -38,9 +38,15 @@ def write_options(request: Request) -> WriteOptions:
     """Read the options of a write from a request's query. Raises Refused (400, 422)."""
     kind = {"POST": "CreateOptions", "PUT": "UpdateOptions"}.get(request.method, "PatchOptions")
     manager = request.parameter("fieldManager")
-    if len(manager) > _LONGEST_MANAGER or not manager.isprintable():
+    if len(manager.encode()) > _LONGEST_MANAGER:
         words = f"Too long: may not be more than {_LONGEST_MANAGER} bytes"
         raise _invalid(kind, "fieldManager", "FieldValueTooLong", words)
+    for place, letter in enumerate(manager):
+        if not letter.isprintable():
+            at = len(manager[:place].encode())
+            words = f"invalid character U+{ord(letter):04X} (at position {at})"
+            words = f"Invalid value: {quoted(manager)}: {words}"
+            raise _invalid(kind, "fieldManager", "FieldValueInvalid", words)
     validation = request.parameter("fieldValidation") or "Warn"
     if validation not in _VALIDATIONS:
         words = _unsupported(validation, ("Ignore", "Strict", "Warn"))

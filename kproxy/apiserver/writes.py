@@ -12,11 +12,17 @@ from typing import NamedTuple
 
 from msgspec.json import encode
 
-from kproxy.apiserver.bodies import body_document, completed, content_type, without_nulls
+from kproxy.apiserver.bodies import (
+    body_document,
+    completed,
+    content_type,
+    ink,
+    without_nulls,
+)
 from kproxy.apiserver.conversion import stored, told
 from kproxy.apiserver.managed_fields import updated
 from kproxy.apiserver.negotiation import JSON
-from kproxy.apiserver.patches import fields_twice, patch_of
+from kproxy.apiserver.patches import fields_twice, keys_twice, patch_of
 from kproxy.apiserver.read_model import Entry
 from kproxy.apiserver.reads import rendering_of
 from kproxy.apiserver.rendering import Rendering
@@ -168,7 +174,7 @@ class Writer:
     ) -> tuple[Json, tuple[str, ...]]:
         given = body_document(request)
         # Text that is as short as the object's own has no field twice, and need not be read again.
-        is_short = content_type(request) != JSON or _ink(encode(given)) == _ink(request.body)
+        is_short = content_type(request) != JSON or ink(encode(given)) == ink(request.body)
         text = b"" if is_short else request.body
         if b"null" in request.body or content_type(request) != JSON:
             given = without_nulls(given)
@@ -226,10 +232,13 @@ class Writer:
     def _apply(self, request: Request, route: Route, wanted: Json, options: WriteOptions) -> Stored:
         if not request.parameter("fieldManager"):
             raise no_manager()
-        document = completed(wanted, route)
+        key: ObjectKey = (route.resource.kind, route.namespace, route.name)
+        is_there = self._plane.get(key) is not None
+        document = completed(_named(wanted, route.name) if is_there else wanted, route)
+        twice = () if options.validation == "Ignore" else fields_twice(request)
 
         def change(former: Json | None) -> Json:
-            return applied(
+            made = applied(
                 former and told(former, route.resource),
                 document,
                 manager=options.manager,
@@ -237,18 +246,21 @@ class Writer:
                 now=self._plane.now(),
                 subresource=_part(route),
             )
+            if twice and options.validation == "Strict":
+                raise keys_twice(twice)
+            return made
 
-        key: ObjectKey = (route.resource.kind, route.namespace, route.name)
-        if self._plane.get(key) is None:
+        if not is_there:
             if route.subresource:
                 raise not_found(route.resource.group, route.resource.plural, route.name)
             if uid := document["metadata"].get("uid"):
                 why = f"the provided object specified uid {uid}, and no existing object was found"
                 raise conflict(key, f"uid mismatch: {why}")
-            kept, warnings = self._plane.create(stored(change(None)), dry_run=options.dry_run)
-            return Stored(kept, warnings, 201)
+            new, warnings = self._plane.create(stored(change(None)), dry_run=options.dry_run)
+            return Stored(new, twice + warnings, 201)
         insisted = document["metadata"].get("resourceVersion") or ""
-        return self._retried(route, options, lambda former: (change(former), insisted), _as_it_is)
+        kept = self._retried(route, options, lambda former: (change(former), insisted), _as_it_is)
+        return kept._replace(warnings=twice + kept.warnings)
 
     def _scale(
         self,
@@ -300,15 +312,18 @@ class Writer:
         return Answer(kept.status, body, rendering.media.content_type, headers)
 
 
-def _ink(text: bytes) -> int:
-    """Return the length of a text without white space."""
-    return len(text.translate(None, b" \t\r\n"))
-
-
 def _insisted(made: Json, former: Json) -> str:
     """Return the version that a changed object states, "" if none or that of the former one."""
     asked = (made.get("metadata") or {}).get("resourceVersion") or ""
     return "" if asked == former["metadata"].get("resourceVersion") else str(asked)
+
+
+def _named(wanted: Json, name: str) -> Json:
+    """Return what is applied to an object with its name, which need not be stated again."""
+    metadata = wanted.get("metadata") or {}
+    if not isinstance(metadata, dict) or metadata.get("name"):
+        return wanted
+    return {**wanted, "metadata": {**metadata, "name": name}}
 
 
 def _kind(route: Route) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from operator import itemgetter
 from typing import Any
@@ -169,7 +170,9 @@ def test_kubectl_takes_over_what_it_applied_on_the_clients_side() -> None:
     document = client_side(service(80, type="ClusterIP"))
     made = apply(document, service(80, type="NodePort"), "kubectl", now=LATER)
     assert made["spec"]["type"] == "NodePort"
-    assert decode(made["metadata"]["annotations"][LAST_APPLIED])["spec"]["type"] == "NodePort"
+    kept = made["metadata"]["annotations"][LAST_APPLIED]
+    assert decode(kept)["spec"]["type"] == "NodePort"
+    assert kept == json.dumps(decode(kept), sort_keys=True, separators=(",", ":")) + "\n"
     with pytest.raises(Refused, match=r'"kubectl-client-side-apply" using v1: .spec.type'):
         apply(document, service(80, type="NodePort"), "other")
 

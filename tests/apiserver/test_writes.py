@@ -348,11 +348,23 @@ def test_defaults_belong_to_who_left_them_out() -> None:
 
 
 def test_who_applies_owns_only_what_they_state() -> None:
-    body = {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
+    about = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}}
+    body = {**about, "spec": {"ports": [{"port": 80}]}}
     path = f"{SERVICES}/web?fieldManager=me"
     made = Api().answer("PATCH", path, body, content_type=APPLY).body
     [entry] = made["metadata"]["managedFields"]
     assert entry["fieldsV1"]["f:spec"].keys() == {"f:ports"}
+
+
+def test_a_field_manager_is_short_and_printable() -> None:
+    api = Api()
+    too_long = api.answer("POST", SERVICES, service("web"), fieldManager="é" * 65)
+    assert "Too long: may not be more than 128 bytes" in too_long.body["message"]
+    unprintable = api.answer("POST", SERVICES, service("web"), fieldManager="é\x01")
+    assert unprintable.status == 422
+    assert unprintable.body["details"]["causes"][0]["message"] == (
+        'Invalid value: "é\\x01": invalid character U+0001 (at position 2)'
+    )
 
 
 def test_the_scale_of_a_workload() -> None:
