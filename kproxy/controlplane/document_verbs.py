@@ -16,10 +16,12 @@ from kproxy.api.typed_kinds import TYPES
 from kproxy.controlplane import refusals, submitted
 from kproxy.controlplane.api_kinds import kind_of
 from kproxy.controlplane.events import as_core
+from kproxy.controlplane.field_errors import invalid_object
 from kproxy.controlplane.namespaces import PROTECTED
 from kproxy.controlplane.plane import DELETE, DeleteOptions, Json, Write
 from kproxy.controlplane.registry import document_key
 from kproxy.controlplane.status_updates import with_status
+from kproxy.controlplane.status_validation import written_status_problems
 from kproxy.errors import BadInput
 from kproxy.store import ObjectKey
 
@@ -78,7 +80,7 @@ class DocumentVerbs:
         document = {**document, "metadata": metadata}
         if subresource == "status":
             document = {**former, "metadata": metadata, "status": document.get("status") or {}}
-            return self._store_status(key, document, dry_run=dry_run)
+            return self._store_status(key, document, former, dry_run=dry_run)
         if kind_of(key[0]).status:
             document.pop("status", None)
             if "status" in former:
@@ -142,8 +144,11 @@ class DocumentVerbs:
         return found, told
 
     def _store_status(
-        self, key: ObjectKey, document: Json, *, dry_run: bool
+        self, key: ObjectKey, document: Json, former: Json, *, dry_run: bool
     ) -> tuple[Json, tuple[str, ...]]:
+        if faults := [*written_status_problems(document, former)]:
+            error = invalid_object(key[0], kind_of(key[0]).group, key[2], faults)
+            raise refusals.refused(error, key)
         obj = self._cluster.object(key)
         if obj is None:
             return self._cluster.writes.store_document(key, document, dry_run=dry_run), ()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from kproxy.api import service_rules
-from kproxy.api.addresses import canonical_ip
 from kproxy.api.service_rules import MAX_AFFINITY_TIMEOUT_S, reachable_from_outside
 from kproxy.api.types import LoadBalancerStatus, Service, ServicePort, ServiceSpec
 from kproxy.controlplane.cluster_ip_validation import (
@@ -31,6 +30,7 @@ from kproxy.controlplane.field_errors import (
 from kproxy.controlplane.hints import TOPOLOGY_MODE
 from kproxy.controlplane.metadata_validation import label_map_problems, metadata_problems
 from kproxy.controlplane.service_updates import needs_health_check
+from kproxy.controlplane.status_validation import hostname_problems
 from kproxy.controlplane.value_problems import (
     cidr_problems,
     endpoint_ip_problems,
@@ -82,13 +82,7 @@ def status_problems(status: LoadBalancerStatus, former: LoadBalancerStatus | Non
         elif each.ip_mode not in service_rules.IP_MODES:
             modes = sorted(service_rules.IP_MODES)
             yield unsupported(f"{field}.ipMode", each.ip_mode, modes)
-        if each.hostname:
-            yield from _invalid(
-                f"{field}.hostname", each.hostname, subdomain_problems(each.hostname)
-            )
-            if canonical_ip(each.hostname):
-                told = "must be a DNS name, not an IP address"
-                yield invalid(f"{field}.hostname", each.hostname, told)
+        yield from hostname_problems(f"{field}.hostname", each.hostname)
 
 
 def _changed_balancer_class(spec: ServiceSpec, former: ServiceSpec) -> Iterator[str]:

@@ -99,6 +99,15 @@ def test_the_status_has_its_own_writes() -> None:
     assert found["spec"] == stored["spec"]
 
 
+def test_a_status_that_cannot_be_is_refused() -> None:
+    api = Api(document("Deployment", spec=WORKLOAD))
+    wanted = {**api.get("Deployment"), "status": {"replicas": 1, "readyReplicas": 2}}
+    with pytest.raises(Refused) as refused:
+        api.verbs.update(wanted, subresource="status")
+    assert (refused.value.status, refused.value.causes[0].field) == (422, "status.readyReplicas")
+    assert "readyReplicas: Invalid value: 2: cannot be greater" in str(refused.value)
+
+
 def test_generation_counts_changes_of_the_spec() -> None:
     api = Api(document("Deployment", spec=WORKLOAD))
     assert api.get("Deployment")["metadata"]["generation"] == 1
