@@ -144,18 +144,22 @@ def completed(document: Json, route: Route) -> Json:
         if not isinstance(metadata.get(field) or {}, dict):
             raise _cannot_be(kind, resource, f"json: metadata.{field} is not an object")
     metadata = dict(metadata)
-    metadata["name"] = _agreed_name(metadata.get("name") or "", route)
+    metadata["name"] = agreed_name(metadata.get("name") or "", route)
     namespace = metadata.pop("namespace", "") or ""
     if resource.namespaced:
-        if namespace and namespace != route.namespace:
-            raise bad_request(
-                "the namespace of the provided object does not match the namespace sent on the"
-                " request"
-            )
+        check_namespace(namespace, route)
         metadata["namespace"] = route.namespace
     about = {"kind": resource.kind, "apiVersion": resource.api_version}
     rest = {key: value for key, value in document.items() if key not in (*about, "metadata")}
     return {**about, "metadata": metadata, **rest}
+
+
+def check_namespace(namespace: str, route: Route) -> None:
+    """Raise Refused (400) if an object states another namespace than its path."""
+    if namespace and namespace != route.namespace:
+        raise bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
 
 
 def without_nulls(value: Any) -> Any:
@@ -167,7 +171,8 @@ def without_nulls(value: Any) -> Any:
     return value
 
 
-def _agreed_name(name: str, route: Route) -> str:
+def agreed_name(name: str, route: Route) -> str:
+    """Return the name of an object, which its path may state as well. Raises Refused (400)."""
     if not route.name:
         return name
     if not name:

@@ -5,6 +5,8 @@ Source: Kubernetes, pkg/registry/apps/deployment/storage (scaleFromDeployment)
 
 from __future__ import annotations
 
+from kproxy.apiserver.bodies import agreed_name, check_namespace
+from kproxy.apiserver.routes import Route
 from kproxy.apiserver.status import bad_request
 from kproxy.controlplane.plane import Cause, Json, Refused
 
@@ -33,6 +35,25 @@ def scaled(document: Json, scale: Json) -> Json:
     """Return a workload with the replicas of a Scale. Raises Refused (400, 422)."""
     replicas = _replicas(scale, document["metadata"]["name"])
     return {**document, "spec": {**document.get("spec", {}), "replicas": replicas}}
+
+
+def check_scale(scale: Json, route: Route) -> None:
+    """Raise Refused (400) if an object is no Scale, or that of another workload than its path's."""
+    kind, version = (scale.get(each) or _ABOUT[each] for each in ("kind", "apiVersion"))
+    if version != _ABOUT["apiVersion"]:
+        raise bad_request(
+            f"the API version in the data ({version}) does not match the expected API version"
+            f" ({_ABOUT['apiVersion']})"
+        )
+    if kind != _ABOUT["kind"]:
+        raise bad_request(
+            f'{kind} in version "v1" cannot be handled as a Scale: unknown conversion'
+        )
+    metadata = scale.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise bad_request("Scale.metadata is not an object")
+    agreed_name(metadata.get("name") or "", route)
+    check_namespace(metadata.get("namespace") or "", route)
 
 
 def workload_of(scale: Json, name: str) -> Json:

@@ -28,7 +28,7 @@ from kproxy.apiserver.reads import rendering_of
 from kproxy.apiserver.rendering import Rendering
 from kproxy.apiserver.request import Answer, Request
 from kproxy.apiserver.routes import Route
-from kproxy.apiserver.scales import scale_of, scaled, workload_of
+from kproxy.apiserver.scales import check_scale, scale_of, scaled, workload_of
 from kproxy.apiserver.server_side_apply import applied
 from kproxy.apiserver.status import bad_request, not_found, success
 from kproxy.apiserver.strategic_merge import go_text
@@ -272,6 +272,7 @@ class Writer:
         def changed(former: Json) -> tuple[Json, str]:
             scale = scale_of(former)
             made = change(scale)
+            check_scale(made, route)
             return scaled(former, made), _insisted(made, scale)
 
         kept = self._retried(route, options, changed, self._managed)

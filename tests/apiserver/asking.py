@@ -170,3 +170,18 @@ def labelled(document: Json, **labels: str) -> Json:
 
 def services(names: Sequence[str]) -> list[Json]:
     return [service(name) for name in names]
+
+
+def deployment(replicas: int = 2) -> Json:
+    container = {"name": "web", "image": "nginx"}
+    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": template,
+        },
+    }

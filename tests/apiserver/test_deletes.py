@@ -7,8 +7,17 @@ import pytest
 from kproxy.apiserver.request import Request
 from kproxy.apiserver.writes import delete_options
 from kproxy.controlplane.plane import Json
-from tests.apiserver.asking import DEPLOYMENTS, PODS, SERVICES, Api, labelled, service, services
-from tests.apiserver.test_writes import POD, deployment
+from tests.apiserver.asking import (
+    DEPLOYMENTS,
+    PODS,
+    SERVICES,
+    Api,
+    deployment,
+    labelled,
+    service,
+    services,
+)
+from tests.apiserver.test_writes import POD
 
 
 def test_a_deleted_object_is_told_or_a_status_is() -> None:

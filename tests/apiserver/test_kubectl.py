@@ -12,9 +12,8 @@ import pytest
 from msgspec.json import encode
 
 from kproxy.controlplane.plane import Json
-from tests.apiserver.asking import service
+from tests.apiserver.asking import deployment, service
 from tests.apiserver.served import PATIENCE_S, Served
-from tests.apiserver.test_writes import deployment
 
 KUBECTL = Path(sysconfig.get_path("scripts")) / "kubectl"
 Ran = subprocess.CompletedProcess[str]

@@ -12,6 +12,7 @@ from tests.apiserver.asking import (
     SERVICES,
     TABLE,
     Api,
+    deployment,
     labelled,
     service,
 )
@@ -27,21 +28,6 @@ POD = {
     "metadata": {"name": "p", "namespace": "default"},
     "spec": {"containers": [{"name": "c", "image": "i"}]},
 }
-
-
-def deployment(replicas: int = 2) -> Json:
-    container = {"name": "web", "image": "nginx"}
-    template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "web", "namespace": "default"},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": "web"}},
-            "template": template,
-        },
-    }
 
 
 def test_a_new_object_is_read_at_once() -> None:
@@ -365,55 +351,6 @@ def test_a_field_manager_is_short_and_printable() -> None:
     assert unprintable.body["details"]["causes"][0]["message"] == (
         'Invalid value: "é\\x01": invalid character U+0001 (at position 2)'
     )
-
-
-def test_the_scale_of_a_workload() -> None:
-    api = Api(deployment())
-    scale = api.get(f"{DEPLOYMENTS}/web/scale").body
-    assert (scale["kind"], scale["spec"]) == ("Scale", {"replicas": 2})
-    assert scale["status"]["selector"] == "app=web"
-    patch = {"spec": {"replicas": 5}}
-    made = api.answer("PATCH", f"{DEPLOYMENTS}/web/scale", patch, content_type=MERGE)
-    assert (made.status, made.body["kind"], made.body["spec"]) == (200, "Scale", {"replicas": 5})
-    assert api.get(f"{DEPLOYMENTS}/web").body["spec"]["replicas"] == 5
-    made = api.answer("PUT", f"{DEPLOYMENTS}/web/scale", {**scale, "spec": {"replicas": 1}})
-    assert made.status == 409
-    del scale["metadata"]["resourceVersion"]
-    made = api.answer("PUT", f"{DEPLOYMENTS}/web/scale", {**scale, "spec": {"replicas": 1}})
-    assert made.body["spec"] == {"replicas": 1}
-    for wrong, status in ((-1, 422), ("x", 400), (True, 400)):
-        body = {"spec": {"replicas": wrong}}
-        answered = api.answer("PATCH", f"{DEPLOYMENTS}/web/scale", body, content_type=MERGE)
-        assert answered.status == status
-
-
-def test_an_applied_scale_meets_other_managers() -> None:
-    api = Api()
-    web, path = f"{DEPLOYMENTS}/web", f"{DEPLOYMENTS}/web/scale"
-    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "web"}}
-    wanted = {**scale, "spec": {"replicas": 5}}
-
-    def applied(**query: str) -> tuple[int, Json]:
-        answer = api.answer("PATCH", path, wanted, content_type=APPLY, query=query)
-        return answer.status, answer.body
-
-    assert applied(fieldManager="scaler")[0] == 404
-    api.answer("PATCH", web, deployment(), content_type=APPLY, fieldManager="owner")
-    status, body = applied(fieldManager="scaler")
-    assert (status, body["reason"]) == (409, "Conflict")
-    [cause] = body["details"]["causes"]
-    assert (cause["field"], cause["message"]) == (".spec.replicas", 'conflict with "owner"')
-    assert applied()[0] == 422  # nobody applies without a name
-    status, body = applied(fieldManager="scaler", force="true")
-    assert (status, body["kind"], body["spec"]) == (200, "Scale", {"replicas": 5})
-    managers = api.get(web).body["metadata"]["managedFields"]
-    [entry] = [each for each in managers if each["manager"] == "scaler"]
-    assert (entry["operation"], entry["subresource"]) == ("Apply", "scale")
-    assert entry["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
-    again = api.answer("PATCH", web, deployment(), content_type=APPLY, fieldManager="owner")
-    assert (again.status, again.body["reason"]) == (409, "Conflict")
-    wanted["kind"] = "Deployment"
-    assert applied(fieldManager="scaler")[0] == 400
 
 
 def test_an_apply_that_means_an_object_with_a_uid_creates_none() -> None:
