@@ -27,6 +27,7 @@ from kproxy.controlplane.config_validation import config_problems
 from kproxy.controlplane.document_defaults import decoded
 from kproxy.controlplane.field_errors import FieldValue, invalid, invalid_object, required
 from kproxy.controlplane.metadata_validation import metadata_problems
+from kproxy.controlplane.networking_validation import networking_problems
 from kproxy.controlplane.plane import Json
 from kproxy.controlplane.pod_spec_validation import unread_problems
 from kproxy.controlplane.pod_templates import plain_spec
@@ -41,7 +42,6 @@ _TEMPLATED = ("ReplicaSet", "StatefulSet", "DaemonSet")
 _NOT_ENFORCED = "nothing in this cluster enforces a NetworkPolicy"
 _EXPRESSIONS = "spec.selector.matchExpressions"  # which documents have, and types have not
 _MISSING = re.compile(r"Object missing required field `(?P<field>\w+)` - at `\$\.(?P<path>.+)`")
-_WHY = {"pathType": "pathType must be specified"}
 _PERCENTAGE = re.compile(r"[0-9]{1,9}%")
 _NEGATIVE = "must be greater than or equal to 0"
 _NO_PERCENTAGE = (
@@ -73,7 +73,7 @@ def typed(document: Json, documents: Documents, former: Json | None = None) -> K
     rest.
     """
     kind = document["kind"]
-    if faults := unread_problems(document, former):
+    if faults := [*unread_problems(document, former), *networking_problems(document, former)]:
         name = document["metadata"].get("name", "")
         raise invalid_object(kind, kind_of(kind).group, name, faults)
     try:
@@ -83,9 +83,8 @@ def typed(document: Json, documents: Documents, former: Json | None = None) -> K
             obj, problems = checked(_without_nulls(document), kind)
         except msgspec.ValidationError:
             if missing := _MISSING.match(str(error)):
-                field, why = f"{missing['path']}.{missing['field']}", _WHY.get(missing["field"], "")
                 name = document["metadata"].get("name", "")
-                faults = [required(field, why)]
+                faults = [required(f"{missing['path']}.{missing['field']}")]
                 raise invalid_object(kind, kind_of(kind).group, name, faults) from None
             told, _ = refusal(document, kind, kind_of(kind).api_version)
             raise bad_request(told or str(error)) from None
@@ -122,6 +121,7 @@ def judge(document: Json, former: Json | None) -> None:
     if kind in _TEMPLATED:
         faults += unread_problems(document, former) or _workload_faults(document, former)
     faults += config_problems(decoded(document), former)
+    faults += networking_problems(document, former)
     if faults:
         raise invalid_object(kind, about.group, document["metadata"].get("name", ""), faults)
 

@@ -37,6 +37,12 @@ _NOT_A_SUBDOMAIN = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.',"
     f" {_ENDS} (e.g. 'example.com', regex used for validation is '{_SUBDOMAIN}')"
 )
+_WILDCARD = rf"\*\.{_SUBDOMAIN}"
+_NOT_A_WILDCARD = (
+    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which"
+    " must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric"
+    f" character (e.g. '*.example.com', regex used for validation is '{_WILDCARD}')"
+)
 _NOT_A_VALUE = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.',"
     f" {_ENDS} (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is"
@@ -61,6 +67,12 @@ def subdomain_problems(text: str) -> tuple[str, ...]:
     """Judge a DNS name."""
     found = _too_long(text, _MOST_SUBDOMAIN)
     return found if re.fullmatch(_SUBDOMAIN, text) else (*found, _NOT_A_SUBDOMAIN)
+
+
+def wildcard_problems(text: str) -> tuple[str, ...]:
+    """Judge a DNS name whose first part is `*`."""
+    found = _too_long(text, _MOST_SUBDOMAIN)
+    return found if re.fullmatch(_WILDCARD, text) else (*found, _NOT_A_WILDCARD)
 
 
 @lru_cache(maxsize=1024)
