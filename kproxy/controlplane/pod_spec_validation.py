@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from kproxy.api.quantities import milli_units
 from kproxy.controlplane.field_errors import (
     duplicate,
     forbidden,
@@ -49,6 +50,9 @@ _MOST_SECONDS = 2**31 - 1
 _NO_ENV_NAME = (
     "a valid environment variable name must consist only of printable ASCII characters other than"
     " '='"
+)
+_NEEDS_EXISTS = (
+    'operator must be Exists when `key` is empty, which means "match all values and all keys"'
 )
 _OPERATORS = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False}  # with values?
 _STATEFUL_CHOICES = {
@@ -122,6 +126,8 @@ def _pod_spec(spec: Json, path: str, claimed: Collection[str] = ()) -> Iterator[
         elif not _dict(config).get("nameservers"):
             told = "must provide at least one DNS nameserver when `dnsPolicy` is None"
             yield required(f"{path}.dnsConfig.nameservers", told)
+    for i, toleration in enumerate(_dicts(spec.get("tolerations"))):
+        yield from _toleration(toleration, f"{path}.tolerations[{i}]")
     seconds = spec.get("activeDeadlineSeconds")
     if isinstance(seconds, int) and not 1 <= seconds <= _MOST_SECONDS:
         told = f"must be between 1 and {_MOST_SECONDS}, inclusive"
@@ -136,6 +142,7 @@ def _container(container: Json, path: str, volumes: set[str]) -> Iterator[str]:
         yield invalid(f"{path}.image", image, "must not have leading or trailing whitespace")
     yield from _choice(container, path, "imagePullPolicy", _PULL_POLICIES)
     yield from _choice(container, path, "terminationMessagePolicy", _MESSAGE_POLICIES)
+    yield from _resources(_dict(container.get("resources")), f"{path}.resources")
     names: set[str] = set()
     for i, port in enumerate(_dicts(container.get("ports"))):
         yield from _port(port, f"{path}.ports[{i}]", names)
@@ -161,6 +168,48 @@ def _container(container: Json, path: str, volumes: set[str]) -> Iterator[str]:
         elif place in places:
             yield invalid(f"{field}.mountPath", place, "must be unique")
         places.add(place)
+
+
+def _resources(resources: Json, path: str) -> Iterator[str]:
+    amounts = {field: _dict(resources.get(field)) for field in ("limits", "requests")}
+    for field, stated in amounts.items():
+        for name, quantity in stated.items():
+            if str(quantity).startswith("-"):
+                told = "must be greater than or equal to 0"
+                yield invalid(f"{path}.{field}[{name}]", str(quantity), told)
+            limit = amounts["limits"].get(name)
+            if field == "requests" and limit is not None and _milli(quantity) > _milli(limit):
+                told = f"must be less than or equal to {name} limit of {limit}"
+                yield invalid(f"{path}.requests", str(quantity), told)
+
+
+def _milli(quantity: Any) -> int:
+    found = milli_units(quantity) if isinstance(quantity, str | int | float) else None
+    return found or 0
+
+
+def _toleration(toleration: Json, path: str) -> Iterator[str]:
+    names = ("key", "operator", "value", "effect")
+    key, operator, value, effect = (_text(toleration, each) for each in names)
+    seconds = toleration.get("tolerationSeconds")
+    if key:
+        yield from (invalid(f"{path}.key", key, told) for told in qualified_name_problems(key))
+    elif operator != "Exists":
+        yield invalid(f"{path}.operator", operator, _NEEDS_EXISTS)
+    if seconds is not None and effect != "NoExecute":
+        told = "effect must be 'NoExecute' when `tolerationSeconds` is set"
+        yield invalid(f"{path}.effect", effect, told)
+    if operator in ("", "Equal"):
+        for told in label_value_problems(value):
+            yield invalid(f"{path}.operator", value, told)  # sic
+    elif operator == "Exists" and value:
+        shown = {"Key": key, "Operator": operator, "Value": value, "Effect": effect}
+        told = "value must be empty when `operator` is 'Exists'"
+        yield invalid(f"{path}.operator", {**shown, "TolerationSeconds": seconds}, told)
+    elif operator not in ("Exists", "Lt", "Gt"):
+        yield unsupported(f"{path}.operator", operator, ("Equal", "Exists"))
+    if effect and effect not in _EFFECTS:
+        yield unsupported(f"{path}.effect", effect, _EFFECTS)
 
 
 def _port(port: Json, path: str, names: set[str]) -> Iterator[str]:

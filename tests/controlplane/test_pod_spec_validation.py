@@ -27,6 +27,17 @@ IN_A_CONTAINER: list[tuple[Json, str]] = [
             ' "FallbackToLogsOnError"'
         ),
     ),
+    (
+        {"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1500M"}}},
+        (
+            'resources.requests: Invalid value: "2Gi": must be less than or equal to memory limit'
+            " of 1500M"
+        ),
+    ),
+    (
+        {"resources": {"limits": {"cpu": "-1"}}},
+        'resources.limits[cpu]: Invalid value: "-1": must be greater than or equal to 0',
+    ),
     ({"ports": [{}]}, "ports[0].containerPort: Required value"),
     (
         {"ports": [{"containerPort": 70000}]},
@@ -58,6 +69,39 @@ IN_A_CONTAINER: list[tuple[Json, str]] = [
     ),
 ]
 IN_A_SPEC: list[tuple[Json, str]] = [
+    (
+        {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]},
+        (
+            'tolerations[0].operator: Invalid value: {"Key":"a","Operator":"Exists","Value":"b",'
+            '"Effect":"","TolerationSeconds":null}: value must be empty when `operator` is'
+            " 'Exists'"
+        ),
+    ),
+    (
+        {"tolerations": [{"operator": "Equal", "value": "b"}]},
+        (
+            'tolerations[0].operator: Invalid value: "Equal": operator must be Exists when `key` is'
+            ' empty, which means "match all values and all keys"'
+        ),
+    ),
+    (
+        {"tolerations": [{"key": "a", "operator": "Is"}]},
+        'tolerations[0].operator: Unsupported value: "Is": supported values: "Equal", "Exists"',
+    ),
+    (
+        {"tolerations": [{"key": "a", "effect": "Never"}]},
+        (
+            'tolerations[0].effect: Unsupported value: "Never": supported values: "NoSchedule",'
+            ' "PreferNoSchedule", "NoExecute"'
+        ),
+    ),
+    (
+        {"tolerations": [{"key": "a", "effect": "NoSchedule", "tolerationSeconds": 3}]},
+        (
+            "tolerations[0].effect: Invalid value: \"NoSchedule\": effect must be 'NoExecute' when"
+            " `tolerationSeconds` is set"
+        ),
+    ),
     ({"containers": []}, "containers: Required value"),
     ({"containers": [MAIN, MAIN]}, 'containers[1].name: Duplicate value: "main"'),
     ({"initContainers": [MAIN]}, 'initContainers[0].name: Duplicate value: "main"'),
