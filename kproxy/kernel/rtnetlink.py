@@ -28,6 +28,7 @@ _REPLACE, _APPEND = 0x100, 0x800  # NLM_F_
 _NESTED = 0x8000
 _IFLA_ADDRESS, IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_PROTINFO = 1, 3, 4, 10, 12
 IFLA_LINKINFO, _IFLA_GROUP, _IFLA_NET_NS_FD = 18, 27, 28
+_IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 31, 32
 INFO_KIND, _INFO_DATA, _VETH_INFO_PEER, _BRPORT_MODE = 1, 2, 1, 4
 _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 4, 5
 _VXLAN_LOCAL, _VXLAN_LOCAL6 = 4, 17
@@ -70,12 +71,15 @@ def add_veth(
     refuses that of the other end, which it opens before the two are connected.
     """
     flags = _IFF_UP if up else 0
-    other = LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _text(IFLA_IFNAME, peer)
+    # Otherwise the kernel makes a queue for each CPU, then waits until nothing uses all but one.
+    queues = attribute(_IFLA_NUM_TX_QUEUES, _U32.pack(1))
+    queues += attribute(_IFLA_NUM_RX_QUEUES, _U32.pack(1))
+    other = LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + _text(IFLA_IFNAME, peer) + queues
     other += attribute(_IFLA_NET_NS_FD, _U32.pack(peer_descriptor))
     if peer_mac:
         other += attribute(_IFLA_ADDRESS, _packed_mac(peer_mac))
     data = attribute(_INFO_DATA | _NESTED, attribute(_VETH_INFO_PEER | _NESTED, other))
-    body = LINK.pack(socket.AF_UNSPEC, 0, index, flags, flags) + _text(IFLA_IFNAME, name)
+    body = LINK.pack(socket.AF_UNSPEC, 0, index, flags, flags) + _text(IFLA_IFNAME, name) + queues
     body += attribute(IFLA_LINKINFO | _NESTED, _text(INFO_KIND, "veth") + data)
     what = ("cannot add veth", name)
     needs = "this kernel needs CONFIG_VETH"

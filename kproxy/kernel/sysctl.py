@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from kproxy.errors import KernelRefused, Unsupported
 
 _ROOT = "/proc/sys/"
 _LONGEST = 4096  # of what the kernel shows of a setting at once: a page
+_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # system calls, asm-generic/unistd.h
+_CLOEXEC, _CONFIG_CREATE = 1, 6  # FSOPEN_ and FSMOUNT_, FSCONFIG_CMD_
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def read(name: str) -> str:
@@ -26,15 +33,15 @@ def read(name: str) -> str:
         os.close(descriptor)
 
 
-def write(name: str, value: str | int) -> bool:
-    """Set it if it is different, and return whether it was.
+def write(name: str, value: str | int, root: str = _ROOT) -> bool:
+    """Set it if it is different, and return whether it was. `root`: see `own_root`.
 
     Raises Unsupported if it is missing or read-only here, KernelRefused if it rejects the value.
     """
     wanted = str(value)
     try:
         # One descriptor for both: most of the time goes into the way through the folders.
-        descriptor = os.open(_ROOT + name, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(root + name, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         if read(name).split() == wanted.split():
             return False
@@ -48,6 +55,27 @@ def write(name: str, value: str | int) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+@contextmanager
+def own_root() -> Iterator[str]:
+    """Yield a root for `write` that is quick in namespaces whose settings nobody has looked up yet.
+
+    Under /proc/sys the folders of all namespaces have the same place, so the kernel compares a new
+    one with each that it knows: with 1000 namespaces, it takes 100 us. This root is that of another
+    mount of proc, which knows none, and is nowhere to be seen. If the kernel refuses it (before
+    Linux 5.2, or in some containers), it is /proc/sys.
+    """
+    opened: list[int] = []
+    try:
+        opened.append(_libc.syscall(_FSOPEN, b"proc", _CLOEXEC))
+        _libc.syscall(_FSCONFIG, opened[0], _CONFIG_CREATE, None, None, 0)
+        opened.append(_libc.syscall(_FSMOUNT, opened[0], _CLOEXEC, 0))
+        yield f"/proc/self/fd/{opened[1]}/sys/" if opened[1] >= 0 else _ROOT
+    finally:
+        for descriptor in opened:
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 _REMEDY = "run as root; in a container with --privileged, or run --init-only in one before"

@@ -1,5 +1,6 @@
 """Links, addresses, routes and settings of a namespace."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -45,6 +46,16 @@ def test_a_pair_between_two_namespaces(pair: tuple[Namespace, Namespace]) -> Non
         assert _names() == ["lo"]
     with left.entered():
         assert _names() == ["lo"]
+
+
+def test_both_ends_are_made_with_the_one_queue_that_they_use(
+    pair: tuple[Namespace, Namespace],
+) -> None:
+    """Else the kernel makes one for each CPU, and waits for all readers before it leaves one."""
+    for namespace, name in zip(pair, ("to-right", "eth0"), strict=True):
+        with namespace.entered():
+            (link,) = json.loads(run(["ip", "-json", "-details", "link", "show", name]))
+            assert (link["num_tx_queues"], link["num_rx_queues"]) == (1, 1)
 
 
 def _names() -> list[str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from kproxy.address import Family
 from kproxy.kernel import sysctl
+from kproxy.kernel.links import Links
 from kproxy.kernel.netns import Namespace
+from kproxy.lab.topology.cables import await_ready
 from kproxy.lab.topology.kernel_settings import Kind, set_up_kernels
 
 KINDS = (Kind(), Kind(forwards=True), Kind(forwards=True, strict=True))
@@ -22,10 +25,8 @@ FORWARDING = (
 WANTED = {
     **{f"net/ipv4/conf/{scope}/arp_ignore": "0" for scope in ("all", "default", "lo")},
     **{f"net/ipv4/conf/{scope}/accept_redirects": "0" for scope in ("all", "default", "lo")},
-    **{f"net/ipv4/conf/{scope}/send_redirects": "0" for scope in ("all", "default", "lo")},
     **{f"net/ipv6/conf/{scope}/accept_dad": "0" for scope in ("all", "default")},
     "net/ipv4/icmp_ratemask": "0",
-    "net/ipv6/icmp/ratelimit": "0",
     "net/ipv6/icmp/ratemask": "",
 }
 
@@ -45,6 +46,29 @@ def test_all_hosts_of_a_kind_have_them(namespaces: list[Namespace]) -> None:
             for name in FORWARDING:
                 assert sysctl.read(name) == str(int(kind.forwards))
             assert sysctl.read("net/ipv4/conf/default/rp_filter") == str(int(kind.strict))
+            if kind.forwards:  # nobody else sends redirects
+                for scope in ("all", "default", "lo"):
+                    assert sysctl.read(f"net/ipv4/conf/{scope}/send_redirects") == "0"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_link_asks_neither_routers_nor_for_duplicates(
+    namespaces: list[Namespace], kind: Kind
+) -> None:
+    """Whatever the neighbour does, link-local addresses are usable at once and no others come."""
+    host, neighbour = namespaces[:2]
+    set_up_kernels(Family, [(host, kind), (neighbour, Kind())])
+    with neighbour.entered(), Links() as theirs:
+        theirs.add_veth("eth0", peer="eth0", peer_namespace=host, index=100, up=True)
+        theirs.flush()
+        with host.entered(), Links() as links:
+            links.up("eth0")
+            await_ready(links, ["eth0"])
+            links.up("lo")
+            links.flush()  # the kernel finishes what it does for an address before this
+            assert sent("Icmp6OutMsgs") > 0  # reports of multicast groups
+            assert sent("Icmp6OutNeighborSolicits") == 0
+            assert sent("Icmp6OutRouterSolicits") == 0
 
 
 @pytest.mark.parametrize("changed", [1, 2, 3])
@@ -58,6 +82,12 @@ def test_what_they_inherit_may_change_meanwhile(namespaces: list[Namespace], cha
     for namespace in hosts:
         with namespace.entered():
             assert settings() == WANTED
+
+
+def sent(counter: str) -> int:
+    """Return a counter of ICMPv6 in the thread's namespace."""
+    lines = Path("/proc/thread-self/net/snmp6").read_text().splitlines()
+    return {name: int(value) for name, value in map(str.split, lines)}[counter]
 
 
 def settings() -> dict[str, str]:

@@ -13,6 +13,7 @@ from kproxy.address import Family
 from kproxy.kernel import sysctl
 from kproxy.kernel.netns import Namespace
 
+_AT_ONCE = 64  # namespaces for a root of `sysctl`: it is quick while it knows few
 _BRIDGE_NETFILTER = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables")
 
 
@@ -46,9 +47,12 @@ def set_up_kernels(families: Iterable[Family], hosts: Iterable[tuple[Namespace, 
             with others.pop().entered():
                 if _write(settings) != needed:  # somebody has changed what they inherit meanwhile
                     needed = settings
-        for namespace in others:
-            with namespace.entered():
-                _write(needed)
+        for start in range(0, len(others), _AT_ONCE):
+            with sysctl.own_root() as root:
+                for namespace in others[start : start + _AT_ONCE]:
+                    with namespace.entered():
+                        for name, value in needed:
+                            sysctl.write(name, value, root)
 
 
 def _write(settings: Iterable[tuple[str, int | str]]) -> list[tuple[str, int | str]]:
@@ -61,10 +65,12 @@ def _settings(families: Iterable[Family], kind: Kind) -> Iterator[tuple[str, int
     yield "net/ipv4/ip_forward", int(kind.forwards)
     for scope in ("all", "default", "lo"):
         yield f"net/ipv4/conf/{scope}/rp_filter", int(kind.strict)
-        for name in ("route_localnet", "accept_redirects", "send_redirects"):
+        for name in ("route_localnet", "accept_redirects", "accept_local"):
             yield f"net/ipv4/conf/{scope}/{name}", 0
-        for name in ("accept_local", "arp_ignore", "arp_announce", "arp_filter"):
+        for name in ("arp_ignore", "arp_announce", "arp_filter"):
             yield f"net/ipv4/conf/{scope}/{name}", 0
+        if kind.forwards:  # nobody else sends redirects
+            yield f"net/ipv4/conf/{scope}/send_redirects", 0
     # No ICMP type is rate limited: every client must receive its refusal.
     yield "net/ipv4/icmp_ratemask", 0
     if Family.IPV6 in families:
@@ -72,14 +78,16 @@ def _settings(families: Iterable[Family], kind: Kind) -> Iterator[tuple[str, int
             yield f"net/ipv6/conf/{scope}/disable_ipv6", 0
             yield f"net/ipv6/conf/{scope}/forwarding", int(kind.forwards)
             # Link-local addresses, which neighbour discovery needs, are usable at once.
-            for name in ("accept_dad", "dad_transmits", "accept_ra", "router_solicitations"):
-                yield f"net/ipv6/conf/{scope}/{name}", 0
+            yield f"net/ipv6/conf/{scope}/accept_dad", 0
+        # Nor are routers solicited. The kernel asks the interface only, whose settings are those of
+        # `default`.
+        yield "net/ipv6/conf/default/accept_ra", 0
         yield "net/ipv6/conf/lo/disable_ipv6", 0
-        yield "net/ipv6/icmp/ratelimit", 0
         yield "net/ipv6/icmp/ratemask", ""
     if Path("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal").exists():
         yield "net/netfilter/nf_conntrack_tcp_be_liberal", 0
-    # Without br_netfilter no bridge is filtered; with it, a new namespace filters all bridges.
-    if kind.filters_bridges or Path("/proc/sys/net/bridge").exists():
+    # Without br_netfilter no bridge is filtered; with it, a new namespace filters all bridges. Only
+    # nodes and the router may have one.
+    if kind.filters_bridges or (kind.forwards and Path("/proc/sys/net/bridge").exists()):
         for name in _BRIDGE_NETFILTER:
             yield f"net/bridge/{name}", int(kind.filters_bridges)
