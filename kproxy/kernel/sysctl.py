@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kproxy.errors import KernelRefused, Unsupported
+from kproxy.kernel.detached_mount import open_mount
 
 _ROOT = "/proc/sys/"
 _LONGEST = 4096  # of what the kernel shows of a setting at once: a page
-_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # system calls, asm-generic/unistd.h
-_CLOEXEC, _CONFIG_CREATE = 1, 6  # FSOPEN_ and FSMOUNT_, FSCONFIG_CMD_
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def read(name: str) -> str:
@@ -66,16 +62,15 @@ def own_root() -> Iterator[str]:
     mount of proc, which knows none, and is nowhere to be seen. If the kernel refuses it (before
     Linux 5.2, or in some containers), it is /proc/sys.
     """
-    opened: list[int] = []
     try:
-        opened.append(_libc.syscall(_FSOPEN, b"proc", _CLOEXEC))
-        _libc.syscall(_FSCONFIG, opened[0], _CONFIG_CREATE, None, None, 0)
-        opened.append(_libc.syscall(_FSMOUNT, opened[0], _CLOEXEC, 0))
-        yield f"/proc/self/fd/{opened[1]}/sys/" if opened[1] >= 0 else _ROOT
+        descriptor = open_mount("proc")
+    except KernelRefused:
+        yield _ROOT
+        return
+    try:
+        yield f"/proc/self/fd/{descriptor}/sys/"
     finally:
-        for descriptor in opened:
-            if descriptor >= 0:
-                os.close(descriptor)
+        os.close(descriptor)
 
 
 _REMEDY = "run as root; in a container with --privileged, or run --init-only in one before"

@@ -21,7 +21,7 @@ from contextlib import ExitStack
 
 from kproxy.address import socket_family
 from kproxy.errors import KernelRefused, Unsupported
-from kproxy.kernel.tmpfs import open_tmpfs
+from kproxy.kernel.detached_mount import open_tmpfs
 from kproxy.lab.hosts import LabPod
 from kproxy.lab.pods import nginx_keeper
 
