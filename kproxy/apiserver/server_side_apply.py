@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import DecodeError
 from msgspec.json import decode, encode
 
+from kproxy.api.null_fields import without_null_fields
 from kproxy.apiserver.field_sets import (
     NONE,
     Fields,
@@ -61,7 +62,7 @@ def applied(
     if (wanted.get("metadata") or {}).get("managedFields"):
         raise _bad("metadata.managedFields must be nil")
     schema = schema_of_document(wanted)
-    wanted = _without_nulls(wanted)
+    wanted = without_null_fields(wanted)
     if found := typed_problems(wanted, schema):
         raise _not_typed(wanted, joined(found))
     live = former or {}
@@ -146,12 +147,6 @@ def _pruned(value: Any, gone: Fields, schema: Schema, path: Path = ()) -> Any:
             if (*path, element) not in gone
         ]
     return value
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
-    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
 
 
 # What client-side apply has made

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from kproxy.api.checks import MAX_REPLICAS, TOO_MANY_REPLICAS, altered
 from kproxy.api.manifests import checked
+from kproxy.api.null_fields import without_null_fields
 from kproxy.api.problems import Problem, shown
 from kproxy.api.strict import refusal
 from kproxy.api.types import (
@@ -80,7 +81,7 @@ def typed(document: Json, documents: Documents, former: Json | None = None) -> K
         obj, problems = checked(document, kind)
     except msgspec.ValidationError as error:
         try:
-            obj, problems = checked(_without_nulls(document), kind)
+            obj, problems = checked(without_null_fields(document), kind)
         except msgspec.ValidationError:
             if missing := _MISSING.match(str(error)):
                 name = document["metadata"].get("name", "")
@@ -140,7 +141,7 @@ def warnings(document: Json) -> tuple[str, ...]:
 def _stand_in(document: Json, *, namespaced: bool) -> KubernetesObject:
     """Return an object of a type that has the metadata of the document."""
     try:
-        metadata = converted(_without_nulls(document["metadata"]), Metadata)
+        metadata = converted(without_null_fields(document["metadata"]), Metadata)
     except msgspec.ValidationError as error:
         raise bad_request(f"metadata: {error}") from None
     if namespaced:
@@ -180,7 +181,7 @@ def _workload_faults(document: Json, former: Json | None) -> Iterator[str]:
         "spec": template.get("spec") or {},
     }
     try:
-        _, problems = checked(_without_nulls(stand_in), "Pod")
+        _, problems = checked(without_null_fields(stand_in), "Pod")
     except msgspec.ValidationError as error:
         raise bad_request(f"spec.template: {error}") from None
     for each in problems:
@@ -194,7 +195,7 @@ def workload_spec(kind: str, spec: Mapping[str, Any]) -> WorkloadSpec:
     Raises Refused if there is one.
     """
     try:
-        return converted(_without_nulls(spec), WorkloadSpec)
+        return converted(without_null_fields(spec), WorkloadSpec)
     except msgspec.ValidationError as error:
         raise bad_request(f"{kind}: spec: {error}") from None
 
@@ -233,14 +234,6 @@ def _at(document: Json, path: str) -> FieldValue:
             return None
     found: FieldValue = value
     return found
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
-    if isinstance(value, list):
-        return [_without_nulls(each) for each in value]
-    return value
 
 
 def _with_own_references(obj: KubernetesObject, documents: Documents) -> KubernetesObject:

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from kproxy.api.conflicts import object_name
+from kproxy.api.null_fields import without_null_fields
 from kproxy.api.typed_kinds import stored
 from kproxy.api.types import KubernetesObject
 from kproxy.api.watched_types import TYPES, Watched
@@ -228,12 +229,4 @@ def _decoded(decoder_: msgspec.json.Decoder[_O], data: Raw | bytes) -> _O:
     try:
         return decoder_.decode(data)
     except msgspec.ValidationError:
-        return decoder_.decode(msgspec.json.encode(_without_nulls(msgspec.json.decode(data))))
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_nulls(each) for name, each in value.items() if each is not None}
-    if isinstance(value, list):
-        return [_without_nulls(each) for each in value]
-    return value
+        return decoder_.decode(msgspec.json.encode(without_null_fields(msgspec.json.decode(data))))
