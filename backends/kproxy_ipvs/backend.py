@@ -19,7 +19,7 @@ from kproxy.errors import KernelRefused, Unsupported
 from kproxy.forwarding.plan import Delta, NodeSettings, Plan
 from kproxy.kernel import addresses, ipset
 from kproxy.kernel.iptables_save import Jump, Table
-from kproxy.kernel.ipvs import Batch, Ipvs, Settings, VirtualServer, has_ipvs
+from kproxy.kernel.ipvs import Batch, Settings, VirtualServer, has_ipvs
 from kproxy.kernel.leading import target
 from kproxy.kernel.xtables import Xtables, open_xtables
 from kproxy_ipvs import cleanup, damage, kernel_settings, leaving, reading, rules
@@ -35,6 +35,7 @@ from kproxy_ipvs.names import (
 from kproxy_ipvs.options import IpvsOptions
 from kproxy_ipvs.servers import Servers
 from kproxy_ipvs.sets import Sets
+from kproxy_ipvs.sockets import Sockets
 from kproxy_ipvs.wanted import Entry, Place, place_of, wanted
 
 _PROBE = VirtualServer("TCP", "198.51.100.0", 20000)  # an address for documentation (RFC 5737)
@@ -57,6 +58,7 @@ class IpvsBackend:
         self.family = family
         self._options = options
         self._opened: Xtables | None = None
+        self._sockets = Sockets()
         self._place: Place | None = None
         self._desired = Desired()
         self._servers = Servers(family)
@@ -78,23 +80,20 @@ class IpvsBackend:
 
     def prepare(self, _settings: NodeSettings, /) -> None:
         kernel_settings.write_all(self._options)
-        with Ipvs() as ipvs:
-            kernel_settings.set_timeouts(ipvs, self._options)
+        with self._sockets as sockets:
+            kernel_settings.set_timeouts(sockets.ipvs, self._options)
 
     def sync(self, plan: Plan, delta: Delta) -> SyncReport:
         place = self._read_place(plan)
         full = delta.full or place != self._place
         self._place = None  # until all is done
         requests = self._servers.requests
-        with Ipvs() as ipvs:
-            if full:
-                written = self._take_over(ipvs, plan, place)
-            else:
-                written = self._follow(ipvs, plan, place, delta)
+        with self._sockets as sockets:
+            written = self._take_over(plan, place) if full else self._follow(plan, place, delta)
             if full or self._held.is_due(time.monotonic()):
                 self._remove_leftovers(plan)
             again = (
-                self._servers.drain_if_due(ipvs, time.monotonic()),
+                self._servers.drain_if_due(sockets.ipvs, time.monotonic()),
                 self._held.again_in_s(time.monotonic()),
             )
         self._place = place
@@ -115,8 +114,8 @@ class IpvsBackend:
             return False
         if addresses.count_of(DEVICE, self.family) < len(self._desired.addresses.all()):
             return False
-        with Ipvs() as ipvs:
-            if ipvs.count(self.family) < len(self._desired.servers()):
+        with self._sockets as sockets:
+            if sockets.ipvs.count(self.family) < len(self._desired.servers()):
                 return False
         generation = self._xtables.generation()
         if generation != self._generation:
@@ -136,7 +135,7 @@ class IpvsBackend:
         self._place = None
 
     def close(self) -> None:
-        """Do nothing: no thread and no descriptor outlives a call."""
+        self._sockets.close()
 
     def figures(self) -> tuple[Figure, ...]:
         return (Figure(_RESTORE_FAILURES, (self.family.value,), self._restore_failures),)
@@ -155,7 +154,7 @@ class IpvsBackend:
     def leave(self, successor: Uses, /) -> bool:
         return leaving.leave(self.family, successor, self.name, self._excluded())
 
-    def _take_over(self, ipvs: Ipvs, plan: Plan, place: Place) -> Counter[str]:
+    def _take_over(self, plan: Plan, place: Place) -> Counter[str]:
         """Write everything, from any state."""
         self._desired = desired = Desired()
         for service in plan.services.values():
@@ -169,7 +168,7 @@ class IpvsBackend:
             plan,
             difference(desired.entries.all(), self._sets.take_over(desired.entries.all())),
             difference(desired.addresses.all(), addresses.addresses_of(DEVICE, self.family)),
-            lambda: self._servers.take_over(ipvs, desired, self._excluded()),
+            lambda: self._servers.take_over(self._sockets.ipvs, desired, self._excluded()),
             nat_last=self._xtables.has_chain(*CHAIN_OF_IPTABLES_MODE),
         )
 
@@ -181,7 +180,7 @@ class IpvsBackend:
         failures = leaving.undo_leaving(self._xtables)
         self._held.tried([SOURCES_CHAIN[1]], failures, time.monotonic())
 
-    def _follow(self, ipvs: Ipvs, plan: Plan, place: Place, delta: Delta) -> Counter[str]:
+    def _follow(self, plan: Plan, place: Place, delta: Delta) -> Counter[str]:
         """Write the difference from the former desired state, which must be in the kernel."""
         for name, former in delta.before.items():
             fresh = plan.services.get(name)
@@ -195,7 +194,7 @@ class IpvsBackend:
             plan,
             changes.entries,
             changes.addresses,
-            lambda: self._servers.change(ipvs, changes.servers),
+            lambda: self._servers.change(self._sockets.ipvs, changes.servers),
         )
 
     def _apply(
@@ -212,14 +211,14 @@ class IpvsBackend:
         `nat_last`: our nat rules replace those of iptables mode, which must serve until the
         virtual servers do.
         """
-        ipset.edit(self._sets.texts(entries.added), ())
+        ipset.edit(self._sets.texts(entries.added), (), self._sockets.ipset)
         written = self._write_rules(plan, ("filter",) if nat_last else ("nat", "filter"))
         addresses.add_addresses(DEVICE, bound.added)
         change_servers()
         if nat_last:
             written += self._write_rules(plan, ("nat",))
         addresses.remove_addresses(DEVICE, bound.removed)
-        ipset.edit((), self._sets.texts(entries.removed))
+        ipset.edit((), self._sets.texts(entries.removed), self._sockets.ipset)
         written["ipset"] = len(entries.added) + len(entries.removed)
         written[DEVICE] = len(bound.added) + len(bound.removed)
         return written
@@ -272,7 +271,8 @@ class IpvsBackend:
     def _probe_scheduler(self) -> None:
         """Have the kernel load the scheduler's module. Raises Unsupported if it has none."""
         scheduler = self._options.scheduler or "rr"
-        with Ipvs() as ipvs:
+        with self._sockets as sockets:
+            ipvs = sockets.ipvs
             present = ipvs.virtual_servers(Family.IPV4)
             if any(settings.scheduler == scheduler for settings in present.values()):
                 return

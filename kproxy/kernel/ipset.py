@@ -63,7 +63,7 @@ def require(types: Iterable[str], family: Family) -> None:
 
     The kernel loads its modules for them if it can.
     """
-    with Netlink(NETLINK_NETFILTER, _ERRORS) as netlink:
+    with connect() as netlink:
         try:
             for kind in types:
                 _revision(netlink, kind, family)
@@ -78,7 +78,7 @@ def create(sets: Iterable[tuple[str, Shape]]) -> None:
     passes, and so does another hashsize. Raises KernelRefused; sets behind a bad one are created,
     except where the kernel has no such type: then none is.
     """
-    with Netlink(NETLINK_NETFILTER, _ERRORS) as netlink:
+    with connect() as netlink:
         revisions: dict[tuple[str, Family | None], int] = {}
         requests = []
         for name, shape in sets:
@@ -97,7 +97,7 @@ def destroy(names: Iterable[str]) -> dict[str, str]:
     Those that do not exist are no failures.
     """
     failures = {}
-    with Netlink(NETLINK_NETFILTER, _ERRORS) as netlink:
+    with connect() as netlink:
         for name in names:
             request = Request(_SUBSYSTEM | _DESTROY, _head(name), ("destroy ipset", name), 0, _GONE)
             try:
@@ -109,7 +109,7 @@ def destroy(names: Iterable[str]) -> dict[str, str]:
 
 def flush(names: Iterable[str]) -> None:
     """Remove all entries of these sets, as far as they exist. Raises KernelRefused."""
-    with Netlink(NETLINK_NETFILTER, _ERRORS) as netlink:
+    with connect() as netlink:
         netlink.send(
             Request(_SUBSYSTEM | _FLUSH, _head(name), ("flush ipset", name), 0, _GONE)
             for name in names
@@ -122,7 +122,7 @@ def swap(name: str, other: str) -> None:
     Raises KernelRefused if their types or families differ.
     """
     body = _head(name) + attribute(_A_OTHER_NAME, other.encode() + b"\0")
-    with Netlink(NETLINK_NETFILTER, _ERRORS) as netlink:
+    with connect() as netlink:
         netlink.send([Request(_SUBSYSTEM | _SWAP, body, ("swap ipsets", name, other))])
 
 
@@ -158,15 +158,29 @@ def sizes() -> dict[str, int]:
     }
 
 
-def edit(add: Iterable[tuple[str, str]], delete: Iterable[tuple[str, str]]) -> None:
+def connect() -> Netlink:
+    """Open a socket that more than one `edit` can use."""
+    return Netlink(NETLINK_NETFILTER, _ERRORS)
+
+
+def edit(
+    add: Iterable[tuple[str, str]],
+    delete: Iterable[tuple[str, str]],
+    netlink: Netlink | None = None,
+) -> None:
     """Add and delete entries, each given as the name of its set and its text.
 
+    `netlink` is what `connect` has returned; without it, a socket is opened and closed.
     Adding one that exists or deleting one that does not is no error. Raises KernelRefused.
     """
     requests = [*_requests(_ADD, "add", add), *_requests(_DEL, "delete", delete)]
-    if requests:
-        with Netlink(NETLINK_NETFILTER, _ERRORS) as netlink:
-            netlink.send(requests)
+    if not requests:
+        return
+    if netlink is not None:
+        netlink.send(requests)
+        return
+    with connect() as netlink:
+        netlink.send(requests)
 
 
 def _requests(command: int, verb: str, entries: Iterable[tuple[str, str]]) -> Iterator[Request]:
