@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -33,6 +33,8 @@ _INFO_TCP, _TCP_STATE = 1, 1  # CTA_PROTOINFO_
 _TCP_ALIVE = {1, 2, 3}  # SYN sent, SYN received, established; then it closes
 _PROTOCOLS: dict[int, Protocol] = {6: "TCP", 17: "UDP"}
 _NUMBERS: dict[Protocol, int] = {name: number for number, name in _PROTOCOLS.items()}
+_FAMILIES = {int(family.socket_family): family for family in Family}
+_FEW = 1000
 _NESTED = 0x8000
 _RECEIVE_BYTES = 1 << 16
 
@@ -100,8 +102,38 @@ def flows(family: Family, protocol: Protocol | None = None) -> list[Flow]:
 
     Raises KernelRefused, Unsupported.
     """
-    if _tracks_none():
-        return []
+    return flows_of([family], protocol)[family]
+
+
+def flows_of(
+    families: Collection[Family], protocol: Protocol | None = None
+) -> dict[Family, list[Flow]]:
+    """Return the connections of the calling thread's namespace by family, as `flows` does.
+
+    Raises KernelRefused, Unsupported.
+    """
+    found: dict[Family, list[Flow]] = {family: [] for family in families}
+    count = _count()
+    if count == 0:
+        return found
+    with Netlink(NETLINK_NETFILTER) as netlink:
+        # The kernel takes a filter for one family only. Where there is little to be left out, one
+        # walk through its table is better than two.
+        if len(found) > 1 and count is not None and count <= _FEW:
+            bodies = _listed(netlink, struct.pack("=BBH", socket.AF_UNSPEC, 0, 0))
+        else:
+            bodies = [
+                body for family in found for body in _listed(netlink, _request(family, protocol))
+            ]
+    for body in bodies:
+        family = _FAMILIES.get(body[0])
+        flow = flow_of(body, family) if family in found else None
+        if flow and protocol in (None, flow.protocol):
+            found[flow.family].append(flow)
+    return found
+
+
+def _request(family: Family, protocol: Protocol | None) -> bytes:
     request = struct.pack("=BBH", family.socket_family, 0, 0)
     if protocol:
         # Linux 5.8 and later filter in the kernel, older ones list all.
@@ -110,20 +142,23 @@ def flows(family: Family, protocol: Protocol | None = None) -> list[Flow]:
         request += attribute(
             _FILTER | _NESTED, attribute(_FILTER_ORIGINAL, struct.pack("=I", _BY_NUMBER))
         )
-    with Netlink(NETLINK_NETFILTER) as netlink:
-        bodies = netlink.dump(Request(_GET, request, ("list connections",)))
-    found = (flow_of(body, family) for body in bodies)
-    return [flow for flow in found if flow and protocol in (None, flow.protocol)]
+    return request
 
 
-def _tracks_none() -> bool:
-    """Tell whether the namespace has no connection: to list them, the kernel walks through the
-    table of all namespaces, which takes 10 ms if that has 262,144 buckets.
+def _listed(netlink: Netlink, request: bytes) -> list[memoryview]:
+    return netlink.dump(Request(_GET, request, ("list connections",)))
+
+
+def _count() -> int | None:
+    """Return how many connections the namespace has, None if the kernel does not tell.
+
+    Without any, nothing has to be listed: to do so, the kernel walks through the table of all
+    namespaces, which takes 10 ms if that has 262,144 buckets.
     """
     try:
-        return sysctl.read("net/netfilter/nf_conntrack_count") == "0"
+        return int(sysctl.read("net/netfilter/nf_conntrack_count"))
     except Unsupported:
-        return False
+        return None
 
 
 def forget(to_remove: Iterable[Flow]) -> None:

@@ -17,10 +17,11 @@ from kproxy.forwarding.plan import (
     ServicePlan,
 )
 from kproxy.forwarding.planner import Planner
-from kproxy.forwarding.stale_flows import Serving, UdpEndpoints, removed_ports
+from kproxy.forwarding.stale_flows import UdpEndpoints, removed_ports
 from kproxy.garbage import uncollected
 from kproxy.proxy.health import ProxyHealth
 from kproxy.proxy.observer import Observer
+from kproxy.proxy.udp_flows import UdpChange
 from kproxy.store import Changes, Store
 
 log = logging.getLogger("kproxy")
@@ -87,9 +88,9 @@ class NodeProxy:
         self.observer = Observer()
         # Called for each family that is in step, after every sync; must not raise.
         self.on_synced: Callable[[Plan, Delta], None] = lambda _plan, _delta: None
-        # Called after that for each such family whose UDP endpoints changed, or which lost UDP
-        # service ports that matter; must not raise. Returns how many flows were cut.
-        self.on_udp_changed: Callable[[Plan, Serving, Sequence[ServicePlan]], int] | None = None
+        # Called at the end of a sync with those of them whose UDP endpoints have changed, or which
+        # lost UDP service ports that matter; must not raise. Returns how many flows were cut.
+        self.on_udp_changed: Callable[[Sequence[UdpChange]], Mapping[Family, int]] | None = None
         self._udp_endpoints: dict[Family, UdpEndpoints] = {}
 
     @property
@@ -138,18 +139,21 @@ class NodeProxy:
         replanned = self._take_settings(changes)
         reports: list[SyncReport] = []
         errors: dict[Family, KproxyError] = {}
+        udp_changes: list[UdpChange] = []
+        tried: dict[Family, tuple[float, bool, bool]] = {}  # seconds, whether in full, whether ok
         for family, backend in self._backends.items():
             planner = self._planners[family]
             known = replanned.get(family)
             delta = known or planner.update(self._store, changes.services)
             removed = removed_ports(filter(None, delta.before.values()), planner.plan)
             # As in kube-proxy a change is passed on only after its own sync, not if that fails.
-            udp_changed = self._udp_changed(family, changes)
+            udp_change = self._udp_change(family, changes, removed)
             if full or family in self._due_full:
                 delta = Delta(full=True)
             start = self._clock()
             if not delta and start < self._again_at.get(family, float("inf")):
-                self._tell(family, delta, removed, udp_changed=udp_changed)
+                self._tell(family, delta)
+                udp_changes += udp_change
                 continue
             self._due_full.add(family)
             self._again_at.pop(family, None)
@@ -166,10 +170,14 @@ class NodeProxy:
             except OSError as error:  # too few processes, descriptors or memory: may pass
                 errors[family] = KernelRefused(str(error))
             else:
-                self._tell(family, delta, removed, udp_changed=udp_changed)
+                self._tell(family, delta)
+                udp_changes += udp_change
             finally:
-                duration_s = self.durations_s[family] = self._clock() - start
-                self.observer.tried(family, duration_s, full=wrote_all, ok=ok)
+                tried[family] = self._clock() - start, wrote_all, ok
+        cut_s = self._cut_flows(udp_changes)
+        for family, (duration_s, wrote_all, ok) in tried.items():
+            self.durations_s[family] = duration_s + cut_s.get(family, 0)
+            self.observer.tried(family, self.durations_s[family], full=wrote_all, ok=ok)
         if errors:
             raise SyncFailed(errors)
         if problem := self._node_problem:
@@ -190,26 +198,38 @@ class NodeProxy:
         self._due_full.update(found)
         return found
 
-    def _udp_changed(self, family: Family, changes: Changes) -> bool:
+    def _udp_change(
+        self, family: Family, changes: Changes, removed: Sequence[ServicePlan]
+    ) -> list[UdpChange]:
         known = self._udp_endpoints.get(family)
         if known is None:
             known = self._udp_endpoints[family] = UdpEndpoints()
             services = changes.services | {*self._store.services()}
         else:
             services = changes.services
-        return known.update(self._store, services, self._planners[family].plan.settings)
+        plan = self._planners[family].plan
+        changed = known.update(self._store, services, plan.settings)
+        return [UdpChange(plan, known.serving, removed)] if changed or removed else []
 
-    def _tell(
-        self, family: Family, delta: Delta, removed: Sequence[ServicePlan], *, udp_changed: bool
-    ) -> None:
+    def _tell(self, family: Family, delta: Delta) -> None:
         plan = self._planners[family].plan
         self.health.synced(family)
         self.observer.in_step(plan, delta)
         self.on_synced(plan, delta)
-        if self.on_udp_changed and (udp_changed or removed):
-            start = self._clock()
-            cut = self.on_udp_changed(plan, self._udp_endpoints[family].serving, removed)
-            self.observer.flows_checked(family, self._clock() - start, cut)
+
+    def _cut_flows(self, changes: Sequence[UdpChange]) -> dict[Family, float]:
+        """Have the flows of all these families cut at once, as the kernel has one table for both.
+
+        Return the seconds that each of them took, which are part of its sync as in kube-proxy.
+        """
+        if not self.on_udp_changed or not changes:
+            return {}
+        start = self._clock()
+        cut = self.on_udp_changed(changes)
+        duration_s = self._clock() - start
+        for plan, _, _ in changes:
+            self.observer.flows_checked(plan.family, duration_s, cut.get(plan.family, 0))
+        return {plan.family: duration_s for plan, _, _ in changes}
 
     def _take_settings(self, changes: Changes) -> dict[Family, Delta]:
         """Plan again the families whose settings were changed by the Node or ServiceCIDRs.

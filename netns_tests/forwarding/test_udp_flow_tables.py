@@ -15,9 +15,10 @@ from kproxy.forwarding.plan import NodeSettings
 from kproxy.forwarding.planner import Planner
 from kproxy.forwarding.stale_flows import UdpEndpoints
 from kproxy.kernel import conntrack
+from kproxy.kernel.netlink import Netlink, Request
 from kproxy.kernel.netns import Namespace
 from kproxy.lab import service
-from kproxy.proxy.udp_flows import cut_stale_flows
+from kproxy.proxy.udp_flows import UdpChange, cut_stale_flows
 from kproxy.store import SERVICE_NAME_LABEL, Store
 from netns_tests.conntrack_entries import Entry, ends, write
 from netns_tests.forwarding.survey import BOTH
@@ -59,7 +60,7 @@ def cut(family: Family) -> None:
     planner, known = Planner(settings), UdpEndpoints()
     planner.replan(store)
     known.update(store, store.services(), settings)
-    cut_stale_flows(planner.plan, known.serving, ())
+    cut_stale_flows([UdpChange(planner.plan, known.serving, ())])
 
 
 @pytest.mark.parametrize("family", BOTH)
@@ -129,14 +130,37 @@ def test_a_namespace_without_entries_is_not_listed(monkeypatch: pytest.MonkeyPat
             other.run(lambda: conntrack.flows(Family.IPV4))
 
 
+@pytest.mark.parametrize("udp", [10, 1010])
+def test_both_families_at_once(udp: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few are listed in one walk through the kernel's table, many by family without the others."""
+    for family in BOTH:
+        to = (address(family, 96), 53)
+        write(Entry((address(family, 1, number), 1), to, to) for number in range(udp))
+        write(Entry((address(family, 1, number), 1), to, to, "TCP") for number in range(5))
+    walks: list[object] = []
+    dump = Netlink.dump
+
+    def listing(netlink: Netlink, request: Request) -> list[memoryview]:
+        walks.append(request)
+        return dump(netlink, request)
+
+    monkeypatch.setattr(Netlink, "dump", listing)
+    found = conntrack.flows_of(BOTH, "UDP")
+    assert len(walks) == (1 if udp < 1000 else 2)
+    for family in BOTH:
+        assert len(found[family]) == udp
+        assert ends(found[family]) == ends(conntrack.flows(family, "UDP"))
+
+
 UNPRIVILEGED = """
 import logging, os
 from kproxy.address import Family
 from kproxy.forwarding.plan import NodeSettings, Plan
-from kproxy.proxy.udp_flows import cut_stale_flows
+from kproxy.proxy.udp_flows import UdpChange, cut_stale_flows
 os.setgid(65534); os.setuid(65534)
 logging.basicConfig(format="%(levelname)s %(message)s")
-cut_stale_flows(Plan(settings=NodeSettings(family=Family.IPV4, node_name=""), services={}), {}, ())
+plan = Plan(settings=NodeSettings(family=Family.IPV4, node_name=""), services={})
+cut_stale_flows([UdpChange(plan, {}, ())])
 """
 
 

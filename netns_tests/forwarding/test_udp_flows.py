@@ -225,7 +225,7 @@ def test_without_that_it_would_not(
     assert [talker.ask() for talker in talkers] == ["pod-a"] * 4
     with monkeypatch.context() as patch:
         for name in lab.nodes:
-            patch.setattr(lab.proxy(name), "on_udp_changed", lambda _plan, _serving, _removed: 0)
+            patch.setattr(lab.proxy(name), "on_udp_changed", lambda _changes: {})
         lab.apply(objects(lab, ["pod-b"]))
         assert [talker.ask() for talker in talkers] == ["pod-a"] * 4
     lab.apply(objects(lab, ["pod-c"]))  # from now on it is done again

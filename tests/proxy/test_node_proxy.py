@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from msgspec.structs import replace
 
@@ -10,8 +12,8 @@ from kproxy.api.types import EndpointPort, Metadata, Service, ServiceCIDR, Servi
 from kproxy.backend import ModeConfigs
 from kproxy.config import ProxyConfig
 from kproxy.forwarding.plan import Delta, Plan
-from kproxy.forwarding.stale_flows import Serving
 from kproxy.proxy import NodeProxy, SyncFailed
+from kproxy.proxy.udp_flows import UdpChange
 from kproxy.store import Store
 from tests.proxy.objects import DNS, WEB, WEB_SLICE, endpoints, node, service
 from tests.proxy.watched import REFUSAL, Watched
@@ -235,17 +237,18 @@ def test_udp_endpoints_that_changed_are_passed_on_once_and_not_after_a_failure(r
         port = EndpointPort(name="dns", protocol="UDP", port=53)
         rig.store.upsert(replace(found, ports=(port,)))
 
-    def hear(plan: Plan, serving: Serving, _removed: object) -> int:
-        places = {address for places in serving.values() for address, _ in places}
-        heard.append(" ".join((plan.family.value, *sorted(places))))
-        return 0
+    def hear(changes: Sequence[UdpChange]) -> dict[Family, int]:
+        for plan, serving, _ in changes:
+            places = {address for places in serving.values() for address, _ in places}
+            heard.append(" ".join((plan.family.value, *sorted(places))))
+        return {}
 
     rig.proxy.on_synced = lambda plan, _delta: heard.append(f"{plan.family.value} synced")
     rig.proxy.on_udp_changed = hear
     rig.store.upsert(WEB_SLICE)
     changed("10.244.1.1")
     rig.sync()
-    assert heard == ["IPv4 synced", "IPv4 10.244.1.1", "IPv6 synced"]
+    assert heard == ["IPv4 synced", "IPv6 synced", "IPv4 10.244.1.1"]
     rig.proxy.on_synced = lambda _plan, _delta: None
     heard.clear()
     rig.sync()

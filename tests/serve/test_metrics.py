@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import kproxy_iptables.metrics
@@ -21,6 +22,7 @@ from kproxy.metrics import definitions as define
 from kproxy.metrics.exposition import text_of
 from kproxy.metrics.measurements import Histogram
 from kproxy.proxy import NodeProxy, SyncFailed
+from kproxy.proxy.udp_flows import UdpChange
 from kproxy.store import Store, object_key
 from kproxy.testing import MemoryBackend
 from tests.proxy.objects import WEB, WEB_SLICE, service
@@ -328,9 +330,9 @@ def test_flows_that_were_cut() -> None:
     rig = Rig()
     dns = replace(WEB_SLICE, ports=(replace(WEB_SLICE.ports[0], protocol="UDP"),))
 
-    def cut(_plan: Plan, _serving: object, _removed: object) -> int:
+    def cut(changes: Sequence[UdpChange]) -> dict[Family, int]:
         rig.now += 2.5
-        return 3
+        return {plan.family: 3 for plan, _, _ in changes}
 
     rig.proxy.on_udp_changed = cut
     rig.store.upsert(dns)
