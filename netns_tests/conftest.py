@@ -57,6 +57,7 @@ _SECONDS = {
     "ipvs/test_ownership.py": 7,
     "ipvs/test_settings.py": 1,
     "ipvs/test_shapes.py": 14,
+    "ipvs/test_sockets.py": 1,
     "kernel/test_kernel_addresses.py": 1,
     "kernel/test_kernel_ipset.py": 5,
     "kernel/test_kernel_ipvs.py": 1,

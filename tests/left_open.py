@@ -19,6 +19,7 @@ from kproxy.garbage import give_back_memory
 # Those of kr8s, and that of tests/kubernetes/mocked.py: started once, they end with the process.
 _TO_THE_END = ("Kr8sSyncRunnerThread", "AnyIO worker thread", "loop of mocks")
 _PATIENCE_S = 60.0
+_MANY_OBJECTS = 200_000
 _known = {*threading.enumerate()}
 
 
@@ -27,6 +28,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     yield
     if nextitem is not None and nextitem.path.parent == item.path.parent:
         return
+    _keep_what_stays()
     give_back_memory()
     if not item.config.getoption("--kproxy-keep"):  # labs of a test that failed stay up
         left = [*_threads(), *_namespaces()]
@@ -36,6 +38,15 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
                 'the fixture that has it scope="package"',
                 pytrace=False,
             )
+
+
+def _keep_what_stays() -> None:
+    """Exempt modules that tests have imported, and what they remember, from garbage collection: a
+    look at all of the official client library's takes a second, and some tests make many.
+    """
+    if len(gc.get_objects()) > _MANY_OBJECTS:
+        gc.collect()
+        gc.freeze()
 
 
 def _threads() -> list[str]:
