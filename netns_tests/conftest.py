@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 from collections import Counter
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kproxy.garbage import keep_for_good
 from kproxy.kernel.ipvs import has_ipvs
 from tests.conftest import pytest_collection, pytest_runtest_teardown, pytest_unconfigure
 
@@ -156,8 +156,7 @@ def _unlisted(item: pytest.Item) -> bool:
 
 def pytest_collection_finish() -> None:
     """Leave what has been collected, which stays to the end, out of all garbage collections."""
-    gc.collect()
-    gc.freeze()
+    keep_for_good()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
