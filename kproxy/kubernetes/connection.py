@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,15 +157,14 @@ class Connection:
 
     def _open_stream(self, settings: Settings, target: str, silence_s: float) -> Stream:
         pool = _new_pool(settings, 1)
-        stream = None
-        try:
+        with ExitStack() as undo:
+            undo.callback(_end, pool, settings)
             response = self._request(pool, settings, "GET", target, None, silence_s)
+            undo.callback(response.close)  # the pool does not know a connection that is in use
             if response.status == _UNAUTHORIZED:
                 raise _NotAuthorized
             stream = Stream(response, pool, settings, silence_s)
-        finally:
-            if stream is None:
-                _end(pool, settings)
+            undo.pop_all()
         return stream
 
     def _request(

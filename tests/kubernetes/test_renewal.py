@@ -123,9 +123,12 @@ def test_a_refused_stream_asks_again_once(connect: Connect, tmp_path: Path) -> N
 
     with ApiServer(asks_for("none")) as server:
         connection = connect({"server": server.url}, user)
-        with pytest.raises(AccessRefused):
+        with pytest.raises(AccessRefused) as caught:
             connection.stream("/", {}, silence_s=30)
         assert server.tokens == ["Bearer 3", "Bearer 4"]
+        for _ in range(2):  # both connections are closed, also while the error is kept
+            assert server.gone.acquire(timeout=30)
+        assert caught.value.problems
 
 
 def test_a_refusal_says_why_nothing_newer_is_there(connect: Connect, tmp_path: Path) -> None:
