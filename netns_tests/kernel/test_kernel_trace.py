@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from kproxy.address import Family
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel import sysctl
+from kproxy.kernel.in_flight import queues
 from kproxy.kernel.iptables_programs import Variant
 from kproxy.kernel.links import Links, Route
 from kproxy.kernel.netns import Namespace
@@ -79,7 +81,7 @@ def net() -> Iterator[Net]:
         with node.entered(), Links() as links:
             links.up("lo")
             for name, subnet, peer in (("to-client", 1, client), ("to-pod", 2, pod)):
-                links.add_veth(name, peer="eth0", peer_namespace=peer)
+                links.add_veth(name, peer="eth0", peer_namespace=peer, index=100 + subnet)
                 links.up(name)
                 links.add_address(name, f"10.0.{subnet}.1/24")
                 links.add_address(name, f"fd00:{subnet}::1/64")
@@ -92,7 +94,17 @@ def net() -> Iterator[Net]:
                 links.add_address("eth0", f"fd00:{subnet}::2/64")
                 for every, via in (("0.0.0.0/0", "10.0.{}.1"), ("::/0", "fd00:{}::1")):
                     links.add_route(Route(destination=every, link="eth0", via=via.format(subnet)))
+        for host in (client, node, pod):
+            with host.entered(), Links() as links:
+                links.up("lo")
+                until("the links carry packets", partial(links.all_ready, [V4]))
         yield Net(client, node)
+
+
+def no_packet_waits() -> bool:
+    found = queues()
+    assert found, "this kernel does not tell the length of its queues"
+    return not found.waiting
 
 
 def words(family: Family, text: str) -> str:
@@ -402,6 +414,7 @@ def test_lost_steps_are_an_error(net: Net, variant: Variant) -> None:
     with trace:
         for _ in range(100):
             net.send_each(POD)
+        until("no packet waits for a processor", no_packet_waits)
         with pytest.raises(KernelRefused, match="steps of traced packets were lost"):
             trace.read()
         tag = net.send(V4, "TCP", POD[V4])
