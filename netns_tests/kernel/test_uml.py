@@ -308,6 +308,8 @@ def test_nothing_is_left_of_a_killed_launcher(tmp_path: Path) -> None:
         shared = {fields[5] for line in mapped if (fields := line.split(maxsplit=5))[1][3] == "s"}
         assert shared  # its memory, a file that has no name any more
         assert all(name.endswith("(deleted)") for name in shared)
+        (cpu,) = os.sched_getaffinity(kernel(groups))
+        assert cpu in os.sched_getaffinity(0)
         launcher.kill()
         until("nothing is left", lambda: not alive(groups))
     assert list(tmp_path.iterdir()) == []  # no ~/.uml either

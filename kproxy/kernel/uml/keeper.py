@@ -18,11 +18,13 @@ import signal
 import sys
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_PROCESSOR = 36  # of the fields after the name, man 5 proc_pid_stat
 
 
 def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a kernel that panics would leave its memory
+    _stay_on_this_cpu()
     guest = os.posix_spawnp(
         sys.argv[1],
         sys.argv[1:],
@@ -36,6 +38,18 @@ def main() -> None:
     with contextlib.suppress(ChildProcessError):  # raised when no child is left
         while True:
             os.wait()
+
+
+def _stay_on_this_cpu() -> None:
+    """Have the guest run where the kernel has just put this process, among those that it may use.
+
+    A guest has one CPU, so its kernel and its processes only ever alternate. On the same CPU they
+    need not wake up another one each time: a system call takes a fifth to two thirds of the time.
+    """
+    with open("/proc/self/stat", "rb") as file:
+        here = int(file.read().rpartition(b")")[2].split()[_PROCESSOR])
+    with contextlib.suppress(OSError):  # the machine has taken this CPU away by now
+        os.sched_setaffinity(0, {here})
 
 
 if __name__ == "__main__":
