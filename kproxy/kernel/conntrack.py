@@ -34,7 +34,7 @@ _TCP_ALIVE = {1, 2, 3}  # SYN sent, SYN received, established; then it closes
 _PROTOCOLS: dict[int, Protocol] = {6: "TCP", 17: "UDP"}
 _NUMBERS: dict[Protocol, int] = {name: number for number, name in _PROTOCOLS.items()}
 _FAMILIES = {int(family.socket_family): family for family in Family}
-_FEW = 1000
+_FEW = 1000  # connections: to read some in vain takes less than another walk through the table
 _NESTED = 0x8000
 _RECEIVE_BYTES = 1 << 16
 

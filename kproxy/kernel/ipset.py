@@ -10,6 +10,7 @@ import errno
 import socket
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from kproxy.address import Family
@@ -174,13 +175,9 @@ def edit(
     Adding one that exists or deleting one that does not is no error. Raises KernelRefused.
     """
     requests = [*_requests(_ADD, "add", add), *_requests(_DEL, "delete", delete)]
-    if not requests:
-        return
-    if netlink is not None:
-        netlink.send(requests)
-        return
-    with connect() as netlink:
-        netlink.send(requests)
+    if requests:
+        with nullcontext(netlink) if netlink else connect() as used:
+            used.send(requests)
 
 
 def _requests(command: int, verb: str, entries: Iterable[tuple[str, str]]) -> Iterator[Request]:
