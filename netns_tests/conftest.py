@@ -12,13 +12,19 @@ import pytest
 
 from kproxy.garbage import keep_for_good
 from kproxy.kernel.ipvs import has_ipvs
-from tests.conftest import pytest_collection, pytest_runtest_teardown, pytest_unconfigure
+from tests.conftest import (
+    pytest_collection,
+    pytest_runtest_teardown,
+    pytest_unconfigure,
+    temporary_files,
+)
 
 __all__ = [
     "pytest_collection",
     "pytest_runtest_teardown",
     "pytest_unconfigure",
-]  # hooks also where these tests run alone
+    "temporary_files",
+]  # also where these tests run alone
 
 # The files with tests marked ipvs, and what those take on user-mode Linux, by measurement.
 _SECONDS = {

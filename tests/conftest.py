@@ -28,5 +28,17 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Have what libraries leave among the temporary files go with the other files of tests.
+
+    A client library of Kubernetes removes some of its own when Python ends, which workers of
+    pytest-xdist skip, and some never.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("temporary")))
+        yield
+
+
 def pytest_unconfigure() -> None:
     end_forking()

@@ -61,6 +61,7 @@ class Kubectl:
         return {
             **os.environ,
             "HOME": str(self._folder),
+            "TMPDIR": str(self._folder),  # what `edit` was given stays there if it is refused
             "KUBECONFIG": str(self._folder / "config"),
             "GOGC": "off",  # a fifth of the CPU time of a program that ends at once
             "KUBE_EDITOR": f"sed -i '{editor}'" if editor else "true",
