@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kproxy.api.service_names import ServiceName, service_in
 from kproxy.cli.completing import complete_lab
 from kproxy.cli.labs import living_lab
 from kproxy.cli.page_file import html_option, write_page
@@ -18,11 +19,10 @@ if TYPE_CHECKING:
     from kproxy.store import ServiceKey
 
 _ANSWER_S = 120.0  # of a large lab
-_KINDS = ("svc", "service", "services")
 
 
 @click.command()
-@click.argument("what", metavar="[svc/NAME]", required=False)
+@click.argument("what", metavar="[svc/NAME[.NAMESPACE]]", required=False)
 @click.option("--lab", metavar="NAME", shell_complete=complete_lab, help="A lab that is up.")
 @click.option(
     "--manifests",
@@ -60,7 +60,7 @@ def doctor(
     \b
     Examples:
       kproxy doctor
-      kproxy doctor --lab shop svc/web -n prod
+      kproxy doctor --lab shop svc/web.prod
       kproxy doctor --manifests cluster.yaml
       kproxy doctor --kubeconfig ~/.kube/config --html findings.html
       sudo kproxy doctor --node --kubeconfig /etc/kubernetes/kubelet.conf
@@ -79,7 +79,8 @@ def doctor(
     if len(chosen) > 1 or (kubeconfig and (lab or manifests)):
         names = [*chosen, *(["--kubeconfig"] if kubeconfig and node else [])]
         raise BadInput([f"{' and '.join(names)}: give only one of them to look at"])
-    name = _service_name(what)
+    named = _service(what, namespace) if what is not None else None
+    namespace, name = (named.namespace, named.name) if named else (namespace, "")
     if manifests or kubeconfig or node:
         diagnosis = _diagnosed(manifests, kubeconfig, namespace, name, node=node)
     else:
@@ -100,14 +101,12 @@ def doctor(
         raise click.exceptions.Exit(1)
 
 
-def _service_name(what: str | None) -> str:
-    """Return the name of `svc/NAME`, "" for all. Raises BadInput."""
-    if what is None:
-        return ""
-    kind, slash, name = what.partition("/")
-    if not slash or kind not in _KINDS or not name or "/" in name:
-        raise BadInput([f"{what}: write a Service as svc/NAME, and its namespace as -n NAME"])
-    return name
+def _service(what: str, namespace: str) -> ServiceName:
+    """Return the Service that is named. Raises BadInput."""
+    named = service_in(what, namespace)
+    if named.port:
+        raise BadInput([f"{what}: all ports of a Service are looked at; leave out the port"])
+    return named
 
 
 def _of_lab(lab: str | None, namespace: str, service: str) -> Diagnosis:

@@ -12,6 +12,7 @@ import click
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kproxy.api.service_names import ServiceName, service_in
 from kproxy.api.types import KubernetesObject
 from kproxy.backend import BadInput, HostFacts, RuleLine, load, modes
 from kproxy.cli.completing import complete_lab
@@ -39,17 +40,6 @@ class Block(Struct, frozen=True, kw_only=True):
     family: str
     rules: tuple[RuleLine, ...]
     in_force: bool = False
-
-
-class _Asked(Struct, frozen=True, kw_only=True):
-    """A Service as the command line names it."""
-
-    namespace: str
-    name: str
-    port: str
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}" + (f":{self.port}" if self.port else "")
 
 
 @click.command()
@@ -101,7 +91,7 @@ def rules(**parameters: Any) -> None:
       1  the kernel cannot be read
       2  bad input, or there is no such Service
     """
-    asked = _asked(parameters["service"], parameters["namespace"])
+    asked = service_in(parameters["service"], parameters["namespace"])
     given = take(parameters)
     wanted = Wanted(
         options=given, **{name: parameters[name] for name in ("config", "mode", "emulate")}
@@ -131,18 +121,6 @@ def rules(**parameters: Any) -> None:
         click.echo(line)
 
 
-def _asked(text: str, namespace: str) -> _Asked:
-    """Return the Service of `svc/NAME[.NAMESPACE][:PORT]`. Raises BadInput."""
-    kind, slash, rest = text.rpartition("/")
-    full, _, port = rest.partition(":")
-    name, *place = full.split(".", 2)  # what follows, as in DNS, is `svc` and a domain
-    if (slash and kind not in ("svc", "service", "services")) or not all((name, *place)):
-        raise BadInput([f"SERVICE: expected svc/NAME or svc/NAME:PORT, got {text!r}"])
-    if place and namespace not in ("default", place[0]):
-        raise BadInput([f"{text} and --namespace {namespace}: give one namespace"])
-    return _Asked(namespace=place[0] if place else namespace, name=name, port=port)
-
-
 def _check_own(parameters: dict[str, Any]) -> None:
     """Raise BadInput for options that a lab has itself."""
     own = [f"--{name}" for name in ("mode", "config", "emulate") if parameters[name]]
@@ -161,13 +139,13 @@ def _no_lab() -> bool:
     return not any(map(places.is_living, places.names()))
 
 
-def _objects(asked: _Asked, paths: tuple[str, ...]) -> tuple[KubernetesObject, ...]:
+def _objects(asked: ServiceName, paths: tuple[str, ...]) -> tuple[KubernetesObject, ...]:
     """Return the objects of manifests, if the Service is among them. Raises BadInput."""
     return _with_service(asked, read_objects(paths), " in --manifests")
 
 
 def _with_service(
-    asked: _Asked, objects: Iterable[KubernetesObject], where: str
+    asked: ServiceName, objects: Iterable[KubernetesObject], where: str
 ) -> tuple[KubernetesObject, ...]:
     """Return the objects, if the Service is among them. Raises BadInput."""
     from kproxy.api.types import Service
@@ -196,7 +174,7 @@ def _node(
 
 
 def _on_paper(
-    asked: _Asked,
+    asked: ServiceName,
     paper: Paper,
     objects: tuple[KubernetesObject, ...],
     parameters: dict[str, Any],
@@ -225,7 +203,7 @@ def _on_paper(
 
 
 def _compared(
-    asked: _Asked, wanted: Wanted, parameters: dict[str, Any], *, of_lab: bool
+    asked: ServiceName, wanted: Wanted, parameters: dict[str, Any], *, of_lab: bool
 ) -> tuple[list[Block], list[Effect]]:
     from kproxy.rules.difference import effects
 
@@ -267,7 +245,7 @@ def _variant(wanted: Wanted, text: str) -> Wanted:
     return Wanted(config=wanted.config, mode=name, emulate=wanted.emulate, options=options)
 
 
-def _from_lab(asked: _Asked, parameters: dict[str, Any]) -> list[Block]:
+def _from_lab(asked: ServiceName, parameters: dict[str, Any]) -> list[Block]:
 
     from kproxy.resident.control import ask
 
@@ -293,7 +271,7 @@ def _from_lab(asked: _Asked, parameters: dict[str, Any]) -> list[Block]:
     ]
 
 
-def _read(asked: _Asked, wanted: Wanted, parameters: dict[str, Any]) -> list[Block]:
+def _read(asked: ServiceName, wanted: Wanted, parameters: dict[str, Any]) -> list[Block]:
     """Read a namespace, or this machine's own."""
     from kproxy.backend import Sought
     from kproxy.kernel.netns import Namespace
@@ -333,7 +311,9 @@ def _read(asked: _Asked, wanted: Wanted, parameters: dict[str, Any]) -> list[Blo
     return blocks
 
 
-def _values(asked: _Asked, blocks: Iterable[Block], effects: Iterable[Effect]) -> dict[str, Any]:
+def _values(
+    asked: ServiceName, blocks: Iterable[Block], effects: Iterable[Effect]
+) -> dict[str, Any]:
     from kproxy.rules.service import values
 
     return {
@@ -348,7 +328,9 @@ def _values(asked: _Asked, blocks: Iterable[Block], effects: Iterable[Effect]) -
     }
 
 
-def _report(asked: _Asked, blocks: list[Block], effects: list[Effect], width: int) -> Iterator[str]:
+def _report(
+    asked: ServiceName, blocks: list[Block], effects: list[Effect], width: int
+) -> Iterator[str]:
     from kproxy.rules.report import rule_lines
 
     shown = [each for each in blocks if each.rules]

@@ -13,11 +13,12 @@ from msgspec.structs import replace
 
 from kproxy.address import Family, family_of, host_port
 from kproxy.api.addresses import canonical_ip
+from kproxy.api.service_names import service_name
 from kproxy.api.types import EndpointSlice, KubernetesObject, Node, Pod, Service
 from kproxy.errors import BadInput
 from kproxy.explain.itinerary import Ends, Itinerary, Named
 
-_NAMED = re.compile(r"(svc|pod|node)/([a-z0-9.-]+)(?::([a-z0-9-]+))?")
+_HOST = re.compile(r"(pod|node)/([a-z0-9.-]+)(?::([a-z0-9-]+))?")
 _LAST_PORT = 65_535
 _ENDED = ("Succeeded", "Failed")  # their addresses may be those of others by now
 
@@ -73,11 +74,14 @@ class Names:
         """Return the addresses of a name, and the port that follows it, 0 for none. None if it is
         not in the form of a name. Raises BadInput.
         """
-        parts = _NAMED.fullmatch(text)
-        if parts is None:
+        if (service := service_name(text)) and service.protocol is None:
+            kind, port = "svc", service.port
+            called = _name(kind, service.name, service.namespace or "default")
+        elif parts := _HOST.fullmatch(text):
+            kind, port = parts[1], parts[3] or ""
+            called = f"{kind}/{parts[2].removesuffix('.default')}"
+        else:
             return None
-        kind, name, port = parts[1], parts[2], parts[3] or ""
-        called = f"{kind}/{name.removesuffix('.svc').removesuffix('.default')}"
         if called not in self._addresses:
             there = sorted(each for each in self._addresses if each.startswith(f"{kind}/"))
             listed = f"there are: {', '.join(there)}" if there else "there is none"

@@ -8,18 +8,17 @@ external IP, or else its node port, if it has any of these.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from kproxy.address import Family, bracketed, family_of, split_host_port, unbracketed
 from kproxy.api.addresses import parse_ip
+from kproxy.api.service_names import names_a_service, service_name
 from kproxy.errors import BadInput
 from kproxy.forwarding.network import Host, HostKind, Network, Packet
 
 PROTOCOLS = ("TCP", "UDP", "SCTP", "ICMP")
-_SERVICE = re.compile(r"(?:svc|service|services)/")
 _OF_HOSTS = {
     "pod": HostKind.POD,
     "pods": HostKind.POD,
@@ -27,7 +26,6 @@ _OF_HOSTS = {
     "nodes": HostKind.NODE,
     "client": HostKind.CLIENT,
 }
-_DNS = re.compile(r"(\.svc(\.[a-z0-9.-]+)?)$")
 
 
 class NamedPort(Struct, frozen=True, kw_only=True):
@@ -97,9 +95,9 @@ def meant(
                 if (each.port, each.protocol) == (number, protocol):
                     address, number = each.outside.get(usable[0], (address, number))
         return Packet(client=client, address=address, port=number, protocol=protocol)
-    if _SERVICE.match(name):
+    if names_a_service(name):
         raise BadInput(
-            [f"no Service {_SERVICE.sub('', name)!r} has a cluster IP; {_list(_names(services))}"],
+            [f"no Service {name.partition('/')[2]!r} has a cluster IP; {_list(_names(services))}"],
             remedy="a Service without one is asked at the address of a pod",
         )
     host = network.hosts[_host(name, network, network.hosts, services)]
@@ -130,9 +128,10 @@ def _host(
     wanted = _OF_HOSTS.get(kind) if slash else None
     if slash and wanted is None:
         known = ", ".join(f"{each}/" for each in ("pod", "node", "client"))
+        elsewhere = f"a namespace is behind the name: {name}.{kind}"
         raise BadInput(
             [f"{text!r}: a name begins with {known} or svc/, or with none of them"],
-            remedy="" if _SERVICE.match(text) else f"a namespace is behind the name: {name}.{kind}",
+            remedy="" if names_a_service(text) else elsewhere,
         )
     for each in (name, name.removesuffix(".default")):
         if each in among and (wanted is None or network.hosts[each].kind is wanted):
@@ -155,11 +154,9 @@ def _list(names: Iterable[str]) -> str:
 
 def _service(text: str, services: Sequence[NamedPort]) -> list[NamedPort]:
     """Return the ports of the Service that is meant; none if there is no such Service."""
-    if "/" in text and not _SERVICE.match(text):
+    if (named := service_name(text, bare=True)) is None:
         return []
-    name = _DNS.sub("", _SERVICE.sub("", text))
-    own, _, namespace = name.partition(".")
-    place = (namespace or "default", own)
+    place = (named.namespace or "default", named.name)
     return [each for each in services if (each.namespace, each.service) == place]
 
 

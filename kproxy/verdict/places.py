@@ -9,16 +9,12 @@ from msgspec import Struct
 
 from kproxy.address import family_of, family_of_parsed, host_port, split_host_port, unbracketed
 from kproxy.api.addresses import parse_ip
+from kproxy.api.service_names import service_name
 from kproxy.api.types import KubernetesObject, Service, ServicePort
 from kproxy.errors import BadInput
 
 PROTOCOLS = ("TCP", "UDP", "SCTP")
 _PORT = re.compile(r"[0-9]{1,5}")
-_SERVICE = (  # compiled when a Service is named: most questions name an address
-    r"(?:svc|service|services)/(?P<name>[^./:]+)"
-    r"(?:\.(?P<namespace>[^./:]+)(?:\.svc(?:\.[^/:]+)?)?)?"
-    r"(?::(?P<port>[^/:]+))?(?:/(?P<protocol>[^/]*))?"
-)
 _EXPECTED = "expected IP:PORT/PROTOCOL, or svc/NAME.NAMESPACE:PORT"
 _SHOWN = 8  # of the Services, in a message
 
@@ -43,10 +39,10 @@ def find_place(text: str, objects: Iterable[KubernetesObject], sender: str = "")
     DNS. `sender` decides which one, if it is an address.
     """
     services = [each for each in objects if isinstance(each, Service)]
-    if text.startswith("s") and (parts := re.fullmatch(_SERVICE, text)):
-        service = _service(services, parts["namespace"] or "default", parts["name"])
-        port, protocol = parts["port"] or "", parts["protocol"]
-        number, protocol = _port(text, port, _protocol(protocol), service.spec.ports)
+    if text.startswith("s") and (named := service_name(text)):
+        service = _service(services, named.namespace or "default", named.name)
+        its_own = service.spec.ports
+        number, protocol = _port(text, named.port, _protocol(named.protocol), its_own)
         return Place(address=_cluster_ip(service, sender), port=number, protocol=protocol)
     try:
         return parse_place(text)

@@ -78,6 +78,7 @@ def test_findings_of_a_lab(machine: Machine, kubeconfig: str, tmp_path: Path) ->
     machine.ok("apply", "-f", str(file))
     assert (*doctor(machine)[:2],) == (1, ["selector-matches-nothing"])
     assert (*doctor(machine, "svc/broken")[:2],) == (1, ["selector-matches-nothing"])
+    assert (*doctor(machine, "svc/broken.default")[:2],) == (1, ["selector-matches-nothing"])
     assert (*doctor(machine, "svc/kubernetes")[:2],) == (0, [])
     assert (*doctor(machine, "-n", "kube-system")[:2],) == (0, [])
     same = doctor(machine, "--kubeconfig", kubeconfig)
@@ -85,7 +86,8 @@ def test_findings_of_a_lab(machine: Machine, kubeconfig: str, tmp_path: Path) ->
     said = machine.kproxy("doctor", columns=60)
     assert said.returncode == 1
     assert max(map(len, said.stdout.splitlines())) <= 60
-    assert machine.kproxy("doctor", "svc/other").returncode == 2
+    for wrong in ("svc/other", "pod/broken", "svc/broken:80"):
+        assert machine.kproxy("doctor", wrong).returncode == 2
     machine.ok("delete", "-f", str(file))
 
 

@@ -48,6 +48,7 @@ BY_NAME = [  # FROM, TO, family -> source, its port, destination, its port
     (None, "svc/web", None, ("", 0, "10.96.0.10", 0)),
     (None, "svc/web:http", Family.IPV6, ("", 0, "fd00::10", 80)),
     (None, "svc/web.shop.svc:http", None, ("", 0, "10.96.0.20", 81)),
+    (None, "service/web.shop.svc.cluster.local:http", None, ("", 0, "10.96.0.20", 81)),
     ("pod/client", "svc/web:8080", None, ("10.244.1.7", 0, "10.96.0.10", 8080)),
     ("pod/client:53", "fd00::99", None, ("fd00:1::7", 53, "fd00::99", 0)),
     ("fd00::99", "svc/web", None, ("fd00::99", 0, "fd00::10", 0)),
