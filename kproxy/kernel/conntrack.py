@@ -10,12 +10,14 @@ import socket
 import struct
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from kproxy.address import Family
 from kproxy.api.types import Protocol
 from kproxy.errors import Unsupported
-from kproxy.kernel import sysctl
+from kproxy.kernel import conntrack_file, sysctl
+from kproxy.kernel.conntrack_file import UdpLine
 from kproxy.kernel.netlink import (
     NETLINK_NETFILTER,
     Netlink,
@@ -27,14 +29,17 @@ from kproxy.kernel.netlink import (
 _GET, _DELETE = (1 << 8) | 1, (1 << 8) | 2  # NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_
 _GROUPS = 0b111  # NFNLGRP_CONNTRACK_NEW, _UPDATE, _DESTROY
 _ORIGINAL, _REPLY, _PROTOINFO, _ID, _ZONE, _FILTER = 1, 2, 4, 12, 18, 25  # CTA_
-_PROTO, _NUMBER = 2, 1  # CTA_TUPLE_PROTO, CTA_PROTO_NUM
+_IP, _PROTO = 1, 2  # CTA_TUPLE_
+_ADDRESSES = {Family.IPV4: (1, 2), Family.IPV6: (3, 4)}  # CTA_IP_: source, destination
+_NUMBER, _SOURCE_PORT, _PORT = 1, 2, 3  # CTA_PROTO_
 _FILTER_ORIGINAL, _BY_NUMBER = 1, 1 << 3  # CTA_FILTER_ORIG_FLAGS, CTA_FILTER_FLAG(CTA_PROTO_NUM)
 _INFO_TCP, _TCP_STATE = 1, 1  # CTA_PROTOINFO_
 _TCP_ALIVE = {1, 2, 3}  # SYN sent, SYN received, established; then it closes
 _PROTOCOLS: dict[int, Protocol] = {6: "TCP", 17: "UDP"}
 _NUMBERS: dict[Protocol, int] = {name: number for number, name in _PROTOCOLS.items()}
 _FAMILIES = {int(family.socket_family): family for family in Family}
-_FEW = 1000  # connections: to read some in vain takes less than another walk through the table
+# Connections: to read some in vain takes less than another walk through the table, or than one.
+_FEW, _FEW_LINES = 1000, 4000
 _NESTED = 0x8000
 _RECEIVE_BYTES = 1 << 16
 
@@ -56,8 +61,8 @@ class Flow(NamedTuple):
     backend: tuple[str, int]
     alive: bool
     """Not closing yet."""
-    entry: memoryview
-    """The kernel's message about it."""
+    entry: memoryview | UdpLine
+    """What the kernel told about it: a message, or a line."""
 
 
 def flow_of(body: memoryview, family: Family) -> Flow | None:
@@ -116,6 +121,14 @@ def flows_of(
     count = _count()
     if count == 0:
         return found
+    if protocol == "UDP" and count is not None and count <= _FEW_LINES:
+        with suppress(ValueError):
+            if (text := conntrack_file.read()) is not None:
+                for line in conntrack_file.udp_lines(text):
+                    if line.family in found:
+                        ends = line.destination, line.backend
+                        found[line.family].append(Flow(line.family, "UDP", *ends, True, line))
+                return found
     with Netlink(NETLINK_NETFILTER) as netlink:
         # The kernel takes a filter for one family only. Where there is little to be left out, one
         # walk through its table is better than two.
@@ -166,7 +179,7 @@ def forget(to_remove: Iterable[Flow]) -> None:
     requests = [
         Request(
             _DELETE,
-            bytes(flow.entry[:4]) + _identity(flow.entry),
+            _identity(flow.entry),
             ("forget the connection on", *flow.backend),
             fine=frozenset({errno.ENOENT}),
         )
@@ -176,12 +189,31 @@ def forget(to_remove: Iterable[Flow]) -> None:
         netlink.send(requests)
 
 
-def _identity(entry: memoryview) -> bytes:
-    """Return the attributes by which the kernel finds the entry again."""
-    return b"".join(
+def _identity(entry: memoryview | UdpLine) -> bytes:
+    """Return the message by which the kernel finds the entry again."""
+    if isinstance(entry, UdpLine):
+        return _identity_of(entry)
+    return bytes(entry[:4]) + b"".join(
         attribute(kind | _NESTED if kind == _ORIGINAL else kind, bytes(payload))
         for kind, payload in attributes(entry[4:])
         if kind in (_ORIGINAL, _ID, _ZONE)
+    )
+
+
+def _identity_of(line: UdpLine) -> bytes:
+    as_bytes = partial(socket.inet_pton, line.family.socket_family)
+    (source, port), (to, to_port) = line.client, line.destination
+    addresses = zip(_ADDRESSES[line.family], map(as_bytes, (source, to)), strict=True)
+    ports = (_SOURCE_PORT, struct.pack("!H", port)), (_PORT, struct.pack("!H", to_port))
+    ends = (_IP, addresses), (_PROTO, ((_NUMBER, bytes([_NUMBERS["UDP"]])), *ports))
+    original = b"".join(
+        attribute(kind | _NESTED, b"".join(attribute(*each) for each in parts))
+        for kind, parts in ends
+    )
+    return (
+        struct.pack("=BBH", line.family.socket_family, 0, 0)
+        + attribute(_ORIGINAL | _NESTED, original)
+        + (attribute(_ZONE, struct.pack("!H", line.zone)) if line.zone else b"")
     )
 
 

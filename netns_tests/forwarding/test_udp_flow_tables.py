@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -14,7 +15,7 @@ from kproxy.api.types import Endpoint, EndpointPort, EndpointSlice, Metadata, Se
 from kproxy.forwarding.plan import NodeSettings
 from kproxy.forwarding.planner import Planner
 from kproxy.forwarding.stale_flows import UdpEndpoints
-from kproxy.kernel import conntrack
+from kproxy.kernel import conntrack, conntrack_file
 from kproxy.kernel.netlink import Netlink, Request
 from kproxy.kernel.netns import Namespace
 from kproxy.lab import service
@@ -31,6 +32,13 @@ CLIENTS, ENDPOINTS = 500, 10
 def _own_namespace() -> Iterator[None]:
     with Namespace.create() as namespace, namespace.entered():
         yield
+
+
+@pytest.fixture(params=["text", "netlink"])
+def _told_by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the kernel's text, where it has any that is whole, and as where it has none."""
+    if request.param == "netlink":
+        monkeypatch.setattr(conntrack_file, "read", lambda: None)
 
 
 def address(family: Family, kind: int, number: int = 0) -> str:
@@ -63,6 +71,7 @@ def cut(family: Family) -> None:
     cut_stale_flows([UdpChange(planner.plan, known.serving, ())])
 
 
+@pytest.mark.usefixtures("_told_by")
 @pytest.mark.parametrize("family", BOTH)
 def test_of_thousands_only_the_stale_ones_go(family: Family) -> None:
     asked = [(address(family, 96), 53), (address(family, 192), NODE_PORT)]
@@ -96,6 +105,7 @@ CASES = [  # of one client; whether it stays
 ]
 
 
+@pytest.mark.usefixtures("_told_by")
 @pytest.mark.parametrize(("entry", "stays"), CASES)
 def test_single_entries(entry: Entry, stays: bool) -> None:
     write([entry])
@@ -103,15 +113,20 @@ def test_single_entries(entry: Entry, stays: bool) -> None:
     assert len(conntrack.flows(Family.IPV4)) == stays
 
 
+@pytest.mark.usefixtures("_told_by")
 def test_an_entry_that_was_removed_already_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
     write([CASES[0][0]])
-    found = conntrack.flows(Family.IPV4)
+    found = conntrack.flows(Family.IPV4, "UDP")
     conntrack.forget(found)
     conntrack.forget(found)
     write([CASES[0][0]])
     caplog.set_level(logging.INFO, "kproxy")
     cut(Family.IPV4)
     assert caplog.messages == ["IPv4: cut 1 UDP flows to removed endpoints"]
+
+
+class Release(NamedTuple):
+    release: str
 
 
 class ListedError(Exception):
@@ -137,6 +152,7 @@ def test_both_families_at_once(udp: int, monkeypatch: pytest.MonkeyPatch) -> Non
         to = (address(family, 96), 53)
         write(Entry((address(family, 1, number), 1), to, to) for number in range(udp))
         write(Entry((address(family, 1, number), 1), to, to, "TCP") for number in range(5))
+    monkeypatch.setattr(conntrack_file, "read", lambda: None)
     walks: list[object] = []
     dump = Netlink.dump
 
@@ -150,6 +166,36 @@ def test_both_families_at_once(udp: int, monkeypatch: pytest.MonkeyPatch) -> Non
     for family in BOTH:
         assert len(found[family]) == udp
         assert ends(found[family]) == ends(conntrack.flows(family, "UDP"))
+
+
+@pytest.mark.parametrize("family", BOTH)
+def test_the_text_tells_the_same_as_netlink(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    to, backend = (address(family, 96), 53), (address(family, 244), 5353)
+    write(Entry((address(family, 1, number), 1), to, backend) for number in range(5))
+    write(Entry((address(family, 1, number), 1), to, backend, "TCP") for number in range(3))
+    elsewhere = (address(family.other, 8), 9)
+    write([Entry((address(family.other, 1), 1), elsewhere, elsewhere)])
+    text = conntrack_file.read()
+    assert text is not None
+    told = conntrack.flows_of(BOTH, "UDP")
+    monkeypatch.setattr(conntrack_file, "read", lambda: None)
+    listed = conntrack.flows_of(BOTH, "UDP")
+    assert [len(listed[each]) for each in (family, family.other)] == [5, 1]
+    for each in BOTH:
+        assert ends(told[each]) == ends(listed[each])
+
+
+def test_a_long_text_is_used_only_of_kernels_that_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older ones count the entries before a page again, and one of these may have ended."""
+    to = (address(Family.IPV4, 96), 53)
+    write(Entry((address(Family.IPV4, 1, number), 1), to, to) for number in range(200))
+    for release, whole in (("6.18.0-rc1", True), ("7.0", True), ("6.17.9-1-amd64", False)):
+        monkeypatch.setattr("os.uname", lambda release=release: Release(release))
+        text = conntrack_file.read()
+        assert (text is not None) == whole
+        assert not text or len(text.splitlines()) == 200
 
 
 UNPRIVILEGED = """
