@@ -24,8 +24,10 @@ _PAGE_BYTES = 4096
 _LONGEST_BYTES = 1024  # more than a line has: one that does not fit into a page comes with the next
 _READ_BYTES = 1 << 16
 _GOES_ON = (6, 18)
-_ENDS = rb"src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)"
-_UDP = re.compile(rb"^ipv([46]) +\d+ udp +17 .*?" + _ENDS + rb" .*?" + _ENDS + rb"(.*)$", re.M)
+_UDP = re.compile(
+    rb"ipv([46]) +\d+ udp +17 .*?src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)"
+    rb" .*?src=(\S+) dst=\S+ sport=(\d+) "
+)
 _ZONE = re.compile(rb" zone=(\d+)")
 _ZONES = b" zone-"  # a zone of one direction
 
@@ -59,11 +61,14 @@ def read() -> bytes | None:
 
 def udp_lines(text: bytes) -> Iterator[UdpLine]:
     """Yield the UDP flows of a text. Raises ValueError if one has zones that cannot be told."""
-    for number, source, to, port, to_port, backend, _, backend_port, _, rest in _UDP.findall(text):
-        if _ZONES in rest:
-            raise ValueError(rest.decode())
+    for line in text.splitlines():
+        if b" udp " not in line or not (parts := _UDP.match(line)):
+            continue
+        if _ZONES in line:
+            raise ValueError(line.decode())
+        number, source, to, port, to_port, backend, backend_port = parts.groups()
         family = Family.IPV4 if number == b"4" else Family.IPV6
-        zone = _ZONE.search(rest)
+        zone = _ZONE.search(line)
         yield UdpLine(
             family,
             (_canonical(source, family), int(port)),
