@@ -6,6 +6,7 @@ Source: linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h, nf_conntrack_tcp.h
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import struct
 from collections.abc import Collection, Iterable
@@ -38,8 +39,9 @@ _TCP_ALIVE = {1, 2, 3}  # SYN sent, SYN received, established; then it closes
 _PROTOCOLS: dict[int, Protocol] = {6: "TCP", 17: "UDP"}
 _NUMBERS: dict[Protocol, int] = {name: number for number, name in _PROTOCOLS.items()}
 _FAMILIES = {int(family.socket_family): family for family in Family}
-# Connections: to read some in vain takes less than another walk through the table, or than one.
-_FEW, _FEW_LINES = 1000, 4000
+# Buckets through which the kernel walks in the time that a connection takes, of another protocol or
+# family, which is read in vain: as a line of text, and as a message.
+_BUCKETS_A_LINE, _BUCKETS_A_MESSAGE = 50, 100
 _NESTED = 0x8000
 _RECEIVE_BYTES = 1 << 16
 
@@ -118,10 +120,10 @@ def flows_of(
     Raises KernelRefused, Unsupported.
     """
     found: dict[Family, list[Flow]] = {family: [] for family in families}
-    count = _count()
+    count, buckets = _number("count", math.inf), _number("buckets", 0)
     if count == 0:
         return found
-    if protocol == "UDP" and count is not None and count <= _FEW_LINES:
+    if protocol == "UDP" and count * _BUCKETS_A_LINE <= buckets * len(found):
         with suppress(ValueError):
             if (text := conntrack_file.read()) is not None:
                 for line in conntrack_file.udp_lines(text):
@@ -132,7 +134,7 @@ def flows_of(
     with Netlink(NETLINK_NETFILTER) as netlink:
         # The kernel takes a filter for one family only. Where there is little to be left out, one
         # walk through its table is better than two.
-        if len(found) > 1 and count is not None and count <= _FEW:
+        if len(found) > 1 and count * _BUCKETS_A_MESSAGE <= buckets:
             bodies = _listed(netlink, struct.pack("=BBH", socket.AF_UNSPEC, 0, 0))
         else:
             bodies = [
@@ -162,16 +164,17 @@ def _listed(netlink: Netlink, request: bytes) -> list[memoryview]:
     return netlink.dump(Request(_GET, request, ("list connections",)))
 
 
-def _count() -> int | None:
-    """Return how many connections the namespace has, None if the kernel does not tell.
+def _number(name: str, otherwise: float) -> float:
+    """Return how many connections the namespace has, or how many buckets the kernel's table;
+    `otherwise`, if the kernel does not tell.
 
-    Without any, nothing has to be listed: to do so, the kernel walks through the table of all
-    namespaces, which takes 10 ms if that has 262,144 buckets.
+    Without any connections, nothing has to be listed: to do so, the kernel walks through the table
+    of all namespaces, which takes 10 ms if that has 262,144 buckets.
     """
     try:
-        return int(sysctl.read("net/netfilter/nf_conntrack_count"))
+        return int(sysctl.read(f"net/netfilter/nf_conntrack_{name}"))
     except Unsupported:
-        return None
+        return otherwise
 
 
 def forget(to_remove: Iterable[Flow]) -> None:

@@ -145,9 +145,10 @@ def test_a_namespace_without_entries_is_not_listed(monkeypatch: pytest.MonkeyPat
             other.run(lambda: conntrack.flows(Family.IPV4))
 
 
-@pytest.mark.parametrize("udp", [10, 1010])
-def test_both_families_at_once(udp: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("buckets", "asked"), [(3000, 1), (2999, 2), (0, 2)])
+def test_both_families_at_once(buckets: int, asked: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few are listed in one walk through the kernel's table, many by family without the others."""
+    udp = 10
     for family in BOTH:
         to = (address(family, 96), 53)
         write(Entry((address(family, 1, number), 1), to, to) for number in range(udp))
@@ -161,11 +162,24 @@ def test_both_families_at_once(udp: int, monkeypatch: pytest.MonkeyPatch) -> Non
         return dump(netlink, request)
 
     monkeypatch.setattr(Netlink, "dump", listing)
+    numbers = {"count": 30, "buckets": buckets}
+    monkeypatch.setattr(conntrack, "_number", lambda name, _: numbers[name])
     found = conntrack.flows_of(BOTH, "UDP")
-    assert len(walks) == (1 if udp < 1000 else 2)
+    assert len(walks) == asked
     for family in BOTH:
         assert len(found[family]) == udp
         assert ends(found[family]) == ends(conntrack.flows(family, "UDP"))
+
+
+@pytest.mark.parametrize(("buckets", "read"), [(750, 1), (749, 0)])
+def test_a_long_text_is_not_read(buckets: int, read: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A walk through the table may be shorter."""
+    times: list[None] = []
+    numbers = {"count": 30, "buckets": buckets}
+    monkeypatch.setattr(conntrack, "_number", lambda name, _: numbers[name])
+    monkeypatch.setattr(conntrack_file, "read", lambda: times.append(None))
+    assert conntrack.flows_of(BOTH, "UDP") == {family: [] for family in BOTH}
+    assert len(times) == read
 
 
 @pytest.mark.parametrize("family", BOTH)
