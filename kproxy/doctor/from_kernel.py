@@ -7,10 +7,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from ipaddress import ip_address
 from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -50,6 +48,7 @@ from kproxy.kernel import legacy_tables, sysctl
 from kproxy.kernel.addresses import addresses_of, all_addresses
 from kproxy.kernel.iptables_programs import Variant
 from kproxy.kernel.iptables_programs import name as program_of
+from kproxy.kernel.listening import listening
 from kproxy.kernel.netlink import NETLINK_ROUTE, Netlink
 from kproxy.kernel.nftables.session import Session, TableReader
 from kproxy.kernel.ownership import is_claimed
@@ -63,7 +62,6 @@ _KUBE_PROXY = "kube-proxy"  # its process; the table of nftables that is its and
 _NO_SUCCESSOR = Uses(mode="")
 _NET = Path("/proc/thread-self/net")
 _CHAIN = re.compile(r"^:(\S+) (\S+)")
-_LISTENING = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}  # state; of UDP: no peer
 _VERDICTS = ("drop", "reject", "accept", "dnat", "redirect", "masquerade", "snat")
 _T = TypeVar("_T")
 
@@ -413,23 +411,4 @@ def _running() -> Iterator[str]:
 
 
 def _listeners() -> frozenset[Listener]:
-    """Return the sockets that listen: TCP, and UDP without a peer."""
-    found = set()
-    for name, state in _LISTENING.items():
-        try:
-            lines = (_NET / name).read_text().splitlines()[1:]
-        except FileNotFoundError:  # no IPv6
-            continue
-        for line in lines:
-            words = line.split()
-            if words[3] == state:
-                address, _, port = words[1].partition(":")
-                found.add(Listener(name[:3].upper(), _address(address), int(port, 16)))
-    return frozenset(found)
-
-
-def _address(text: str) -> str:
-    """Return an address of /proc/net/tcp: words of 32 bits in the machine's byte order."""
-    words = [int(text[place : place + 8], 16) for place in range(0, len(text), 8)]
-    packed = struct.pack(f"={len(words)}I", *words)
-    return str(ip_address(packed))
+    return frozenset(Listener(*each) for each in listening())

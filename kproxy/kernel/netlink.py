@@ -17,7 +17,7 @@ from typing import NamedTuple, Self, TypeAlias
 
 from kproxy.errors import KernelRefused, Unsupported
 
-NETLINK_ROUTE, NETLINK_NETFILTER, NETLINK_GENERIC = 0, 12, 16
+NETLINK_ROUTE, NETLINK_SOCK_DIAG, NETLINK_NETFILTER, NETLINK_GENERIC = 0, 4, 12, 16
 CREATE, EXCL = 0x400, 0x200  # NLM_F_
 
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300

@@ -11,12 +11,12 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 from kproxy.config import ProxyConfig
 from kproxy.errors import KernelRefused, Unsupported
 from kproxy.kernel import sysctl
 from kproxy.kernel.links import Links, Route
+from kproxy.kernel.listening import listening
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.process import run
 
@@ -45,7 +45,6 @@ _LOOKS = {  # program -> arguments of each look
 _AGES = re.compile(r" (?:(?:valid_lft|preferred_lft|expires|initval) \S+|linkdown|tentative)")
 # The kernel takes its time with link-local addresses, and with the routes that belong to addresses.
 _LATE = re.compile(r"fe80::|proto kernel")
-_LISTENING = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}  # include/net/tcp_states.h
 
 _CAP_NET_ADMIN, _CAP_NET_RAW = 12, 13  # linux/capability.h
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -99,10 +98,7 @@ def namespace_state() -> Mapping[str, str]:
         if shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         for arguments in looks
     }
-    for protocol, state in _LISTENING.items():
-        sockets = Path(f"/proc/thread-self/net/{protocol}").read_text().splitlines()[1:]
-        local = sorted(line.split()[1] for line in sockets if line.split()[3] == state)
-        found[f"listening on {protocol}"] = "\n".join(local)
+    found["listening"] = "\n".join(sorted(map(str, listening())))
     return found | {name: sysctl.read(name) for name in _SYSCTLS_OFF}
 
 
