@@ -8,8 +8,10 @@ import socket
 import ssl
 from asyncio import Task, Transport
 from asyncio.sslproto import SSLProtocol
+from asyncio.trsock import TransportSocket
+from contextlib import suppress
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
@@ -22,6 +24,7 @@ _LOOK_EACH_S = 1.0
 _BACKLOG = 512
 _PAUSE_S = 0.1  # until more connections are accepted, if there can be no more now
 _CLOSE_S = 2.0
+_TURNS = 5  # of the loop: what a connection whose socket is shut down takes to end
 
 
 class Connections:
@@ -42,8 +45,9 @@ class Connections:
         self._waiting: dict[web.RequestHandler, float] = {}  # when each is to be cut, in order
         self._accepting: list[Task[None]] = []
         self._beginning: dict[Task[None], None] = {}  # in their handshakes
-        # A protocol forgets its transport when it closes that, long before the client has answered.
-        self._transports: WeakSet[Transport] = WeakSet()
+        # A protocol forgets its transport when it closes that, long before the client has answered;
+        # and one of TLS that was closed twice can no longer be aborted.
+        self._sockets: WeakKeyDictionary[Transport, TransportSocket] = WeakKeyDictionary()
         self._looking = self._loop.create_task(self._look())
 
     def listen(self, bound: socket.socket) -> None:
@@ -63,16 +67,20 @@ class Connections:
 
     async def close(self) -> None:
         """Accept no more, and return when all connections have ended."""
-        tasks = [self._looking, *self._accepting, *self._beginning]
-        for each in tasks:
-            each.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # a task that is cancelled before it has begun closes nothing
+        await _cancel(self._looking, *self._accepting)
+        await _cancel(*self._beginning)
         begun = (each.transport for each in self._server.connections)
-        transports = [*self._transports, *(each for each in begun if isinstance(each, Transport))]
+        for each in begun:
+            if isinstance(each, Transport):
+                self._note(each)
+        sockets = [*self._sockets.items()]
         self._server.pre_shutdown()  # those that wait for a request end at once
         await self._server.shutdown(_CLOSE_S)
-        for transport in transports:
+        for transport, its_socket in sockets:
             transport.abort()
+            with suppress(OSError):  # it has ended
+                its_socket.shutdown(socket.SHUT_RDWR)
         await self._told_of_their_end()
 
     async def _accept(self, listening: socket.socket) -> None:
@@ -100,8 +108,11 @@ class Connections:
             )
         except OSError:  # no TLS, or not in time
             return
-        self._transports.add(transport)
+        self._note(transport)
         self._waiting[protocol] = self._loop.time() + FIRST_REQUEST_S
+
+    def _note(self, transport: Transport) -> None:
+        self._sockets[transport] = transport.get_extra_info("socket")
 
     async def _look(self) -> None:
         while True:
@@ -130,5 +141,11 @@ class Connections:
 
     async def _told_of_their_end(self) -> None:
         """Let the loop tell the protocols of connections that they are lost."""
-        for _ in range(3):
+        for _ in range(_TURNS):
             await asyncio.sleep(0)
+
+
+async def _cancel(*tasks: Task[None]) -> None:
+    for each in tasks:
+        each.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
