@@ -123,14 +123,13 @@ def flows_of(
     count, buckets = _number("count", math.inf), _number("buckets", 0)
     if count == 0:
         return found
-    if protocol == "UDP" and count * _BUCKETS_A_LINE <= buckets * len(found):
-        with suppress(ValueError):
-            if (text := conntrack_file.read()) is not None:
-                for line in conntrack_file.udp_lines(text):
-                    if line.family in found:
-                        ends = line.destination, line.backend
-                        found[line.family].append(Flow(line.family, "UDP", *ends, True, line))
-                return found
+    few = protocol == "UDP" and count * _BUCKETS_A_LINE <= buckets * len(found)
+    if few and (lines := conntrack_file.udp_lines()) is not None:
+        for line in lines:
+            if line.family in found:
+                ends = line.destination, line.backend
+                found[line.family].append(Flow(line.family, "UDP", *ends, True, line))
+        return found
     with Netlink(NETLINK_NETFILTER) as netlink:
         # The kernel takes a filter for one family only. Where there is little to be left out, one
         # walk through its table is better than two.

@@ -2,9 +2,9 @@
 
 To list connections by netlink, the kernel takes and gives back a lock for each bucket of the table
 of all namespaces: 13 ms for 262,144 buckets, even if there is one connection. To write its text it
-takes none, and needs 0.4 ms. Kernels without the text exist, and those before 6.18 begin to count
-from the first bucket again at each page, so that a connection is missed if another one ends
-meanwhile. Where the text cannot tell everything, nothing is returned.
+takes none, and needs 0.4 ms. Some kernels have no text. At a new page 6.18 goes on in the bucket
+where it was; older ones count the connections from the first bucket again, and miss one if another
+has ended meanwhile: of these, only a text of one page is used.
 Source: Linux 6.18, net/netfilter/nf_conntrack_standalone.c; its output
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -42,6 +41,12 @@ class UdpLine(NamedTuple):
     zone: int
 
 
+def udp_lines() -> list[UdpLine] | None:
+    """Return the UDP flows of the calling thread's namespace; None if the text may lack some."""
+    text = read()
+    return None if text is None else parsed(text)
+
+
 def read() -> bytes | None:
     """Return the text about the calling thread's namespace; None if it may not be whole."""
     with suppress(OSError):
@@ -59,23 +64,27 @@ def read() -> bytes | None:
     return None
 
 
-def udp_lines(text: bytes) -> Iterator[UdpLine]:
-    """Yield the UDP flows of a text. Raises ValueError if one has zones that cannot be told."""
+def parsed(text: bytes) -> list[UdpLine] | None:
+    """Return the UDP flows of a text; None if one has zones of which the text does not tell all."""
+    found: list[UdpLine] = []
     for line in text.splitlines():
         if b" udp " not in line or not (parts := _UDP.match(line)):
             continue
         if _ZONES in line:
-            raise ValueError(line.decode())
+            return None
         number, source, to, port, to_port, backend, backend_port = parts.groups()
         family = Family.IPV4 if number == b"4" else Family.IPV6
         zone = _ZONE.search(line)
-        yield UdpLine(
-            family,
-            (_canonical(source, family), int(port)),
-            (_canonical(to, family), int(to_port)),
-            (_canonical(backend, family), int(backend_port)),
-            int(zone[1]) if zone else 0,
+        found.append(
+            UdpLine(
+                family,
+                (_canonical(source, family), int(port)),
+                (_canonical(to, family), int(to_port)),
+                (_canonical(backend, family), int(backend_port)),
+                int(zone[1]) if zone else 0,
+            )
         )
+    return found
 
 
 def _goes_on(release: str) -> bool:

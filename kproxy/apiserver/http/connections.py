@@ -72,7 +72,7 @@ class Connections:
         await _cancel(*self._beginning)
         begun = (each.transport for each in self._server.connections)
         for each in begun:
-            if isinstance(each, Transport):
+            if isinstance(each, Transport) and each not in self._sockets:
                 self._note(each)
         sockets = [*self._sockets.items()]
         self._server.pre_shutdown()  # those that wait for a request end at once
