@@ -112,7 +112,9 @@ class Connections:
         self._waiting[protocol] = self._loop.time() + FIRST_REQUEST_S
 
     def _note(self, transport: Transport) -> None:
-        self._sockets[transport] = transport.get_extra_info("socket")
+        its_socket = transport.get_extra_info("socket")
+        if its_socket is not None:  # else the client has gone again
+            self._sockets[transport] = its_socket
 
     async def _look(self) -> None:
         while True:
