@@ -9,7 +9,6 @@ The client's kernel does not know these connections and resets them, which close
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Protocol, Self
@@ -21,9 +20,8 @@ from kproxy.outcome import Observation
 from kproxy.probe.batch import Batch, Pending, tag_of
 from kproxy.probe.entrance import checked
 from kproxy.probe.journey import Journey, conclude, in_order
-from kproxy.probe.taps import HasNamespace, Tap
+from kproxy.probe.taps import HasNamespace, Tap, await_stamps
 
-_CLOCK_S = 0.01  # the kernel records times only a moment after the first socket has asked for it
 # The kernel needs microseconds; a busy machine may need more. User-mode Linux stands still for as
 # long as the machine has no time for it.
 SILENCE_S = 2.0 if on_uml() else 0.5
@@ -131,7 +129,7 @@ class Prober:
                 tapped.add(host.namespace)
                 self._taps[name] = Tap(name, host.namespace)
         if first:
-            time.sleep(_CLOCK_S)
+            await_stamps()
         return [*self._taps.values()]
 
 

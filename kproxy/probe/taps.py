@@ -10,10 +10,12 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from kproxy.kernel.links import Links
 from kproxy.kernel.netlink import RCVBUFFORCE
 from kproxy.kernel.netns import Namespace
 from kproxy.kernel.privilege import require_net_raw
@@ -22,6 +24,7 @@ from kproxy.probe.tap_filter import program
 
 _ETH_P_ALL = 3
 _SO_TIMESTAMPNS = 35
+_PAUSE_S, _ATTEMPTS = 0.0005, 10_000  # five seconds: a busy machine has had time by then
 _TIMESPEC = struct.Struct("@ll")
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 _BUFFER_BYTES = 4 << 20  # some thousand packets, so that no probe is lost in a burst
@@ -99,6 +102,31 @@ class Tap:
 
     def close(self) -> None:
         self.socket.close()
+
+
+def await_stamps() -> None:
+    """Return when the kernel notes the time of what the open taps capture.
+
+    It begins to do so when a worker of its own has had time, after the first socket has asked for
+    it. Until then a packet gets the time at which it is read, so that the order of taps would
+    decide who had it first. Raises Unsupported without the privilege.
+    """
+    with (
+        Namespace.create("stamps") as namespace,
+        namespace.entered(),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked,
+    ):
+        with Links() as links:
+            links.up("lo")
+        asked.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        asked.bind(("127.0.0.1", 0))
+        for _ in range(_ATTEMPTS):
+            asked.sendto(b"when?", asked.getsockname())
+            sent = time.time_ns()
+            time.sleep(_PAUSE_S)
+            _, ancillary, _, _ = asked.recvmsg(_SNAPSHOT_BYTES, _ANCILLARY_BYTES)
+            if _time_ns(ancillary) <= sent:
+                return
 
 
 def _attach_filter(sock: socket.socket, steps: bytes) -> None:
