@@ -120,7 +120,7 @@ def flows_of(
     Raises KernelRefused, Unsupported.
     """
     found: dict[Family, list[Flow]] = {family: [] for family in families}
-    count, buckets = _number("count", math.inf), _number("buckets", 0)
+    count, buckets = _read_number("count", math.inf), _read_number("buckets", 0)
     if count == 0:
         return found
     few = protocol == "UDP" and count * _BUCKETS_A_LINE <= buckets * len(found)
@@ -163,7 +163,7 @@ def _listed(netlink: Netlink, request: bytes) -> list[memoryview]:
     return netlink.dump(Request(_GET, request, ("list connections",)))
 
 
-def _number(name: str, otherwise: float) -> float:
+def _read_number(name: str, otherwise: float) -> float:
     """Return how many connections the namespace has, or how many buckets the kernel's table;
     `otherwise`, if the kernel does not tell.
 

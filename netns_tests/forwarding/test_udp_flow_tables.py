@@ -163,7 +163,7 @@ def test_both_families_at_once(buckets: int, asked: int, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Netlink, "dump", listing)
     numbers = {"count": 30, "buckets": buckets}
-    monkeypatch.setattr(conntrack, "_number", lambda name, _: numbers[name])
+    monkeypatch.setattr(conntrack, "_read_number", lambda name, _: numbers[name])
     found = conntrack.flows_of(BOTH, "UDP")
     assert len(walks) == asked
     for family in BOTH:
@@ -176,7 +176,7 @@ def test_a_long_text_is_not_read(buckets: int, read: int, monkeypatch: pytest.Mo
     """A walk through the table may be shorter."""
     times: list[None] = []
     numbers = {"count": 30, "buckets": buckets}
-    monkeypatch.setattr(conntrack, "_number", lambda name, _: numbers[name])
+    monkeypatch.setattr(conntrack, "_read_number", lambda name, _: numbers[name])
     monkeypatch.setattr(conntrack_file, "read", lambda: times.append(None))
     assert conntrack.flows_of(BOTH, "UDP") == {family: [] for family in BOTH}
     assert len(times) == read

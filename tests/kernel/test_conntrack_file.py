@@ -8,13 +8,22 @@ from kproxy.address import Family
 from kproxy.kernel.conntrack_file import UdpLine, parsed
 
 TEXT = b"""\
-ipv4     2 tcp      6 431999 ESTABLISHED src=10.0.0.9 dst=10.96.0.10 sport=4000 dport=53 src=10.244.1.2 dst=10.0.0.9 sport=53 dport=4000 [ASSURED] mark=0 zone=0 use=2
-ipv4     2 udp      17 29 src=10.0.0.9 dst=10.96.0.10 sport=4000 dport=53 [UNREPLIED] src=10.244.1.2 dst=10.0.0.9 sport=5353 dport=4000 mark=0 zone=0 use=2
-ipv6     10 udp      17 119 src=fd00:0000:0000:0000:0000:0000:0000:0009 dst=fd00:0096:0000:0000:0000:0000:0000:0010 sport=1 dport=53 src=fd00:0244:0001:0000:0000:0000:0000:0002 dst=fd00:0000:0000:0000:0000:0000:0000:0009 sport=53 dport=1 [ASSURED] mark=16384 zone=7 use=1
-ipv4     2 icmp     1 29 src=10.0.0.9 dst=10.0.0.1 type=8 code=0 id=7 src=10.0.0.1 dst=10.0.0.9 type=0 code=0 id=7 mark=0 zone=0 use=2
-ipv4     2 udplite  136 29 src=10.0.0.9 dst=10.0.0.1 sport=3 dport=4 src=10.0.0.1 dst=10.0.0.9 sport=4 dport=3 mark=0 use=2
-ipv4     2 udp      17 src=10.0.0.8 dst=10.96.0.11 sport=5 dport=6 packets=3 bytes=90 src=10.244.1.3 dst=10.0.0.8 sport=7 dport=5 packets=2 bytes=60 [OFFLOAD] mark=0 use=3
-"""  # noqa: E501 - as it is printed
+ipv4     2 tcp      6 431999 ESTABLISHED src=10.0.0.9 dst=10.96.0.10 sport=4000 dport=53 \
+src=10.244.1.2 dst=10.0.0.9 sport=53 dport=4000 [ASSURED] mark=0 zone=0 use=2
+ipv4     2 udp      17 29 src=10.0.0.9 dst=10.96.0.10 sport=4000 dport=53 [UNREPLIED] \
+src=10.244.1.2 dst=10.0.0.9 sport=5353 dport=4000 mark=0 zone=0 use=2
+ipv6     10 udp      17 119 \
+src=fd00:0000:0000:0000:0000:0000:0000:0009 dst=fd00:0096:0000:0000:0000:0000:0000:0010 \
+sport=1 dport=53 \
+src=fd00:0244:0001:0000:0000:0000:0000:0002 dst=fd00:0000:0000:0000:0000:0000:0000:0009 \
+sport=53 dport=1 [ASSURED] mark=16384 zone=7 use=1
+ipv4     2 icmp     1 29 src=10.0.0.9 dst=10.0.0.1 type=8 code=0 id=7 \
+src=10.0.0.1 dst=10.0.0.9 type=0 code=0 id=7 mark=0 zone=0 use=2
+ipv4     2 udplite  136 29 src=10.0.0.9 dst=10.0.0.1 sport=3 dport=4 \
+src=10.0.0.1 dst=10.0.0.9 sport=4 dport=3 mark=0 use=2
+ipv4     2 udp      17 src=10.0.0.8 dst=10.96.0.11 sport=5 dport=6 packets=3 bytes=90 \
+src=10.244.1.3 dst=10.0.0.8 sport=7 dport=5 packets=2 bytes=60 [OFFLOAD] mark=0 use=3
+"""
 V4, V6 = Family.IPV4, Family.IPV6
 
 

@@ -70,10 +70,9 @@ class Connections:
         await asyncio.sleep(0)  # a task that is cancelled before it has begun closes nothing
         await _cancel(self._looking, *self._accepting)
         await _cancel(*self._beginning)
-        begun = (each.transport for each in self._server.connections)
-        for each in begun:
-            if isinstance(each, Transport) and each not in self._sockets:
-                self._note(each)
+        for each in self._server.connections:
+            if isinstance(each.transport, Transport):
+                self._keep_socket(each.transport)
         sockets = [*self._sockets.items()]
         self._server.pre_shutdown()  # those that wait for a request end at once
         await self._server.shutdown(_CLOSE_S)
@@ -108,10 +107,12 @@ class Connections:
             )
         except OSError:  # no TLS, or not in time
             return
-        self._note(transport)
+        self._keep_socket(transport)
         self._waiting[protocol] = self._loop.time() + FIRST_REQUEST_S
 
-    def _note(self, transport: Transport) -> None:
+    def _keep_socket(self, transport: Transport) -> None:
+        if transport in self._sockets:
+            return
         its_socket = transport.get_extra_info("socket")
         if its_socket is not None:  # else the client has gone again
             self._sockets[transport] = its_socket
