@@ -23,7 +23,7 @@ from kproxy.kernel.trace import LegacyMarks, Marks, PacketFilter, Trace, TraceSt
 from kproxy.kernel.tracked import Entry, TrackedEvents
 from kproxy.probe.foreign import Ends, Foreign, foreign, turned
 from kproxy.probe.packets import Role
-from kproxy.probe.taps import Tap
+from kproxy.probe.taps import Tap, await_stamps
 from kproxy.probe.vxlan import inner
 
 ANSWER_S = 0.8
@@ -80,6 +80,11 @@ class Watch:
         with ExitStack() as undo:
             undo.callback(self.close)
             for name, host in self.hosts.items():
+                self._tap(name, host.namespace)
+            await_stamps()
+            for tap in self._taps:
+                tap.discard()
+            for name, host in self.hosts.items():
                 self._begin(name, host.namespace)
             undo.pop_all()
 
@@ -111,11 +116,14 @@ class Watch:
                     left -= 1
                     yield found
 
-    def _begin(self, name: str, namespace: Namespace) -> None:
-        """Watch one namespace."""
+    def _tap(self, name: str, namespace: Namespace) -> None:
+        """Capture the packets of one namespace."""
         tap = Tap(name, namespace, datagrams="UDP" in self._wanted.protocols)
         self._open.callback(tap.close)
         self._taps.append(tap)
+
+    def _begin(self, name: str, namespace: Namespace) -> None:
+        """Trace the packets of one namespace, and the changes of its connections."""
         self._traces[name] = []
         with namespace.entered():
             try:
