@@ -18,8 +18,6 @@ from kproxy.testing.backend_contract import Subject
 from kproxy.testing.memory_backend import TABLE, Chains
 from tests.testing.memory_subject import memory_subject
 
-_ENOUGH_S = 30.0  # longer than a test takes
-
 
 class WritesWhenMade(MemoryBackend):
     def __init__(self, family: Family, options: BackendOptions, kernel: MemoryKernel) -> None:
@@ -203,10 +201,11 @@ class CleansWhenClosed(MemoryBackend):
 
 
 class LeavesAThread(MemoryBackend):
+    left: ClassVar[list[threading.Event]] = []
+
     def sync(self, plan: Plan, delta: Delta, /) -> SyncReport:
-        threading.Thread(
-            target=threading.Event().wait, args=(_ENOUGH_S,), name="forwarder", daemon=True
-        ).start()
+        self.left.append(threading.Event())
+        threading.Thread(target=self.left[-1].wait, name="forwarder", daemon=True).start()
         return super().sync(plan, delta)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from kproxy.testing import MemoryBackend
 from kproxy.testing.backend_contract import BackendContract, Subject
-from tests.testing.broken_backends import BACKENDS, SUBJECTS, LeavesADescriptor
+from tests.testing.broken_backends import BACKENDS, SUBJECTS, LeavesADescriptor, LeavesAThread
 from tests.testing.memory_subject import memory_subject
 
 pytest_plugins = ["pytester"]
@@ -63,6 +63,8 @@ def test_a_defect_is_noticed_by_its_test_and_no_other(
     found = failures(pytester, f"memory_subject({broken.__name__})")
     while LeavesADescriptor.left:
         os.close(LeavesADescriptor.left.pop())
+    while LeavesAThread.left:
+        LeavesAThread.left.pop().set()
     assert found.keys() == BACKENDS[broken]
 
 
