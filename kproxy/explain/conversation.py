@@ -8,9 +8,11 @@ from typing import NamedTuple
 from kproxy.explain.traces import TracedStep
 from kproxy.kernel.trace import TABLE, TraceStep
 from kproxy.kernel.tracked import Entry
-from kproxy.probe.foreign import Ends, Foreign, turned
+from kproxy.probe.foreign import Ends, Foreign, foreign, turned
 from kproxy.probe.journey import Seen, in_order
 from kproxy.probe.packets import Role, Sighting
+from kproxy.probe.taps import Captured
+from kproxy.probe.vxlan import inner
 
 
 class Caught(NamedTuple):
@@ -23,6 +25,21 @@ class Caught(NamedTuple):
     encapsulated: bool
     data: bytes
     packet: Foreign
+
+    @classmethod
+    def at(cls, captured: Captured) -> Caught | None:
+        """Return what a tap has captured, None if it can be no part of a conversation.
+
+        Of an encapsulated packet the ends are those of the inner one.
+        """
+        encapsulated = inner(captured.data)
+        packet = foreign(encapsulated or captured.data)
+        if packet is None:
+            return None
+        return cls(
+            *(captured.host, captured.link, captured.outgoing, captured.time_ns),
+            *(encapsulated is not None, captured.data, packet),
+        )
 
 
 class Met(NamedTuple):

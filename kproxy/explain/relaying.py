@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from kproxy.address import Family, family_of, host_port
@@ -21,7 +22,6 @@ from kproxy.probe.http import Fetched, HttpRequest, request_exchange
 from kproxy.probe.journey import Journey
 from kproxy.probe.prober import Prober
 from kproxy.probe.taps import Tap
-from kproxy.probe.vxlan import inner
 
 _PATIENCE = 3  # pauses in which nothing happens, before a connection is taken as lost
 _LOOPBACK = ("127.", "::1")
@@ -113,7 +113,7 @@ def connect(
     met: list[Met] = []
 
     def read() -> int:
-        return _read(taps, caught) + _read_rules(traces, met)
+        return read_taps(taps, caught) + _read_rules(traces, met)
 
     def begun() -> bool:
         return bool(begun_at(relay, Seen(caught, met, {}), {key}))
@@ -136,7 +136,6 @@ def connect(
         exchanges.wait(_calm(taps, read, begun))
         read()
         (result,) = exchanges.results()
-    caught.sort(key=lambda each: each.time_ns)
     source = result.source if isinstance(result, Fetched) or _is_success(result) else ""
     told = (source, result.source_port) if source and result.source_port else None
     status = result.status if isinstance(result, Fetched) else 0
@@ -164,20 +163,14 @@ def _calm(
     return is_calm
 
 
-def _read(taps: list[Tap], caught: list[Caught]) -> int:
-    """Add what the taps have seen of connections; return how much that was."""
+def read_taps(taps: Sequence[Tap], caught: list[Caught]) -> int:
+    """Add what taps have seen of connections, in the order of time; return how much that was."""
     before = len(caught)
-    for tap in taps:
-        for captured in tap.read():
-            encapsulated = inner(captured.data)
-            packet = foreign(encapsulated or captured.data)
-            if packet and packet.protocol in ("TCP", ""):
-                caught.append(
-                    Caught(
-                        *(tap.host, captured.link, captured.outgoing, captured.time_ns),
-                        *(encapsulated is not None, captured.data, packet),
-                    )
-                )
+    for captured in chain.from_iterable(tap.read() for tap in taps):
+        found = Caught.at(captured)
+        if found and found.packet.protocol in ("TCP", ""):
+            caught.append(found)
+    caught.sort(key=lambda each: each.time_ns)
     return len(caught) - before
 
 

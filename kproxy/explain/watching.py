@@ -24,7 +24,6 @@ from kproxy.kernel.tracked import Entry, TrackedEvents
 from kproxy.probe.foreign import Ends, Foreign, foreign, turned
 from kproxy.probe.packets import Role
 from kproxy.probe.taps import Tap, await_stamps
-from kproxy.probe.vxlan import inner
 
 ANSWER_S = 0.8
 """How long an answer is waited for: less than until a SYN is sent again."""
@@ -172,15 +171,9 @@ class Watch:
             left = _MOST_READ
             for captured in islice(tap.read(), left):
                 left -= 1
-                encapsulated = inner(captured.data)
-                if packet := foreign(encapsulated or captured.data):
-                    self._caught.append(
-                        Caught(
-                            *(tap.host, captured.link, captured.outgoing, captured.time_ns),
-                            *(encapsulated is not None, captured.data, packet),
-                        )
-                    )
-                    self._unnoticed.append(packet)
+                if caught := Caught.at(captured):
+                    self._caught.append(caught)
+                    self._unnoticed.append(caught.packet)
             self._behind |= not left
         for name, traces in self._traces.items():
             for trace in traces:

@@ -6,11 +6,15 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from scapy.layers.inet import IP, TCP
 
 from kproxy.address import Family
-from kproxy.explain.relaying import RelaysOf
+from kproxy.explain.conversation import Caught
+from kproxy.explain.onward import Seen, begun_at
+from kproxy.explain.relaying import RelaysOf, read_taps
 from kproxy.forwarding.network import Host, HostKind, Network
 from kproxy.lab import Lab
+from kproxy.probe.taps import Captured, Tap
 
 NODE = Host(
     name="node-a",
@@ -68,3 +72,30 @@ def test_an_ingress_is_asked_by_http() -> None:
     assert not known.wants_http(proxy)
     behind = proxy._replace(endpoints=frozenset({("10.244.1.13", 80)}))
     assert known.wants_http(behind)
+
+
+def tap(host: str, link: str, *, outgoing: bool, time_ns: int) -> Tap:
+    """Return a tap that has captured the SYN of the ingress to its endpoint, and another packet."""
+    syn = IP(src="10.244.1.13", dst="10.96.0.10") / TCP(sport=9, dport=80, flags="S", seq=77)
+    later = IP(src="10.244.1.13", dst="10.96.0.10") / TCP(sport=9, dport=80, flags="PA", seq=78)
+    captured = [
+        Captured(host, link, outgoing, time_ns, bytes(syn)),
+        Captured(host, link, outgoing, time_ns + 9, bytes(later)),
+    ]
+    return cast(Tap, SimpleNamespace(read=lambda: captured))
+
+
+def test_packets_are_in_the_order_of_time_however_taps_are_read() -> None:
+    """Else the connection of a relay seems to be begun by a host that is read before, and its loss
+    is concluded only when the time of the client is over.
+    """
+    taps = [
+        tap("node-a", "veth", outgoing=False, time_ns=20),
+        tap("front", "eth0", outgoing=True, time_ns=10),
+    ]
+    caught: list[Caught] = []
+    assert read_taps(taps, caught) == 2
+    assert [each.host for each in caught] == ["front", "node-a"]
+    relay = relays("userspace").at("front", "10.244.1.13", 80)
+    assert relay
+    assert begun_at(relay, Seen(caught, [], {}), {}) == {("TCP", 77): "10.96.0.10:80"}
