@@ -60,7 +60,7 @@ Relays = Callable[[str, str, int], Relay | None]
 
 
 class Seen(NamedTuple):
-    """All that was observed meanwhile, in the order of time."""
+    """All that was observed meanwhile: captured in the order of time, met in order on each host."""
 
     caught: Sequence[Caught]
     met: Sequence[Met]

@@ -33,8 +33,9 @@ class Made(NamedTuple):
     key: tuple[object, ...]
     """That of its SYN."""
     caught: list[Caught]
+    """All that was captured meanwhile, in the order of time."""
     met: list[Met]
-    """All that was seen meanwhile, in the order of time."""
+    """All that rules have met meanwhile, in order on each host."""
     told: tuple[str, int] | None
     """The address and port that the server saw, if it has told."""
     asked: str
