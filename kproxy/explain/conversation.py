@@ -27,7 +27,7 @@ class Caught(NamedTuple):
     packet: Foreign
 
     @classmethod
-    def at(cls, captured: Captured) -> Caught | None:
+    def from_tap(cls, captured: Captured) -> Caught | None:
         """Return what a tap has captured, None if it can be no part of a conversation.
 
         Of an encapsulated packet the ends are those of the inner one.

@@ -168,7 +168,7 @@ def read_taps(taps: Sequence[Tap], caught: list[Caught]) -> int:
     """Add what taps have seen of connections, in the order of time; return how much that was."""
     before = len(caught)
     for captured in chain.from_iterable(tap.read() for tap in taps):
-        found = Caught.at(captured)
+        found = Caught.from_tap(captured)
         if found and found.packet.protocol in ("TCP", ""):
             caught.append(found)
     caught.sort(key=lambda each: each.time_ns)

@@ -171,7 +171,7 @@ class Watch:
             left = _MOST_READ
             for captured in islice(tap.read(), left):
                 left -= 1
-                if caught := Caught.at(captured):
+                if caught := Caught.from_tap(captured):
                     self._caught.append(caught)
                     self._unnoticed.append(caught.packet)
             self._behind |= not left
