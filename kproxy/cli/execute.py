@@ -55,7 +55,13 @@ from kproxy.sources.files import Manifests
 from kproxy.store import Store
 from kproxy.versions import Version
 
-LOG_FLAGS = {"v": "verbosity", "log-format": "format"}  # and what each sets
+LOG_FLAGS = {  # and what each sets
+    "v": "verbosity",
+    "logging-format": "format",
+    "log-format": "format",
+    "log-flush-frequency": "flush_frequency",
+    "vmodule": "vmodule",
+}
 
 log = logging.getLogger("kproxy")
 

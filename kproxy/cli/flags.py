@@ -31,6 +31,7 @@ class Kind(enum.Enum):
     DURATION = "DURATION"
     LIST = "LIST"
     GATES = "NAME=BOOL,..."
+    PATTERNS = "PATTERN=N,..."
 
 
 class Flag(Struct, frozen=True):
@@ -295,11 +296,25 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
             "Without effect, as in kube-proxy.",
             "/proc/sys/kernel/random/boot_id",
         ),
-        Flag("log-format", Kind.TEXT, ("logging.format",), "Log lines of text or of json."),
+        Flag("logging-format", Kind.TEXT, ("logging.format",), "Log lines of text or of json."),
+        Flag("log-format", Kind.TEXT, ("logging.format",), "A short name of --logging-format."),
+        Flag(
+            "log-flush-frequency",
+            Kind.DURATION,
+            ("logging.flushFrequency",),
+            "Without effect: each line is written at once.",
+        ),
         Flag("v", Kind.NUMBER, ("logging.verbosity",), "Log more; also -v."),
+        Flag(
+            "vmodule",
+            Kind.PATTERNS,
+            ("logging.vmodule",),
+            "Without effect: kproxy has other files than kube-proxy.",
+        ),
     ),
 }
 FLAGS = {flag.name: flag for flags in SECTIONS.values() for flag in flags}
+REPEATED = (Kind.LIST, Kind.GATES, Kind.PATTERNS)  # all values count, not only the last
 SWITCHES = {name for name, flag in FLAGS.items() if flag.kind is Kind.SWITCH}
 _KEEP_DEFAULT_IF_EMPTY = {"healthz-bind-address", "metrics-bind-address"}
 _PORTS = {"healthz-port": "healthzBindAddress", "metrics-port": "metricsBindAddress"}
@@ -347,7 +362,7 @@ def from_flags(
 
 def initial_text(flag: Flag) -> str:
     """Return the default as the help shows it, "" if there is nothing to show."""
-    if flag.initial or flag.kind in (Kind.LIST, Kind.GATES) or flag.name in ("proxy-mode", "v"):
+    if flag.initial or flag.kind in REPEATED or flag.name in ("proxy-mode", "v"):
         return flag.initial
     value: Any = to_values(ProxyConfig())
     for part in flag.fields[0].split("."):
@@ -367,18 +382,24 @@ def _value(flag: Flag, texts: tuple[str, ...]) -> Any:
         case Kind.SWITCH:
             return parse_switch(texts[-1])
         case Kind.NUMBER:
-            try:
-                return int(texts[-1])
-            except ValueError:
-                raise ValueError(f"{texts[-1]!r} is not a number") from None
+            return _number(texts[-1])
         case Kind.LIST if flag.fields == ("clusterCIDR",):
             return texts[-1]
         case Kind.LIST:
             return [entry for text in texts for entry in text.split(",") if entry]
         case Kind.GATES:
             return dict(_gate(entry) for text in texts for entry in text.split(",") if entry)
+        case Kind.PATTERNS:
+            return [_pattern(entry) for text in texts for entry in text.split(",") if entry]
         case _:
             return texts[-1]
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a number") from None
 
 
 def _gate(entry: str) -> tuple[str, bool]:
@@ -386,6 +407,13 @@ def _gate(entry: str) -> tuple[str, bool]:
     if not equals:
         raise ValueError(f"{entry!r} is not of the form name=true")
     return name.strip(), parse_switch(value.strip())
+
+
+def _pattern(entry: str) -> dict[str, Any]:
+    pattern, equals, verbosity = entry.partition("=")
+    if not (pattern and equals):
+        raise ValueError(f"{entry!r} is not of the form pattern=N")
+    return {"filePattern": pattern, "verbosity": _number(verbosity)}
 
 
 def _put(values: dict[str, Any], field: str, value: Any) -> None:

@@ -53,7 +53,7 @@ class _Switch(click.ParamType[bool]):
     metavar="FILE",
     default="",
     help="A KubeProxyConfiguration (v1alpha1). It replaces all flags below except "
-    "--hostname-override, --log-format and -v. A write to it ends the command.",
+    "--hostname-override and those of the log. A write to it ends the command.",
 )
 @click.option(
     "--master",

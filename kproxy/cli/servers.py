@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from kproxy.api.types import KubernetesObject, Node
 from kproxy.backend import Backend, Mode
-from kproxy.cli.flags import FLAGS, Kind, initial_text
+from kproxy.cli.flags import FLAGS, REPEATED, initial_text
 from kproxy.config import ProxyConfig, node_name
 from kproxy.config.gates import enabled
 from kproxy.kernel.netns import Namespace
@@ -32,7 +32,7 @@ from kproxy.store import Store
 
 log = logging.getLogger("kproxy")
 
-_REPEATED = {flag.name for flag in FLAGS.values() if flag.kind in (Kind.LIST, Kind.GATES)}
+_REPEATED = {flag.name for flag in FLAGS.values() if flag.kind in REPEATED}
 
 
 class Shown(Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ PRIMARY, LOCALHOST, ALL = "primary", "localhost", "all"  # in nodePortAddresses
 
 
 Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Verbosity = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 
 class Seconds(float):
@@ -38,11 +39,20 @@ class ClientConnection(Section, frozen=True):
     burst: Int32 = 10
 
 
+class FileVerbosity(Section, frozen=True):
+    """The verbosity of kube-proxy's source files with a name like this; kproxy has none of them."""
+
+    file_pattern: str = ""
+    verbosity: Verbosity = 0
+
+
 class Logging(Section, frozen=True):
+    """The log. All but `format` and `verbosity` is checked as in kube-proxy, and without effect."""
+
     format: str = "text"
-    flush_frequency: str | int = "5s"  # read for compatibility: lines are written at once
-    verbosity: int = 0
-    vmodule: list[dict[str, Any]] = []
+    flush_frequency: str | int = "5s"  # a duration, or nanoseconds
+    verbosity: Verbosity = 0
+    vmodule: tuple[FileVerbosity, ...] = ()
     options: dict[str, Any] = {}
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from kproxy.address import family_of_parsed, split_host_port
 from kproxy.api.addresses import parse_cidr, parse_ip
 from kproxy.api.problems import Problem
-from kproxy.config.durations import format_duration
+from kproxy.config.durations import format_duration, parse_duration
 from kproxy.config.gates import GATES, enabled, gate_problems
-from kproxy.config.types import ALL, LOCALHOST, PRIMARY, ModeConfig, ProxyConfig
+from kproxy.config.types import ALL, LOCALHOST, PRIMARY, Logging, ModeConfig, ProxyConfig
 from kproxy.versions import NODE_PORT_KEYWORDS, Version
 
 DETECT_LOCAL_MODES = ("ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix")
@@ -44,8 +44,7 @@ def _general(config: ProxyConfig, modes: Mapping[str, ModeConfig]) -> Iterator[P
         yield Problem("oomScoreAdj", f"{config.oom_score_adj} is not in -1000..1000")
     if config.client_connection.burst < 0:
         yield Problem("clientConnection.burst", f"{config.client_connection.burst} is negative")
-    if config.logging.format not in ("text", "json"):
-        yield Problem("logging.format", _not_one_of(config.logging.format, ("text", "json")))
+    yield from _logging(config.logging)
     yield from gate_problems(config.feature_gates, config.emulate)
     yield from _hidden_metrics(config.show_hidden_metrics_for_version, config.emulate)
     conntrack = config.conntrack
@@ -116,6 +115,23 @@ def _interface(field: str, name: str, mode: str) -> Iterator[Problem]:
         yield Problem(field, f"is required by detectLocalMode {mode}")
     elif len(name) > _INTERFACE_NAME_MAX or not name.isprintable() or set(name) & set(" /\"'\\"):
         yield Problem(field, f"{name!r} cannot be (the start of) the name of an interface")
+
+
+def _logging(logging: Logging) -> Iterator[Problem]:
+    if logging.format not in ("text", "json"):
+        yield Problem("logging.format", _not_one_of(logging.format, ("text", "json")))
+    if isinstance(logging.flush_frequency, str):
+        try:
+            parse_duration(logging.flush_frequency)
+        except ValueError as error:
+            yield Problem("logging.flushFrequency", str(error))
+    if logging.vmodule and logging.format != "text":
+        yield Problem("logging.vmodule", "is only for the text format")
+    for each in logging.vmodule:
+        if not each.file_pattern:
+            yield Problem("logging.vmodule", "filePattern is empty")
+        elif {*each.file_pattern} & {"=", ","}:
+            yield Problem("logging.vmodule", f"{each.file_pattern!r} has an equal sign or a comma")
 
 
 def _mode_specific(config: ProxyConfig, mode: ModeConfig) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from kproxy.cli.flag_command import FlagCommand, given_flags
 from kproxy.cli.flags import from_flags
 from kproxy.config import ProxyConfig, Seconds
 from kproxy.config.decode import Read
+from kproxy.config.types import FileVerbosity
 
 
 @click.command(cls=FlagCommand)
@@ -86,6 +87,12 @@ FLAGS = [  # arguments -> path, value
     ("-v4", "logging.verbosity", 4),
     ("--v=4", "logging.verbosity", 4),
     ("--log-format json", "logging.format", "json"),
+    ("--logging-format=json", "logging.format", "json"),
+    ("--log-flush-frequency 1m", "logging.flush_frequency", "1m"),
+    ("--vmodule=proxier=4,con*=2 --vmodule topology=1", "logging.vmodule",
+     (FileVerbosity(file_pattern="proxier", verbosity=4),
+      FileVerbosity(file_pattern="con*", verbosity=2),
+      FileVerbosity(file_pattern="topology", verbosity=1))),
 ]  # fmt: skip
 
 
@@ -119,6 +126,14 @@ PROBLEMS = [
     ("--conntrack-min -1", "--conntrack-min: is negative"),
     ("--healthz-port x", "--healthz-port: 'x' is not a number"),
     ("--metrics-port 0", "--metrics-bind-address: '' is not of the form IP:port"),
+    ("--logging-format xml", "--logging-format: 'xml' is not one of text, json"),
+    ("--v=-1", "--v: expected int >= 0"),
+    ("--log-flush-frequency 5",
+     "--log-flush-frequency: '5' is not a duration such as 30s or 1h0m0s"),
+    ("--vmodule proxier", "--vmodule: 'proxier' is not of the form pattern=N"),
+    ("--vmodule =4", "--vmodule: '=4' is not of the form pattern=N"),
+    ("--vmodule proxier=all", "--vmodule: 'all' is not a number"),
+    ("--vmodule proxier=4 --logging-format json", "--vmodule: is only for the text format"),
     ("--show-hidden-metrics-for-version 1.35",
      "--show-hidden-metrics-for-version: '1.35' is not 1.36, the minor version before 1.37"),
 ]  # fmt: skip

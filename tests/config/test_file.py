@@ -189,6 +189,17 @@ PROBLEMS = [  # body -> the one problem
     ("conntrack: {min: -1}", "conntrack.min: is negative"),
     ("clientConnection: {burst: -1}", "clientConnection.burst: -1 is negative"),
     ("logging: {format: xml}", "logging.format: 'xml' is not one of text, json"),
+    ("logging: {verbosity: -1}", "logging.verbosity: expected int >= 0"),
+    ("logging: {verbosity: 2147483648}", "logging.verbosity: expected int <= 2147483647"),
+    ("logging: {flushFrequency: soon}",
+     "logging.flushFrequency: 'soon' is not a duration such as 30s or 1h0m0s"),
+    ("logging: {vmodule: [{filePattern: a, verbosity: -1}]}",
+     "logging.vmodule: expected int >= 0 (at [0].verbosity)"),
+    ("logging: {vmodule: [{verbosity: 1}]}", "logging.vmodule: filePattern is empty"),
+    ("logging: {vmodule: [{filePattern: 'a,b'}]}",
+     "logging.vmodule: 'a,b' has an equal sign or a comma"),
+    ("logging: {format: json, vmodule: [{filePattern: a}]}",
+     "logging.vmodule: is only for the text format"),
     ("featureGates: {NFTablesProxyMode: false}",
      "featureGates.NFTablesProxyMode: is locked to true"),
     ("featureGates: {AllowServiceExternalIP: true}",
@@ -222,6 +233,8 @@ ACCEPTED = [
     "portRange: anything",
     "winkernel: {enableDSR: true}",
     "logging: {flushFrequency: 5000000000, verbosity: 2}",
+    "logging: {flushFrequency: 1m, vmodule: [{filePattern: proxier, verbosity: 4}]}",
+    "logging: {options: {json: {infoBufferSize: 64Ki, splitStream: true}}}",
 ]
 
 
