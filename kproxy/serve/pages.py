@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 from kproxy.loop.http import Request, Response
 from kproxy.serve.status_pages import plain
@@ -33,11 +33,18 @@ class Pages:
         return tuple(sorted(firsts - {"/statusz"}))
 
     def respond(self, request: Request) -> Response:
-        path, _, _ = request.target.partition("?")
+        path = _path(request.target)
         page = self._pages.get(path)
         if page is None and path.startswith("/debug/pprof/"):
             page = self._pages.get("/debug/pprof")
         return page(request) if page else plain(404, "404 page not found\n")
+
+
+def _path(target: str) -> str:
+    """Return the decoded path of a request's target, also of an absolute one, as for a proxy."""
+    if not target.startswith("/"):
+        target = f"/{target.partition('://')[2].partition('/')[2]}"
+    return unquote(target.partition("?")[0])
 
 
 class Ping:

@@ -52,6 +52,14 @@ def test_paths_are_exact_and_queries_do_not_count() -> None:
     assert pages.paths == ("/a",)
 
 
+@pytest.mark.parametrize(
+    "target", ["/%61", "/%61?x=%62", "http://node-a:10249/a", "http://[fd00::1]:10249/a?x=/b"]
+)
+def test_a_path_may_be_encoded_and_a_target_absolute(target: str) -> None:
+    pages = Pages({"/a": lambda _request: plain(200, "a")})
+    assert pages.respond(request(target)).body == b"a"
+
+
 def test_ping() -> None:
     ping = Ping()
     assert ping.answer(request("/healthz")).body == b"ok"
