@@ -314,8 +314,11 @@ SECTIONS: Mapping[str, tuple[Flag, ...]] = {
     ),
 }
 FLAGS = {flag.name: flag for flags in SECTIONS.values() for flag in flags}
-REPEATED = (Kind.LIST, Kind.GATES, Kind.PATTERNS)  # all values count, not only the last
 SWITCHES = {name for name, flag in FLAGS.items() if flag.kind is Kind.SWITCH}
+# All their values count, not only the last.
+REPEATED = {
+    name for name, flag in FLAGS.items() if flag.kind in (Kind.LIST, Kind.GATES, Kind.PATTERNS)
+}
 _KEEP_DEFAULT_IF_EMPTY = {"healthz-bind-address", "metrics-bind-address"}
 _PORTS = {"healthz-port": "healthzBindAddress", "metrics-port": "metricsBindAddress"}
 _NOTHING: Mapping[str, Any] = {}
@@ -362,7 +365,7 @@ def from_flags(
 
 def initial_text(flag: Flag) -> str:
     """Return the default as the help shows it, "" if there is nothing to show."""
-    if flag.initial or flag.kind in REPEATED or flag.name in ("proxy-mode", "v"):
+    if flag.initial or flag.name in REPEATED or flag.name in ("proxy-mode", "v"):
         return flag.initial
     value: Any = to_values(ProxyConfig())
     for part in flag.fields[0].split("."):
@@ -386,13 +389,17 @@ def _value(flag: Flag, texts: tuple[str, ...]) -> Any:
         case Kind.LIST if flag.fields == ("clusterCIDR",):
             return texts[-1]
         case Kind.LIST:
-            return [entry for text in texts for entry in text.split(",") if entry]
+            return _entries(texts)
         case Kind.GATES:
-            return dict(_gate(entry) for text in texts for entry in text.split(",") if entry)
+            return dict(map(_gate, _entries(texts)))
         case Kind.PATTERNS:
-            return [_pattern(entry) for text in texts for entry in text.split(",") if entry]
+            return [*map(_pattern, _entries(texts))]
         case _:
             return texts[-1]
+
+
+def _entries(texts: tuple[str, ...]) -> list[str]:
+    return [entry for text in texts for entry in text.split(",") if entry]
 
 
 def _number(text: str) -> int:

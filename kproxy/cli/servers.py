@@ -32,8 +32,6 @@ from kproxy.store import Store
 
 log = logging.getLogger("kproxy")
 
-_REPEATED = {flag.name for flag in FLAGS.values() if flag.kind in REPEATED}
-
 
 class Shown(Struct, frozen=True, kw_only=True):
     """The part of the command line that the servers show.
@@ -55,7 +53,7 @@ def flag_values(
     """
     found = {name: initial_text(flag) for name, flag in FLAGS.items()}
     for name, values in flags.items():
-        found[name] = ",".join(values) if name in _REPEATED else values[-1]
+        found[name] = ",".join(values) if name in REPEATED else values[-1]
     for name, value in request.items():
         found[name.replace("_", "-")] = _flag_text(value)
     return found

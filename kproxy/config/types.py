@@ -47,7 +47,7 @@ class FileVerbosity(Section, frozen=True):
 
 
 class Logging(Section, frozen=True):
-    """The log. All but `format` and `verbosity` is checked as in kube-proxy, and without effect."""
+    """The log. All but `format` and `verbosity` is without effect."""
 
     format: str = "text"
     flush_frequency: str | int = "5s"  # a duration, or nanoseconds
