@@ -1,4 +1,4 @@
-"""The nftables backend: one transaction for each sync.
+"""The nftables backend: one transaction for most syncs, and few for others.
 
 Everything is in one table, so that other tables and this one cannot disturb each other. A full sync
 reads the existing rules, and writes the chains that differ and all elements; the sets in which
@@ -43,12 +43,11 @@ from kproxy_nftables.transaction import (
     Present,
     difference,
     from_nothing,
-    prepared,
     replacement,
 )
 from kproxy_nftables.wanted import NODE, NOTHING, Wanted, node_elements
 
-_MANY_CHANGES = 1000  # service ports; beyond, reading the table costs less (`prepared`)
+_MANY_CHANGES = 1000  # service ports; beyond, reading the table costs less (`replacement`)
 
 _COUNTER = re.compile(r'counter name "([^"]+)"')
 
@@ -214,11 +213,8 @@ class NftablesBackend:
         present = self._present()
         self._table.avoid(present.sets)
         try:
-            for requests in prepared(self._table, present, changes):
+            for requests in replacement(self._table, present, self._fixed, changes, settings):
                 self._commit(requests)
-            if self._transactions:
-                present = self._present()
-            self._commit([*replacement(self._table, present, self._fixed, changes, settings)])
         except KernelRefused as error:
             log.debug(
                 "the table cannot be taken over, so it is deleted and created again: %s", error
@@ -258,7 +254,8 @@ class NftablesBackend:
                 self._wanted(former, settings) if former else NOTHING,
                 self._wanted(fresh, settings) if fresh else NOTHING,
             )
-        self._commit([*difference(self._table, self._contents.take_changes(), settings)])
+        for requests in difference(self._table, self._contents.take_changes(), settings):
+            self._commit(requests)
 
     def _commit(self, requests: list[Request]) -> None:
         if requests:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from kproxy.backend.claims import Claims
 from kproxy.forwarding.plan import ServicePortName
@@ -18,19 +17,23 @@ from kproxy_nftables.wanted import MEMBER, Balancer, Element, ElementKey, Wanted
 from kproxy_nftables.words import slot_bytes
 
 
-class Changes(NamedTuple):
-    """The steps of a transaction. Elements are by set, in the form the kernel takes."""
+class Changes:
+    """The steps of a sync. Elements are by set, in the form the kernel takes."""
 
-    sets: list[Set]
-    chains: Chains  # with all their rules; the kernel may have some of them with other rules
-    balancers: list[Balancer]
-    removed_elements: dict[str, list[bytes]]
-    elements: dict[str, list[bytes]]
-    removed_chains: list[str]
-    removed_sets: list[str]
+    def __init__(self) -> None:
+        self.sets: list[Set] = []
+        self.chains: Chains = {}  # with all their rules
+        self.new_chains: set[str] = set()  # the others were there with other rules
+        self.balancers: list[Balancer] = []
+        self.removed_elements: defaultdict[str, list[bytes]] = defaultdict(list)
+        self.elements: defaultdict[str, list[bytes]] = defaultdict(list)
+        self.led_elsewhere = False  # whether a former element has got other data
+        self.unreachable_elements: defaultdict[str, list[bytes]] = defaultdict(list)  # to remove
+        self.removed_chains: list[str] = []
+        self.removed_sets: list[str] = []
 
     def __bool__(self) -> bool:
-        return any(self)
+        return any(vars(self).values())
 
 
 class Contents:
@@ -47,7 +50,7 @@ class Contents:
         self._slots: dict[ElementKey, tuple[bytes, ...]] = {}  # map, frontend -> endpoints by slot
         self._users: Counter[Balancer] = Counter()
         self._had_users: dict[Balancer, bool] = {}  # of those whose users have changed
-        self._changes = _no_changes()
+        self._changes = Changes()
 
     @property
     def balancers(self) -> Iterable[Balancer]:
@@ -62,6 +65,8 @@ class Contents:
         for chain, rules in fresh.chains.items():
             if former.chains.get(chain) != rules:
                 self._changes.chains[chain] = rules
+                if chain not in former.chains:
+                    self._changes.new_chains.add(chain)
                 self.rule_counts[chain] = len(rules)
         for chain in former.chains:
             if chain not in fresh.chains:
@@ -79,7 +84,7 @@ class Contents:
         """Return the net effect of all changes since the last call."""
         for change in self._claims.take_changes():
             self._replace(change.key, change.before, change.after)
-        changes, self._changes = self._changes, _no_changes()
+        changes, self._changes = self._changes, Changes()
         for chain, had_users in self._had_users.items():
             if not self._users[chain]:
                 del self._users[chain]
@@ -94,34 +99,49 @@ class Contents:
         if before is None and after is MEMBER:  # true of most elements
             self._add(key, b"", "")
             return
+        leads_on = before is not None and after is not None and before.data == after.data
         if not (before and after) or (before.data, before.comment) != (after.data, after.comment):
             if before:
                 self._delete(key)
             if after:
                 self._add(key, after.data, after.comment)
+        stays = before is not None and after is not None
+        if stays and not leads_on:
+            self._changes.led_elsewhere = True
         before, after = before or MEMBER, after or MEMBER
         if before.others != after.others:
-            former, fresh = dict(before.others), dict(after.others)
-            for other, data in former.items():
-                if fresh.get(other) != data:
-                    self._delete(other)
-            for other, data in fresh.items():
-                if former.get(other) != data:
-                    self._add(other, data)
+            self._replace_others(dict(before.others), dict(after.others), at_once=leads_on)
         if before.balanced != after.balanced:
             wanted = {balanced.key: balanced.endpoints for balanced in after.balanced}
             for balanced in before.balanced:
                 wanted.setdefault(balanced.key, ())
             for each, endpoints in wanted.items():
-                self._assign_slots(each, endpoints)
+                self._assign_slots(each, endpoints, at_once=not stays)
         if before.chains != after.chains:
             for chains, change in ((before.chains, -1), (after.chains, 1)):
                 for chain in chains:
                     self._had_users.setdefault(chain, chain in self._users)
                     self._users[chain] += change
 
-    def _assign_slots(self, key: ElementKey, wanted: tuple[bytes, ...]) -> None:
-        """Keep the slots 0 to N-1 filled, moving as few endpoints as possible to another one."""
+    def _replace_others(
+        self, former: dict[ElementKey, bytes], fresh: dict[ElementKey, bytes], *, at_once: bool
+    ) -> None:
+        """Replace elements to which another one leads, at once if that one stays."""
+        for other, data in former.items():
+            if other not in fresh:
+                self._delete(other, unreachable=not at_once)
+            elif fresh[other] != data:
+                self._delete(other)
+                self._changes.led_elsewhere = True
+        for other, data in fresh.items():
+            if former.get(other) != data:
+                self._add(other, data)
+
+    def _assign_slots(self, key: ElementKey, wanted: tuple[bytes, ...], *, at_once: bool) -> None:
+        """Keep the slots 0 to N-1 filled, moving as few endpoints as possible to another one.
+
+        Those beyond are removed at once if the frontend goes as well.
+        """
         held = self._slots.pop(key, ())
         if not held:
             if wanted:
@@ -133,8 +153,12 @@ class Contents:
         if fresh:
             self._slots[key] = fresh
         for slot, endpoint in enumerate(held):
-            if slot >= len(fresh) or fresh[slot] != endpoint:
-                self._delete(ElementKey(key.set, key.key + slot_bytes(slot)))
+            gone = slot >= len(fresh)
+            if gone or fresh[slot] != endpoint:
+                self._delete(
+                    ElementKey(key.set, key.key + slot_bytes(slot)),
+                    unreachable=gone and not at_once,
+                )
         for slot, endpoint in enumerate(fresh):
             if slot >= len(held) or held[slot] != endpoint:
                 self._add(ElementKey(key.set, key.key + slot_bytes(slot)), data_value(endpoint))
@@ -144,9 +168,11 @@ class Contents:
         self._changes.elements[key.set].append(packed)
         self.element_counts[key.set] += 1
 
-    def _delete(self, key: ElementKey) -> None:
+    def _delete(self, key: ElementKey, *, unreachable: bool = False) -> None:
         packed = interval(key.key, key.last) if key.last else element(key.key)
-        self._changes.removed_elements[key.set].append(packed)
+        changes = self._changes
+        by_set = changes.unreachable_elements if unreachable else changes.removed_elements
+        by_set[key.set].append(packed)
         self.element_counts[key.set] -= 1
 
 
@@ -164,7 +190,3 @@ def arranged(held: tuple[bytes, ...], wanted: tuple[bytes, ...]) -> tuple[bytes,
         if last is not None:
             places[places.index(None)] = last
     return tuple(endpoint for endpoint in places if endpoint is not None)
-
-
-def _no_changes() -> Changes:
-    return Changes([], {}, [], defaultdict(list), defaultdict(list), [], [])

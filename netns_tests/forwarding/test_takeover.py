@@ -23,10 +23,12 @@ from netns_tests.modes import IPTABLES, NFTABLES, Mode
 CROWD = 650  # more Services than fit into two batches of iptables-nft, or into one of new chains
 
 TURNS = [  # successor, its transactions; the predecessor is the one before, at first the last
-    [(IPTABLES[0], 4)],
-    [(IPTABLES[1], 1)],
-    *([(layout, 1)] for layout in NFTABLES),
-    [(NFTABLES[1], 1), (NFTABLES[0], 4)],
+    [(IPTABLES[0], {4})],
+    [(IPTABLES[1], {1})],
+    # The first one removes the set of those addresses at which the lab's proxy has node ports.
+    *([(layout, {1, 2})] for layout in NFTABLES),
+    # New chains, batches of their rules, what leads to them, and what nothing leads to any more.
+    [(NFTABLES[1], {4}), (NFTABLES[0], {5})],
 ]
 ANSWERS = 20  # at least so many, while take-overs follow one another
 
@@ -35,7 +37,7 @@ ANSWERS = 20  # at least so many, while take-overs follow one another
     "turns", TURNS, ids=lambda turns: "-and-".join(str(mode) for mode, _ in turns)
 )
 def test_taking_over_leaves_no_gap(
-    kproxy_lab: LabFactory, turns: Sequence[tuple[Mode, int]]
+    kproxy_lab: LabFactory, turns: Sequence[tuple[Mode, set[int]]]
 ) -> None:
     """The Service that is asked is written last."""
     former, _ = turns[-1]
@@ -63,8 +65,8 @@ def test_taking_over_leaves_no_gap(
                 store, CONFIG, {Family.IPV4: backend}, mode=chosen.config, options=mode.options
             )
             with lab.nodes["node-a"].namespace.entered():
-                reports = successor.sync()
-            assert [report.transactions for report in reports] == [transactions]
+                (report,) = successor.sync()
+            assert report.transactions in transactions
             finished.append(mode)
             if enough.is_set():
                 return

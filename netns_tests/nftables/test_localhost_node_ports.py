@@ -220,7 +220,7 @@ def test_any_start_takes_over_from_any_other(
     for fate in fates[1:]:
         with backend(second, family) as ours:
             with caplog.at_level(logging.DEBUG, "kproxy"):
-                assert ours.sync(plan(fate, family), FULL).transactions == 1
+                ours.sync(plan(fate, family), FULL)
             assert "created again" not in caplog.text  # with new counters
             assert state() == fresh_state(fate, second, family)
             assert ours.intact()
