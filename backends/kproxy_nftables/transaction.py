@@ -82,6 +82,7 @@ def replacement(
         for name, base in present.chains.items()
         if name in chains and base == (name in BASE_CHAINS)
     }
+    obstacles = [name for name in present.chains if name in chains and name not in stay]
     differing = {
         name: rules
         for name, rules in chains.items()
@@ -102,7 +103,7 @@ def replacement(
         *declared,
         *(table.flush_chain(name) for name in present.rules if name in differing),
         *(table.flush_set(name) for name in present.sets if name in fixed_sets),
-        *(table.delete_chain(name) for name in present.chains if name in chains.keys() - stay),
+        *map(table.delete_chain, obstacles),
         *_added(table, [name for name in chains if name not in stay or name in BASE_CHAINS]),
         *_rules(table, differing),
         *_elements(table, changes.elements),

@@ -18,9 +18,12 @@ from pathlib import Path
 import click
 from msgspec import Struct
 
+from kproxy.bench.lab import await_taken_down
+from kproxy.kernel.netns import Namespace
 from kproxy.report.terminal import Paper
 
 _PYTHON = ".venv/bin/python"
+_OFTEN = 7
 _IMPORT = """
 import time
 start = time.perf_counter()
@@ -62,12 +65,13 @@ class _Failed(Exception):
 
 class Measurement(Struct, frozen=True, kw_only=True):
     """`arguments` are those of Python; `read` takes its output and the seconds that it ran, and
-    returns figures by name.
+    returns figures by name. A short one is made several `times` in a row, and its median counts.
     """
 
     name: str
     arguments: tuple[str, ...]
     read: Callable[[str, float], dict[str, float]]
+    times: int = 1
 
 
 def _printed(output: str, _seconds: float) -> dict[str, float]:
@@ -107,11 +111,12 @@ def _syncs() -> Iterator[Measurement]:
 
 
 MEASUREMENTS = (
-    Measurement(name="import kproxy.lab", arguments=("-c", _IMPORT), read=_printed),
+    Measurement(name="import kproxy.lab", arguments=("-c", _IMPORT), read=_printed, times=_OFTEN),
     Measurement(
         name="lab of 3 nodes, 6 pods",
         arguments=("-c", _LAB.format(nodes=3, pods=6, labs=5)),
         read=_printed,
+        times=_OFTEN,
     ),
     Measurement(
         name="lab of 10 nodes, 1000 pods",
@@ -157,7 +162,10 @@ def _rows(measurement: Measurement, other: Path, runs: int) -> Iterator[list[str
     for run in range(runs):
         for checkout, figures in found.items():
             click.echo(f"{measurement.name}, {run + 1} of {runs}, {checkout.name}", err=True)
-            figures.append(_measured(measurement, checkout))
+            measured = [_measured(measurement, checkout) for _ in range(measurement.times)]
+            figures.append(
+                {name: statistics.median(each[name] for each in measured) for name in measured[0]}
+            )
     theirs, ours = found.values()
     for name in ours[0]:
         before, after = ([figures[name] for figures in each] for each in (theirs, ours))
@@ -166,6 +174,7 @@ def _rows(measurement: Measurement, other: Path, runs: int) -> Iterator[list[str
 
 
 def _measured(measurement: Measurement, checkout: Path) -> dict[str, float]:
+    _await_quiet_kernel()
     start = time.perf_counter()
     done = subprocess.run(
         [str(checkout.absolute() / _PYTHON), *measurement.arguments],
@@ -180,6 +189,12 @@ def _measured(measurement: Measurement, checkout: Path) -> dict[str, float]:
     if done.returncode:
         raise _Failed(f"{measurement.name}: exit status {done.returncode} in {checkout}")
     return measurement.read(done.stdout, seconds)
+
+
+def _await_quiet_kernel() -> None:
+    """Wait until what the measurement before has left is taken down, which may take seconds."""
+    with Namespace.create("compare") as here, here.entered():
+        await_taken_down()
 
 
 def _spread(figures: list[float]) -> tuple[str, str]:
