@@ -190,7 +190,9 @@ def test_no_other_layout_loses_a_packet(
     assert vars(states[-1]) == vars(State().after(whole))
 
 
-TWO = replace(ONE, vips=("198.51.100.9",), source_ranges=("203.0.113.0/24", "10.244.0.0/16"))
+WITH_RANGES = replace(
+    ONE, vips=("198.51.100.9",), source_ranges=("203.0.113.0/24", "10.244.0.0/16")
+)
 
 
 @pytest.mark.parametrize(
@@ -205,9 +207,13 @@ TWO = replace(ONE, vips=("198.51.100.9",), source_ranges=("203.0.113.0/24", "10.
                 {"delete elements", "flush chain", "delete chain"},
             ],
         ),
-        (TWO, replace(TWO, source_ranges=()), [{"delete elements"}, {"delete elements"}]),
         (
-            *(TWO, replace(TWO, source_ranges=("203.0.113.0/24",))),
+            WITH_RANGES,
+            replace(WITH_RANGES, source_ranges=()),
+            [{"delete elements"}, {"delete elements"}],
+        ),
+        (
+            *(WITH_RANGES, replace(WITH_RANGES, source_ranges=("203.0.113.0/24",))),
             [{"delete elements"}],
         ),
         (ONE, None, [{"delete elements", "flush chain", "delete chain"}]),
