@@ -66,12 +66,14 @@ class _Failed(Exception):
 class Measurement(Struct, frozen=True, kw_only=True):
     """`arguments` are those of Python; `read` takes its output and the seconds that it ran, and
     returns figures by name. A short one is made several `times` in a row, and its median counts.
+    `leaves_namespaces`: the kernel still takes them down when it has ended.
     """
 
     name: str
     arguments: tuple[str, ...]
     read: Callable[[str, float], dict[str, float]]
     times: int = 1
+    leaves_namespaces: bool = True
 
 
 def _printed(output: str, _seconds: float) -> dict[str, float]:
@@ -111,7 +113,13 @@ def _syncs() -> Iterator[Measurement]:
 
 
 MEASUREMENTS = (
-    Measurement(name="import kproxy.lab", arguments=("-c", _IMPORT), read=_printed, times=_OFTEN),
+    Measurement(
+        name="import kproxy.lab",
+        arguments=("-c", _IMPORT),
+        read=_printed,
+        times=_OFTEN,
+        leaves_namespaces=False,
+    ),
     Measurement(
         name="lab of 3 nodes, 6 pods",
         arguments=("-c", _LAB.format(nodes=3, pods=6, labs=5)),
@@ -174,7 +182,6 @@ def _rows(measurement: Measurement, other: Path, runs: int) -> Iterator[list[str
 
 
 def _measured(measurement: Measurement, checkout: Path) -> dict[str, float]:
-    _await_quiet_kernel()
     start = time.perf_counter()
     done = subprocess.run(
         [str(checkout.absolute() / _PYTHON), *measurement.arguments],
@@ -188,13 +195,10 @@ def _measured(measurement: Measurement, checkout: Path) -> dict[str, float]:
     seconds = time.perf_counter() - start
     if done.returncode:
         raise _Failed(f"{measurement.name}: exit status {done.returncode} in {checkout}")
+    if measurement.leaves_namespaces:
+        with Namespace.create("compare") as here, here.entered():
+            await_taken_down()
     return measurement.read(done.stdout, seconds)
-
-
-def _await_quiet_kernel() -> None:
-    """Wait until what the measurement before has left is taken down, which may take seconds."""
-    with Namespace.create("compare") as here, here.entered():
-        await_taken_down()
 
 
 def _spread(figures: list[float]) -> tuple[str, str]:
