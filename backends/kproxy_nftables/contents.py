@@ -99,15 +99,15 @@ class Contents:
         if before is None and after is MEMBER:  # true of most elements
             self._add(key, b"", "")
             return
-        leads_on = before is not None and after is not None and before.data == after.data
         if not (before and after) or (before.data, before.comment) != (after.data, after.comment):
             if before:
                 self._delete(key)
             if after:
                 self._add(key, after.data, after.comment)
-        stays = before is not None and after is not None
-        if stays and not leads_on:
-            self._changes.led_elsewhere = True
+        stays = leads_on = False
+        if before and after:
+            stays, leads_on = True, before.data == after.data
+            self._changes.led_elsewhere |= not leads_on
         before, after = before or MEMBER, after or MEMBER
         if before.others != after.others:
             self._replace_others(dict(before.others), dict(after.others), at_once=leads_on)

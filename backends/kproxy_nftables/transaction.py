@@ -53,13 +53,10 @@ def from_nothing(
     table: Table, fixed: Fixed, changes: Changes, settings: NodeSettings
 ) -> Iterator[Request]:
     """Yield requests that delete the table, if it exists, and create it with these contents."""
-    chains = fixed.chains | changes.chains | balancer_chains(changes, settings)
     yield table.create()
     yield table.delete()
-    yield from _declared(table, fixed, changes, NOTHING_PRESENT)
-    yield from _added(table, chains)
-    yield from _rules(table, chains)
-    yield from _elements(table, changes.elements)
+    for requests in replacement(table, NOTHING_PRESENT, fixed, changes, settings):
+        yield from requests
 
 
 def replacement(
